@@ -1,0 +1,49 @@
+# Everything a fresh clone needs: Python 3.11 or newer and a package index. Nothing is installed outside this folder.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := .tools/bin/uv
+SYNCED := .venv/.synced
+export UV_PROJECT_ENVIRONMENT := .venv
+# A person's own uv settings must not change what the lock file resolves to.
+export UV_NO_PROGRESS := 1
+
+.PHONY: help setup run test check bench lock clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	@echo "setup: uv $(UV_VERSION) into .tools/"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+
+$(SYNCED): $(UV) pyproject.toml uv.lock
+	@echo "setup: the locked packages into .venv/"
+	@$(UV) sync --quiet --frozen --no-python-downloads
+	@touch $(SYNCED)
+
+setup: $(SYNCED) ## Make a working .venv/bin/copperplate
+
+run: $(SYNCED) ## Start a local server; ends with a URL that shows a picture
+	@.venv/bin/copperplate dev
+
+test: $(SYNCED) ## Run every test; what cannot run here is listed at the end
+	@.venv/bin/python tests/run.py
+
+check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file
+	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/sqlfluff lint --processes 2 supabase sql src
+	@$(UV) lock --check --quiet
+
+bench: $(SYNCED) ## Measure; writes bench/results.json and the tables made from it
+	@.venv/bin/python -m bench
+
+lock: $(UV) ## Resolve the dependencies anew
+	@$(UV) lock
+
+clean: ## Remove what make built (keeps .copperplate, where pictures live)
+	@rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache
