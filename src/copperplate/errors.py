@@ -1,0 +1,221 @@
+"""Every error Copperplate raises on purpose.
+
+CopperplateError
+├── InvalidRequest            the caller can mend it; 400
+│   ├── InvalidText           empty, too long, or not text
+│   ├── InvalidSize           a side outside 64 to 2048
+│   ├── InvalidFormat         not jpg, jpeg, png or webp
+│   ├── InvalidSeed           not a whole number below 2^64
+│   ├── InvalidModel          not a model this deployment offers
+│   └── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+├── NotFound                  no such page; 404
+├── NotGenerated              no picture yet, and this request may not make one; 404
+├── GenerationFailed          the provider would not or could not; 422, 502 or 503 by class
+├── StillGenerating           the wait is over, the generation goes on; 503
+├── TooManyWaiters            the process holds enough waiters for this key; 503
+├── Unavailable               something we need does not answer; 503
+│   ├── LedgerUnavailable     the database
+│   └── StoreUnavailable      the object store
+├── Misconfigured             settings are missing or wrong; 503
+└── Signal                    never leaves the coordinator
+    ├── LeaseLost             another holder has a higher fence: stop
+    ├── ObjectMissing         the store has no object at that path
+    ├── ObjectConflict        the path is taken by other bytes
+    └── ProviderFailed        one attempt failed, with its class
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from copperplate.model import FailureClass
+
+
+class CopperplateError(Exception):
+    """Base of every error raised on purpose; `str()` of it is safe to show to the caller.
+
+    `code` is stable and machine-readable, `status` the HTTP status, `retry_after_seconds` the pause
+    after which the same request may be sent again (None where repeating it cannot help).
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong on our side"
+    retry_after_seconds: int | None = None
+
+    @property
+    def http_status(self) -> int:
+        """HTTP status of this very error; a class default unless the error decides it itself."""
+        return self.status
+
+
+class InvalidRequest(CopperplateError):
+    """The caller can mend it; the message says how."""
+
+    code = "invalid_request"
+    status = 400
+    title = "The request is not valid"
+
+
+class InvalidText(InvalidRequest):
+    """The prompt is empty, too long, or not text."""
+
+    code = "invalid_text"
+    title = "The text is not usable as a prompt"
+
+
+class InvalidSize(InvalidRequest):
+    """A side lies outside the sizes that are made."""
+
+    code = "invalid_size"
+    title = "The size is not offered"
+
+
+class InvalidFormat(InvalidRequest):
+    """The format is not one that is served."""
+
+    code = "invalid_format"
+    title = "The format is not offered"
+
+
+class InvalidSeed(InvalidRequest):
+    """The seed is not a whole number below 2^64."""
+
+    code = "invalid_seed"
+    title = "The seed is not valid"
+
+
+class InvalidModel(InvalidRequest):
+    """The model is not one that this deployment offers."""
+
+    code = "invalid_model"
+    title = "The model is not offered"
+
+
+class InvalidQuery(InvalidRequest):
+    """The query cannot be read, or says two things at once."""
+
+    code = "invalid_query"
+    title = "The query cannot be read"
+
+
+class NotFound(CopperplateError):
+    """There is no such page."""
+
+    code = "not_found"
+    status = 404
+    title = "There is nothing at this address"
+
+
+class NotGenerated(CopperplateError):
+    """There is no such picture yet, and this request may not make one."""
+
+    code = "not_generated"
+    status = 404
+    title = "This picture has not been made yet"
+
+
+class GenerationFailed(CopperplateError):
+    """The picture could not be made; a negative entry remembers it until `retry_after_seconds` have passed."""
+
+    code = "generation_failed"
+    title = "The picture could not be made"
+
+    def __init__(self, failure_class: FailureClass, retry_after: timedelta) -> None:
+        super().__init__(failure_class.public_message)
+        self.failure_class = failure_class
+        self.retry_after_seconds = max(1, round(retry_after.total_seconds()))
+
+    @property
+    def http_status(self) -> int:
+        """422 where the prompt is at fault, 502 for unusable output, 503 where waiting helps."""
+        return self.failure_class.http_status
+
+
+class StillGenerating(CopperplateError):
+    """The wait is over; the generation goes on and a later request will find its picture."""
+
+    code = "still_generating"
+    status = 503
+    title = "The picture is still being made"
+    retry_after_seconds = 5
+
+
+class TooManyWaiters(CopperplateError):
+    """This process already holds as many waiters for this picture as it may."""
+
+    code = "too_many_waiters"
+    status = 503
+    title = "Too many requests wait for this picture"
+    retry_after_seconds = 5
+
+
+class Unavailable(CopperplateError):
+    """Something Copperplate needs does not answer; nothing was spent."""
+
+    code = "unavailable"
+    status = 503
+    title = "A service we need does not answer"
+    retry_after_seconds = 5
+
+
+class LedgerUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "ledger_unavailable"
+    title = "The database does not answer"
+
+
+class StoreUnavailable(Unavailable):
+    """The object store does not answer, or refuses."""
+
+    code = "store_unavailable"
+    title = "The object store does not answer"
+
+
+class Misconfigured(CopperplateError):
+    """Settings are missing or wrong; the message names every one of them."""
+
+    code = "misconfigured"
+    status = 503
+    title = "Copperplate is not configured"
+
+
+class Signal(CopperplateError):
+    """Tells the coordinator something; never reaches a caller."""
+
+
+class LeaseLost(Signal):
+    """Another holder has a higher fence, or ours ran out: stop before the next act."""
+
+
+class ObjectMissing(Signal):
+    """The store has no object at that path, or other bytes than were recorded."""
+
+
+class ObjectConflict(Signal):
+    """The path is taken by other bytes; paths are never overwritten."""
+
+
+class ProviderFailed(Signal):
+    """One attempt at a provider failed.
+
+    `billed` is False only where the provider is known not to charge for it. `retry_after` is the
+    provider's own wish, already bounded. The message goes to the ledger, never to a caller or a log.
+    """
+
+    def __init__(
+        self,
+        failure_class: FailureClass,
+        message: str,
+        *,
+        billed: bool = True,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.failure_class = failure_class
+        self.billed = billed
+        self.retry_after = retry_after

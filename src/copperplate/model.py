@@ -1,0 +1,251 @@
+"""The values that pass between the layers. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+# A canonical recipe: ASCII keys; strings, booleans, integers below 2^53 and arrays of strings.
+CanonicalValue = str | bool | int | list[str]
+CanonicalRecipe = dict[str, CanonicalValue]
+
+
+class PictureFormat(StrEnum):
+    """What is served. `jpeg` in a URL is an alias of `jpg` and never a format of its own."""
+
+    JPG = "jpg"
+    PNG = "png"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        """The `Content-Type` of a picture in this format."""
+        return "image/jpeg" if self is PictureFormat.JPG else f"image/{self.value}"
+
+
+class Outcome(StrEnum):
+    """How one request for a picture ended; spelled the same in SQL, logs and metrics."""
+
+    HIT = "hit"
+    STALE = "stale"
+    COALESCED = "coalesced"
+    GENERATED = "generated"
+    FAILED = "failed"
+
+
+class Phase(StrEnum):
+    """Recovery point of a generation in flight: what a successor must assume has happened."""
+
+    CLAIMED = "claimed"  # nothing was sent
+    SUBMITTING = "submitting"  # money may be out, its receipt unknown
+    SUBMITTED = "submitted"  # the provider's request id is noted
+    UPLOADING = "uploading"  # an object may lie at the intended path
+
+
+class FailureClass(StrEnum):
+    """Why an attempt failed; decides how long the failure is remembered and what the caller is told."""
+
+    MODERATED = "moderated"
+    INVALID = "invalid"
+    RATE_LIMITED = "rate_limited"
+    TRANSIENT = "transient"
+    AMBIGUOUS = "ambiguous"
+    BAD_OUTPUT = "bad_output"
+    ABANDONED = "abandoned"  # set by the sweep: the leader died and nobody asked again
+    MISSING_OBJECT = "missing_object"  # set when a stored original turned out to be gone
+
+    @property
+    def http_status(self) -> int:
+        """422: the prompt is at fault. 502: the provider answered rubbish. 503: ask again later."""
+        match self:
+            case FailureClass.MODERATED | FailureClass.INVALID:
+                return 422
+            case FailureClass.BAD_OUTPUT:
+                return 502
+            case _:
+                return 503
+
+    @property
+    def public_message(self) -> str:
+        """What the caller is told; the provider's own words stay in the ledger."""
+        return _PUBLIC_MESSAGES[self]
+
+
+_PUBLIC_MESSAGES = {
+    FailureClass.MODERATED: "The provider refused this prompt. Word it differently.",
+    FailureClass.INVALID: "The provider does not accept this request. Change the prompt, size or model.",
+    FailureClass.RATE_LIMITED: "The provider is limiting our rate. Ask again after Retry-After.",
+    FailureClass.TRANSIENT: "The provider failed. Ask again after Retry-After.",
+    FailureClass.AMBIGUOUS: "The provider's answer was lost twice. Ask again after Retry-After.",
+    FailureClass.BAD_OUTPUT: "The provider's answer was not a usable picture. Ask again after Retry-After.",
+    FailureClass.ABANDONED: "The last attempt was cut off. Ask again after Retry-After.",
+    FailureClass.MISSING_OBJECT: "The stored picture is gone and could not be made again yet.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    def covers(self, other: Size) -> bool:
+        """Whether a picture of this size can be cropped or scaled down to `other`."""
+        return self.width >= other.width and self.height >= other.height
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """One form of a picture: format, and quality 1 to 100 where the format has one (None for png)."""
+
+    format: PictureFormat
+    quality: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """What one request asks for, reduced to keys.
+
+    `recipe` is canonical; `generation_key` is its SHA-256 in hex, `rendition_key` that of the
+    rendition's own recipe. `size` is what the caller gets.
+    """
+
+    kind: str
+    recipe: Mapping[str, CanonicalValue] = field(repr=False)  # holds the prompt
+    generation_key: str
+    rendition_key: str
+    rendition: Rendition
+    size: Size
+
+    @property
+    def model(self) -> str:
+        """The model named in the recipe."""
+        return str(self.recipe["model"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An object about to be stored, or just stored: where, and exactly what."""
+
+    path: str
+    digest: str  # SHA-256 of the bytes, hex
+    size_bytes: int
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stored object as the ledger knows it. `key` is the rendition's key."""
+
+    key: str
+    generation_key: str
+    path: str
+    digest: str
+    size_bytes: int
+    format: str
+    width: int
+    height: int
+    is_original: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request that a provider works on: its id, and the URLs it told us, never built by us."""
+
+    request_id: str
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- what the ledger answers -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """The picture is stored: the asked rendition, or the original it can be made from."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """The caller holds the lease and must generate, from the recovery point given.
+
+    `attempt` counts attempts in the current window of a day, `submit_no` the billable submits of
+    this attempt so far; `job` and `intent` are what a predecessor left behind.
+    """
+
+    fence: int
+    phase: Phase
+    attempt: int
+    submit_no: int
+    job: Job | None = None
+    intent: Upload | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Somebody else holds the lease for at most `lease_left` more, unless it is renewed."""
+
+    lease_left: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negative:
+    """The last attempt failed; no new one before `retry_after` has passed."""
+
+    failure_class: FailureClass
+    retry_after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Nothing is stored and nobody generates: whoever may lead can acquire."""
+
+
+Verdict = Hit | Lead | Wait | Negative | Free
+Sight = Hit | Wait | Negative | Free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A failed attempt as it is written to the ledger: a negative entry with its own TTL."""
+
+    failure_class: FailureClass
+    message: str = field(repr=False)
+    retry_after: timedelta
+    billed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """Requests of one kind for one picture since the last flush, summed.
+
+    `latency_buckets` counts requests by time to answer; bucket n ends at `LATENCY_BOUNDS_MS[n]`.
+    """
+
+    generation_key: str
+    rendition_key: str
+    kind: str
+    provider: str
+    model: str
+    outcome: Outcome
+    tier: str
+    count: int
+    size_bytes: int
+    latency_buckets: tuple[int, ...]
+    cost_micro_usd: int
+    saved_micro_usd: int
+
+
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000, 15_000, 30_000)

@@ -1,0 +1,179 @@
+"""What the core needs from the world. Each port says in words what an adapter promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime, timedelta
+    from typing import Any
+    from uuid import UUID
+
+    from copperplate.model import (
+        CanonicalValue,
+        Entry,
+        Failure,
+        Job,
+        Sight,
+        Size,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
+
+
+class Clock(Protocol):
+    """Time, as an argument. The ledger's leases never depend on it."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC; used for names and reports only."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, from an arbitrary start."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` (at least one turn of the event loop)."""
+
+
+class Ledger(Protocol):
+    """The referee: who may generate, what is stored, what failed.
+
+    Every method is one transaction, decided by the ledger's own clock, and may be repeated with the
+    same arguments for the same answer (`record_usage` excepted). Methods that carry a fence change
+    nothing and answer False or None when the fence is not the newest. All raise
+    `LedgerUnavailable` when the outcome is unknown or nothing happened.
+    """
+
+    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+        """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative` or `Free`.
+
+        At most one live `Lead` per generation key exists at any time. `Free` is answered only where
+        `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence.
+        """
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        """Look without changing anything. `Free` also means: a lease ran out, acquire may take over."""
+
+    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+        """Write ahead that submit number `submit_no` of this attempt is about to be sent."""
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """Note the provider's request id, so that a successor can collect instead of paying again.
+
+        Accepted from an older fence too while no id is known: learning it late only saves a call.
+        """
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        """Extend the lease to `lease` from the ledger's now."""
+
+    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+        """Write ahead where the original is about to be stored; an earlier intent is discarded."""
+
+    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+        """Record the stored original; None for a stale fence, and then the object is discarded."""
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """Record a negative entry and give up the lease."""
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """Record a stored rendition of `original`; answers the entry that now stands.
+
+        If another process was first, that is its entry, and `upload` is discarded. None if the
+        original is no longer the generation's.
+        """
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """The object of `entry` is gone or altered: drop the entry, and with an original reopen the generation."""
+
+    async def record_usage(self, uses: Sequence[Use]) -> None:
+        """Add up counts. Never repeated: it may lose a batch, it never doubles one."""
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set when `key` may have changed. It may come early, late or never."""
+
+
+class LedgerCare(Protocol):
+    """What operators and the cron ask of the ledger. Every call is bounded by `limit` rows."""
+
+    async def generation_stats(self) -> Mapping[str, Any]:
+        """One row of `get_generation_stats()`."""
+
+    async def cache_stats(self) -> Mapping[str, Any]:
+        """One row of `get_cache_stats()`."""
+
+    async def sweep(self, limit: int) -> int:
+        """Fail generations whose leader died long ago and nobody asked for since; answers how many."""
+
+    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+        """Remove entries not used for `older_than`; answers counts."""
+
+    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
+        """Remove `generation_status` rows that nothing needs; answers counts."""
+
+    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+        """Objects whose grace is over, as (id, bucket, path), reserved for this caller for some minutes."""
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        """The objects are removed from the store; answers how many rows went."""
+
+
+class ObjectStore(Protocol):
+    """Immutable objects in one bucket. A path is written once and never changed."""
+
+    bucket: str
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        """Store `body` durably before returning.
+
+        The same bytes at the same path again is success. Raises `ObjectConflict` for other bytes,
+        `StoreUnavailable` when it is unknown whether anything was stored.
+        """
+
+    async def get(self, path: str) -> bytes:
+        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`."""
+
+    async def remove(self, paths: Sequence[str]) -> frozenset[str]:
+        """Remove objects; answers the paths that are certainly gone now (absent ones included)."""
+
+    def public_url(self, path: str) -> str | None:
+        """Where anyone can load the object, or None where the store has no public address."""
+
+
+class Provider(Protocol):
+    """Makes pictures, for money or not."""
+
+    name: str
+    models: tuple[str, ...]
+    is_billable: bool
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        """Every fixed parameter that can change a pixel, as sorted `name=value`; part of the key."""
+
+    def canvas(self, size: Size) -> Size:
+        """The size it will make for an asked size: its own multiples and minimum, covering it."""
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        """What one generation costs, in millionths of a dollar; None where that is not known."""
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        """Ask for the picture: exactly one billable request, never repeated inside.
+
+        Answers the bytes, or the `Job` to collect. Raises `ProviderFailed`.
+        """
+
+    async def collect(self, job: Job) -> bytes:
+        """Wait for a job and fetch its bytes; safe to repeat. Raises `ProviderFailed`."""
+
+
+class Images(Protocol):
+    """Verifies and encodes pictures, off the event loop."""
+
+    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
+        """The sniffed format and true size of `body`, fully decoded. Raises `ProviderFailed` (bad output)."""
+
+    async def encode(self, original: bytes, want: Want) -> bytes:
+        """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata."""
