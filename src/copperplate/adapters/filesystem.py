@@ -1,0 +1,143 @@
+"""An object store in a folder: what a container or a laptop uses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.object_paths import check_body, check_object_path
+from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free space or move the folder",
+    errno.EDQUOT: "the disk quota is used up; free space or raise it",
+    errno.EACCES: "permission denied; let the user that runs Copperplate write there",
+    errno.EPERM: "the file system does not allow it; use a local disk that has hard links",
+    errno.EOPNOTSUPP: "the file system has no hard links; use a local disk that has them",
+    errno.EROFS: "the file system is read-only; mount it for writing or move the folder",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many open files on this machine; raise the limit",
+    errno.EIO: "the disk reports an error; check it before anything else",
+    errno.ENOTDIR: "a file is in the way of a folder; move it",
+    errno.ENOENT: "the folder vanished while it was in use; is its disk mounted?",
+}
+
+
+class FolderStore:
+    """Objects as files at `<root>/<bucket>/YYYY/MM/<name>`; whole or not there at all, also after a crash.
+
+    Raises `StoreUnavailable` naming the folder and the remedy where the disk refuses.
+    """
+
+    def __init__(self, root: Path, bucket: str) -> None:
+        self.bucket = bucket
+        self._folder = root / bucket
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:  # noqa: ARG002 (the port's)
+        """Store `body` and return when it would survive a power cut.
+
+        Raises `ObjectConflict`, `StoreUnavailable`; ValueError for a bad name or no bytes.
+        """
+        target = self._folder / check_object_path(path)
+        await asyncio.to_thread(self._put, target, check_body(body))
+
+    async def get(self, path: str) -> bytes:
+        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`; ValueError for a bad name."""
+        # Reading 64 KB inline takes 22 µs when cached, a thread 163 µs. Yet what the memory tier lacks
+        # is often not cached here either, and a cold or remote disk would stop every other request.
+        return await asyncio.to_thread(self._get, self._folder / check_object_path(path))
+
+    async def remove(self, paths: Sequence[str]) -> frozenset[str]:
+        """Remove objects; a path the disk would not let go is left out of the answer. ValueError for a bad name."""
+        targets = {path: self._folder / check_object_path(path) for path in paths}
+        return await asyncio.to_thread(_remove, targets)
+
+    def public_url(self, path: str) -> str | None:
+        """None: a folder has no address of its own."""
+        check_object_path(path)
+        return None
+
+    def _get(self, target: Path) -> bytes:
+        try:
+            return target.read_bytes()
+        except FileNotFoundError:
+            message = f"{self.bucket} has no object {target.name}"
+            raise ObjectMissing(message) from None
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+
+    def _put(self, target: Path, body: bytes) -> None:
+        try:
+            _make_folders(target.parent)
+            if not _link_new(target, body) and target.read_bytes() != body:
+                message = f"{self.bucket}/{target.name} holds other bytes"
+                raise ObjectConflict(message)
+            # Also when the bytes were there already: the other writer may not have come this far.
+            _sync_folder(target.parent)
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+
+    def _unavailable(self, exc: OSError) -> StoreUnavailable:
+        advice = _ADVICE.get(exc.errno or 0, exc.strerror or "the disk refused")
+        return StoreUnavailable(f"Cannot use the folder {self._folder}: {advice}.")
+
+
+def _link_new(target: Path, body: bytes) -> bool:
+    """Give `target` its whole content in one step; False if something is there already.
+
+    Never a rename: that would replace what is there. A crash leaves at most a hidden temporary file.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return True
+
+
+def _make_folders(folder: Path) -> None:
+    """Create `folder` and its parents, each entry on disk before the next one is made."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the folder's entries to disk (a no-op where folders cannot be opened, as on Windows)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(targets: dict[str, Path]) -> frozenset[str]:
+    gone: set[str] = set()
+    for path, target in targets.items():
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
+            gone.add(path)
+    # An unlink that a power cut undoes would leave an object that no row names.
+    for folder in {target.parent for target in targets.values() if target.parent.is_dir()}:
+        _sync_folder(folder)
+    return frozenset(gone)

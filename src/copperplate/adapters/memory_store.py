@@ -1,0 +1,45 @@
+"""An object store in memory, for the tests of those who build on Copperplate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.object_paths import check_body, check_object_path
+from copperplate.errors import ObjectConflict, ObjectMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MemoryStore:
+    """Keeps the promises of `ObjectStore` until the process ends; nothing is durable."""
+
+    def __init__(self, bucket: str) -> None:
+        self.bucket = bucket
+        self._objects: dict[str, bytes] = {}
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:  # noqa: ARG002 (the port's)
+        """Store `body`; raises `ObjectConflict` if other bytes are there, ValueError for a bad name or no bytes."""
+        kept = self._objects.setdefault(check_object_path(path), bytes(check_body(body)))
+        if kept != body:
+            message = f"{self.bucket}/{path} holds other bytes"
+            raise ObjectConflict(message)
+
+    async def get(self, path: str) -> bytes:
+        """The whole object; raises `ObjectMissing`, or ValueError for a bad name."""
+        try:
+            return self._objects[check_object_path(path)]
+        except KeyError:
+            message = f"{self.bucket} has no object {path}"
+            raise ObjectMissing(message) from None
+
+    async def remove(self, paths: Sequence[str]) -> frozenset[str]:
+        """Remove objects; answers all of `paths`, for all of them are gone. ValueError for a bad name."""
+        for path in [check_object_path(path) for path in paths]:
+            self._objects.pop(path, None)
+        return frozenset(paths)
+
+    def public_url(self, path: str) -> str | None:
+        """None: memory has no address."""
+        check_object_path(path)
+        return None

@@ -1,0 +1,24 @@
+"""The grammar of object names, the same for every store."""
+
+from __future__ import annotations
+
+import re
+
+# YYYY/MM/<64 hex digits>.<format>. Nothing else reaches a store, so nothing can climb out of it.
+_OBJECT_PATH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])/[0-9a-f]{64}\.(?:jpg|png|webp)", re.ASCII)
+
+
+def check_object_path(path: str) -> str:
+    """Answer `path` unchanged if it is an object's name; raises ValueError otherwise."""
+    if _OBJECT_PATH.fullmatch(path) is None:
+        message = f"not an object name: {path[:120]!r}; expected YYYY/MM/<64 hex digits>.jpg, .png or .webp"
+        raise ValueError(message)
+    return path
+
+
+def check_body(body: bytes) -> bytes:
+    """Answer `body` unchanged; raises ValueError if it is empty, for no picture is."""
+    if not body:
+        message = "refusing to store an empty object"
+        raise ValueError(message)
+    return body
