@@ -1,0 +1,210 @@
+"""A picture asked for by text and size, and the forms it is served in."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from copperplate.errors import (
+    CopperplateError,
+    InvalidFormat,
+    InvalidModel,
+    InvalidRequest,
+    InvalidSeed,
+    InvalidSize,
+    InvalidText,
+    Misconfigured,
+)
+from copperplate.model import PictureFormat, Rendition, Size, Want
+from copperplate.recipes.canonical import cache_key
+from copperplate.recipes.text import fold_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from copperplate.model import CanonicalRecipe
+
+MIN_SIDE_PX: Final = 64
+MAX_SIDE_PX: Final = 2_048
+MAX_SEED: Final = 2**64 - 1
+DEFAULT_QUALITY: Final = 85
+DEFAULT_MODEL: Final = "fal-ai/flux/schnell"
+# What `public.image_cache_key` assumes where it is told no settings; providers say their own.
+STANDARD_SETTINGS: Final = {DEFAULT_MODEL: ("enable_safety_checker=true", "num_inference_steps=4")}
+
+_MODEL = re.compile(r"[!-~]{1,200}")
+_SEED = re.compile(r"[0-9]{1,1000}")
+_SETTING = re.compile(r"([a-z][a-z0-9_]*)=[ -~]*")
+_FORMATS = {"jpeg": PictureFormat.JPG, **{each.value: each for each in PictureFormat}}
+
+
+def _check_side(side: int) -> int:
+    if not MIN_SIDE_PX <= side <= MAX_SIDE_PX:
+        message = f"A side of {_shorten(str(side))} is not offered: {MIN_SIDE_PX} to {MAX_SIDE_PX:,} pixels."
+        raise InvalidSize(message)
+    return side
+
+
+def _check_model(model: str) -> str:
+    if _MODEL.fullmatch(model) is None:
+        message = "A model's name has 1 to 200 ASCII characters and no spaces."
+        raise InvalidModel(message)
+    return model
+
+
+def _canonical_seed(seed: str) -> str:
+    if not seed:
+        return seed
+    digits = (seed.lstrip("0") or "0") if _SEED.fullmatch(seed) else ""
+    if not digits or len(digits) > len(str(MAX_SEED)) or int(digits) > MAX_SEED:
+        message = f"The seed {_shorten(seed)!r} is not a whole number from 0 to {MAX_SEED} in plain digits."
+        raise InvalidSeed(message)
+    return digits
+
+
+def _canonical_settings(settings: tuple[str, ...]) -> tuple[str, ...]:
+    """Sorted, each once. A fault here is the provider adapter's, never the caller's."""
+    unique = sorted(set(settings))
+    names = [found[1] for each in unique if (found := _SETTING.fullmatch(each))]
+    if len(names) != len(unique) or len(set(names)) != len(names):
+        message = "A model's settings are name=value in ASCII, and name nothing twice."
+        raise Misconfigured(message)
+    return tuple(unique)
+
+
+Prompt = Annotated[str, AfterValidator(fold_text)]
+SidePx = Annotated[int, AfterValidator(_check_side)]
+ModelName = Annotated[str, AfterValidator(_check_model)]
+Seed = Annotated[str, AfterValidator(_canonical_seed)]
+Settings = Annotated[tuple[str, ...], AfterValidator(_canonical_settings)]
+
+
+class ImageRecipe(BaseModel):
+    """What decides a picture's pixels. Construction normalises; equal recipes are equal pictures.
+
+    `prompt` is folded text, `width` and `height` are 64 to 2048 px, `seed` is "" (any) or 0 to
+    2^64 - 1 in decimal, `settings` are the provider's fixed parameters as sorted `name=value`.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    prompt: Prompt = Field(repr=False)  # may be private; reprs end up in logs
+    width: SidePx
+    height: SidePx
+    model: ModelName
+    seed: Seed = ""
+    settings: Settings = ()
+
+    def __init__(self, **fields: object) -> None:
+        """Raise `InvalidText`, `InvalidSize`, `InvalidModel`, `InvalidSeed` or `Misconfigured`."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as exc:
+            raise _translate(exc) from exc
+
+    def canonical(self) -> CanonicalRecipe:
+        """The canonical form, version 1: every field present, `kind` and `v` beside them."""
+        return {
+            "height": self.height,
+            "kind": "image",
+            "model": self.model,
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "settings": list(self.settings),
+            "v": 1,
+            "width": self.width,
+        }
+
+
+def image_want(  # noqa: PLR0913 - these are the recipe's fields and its rendition's
+    *,
+    prompt: str,
+    width: int,
+    height: int,
+    format: PictureFormat,  # noqa: A002 - one idea, one word
+    model: str,
+    seed: str = "",
+    settings: Iterable[str] = (),
+) -> Want:
+    """Reduce raw parts of a request to keys; sizes in px.
+
+    Raises `InvalidText`, `InvalidSize`, `InvalidModel`, `InvalidSeed`, or `Misconfigured` for
+    settings that are not `name=value`.
+    """
+    recipe = ImageRecipe(prompt=prompt, width=width, height=height, model=model, seed=seed, settings=tuple(settings))
+    canonical = recipe.canonical()
+    generation_key = cache_key(canonical)
+    rendition = default_rendition(format)
+    return Want(
+        kind="image",
+        recipe=canonical,
+        generation_key=generation_key,
+        rendition_key=rendition_key(generation_key, rendition),
+        rendition=rendition,
+        size=Size(width=recipe.width, height=recipe.height),
+    )
+
+
+def parse_format(name: str) -> PictureFormat:
+    """The format of that name; `jpeg` means jpg. Lower case only. Raises `InvalidFormat`."""
+    if (found := _FORMATS.get(name)) is None:
+        message = f"The format {_shorten(name)!r} is not offered: end in .jpg, .jpeg, .png or .webp, in lower case."
+        raise InvalidFormat(message)
+    return found
+
+
+def default_rendition(picture_format: PictureFormat) -> Rendition:
+    """The rendition that is served where nobody asks for a quality: 85, or none for png."""
+    quality = None if picture_format is PictureFormat.PNG else DEFAULT_QUALITY
+    return Rendition(format=picture_format, quality=quality)
+
+
+def rendition_recipe(generation_key: str, rendition: Rendition) -> CanonicalRecipe:
+    """The rendition's own canonical recipe; png has no quality, so its recipe has none."""
+    recipe: CanonicalRecipe = {
+        "format": rendition.format.value,
+        "generation": generation_key,
+        "kind": "rendition",
+        "v": 1,
+    }
+    if rendition.format is not PictureFormat.PNG:
+        recipe["quality"] = DEFAULT_QUALITY if rendition.quality is None else rendition.quality
+    return recipe
+
+
+def rendition_key(generation_key: str, rendition: Rendition) -> str:
+    """The key of one rendition of a generation."""
+    return cache_key(rendition_recipe(generation_key, rendition))
+
+
+def original_recipe(generation_key: str) -> CanonicalRecipe:
+    """The canonical recipe of the bytes as the provider made them."""
+    return {"format": "original", "generation": generation_key, "kind": "rendition", "v": 1}
+
+
+def original_key(generation_key: str) -> str:
+    """The key of the bytes as the provider made them."""
+    return cache_key(original_recipe(generation_key))
+
+
+_FAULT_BY_FIELD: Final[dict[object, type[CopperplateError]]] = {
+    "prompt": InvalidText,
+    "width": InvalidSize,
+    "height": InvalidSize,
+    "model": InvalidModel,
+    "seed": InvalidSeed,
+    "settings": Misconfigured,
+}
+
+
+def _translate(fault: ValidationError) -> CopperplateError:
+    """Only types fail inside pydantic: every rule of ours raises its own error through it."""
+    first = fault.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = next(iter(first["loc"]), "recipe")
+    return _FAULT_BY_FIELD.get(field, InvalidRequest)(f"{field}: {first['msg']}")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 24 else f"{text[:21]}..."

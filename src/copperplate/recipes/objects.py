@@ -1,0 +1,24 @@
+"""Names of stored objects."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def sha256_hex(body: bytes) -> str:
+    """The digest of some bytes: SHA-256 in 64 lower-case hex digits."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def object_path(now: datetime, digest: str, key: str, nonce: str, extension: str) -> str:
+    """`YYYY/MM/<sha256(digest, key, nonce)>.<extension>`: one name for one attempt to store one picture.
+
+    `nonce` is the fence, or a random value where there is no lease, so no two attempts share a name
+    and no prompt can be guessed from one. The digest stands for the bytes.
+    """
+    name = hashlib.sha256(f"{digest}\n{key}\n{nonce}".encode()).hexdigest()
+    return f"{now:%Y/%m}/{name}.{extension}"

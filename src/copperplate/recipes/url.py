@@ -1,0 +1,145 @@
+"""The grammar of picture URLs: `/{width}x{height}.{format}?text=...`. Pure; used on every request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+from copperplate.errors import InvalidQuery, InvalidSize, InvalidText
+from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, parse_format
+from copperplate.recipes.text import fold_text
+
+if TYPE_CHECKING:
+    from copperplate.model import PictureFormat
+
+MAX_QUERY_BYTES: Final = 16_384
+MAX_PARAMETERS: Final = 100
+
+_PICTURE = re.compile(r"/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(jpg|jpeg|png|webp)")
+
+# Paths somebody meant as a picture: two numbers of any kind, or one missing, around a times sign
+# of any kind. They deserve an answer that says what to change; everything else is just not ours.
+_DIGIT = r"[\d\u00b2\u00b3\u00b9\u2070-\u2079\u2460-\u2473]"
+_TIMES = r"[xX*\u00d7\u2715\u2716\u2a2f\u0445\u0425\uff58]"
+_NUMBER = rf"(?>[\s+\-\u2212]*{_DIGIT}(?:{_DIGIT}|[,eE_+\-\s]|\.(?={_DIGIT}))*)"
+_NEAR_MISS = re.compile(
+    rf"/(?:(?P<width>{_NUMBER})(?P<times>{_TIMES})(?:(?P<height>{_NUMBER})|(?![^\W_]))"
+    rf"|{_TIMES}{_NUMBER}(?=\.(?i:gif|jpe?g|png|webp)))(?P<rest>.*)",
+    re.DOTALL,
+)
+_SIDE = re.compile(r"0|[1-9][0-9]*")
+_SIZE_HINT = f"Write the size as /1024x1024.jpg: plain digits, a lower-case x, {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels."
+
+_TEXT_NAMES: Final = ("text", "prompt")
+_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureQuery:
+    """What the query says, decoded and otherwise as received; nothing is folded yet.
+
+    `model` and `seed` are "" where they were not given. `used` and `ignored` are the names of the
+    parameters that count and of those that do not, in the order received.
+    """
+
+    text: str = field(repr=False)  # may be private; reprs end up in logs
+    model: str = ""
+    seed: str = ""
+    used: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def parse_picture_path(path: str) -> tuple[int, int, PictureFormat] | None:
+    """Width and height in px and the format, from a percent-decoded path; None: not a picture's path.
+
+    Raises `InvalidSize` or `InvalidFormat` for a path that was meant as a picture's but is not one.
+    """
+    if found := _PICTURE.fullmatch(path):
+        width, height = int(found[1]), int(found[2])
+        if MIN_SIDE_PX <= width <= MAX_SIDE_PX and MIN_SIDE_PX <= height <= MAX_SIDE_PX:
+            return width, height, parse_format(found[3])
+    if near := _NEAR_MISS.fullmatch(path):
+        _require_size(near)
+        ending = near["rest"]
+        parse_format(ending[1:] if ending.startswith(".") else "")
+    return None
+
+
+def _require_size(near: re.Match[str]) -> None:
+    """Say which part of the size is wrong, if one is."""
+    if near["width"] is None or near["height"] is None:
+        message = f"The size lacks a side. {_SIZE_HINT}"
+        raise InvalidSize(message)
+    if near["times"] != "x":
+        message = f"{near['times']!r} is not a lower-case x. {_SIZE_HINT}"
+        raise InvalidSize(message)
+    for side in (near["width"], near["height"]):
+        if _SIDE.fullmatch(side) is None:
+            message = f"{side[:24]!r} is not a plain number. {_SIZE_HINT}"
+            raise InvalidSize(message)
+        if len(side) > 4 or not MIN_SIDE_PX <= int(side) <= MAX_SIDE_PX:
+            message = f"A side of {side[:24]} pixels is not offered. {_SIZE_HINT}"
+            raise InvalidSize(message)
+
+
+def parse_picture_query(query: bytes) -> PictureQuery:
+    """Read a query string: form encoding, strict UTF-8, names case-sensitive, unknown ones ignored.
+
+    Raises `InvalidQuery` where it is longer than 16,384 bytes, has more than 100 parameters, is not
+    UTF-8, gives a known parameter twice, or gives `text` and `prompt` that differ; `InvalidText`
+    where it gives neither.
+    """
+    if len(query) > MAX_QUERY_BYTES:
+        message = f"The query has {len(query):,} bytes; at most {MAX_QUERY_BYTES:,} are read."
+        raise InvalidQuery(message)
+    parts = [part for part in query.split(b"&") if part]
+    if len(parts) > MAX_PARAMETERS:
+        message = f"The query has {len(parts)} parameters; at most {MAX_PARAMETERS} are read."
+        raise InvalidQuery(message)
+    values: dict[str, str] = {}
+    ignored: list[str] = []
+    for part in parts:
+        raw_name, _, raw_value = part.partition(b"=")
+        # A name that is not UTF-8 is certainly not one of ours: like every unknown name, no fault.
+        name = _decode_form(raw_name).decode(errors="replace")
+        if name not in _KNOWN:
+            ignored.append(name)
+        elif name in values:
+            message = f"{name} is given twice. Give it once; write & inside a value as %26."
+            raise InvalidQuery(message)
+        else:
+            values[name] = _decode_value(name, raw_value)
+    return PictureQuery(
+        text=_settle_text(values),
+        model=values.get("model", ""),
+        seed=values.get("seed", ""),
+        used=tuple(values),
+        ignored=tuple(ignored),
+    )
+
+
+def _decode_form(raw: bytes) -> bytes:
+    """`+` is a space, `%2B` a plus; a percent sign without two digits stands for itself (WHATWG)."""
+    raw = raw.replace(b"+", b" ")
+    return unquote_to_bytes(raw) if b"%" in raw else raw
+
+
+def _decode_value(name: str, raw: bytes) -> str:
+    try:
+        return _decode_form(raw).decode()
+    except UnicodeDecodeError as exc:
+        message = f"{name} is not UTF-8 (byte {exc.start + 1} of it). Percent-encode its UTF-8 bytes."
+        raise InvalidQuery(message) from exc
+
+
+def _settle_text(values: dict[str, str]) -> str:
+    given = [values[name] for name in _TEXT_NAMES if name in values]
+    if not given:
+        message = "There is no text. Describe the picture, as in ?text=A%20beautiful%20sunset"
+        raise InvalidText(message)
+    if len(given) == 2 and fold_text(given[0]) != fold_text(given[1]):
+        message = "text and prompt say different things. Give one of them; prompt is another name for text."
+        raise InvalidQuery(message)
+    return given[0]
