@@ -1,0 +1,389 @@
+"""The ledger in memory: the same promises inside one process, for users' tests and simulations."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from copperplate.hints import Hints
+from copperplate.model import (
+    Entry,
+    FailureClass,
+    Free,
+    Hit,
+    Lead,
+    Negative,
+    Outcome,
+    Phase,
+    Wait,
+)
+from copperplate.recipes.image import original_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from uuid import UUID
+
+    from copperplate.model import Failure, Job, Sight, Upload, Use, Verdict, Want
+    from copperplate.ports import Clock
+
+DAY_SECONDS = 86_400.0
+BUCKETS = {"image": "generated-images"}
+
+
+@dataclass(slots=True)
+class _Generation:
+    """One row of `generation_status`; times are seconds of the clock."""
+
+    kind: str
+    fence: int
+    leader: UUID | None
+    lease_until: float
+    window_started: float
+    status: str = "pending"
+    phase: Phase = Phase.CLAIMED
+    attempt: int = 1
+    submit_no: int = 0
+    api_calls_made: int = 0
+    total_requests: int = 0
+    job: Job | None = None
+    intent: Upload | None = None
+    failure_class: FailureClass | None = None
+    retry_at: float = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in ("pending", "generating")
+
+    def lead(self) -> Lead:
+        return Lead(
+            fence=self.fence,
+            phase=self.phase,
+            attempt=self.attempt,
+            submit_no=self.submit_no,
+            job=self.job,
+            intent=self.intent,
+        )
+
+
+@dataclass(slots=True)
+class _Entry:
+    entry: Entry
+    kind: str
+    last_accessed: float
+    access_count: int = 0
+
+
+@dataclass(slots=True)
+class _Discarded:
+    id: int
+    bucket: str
+    since: float
+    claimed_until: float = 0.0
+
+
+class MemoryLedger:
+    """`Ledger` and `LedgerCare` over dictionaries. Every method runs without yielding, so it is atomic."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._generations: dict[str, _Generation] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._discarded: dict[str, _Discarded] = {}
+        self._fences = itertools.count(1)
+        self._ids = itertools.count(1)
+        self._totals: Counter[str] = Counter()
+        self._hints = Hints()
+
+    # --- Ledger ---------------------------------------------------------------------------------
+
+    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+        """See `Ledger.acquire`."""
+        sight = self._see(want.generation_key, want.rendition_key)
+        row = self._generations.get(want.generation_key)
+        if isinstance(sight, Wait) and row is not None and row.leader == leader:
+            return row.lead()
+        if not isinstance(sight, Free) or not may_lead:
+            return sight
+        now = self._clock.monotonic()
+        until = now + lease.total_seconds()
+        if row is None:
+            row = _Generation(want.kind, next(self._fences), leader, until, now)
+            self._generations[want.generation_key] = row
+        else:
+            self._claim_again(want.generation_key, row, leader, until)
+        return row.lead()
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        """See `Ledger.peek`."""
+        return self._see(generation_key, rendition_key)
+
+    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:  # noqa: ARG002 - port
+        """See `Ledger.begin_submit`."""
+        row = self._held(key, fence)
+        if row is None or submit_no not in (row.submit_no, row.submit_no + 1):
+            return False
+        self._discard(row, row.intent)
+        made = submit_no - row.submit_no
+        row.status, row.phase, row.submit_no = "generating", Phase.SUBMITTING, submit_no
+        row.api_calls_made += made
+        row.job = row.intent = None
+        self._totals["api_calls"] += made
+        return True
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """See `Ledger.note_request`."""
+        row = self._generations.get(key)
+        if row is None or row.status != "generating" or row.fence < fence:
+            return False
+        if row.fence == fence or row.job is None:
+            row.job = job
+            row.phase = Phase.SUBMITTED if row.phase is Phase.SUBMITTING else row.phase
+        return row.fence == fence
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        """See `Ledger.heartbeat`."""
+        row = self._held(key, fence)
+        if row is None:
+            return False
+        row.lease_until = self._clock.monotonic() + lease.total_seconds()
+        return True
+
+    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+        """See `Ledger.intend_upload`."""
+        row = self._held(key, fence)
+        if row is None or row.status != "generating":
+            return False
+        if row.intent is not None and row.intent.path != upload.path:
+            self._discard(row, row.intent)
+        row.phase, row.intent = Phase.UPLOADING, upload
+        return True
+
+    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:  # noqa: ARG002 - port
+        """See `Ledger.complete`."""
+        row = self._held(key, fence)
+        entry_key = original_key(key)
+        if row is None or row.status != "generating":
+            stored = self._entries.get(entry_key)
+            if stored is not None and stored.entry.path == upload.path:
+                return stored.entry
+            newest = self._generations.get(key)
+            if newest is None or newest.intent is None or newest.intent.path != upload.path:
+                self._discard_path(BUCKETS["image"], upload.path)
+            return None
+        row.status, row.leader, row.intent = "completed", None, None
+        self._totals["completed"] += 1
+        entry = self._add(row, key, entry_key, upload, is_original=True)
+        self._hints.announce(key)
+        return entry
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """See `Ledger.fail`."""
+        row = self._held(key, fence)
+        if row is None:
+            newest = self._generations.get(key)
+            return newest is not None and newest.fence == fence and newest.status == "failed"
+        uncounted = 0 if failure.billed or not row.submit_no else 1
+        row.api_calls_made -= uncounted
+        self._totals.update(failures=1, api_calls=-uncounted)
+        self._set_failed(row, failure.failure_class, self._clock.monotonic() + failure.retry_after.total_seconds())
+        self._hints.announce(key)
+        return True
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """See `Ledger.record_rendition`."""
+        row = self._generations.get(original.generation_key)
+        stored = self._entries.get(original_key(original.generation_key))
+        if row is None or stored is None or stored.entry.path != original.path:
+            self._discard_path(BUCKETS["image"], upload.path)
+            return None
+        if rendition_key not in self._entries:
+            self._add(row, original.generation_key, rendition_key, upload, is_original=False)
+        standing = self._entries[rendition_key].entry
+        if standing.path != upload.path:
+            self._discard_path(BUCKETS["image"], upload.path)
+        return standing
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """See `Ledger.report_missing`."""
+        stored = self._entries.get(entry.key)
+        if stored is None or stored.entry.path != entry.path:
+            return False
+        if not entry.is_original:
+            self._remove([entry.key])
+            return True
+        row = self._generations[entry.generation_key]
+        now = self._clock.monotonic()
+        retry_at = now if row.attempt < 2 else row.window_started + DAY_SECONDS  # noqa: PLR2004 - reopened once a day
+        self._set_failed(row, FailureClass.MISSING_OBJECT, retry_at)
+        self._remove([key for key, kept in self._entries.items() if kept.entry.generation_key == entry.generation_key])
+        return True
+
+    async def record_usage(self, uses: Sequence[Use]) -> None:
+        """See `Ledger.record_usage`."""
+        for use in uses:
+            served = use.count if use.outcome is not Outcome.FAILED else 0
+            if row := self._generations.get(use.generation_key):
+                row.total_requests += use.count
+            if stored := self._entries.get(use.rendition_key):
+                stored.access_count += served
+                stored.last_accessed = self._clock.monotonic()
+            hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
+            self._totals.update(requests=use.count, accesses=served, hits=hits, misses=served - hits)
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """See `Ledger.hints`."""
+        return self._hints.watch(key)
+
+    # --- LedgerCare -----------------------------------------------------------------------------
+
+    async def generation_stats(self) -> Mapping[str, int]:
+        """See `LedgerCare.generation_stats`; all-time figures only."""
+        requests, calls = self._totals["requests"], self._totals["api_calls"]
+        return {
+            "total_requests": requests,
+            "total_api_calls_made": calls,
+            "total_api_calls_saved": max(requests - calls, 0),
+            "total_completed": self._totals["completed"],
+            "total_failed": self._totals["failures"],
+        }
+
+    async def cache_stats(self) -> Mapping[str, int]:
+        """See `LedgerCare.cache_stats`."""
+        images = [kept for kept in self._entries.values() if not kept.entry.is_original]
+        return {
+            "total_cached_images": len(images),
+            "total_access_count": self._totals["accesses"],
+            "total_size_bytes": sum(kept.entry.size_bytes for kept in images),
+            "total_stored_bytes": sum(kept.entry.size_bytes for kept in self._entries.values()),
+        }
+
+    async def sweep(self, limit: int) -> int:
+        """See `LedgerCare.sweep`."""
+        horizon = self._clock.monotonic() - 600
+        expired = [row for row in self._generations.values() if row.is_live and row.lease_until < horizon][:limit]
+        for row in expired:
+            self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
+        return len(expired)
+
+    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_entries`."""
+        cutoff = self._clock.monotonic() - older_than.total_seconds()
+        old = [key for key, kept in self._entries.items() if kept.last_accessed < cutoff]
+        images = [key for key in old if not self._entries[key].entry.is_original][:limit]
+        self._remove(images)
+        alive = {kept.entry.generation_key for kept in self._entries.values() if not kept.entry.is_original}
+        bare = [key for key in old if key in self._entries and self._entries[key].entry.generation_key not in alive]
+        for key in bare:
+            del self._generations[self._entries[key].entry.generation_key]
+        self._remove(bare)
+        return {"images": len(images), "generations": len(bare)}
+
+    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_generations`."""
+        now = self._clock.monotonic()
+        kept = {stored.entry.generation_key for stored in self._entries.values()}
+        done = [
+            key
+            for key, row in self._generations.items()
+            if (row.status == "failed" and row.retry_at < now and row.window_started < now - DAY_SECONDS)
+            or (row.status == "completed" and key not in kept)
+        ][:limit]
+        for key in done:
+            del self._generations[key]
+        return {"generations": len(done)}
+
+    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+        """See `LedgerCare.claim_discarded`."""
+        now = self._clock.monotonic()
+        needed = {kept.entry.path for kept in self._entries.values()}
+        needed |= {row.intent.path for row in self._generations.values() if row.intent is not None}
+        due = [
+            (path, gone)
+            for path, gone in self._discarded.items()
+            if gone.since < now - 3_600 and gone.claimed_until < now and path not in needed
+        ][:limit]
+        for _, gone in due:
+            gone.claimed_until = now + 300
+        return [(gone.id, gone.bucket, path) for path, gone in due]
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        """See `LedgerCare.forget_discarded`."""
+        wanted = set(ids)
+        paths = [path for path, gone in self._discarded.items() if gone.id in wanted]
+        for path in paths:
+            del self._discarded[path]
+        return len(paths)
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def _see(self, generation_key: str, rendition_key: str) -> Sight:
+        if stored := self._entries.get(rendition_key):
+            return Hit(entry=stored.entry)
+        row = self._generations.get(generation_key)
+        if row is None:
+            return Free()
+        now = self._clock.monotonic()
+        original = self._entries.get(original_key(generation_key))
+        if row.status == "completed" and original is not None:
+            return Hit(entry=original.entry)
+        if row.status == "failed" and row.failure_class is not None and row.retry_at > now:
+            return Negative(failure_class=row.failure_class, retry_after=timedelta(seconds=row.retry_at - now))
+        if row.is_live and row.lease_until > now:
+            return Wait(lease_left=timedelta(seconds=row.lease_until - now))
+        return Free()
+
+    def _claim_again(self, key: str, row: _Generation, leader: UUID, until: float) -> None:
+        """A takeover keeps what the dead leader left; after a failure the next attempt begins anew."""
+        now = self._clock.monotonic()
+        resumes = row.is_live or row.failure_class is FailureClass.ABANDONED
+        if row.window_started < now - DAY_SECONDS:
+            row.attempt, row.window_started = 1, now
+        elif not resumes and row.failure_class is not FailureClass.RATE_LIMITED:
+            row.attempt += 1
+        if not resumes:
+            self._discard(row, row.intent)
+            row.phase, row.submit_no, row.job, row.intent = Phase.CLAIMED, 0, None, None
+        row.status = "pending" if row.phase is Phase.CLAIMED else "generating"
+        row.fence, row.leader, row.lease_until = next(self._fences), leader, until
+        row.failure_class = None
+        self._generations[key] = row
+
+    def _held(self, key: str, fence: int) -> _Generation | None:
+        row = self._generations.get(key)
+        return row if row is not None and row.fence == fence and row.is_live else None
+
+    def _set_failed(self, row: _Generation, failure_class: FailureClass, retry_at: float) -> None:
+        row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at
+
+    def _add(self, row: _Generation, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
+        entry = Entry(
+            key=entry_key,
+            generation_key=key,
+            path=upload.path,
+            digest=upload.digest,
+            size_bytes=upload.size_bytes,
+            format=upload.format,
+            width=upload.width,
+            height=upload.height,
+            is_original=is_original,
+        )
+        self._entries[entry_key] = _Entry(entry, row.kind, self._clock.monotonic())
+        return entry
+
+    def _remove(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            gone = self._entries.pop(key)
+            self._totals["accesses"] -= gone.access_count
+            self._discard_path(BUCKETS[gone.kind], gone.entry.path)
+
+    def _discard(self, row: _Generation, upload: Upload | None) -> None:
+        if upload is not None:
+            self._discard_path(BUCKETS[row.kind], upload.path)
+
+    def _discard_path(self, bucket: str, path: str) -> None:
+        self._discarded.setdefault(path, _Discarded(next(self._ids), bucket, self._clock.monotonic()))

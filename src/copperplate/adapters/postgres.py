@@ -1,0 +1,292 @@
+"""The ledger over a direct connection to Postgres (psycopg 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from copperplate.adapters.verdicts import entry_of, verdict_of
+from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.hints import Hints
+from copperplate.model import Free, Hit, Negative, Wait
+from copperplate.recipes.image import original_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from uuid import UUID
+
+    from copperplate.model import Entry, Failure, Job, Sight, Upload, Use, Verdict, Want
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "copperplate"
+TRANSACTION_POOLER_PORT = "6543"
+
+# A call is repeated when the connection broke, within this time in all; then the caller gets a 503.
+CALL_SECONDS = 2.5
+PAUSE_SECONDS = 0.1
+
+# Foreign exceptions stop here. The first class that fits decides; `retry` says whether the outcome
+# is unknown or nothing happened, so that a repeatable call may be sent again.
+ErrorRow = tuple[type[Exception], type[LedgerUnavailable | Misconfigured], Literal["retry", "raise"], str]
+ERRORS: tuple[ErrorRow, ...] = (
+    (psycopg.errors.QueryCanceled, LedgerUnavailable, "raise", "the database took too long"),
+    (psycopg.errors.InvalidPassword, Misconfigured, "raise", "DATABASE_URL: the password is wrong"),
+    (
+        psycopg.errors.InvalidAuthorizationSpecification,
+        Misconfigured,
+        "raise",
+        "DATABASE_URL: the role may not log in",
+    ),
+    (psycopg.errors.InvalidCatalogName, Misconfigured, "raise", "DATABASE_URL: there is no such database"),
+    (PoolTimeout, LedgerUnavailable, "raise", "no database connection was free in time"),
+    (TooManyRequests, LedgerUnavailable, "raise", "too many requests wait for a database connection"),
+    (psycopg.OperationalError, LedgerUnavailable, "retry", "the database does not answer"),
+    (psycopg.InterfaceError, LedgerUnavailable, "retry", "the database connection is broken"),
+    (
+        psycopg.errors.UndefinedFunction,
+        Misconfigured,
+        "raise",
+        "the database lacks our functions: run `copperplate migrate`",
+    ),
+    (
+        psycopg.errors.UndefinedTable,
+        Misconfigured,
+        "raise",
+        "the database lacks our tables: run `copperplate migrate`",
+    ),
+    (
+        psycopg.errors.InvalidSchemaName,
+        Misconfigured,
+        "raise",
+        "the database lacks our schema: run `copperplate migrate`",
+    ),
+    (
+        psycopg.errors.InsufficientPrivilege,
+        Misconfigured,
+        "raise",
+        "DATABASE_URL: the role may not use Copperplate's functions; it needs to be a member of service_role",
+    ),
+    (psycopg.Error, LedgerUnavailable, "raise", "the database refused the call"),
+)
+
+
+def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, bool]:
+    """Our error for a foreign one, and whether the call may be sent again."""
+    for foreign, ours, what_next, message in ERRORS:
+        if isinstance(error, foreign):
+            return ours(message), what_next == "retry"
+    raise error
+
+
+class PostgresLedger:
+    """`Ledger` and `LedgerCare` over a pool of direct connections.
+
+    Calls run as `service_role`, the role PostgREST uses for them, so the same rights hold in both
+    worlds. Behind a transaction pooler (port 6543) nothing is kept on a connection: no role
+    switch, no prepared statements, no notifications; polling alone then tells followers.
+    """
+
+    def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
+        self._is_direct = str(conninfo_to_dict(database_url).get("port", "")) != TRANSACTION_POOLER_PORT
+        options = "-c role=service_role -c statement_timeout=5000 -c lock_timeout=2000" if self._is_direct else None
+        self._conninfo = make_conninfo(
+            database_url, options=options, application_name="copperplate", connect_timeout=3
+        )
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+            self._conninfo,
+            min_size=1,
+            max_size=max_connections,
+            max_waiting=10_000,
+            timeout=CALL_SECONDS,
+            reconnect_timeout=30,
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "prepare_threshold": 2 if self._is_direct else None,
+            },
+            open=False,
+        )
+        self._hints = Hints()
+        self._listening: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start the pool and the listener; an unreachable database shows at the first call."""
+        await self._pool.open(wait=False)
+        if self._is_direct:
+            self._listening = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        if self._listening is not None:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+        await self._pool.close()
+
+    # --- Ledger ---------------------------------------------------------------------------------
+
+    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+        """See `Ledger.acquire`."""
+        row = await self._call(
+            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s)",
+            (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead),
+        )
+        return verdict_of(row)
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        """See `Ledger.peek`."""
+        row = await self._call("select * from public.peek_generation(%s, %s)", (generation_key, rendition_key))
+        sight = verdict_of(row)
+        assert isinstance(sight, Hit | Wait | Negative | Free), "peek never leads"  # noqa: S101
+        return sight
+
+    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+        """See `Ledger.begin_submit`."""
+        return await self._ask("select public.begin_submit(%s, %s, %s, %s)", (key, fence, submit_no, provider))
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """See `Ledger.note_request`."""
+        return await self._ask(
+            "select public.note_request(%s, %s, %s, %s)", (key, fence, job.request_id, Jsonb(dict(job.urls)))
+        )
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        """See `Ledger.heartbeat`."""
+        return await self._ask("select public.heartbeat_generation(%s, %s, %s)", (key, fence, lease))
+
+    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+        """See `Ledger.intend_upload`."""
+        return await self._ask(
+            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s)", (key, fence, *_columns(upload))
+        )
+
+    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+        """See `Ledger.complete`."""
+        row = await self._call(
+            "select * from public.complete_generation(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, original_key(key), *_columns(upload), url),
+        )
+        return entry_of(row)
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """See `Ledger.fail`."""
+        return await self._ask(
+            "select public.fail_generation(%s, %s, %s, %s, %s, %s)",
+            (key, fence, failure.failure_class.value, failure.message, failure.retry_after, failure.billed),
+        )
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """See `Ledger.record_rendition`."""
+        row = await self._call(
+            "select * from public.record_rendition(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (original.generation_key, original.path, rendition_key, *_columns(upload)),
+        )
+        return entry_of(row)
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """See `Ledger.report_missing`."""
+        return await self._ask("select public.report_missing(%s, %s)", (entry.key, entry.path))
+
+    async def record_usage(self, uses: Sequence[Use]) -> None:
+        """See `Ledger.record_usage`."""
+        await self._call("select public.record_usage(%s)", (Jsonb([asdict(use) for use in uses]),), repeat=False)
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """See `Ledger.hints`."""
+        return self._hints.watch(key)
+
+    # --- LedgerCare -----------------------------------------------------------------------------
+
+    async def generation_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.generation_stats`."""
+        return await self._call("select * from public.get_generation_stats()", ())
+
+    async def cache_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.cache_stats`."""
+        return await self._call("select * from public.get_cache_stats()", ())
+
+    async def sweep(self, limit: int) -> int:
+        """See `LedgerCare.sweep`."""
+        return int(await self._value("select public.sweep_generations(%s)", (limit,)))
+
+    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_entries`."""
+        answer = await self._value("select public.cleanup_old_cache_entries(%s, %s)", (older_than, limit))
+        return cast("Mapping[str, int]", answer)
+
+    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_generations`."""
+        answer = await self._value("select public.cleanup_old_generation_status(%s)", (limit,))
+        return cast("Mapping[str, int]", answer)
+
+    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+        """See `LedgerCare.claim_discarded`."""
+        rows = await self._rows("select id, bucket, path from public.claim_discarded(%s)", (limit,))
+        return [(row["id"], row["bucket"], row["path"]) for row in rows]
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        """See `LedgerCare.forget_discarded`."""
+        return int(await self._value("select public.forget_discarded(%s)", (list(ids),)))
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    async def _ask(self, query: LiteralString, params: Sequence[Any]) -> bool:
+        return bool(await self._value(query, params))
+
+    async def _value(self, query: LiteralString, params: Sequence[Any]) -> Any:  # noqa: ANN401 - one SQL value
+        row = await self._call(query, params)
+        return next(iter(row.values()))
+
+    async def _call(self, query: LiteralString, params: Sequence[Any], *, repeat: bool = True) -> DictRow:
+        rows = await self._rows(query, params, repeat=repeat)
+        return rows[0]
+
+    async def _rows(self, query: LiteralString, params: Sequence[Any], *, repeat: bool = True) -> list[DictRow]:
+        """Run one statement; a broken connection is replaced and the call repeated while time is left."""
+        deadline = asyncio.get_running_loop().time() + CALL_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline), self._pool.connection() as connection:
+                    cursor = await connection.execute(query, params)
+                    return await cursor.fetchall()
+            except TimeoutError as error:
+                raise LedgerUnavailable("the database does not answer") from error
+            except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
+                ours, may_retry = translate(error)
+                pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+                if not (repeat and may_retry) or asyncio.get_running_loop().time() + pause > deadline:
+                    raise ours from error
+            await asyncio.sleep(pause)
+
+    async def _listen(self) -> None:
+        """Turn notifications into hints, for as long as the ledger is open. Losing one only costs time."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+                    self._hints.announce_all()  # whatever was missed while we did not listen
+                    async for notification in connection.notifies():
+                        self._hints.announce(notification.payload)
+            except psycopg.Error as error:
+                logger.info("notifications interrupted: %s", type(error).__name__)
+            await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+
+
+def _columns(upload: Upload) -> tuple[str, str, int, str, int, int]:
+    return (upload.path, upload.digest, upload.size_bytes, upload.format, upload.width, upload.height)
+
+

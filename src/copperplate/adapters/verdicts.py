@@ -1,0 +1,65 @@
+"""Rows of type `copperplate.verdict`, as values."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from copperplate.model import Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Upload, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import Verdict
+
+
+def verdict_of(row: Mapping[str, Any]) -> Verdict:
+    """The ledger's answer to acquire or peek."""
+    match row["outcome"]:
+        case "hit":
+            return Hit(entry=_entry(row))
+        case "lead":
+            return _lead(row)
+        case "wait":
+            return Wait(lease_left=timedelta(milliseconds=row["lease_left_ms"]))
+        case "negative":
+            return Negative(
+                failure_class=FailureClass(row["error_class"]),
+                retry_after=timedelta(milliseconds=row["retry_after_ms"]),
+            )
+        case "free":
+            return Free()
+        case other:
+            message = f"the ledger answered {other!r}: its migrations and this program differ in version"
+            raise ValueError(message)
+
+
+def entry_of(row: Mapping[str, Any]) -> Entry | None:
+    """The ledger's answer to a write: the entry that stands, or None for a stale fence."""
+    return _entry(row) if row["outcome"] == "hit" else None
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(
+        key=row["entry_key"],
+        generation_key=row["generation_key"],
+        path=row["path"],
+        digest=row["digest"],
+        size_bytes=row["file_size"],
+        format=row["format"],
+        width=row["width"],
+        height=row["height"],
+        is_original=row["is_original"],
+    )
+
+
+def _lead(row: Mapping[str, Any]) -> Lead:
+    request_id, intent = row["provider_request_id"], row["intent"]
+    return Lead(
+        fence=row["fence"],
+        phase=Phase(row["phase"]),
+        attempt=row["attempt"],
+        submit_no=row["submit_no"],
+        job=Job(request_id=request_id, urls=row["provider_urls"] or {}) if request_id else None,
+        intent=Upload(**intent) if intent else None,
+    )

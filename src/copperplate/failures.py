@@ -1,0 +1,54 @@
+"""How long a failure is remembered: one table, one row per class. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from copperplate.model import FailureClass
+
+# A generation gets this many attempts a day; after the last failure it rests until the day is over.
+MAX_ATTEMPTS = 3
+DAY = timedelta(days=1)
+BACKOFF_FIRST = timedelta(seconds=5)
+BACKOFF_CAP = timedelta(minutes=15)
+RETRY_AFTER_MIN = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What happens after a failure of one class: a fixed `rest`, or, without one, a growing backoff."""
+
+    rest: timedelta | None
+    counts_as_attempt: bool
+
+
+POLICIES: dict[FailureClass, Policy] = {
+    FailureClass.MODERATED: Policy(rest=DAY, counts_as_attempt=True),
+    FailureClass.INVALID: Policy(rest=timedelta(hours=1), counts_as_attempt=True),
+    FailureClass.RATE_LIMITED: Policy(rest=None, counts_as_attempt=False),
+    FailureClass.TRANSIENT: Policy(rest=None, counts_as_attempt=True),
+    FailureClass.AMBIGUOUS: Policy(rest=DAY, counts_as_attempt=True),
+    FailureClass.BAD_OUTPUT: Policy(rest=None, counts_as_attempt=True),
+    # The ledger sets these two itself, with its own times.
+    FailureClass.ABANDONED: Policy(rest=timedelta(0), counts_as_attempt=False),
+    FailureClass.MISSING_OBJECT: Policy(rest=timedelta(0), counts_as_attempt=True),
+}
+
+
+def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | None, jitter: float) -> timedelta:
+    """The TTL of the negative entry after attempt number `attempt` (from 1) of the day.
+
+    `hint` is the provider's `Retry-After`, honoured between 1 s and 15 min. `jitter` in [0, 1)
+    spreads the backoff 5 s × 2^(attempt-1), at most 15 min, by ±50 %.
+    """
+    policy = POLICIES[failure_class]
+    if policy.rest is not None:
+        return policy.rest
+    if policy.counts_as_attempt and attempt >= MAX_ATTEMPTS:
+        return DAY
+    backoff = min(BACKOFF_FIRST * 2 ** min(attempt - 1, 16), BACKOFF_CAP) * (0.5 + jitter)
+    if hint is None:
+        return min(backoff, BACKOFF_CAP)
+    # Never before the provider's own wish, within reason.
+    return min(max(hint, RETRY_AFTER_MIN), BACKOFF_CAP)

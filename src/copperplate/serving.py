@@ -1,0 +1,124 @@
+"""From an entry to the bytes of a rendition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+from copperplate.coordinator import Found
+from copperplate.errors import ObjectMissing, StoreUnavailable
+from copperplate.model import Upload
+from copperplate.recipes.objects import object_path, sha256_hex
+from copperplate.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from copperplate.coordinator import Coordinator, Kind
+    from copperplate.model import Entry, Want
+    from copperplate.ports import Clock, Images, Ledger, ObjectStore
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# Hashing more than this is worth a thread of its own.
+INLINE_HASH_BYTES = 256 * 1024
+
+
+class Serving:
+    """Pictures in the form they were asked for. Renditions and reads are coalesced like generations."""
+
+    def __init__(
+        self,
+        *,
+        coordinator: Coordinator,
+        ledger: Ledger,
+        kinds: Mapping[str, Kind],
+        images: Images,
+        clock: Clock,
+    ) -> None:
+        self._coordinator = coordinator
+        self._ledger = ledger
+        self._kinds = kinds
+        self._images = images
+        self._clock = clock
+        self._renditions: SingleFlight[Found] = SingleFlight()
+        self._reads: SingleFlight[bytes] = SingleFlight()
+
+    async def find(self, want: Want, *, may_lead: bool = True) -> Found:
+        """The entry of the rendition asked for, made if need be; raises what `Coordinator.find` raises."""
+        return await self._twice(lambda: self._find(want, may_lead=may_lead))
+
+    async def read(self, want: Want) -> tuple[Found, bytes]:
+        """The rendition asked for, with its bytes; raises what `Coordinator.find` raises."""
+        return await self._twice(lambda: self._read(want))
+
+    async def _twice(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Once more where a stored object turned out to be gone: its entry is dropped by then."""
+        try:
+            return await work()
+        except ObjectMissing:
+            logger.warning("a stored object is gone or altered; making it anew")
+        try:
+            return await work()
+        except ObjectMissing as error:
+            raise StoreUnavailable("the object store loses objects") from error
+
+    async def _find(self, want: Want, *, may_lead: bool) -> Found:
+        found = await self._coordinator.find(want, may_lead=may_lead)
+        if not found.entry.is_original:
+            return found
+        made, _ = await self._renditions.run(want.rendition_key, lambda: self._make(want, found))
+        return replace(made, outcome=found.outcome)
+
+    async def _read(self, want: Want) -> tuple[Found, bytes]:
+        found = await self._find(want, may_lead=True)
+        return found, found.body or await self._fetch(want, found.entry)
+
+    async def _make(self, want: Want, found: Found) -> Found:
+        """The rendition of a kept original: encoded, stored, recorded."""
+        original = found.entry
+        source = found.body or await self._fetch(want, original)
+        body = await self._images.encode(source, want)
+        digest = sha256_hex(body)
+        upload = Upload(
+            path=object_path(self._clock.now(), digest, want.rendition_key, uuid4().hex, want.rendition.format),
+            digest=digest,
+            size_bytes=len(body),
+            format=want.rendition.format,
+            width=want.size.width,
+            height=want.size.height,
+        )
+        await self._store(want).put(upload.path, body, media_type=want.rendition.format.media_type)
+        entry = await self._ledger.record_rendition(original, want.rendition_key, upload)
+        if entry is None:
+            raise ObjectMissing("the original was replaced meanwhile")
+        # Another process may have been first; then its bytes are the ones that count.
+        return Found(entry=entry, outcome=found.outcome, body=body if entry.path == upload.path else None)
+
+    async def _fetch(self, want: Want, entry: Entry) -> bytes:
+        body, _ = await self._reads.run(entry.path, lambda: self._load(want, entry))
+        return body
+
+    async def _load(self, want: Want, entry: Entry) -> bytes:
+        try:
+            return await self._verified(want, entry)
+        except ObjectMissing:
+            await self._ledger.report_missing(entry)
+            raise
+
+    async def _verified(self, want: Want, entry: Entry) -> bytes:
+        body = await self._store(want).get(entry.path)
+        if len(body) > INLINE_HASH_BYTES:
+            digest = await asyncio.to_thread(sha256_hex, body)
+        else:
+            digest = sha256_hex(body)
+        if digest != entry.digest:
+            raise ObjectMissing("the stored bytes are not the ones that were recorded")
+        return body
+
+    def _store(self, want: Want) -> ObjectStore:
+        return self._kinds[want.kind].store

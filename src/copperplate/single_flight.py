@@ -1,0 +1,87 @@
+"""Single flight: one call per key inside this process, shared by everyone who asks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from copperplate.errors import CopperplateError, StillGenerating, TooManyWaiters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Flight(Generic[T]):
+    task: asyncio.Task[T]
+    waiters: int = 0
+
+
+class SingleFlight(Generic[T]):
+    """Runs one piece of work per key at a time.
+
+    The work is a task of its own: a caller that is cancelled or stops waiting takes nothing from
+    the others, and its result or exception reaches every caller. A finished key starts anew.
+    """
+
+    def __init__(self, *, max_waiters: int = 5_000) -> None:
+        self._flights: dict[str, _Flight[T]] = {}
+        self._max_waiters = max_waiters
+
+    async def run(
+        self, key: str, work: Callable[[], Coroutine[Any, Any, T]], *, within_seconds: float | None = None
+    ) -> tuple[T, bool]:
+        """The result for `key`, and whether this caller joined a flight that was under way.
+
+        Raises `StillGenerating` after `within_seconds`, the flight going on; `TooManyWaiters` when
+        the flight is full.
+        """
+        flight = self._flights.get(key)
+        joined = flight is not None
+        if flight is None:
+            flight = self._start(key, work)
+        if flight.waiters >= self._max_waiters:
+            raise TooManyWaiters
+        flight.waiters += 1
+        try:
+            async with asyncio.timeout(within_seconds):
+                return await asyncio.shield(flight.task), joined
+        except TimeoutError:
+            raise StillGenerating from None
+        finally:
+            flight.waiters -= 1
+
+    def is_awaited(self, key: str) -> bool:
+        """Whether anybody still waits for the flight of `key`."""
+        flight = self._flights.get(key)
+        return flight is not None and flight.waiters > 0
+
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let flights under way land for a while, then cancel the rest (their leases pass on)."""
+        tasks = [flight.task for flight in self._flights.values()]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=within_seconds)
+        for task in late:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _start(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
+        flight = _Flight(asyncio.create_task(work()))
+        self._flights[key] = flight
+        flight.task.add_done_callback(lambda task: self._land(key, task))
+        return flight
+
+    def _land(self, key: str, task: asyncio.Task[T]) -> None:
+        del self._flights[key]
+        # Everybody may have left; an exception nobody fetched must not become a warning at exit.
+        if not task.cancelled() and (error := task.exception()) and not isinstance(error, CopperplateError):
+            logger.error("a flight failed unexpectedly: key=%s error=%s", key[:12], type(error).__name__)

@@ -1,0 +1,276 @@
+-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
+-- an upsert would lock the row even when it refuses, at a fifth of the speed.
+
+-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, or stale (a write refused by
+-- its fence). The entry's columns are filled for a hit, the generation's where there is a row.
+create type copperplate.verdict as (
+    outcome text,
+    entry_key text,
+    generation_key text,
+    path text,
+    digest text,
+    file_size bigint,
+    format text,
+    width integer,
+    height integer,
+    is_original boolean,
+    status text,
+    phase text,
+    fence bigint,
+    leader uuid,
+    attempt integer,
+    submit_no integer,
+    provider_request_id text,
+    provider_urls jsonb,
+    intent jsonb,
+    lease_left_ms integer,
+    error_class text,
+    retry_after_ms integer
+);
+
+comment on type copperplate.verdict is 'What the ledger answers about one picture.';
+revoke all on type copperplate.verdict from public;
+grant usage on type copperplate.verdict to service_role;
+
+create function copperplate.milliseconds(p_span interval)
+returns integer
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select least(ceil(extract(epoch from p_span) * 1000), 2147483647)::integer;
+$$;
+
+comment on function copperplate.milliseconds(interval) is 'An interval in whole milliseconds, rounded up.';
+revoke all on function copperplate.milliseconds(interval) from public, anon, authenticated;
+grant execute on function copperplate.milliseconds(interval) to service_role;
+
+create function public.peek_generation(p_generation_key text, p_rendition_key text)
+returns copperplate.verdict
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.verdict;
+    v_lease_until timestamptz;
+    v_retry_at timestamptz;
+begin
+    -- The asked rendition, by primary key: the common case ends here.
+    select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
+    from copperplate.cache_entries as e
+    where e.key = p_rendition_key;
+    if found then
+        v.outcome := 'hit';
+        return v;
+    end if;
+
+    select
+        g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
+        g.intent, g.error_class, g.lease_until, g.retry_at
+    into
+        v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
+        v.intent, v.error_class, v_lease_until, v_retry_at
+    from public.generation_status as g
+    where g.prompt_hash = p_generation_key;
+
+    v.outcome := 'free';
+    if v.status = 'completed' then
+        -- Another format was asked before: the original is kept, the rendition can be made from it.
+        select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+        into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
+        from copperplate.cache_entries as e
+        where e.generation_key = p_generation_key and e.is_original;
+        if found then
+            v.outcome := 'hit';
+        end if;
+    elsif v.status = 'failed' and v_retry_at > copperplate.clock() then
+        v.outcome := 'negative';
+        v.retry_after_ms := copperplate.milliseconds(v_retry_at - copperplate.clock());
+    elsif v.status in ('pending', 'generating') and v_lease_until > copperplate.clock() then
+        v.outcome := 'wait';
+        v.lease_left_ms := copperplate.milliseconds(v_lease_until - copperplate.clock());
+    end if;
+    return v;
+end;
+$$;
+
+comment on function public.peek_generation(text, text) is
+'Look a picture up without changing anything: hit, wait, negative or free.';
+revoke all on function public.peek_generation(text, text) from public, anon, authenticated;
+grant execute on function public.peek_generation(text, text) to service_role;
+
+-- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
+create function copperplate.claim_new(
+    p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_fence bigint;
+begin
+    if public.cache_key(p_recipe) <> p_generation_key then
+        raise exception 'the generation key is not the key of the recipe'
+            using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
+    end if;
+    if copperplate.bucket_of(p_recipe ->> 'kind') is null then
+        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image.';
+    end if;
+
+    insert into public.generation_status (
+        prompt_hash, kind, recipe, prompt, dimensions, model,
+        phase, window_started_at, fence, leader, lease_until, created_at, updated_at
+    )
+    values (
+        p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
+        (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height'), p_recipe ->> 'model',
+        'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
+    )
+    on conflict (prompt_hash) do nothing
+    returning fence into v_fence;
+    return v_fence;
+end;
+$$;
+
+comment on function copperplate.claim_new(jsonb, text, uuid, interval) is
+'Insert a generation led by the caller; answers its fence, or null if the key exists.';
+revoke all on function copperplate.claim_new(jsonb, text, uuid, interval) from public, anon, authenticated;
+grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role;
+
+-- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
+-- fence and the state that were seen, and set. Null when somebody was faster.
+create function copperplate.claim_again(
+    p_seen copperplate.verdict, p_generation_key text, p_leader uuid, p_lease interval
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    -- What a dead leader left behind is kept; after a failure nothing is, except where the sweep
+    -- merely gave up on a leader: its job may still be collected.
+    v_resume boolean := p_seen.status in ('pending', 'generating')
+    or (p_seen.status = 'failed' and p_seen.error_class = 'abandoned');
+    v_fence bigint;
+begin
+    if not v_resume then
+        perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
+        from public.generation_status as g
+        where g.prompt_hash = p_generation_key and g.fence = p_seen.fence;
+    end if;
+
+    update public.generation_status as g
+    set
+        fence = nextval('copperplate.fences'),
+        leader = p_leader,
+        lease_until = v_now + p_lease,
+        status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
+        phase = case when v_resume then g.phase else 'claimed' end,
+        submit_no = case when v_resume then g.submit_no else 0 end,
+        provider_request_id = case when v_resume then g.provider_request_id end,
+        provider_urls = case when v_resume then g.provider_urls end,
+        intent = case when v_resume then g.intent end,
+        -- Only failures of the provider count against the day's attempts; a limited rate does not.
+        attempt = case
+            when g.window_started_at < v_now - interval '1 day' then 1
+            when v_resume or g.error_class = 'rate_limited' then g.attempt
+            else g.attempt + 1
+        end,
+        window_started_at = case
+            when g.window_started_at < v_now - interval '1 day' then v_now else g.window_started_at
+        end,
+        error_class = null,
+        error_message = null,
+        retry_at = null,
+        completed_at = null,
+        updated_at = v_now
+    where
+        g.prompt_hash = p_generation_key
+        and g.fence = p_seen.fence
+        and g.status = p_seen.status
+        and (g.lease_until is null or g.lease_until <= v_now)
+        and (g.retry_at is null or g.retry_at <= v_now)
+    returning g.fence into v_fence;
+    return v_fence;
+end;
+$$;
+
+comment on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) is
+'Take over a dead lease or retry a failed generation; answers the new fence, or null if somebody was faster.';
+revoke all on function copperplate.claim_again(copperplate.verdict, text, uuid, interval)
+from public, anon, authenticated;
+grant execute on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) to service_role;
+
+create function public.acquire_generation(
+    p_recipe jsonb,
+    p_generation_key text,
+    p_rendition_key text,
+    p_leader uuid,
+    p_lease interval,
+    p_may_lead boolean,
+    p_charges jsonb default '[]'
+)
+returns copperplate.verdict
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.verdict;
+    v_fence bigint;
+begin
+    -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
+    for v_round in 1..5 loop
+        v := public.peek_generation(p_generation_key, p_rendition_key);
+        if v.outcome = 'wait' and v.leader = p_leader then
+            -- The holder asks again: its first answer was lost.
+            v.outcome := 'lead';
+            return v;
+        elsif v.outcome <> 'free' or not p_may_lead then
+            return v;
+        end if;
+
+        -- Under a stricter isolation the next look would not see the winner.
+        if current_setting('transaction_isolation') <> 'read committed' then
+            raise exception 'acquire_generation needs read committed'
+                using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
+        elsif p_charges <> '[]' then
+            raise exception 'unknown kind of charge' using errcode = 'ZC005', hint = 'No kind of charge is set up.';
+        end if;
+
+        if v.status is null then
+            v_fence := copperplate.claim_new(p_recipe, p_generation_key, p_leader, p_lease);
+        else
+            v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
+        end if;
+        if v_fence is not null then
+            v := public.peek_generation(p_generation_key, p_rendition_key);
+            v.outcome := 'lead';
+            return v;
+        end if;
+    end loop;
+
+    v.outcome := 'wait';
+    v.lease_left_ms := 0;
+    return v;
+end;
+$$;
+
+comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb) is
+'Settle what the caller is: hit, lead (with a fence), wait, negative, or free if it may not lead.
+Repeated by the holder it answers the same lead and fence.';
+revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb)
+from public, anon, authenticated;
+grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb) to service_role;

@@ -1,0 +1,247 @@
+-- Counting. Hits write nothing by themselves: processes add up and flush now and then.
+
+create table copperplate.usage_rollups (
+    day date not null,
+    kind text not null,
+    provider text not null,
+    model text not null,
+    outcome text not null,
+    tier text not null,
+    requests bigint not null default 0,
+    bytes bigint not null default 0,
+    -- Requests by time to answer, bounds 1 2 5 10 25 50 100 250 1000 5000 15000 30000 ms and above.
+    latency bigint[] not null,
+    cost_micro_usd bigint not null default 0,
+    saved_micro_usd bigint not null default 0,
+    constraint usage_rollups_pkey primary key (day, kind, provider, model, outcome, tier),
+    constraint usage_rollups_outcome_is_known check (
+        outcome in ('hit', 'stale', 'coalesced', 'generated', 'failed')
+    )
+);
+
+comment on table copperplate.usage_rollups is
+'Requests by day (UTC), kind, provider, model, outcome and tier. Money in millionths of a dollar.
+Row-level security is on without a policy: only service_role and the owner see rows.';
+
+alter table copperplate.usage_rollups enable row level security;
+revoke all on table copperplate.usage_rollups from public, anon, authenticated;
+grant select, insert, update, delete on table copperplate.usage_rollups to service_role;
+
+create function copperplate.add_histograms(p_left bigint[], p_right bigint[])
+returns bigint[]
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select array_agg(coalesce(t.l, 0) + coalesce(t.r, 0) order by t.n)
+    from unnest(p_left, p_right) with ordinality as t (l, r, n);
+$$;
+
+comment on function copperplate.add_histograms(bigint[], bigint[]) is 'Adds two histograms bucket by bucket.';
+revoke all on function copperplate.add_histograms(bigint[], bigint[]) from public, anon, authenticated;
+grant execute on function copperplate.add_histograms(bigint[], bigint[]) to service_role;
+
+create function copperplate.fold_totals()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    with gone as (
+        delete from copperplate.public_totals as t
+        where t.ctid = any(array(
+            select u.ctid from copperplate.public_totals as u limit 5000 for update skip locked
+        ))
+        returning t.*
+    )
+    insert into copperplate.public_totals (
+        day, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
+    )
+    select
+        g.day, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
+        sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
+    from gone as g
+    group by g.day;
+$$;
+
+comment on function copperplate.fold_totals() is 'Merges the public totals into one row a day; concurrent calls split the work.';
+revoke all on function copperplate.fold_totals() from public, anon, authenticated;
+grant execute on function copperplate.fold_totals() to service_role;
+
+-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
+-- latency_buckets, cost_micro_usd, saved_micro_usd}]. The one function that must not be repeated.
+create function public.record_usage(p_uses jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_today date := (v_now at time zone 'UTC')::date;
+begin
+    -- Rows in key order, generations before entries: two flushes never wait for each other in a ring.
+    perform from public.generation_status as g
+    where g.prompt_hash in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
+    order by g.prompt_hash
+    for no key update;
+
+    update public.generation_status as g
+    set total_requests = g.total_requests + s.requests
+    from (
+        select u ->> 'generation_key' as key, sum((u ->> 'count')::bigint) as requests
+        from jsonb_array_elements(p_uses) as u
+        group by 1
+    ) as s
+    where g.prompt_hash = s.key;
+
+    update copperplate.cache_entries as e
+    set access_count = e.access_count + s.served, last_accessed_at = v_now
+    from (
+        select u ->> 'rendition_key' as key, sum((u ->> 'count')::bigint) as served
+        from jsonb_array_elements(p_uses) as u
+        where u ->> 'outcome' <> 'failed'
+        group by 1
+    ) as s
+    where e.key = s.key;
+
+    insert into copperplate.usage_rollups as r (
+        day, kind, provider, model, outcome, tier, requests, bytes, latency, cost_micro_usd, saved_micro_usd
+    )
+    select
+        v_today, u.kind, u.provider, u.model, u.outcome, u.tier, sum(u.count), sum(u.size_bytes),
+        (
+            select array_agg(b.total order by b.n)
+            from (
+                select h.n, sum(h.count)::bigint as total
+                from jsonb_to_recordset(p_uses) as w (
+                    kind text, provider text, model text, outcome text, tier text, latency_buckets bigint[]
+                )
+                cross join lateral unnest(w.latency_buckets) with ordinality as h (count, n)
+                where (w.kind, w.provider, w.model, w.outcome, w.tier) = (u.kind, u.provider, u.model, u.outcome, u.tier)
+                group by h.n
+            ) as b
+        ),
+        sum(u.cost_micro_usd), sum(u.saved_micro_usd)
+    from jsonb_to_recordset(p_uses) as u (
+        kind text, provider text, model text, outcome text, tier text, count bigint, size_bytes bigint,
+        cost_micro_usd bigint, saved_micro_usd bigint
+    )
+    group by u.kind, u.provider, u.model, u.outcome, u.tier
+    order by u.kind, u.provider, u.model, u.outcome, u.tier
+    on conflict on constraint usage_rollups_pkey do update
+    set
+        requests = r.requests + excluded.requests,
+        bytes = r.bytes + excluded.bytes,
+        latency = copperplate.add_histograms(r.latency, excluded.latency),
+        cost_micro_usd = r.cost_micro_usd + excluded.cost_micro_usd,
+        saved_micro_usd = r.saved_micro_usd + excluded.saved_micro_usd;
+
+    insert into copperplate.public_totals (day, requests, hits, misses, accesses)
+    select
+        v_today,
+        sum(u.count),
+        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
+        coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
+        coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
+    from jsonb_to_recordset(p_uses) as u (outcome text, count bigint)
+    having count(*) > 0;
+
+    if random() < 0.02 then
+        perform copperplate.fold_totals();
+    end if;
+end;
+$$;
+
+comment on function public.record_usage(jsonb) is
+'Add a batch of counts. Never retried: a batch may be lost, none is counted twice.';
+revoke all on function public.record_usage(jsonb) from public, anon, authenticated;
+grant execute on function public.record_usage(jsonb) to service_role;
+
+create function public.get_generation_stats()
+returns table (
+    total_requests bigint,
+    total_api_calls_made bigint,
+    total_api_calls_saved bigint,
+    total_completed bigint,
+    total_failed bigint,
+    total_hits bigint,
+    total_misses bigint,
+    efficiency_percent numeric,
+    requests_today bigint,
+    api_calls_made_today bigint,
+    api_calls_saved_today bigint,
+    completed_today bigint,
+    failed_today bigint,
+    hits_today bigint,
+    misses_today bigint
+)
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    with today as (
+        select (copperplate.clock() at time zone 'UTC')::date as day
+    ),
+
+    sums as (
+        select
+            coalesce(sum(t.requests), 0)::bigint as requests,
+            coalesce(sum(t.api_calls), 0)::bigint as api_calls,
+            coalesce(sum(t.completed), 0)::bigint as completed,
+            coalesce(sum(t.failures), 0)::bigint as failures,
+            coalesce(sum(t.hits), 0)::bigint as hits,
+            coalesce(sum(t.misses), 0)::bigint as misses,
+            coalesce(sum(t.requests) filter (where t.day = d.day), 0)::bigint as requests_today,
+            coalesce(sum(t.api_calls) filter (where t.day = d.day), 0)::bigint as api_calls_today,
+            coalesce(sum(t.completed) filter (where t.day = d.day), 0)::bigint as completed_today,
+            coalesce(sum(t.failures) filter (where t.day = d.day), 0)::bigint as failures_today,
+            coalesce(sum(t.hits) filter (where t.day = d.day), 0)::bigint as hits_today,
+            coalesce(sum(t.misses) filter (where t.day = d.day), 0)::bigint as misses_today
+        from today as d
+        left join copperplate.public_totals as t on true
+    )
+
+    select
+        s.requests, s.api_calls, greatest(s.requests - s.api_calls, 0), s.completed, s.failures, s.hits, s.misses,
+        round(100.0 * s.hits / nullif(s.hits + s.misses, 0), 1),
+        s.requests_today, s.api_calls_today, greatest(s.requests_today - s.api_calls_today, 0),
+        s.completed_today, s.failures_today, s.hits_today, s.misses_today
+    from sums as s;
+$$;
+
+comment on function public.get_generation_stats() is
+'One row: requests, provider calls made and saved, since the beginning and today (UTC).';
+revoke all on function public.get_generation_stats() from public, anon, authenticated;
+grant execute on function public.get_generation_stats() to service_role, anon, authenticated;
+
+create function public.get_cache_stats()
+returns table (
+    total_cached_images bigint,
+    total_access_count bigint,
+    avg_access_count numeric,
+    total_size_bytes bigint,
+    total_stored_bytes bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        coalesce(sum(t.images), 0)::bigint,
+        coalesce(sum(t.accesses), 0)::bigint,
+        round(coalesce(sum(t.accesses), 0) / nullif(sum(t.images), 0), 2),
+        coalesce(sum(t.image_bytes), 0)::bigint,
+        coalesce(sum(t.stored_bytes), 0)::bigint
+    from copperplate.public_totals as t;
+$$;
+
+comment on function public.get_cache_stats() is
+'One row: cached pictures, how often they were served, and their bytes; stored bytes include originals.';
+revoke all on function public.get_cache_stats() from public, anon, authenticated;
+grant execute on function public.get_cache_stats() to service_role, anon, authenticated;

@@ -1,0 +1,283 @@
+-- Care: nothing that correctness needs, everything bounded, any number of callers at once.
+
+create function public.sweep_generations(
+    p_limit integer default 20, p_horizon interval default '10 minutes'
+)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_swept integer;
+begin
+    -- Nobody has asked since the leader died, or a follower would have taken over. What is known of
+    -- its job is kept: the next one to ask collects it.
+    with expired as (
+        select g.prompt_hash
+        from public.generation_status as g
+        where g.status in ('pending', 'generating') and g.lease_until < copperplate.clock() - p_horizon
+        limit p_limit
+        for update skip locked
+    )
+
+    update public.generation_status as g
+    set
+        status = 'failed', error_class = 'abandoned', error_message = 'the leader died and nobody asked again',
+        retry_at = copperplate.clock(), leader = null, lease_until = null, updated_at = copperplate.clock()
+    from expired as e
+    where g.prompt_hash = e.prompt_hash;
+    get diagnostics v_swept = row_count;
+
+    perform copperplate.fold_totals();
+    return v_swept;
+end;
+$$;
+
+comment on function public.sweep_generations(integer, interval) is
+'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many.';
+
+create function public.cleanup_old_cache_entries(
+    p_older_than interval default '30 days', p_limit integer default 1000
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_cutoff timestamptz := copperplate.clock() - p_older_than;
+    v_keys text[];
+    v_images bigint;
+    v_bytes bigint;
+    v_generations bigint;
+begin
+    -- Lock the generations first, skipping those somebody works on.
+    v_keys := array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where g.prompt_hash in (
+            select e.generation_key
+            from copperplate.cache_entries as e
+            where e.kind = 'image' and not e.is_original and e.last_accessed_at < v_cutoff
+            limit p_limit
+        ) or g.prompt_hash in (
+            -- Originals without renditions age by their own date.
+            select o.generation_key
+            from copperplate.cache_entries as o
+            where
+                o.kind = 'image' and o.is_original and o.last_accessed_at < v_cutoff
+                and not exists (
+                    select from copperplate.cache_entries as r
+                    where r.generation_key = o.generation_key and not r.is_original
+                )
+            limit p_limit
+        )
+        limit p_limit
+        for update skip locked
+    );
+
+    with gone as (
+        delete from copperplate.cache_entries as e
+        where e.generation_key = any(v_keys) and not e.is_original and e.last_accessed_at < v_cutoff
+        returning e.file_size
+    )
+
+    select count(*), coalesce(sum(gone.file_size), 0) into v_images, v_bytes from gone;
+
+    -- An original outlives its renditions: it goes with the last of them, and the generation with it.
+    with bare as (
+        select o.generation_key, o.file_size
+        from copperplate.cache_entries as o
+        where
+            o.generation_key = any(v_keys) and o.is_original and o.last_accessed_at < v_cutoff
+            and not exists (
+                select from copperplate.cache_entries as r
+                where r.generation_key = o.generation_key and not r.is_original
+            )
+    ),
+
+    gone as (
+        delete from public.generation_status as g
+        using bare as b
+        where g.prompt_hash = b.generation_key
+        returning b.file_size
+    )
+
+    select count(*), v_bytes + coalesce(sum(gone.file_size), 0) into v_generations, v_bytes from gone;
+
+    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes);
+end;
+$$;
+
+comment on function public.cleanup_old_cache_entries(interval, integer) is
+'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
+Call it again while it answers more than zero.';
+
+create function public.cleanup_old_generation_status(p_limit integer default 1000)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_removed bigint;
+begin
+    -- Failures stay for the day in which their attempts are counted.
+    with done as (
+        select g.prompt_hash
+        from public.generation_status as g
+        where
+            (
+                g.status = 'failed' and g.retry_at < copperplate.clock()
+                and g.window_started_at < copperplate.clock() - interval '1 day'
+            )
+            or (
+                g.status = 'completed'
+                and not exists (
+                    select from copperplate.cache_entries as e where e.generation_key = g.prompt_hash
+                )
+            )
+        limit p_limit
+        for update skip locked
+    )
+
+    delete from public.generation_status as g
+    using done as d
+    where g.prompt_hash = d.prompt_hash;
+    get diagnostics v_removed = row_count;
+    return jsonb_build_object('generations', v_removed);
+end;
+$$;
+
+comment on function public.cleanup_old_generation_status(integer) is
+'Remove failures whose day is over and completed generations without entries; at most p_limit; answers counts.';
+
+create function public.purge_entries(
+    p_generation_key text default null,
+    p_prompt text default null,
+    p_key_prefix text default null,
+    p_model text default null,
+    p_older_than interval default null,
+    p_dry_run boolean default true,
+    p_limit integer default 1000
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[];
+    v_answer jsonb;
+begin
+    if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
+        raise exception 'purge_entries needs at least one condition'
+            using errcode = 'ZC006', hint = 'Name a key, a prompt, a prefix of the key, a model or an age.';
+    end if;
+
+    v_keys := array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where
+            (p_generation_key is null or g.prompt_hash = p_generation_key)
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+        order by g.prompt_hash
+        limit p_limit
+    );
+
+    select
+        jsonb_build_object(
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys),
+            'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
+        )
+    into v_answer
+    from copperplate.cache_entries as e
+    where e.generation_key = any(v_keys);
+
+    if not p_dry_run then
+        perform from public.generation_status as g
+        where g.prompt_hash = any(v_keys)
+        order by g.prompt_hash
+        for update;
+        delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    end if;
+    return v_answer;
+end;
+$$;
+
+comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
+'Declare pictures wrong: remove the generations that meet every condition given. A dry run only counts.';
+
+create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
+returns table (id bigint, bucket text, path text)
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.discarded_objects as d
+    set claimed_until = copperplate.clock() + interval '5 minutes'
+    where d.id in (
+        select o.id
+        from copperplate.discarded_objects as o
+        where
+            o.discarded_at < copperplate.clock() - p_grace
+            and (o.claimed_until is null or o.claimed_until < copperplate.clock())
+            -- Never an object that a row needs after all.
+            and not exists (
+                select from copperplate.cache_entries as e where e.bucket = o.bucket and e.path = o.path
+            )
+            and not exists (
+                select from public.generation_status as g
+                where g.prompt_hash = o.generation_key and g.intent ->> 'path' = o.path
+            )
+        order by o.id
+        limit p_limit
+        for update skip locked
+    )
+    returning d.id, d.bucket, d.path;
+$$;
+
+comment on function public.claim_discarded(integer, interval) is
+'Reserve objects whose grace is over for five minutes, to remove them from the store and then forget them.';
+
+create function public.forget_discarded(p_ids bigint [])
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_forgotten integer;
+begin
+    delete from copperplate.discarded_objects as d where d.id = any(p_ids);
+    get diagnostics v_forgotten = row_count;
+    return v_forgotten;
+end;
+$$;
+
+comment on function public.forget_discarded(bigint []) is 'The store has removed these objects; answers how many rows went.';
+
+revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
+revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated;
+revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated;
+revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
+from public, anon, authenticated;
+revoke all on function public.claim_discarded(integer, interval) from public, anon, authenticated;
+revoke all on function public.forget_discarded(bigint []) from public, anon, authenticated;
+
+grant execute on function public.sweep_generations(integer, interval) to service_role;
+grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role;
+grant execute on function public.cleanup_old_generation_status(integer) to service_role;
+grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role;
+grant execute on function public.claim_discarded(integer, interval) to service_role;
+grant execute on function public.forget_discarded(bigint []) to service_role;
