@@ -1,0 +1,62 @@
+"""The painter: a provider that needs no key and no network, and charges nothing.
+
+It draws a landscape from the recipe alone. The same recipe gives the same pixels on every machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from copperplate.errors import ProviderFailed
+from copperplate.model import FailureClass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import CanonicalValue, Job, Size
+    from copperplate.ports import Clock
+
+MODEL = "copperplate/painter-1"
+
+
+class Painter:
+    """`Provider` that draws locally; answers PNG bytes at once, or after `seconds` if told to pretend."""
+
+    name = "painter"
+    models: tuple[str, ...] = (MODEL,)
+    is_billable = False
+
+    def __init__(self, clock: Clock, *, seconds: float = 0) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def settings(self, model: str) -> tuple[str, ...]:  # noqa: ARG002 (the port's)
+        """Nothing can be set: the model's name stands for every pixel."""
+        return ()
+
+    def canvas(self, size: Size) -> Size:
+        """Any size is painted as asked."""
+        return size
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:  # noqa: ARG002 (the port's)
+        """Zero: it only costs this machine's time."""
+        return 0
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        """The finished picture as PNG; `width` and `height` of the recipe are px, 1024 where absent."""
+        if self._seconds > 0:
+            await self._clock.sleep(self._seconds)
+        return await asyncio.to_thread(_paint_png, dict(recipe))
+
+    async def collect(self, job: Job) -> bytes:
+        """Raises `ProviderFailed`: the painter has no jobs, so this one is somebody else's."""
+        message = f"the painter has no jobs; {job.request_id} came from another provider"
+        raise ProviderFailed(FailureClass.INVALID, message, billed=False)
+
+
+def _paint_png(recipe: dict[str, CanonicalValue]) -> bytes:
+    # Imported here: a process that never paints never loads Pillow.
+    from copperplate.adapters.painter.scenes import paint_png  # noqa: PLC0415
+
+    return paint_png(recipe)

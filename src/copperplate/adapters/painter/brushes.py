@@ -1,0 +1,171 @@
+"""How paint meets the canvas. Coordinates are whole sixteenths of a pixel, so that edges are smooth without floats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from copperplate.adapters.painter.palettes import Colour
+
+FINE: Final = 16  # parts of a pixel
+Point = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+
+class Pill(NamedTuple):
+    """A box whose shorter sides are rounded off; a disc if it is square."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+Shape = list[Point] | Pill
+
+_BICUBIC: Final = Image.Resampling.BICUBIC
+_BILINEAR: Final = Image.Resampling.BILINEAR
+
+
+class Canvas:
+    """An RGB picture to paint on. `width`, `height` and `unit` (the shorter side) are in sixteenths of a px."""
+
+    def __init__(self, width_px: int, height_px: int) -> None:
+        self.image = Image.new("RGB", (width_px, height_px))
+        self.width, self.height = width_px * FINE, height_px * FINE
+        self.unit = min(self.width, self.height)
+        # Samples per pixel and side: more where pixels are few and each edge counts.
+        self._samples = 4 if width_px * height_px <= 512 * 512 else 3 if width_px * height_px <= 1200 * 1200 else 2
+
+    def fill(self, box: Box, colours: Sequence[Colour]) -> None:
+        """Cover a box with colours running from its top to its bottom."""
+        left, top, right, bottom = self._clip(box)
+        if right > left and bottom > top:
+            self.image.paste(gradient(colours, (right - left, bottom - top)), (left, top))
+
+    def wash(
+        self,
+        shapes: Sequence[Shape],
+        paint: Colour | list[Colour],
+        *,
+        opacity: int = 255,
+        cuts: Sequence[Shape] = (),
+        soft_px: int = 0,
+    ) -> None:
+        """Paint shapes in one go, minus `cuts`; a list of colours runs from their top to their bottom."""
+        margin = soft_px * 2 * FINE
+        left, top, right, bottom = box = self._clip(_bounds(shapes, margin))
+        if right <= left or bottom <= top:
+            return
+        mask = self._mask(shapes, cuts, box)
+        if soft_px:
+            mask = mask.filter(ImageFilter.BoxBlur(soft_px)).filter(ImageFilter.BoxBlur(soft_px))
+        if opacity < 255:
+            mask = mask.point([level * opacity // 255 for level in range(256)])
+        self.image.paste(paint if isinstance(paint, tuple) else gradient(paint, mask.size), box, mask)
+
+    def glow(self, centre: Point, radius: int, colour: Colour, *, opacity: int) -> None:
+        """Light that fades evenly towards `radius`."""
+        x, y = centre
+        left, top, right, bottom = box = self._clip((x - radius, y - radius, x + radius, y + radius))
+        if right <= left or bottom <= top:
+            return
+        fade = [(255 - level) * (255 - level) * opacity // 65025 for level in range(256)]
+        ball = Image.radial_gradient("L").point(fade)
+        per_px = 256 * FINE / (2 * radius)
+        source = tuple(
+            min(256.0, max(0.0, (edge - (centre_fine - radius) / FINE) * per_px))
+            for edge, centre_fine in ((left, x), (top, y), (right, x), (bottom, y))
+        )
+        mask = ball.resize((right - left, bottom - top), _BICUBIC, box=source)  # type: ignore[arg-type]
+        self.image.paste(colour, box, mask)
+
+    def veil(self, box: Box, colour: Colour, levels: Image.Image) -> None:
+        """Spread `colour` over a box, as thick as the small picture `levels` says once stretched."""
+        left, top, right, bottom = clipped = self._clip(box)
+        if right > left and bottom > top:
+            self.image.paste(colour, clipped, levels.resize((right - left, bottom - top), _BICUBIC))
+
+    def _mask(self, shapes: Sequence[Shape], cuts: Sequence[Shape], box: Box) -> Image.Image:
+        left, top, right, bottom = box
+        many = self._samples
+        mask = Image.new("L", ((right - left) * many, (bottom - top) * many))
+        draw = ImageDraw.Draw(mask)
+        for ink, group in ((255, shapes), (0, cuts)):
+            for shape in group:
+                _draw(draw, shape, ink, (left * FINE, top * FINE), many)
+        return mask.reduce(many)
+
+    def _clip(self, box: Box) -> Box:
+        left, top, right, bottom = box
+        return (
+            max(0, left // FINE),
+            max(0, top // FINE),
+            min(self.image.width, -(-right // FINE)),
+            min(self.image.height, -(-bottom // FINE)),
+        )
+
+
+def gradient(colours: Sequence[Colour], size: tuple[int, int]) -> Image.Image:
+    """An RGB picture of `size` px whose colours run evenly from top to bottom."""
+    column = Image.new("RGB", (1, len(colours)))
+    column.putdata(list(colours))
+    last = len(colours) - 0.5
+    return column.resize((1, size[1]), _BILINEAR, box=(0, 0.5, 1, max(last, 0.6))).resize(size)
+
+
+def mirror(canvas: Canvas, waterline: int, swing: Sequence[int]) -> None:
+    """Turn everything below `waterline` into the reflection of what is above, swaying row by row.
+
+    `swing` holds sideways shifts in px for a swell of that many rows; nearer water swings wider.
+    """
+    shore, picture = waterline // FINE, canvas.image
+    depth = picture.height - shore
+    if depth <= 0 or shore <= 0:
+        return
+    above = picture.crop((0, max(0, shore - depth), picture.width, shore))
+    above = above.transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize((picture.width, depth), _BILINEAR)
+    row = 0
+    while row < depth:
+        rows = min(depth - row, 1 + row * 12 // max(1, picture.height))
+        shift = swing[(row * 256 // (24 + row)) % len(swing)] * (32 + row * 256 // depth) // 256
+        strip = above.crop((0, row, picture.width, row + rows))
+        picture.paste(ImageChops.offset(strip, shift, 0), (0, shore + row))
+        row += rows
+
+
+def disc(x: int, y: int, radius: int) -> Pill:
+    """A disc around (x, y)."""
+    return Pill(x - radius, y - radius, x + radius, y + radius)
+
+
+def _bounds(shapes: Sequence[Shape], margin: int) -> Box:
+    if not shapes:
+        return (0, 0, 0, 0)
+    lefts, tops, rights, bottoms = zip(*(_bounds_of(shape) for shape in shapes), strict=True)
+    return min(lefts) - margin, min(tops) - margin, max(rights) + margin, max(bottoms) + margin
+
+
+def _bounds_of(shape: Shape) -> Box:
+    if isinstance(shape, Pill):
+        return shape
+    xs, ys = zip(*shape, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _draw(draw: ImageDraw.ImageDraw, shape: Shape, ink: int, origin: Point, many: int) -> None:
+    left, top = origin
+    points = [((x - left) * many // FINE, (y - top) * many // FINE) for x, y in _corners(shape)]
+    if isinstance(shape, Pill):
+        (x0, y0), (x1, y1) = points
+        draw.rounded_rectangle((x0, y0, x1, y1), radius=min(x1 - x0, y1 - y0) // 2, fill=ink)
+    else:
+        draw.polygon(points, fill=ink)
+
+
+def _corners(shape: Shape) -> list[Point]:
+    return [shape[:2], shape[2:]] if isinstance(shape, Pill) else shape

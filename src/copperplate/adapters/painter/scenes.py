@@ -1,0 +1,196 @@
+"""The pictures: a sky, its lights, and one of ten landscapes."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.painter import land, things
+from copperplate.adapters.painter.brushes import Canvas
+from copperplate.adapters.painter.chance import Chance
+from copperplate.adapters.painter.palettes import choose_palette, choose_scene, mix
+from copperplate.adapters.painter.sky import Stage, paint_sky
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PIL.Image import Image
+
+    from copperplate.model import CanonicalValue
+
+# Pinned: together with the locked Pillow it makes the bytes, not only the pixels, repeatable.
+_COMPRESS_LEVEL = 3
+_DEFAULT_SIDE_PX = 1024
+
+
+def paint_png(recipe: Mapping[str, CanonicalValue]) -> bytes:
+    """The picture of a recipe as PNG."""
+    target = BytesIO()
+    paint(recipe).save(target, "PNG", compress_level=_COMPRESS_LEVEL)
+    return target.getvalue()
+
+
+def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
+    """The picture of a recipe, RGB, `width` by `height` px. Every value of the recipe has its say in it."""
+    chance = Chance(json.dumps(recipe, sort_keys=True, ensure_ascii=True).encode())
+    prompt = str(recipe.get("prompt", ""))
+    canvas = Canvas(_side(recipe, "width"), _side(recipe, "height"))
+    palette, scene = choose_palette(prompt, chance), choose_scene(prompt, chance)
+    low, high = _HORIZONS.get(scene, (56, 68))
+    horizon = canvas.height * chance.between(low, high) // 100
+    radius = canvas.unit * chance.between(38, 85) // 1000
+    across = canvas.width * chance.between(18, 82) // 100
+    up = chance.between(18, 92) if not palette.is_dark else chance.between(18, 60)
+    stage = Stage(
+        canvas=canvas,
+        palette=palette,
+        chance=chance,
+        horizon=horizon,
+        sun=(across, horizon * up // 100),
+        sun_radius=radius,
+    )
+    paint_sky(stage)
+    _SCENES[scene](stage)
+    return canvas.image
+
+
+def _side(recipe: Mapping[str, CanonicalValue], name: str) -> int:
+    value = recipe.get(name)
+    return max(1, value) if isinstance(value, int) else _DEFAULT_SIDE_PX
+
+
+def _layers(stage: Stage, start: int, count: int) -> list[tuple[int, int]]:
+    """Where each of `count` ridges lies, as (y, percent of nearness), from `start` to the picture's foot."""
+    depth = stage.canvas.height - start
+    return [
+        (start + depth * n * (n + 2) // (count * (count + 2)), 8 + 92 * n // max(1, count - 1)) for n in range(count)
+    ]
+
+
+def _peaks(stage: Stage) -> None:
+    unit, is_snowy = stage.canvas.unit, stage.chance.happens(70)
+    far = land.ridge_line(stage, stage.horizon, unit // 5, reach=unit // 3, is_smooth=False)
+    land.slope(stage, far, stage.land(5))
+    land.mist(stage, stage.horizon - unit // 30, unit // 16)
+    tall = unit * stage.chance.between(28, 44) // 100
+    land.mountains(stage, stage.horizon + unit // 20, tall, stage.land(28), is_snowy=is_snowy)
+    land.mist(stage, stage.horizon, unit // 14)
+    for y, near in _layers(stage, stage.horizon + unit // 14, 3):
+        line = land.ridge_line(stage, y, unit // 12, reach=unit // 2, is_smooth=True)
+        trees = land.conifers(stage, line, unit * (6 + near // 12) // 100, percent=75)
+        land.slope(stage, line, stage.land(40 + near * 6 // 10), growth=trees)
+
+
+def _hills(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    for y, near in _layers(stage, stage.horizon, stage.chance.between(4, 6)):
+        line = land.ridge_line(stage, y, unit * 13 // 100, reach=unit * 7 // 10, is_smooth=True)
+        count = stage.chance.between(0, 3) * max(1, stage.canvas.width // unit)
+        trees = land.leafy_trees(stage, line, unit * (5 + near // 14) // 100, count)
+        land.slope(stage, line, stage.land(near), growth=trees, rim=28)
+
+
+def _forest(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    far = land.ridge_line(stage, stage.horizon - unit // 12, unit // 4, reach=unit // 2, is_smooth=False)
+    land.slope(stage, far, stage.land(4), rim=15)
+    for y, near in _layers(stage, stage.horizon - unit // 20, 5):
+        line = land.ridge_line(stage, y, unit // 9, reach=unit * 6 // 10, is_smooth=True)
+        trees = land.conifers(stage, line, unit * (7 + near // 6) // 100, percent=88)
+        land.slope(stage, line, stage.land(12 + near * 88 // 100), growth=trees)
+        if near < 80:
+            land.mist(stage, y + unit // 20, unit // 18)
+
+
+def _lake(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    tall = unit * stage.chance.between(24, 38) // 100
+    land.mountains(stage, stage.horizon + unit // 40, tall, stage.land(22), is_snowy=stage.chance.happens(60))
+    land.mist(stage, stage.horizon - unit // 30, unit // 18)
+    shore = land.ridge_line(stage, stage.horizon, unit // 14, reach=unit // 2, is_smooth=True)
+    land.slope(stage, shore, stage.land(62), growth=land.conifers(stage, shore, unit // 11, percent=70))
+    land.water(stage, stage.horizon + unit // 50)
+    bank = land.ridge_line(stage, stage.canvas.height + unit // 40, unit // 9, reach=unit, is_smooth=True)
+    land.slope(stage, bank, stage.land(100), growth=land.conifers(stage, bank, unit // 4, percent=35))
+    if stage.chance.happens(45):
+        _launch(stage, unit // 11)
+
+
+def _ocean(stage: Stage) -> None:
+    things.waves(stage, stage.horizon, 9)
+    land.glints(stage, stage.horizon)
+    _launch(stage, stage.canvas.unit // stage.chance.between(7, 13))
+
+
+def _islands(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    for n in range(3):
+        y = stage.horizon + unit * (n + 1) // 60
+        land.island(stage, y, unit * stage.chance.between(8, 20) // 100, stage.land(15 + 25 * n))
+    land.water(stage, stage.horizon + unit // 20)
+    _launch(stage, unit // stage.chance.between(8, 12))
+
+
+def _launch(stage: Stage, size: int) -> None:
+    depth = stage.canvas.height - stage.horizon
+    x = stage.canvas.width * stage.chance.between(15, 85) // 100
+    things.boat(stage, x, stage.horizon + depth * stage.chance.between(22, 60) // 100, size)
+
+
+def _desert(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    land.mesas(stage, stage.horizon, unit * stage.chance.between(9, 17) // 100, stage.land(18))
+    count = stage.chance.between(4, 5)
+    for y, near in _layers(stage, stage.horizon + unit // 30, count):
+        line = land.ridge_line(stage, y, unit // 8, reach=unit * 9 // 10, is_smooth=True)
+        plants = things.cactuses(stage, line, unit * (4 + near // 8) // 100, stage.chance.below(3)) if near > 40 else []
+        land.slope(stage, line, stage.land(near * 8 // 10), rim=45)
+        stage.canvas.wash(plants, stage.land(100))
+
+
+def _city(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    lit = 55 if stage.palette.is_dark else 18
+    ground = stage.horizon + unit // 12
+    for n, (tall, near) in enumerate(((46, 15), (34, 45), (22, 85))):
+        things.houses(stage, ground, unit * tall // 100, stage.land(near), lit_percent=lit if n else 0)
+        if n < 2:
+            land.mist(stage, ground - unit // 8, unit // 12)
+    land.water(stage, ground)
+
+
+def _meadow(stage: Stage) -> None:
+    unit = stage.canvas.unit
+    line: land.Line = []
+    for y, near in _layers(stage, stage.horizon, 3):
+        line = land.ridge_line(stage, y - unit // 30, unit // 8, reach=unit * 8 // 10, is_smooth=True)
+        trees = land.leafy_trees(stage, line, unit // 12, 3) if near < 50 else []
+        land.slope(stage, line, stage.land(near * 7 // 10), growth=trees, rim=30)
+        wide = max(1, min(8, stage.canvas.width * stage.canvas.height // (unit * unit)))
+        things.flowers(stage, line, unit * (12 + near * 2 // 5) // 1000, (36 + near // 3) * wide)
+
+
+def _planets(stage: Stage) -> None:
+    unit, chance, palette = stage.canvas.unit, stage.chance, stage.palette
+    for size in (chance.between(12, 20), chance.between(4, 8)):
+        centre = (stage.canvas.width * chance.between(15, 85) // 100, stage.horizon * chance.between(20, 75) // 100)
+        things.planet(stage, centre, unit * size // 100, mix(chance.pick(palette.accents), palette.sky[1], 40))
+    for y, near in _layers(stage, stage.horizon, 4):
+        line = land.ridge_line(stage, y, unit // 6, reach=unit // 2, is_smooth=False)
+        land.slope(stage, line, stage.land(near), rim=32)
+
+
+_SCENES = {
+    "city": _city,
+    "desert": _desert,
+    "forest": _forest,
+    "hills": _hills,
+    "islands": _islands,
+    "lake": _lake,
+    "meadow": _meadow,
+    "ocean": _ocean,
+    "peaks": _peaks,
+    "planets": _planets,
+}
+_HORIZONS = {"planets": (70, 80), "ocean": (48, 60), "lake": (52, 60), "islands": (46, 56), "city": (58, 66)}
