@@ -32,8 +32,8 @@ def canonical_bytes(recipe: Mapping[str, CanonicalValue]) -> bytes:
     """The recipe as compact JSON in UTF-8, members sorted by code point.
 
     Values are strings, booleans, integers below 2^53 in size and lists of strings. Raises
-    `TypeError` for any other type, `ValueError` for a value outside its range: a name that is not
-    ASCII, a lone surrogate, U+0000, or a recipe without `v` (an integer) and `kind` (a string).
+    `TypeError` for any other type and for a recipe without `v` (an integer) and `kind` (a string),
+    `ValueError` for what is out of range: a name that is not ASCII, a lone surrogate, U+0000.
     """
     for name, value in recipe.items():
         _require_name(name)
@@ -45,12 +45,9 @@ def canonical_bytes(recipe: Mapping[str, CanonicalValue]) -> bytes:
         else:
             _require_integer(name, value)
     version = recipe.get("v")
-    if not isinstance(version, int) or isinstance(version, bool):
-        message = 'a recipe needs "v", its version, as an integer'
-        raise ValueError(message)
-    if not isinstance(recipe.get("kind"), str):
-        message = 'a recipe needs "kind" as a string'
-        raise ValueError(message)
+    if not isinstance(version, int) or isinstance(version, bool) or not isinstance(recipe.get("kind"), str):
+        message = 'a recipe needs "v", its version, as an integer and "kind" as a string'
+        raise TypeError(message)
     return _encode_json(dict(recipe)).encode()
 
 

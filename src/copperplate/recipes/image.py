@@ -31,9 +31,10 @@ MAX_SIDE_PX: Final = 2_048
 MAX_SEED: Final = 2**64 - 1
 DEFAULT_QUALITY: Final = 85
 DEFAULT_MODEL: Final = "fal-ai/flux/schnell"
-# What `public.image_cache_key` assumes where it is told no settings; providers say their own.
+# Providers say their own settings; these are what SQL and `explain` assume where nobody asks one.
 STANDARD_SETTINGS: Final = {DEFAULT_MODEL: ("enable_safety_checker=true", "num_inference_steps=4")}
 
+_SHOWN: Final = 24  # characters of a wrong value that a message repeats
 _MODEL = re.compile(r"[!-~]{1,200}")
 _SEED = re.compile(r"[0-9]{1,1000}")
 _SETTING = re.compile(r"([a-z][a-z0-9_]*)=[ -~]*")
@@ -147,6 +148,11 @@ def image_want(  # noqa: PLR0913 - these are the recipe's fields and its renditi
     )
 
 
+def standard_settings(model: str) -> tuple[str, ...]:
+    """The settings `public.image_cache_key` assumes for a model; none for one it does not know."""
+    return STANDARD_SETTINGS.get(model, ())
+
+
 def parse_format(name: str) -> PictureFormat:
     """The format of that name; `jpeg` means jpg. Lower case only. Raises `InvalidFormat`."""
     if (found := _FORMATS.get(name)) is None:
@@ -207,4 +213,4 @@ def _translate(fault: ValidationError) -> CopperplateError:
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= 24 else f"{text[:21]}..."
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

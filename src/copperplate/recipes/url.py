@@ -29,6 +29,7 @@ _NEAR_MISS = re.compile(
     rf"|{_TIMES}{_NUMBER}(?=\.(?i:gif|jpe?g|png|webp)))(?P<rest>.*)",
     re.DOTALL,
 )
+_SHOWN: Final = 24  # characters of a wrong value that a message repeats
 _SIDE = re.compile(r"0|[1-9][0-9]*")
 _SIZE_HINT = f"Write the size as /1024x1024.jpg: plain digits, a lower-case x, {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels."
 
@@ -77,10 +78,10 @@ def _require_size(near: re.Match[str]) -> None:
         raise InvalidSize(message)
     for side in (near["width"], near["height"]):
         if _SIDE.fullmatch(side) is None:
-            message = f"{side[:24]!r} is not a plain number. {_SIZE_HINT}"
+            message = f"{side[:_SHOWN]!r} is not a plain number. {_SIZE_HINT}"
             raise InvalidSize(message)
-        if len(side) > 4 or not MIN_SIDE_PX <= int(side) <= MAX_SIDE_PX:
-            message = f"A side of {side[:24]} pixels is not offered. {_SIZE_HINT}"
+        if len(side) > len(str(MAX_SIDE_PX)) or not MIN_SIDE_PX <= int(side) <= MAX_SIDE_PX:
+            message = f"A side of {side[:_SHOWN]} pixels is not offered. {_SIZE_HINT}"
             raise InvalidSize(message)
 
 
@@ -139,7 +140,7 @@ def _settle_text(values: dict[str, str]) -> str:
     if not given:
         message = "There is no text. Describe the picture, as in ?text=A%20beautiful%20sunset"
         raise InvalidText(message)
-    if len(given) == 2 and fold_text(given[0]) != fold_text(given[1]):
+    if len(given) > 1 and fold_text(given[0]) != fold_text(given[1]):
         message = "text and prompt say different things. Give one of them; prompt is another name for text."
         raise InvalidQuery(message)
     return given[0]

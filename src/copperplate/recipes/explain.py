@@ -1,0 +1,243 @@
+"""Show every step from a request to its keys, and why two requests differ."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from copperplate.errors import NotFound
+from copperplate.recipes.canonical import canonical_bytes
+from copperplate.recipes.image import DEFAULT_MODEL, image_want, rendition_recipe, standard_settings
+from copperplate.recipes.text import compose
+from copperplate.recipes.url import parse_picture_path, parse_picture_query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from copperplate.model import CanonicalValue, Want
+    from copperplate.recipes.url import PictureQuery
+
+_NONE: Final = "(none)"
+_ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_NOT_A_CHOICE: Final = frozenset({"generation", "kind", "v"})  # the same in every rendition, or a key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explanation:
+    """Every step from a request to its two keys, in order. Holds the prompt, so it has no repr.
+
+    `parameters` are the raw parts of the query; `defaults` what was filled in; the recipes are in
+    their canonical JSON, whose UTF-8 bytes are hashed.
+    """
+
+    path: str
+    query: str
+    parameters: tuple[str, ...]
+    parameters_used: tuple[str, ...]
+    parameters_ignored: tuple[str, ...]
+    text_decoded: str
+    text_composed: str
+    text_folded: str
+    size: str
+    format: str
+    defaults: Mapping[str, str] = field(hash=False)
+    generation_recipe: str
+    generation_key: str
+    rendition_recipe: str
+    rendition_key: str
+    sql: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The steps by name, ready for JSON."""
+        return asdict(self)
+
+    def as_json(self) -> str:
+        """The steps as an indented JSON object."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
+
+    def as_table(self) -> str:
+        """The steps as two columns; characters that cannot be seen are written as escapes."""
+        return _table(
+            [
+                ("path", self.path),
+                ("query", self.query),
+                ("parameters used", ", ".join(self.parameters_used)),
+                ("parameters ignored", ", ".join(self.parameters_ignored) or _NONE),
+                ("text, decoded", repr(self.text_decoded)),
+                ("text, in NFC", repr(self.text_composed)),
+                ("text, white space folded", repr(self.text_folded)),
+                ("size and format", f"{self.size} {self.format}"),
+                ("filled in", ", ".join(f"{name}={value}" for name, value in self.defaults.items()) or _NONE),
+                ("generation recipe", self.generation_recipe),
+                ("generation key", self.generation_key),
+                ("rendition recipe", self.rendition_recipe),
+                ("rendition key", self.rendition_key),
+                ("find it", self.sql),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Difference:
+    """One recipe field that differs; None where that request's recipe has no such field."""
+
+    field: str
+    first: CanonicalValue | None
+    second: CanonicalValue | None
+    detail: str
+
+    def as_text(self) -> str:
+        """Both values and, for text, where and in which code points they part."""
+        values = f"{self.first!r} / {self.second!r}"
+        return f"{values}; {self.detail}" if self.detail else values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Comparison:
+    """Why two requests differ, or that they do not."""
+
+    is_same_generation: bool
+    is_same_rendition: bool
+    verdict: str
+    differences: tuple[Difference, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison by name, ready for JSON."""
+        return asdict(self)
+
+    def as_json(self) -> str:
+        """The comparison as an indented JSON object."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
+
+    def as_table(self) -> str:
+        """The verdict, then every difference; invisible characters are written as escapes."""
+        return _table([("verdict", self.verdict), *((each.field, each.as_text()) for each in self.differences)])
+
+
+def explain(
+    request: str,
+    *,
+    default_model: str = DEFAULT_MODEL,
+    settings_of: Callable[[str], Iterable[str]] = standard_settings,
+) -> Explanation:
+    """Explain a picture's URL, or the path and query of one.
+
+    `settings_of` tells a model's fixed settings. Raises `NotFound` where it is not a picture's URL
+    and the `InvalidRequest` that a server would answer where it is a wrong one.
+    """
+    path, query = _split(request)
+    parsed = parse_picture_path(unquote(path))
+    if parsed is None:
+        message = "This is not a picture's address. Those read /1024x1024.jpg?text=A%20beautiful%20sunset"
+        raise NotFound(message)
+    width, height, picture_format = parsed
+    asked = parse_picture_query(query.encode(errors="surrogatepass"))
+    model = asked.model or default_model
+    want = image_want(
+        prompt=asked.text,
+        width=width,
+        height=height,
+        format=picture_format,
+        model=model,
+        seed=asked.seed,
+        settings=settings_of(model),
+    )
+    return _explanation(path, query, asked, want)
+
+
+def _split(request: str) -> tuple[str, str]:
+    """Path and query as received; scheme, host and fragment never reach a key."""
+    path, _, query = _ORIGIN.sub("", request, count=1).partition("#")[0].partition("?")
+    return path, query
+
+
+def _explanation(path: str, query: str, asked: PictureQuery, want: Want) -> Explanation:
+    return Explanation(
+        path=path,
+        query=query,
+        parameters=tuple(part for part in query.split("&") if part),
+        parameters_used=asked.used,
+        parameters_ignored=asked.ignored,
+        text_decoded=asked.text,
+        text_composed=compose(asked.text),
+        text_folded=str(want.recipe["prompt"]),
+        size=str(want.size),
+        format=want.rendition.format.value,
+        defaults=_defaults(asked, want),
+        generation_recipe=canonical_bytes(want.recipe).decode(),
+        generation_key=want.generation_key,
+        rendition_recipe=canonical_bytes(rendition_recipe(want.generation_key, want.rendition)).decode(),
+        rendition_key=want.rendition_key,
+        sql=f"select * from public.image_cache where prompt_hash = '{want.rendition_key}';",  # noqa: S608 - shown, not run
+    )
+
+
+def _defaults(asked: PictureQuery, want: Want) -> dict[str, str]:
+    filled = {} if asked.model else {"model": want.model}
+    if not asked.seed:
+        filled["seed"] = '""'
+    if isinstance(settings := want.recipe["settings"], list) and settings:
+        filled["settings"] = " ".join(settings)
+    if want.rendition.quality is not None:
+        filled["quality"] = str(want.rendition.quality)
+    return filled
+
+
+def compare(first: Explanation, second: Explanation) -> Comparison:
+    """List the recipe fields in which two requests differ, and say what that costs."""
+    one, other = _choices(first), _choices(second)
+    same_generation = first.generation_key == second.generation_key
+    same_rendition = first.rendition_key == second.rendition_key
+    if same_rendition:
+        verdict = "The same picture: one entry answers both."
+    elif same_generation:
+        verdict = "One generation in two renditions: the provider is paid once."
+    else:
+        verdict = "Two generations: the provider is paid for each."
+    return Comparison(
+        is_same_generation=same_generation,
+        is_same_rendition=same_rendition,
+        verdict=verdict,
+        differences=tuple(
+            _difference(name, one.get(name), other.get(name))
+            for name in sorted({*one, *other})
+            if one.get(name) != other.get(name)
+        ),
+    )
+
+
+def _choices(explanation: Explanation) -> dict[str, CanonicalValue]:
+    rendition = json.loads(explanation.rendition_recipe)
+    kept = {name: value for name, value in rendition.items() if name not in _NOT_A_CHOICE}
+    return {**json.loads(explanation.generation_recipe), **kept}
+
+
+def _difference(name: str, first: CanonicalValue | None, second: CanonicalValue | None) -> Difference:
+    detail = ""
+    if isinstance(first, str) and isinstance(second, str):
+        detail = _describe_texts(first, second)
+    return Difference(field=name, first=first, second=second, detail=detail)
+
+
+def _describe_texts(first: str, second: str) -> str:
+    """Where two texts part, in code points: letters may look the same and not be."""
+    at = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+    if at is None:
+        at = min(len(first), len(second))
+    where = f"they part at character {at + 1}: {_describe_at(first, at)} / {_describe_at(second, at)}"
+    return f"{where}; letter case counts" if first.casefold() == second.casefold() else where
+
+
+def _describe_at(text: str, at: int) -> str:
+    if at >= len(text):
+        return "the end"
+    return f"U+{ord(text[at]):04X} {unicodedata.name(text[at], 'without a name')}"
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
