@@ -249,7 +249,7 @@ $$;
 comment on function public.claim_discarded(integer, interval) is
 'Reserve objects whose grace is over for five minutes, to remove them from the store and then forget them.';
 
-create function public.forget_discarded(p_ids bigint [])
+create function public.forget_discarded(p_ids bigint[])
 returns integer
 language plpgsql
 volatile
@@ -265,7 +265,7 @@ begin
 end;
 $$;
 
-comment on function public.forget_discarded(bigint []) is 'The store has removed these objects; answers how many rows went.';
+comment on function public.forget_discarded(bigint[]) is 'The store has removed these objects; answers how many rows went.';
 
 revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
 revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated;
@@ -273,11 +273,11 @@ revoke all on function public.cleanup_old_generation_status(integer) from public
 revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
 from public, anon, authenticated;
 revoke all on function public.claim_discarded(integer, interval) from public, anon, authenticated;
-revoke all on function public.forget_discarded(bigint []) from public, anon, authenticated;
+revoke all on function public.forget_discarded(bigint[]) from public, anon, authenticated;
 
 grant execute on function public.sweep_generations(integer, interval) to service_role;
 grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role;
 grant execute on function public.cleanup_old_generation_status(integer) to service_role;
 grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role;
 grant execute on function public.claim_discarded(integer, interval) to service_role;
-grant execute on function public.forget_discarded(bigint []) to service_role;
+grant execute on function public.forget_discarded(bigint[]) to service_role;

@@ -1,0 +1,93 @@
+"""The only place that wires adapters to the core."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.coordinator import Coordinator, Kind, Timings
+from copperplate.errors import Misconfigured
+from copperplate.imaging import PillowImages
+from copperplate.serving import Serving
+from copperplate.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.adapters.postgres import PostgresLedger
+    from copperplate.ports import Clock, Provider
+    from copperplate.settings import Settings
+
+IMAGE_BUCKET = "generated-images"
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the edges (HTTP, CLI) work with."""
+
+    settings: Settings
+    clock: Clock
+    ledger: PostgresLedger
+    kinds: dict[str, Kind]
+    serving: Serving
+    usage: Usage
+
+    @property
+    def image_provider(self) -> Provider:
+        """Who makes pictures asked for by URL."""
+        return self.kinds["image"].provider
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything, wired for these settings, open until the block ends.
+
+    At the end generations under way get ten seconds to land, and what was counted is flushed.
+    Raises `Misconfigured`, naming the variables to set.
+    """
+    _check(settings)
+    # Drivers are imported here and not above: importing the app stays cheap.
+    from copperplate.adapters.filesystem import FolderStore
+    from copperplate.adapters.painter import Painter
+    from copperplate.adapters.postgres import PostgresLedger
+
+    clock = SystemClock()
+    ledger = PostgresLedger(settings.database_url or "")
+    images = PillowImages()
+    painter = Painter(clock=clock, seconds=settings.painter.total_seconds())
+    store = FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
+    kinds = {"image": Kind(provider=painter, store=store)}
+    timings = Timings(
+        lease=settings.lease,
+        heartbeat=settings.heartbeat,
+        margin=settings.lease / 10,
+        wait=settings.wait,
+    )
+    coordinator = Coordinator(
+        ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
+    )
+    serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+    usage = Usage(ledger=ledger, providers={"image": painter}, clock=clock)
+    await ledger.open()
+    try:
+        yield Services(settings=settings, clock=clock, ledger=ledger, kinds=kinds, serving=serving, usage=usage)
+    finally:
+        await coordinator.drain(within_seconds=DRAIN_SECONDS)
+        await usage.close()
+        await ledger.close()
+        images.close()
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what cannot work, naming what to set."""
+    if settings.on_vercel and settings.supabase_url is None:
+        raise Misconfigured(
+            "On Vercel Copperplate needs Supabase: set SUPABASE_URL and SUPABASE_SECRET_KEY in the project's settings."
+        )
+    if settings.on_vercel or settings.supabase_url is not None:
+        raise Misconfigured("Supabase is not supported by this version yet: unset SUPABASE_URL and set DATABASE_URL.")
+    if settings.database_url is None:
+        raise Misconfigured("There is no database: set DATABASE_URL, or use `copperplate dev`, which brings its own.")

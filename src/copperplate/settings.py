@@ -1,0 +1,177 @@
+"""Settings: default, then environment, then check; every fault is reported at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from copperplate.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address such as https://pictures.example.com")
+    return raw.rstrip("/")
+
+
+def _database_url(raw: str) -> str:
+    if urlsplit(raw).scheme not in ("postgres", "postgresql"):
+        raise ValueError("a libpq URL such as postgresql://user:password@host:5432/postgres")
+    return raw
+
+
+def _seconds(raw: str) -> timedelta:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 86_400:  # also refuses nan
+        raise ValueError("a number of seconds from 0 to 86400, such as 20 or 0.5")
+    return timedelta(seconds=seconds)
+
+
+def _positive_seconds(raw: str) -> timedelta:
+    seconds = _seconds(raw)
+    if not seconds:
+        raise ValueError("a number of seconds above 0")
+    return seconds
+
+
+def _count(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 1_000_000:
+        raise ValueError("a whole number from 1 to 1000000")
+    return int(raw)
+
+
+def _port(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 65_535:
+        raise ValueError("a port number from 0 to 65535 (0 takes any free one)")
+    return int(raw)
+
+
+def _flag(raw: str) -> bool:
+    return raw == "1"
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in names:
+            raise ValueError("one of " + ", ".join(names))
+        return raw
+
+    return parse
+
+
+def _setting(
+    variable: str, parse: Callable[[str], Any], default: str | None, doc: str, *, is_secret: bool = False
+) -> Any:
+    return field(
+        metadata={"variable": variable, "parse": parse, "default": default, "doc": doc, "is_secret": is_secret},
+        repr=not is_secret,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, by environment variable. Read once, in `compose`."""
+
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        _database_url,
+        None,
+        "Postgres to use as ledger. Without it, `copperplate dev` runs its own.",
+        is_secret=True,
+    )
+    supabase_url: str | None = _setting(
+        "SUPABASE_URL", _url, None, "Address of the Supabase project; needed on Vercel."
+    )
+    provider: str | None = _setting(
+        "COPPERPLATE_PROVIDER",
+        _one_of("painter"),
+        None,
+        "Who makes pictures. `painter` needs no key and draws locally; it is the default outside Vercel.",
+    )
+    data_dir: Path = _setting(
+        "COPPERPLATE_DATA_DIR", Path, ".copperplate", "Folder of the local database and of locally stored pictures."
+    )
+    wait: timedelta = _setting(
+        "COPPERPLATE_WAIT_SECONDS",
+        _seconds,
+        "30",
+        "How long a request waits for a picture that is being made; then 503 with Retry-After, the generation goes on.",
+    )
+    lease: timedelta = _setting(
+        "COPPERPLATE_LEASE_SECONDS",
+        _positive_seconds,
+        "20",
+        "How long a leader that stops answering keeps its right to generate.",
+    )
+    heartbeat: timedelta = _setting(
+        "COPPERPLATE_HEARTBEAT_SECONDS",
+        _positive_seconds,
+        "5",
+        "How often a leader renews its lease; at most a quarter of the lease.",
+    )
+    max_waiters: int = _setting(
+        "COPPERPLATE_MAX_WAITERS",
+        _count,
+        "5000",
+        "Requests that may wait for one picture in one process; more are answered 503.",
+    )
+    painter: timedelta = _setting(
+        "COPPERPLATE_PAINTER_SECONDS", _seconds, "0", "Time the painter pretends to need for a picture."
+    )
+    public_base_url: str | None = _setting(
+        "COPPERPLATE_PUBLIC_BASE_URL", _url, None, "Address people reach this server at, for links it prints."
+    )
+    cron_secret: str | None = _setting(
+        "CRON_SECRET",
+        _text,
+        None,
+        "Bearer secret of the cleanup route, 16 characters or more; without it that route is closed.",
+        is_secret=True,
+    )
+    port: int = _setting("PORT", _port, "8000", "Port of the HTTP server.")
+    on_vercel: bool = _setting("VERCEL", _flag, "0", "Set to 1 by Vercel.")
+
+    def __post_init__(self) -> None:
+        """Check what concerns more than one setting."""
+        faults = []
+        if self.heartbeat * 4 > self.lease:
+            faults.append("COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS")
+        if self.cron_secret is not None and len(self.cron_secret) < MIN_SECRET_CHARS:
+            faults.append(f"CRON_SECRET must have {MIN_SECRET_CHARS} characters or more")
+        if faults:
+            raise Misconfigured("; ".join(faults) + f". See {DOCS}.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment (an empty variable counts as unset); raises `Misconfigured` with every fault."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        for each in fields(cls):
+            raw = environ.get(each.metadata["variable"]) or each.metadata["default"]
+            try:
+                values[each.name] = None if raw is None else each.metadata["parse"](raw)
+            except ValueError as error:
+                faults.append(f"{each.metadata['variable']} must be {error}")
+        if faults:
+            raise Misconfigured("; ".join(faults) + f". See {DOCS}.")
+        return cls(**values)
+
+
+MIN_SECRET_CHARS: Final = 16
+DOCS: Final = "docs/settings.md"
