@@ -1,0 +1,180 @@
+"""Applies `supabase/migrations` to any Postgres, recorded as `supabase migration up` records them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from copperplate.local.bootstrap import connect
+from copperplate.local.errors import (
+    MigrationEdited,
+    MigrationFailed,
+    MigrationMisnamed,
+    MigrationsMissing,
+    MigrationUnknown,
+    RolesMissing,
+)
+from copperplate.local.statements import Statement, split_statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from copperplate.local.bootstrap import Connection
+
+FILE_NAME = re.compile(r"(\d+)_(.*)\.sql")
+CHECKOUT_FOLDER = Path("supabase") / "migrations"
+REQUIRED_ROLES = ("anon", "authenticated", "service_role")
+# Any number will do; all migrators of a database must use the same.
+LOCK_KEY = 0x636F_7070_6572
+LOCK_SECONDS = 60
+# As the Supabase CLI makes it; hosted projects may have more columns, all of them optional.
+HISTORY = b"""
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (version text not null primary key);
+alter table supabase_migrations.schema_migrations add column if not exists statements text[];
+alter table supabase_migrations.schema_migrations add column if not exists name text;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One file of the migrations folder."""
+
+    version: str
+    name: str
+    statements: tuple[Statement, ...]
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file."""
+        return f"{self.version}_{self.name}.sql"
+
+    @property
+    def texts(self) -> list[str]:
+        """The statements as they are recorded."""
+        return [statement.text for statement in self.statements]
+
+
+def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | None = None) -> Sequence[Migration]:
+    """Apply what the database of `owner_url` lacks, each file in one transaction; return what was applied.
+
+    Several processes may do this at once: each file is applied by one of them. Raises a `MigrationError`.
+    """
+    migrations = read_migrations(folder or find_migrations_folder())
+    applied = []
+    with connect(owner_url, autocommit=True) as connection:
+        _require_roles(connection)
+        with connection.transaction():
+            _take_lock(connection)
+            _run(connection, HISTORY, "The table of applied migrations")
+        while migration := _apply_next(connection, migrations):
+            announce(f"Applied {migration.file_name}")
+            applied.append(migration)
+            # A file may have left settings of the session behind; the next one must not see them.
+            connection.execute("reset all")
+        connection.execute("notify pgrst, 'reload schema'")
+    return applied
+
+
+def find_migrations_folder() -> Path:
+    """Return the checkout's `supabase/migrations`, or in an installed package the copy in the wheel."""
+    here = Path(__file__).resolve()
+    for parent in here.parents:
+        if (parent / "pyproject.toml").is_file() and (parent / CHECKOUT_FOLDER).is_dir():
+            return parent / CHECKOUT_FOLDER
+    packaged = here.parent / "migrations"
+    if packaged.is_dir():
+        return packaged
+    message = f"There is no folder {CHECKOUT_FOLDER} above {here.parent} and none in the package: install it again"
+    raise MigrationsMissing(message)
+
+
+def read_migrations(folder: Path) -> list[Migration]:
+    """Return the migrations in `folder` in the order they are applied in."""
+    if not folder.is_dir():
+        message = f"There is no folder {folder} to read migrations from"
+        raise MigrationsMissing(message)
+    migrations: dict[str, Migration] = {}
+    for file in sorted(folder.glob("*.sql")):
+        match = FILE_NAME.fullmatch(file.name)
+        if match is None or match[1] in migrations:
+            reason = "has no version in front" if match is None else f"has the version of {migrations[match[1]].name}"
+            message = f"Migration {file.name} {reason}: name it <YYYYMMDDHHMMSS>_<verb>_<object>.sql"
+            raise MigrationMisnamed(message)
+        statements = tuple(split_statements(file.read_text(encoding="utf-8")))
+        migrations[match[1]] = Migration(version=match[1], name=match[2], statements=statements)
+    return list(migrations.values())
+
+
+def _require_roles(connection: Connection) -> None:
+    rows = connection.execute("select rolname from pg_catalog.pg_roles where rolname = any(%s)", [list(REQUIRED_ROLES)])
+    if missing := sorted(set(REQUIRED_ROLES) - {row[0] for row in rows}):
+        message = (
+            f"This database has no role {', '.join(missing)}, as every Supabase project has: set DATABASE_URL to one "
+            "of those, or unset it to use the embedded database of `copperplate dev`"
+        )
+        raise RolesMissing(message)
+
+
+def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migration | None:
+    """Apply the first migration the database lacks and return it, or None where it lacks none."""
+    with connection.transaction():
+        _take_lock(connection)
+        rows = connection.execute("select version, statements from supabase_migrations.schema_migrations")
+        recorded = {str(version): statements for version, statements in rows}
+        _compare(migrations, recorded)
+        pending = next((m for m in migrations if m.version not in recorded), None)
+        if pending is None:
+            return None
+        for number, statement in enumerate(pending.statements, start=1):
+            _run(connection, statement.text.encode(), f"{pending.file_name}, statement {number}", statement.line)
+        connection.execute(
+            "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
+            [pending.version, pending.name, pending.texts],
+        )
+    return pending
+
+
+def _take_lock(connection: Connection) -> None:
+    """Wait for other migrators; the lock ends with the transaction, so a transaction pooler does no harm."""
+    connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'".encode())
+    _run(connection, f"select pg_advisory_xact_lock({LOCK_KEY})".encode(), "Waiting for another migration to end")
+
+
+def _compare(migrations: Sequence[Migration], recorded: dict[str, list[str] | None]) -> None:
+    files = {migration.version: migration for migration in migrations}
+    for version, texts in recorded.items():
+        if version not in files:
+            message = (
+                f"The database has migration {version}, but there is no such file: it was migrated by a newer version "
+                "of copperplate, or by another project. Install that version, or start anew with `--reset`"
+            )
+            raise MigrationUnknown(message)
+        # Not every recorder splits alike (psql users, older CLIs); only the text itself tells of an edit.
+        if texts is not None and _squeeze(texts) != _squeeze(files[version].texts):
+            message = (
+                f"{files[version].file_name} has changed since it was applied: restore the file, or start anew with "
+                "`--reset`, which throws away the database (not the pictures)"
+            )
+            raise MigrationEdited(message)
+
+
+def _squeeze(texts: Sequence[str]) -> str:
+    return re.sub(r"[\s;]+", "", "".join(texts))
+
+
+def _run(connection: Connection, statement: bytes, what: str, line: int | None = None) -> None:
+    try:
+        connection.execute(statement)
+    except psycopg.Error as exc:
+        position = int(exc.diag.statement_position or 1)
+        before = statement.decode()[: position - 1].count("\n")
+        place = f"{what}, line {line + before}" if line is not None else what
+        hint = f" ({exc.diag.message_hint})" if exc.diag.message_hint else ""
+        said = exc.diag.message_primary or str(exc)
+        message = f"{place}: {said}{hint} [{exc.sqlstate}]. Nothing of it was kept"
+        raise MigrationFailed(message) from exc
