@@ -26,25 +26,28 @@ def ridge_line(stage: Stage, base: int, height: int, *, reach: int, is_smooth: b
     return [(index * step, base - high * height // 1024) for index, high in enumerate(contour)]
 
 
-def slope(stage: Stage, line: Line, colour: Colour, *, growth: list[Shape] | None = None, rim: int = 0) -> None:
-    """Land below `line` down to the picture's foot, paler further down; `growth` stands on it in its colour.
+def slope(stage: Stage, line: Line, near: int, *, growth: list[Shape] | None = None, rim: int = 0) -> None:
+    """Land below `line` down to the picture's foot; `near` is its percentage of nearness.
 
-    With `rim`, that many percent of light lie along the edge that faces the sun.
+    `growth` stands behind its edge. With `rim`, that many percent of light lie along the edge facing the sun.
     """
-    canvas = stage.canvas
+    canvas, colour = stage.canvas, stage.land(near)
+    if growth:
+        plant = stage.growth(near)
+        canvas.wash(growth, [plant, mix(plant, colour, 25)])
+    pale = mix(colour, stage.haze, (100 - near) * 34 // 100)
     foot = max(y for _, y in line) + FINE
-    ground: Shape = [*line, (canvas.width + FINE, foot), (-FINE, foot)]
-    pale = mix(colour, stage.haze, 22)
-    turn = min(canvas.height, foot + (canvas.height - foot) // 2)
+    turn = min(canvas.height, foot + canvas.unit // 4)
     canvas.fill((0, foot - FINE, canvas.width, turn), [mix(colour, pale, 50), pale])
     canvas.fill((0, turn, canvas.width, canvas.height), [pale])
-    canvas.wash([ground, *(growth or [])], [colour, mix(colour, pale, 50)])
+    corners = [(canvas.width + FINE, foot), (-FINE, foot)]
+    canvas.wash([line + corners], [colour, mix(colour, pale, 50)])
     if rim:
         lean = canvas.unit // 110
         away = lean if stage.sun[0] < canvas.width // 2 else -lean
-        shade: Shape = [(x + away, y + lean) for x, y in line]
+        shade = [(x + away, y + lean) for x, y in line]
         shade += [(canvas.width + lean * 2, foot), (canvas.width + lean * 2, foot + lean), (-lean * 2, foot + lean)]
-        canvas.wash([ground], mix(colour, stage.palette.light, rim), cuts=[shade], opacity=170)
+        canvas.wash([line + corners], mix(colour, stage.palette.light, rim), cuts=[shade], opacity=170)
 
 
 def height_at(line: Line, x: int) -> int:

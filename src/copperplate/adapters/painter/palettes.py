@@ -16,12 +16,13 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Palette:
-    """Colours of one mood: the sky from its top to the horizon, its light, the land from far to near."""
+    """Colours of one mood: the sky from its top to the horizon, its light, the land from far to near, what grows."""
 
     sky: tuple[Colour, ...]
     light: Colour
     far: Colour
     near: Colour
+    plant: Colour
     accents: tuple[Colour, ...]
     is_dark: bool
 
@@ -34,7 +35,7 @@ def mix(one: Colour, other: Colour, percent: int) -> Colour:
 
 def choose_palette(prompt: str, chance: Chance) -> Palette:
     """The palette that a word of the prompt names, else any; a little of a second one is mixed in."""
-    named = _named(prompt, PALETTE_WORDS)
+    named = _named(prompt, PALETTE_WORDS) or _named(prompt, PALETTE_HINTS)
     palette = PALETTES[named or chance.pick(sorted(PALETTES))]
     kin = [PALETTES[name] for name in sorted(PALETTES) if PALETTES[name].is_dark == palette.is_dark]
     return _blend(palette, chance.pick(kin), chance.below(16 if named else 31))
@@ -60,18 +61,20 @@ def _blend(one: Palette, other: Palette, percent: int) -> Palette:
         light=mix(one.light, other.light, percent),
         far=mix(one.far, other.far, percent),
         near=mix(one.near, other.near, percent),
+        plant=mix(one.plant, other.plant, percent // 2),
         accents=one.accents,
         is_dark=one.is_dark,
     )
 
 
 def _palette(sky: str, light: str, land: str, accents: str, *, is_dark: bool = False) -> Palette:
-    far, near = _colours(land)
+    far, near, plant = _colours(land)
     return Palette(
         sky=_colours(sky),
         light=_colours(light)[0],
         far=far,
         near=near,
+        plant=plant,
         accents=_colours(accents),
         is_dark=is_dark,
     )
@@ -82,43 +85,65 @@ def _colours(text: str) -> tuple[Colour, ...]:
 
 
 PALETTES: Final[Mapping[str, Palette]] = {
-    "aurora": _palette("04101f 0b2a40 155f66 62b99c", "f2fbe8", "1d5a63 04131a", "5ff0b0 7ad0ff", is_dark=True),
-    "autumn": _palette("6f8fa8 c4b8a0 f0cf94 fbe6b5", "fff4d2", "d69a56 5c2a1c", "e8622c f2b134 b8352a"),
-    "candy": _palette("7a7fd6 c79ae0 f7b6d2 ffe3d0", "fffaf0", "d79ac8 5a3f86", "ff7fb0 ffd166 8fe0d0"),
-    "dawn": _palette("6b7fb8 c9a6c4 f7c9b0 fde7c3", "fff3d6", "c79fb4 4a3f63", "f2788f ffc66d fff0f0"),
-    "day": _palette("3f8fd0 7fbce6 bfe2f2 f4f8ea", "fff8dc", "a4cdd4 2b6b58", "f25c54 ffd23f ffffff"),
-    "desert": _palette("5aa0b8 a9cdc0 f2dcb0 f9c98a", "fff5d0", "e3a878 8a4030", "e8553a f7e0a0 3f7d5a"),
-    "dusk": _palette("1f2453 4d4a8c a86fa5 f0a9a0", "ffe9d9", "7a629c 1b1a3a", "ff9a76 ffd9a0 c58cf0", is_dark=True),
-    "ember": _palette("4a1526 a02c2c e8662e fbb64a", "ffe6a0", "b04a35 2b0f18", "ffd060 ff7040 f7e8c0"),
-    "emerald": _palette("0f5a5e 3a9a80 a4d8a0 f0f3c4", "fffbe0", "6fb58c 0b3430", "f7d046 ff8a5c fff6e0"),
-    "lagoon": _palette("0f6f9a 2fa9bf 8bdcd2 f3f3cf", "fffbe0", "7fc6c4 0d4f5f", "ff7a5c ffd23f ffffff"),
-    "mist": _palette("8a98a0 b3bfc0 d8ddd6 f2efe4", "fffdf2", "b9c4c0 37484c", "d9825f f0e0c0 7fa0a0"),
-    "night": _palette("070b24 122150 254a80 5785a8", "f6f3dc", "35608c 060d20", "ffcf6f 9fd0ff f7b0d0", is_dark=True),
-    "rose": _palette("a8567c dc8796 f6bfae fdeccf", "fff6e6", "d28c94 55263f", "fff0f2 e84a6f ffd08a"),
-    "spring": _palette("6fbcd8 b0ded8 e3f1d4 fdf3d0", "fff8d8", "b2d9a8 3b7a4b", "ff8fb0 ffffff ffd84f"),
-    "sunset": _palette("3b2a63 9b3f77 ea6f5c fcc56a", "fff0b3", "b5587a 2a1838", "ffb04f ff6f61 ffe0b0"),
-    "winter": _palette("7498c6 aac5e0 dce8f2 f9f5f0", "ffffff", "bfd2e6 46608a", "e0484f ffffff f2c46d"),
+    "aurora": _palette("04101f 0b2a40 155f66 62b99c", "f2fbe8", "1d5a63 04131a 03201f", "5ff0b0 7ad0ff", is_dark=True),
+    "autumn": _palette("6f8fa8 c4b8a0 f0cf94 fbe6b5", "fff4d2", "d69a56 5c2a1c 8f3518", "e8622c f2b134 b8352a"),
+    "candy": _palette("7a7fd6 c79ae0 f7b6d2 ffe3d0", "fffaf0", "d79ac8 5a3f86 6b3f8f", "ff7fb0 ffd166 8fe0d0"),
+    "dawn": _palette("6b7fb8 c9a6c4 f7c9b0 fde7c3", "fff3d6", "c79fb4 4a3f63 3d3a5c", "f2788f ffc66d fff0f0"),
+    "day": _palette("3f8fd0 7fbce6 bfe2f2 f4f8ea", "fff8dc", "a4cdd4 2b6b58 1f5a3c", "f25c54 ffd23f ffffff"),
+    "desert": _palette("5aa0b8 a9cdc0 f2dcb0 f9c98a", "fff5d0", "e3a878 8a4030 4f6b45", "e8553a f7e0a0 3f7d5a"),
+    "dusk": _palette(
+        "1f2453 4d4a8c a86fa5 f0a9a0", "ffe9d9", "7a629c 1b1a3a 16163a", "ff9a76 ffd9a0 c58cf0", is_dark=True
+    ),
+    "ember": _palette("4a1526 a02c2c e8662e fbb64a", "ffe6a0", "b04a35 2b0f18 2a0c16", "ffd060 ff7040 f7e8c0"),
+    "emerald": _palette("0f5a5e 3a9a80 a4d8a0 f0f3c4", "fffbe0", "6fb58c 0b3430 08302c", "f7d046 ff8a5c fff6e0"),
+    "lagoon": _palette("0f6f9a 2fa9bf 8bdcd2 f3f3cf", "fffbe0", "7fc6c4 0d4f5f 0b4a4a", "ff7a5c ffd23f ffffff"),
+    "mist": _palette("8a98a0 b3bfc0 d8ddd6 f2efe4", "fffdf2", "b9c4c0 37484c 2c3f42", "d9825f f0e0c0 7fa0a0"),
+    "night": _palette(
+        "070b24 122150 254a80 5785a8", "f6f3dc", "35608c 060d20 040c1e", "ffcf6f 9fd0ff f7b0d0", is_dark=True
+    ),
+    "rose": _palette("a8567c dc8796 f6bfae fdeccf", "fff6e6", "d28c94 55263f 4a1f38", "fff0f2 e84a6f ffd08a"),
+    "spring": _palette("6fbcd8 b0ded8 e3f1d4 fdf3d0", "fff8d8", "b2d9a8 3b7a4b 2f7048", "ff8fb0 ffffff ffd84f"),
+    "sunset": _palette("3b2a63 9b3f77 ea6f5c fcc56a", "fff0b3", "b5587a 2a1838 24142f", "ffb04f ff6f61 ffe0b0"),
+    "winter": _palette("7498c6 aac5e0 dce8f2 f9f5f0", "ffffff", "a3bbd8 f1f5fb 2f4f6b", "e0484f ffffff f2c46d"),
 }
 
 SCENES: Final = ("city", "desert", "forest", "hills", "islands", "lake", "meadow", "ocean", "peaks", "planets")
 
+# The hour, the weather and the place say more about colour than who is in the picture.
 _WORDS = {
-    "aurora": "aurora arctic polar northern neon cyberpunk magic",
-    "autumn": "autumn fall october harvest pumpkin fox copper",
-    "candy": "candy unicorn kawaii pastel dream dreamy bubble cake cat kitten",
+    "aurora": "aurora arctic polar northern neon cyberpunk",
+    "autumn": "autumn fall october harvest",
+    "candy": "candy pastel dream dreamy",
     "dawn": "dawn sunrise morning",
-    "day": "day sunny noon sky summer bright blue dog puppy",
-    "desert": "desert dune sand sahara cactus camel egypt pyramid",
-    "dusk": "dusk twilight evening purple violet",
-    "ember": "ember fire volcano lava dragon red hell flame robot",
-    "emerald": "emerald forest jungle green wood woods rainforest frog turtle",
-    "lagoon": "lagoon ocean sea beach island tropical turquoise fish dolphin whale underwater",
-    "mist": "mist fog foggy grey gray rain rainy cloud storm castle",
-    "night": "night midnight moon star starry space galaxy dark owl wolf astronaut",
-    "rose": "rose love heart pink cherry sakura blossom romantic",
-    "spring": "spring flower meadow garden bee butterfly tulip daisy rabbit bunny",
-    "sunset": "sunset sundown orange golden gold",
-    "winter": "winter snow snowy ice icy frozen christmas penguin bear",
+    "day": "day sunny noon summer bright",
+    "desert": "desert dune sand sahara",
+    "dusk": "dusk twilight evening",
+    "ember": "ember fire volcano lava flame",
+    "emerald": "emerald forest jungle woods rainforest",
+    "lagoon": "lagoon ocean sea beach island tropical underwater",
+    "mist": "mist misty fog foggy rain rainy storm",
+    "night": "night midnight moon starry space galaxy",
+    "rose": "rose sakura blossom romantic",
+    "spring": "spring flower meadow garden",
+    "sunset": "sunset sundown",
+    "winter": "winter snow snowy ice icy frozen christmas",
+}
+_HINTS = {
+    "aurora": "magic wizard alien northern",
+    "autumn": "pumpkin fox squirrel copper brown",
+    "candy": "unicorn kawaii cake cat kitten",
+    "day": "sky blue dog puppy car",
+    "desert": "cactus camel egypt pyramid lion",
+    "dusk": "purple violet witch",
+    "ember": "dragon red robot",
+    "emerald": "green wood tree frog turtle",
+    "lagoon": "turquoise fish dolphin whale boat",
+    "mist": "cloud grey gray castle",
+    "night": "star dark owl wolf astronaut planet",
+    "rose": "love heart pink cherry",
+    "spring": "bee butterfly tulip daisy rabbit bunny",
+    "sunset": "orange golden gold horse",
+    "winter": "penguin bear white",
 }
 _SCENE_WORDS = {
     "city": "city town skyline street tokyo york london building skyscraper urban cyberpunk robot car",
@@ -133,4 +158,5 @@ _SCENE_WORDS = {
     "planets": "space planet galaxy cosmos universe astronaut alien rocket mars saturn",
 }
 PALETTE_WORDS: Final[Mapping[str, str]] = {word: name for name, words in _WORDS.items() for word in words.split()}
+PALETTE_HINTS: Final[Mapping[str, str]] = {word: name for name, words in _HINTS.items() for word in words.split()}
 SCENE_WORDS: Final[Mapping[str, str]] = {word: name for name, words in _SCENE_WORDS.items() for word in words.split()}

@@ -71,7 +71,7 @@ def _layers(stage: Stage, start: int, count: int) -> list[tuple[int, int]]:
 def _peaks(stage: Stage) -> None:
     unit, is_snowy = stage.canvas.unit, stage.chance.happens(70)
     far = land.ridge_line(stage, stage.horizon, unit // 5, reach=unit // 3, is_smooth=False)
-    land.slope(stage, far, stage.land(5))
+    land.slope(stage, far, 5)
     land.mist(stage, stage.horizon - unit // 30, unit // 16)
     tall = unit * stage.chance.between(28, 44) // 100
     land.mountains(stage, stage.horizon + unit // 20, tall, stage.land(28), is_snowy=is_snowy)
@@ -79,7 +79,7 @@ def _peaks(stage: Stage) -> None:
     for y, near in _layers(stage, stage.horizon + unit // 14, 3):
         line = land.ridge_line(stage, y, unit // 12, reach=unit // 2, is_smooth=True)
         trees = land.conifers(stage, line, unit * (6 + near // 12) // 100, percent=75)
-        land.slope(stage, line, stage.land(40 + near * 6 // 10), growth=trees)
+        land.slope(stage, line, 40 + near * 6 // 10, growth=trees)
 
 
 def _hills(stage: Stage) -> None:
@@ -88,17 +88,17 @@ def _hills(stage: Stage) -> None:
         line = land.ridge_line(stage, y, unit * 13 // 100, reach=unit * 7 // 10, is_smooth=True)
         count = stage.chance.between(0, 3) * max(1, stage.canvas.width // unit)
         trees = land.leafy_trees(stage, line, unit * (5 + near // 14) // 100, count)
-        land.slope(stage, line, stage.land(near), growth=trees, rim=28)
+        land.slope(stage, line, near, growth=trees, rim=28)
 
 
 def _forest(stage: Stage) -> None:
     unit = stage.canvas.unit
     far = land.ridge_line(stage, stage.horizon - unit // 12, unit // 4, reach=unit // 2, is_smooth=False)
-    land.slope(stage, far, stage.land(4), rim=15)
+    land.slope(stage, far, 4, rim=15)
     for y, near in _layers(stage, stage.horizon - unit // 20, 5):
         line = land.ridge_line(stage, y, unit // 9, reach=unit * 6 // 10, is_smooth=True)
         trees = land.conifers(stage, line, unit * (7 + near // 6) // 100, percent=88)
-        land.slope(stage, line, stage.land(12 + near * 88 // 100), growth=trees)
+        land.slope(stage, line, 12 + near * 88 // 100, growth=trees)
         if near < 80:
             land.mist(stage, y + unit // 20, unit // 18)
 
@@ -109,12 +109,12 @@ def _lake(stage: Stage) -> None:
     land.mountains(stage, stage.horizon + unit // 40, tall, stage.land(22), is_snowy=stage.chance.happens(60))
     land.mist(stage, stage.horizon - unit // 30, unit // 18)
     shore = land.ridge_line(stage, stage.horizon, unit // 14, reach=unit // 2, is_smooth=True)
-    land.slope(stage, shore, stage.land(62), growth=land.conifers(stage, shore, unit // 11, percent=70))
+    land.slope(stage, shore, 62, growth=land.conifers(stage, shore, unit // 11, percent=70))
     land.water(stage, stage.horizon + unit // 50)
-    bank = land.ridge_line(stage, stage.canvas.height + unit // 40, unit // 9, reach=unit, is_smooth=True)
-    land.slope(stage, bank, stage.land(100), growth=land.conifers(stage, bank, unit // 4, percent=35))
     if stage.chance.happens(45):
         _launch(stage, unit // 11)
+    bank = land.ridge_line(stage, stage.canvas.height + unit // 40, unit // 9, reach=unit, is_smooth=True)
+    land.slope(stage, bank, 100, growth=land.conifers(stage, bank, unit // 4, percent=35))
 
 
 def _ocean(stage: Stage) -> None:
@@ -145,7 +145,7 @@ def _desert(stage: Stage) -> None:
     for y, near in _layers(stage, stage.horizon + unit // 30, count):
         line = land.ridge_line(stage, y, unit // 8, reach=unit * 9 // 10, is_smooth=True)
         plants = things.cactuses(stage, line, unit * (4 + near // 8) // 100, stage.chance.below(3)) if near > 40 else []
-        land.slope(stage, line, stage.land(near * 8 // 10), rim=45)
+        land.slope(stage, line, near * 8 // 10, rim=45)
         stage.canvas.wash(plants, stage.land(100))
 
 
@@ -166,7 +166,7 @@ def _meadow(stage: Stage) -> None:
     for y, near in _layers(stage, stage.horizon, 3):
         line = land.ridge_line(stage, y - unit // 30, unit // 8, reach=unit * 8 // 10, is_smooth=True)
         trees = land.leafy_trees(stage, line, unit // 12, 3) if near < 50 else []
-        land.slope(stage, line, stage.land(near * 7 // 10), growth=trees, rim=30)
+        land.slope(stage, line, near * 7 // 10, growth=trees, rim=30)
         wide = max(1, min(8, stage.canvas.width * stage.canvas.height // (unit * unit)))
         things.flowers(stage, line, unit * (12 + near * 2 // 5) // 1000, (36 + near // 3) * wide)
 
@@ -178,7 +178,7 @@ def _planets(stage: Stage) -> None:
         things.planet(stage, centre, unit * size // 100, mix(chance.pick(palette.accents), palette.sky[1], 40))
     for y, near in _layers(stage, stage.horizon, 4):
         line = land.ridge_line(stage, y, unit // 6, reach=unit // 2, is_smooth=False)
-        land.slope(stage, line, stage.land(near), rim=32)
+        land.slope(stage, line, near, rim=32)
 
 
 _SCENES = {

@@ -29,6 +29,10 @@ class Stage:
         """The colour of land from far (0) to near (100)."""
         return mix(self.palette.far, self.palette.near, percent)
 
+    def growth(self, percent: int) -> Colour:
+        """The colour of plants from far (0) to near (100)."""
+        return mix(mix(self.palette.plant, self.haze, 60), self.palette.plant, percent)
+
     @property
     def haze(self) -> Colour:
         """The colour of the sky at the horizon."""
@@ -118,7 +122,7 @@ def _clouds(stage: Stage) -> None:
         y = stage.horizon * chance.between(8, 72) // 100
         tone = mix(stage.palette.light, stage.palette.sky[2], chance.between(10, 55))
         faded = mix(tone, stage.palette.sky[2], 60)
-        canvas.wash(_cloud(chance, x, y, span), [tone, faded], opacity=chance.between(120, 215))
+        canvas.wash(_cloud(chance, x, y, span), [tone, faded], opacity=chance.between(170, 240))
 
 
 def _cloud(chance: Chance, x: int, y: int, span: int) -> list[Shape]:
@@ -126,7 +130,7 @@ def _cloud(chance: Chance, x: int, y: int, span: int) -> list[Shape]:
     thick = span * chance.between(9, 13) // 100
     shapes: list[Shape] = [Pill(x, y, x + span, y + thick)]
     for storey in range(1, chance.between(3, 4)):
-        length = span * chance.between(34, 62) // (100 + storey * 40)
+        length = span * chance.between(62, 84) // (100 + storey * 45)
         start = x + chance.between(span // 8, max(span // 8, span * 7 // 8 - length))
         rise = y - thick * storey * 3 // 5
         shapes.append(Pill(start, rise, start + length, rise + thick * 3 // 2))

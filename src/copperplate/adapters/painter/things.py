@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.painter.brushes import FINE, Pill, Point, Shape, disc
+from copperplate.adapters.painter.brushes import FINE, Pill, Point, Shape, disc, oval
 from copperplate.adapters.painter.land import Line, height_at
 from copperplate.adapters.painter.palettes import Colour, mix
 
@@ -120,14 +121,13 @@ def waves(stage: Stage, horizon: int, rows: int) -> None:
     canvas.fill((0, horizon, canvas.width, canvas.height), [mix(palette.sky[2], shallow, 60), shallow, deep])
     for row in range(1, rows):
         y = horizon + (canvas.height - horizon) * row * row // (rows * rows)
-        height = canvas.unit * (4 + row * 5) // 1000
-        reach = canvas.unit * (8 + row * 7) // 100
-        line = _swell(stage, y, height, reach)
+        height = canvas.unit * (3 + row * 3) // 1000
+        line = _swell(stage, y, height, canvas.unit * (8 + row * 4) // 100)
         colour = mix(shallow, deep, 100 * row // rows)
-        foot: Line = [(canvas.width + FINE, y + height * 5), (-FINE, y + height * 5)]
-        canvas.wash([[*line, *foot]], [mix(colour, palette.light, 12), colour])
-        crest: Shape = line + [(x, py + max(6, height // 5)) for x, py in reversed(line)]
-        canvas.wash([crest], palette.light, opacity=60 + chance.below(70))
+        foot = [(canvas.width + FINE, y + height * 7), (-FINE, y + height * 7)]
+        canvas.wash([line + foot], [mix(colour, palette.light, 14), colour], opacity=200)
+        crest = line + [(x, py + max(6, canvas.unit * row // 7000)) for x, py in reversed(line)]
+        canvas.wash([crest], palette.light, opacity=50 + chance.below(50))
 
 
 def _swell(stage: Stage, base: int, height: int, reach: int) -> Line:
@@ -135,9 +135,9 @@ def _swell(stage: Stage, base: int, height: int, reach: int) -> Line:
     line: Line = []
     x = -stage.chance.below(reach)
     while x < stage.canvas.width + reach:
-        span = reach * stage.chance.between(70, 130) // 100
-        # A parabola through both crests; eight pieces look round.
-        line += [(x + span * n // 8, base - height + height * 4 * n * (8 - n) // 64) for n in range(8)]
+        span = reach * stage.chance.between(60, 140) // 100
+        # A parabola through both crests; so many pieces look round.
+        line += [(x + span * n // 16, base - height + height * n * (16 - n) // 64) for n in range(16)]
         x += span
     return line
 
@@ -164,20 +164,21 @@ def planet(stage: Stage, centre: Point, radius: int, colour: Colour) -> None:
     light = mix(colour, stage.palette.light, 45)
     canvas.glow(centre, radius * 2, light, opacity=70)
     canvas.wash([globe], [light, colour, mix(colour, stage.palette.near, 30)])
-    outside = _outside(x, y, radius)
     for _ in range(chance.between(2, 4)):
-        level = y + radius * chance.between(-75, 75) // 100
-        band = Pill(x - radius, level, x + radius, level + radius // chance.between(6, 14))
-        canvas.wash([band], light, opacity=70, cuts=outside)
+        rise = radius * chance.between(-70, 70) // 100
+        half, thick = isqrt(radius * radius - rise * rise), radius // chance.between(8, 16)
+        canvas.wash([Pill(x - half, y + rise, x + half, y + rise + thick)], light, opacity=70)
     turn = radius // 3 if stage.sun[0] < x else -radius // 3
     canvas.wash([globe], stage.palette.near, opacity=110, cuts=[disc(x - turn, y - abs(turn) // 2, radius)])
     if chance.happens(60):
-        ring = Pill(x - radius * 2, y - radius // 4, x + radius * 2, y + radius // 4)
-        hole = Pill(x - radius * 8 // 5, y - radius // 7, x + radius * 8 // 5, y + radius // 7)
-        behind: Shape = [(x - radius, y - radius), (x + radius, y - radius), (x + radius, y), (x - radius, y)]
-        canvas.wash([ring], light, opacity=190, cuts=[hole, behind])
+        _ring(stage, centre, radius, light)
 
 
-def _outside(x: int, y: int, radius: int) -> list[Shape]:
-    """Four corners around a disc, cut as triangles: enough to keep a band within its world."""
-    return []
+def _ring(stage: Stage, centre: Point, radius: int, colour: Colour) -> None:
+    """A tilted ring whose far half the world hides."""
+    tilt = stage.chance.between(-30, 30)
+    outer, inner = oval(centre, radius * 2, radius // 3, tilt), oval(centre, radius * 3 // 2, radius // 5, tilt)
+    stage.canvas.wash([outer], colour, opacity=120, cuts=[inner, disc(*centre, radius)])
+    front = outer[: len(outer) // 2 + 1]
+    band = front + inner[: len(inner) // 2 + 1][::-1]
+    stage.canvas.wash([band], colour, opacity=200)
