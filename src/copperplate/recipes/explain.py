@@ -67,9 +67,9 @@ class Explanation:
                 ("query", self.query),
                 ("parameters used", ", ".join(self.parameters_used)),
                 ("parameters ignored", ", ".join(self.parameters_ignored) or _NONE),
-                ("text, decoded", repr(self.text_decoded)),
-                ("text, in NFC", repr(self.text_composed)),
-                ("text, white space folded", repr(self.text_folded)),
+                ("text, decoded", _visible(self.text_decoded)),
+                ("text, in NFC", _visible(self.text_composed)),
+                ("text, white space folded", _visible(self.text_folded)),
                 ("size and format", f"{self.size} {self.format}"),
                 ("filled in", ", ".join(f"{name}={value}" for name, value in self.defaults.items()) or _NONE),
                 ("generation recipe", self.generation_recipe),
@@ -218,8 +218,8 @@ def _choices(explanation: Explanation) -> dict[str, CanonicalValue]:
 
 def _difference(name: str, first: CanonicalValue | None, second: CanonicalValue | None) -> Difference:
     detail = ""
-    if isinstance(first, str) and isinstance(second, str):
-        detail = _describe_texts(first, second)
+    if name == "prompt":
+        detail = _describe_texts(str(first), str(second))
     return Difference(field=name, first=first, second=second, detail=detail)
 
 
@@ -236,6 +236,10 @@ def _describe_at(text: str, at: int) -> str:
     if at >= len(text):
         return "the end"
     return f"U+{ord(text[at]):04X} {unicodedata.name(text[at], 'without a name')}"
+
+
+def _visible(text: str) -> str:
+    return f"{text!r}, {len(text)} code points"
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
