@@ -111,7 +111,7 @@ def _inspect(body: bytes, name: str) -> tuple[Size, bool]:
 
 def _open(body: bytes, name: str) -> Image:
     """The picture with its header read and within limits, nothing decoded yet."""
-    from PIL import Image  # noqa: PLC0415 (see the module's docstring)
+    from PIL import Image
 
     image = Image.open(BytesIO(body), formats=[name])
     if image.format != name or getattr(image, "n_frames", 1) != 1:
@@ -144,7 +144,7 @@ def _encode(original: bytes, want: Want) -> bytes:
 
 def _decode(original: bytes, name: str, size: Size) -> Image:
     """The picture upright, in sRGB, as RGB or RGBA; a large jpeg already reduced towards `size`."""
-    from PIL import ImageOps  # noqa: PLC0415
+    from PIL import ImageOps
 
     with _open(original, name) as image:
         side = 2 * max(size.width, size.height)
@@ -157,7 +157,7 @@ def _in_srgb(image: Image) -> Image:
     profile = image.info.get("icc_profile")
     if not profile:
         return image
-    from PIL import ImageCms  # noqa: PLC0415
+    from PIL import ImageCms
 
     source = _eight_bit(image) if image.mode in {"P", "PA", "LA", "I;16", "I"} else image
     mode: Any = "RGBA" if source.mode == "RGBA" else "RGB"
@@ -179,7 +179,7 @@ def _eight_bit(image: Image) -> Image:
 
 def _fit(image: Image, size: Size) -> Image:
     """Scaled to cover `size`, its middle cut out."""
-    from PIL.Image import Resampling  # noqa: PLC0415
+    from PIL.Image import Resampling
 
     if image.size == (size.width, size.height):
         return image
@@ -207,7 +207,7 @@ def _save(picture: Image, picture_format: PictureFormat, quality: int | None) ->
 
 def _without_alpha(picture: Image, *, is_wanted: bool) -> Image:
     """RGB on white; unchanged where alpha is wanted and does anything."""
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     alpha = picture.getchannel("A")
     is_opaque = alpha.getextrema() == (255, 255)

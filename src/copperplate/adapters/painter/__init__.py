@@ -57,6 +57,6 @@ class Painter:
 
 def _paint_png(recipe: dict[str, CanonicalValue]) -> bytes:
     # Imported here: a process that never paints never loads Pillow.
-    from copperplate.adapters.painter.scenes import paint_png  # noqa: PLC0415
+    from copperplate.adapters.painter.scenes import paint_png
 
     return paint_png(recipe)

@@ -21,7 +21,7 @@ class Chance:
 
     def below(self, bound: int) -> int:
         """A whole number from 0 to `bound` - 1 (0 where `bound` is less than 1)."""
-        if len(self._pool) < 4:  # noqa: PLR2004 (bytes per draw)
+        if len(self._pool) < 4:
             self._counter += 1
             self._pool = hashlib.sha256(self._seed + self._counter.to_bytes(8, "big")).digest()
         drawn, self._pool = int.from_bytes(self._pool[:4], "big"), self._pool[4:]

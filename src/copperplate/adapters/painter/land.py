@@ -199,19 +199,13 @@ def island(stage: Stage, base: int, height: int, colour: Colour) -> None:
     x, half = chance.below(canvas.width), height * chance.between(90, 220) // 100
     count = 24
     contour = chance.contour(count + 1, (8, 3), is_smooth=True)
-    # A parabola keeps both ends in the water.
-    line = [
-        (
-            x - half + 2 * half * n // count,
-            base - height * 4 * n * (count - n) * (700 + contour[n]) // (count * count * 1724),
-        )
-        for n in range(count + 1)
-    ]
-    trees = [
-        _fir(px, py + height // 30, height * chance.between(12, 24) // 100)
-        for px, py in line[4:-4]
-        if chance.happens(65)
-    ]
+    line: Line = []
+    for n in range(count + 1):
+        dome = 4 * n * (count - n)  # a parabola: both ends stay in the water
+        rise = height * dome * (700 + contour[n]) // (count * count * 1724)
+        line.append((x - half + 2 * half * n // count, base - rise))
+    tall = height * chance.between(12, 24) // 100
+    trees = [_fir(px, py + height // 30, tall) for px, py in line[4:-4] if chance.happens(65)]
     canvas.wash([line, *trees], [mix(colour, stage.palette.light, 14), mix(colour, stage.haze, 15)])
 
 
@@ -223,6 +217,6 @@ def mesas(stage: Stage, base: int, height: int, colour: Colour) -> None:
         x, half = chance.below(stage.canvas.width), height * chance.between(40, 130) // 100
         top = base - height * chance.between(50, 100) // 100
         foot, brow = half * 5 // 4, (base - top) // 4
-        rocks.append([(x - half, top), (x + half, top), (x + half * 11 // 10, top + brow), (x + foot * 6 // 5, base + height),
-                      (x - foot * 6 // 5, base + height), (x - half * 11 // 10, top + brow)])  # fmt: skip
+        right = [(half, top), (half * 11 // 10, top + brow), (foot * 6 // 5, base + height)]
+        rocks.append([(x + out, y) for out, y in right] + [(x - out, y) for out, y in right[::-1]])
     stage.canvas.wash(rocks, [colour, mix(colour, stage.haze, 45)])

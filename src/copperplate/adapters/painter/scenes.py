@@ -125,10 +125,10 @@ def _ocean(stage: Stage) -> None:
 
 def _islands(stage: Stage) -> None:
     unit = stage.canvas.unit
+    shore = stage.horizon + unit // 40
     for n in range(3):
-        y = stage.horizon + unit * (n + 1) // 60
-        land.island(stage, y, unit * stage.chance.between(8, 20) // 100, stage.land(15 + 25 * n))
-    land.water(stage, stage.horizon + unit // 20)
+        land.island(stage, shore, unit * stage.chance.between(8, 20) // 100, stage.land(15 + 25 * n))
+    land.water(stage, shore)
     _launch(stage, unit // stage.chance.between(8, 12))
 
 
