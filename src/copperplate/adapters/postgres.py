@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "copperplate"
 TRANSACTION_POOLER_PORT = "6543"
+SESSION_OPTIONS = "-c role=service_role -c statement_timeout=5000 -c lock_timeout=2000"
 
 # A call is repeated when the connection broke, within this time in all; then the caller gets a 503.
 CALL_SECONDS = 2.5
@@ -101,8 +102,9 @@ class PostgresLedger:
     """
 
     def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
-        self._is_direct = str(conninfo_to_dict(database_url).get("port", "")) != TRANSACTION_POOLER_PORT
-        options = "-c role=service_role -c statement_timeout=5000 -c lock_timeout=2000" if self._is_direct else None
+        given = conninfo_to_dict(database_url)
+        self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
+        options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
         self._conninfo = make_conninfo(
             database_url, options=options, application_name="copperplate", connect_timeout=3
         )

@@ -1,0 +1,440 @@
+"""What every ledger promises. Subclasses give the fixture `desk`: a ledger whose time can be moved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+import pytest
+
+from copperplate.model import (
+    LATENCY_BOUNDS_MS,
+    Entry,
+    Failure,
+    FailureClass,
+    Free,
+    Hit,
+    Job,
+    Lead,
+    Negative,
+    Outcome,
+    Phase,
+    PictureFormat,
+    Use,
+    Verdict,
+    Wait,
+    Want,
+)
+from copperplate.recipes.image import original_key
+from pictures import upload, want
+
+if TYPE_CHECKING:
+    from copperplate.ports import Ledger, LedgerCare
+
+LEASE = timedelta(seconds=20)
+PNG, WEBP = PictureFormat.PNG, PictureFormat.WEBP
+
+
+class Desk(Protocol):
+    """A ledger on the test bench."""
+
+    ledger: Any  # Ledger and LedgerCare
+
+    async def advance(self, seconds: float) -> None:
+        """Move the ledger's clock."""
+
+
+def failure(
+    failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True
+) -> Failure:
+    return Failure(
+        failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed
+    )
+
+
+async def acquire(ledger: Ledger, asked: Want, *, may_lead: bool = True) -> Verdict:
+    return await ledger.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=may_lead)
+
+
+async def lead(ledger: Ledger, asked: Want) -> Lead:
+    verdict = await acquire(ledger, asked)
+    assert isinstance(verdict, Lead), verdict
+    return verdict
+
+
+async def complete(ledger: Ledger, asked: Want, name: str = "original") -> Entry:
+    """Lead and complete a generation."""
+    held = await lead(ledger, asked)
+    key, fence = asked.generation_key, held.fence
+    assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
+    assert await ledger.intend_upload(key, fence, upload(name))
+    entry = await ledger.complete(key, fence, upload(name), url=None)
+    assert entry is not None
+    return entry
+
+
+async def discarded(ledger: LedgerCare) -> set[str]:
+    """The paths whose grace is over."""
+    return {path for _, _, path in await ledger.claim_discarded(100)}
+
+
+class LedgerContract:
+    """Leases, fences and entries."""
+
+    async def test_first_caller_leads_and_the_second_waits(self, desk: Desk) -> None:
+        first = await acquire(desk.ledger, want())
+        second = await acquire(desk.ledger, want())
+        assert isinstance(first, Lead)
+        assert (first.phase, first.attempt, first.submit_no) == (Phase.CLAIMED, 1, 0)
+        assert isinstance(second, Wait)
+        assert timedelta(0) < second.lease_left <= LEASE
+
+    async def test_holder_that_asks_again_gets_the_same_lead_and_fence(self, desk: Desk) -> None:
+        leader = uuid4()
+        first = await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
+        again = await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
+        assert isinstance(first, Lead)
+        assert again == first
+
+    async def test_of_three_hundred_callers_at_once_exactly_one_leads(self, desk: Desk) -> None:
+        verdicts = await asyncio.gather(*(acquire(desk.ledger, want()) for _ in range(300)))
+        assert Counter(type(verdict) for verdict in verdicts) == {Lead: 1, Wait: 299}
+
+    async def test_different_pictures_have_different_leaders_and_rising_fences(self, desk: Desk) -> None:
+        first = await lead(desk.ledger, want("one"))
+        second = await lead(desk.ledger, want("two"))
+        assert second.fence > first.fence
+
+    async def test_caller_that_may_not_lead_learns_that_it_is_free(self, desk: Desk) -> None:
+        assert await acquire(desk.ledger, want(), may_lead=False) == Free()
+        assert await desk.ledger.peek(want().generation_key, want().rendition_key) == Free()
+        assert isinstance(await acquire(desk.ledger, want()), Lead)
+
+    async def test_dead_lease_is_taken_over_with_a_higher_fence_and_the_same_phase(self, desk: Desk) -> None:
+        first = await lead(desk.ledger, want())
+        assert await desk.ledger.begin_submit(want().generation_key, first.fence, submit_no=1, provider="p")
+        await desk.advance(LEASE.total_seconds() + 1)
+        assert await desk.ledger.peek(want().generation_key, want().rendition_key) == Free()
+        second = await lead(desk.ledger, want())
+        assert second.fence > first.fence
+        assert (second.phase, second.submit_no, second.attempt) == (Phase.SUBMITTING, 1, 1)
+
+    async def test_of_fifty_callers_at_a_dead_lease_exactly_one_takes_over(self, desk: Desk) -> None:
+        await lead(desk.ledger, want())
+        await desk.advance(LEASE.total_seconds() + 1)
+        verdicts = await asyncio.gather(*(acquire(desk.ledger, want()) for _ in range(50)))
+        assert Counter(type(verdict) for verdict in verdicts) == {Lead: 1, Wait: 49}
+
+    async def test_heartbeat_keeps_the_lease(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        await desk.advance(15)
+        assert await desk.ledger.heartbeat(want().generation_key, held.fence, LEASE)
+        await desk.advance(15)
+        assert isinstance(await acquire(desk.ledger, want()), Wait)
+
+    async def test_every_write_of_a_stale_fence_is_refused(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        old = await lead(ledger, want())
+        assert await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
+        await desk.advance(LEASE.total_seconds() + 1)
+        new = await lead(ledger, want())
+        assert not await ledger.heartbeat(key, old.fence, LEASE)
+        assert not await ledger.begin_submit(key, old.fence, submit_no=2, provider="p")
+        assert not await ledger.intend_upload(key, old.fence, upload("stale"))
+        assert await ledger.complete(key, old.fence, upload("stale"), url=None) is None
+        assert not await ledger.fail(key, old.fence, failure())
+        assert await ledger.heartbeat(key, new.fence, LEASE)
+
+    async def test_write_for_an_unknown_key_is_refused(self, desk: Desk) -> None:
+        key = want("nobody asked").generation_key
+        assert not await desk.ledger.heartbeat(key, 1, LEASE)
+        assert not await desk.ledger.note_request(key, 1, Job(request_id="r"))
+        assert await desk.ledger.complete(key, 1, upload("x"), url=None) is None
+
+    async def test_submit_that_is_announced_twice_counts_once(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+
+    async def test_submit_numbers_cannot_be_skipped(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        assert not await desk.ledger.begin_submit(want().generation_key, held.fence, submit_no=2, provider="p")
+
+    async def test_successor_finds_the_noted_job(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        job = Job(request_id="r-1", urls={"status_url": "https://queue.example/r-1"})
+        held = await lead(ledger, want())
+        assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert await ledger.note_request(key, held.fence, job)
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert (successor.phase, successor.job) == (Phase.SUBMITTED, job)
+
+    async def test_late_job_of_a_stale_leader_is_kept_only_while_none_is_known(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        old = await lead(ledger, want())
+        assert await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
+        await desk.advance(LEASE.total_seconds() + 1)
+        await lead(ledger, want())
+        assert not await ledger.note_request(key, old.fence, Job(request_id="late"))
+        assert not await ledger.note_request(key, old.fence, Job(request_id="later"))
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert successor.job == Job(request_id="late")
+
+    async def test_successor_finds_the_intended_upload(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert await ledger.intend_upload(key, held.fence, upload("a"))
+        assert await ledger.intend_upload(key, held.fence, upload("a"))
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
+
+    async def test_completed_generation_is_a_hit_on_its_original(self, desk: Desk) -> None:
+        entry = await complete(desk.ledger, want())
+        assert entry.is_original
+        assert entry.key == original_key(want().generation_key)
+        for asked in (want(), want(picture_format=PNG), want(picture_format=WEBP)):
+            assert await acquire(desk.ledger, asked) == Hit(entry=entry)
+            assert await desk.ledger.peek(asked.generation_key, asked.rendition_key) == Hit(entry=entry)
+
+    async def test_complete_that_is_said_twice_gives_the_same_entry(self, desk: Desk) -> None:
+        entry = await complete(desk.ledger, want())
+        again = await desk.ledger.complete(want().generation_key, 1, upload("original"), url=None)
+        assert again == entry
+        assert (await desk.ledger.generation_stats())["total_completed"] == 1
+
+    async def test_recorded_rendition_is_the_hit_for_its_own_key_only(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        made = await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        assert made is not None
+        assert not made.is_original
+        assert await acquire(desk.ledger, want()) == Hit(entry=made)
+        assert await acquire(desk.ledger, want(picture_format=WEBP)) == Hit(entry=original)
+
+    async def test_second_recorder_of_a_rendition_gets_the_first_entry(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        first = await desk.ledger.record_rendition(original, want().rendition_key, upload("first", "jpg"))
+        second = await desk.ledger.record_rendition(original, want().rendition_key, upload("second", "jpg"))
+        assert second == first
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == {upload("second", "jpg").path}
+
+    async def test_rendition_of_a_replaced_original_is_refused(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        assert await desk.ledger.report_missing(original)
+        assert await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg")) is None
+
+    async def test_object_of_a_stale_leader_is_discarded_unless_adopted(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        old = await lead(ledger, want())
+        await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, old.fence, upload("adopted"))
+        await desk.advance(LEASE.total_seconds() + 1)
+        new = await lead(ledger, want())
+        # The zombie speaks first, then the successor completes with the object it adopted.
+        assert await ledger.complete(key, old.fence, upload("adopted"), url=None) is None
+        assert await ledger.complete(key, old.fence, upload("lost"), url=None) is None
+        assert await ledger.complete(key, new.fence, upload("adopted"), url=None) is not None
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("lost").path}
+
+    async def test_replaced_intent_is_discarded(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("first"))
+        await ledger.intend_upload(key, held.fence, upload("second"))
+        await ledger.complete(key, held.fence, upload("second"), url=None)
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("first").path}
+
+    async def test_completion_and_failure_are_hinted(self, desk: Desk) -> None:
+        with desk.ledger.hints(want().generation_key) as hint, desk.ledger.hints(want("other").generation_key) as other:
+            await complete(desk.ledger, want())
+            async with asyncio.timeout(5):
+                await hint.wait()
+            held = await lead(desk.ledger, want("other"))
+            await desk.ledger.fail(want("other").generation_key, held.fence, failure())
+            async with asyncio.timeout(5):
+                await other.wait()
+
+
+class NegativeEntryContract:
+    """Failures, and how long they are remembered."""
+
+    async def test_failure_is_remembered_until_its_time_is_over(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        assert await desk.ledger.fail(want().generation_key, held.fence, failure(rest=60))
+        negative = await acquire(desk.ledger, want())
+        assert isinstance(negative, Negative)
+        assert negative.failure_class is FailureClass.TRANSIENT
+        assert timedelta(seconds=50) < negative.retry_after <= timedelta(seconds=60)
+        await desk.advance(61)
+        again = await lead(desk.ledger, want())
+        assert (again.attempt, again.phase, again.submit_no) == (2, Phase.CLAIMED, 0)
+
+    async def test_failure_that_is_said_twice_is_one(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        assert await desk.ledger.fail(want().generation_key, held.fence, failure())
+        assert await desk.ledger.fail(want().generation_key, held.fence, failure())
+        assert (await desk.ledger.generation_stats())["total_failed"] == 1
+
+    async def test_submit_that_is_known_to_be_free_is_not_counted(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        await desk.ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="p")
+        await desk.ledger.fail(want().generation_key, held.fence, failure(billed=False))
+        assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
+
+    @pytest.mark.parametrize(("failure_class", "attempt"), [("rate_limited", 1), ("transient", 2), ("moderated", 2)])
+    async def test_limited_rate_costs_no_attempt(self, desk: Desk, failure_class: str, attempt: int) -> None:
+        held = await lead(desk.ledger, want())
+        await desk.ledger.fail(want().generation_key, held.fence, failure(FailureClass(failure_class), rest=1))
+        await desk.advance(2)
+        assert (await lead(desk.ledger, want())).attempt == attempt
+
+    async def test_attempts_are_counted_anew_after_a_day(self, desk: Desk) -> None:
+        for _ in range(2):
+            held = await lead(desk.ledger, want())
+            await desk.ledger.fail(want().generation_key, held.fence, failure(rest=1))
+            await desk.advance(2)
+        await desk.advance(86_400)
+        assert (await lead(desk.ledger, want())).attempt == 1
+
+    async def test_new_attempt_begins_without_what_the_failed_one_left(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.note_request(key, held.fence, Job(request_id="r"))
+        await ledger.intend_upload(key, held.fence, upload("left"))
+        await ledger.fail(key, held.fence, failure(rest=1))
+        await desk.advance(2)
+        again = await lead(ledger, want())
+        assert (again.job, again.intent) == (None, None)
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("left").path}
+
+    async def test_missing_original_reopens_the_generation_at_once_but_only_once_a_day(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want(), "first")
+        await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        assert await desk.ledger.report_missing(original)
+        again = await complete(desk.ledger, want(), "second")
+        assert await desk.ledger.report_missing(again)
+        negative = await acquire(desk.ledger, want())
+        assert isinstance(negative, Negative)
+        assert negative.failure_class is FailureClass.MISSING_OBJECT
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == {upload("first").path, upload("second").path, upload("jpg", "jpg").path}
+
+    async def test_missing_rendition_is_made_again_from_the_original(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        made = await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        assert await desk.ledger.report_missing(made)
+        assert await acquire(desk.ledger, want()) == Hit(entry=original)
+
+    async def test_report_about_an_entry_that_changed_meanwhile_is_ignored(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        assert await desk.ledger.report_missing(original)
+        assert not await desk.ledger.report_missing(original)
+        entry = await complete(desk.ledger, want(), "second")
+        assert not await desk.ledger.report_missing(original)
+        assert await acquire(desk.ledger, want()) == Hit(entry=entry)
+
+
+class CareContract:
+    """Counting and cleaning."""
+
+    async def test_sweep_gives_up_on_leaders_that_died_long_ago_and_keeps_their_job(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.note_request(key, held.fence, Job(request_id="r"))
+        await lead(ledger, want("alive"))
+        await desk.advance(700)
+        alive = await acquire(ledger, want("alive"))
+        assert isinstance(alive, Lead)
+        assert await ledger.sweep(10) == 1
+        assert await ledger.sweep(10) == 0
+        resumed = await lead(ledger, want())
+        assert (resumed.job, resumed.phase, resumed.attempt) == (Job(request_id="r"), Phase.SUBMITTED, 1)
+
+    async def test_cleanup_removes_what_was_not_used_and_the_original_goes_last(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        original = await complete(ledger, want())
+        await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        await ledger.record_rendition(original, want(picture_format=WEBP).rendition_key, upload("webp", "webp"))
+        await desk.advance(20 * 86_400)
+        await ledger.record_usage([use(want(), Outcome.HIT, 3)])
+        await desk.advance(15 * 86_400)
+        month = timedelta(days=30)
+        assert (await ledger.cleanup_entries(month, 100))["images"] == 1
+        assert isinstance(await acquire(ledger, want()), Hit)
+        await desk.advance(20 * 86_400)
+        counts = await ledger.cleanup_entries(month, 100)
+        assert (counts["images"], counts["generations"]) == (1, 1)
+        assert await acquire(ledger, want(), may_lead=False) == Free()
+        stats = await ledger.cache_stats()
+        assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (0, 0)
+
+    async def test_cleanup_keeps_failures_for_the_day_in_which_they_count(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        await desk.ledger.fail(want().generation_key, held.fence, failure(rest=60))
+        await desk.advance(3_600)
+        assert (await desk.ledger.cleanup_generations(100))["generations"] == 0
+        await desk.advance(86_400)
+        assert (await desk.ledger.cleanup_generations(100))["generations"] == 1
+
+    async def test_discarded_object_is_offered_after_its_grace_to_one_caller_until_forgotten(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        original = await complete(ledger, want())
+        await ledger.report_missing(original)
+        assert await ledger.claim_discarded(10) == []
+        await desk.advance(3_700)
+        [(identity, bucket, path)] = await ledger.claim_discarded(10)
+        assert (bucket, path) == ("generated-images", original.path)
+        assert await ledger.claim_discarded(10) == []
+        await desk.advance(400)
+        assert await ledger.claim_discarded(10) == [(identity, bucket, path)]
+        assert await ledger.forget_discarded([identity]) == 1
+        await desk.advance(400)
+        assert await ledger.claim_discarded(10) == []
+
+    async def test_usage_adds_up(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        original = await complete(ledger, want())
+        await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 9)])
+        await ledger.record_usage([use(want(), Outcome.HIT, 5), use(want("failed"), Outcome.FAILED, 2)])
+        stats = await ledger.generation_stats()
+        assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (17, 1, 16)
+        cache = await ledger.cache_stats()
+        assert (cache["total_cached_images"], cache["total_access_count"]) == (1, 15)
+
+    async def test_empty_batch_of_usage_changes_nothing(self, desk: Desk) -> None:
+        await desk.ledger.record_usage([])
+        assert (await desk.ledger.generation_stats())["total_requests"] == 0
+
+
+def use(asked: Want, outcome: Outcome, count: int) -> Use:
+    """`count` requests answered within a millisecond."""
+    return Use(
+        generation_key=asked.generation_key,
+        rendition_key=asked.rendition_key,
+        kind="image",
+        provider="painter",
+        model=asked.model,
+        outcome=outcome,
+        tier="storage",
+        count=count,
+        size_bytes=1000 * count,
+        latency_buckets=(count, *(0 for _ in LATENCY_BOUNDS_MS)),
+        cost_micro_usd=0,
+        saved_micro_usd=0,
+    )

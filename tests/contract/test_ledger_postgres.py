@@ -1,0 +1,43 @@
+"""The ledger contract over a real Postgres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from copperplate.adapters.postgres import PostgresLedger
+from ledger import CareContract, LedgerContract, NegativeEntryContract
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class PostgresDesk:
+    """Moves the ledger's clock by opening its connections anew with another offset."""
+
+    def __init__(self, owner_url: str) -> None:
+        self._owner_url = owner_url
+        self._offset = 0.0
+        self.ledger = PostgresLedger(owner_url)
+
+    async def advance(self, seconds: float) -> None:
+        self._offset += seconds
+        options = f"-c copperplate.clock_offset={self._offset}s"
+        await self.ledger.close()
+        # The same object, so that a test may keep it in a variable.
+        PostgresLedger.__init__(self.ledger, make_conninfo(self._owner_url, options=options))
+        await self.ledger.open()
+
+
+@pytest.fixture
+async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
+    bench = PostgresDesk(owner_url)
+    await bench.ledger.open()
+    yield bench
+    await bench.ledger.close()
+
+
+class TestPostgresLedger(LedgerContract, NegativeEntryContract, CareContract):
+    """The suites, over Postgres."""

@@ -1,0 +1,22 @@
+"""Wants and objects for tests, by number."""
+
+from __future__ import annotations
+
+from copperplate.model import PictureFormat, Upload, Want
+from copperplate.recipes.image import image_want
+from copperplate.recipes.objects import sha256_hex
+
+MODEL = "copperplate/painter-1"
+
+
+def want(prompt: str = "a beautiful sunset", picture_format: PictureFormat = PictureFormat.JPG, side: int = 64) -> Want:
+    """A wish for a square picture."""
+    return image_want(prompt=prompt, width=side, height=side, format=picture_format, model=MODEL)
+
+
+def upload(name: str, picture_format: str = "png") -> Upload:
+    """An object that differs from every other name's."""
+    digest = sha256_hex(name.encode())
+    return Upload(
+        path=f"2026/01/{digest}.{picture_format}", digest=digest, size_bytes=1000, format=picture_format, width=64, height=64
+    )
