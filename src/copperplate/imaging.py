@@ -196,8 +196,8 @@ def _save(picture: Image, picture_format: PictureFormat, quality: int | None) ->
         picture = _without_alpha(picture, is_wanted=picture_format is not PictureFormat.JPG)
     picture.info = {}  # Pillow's writers copy comments, profiles and transparency from here
     options: dict[str, Any] = {
-        PictureFormat.JPG: {"format": "JPEG", "quality": quality or _DEFAULT_QUALITY},
-        PictureFormat.PNG: {"format": "PNG", "compress_level": 3},
+        PictureFormat.JPG: {"format": "JPEG", "quality": quality or _DEFAULT_QUALITY, "optimize": True},
+        PictureFormat.PNG: {"format": "PNG", "compress_level": 4},
         PictureFormat.WEBP: {"format": "WEBP", "quality": quality or _DEFAULT_QUALITY, "method": 2},
     }[picture_format]
     target = BytesIO()

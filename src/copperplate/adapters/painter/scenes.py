@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from copperplate.model import CanonicalValue
 
-# Pinned: together with the locked Pillow it makes the bytes, not only the pixels, repeatable.
-_COMPRESS_LEVEL = 3
+# Pinned, so that one machine gives the same bytes every time. The pixels are the same everywhere; how
+# they are packed is up to the zlib that Pillow finds.
+_COMPRESS_LEVEL = 4
 _DEFAULT_SIDE_PX = 1024
 
 
