@@ -56,9 +56,12 @@ class FolderStore:
         return await asyncio.to_thread(self._get, self._folder / check_object_path(path))
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
-        """Remove objects; a path the disk would not let go is left out of the answer. ValueError for a bad name."""
+        """Remove objects; a path the disk would not let go is left out of the answer.
+
+        Raises `StoreUnavailable` where it is unknown what would survive a power cut; ValueError for a bad name.
+        """
         targets = {path: self._folder / check_object_path(path) for path in paths}
-        return await asyncio.to_thread(_remove, targets)
+        return await asyncio.to_thread(self._remove, targets)
 
     def public_url(self, path: str) -> str | None:
         """None: a folder has no address of its own."""
@@ -84,6 +87,20 @@ class FolderStore:
             _sync_folder(target.parent)
         except OSError as exc:
             raise self._unavailable(exc) from exc
+
+    def _remove(self, targets: dict[str, Path]) -> frozenset[str]:
+        gone: set[str] = set()
+        for path, target in targets.items():
+            with contextlib.suppress(OSError):
+                target.unlink(missing_ok=True)
+                gone.add(path)
+        try:
+            # An unlink that a power cut undoes would leave an object that no row names.
+            for folder in {targets[path].parent for path in gone if targets[path].parent.is_dir()}:
+                _sync_folder(folder)
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        return frozenset(gone)
 
     def _unavailable(self, exc: OSError) -> StoreUnavailable:
         advice = _ADVICE.get(exc.errno or 0, exc.strerror or "the disk refused")
@@ -129,15 +146,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(targets: dict[str, Path]) -> frozenset[str]:
-    gone: set[str] = set()
-    for path, target in targets.items():
-        with contextlib.suppress(OSError):
-            target.unlink(missing_ok=True)
-            gone.add(path)
-    # An unlink that a power cut undoes would leave an object that no row names.
-    for folder in {target.parent for target in targets.values() if target.parent.is_dir()}:
-        _sync_folder(folder)
-    return frozenset(gone)

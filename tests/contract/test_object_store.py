@@ -1,0 +1,253 @@
+"""The object store contract over memory and a folder, and what only a folder can suffer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from object_store import PNG, ObjectStoreContract, path_of
+
+from copperplate.adapters import filesystem
+from copperplate.adapters.filesystem import FolderStore
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from copperplate.ports import ObjectStore
+
+BUCKET = "generated-images"
+
+
+class TestMemoryStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self) -> ObjectStore:
+        return MemoryStore(BUCKET)
+
+    async def test_a_callers_buffer_may_change_afterwards(self) -> None:
+        store, buffer = MemoryStore(BUCKET), bytearray(b"first")
+        await store.put(path_of("buffer"), buffer, media_type=PNG)  # type: ignore[arg-type]
+        buffer[:] = b"later"
+        assert await store.get(path_of("buffer")) == b"first"
+
+
+class TestFolderStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ObjectStore:
+        return FolderStore(tmp_path / "not" / "there" / "yet", BUCKET)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path, BUCKET)
+
+
+async def test_an_object_is_a_plain_file_at_its_name(folder: FolderStore, tmp_path: Path) -> None:
+    path = path_of("plain")
+    await folder.put(path, b"bytes", media_type=PNG)
+    assert [found for found in tmp_path.rglob("*") if found.is_file()] == [tmp_path / BUCKET / path]
+
+
+async def test_buckets_do_not_share_objects(folder: FolderStore, tmp_path: Path) -> None:
+    await folder.put(path_of("one"), b"bytes", media_type=PNG)
+    with pytest.raises(ObjectMissing):
+        await FolderStore(tmp_path, "memoji-images").get(path_of("one"))
+
+
+async def test_a_corrupted_file_is_returned_as_it_is(folder: FolderStore, tmp_path: Path) -> None:
+    path = path_of("corrupt")
+    await folder.put(path, b"bytes", media_type=PNG)
+    (tmp_path / BUCKET / path).write_bytes(b"bytfs")
+    assert await folder.get(path) == b"bytfs"
+    with pytest.raises(ObjectConflict):
+        await folder.put(path, b"bytes", media_type=PNG)
+
+
+async def test_what_a_crash_left_over_is_no_object(folder: FolderStore, tmp_path: Path) -> None:
+    path = path_of("crash")
+    await folder.put(path_of("another"), b"bytes", media_type=PNG)
+    name = path.rsplit("/", 1)[1]
+    (tmp_path / BUCKET / "2026" / "07" / f".{name}.0123456789abcdef").write_bytes(b"half")
+    with pytest.raises(ObjectMissing):
+        await folder.get(path)
+    await folder.put(path, b"whole", media_type=PNG)
+    assert await folder.get(path) == b"whole"
+
+
+async def test_a_refused_write_leaves_no_temporary_file(folder: FolderStore, tmp_path: Path) -> None:
+    path = path_of("refused")
+    await folder.put(path, b"bytes", media_type=PNG)
+    with pytest.raises(ObjectConflict):
+        await folder.put(path, b"other", media_type=PNG)
+    assert [found.name for found in (tmp_path / BUCKET / "2026" / "07").iterdir()] == [path.rsplit("/", 1)[1]]
+
+
+async def test_everything_is_on_disk_before_put_returns(
+    folder: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    real = os.fsync
+    link = os.link
+
+    def fsync(descriptor: int) -> None:
+        synced.append(tmp_path.__class__(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    def link_synced(source: Path, target: Path) -> None:
+        assert synced[-1] == source, "the bytes must be on disk before the name is"
+        link(source, target)
+
+    monkeypatch.setattr(filesystem.os, "fsync", fsync)
+    monkeypatch.setattr(filesystem.os, "link", link_synced)
+    await folder.put(path_of("durable"), b"bytes", media_type=PNG)
+    bucket = tmp_path / BUCKET
+    assert synced[:3] == [tmp_path, bucket, bucket / "2026"]  # each new folder's name lies in its parent
+    assert synced[-1] == bucket / "2026" / "07"
+
+
+KILLED_DURING_PUT = """
+import asyncio, os, pathlib, signal, sys
+from copperplate.adapters import filesystem
+
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+root, path, point = sys.argv[1:]
+if point == "half-written":
+    real = pathlib.Path.open
+    class Half:
+        def __init__(self, file): self.file = file
+        def __enter__(self): return self
+        def __exit__(self, *args): return None
+        def write(self, body):
+            self.file.write(body[: len(body) // 2]); self.file.flush(); die()
+    pathlib.Path.open = lambda self, mode: Half(real(self, mode))
+elif point == "before-sync":
+    sync = os.fsync
+    os.fsync = lambda fd: sync(fd) if os.path.isdir(f"/proc/self/fd/{fd}") else die()
+elif point == "before-link":
+    os.link = die
+elif point == "after-link":
+    link = os.link
+    os.link = lambda *args: (link(*args), die())
+elif point == "before-folder-sync":
+    unlink = pathlib.Path.unlink
+    pathlib.Path.unlink = lambda self: (unlink(self), setattr(os, "fsync", die))
+store = filesystem.FolderStore(pathlib.Path(root), "generated-images")
+asyncio.run(store.put(path, b"body" * 50_000, media_type="image/png"))
+print("survived")
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "is_there"),
+    [
+        ("half-written", False),
+        ("before-sync", False),
+        ("before-link", False),
+        ("after-link", True),
+        ("before-folder-sync", True),
+    ],
+)
+async def test_a_writer_killed_midway_leaves_nothing_or_everything(
+    folder: FolderStore, tmp_path: Path, point: str, *, is_there: bool
+) -> None:
+    path, body = path_of("killed"), b"body" * 50_000
+    command = [sys.executable, "-c", KILLED_DURING_PUT, str(tmp_path), path, point]
+    ended = subprocess.run(command, capture_output=True, check=False, timeout=30)
+    assert ended.returncode == -signal.SIGKILL, ended
+    if is_there:
+        assert await folder.get(path) == body
+    else:
+        with pytest.raises(ObjectMissing):
+            await folder.get(path)
+    await folder.put(path, body, media_type=PNG)  # the successor repeats the upload
+    assert await folder.get(path) == body
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KB; needs root and Linux."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mounted)]
+    if (
+        sys.platform != "linux"
+        or os.geteuid() != 0
+        or subprocess.run(command, check=False, capture_output=True).returncode
+    ):
+        pytest.skip("mounting a tiny disk needs root on Linux")
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+
+
+async def test_a_full_disk_is_named_and_keeps_what_it_has(tiny_disk: Path) -> None:
+    store = FolderStore(tiny_disk, BUCKET)
+    await store.put(path_of("fits"), b"small", media_type=PNG)
+    with pytest.raises(StoreUnavailable, match=r"disk is full") as caught:
+        await store.put(path_of("too large"), b"x" * 1_000_000, media_type=PNG)
+    assert str(tiny_disk / BUCKET) in str(caught.value)
+    assert await store.get(path_of("fits")) == b"small"
+    with pytest.raises(ObjectMissing):
+        await store.get(path_of("too large"))
+    await store.put(path_of("fits too"), b"x" * 50_000, media_type=PNG)  # the failed one gave its space back
+
+
+async def test_a_read_only_disk_is_named_and_still_serves(tiny_disk: Path) -> None:
+    store = FolderStore(tiny_disk, BUCKET)
+    await store.put(path_of("kept"), b"bytes", media_type=PNG)
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    with pytest.raises(StoreUnavailable, match=r"read-only"):
+        await store.put(path_of("late"), b"bytes", media_type=PNG)
+    assert await store.get(path_of("kept")) == b"bytes"
+    assert path_of("kept") not in await store.remove([path_of("kept"), path_of("absent")])
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, "permission denied"),
+        (errno.ENOSPC, "disk is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EOPNOTSUPP, "no hard links"),
+        (errno.EIO, "disk reports an error"),
+        (errno.EMFILE, "too many open files"),
+        (errno.EOVERFLOW, "Value too large"),
+    ],
+)
+async def test_every_refusal_of_the_disk_says_what_to_do(
+    folder: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filesystem.os, "link", refuse)
+    with pytest.raises(StoreUnavailable, match=advice) as caught:
+        await folder.put(path_of("refused"), b"bytes", media_type=PNG)
+    assert str(tmp_path / BUCKET) in str(caught.value)
+    assert list((tmp_path / BUCKET / "2026" / "07").iterdir()) == []
+
+
+async def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / BUCKET).write_text("not a folder")
+    store = FolderStore(tmp_path, BUCKET)
+    with pytest.raises(StoreUnavailable, match="a file is in the way"):
+        await store.put(path_of("blocked"), b"bytes", media_type=PNG)
+    with pytest.raises(StoreUnavailable, match="a file is in the way"):
+        await store.get(path_of("blocked"))
+
+
+async def test_a_folder_where_an_object_should_be_is_reported(folder: FolderStore, tmp_path: Path) -> None:
+    (tmp_path / BUCKET / path_of("folder")).mkdir(parents=True)
+    with pytest.raises(StoreUnavailable):
+        await folder.get(path_of("folder"))
+    assert await folder.remove([path_of("folder")]) == frozenset()
