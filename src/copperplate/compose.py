@@ -51,15 +51,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     _check(settings)
     # Drivers are imported here and not above: importing the app stays cheap.
     from copperplate.adapters.filesystem import FolderStore
-    from copperplate.adapters.painter import Painter
     from copperplate.adapters.postgres import PostgresLedger
 
     clock = SystemClock()
     ledger = PostgresLedger(settings.database_url or "")
     images = PillowImages()
-    painter = Painter(clock=clock, seconds=settings.painter.total_seconds())
+    provider = make_image_provider(settings, clock)
     store = FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
-    kinds = {"image": Kind(provider=painter, store=store)}
+    kinds = {"image": Kind(provider=provider, store=store)}
     timings = Timings(
         lease=settings.lease,
         heartbeat=settings.heartbeat,
@@ -70,7 +69,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
     )
     serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-    usage = Usage(ledger=ledger, providers={"image": painter}, clock=clock)
+    usage = Usage(ledger=ledger, providers={"image": provider}, clock=clock)
     await ledger.open()
     try:
         yield Services(settings=settings, clock=clock, ledger=ledger, kinds=kinds, serving=serving, usage=usage)
@@ -79,6 +78,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await usage.close()
         await ledger.close()
         images.close()
+
+
+def make_image_provider(settings: Settings, clock: Clock) -> Provider:
+    """Who makes pictures asked for by URL: the painter, until a key names somebody else."""
+    from copperplate.adapters.painter import Painter
+
+    return Painter(clock=clock, seconds=settings.painter.total_seconds())
 
 
 def _check(settings: Settings) -> None:
