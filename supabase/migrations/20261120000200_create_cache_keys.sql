@@ -95,8 +95,8 @@ begin
             message = 'The text holds a control character.',
             hint = 'Remove it; spaces, tabs and line breaks are fine.';
     end if;
-    -- Before PostgreSQL 18 normalize() swallows U+11A7 after a Hangul syllable. It composes with
-    -- nothing, so the text may be normalised on either side of it.
+    -- PostgreSQL 15's normalize() swallows U+11A7 after a Hangul syllable (18's does not). It composes
+    -- with nothing, so the text may be normalised on either side of it.
     select string_agg(normalize(s.part, nfc), e'\u11a7' order by s.position)
     into v_folded
     from string_to_table(p_text, e'\u11a7') with ordinality as s (part, position);
