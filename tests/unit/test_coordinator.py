@@ -1,0 +1,394 @@
+"""Get or generate, scripted: every interleaving is made to happen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from copperplate.coordinator import Timings
+from copperplate.errors import (
+    GenerationFailed,
+    LedgerUnavailable,
+    NotGenerated,
+    ProviderFailed,
+    StillGenerating,
+    StoreUnavailable,
+    TooManyWaiters,
+)
+from copperplate.model import FailureClass, Outcome, PictureFormat
+from copperplate.recipes.objects import sha256_hex
+from pictures import want
+from workbench import Workbench
+
+WEBP = want(picture_format=PictureFormat.WEBP)
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench()
+
+
+async def test_first_request_generates_and_the_second_hits(bench: Workbench) -> None:
+    process = bench.process()
+    first = await process.find(want())
+    second = await process.find(want())
+    assert (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)
+    assert first.entry == second.entry
+    assert await bench.store.get(first.entry.path) == first.body == b"picture 1"
+    assert bench.provider.submits == 1
+
+
+async def test_five_hundred_requests_at_once_cost_one_generation(bench: Workbench) -> None:
+    process = bench.process()
+    found = await asyncio.gather(*(process.find(want()) for _ in range(500)))
+    assert Counter(each.outcome for each in found) == {Outcome.GENERATED: 1, Outcome.COALESCED: 499}
+    assert len({each.entry for each in found}) == 1
+    assert bench.provider.submits == 1
+
+
+async def test_other_formats_asked_meanwhile_get_the_same_original(bench: Workbench) -> None:
+    process = bench.process()
+    jpg, webp = await asyncio.gather(process.find(want()), process.find(WEBP))
+    assert jpg.entry == webp.entry
+    assert jpg.entry.is_original
+    assert bench.provider.submits == 1
+
+
+async def test_follower_in_another_process_gets_the_leaders_picture(bench: Workbench) -> None:
+    bench.provider.seconds = 12
+    leading = await bench.begin(bench.process(), want())
+    following = await bench.begin(bench.process(), want())
+    await bench.clock.advance(12)
+    assert (await leading).outcome is Outcome.GENERATED
+    assert (await following).outcome is Outcome.COALESCED
+    assert (await leading).entry == (await following).entry
+    assert bench.provider.submits == 1
+
+
+async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen_times(bench: Workbench) -> None:
+    bench.provider.seconds = 12
+    reads = 0
+    peek = bench.ledger.peek
+
+    async def counted(generation_key: str, rendition_key: str) -> object:
+        nonlocal reads
+        reads += 1
+        return await peek(generation_key, rendition_key)
+
+    bench.ledger.peek = counted  # type: ignore[method-assign,assignment]
+    await bench.begin(bench.process(), want())
+    process = bench.process()
+    followers = [asyncio.create_task(process.find(want())) for _ in range(1_000)]
+    await bench.clock.advance(12)
+    await asyncio.gather(*followers)
+    assert 0 < reads <= 15
+
+
+async def test_caller_that_goes_away_does_not_stop_the_generation(bench: Workbench) -> None:
+    bench.provider.seconds = 5
+    process = bench.process()
+    leaving, staying = await bench.begin(process, want()), await bench.begin(process, want())
+    leaving.cancel()
+    await bench.clock.advance(5)
+    assert (await staying).body == b"picture 1"
+
+
+async def test_generation_nobody_waits_for_any_more_is_finished_and_kept(bench: Workbench) -> None:
+    bench.provider.seconds = 5
+    process = bench.process()
+    (await bench.begin(process, want())).cancel()
+    await bench.clock.advance(5)
+    assert (await process.find(want())).outcome is Outcome.HIT
+    assert bench.provider.submits == 1
+
+
+async def test_wait_that_is_over_answers_still_generating_and_the_generation_goes_on(bench: Workbench) -> None:
+    bench.provider.seconds = 60
+    process = bench.process(timings=Timings(wait=timedelta(0)))
+    with pytest.raises(StillGenerating):
+        await process.find(want())
+    await bench.clock.advance(60)
+    assert (await bench.process().find(want())).outcome is Outcome.HIT
+    assert bench.provider.submits == 1
+
+
+async def test_waiters_beyond_the_limit_are_turned_away(bench: Workbench) -> None:
+    bench.provider.seconds = 1
+    process = bench.process(max_waiters=2)
+    waiting = [await bench.begin(process, want()) for _ in range(2)]
+    with pytest.raises(TooManyWaiters):
+        await process.find(want())
+    await bench.clock.advance(1)
+    await asyncio.gather(*waiting)
+
+
+async def test_looking_only_spends_nothing(bench: Workbench) -> None:
+    process = bench.process()
+    with pytest.raises(NotGenerated):
+        await process.find(want(), may_lead=False)
+    assert bench.provider.submits == 0
+    await process.find(want())
+    assert (await process.find(want(), may_lead=False)).outcome is Outcome.HIT
+
+
+# --- leaders that die or lose their lease --------------------------------------------------------
+
+
+async def test_slow_leader_keeps_its_lease_by_heartbeats(bench: Workbench) -> None:
+    bench.provider.seconds = 100
+    leading = await bench.begin(bench.process(), want())
+    following = await bench.begin(bench.process(timings=Timings(wait=timedelta(seconds=300))), want())
+    await bench.clock.advance(100)
+    await asyncio.gather(leading, following)
+    assert bench.provider.submits == 1
+
+
+async def test_dead_leader_is_replaced_after_its_lease_and_its_job_is_collected() -> None:
+    bench = Workbench(has_jobs=True, collect_seconds=10)
+    first = bench.process()
+    doomed = await bench.begin(first, want())
+    following = await bench.begin(bench.process(), want())
+    await bench.kill(first)
+    assert doomed.cancelled() or doomed.done()
+    await bench.clock.advance(20 + 2.4 + 10)
+    assert (await following).body == b"picture of job-1"
+    assert (bench.provider.submits, bench.provider.collects) == (1, 2)
+
+
+async def test_submit_whose_answer_was_lost_is_sent_once_more() -> None:
+    bench = Workbench(seconds=10)
+    first = bench.process()
+    await bench.begin(first, want())
+    await bench.kill(first)
+    following = await bench.begin(bench.process(), want())
+    await bench.clock.advance(20 + 2.4 + 10)
+    assert (await following).body == b"picture 2"
+    assert bench.provider.submits == 2
+
+
+async def test_third_submit_of_an_attempt_is_never_sent_where_money_is_at_stake() -> None:
+    bench = Workbench(seconds=10)
+    for _ in range(2):
+        process = bench.process()
+        await bench.begin(process, want())
+        await bench.kill(process)
+        await bench.clock.advance(21)
+    with pytest.raises(GenerationFailed) as failed:
+        await bench.process().find(want())
+    assert failed.value.failure_class is FailureClass.AMBIGUOUS
+    assert bench.provider.submits == 2
+
+
+async def test_free_provider_is_asked_as_often_as_it_takes() -> None:
+    bench = Workbench(seconds=10, is_billable=False)
+    for _ in range(5):
+        process = bench.process()
+        await bench.begin(process, want())
+        await bench.kill(process)
+        await bench.clock.advance(21)
+    following = await bench.begin(bench.process(), want())
+    await bench.clock.advance(10)
+    assert (await following).body == b"picture 6"
+
+
+async def test_object_a_dead_leader_stored_is_adopted() -> None:
+    bench = Workbench()
+    first = bench.process()
+    blocked = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        blocked.set()
+        await asyncio.Event().wait()
+
+    complete, bench.ledger.complete = bench.ledger.complete, never  # type: ignore[method-assign,assignment]
+    await bench.begin(first, want())
+    assert blocked.is_set()
+    await bench.kill(first)
+    bench.ledger.complete = complete  # type: ignore[method-assign]
+    await bench.clock.advance(21)
+    assert (await bench.process().find(want())).body == b"picture 1"
+    assert bench.provider.submits == 1
+
+
+@pytest.mark.parametrize("stored", [None, b"half a pict"])
+async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_again(stored: bytes | None) -> None:
+    bench = Workbench(has_jobs=True)
+    leader = uuid4()
+    ledger, key = bench.ledger, want().generation_key
+    lead = await ledger.acquire(want(), leader=leader, lease=timedelta(seconds=20))
+    fence = lead.fence  # type: ignore[union-attr]
+    await ledger.begin_submit(key, fence, submit_no=1, provider="scripted")
+    from copperplate.model import Job, Upload
+
+    await ledger.note_request(key, fence, Job(request_id="job-1"))
+    digest = sha256_hex(b"picture of job-1")
+    path = f"2026/01/{digest}.png"
+    intent = Upload(path=path, digest=digest, size_bytes=16, format="png", width=64, height=64)
+    await ledger.intend_upload(key, fence, intent)
+    if stored is not None:
+        await bench.store.put(path, stored, media_type="image/png")
+    await bench.clock.advance(21)
+    found = await bench.process().find(want())
+    assert found.body == b"picture of job-1"
+    assert found.entry.path != path
+    assert (bench.provider.submits, bench.provider.collects) == (0, 1)
+
+
+async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successor(bench: Workbench) -> None:
+    bench.provider.seconds = 60
+
+    async def refused(*_: object) -> bool:
+        raise LedgerUnavailable("cut off")
+
+    first = bench.process(timings=Timings(wait=timedelta(seconds=300)))
+    heartbeat, bench.ledger.heartbeat = bench.ledger.heartbeat, refused  # type: ignore[method-assign,assignment]
+    zombie = await bench.begin(first, want())
+    await bench.clock.advance(21)
+    bench.ledger.heartbeat = heartbeat  # type: ignore[method-assign]
+    successor = await bench.begin(bench.process(), want())
+    await bench.clock.advance(61)
+    assert (await successor).body == b"picture 2"
+    assert (await zombie).outcome is Outcome.COALESCED
+    assert (await zombie).entry == (await successor).entry
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+async def test_failure_reaches_every_waiter_and_is_remembered(bench: Workbench) -> None:
+    bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
+    process = bench.process()
+    results = await asyncio.gather(*(process.find(want()) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(each, GenerationFailed) for each in results)
+    with pytest.raises(GenerationFailed) as again:
+        await process.find(WEBP)
+    assert (again.value.http_status, again.value.code) == (422, "generation_failed")
+    assert bench.provider.submits == 1
+
+
+async def test_transient_failures_are_tried_again_three_times_a_day_at_growing_distances(bench: Workbench) -> None:
+    bench.provider.failures = [ProviderFailed(FailureClass.TRANSIENT, "5xx") for _ in range(3)]
+    process = bench.process()
+    rests = []
+    for _ in range(3):
+        with pytest.raises(GenerationFailed) as failed:
+            await process.find(want())
+        assert failed.value.retry_after_seconds is not None
+        rests.append(failed.value.retry_after_seconds)
+        await bench.clock.advance(failed.value.retry_after_seconds + 1)
+    assert 2 <= rests[0] <= 8
+    assert 5 <= rests[1] <= 15
+    assert rests[2] == 86_400
+    assert (await process.find(want())).outcome is Outcome.GENERATED
+    assert bench.provider.submits == 4
+
+
+async def test_wish_of_the_provider_is_honoured_within_bounds(bench: Workbench) -> None:
+    hint = timedelta(seconds=40)
+    bench.provider.failures = [ProviderFailed(FailureClass.RATE_LIMITED, "429", billed=False, retry_after=hint)]
+    with pytest.raises(GenerationFailed) as failed:
+        await bench.process().find(want())
+    assert failed.value.retry_after_seconds == 40
+    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 0
+
+
+async def test_rubbish_is_never_kept(bench: Workbench) -> None:
+    async def rubbish(_: object) -> bytes:
+        return b"rubbish"
+
+    bench.provider.submit = rubbish  # type: ignore[method-assign]
+    with pytest.raises(GenerationFailed) as failed:
+        await bench.process().find(want())
+    assert failed.value.http_status == 502
+    assert (await bench.ledger.cache_stats())["total_stored_bytes"] == 0
+
+
+async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(bench: Workbench) -> None:
+    bench.provider.failures = [KeyError("queue_position")]
+    with pytest.raises(GenerationFailed) as failed:
+        await bench.process().find(want())
+    assert failed.value.failure_class is FailureClass.TRANSIENT
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(want())
+    assert bench.provider.submits == 1
+
+
+async def test_store_that_fails_five_times_costs_no_second_generation(bench: Workbench) -> None:
+    bench.store.failing = 5
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(30)
+    assert (await asking).outcome is Outcome.GENERATED
+    assert bench.provider.submits == 1
+
+
+async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -> None:
+    bench = Workbench(has_jobs=True)
+    bench.store.failing = 6
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(20)
+    with pytest.raises(StoreUnavailable):
+        await asking
+    await bench.clock.advance(21)
+    assert (await bench.process().find(want())).body == b"picture of job-1"
+    assert bench.provider.submits == 1
+
+
+async def test_ledger_that_does_not_answer_costs_nothing(bench: Workbench) -> None:
+    async def down(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("down")
+
+    bench.ledger.acquire = down  # type: ignore[method-assign,assignment]
+    with pytest.raises(LedgerUnavailable):
+        await bench.process().find(want())
+    assert bench.provider.submits == 0
+
+
+async def test_follower_sits_out_a_blip_of_the_ledger(bench: Workbench) -> None:
+    bench.provider.seconds = 3
+    peek = bench.ledger.peek
+    blips = 2
+
+    async def blinking(generation_key: str, rendition_key: str) -> object:
+        nonlocal blips
+        if blips:
+            blips -= 1
+            raise LedgerUnavailable("blip")
+        return await peek(generation_key, rendition_key)
+
+    bench.ledger.peek = blinking  # type: ignore[method-assign,assignment]
+    await bench.begin(bench.process(), want())
+    following = await bench.begin(bench.process(), want())
+    await bench.clock.advance(5)
+    assert (await following).outcome is Outcome.COALESCED
+
+
+async def test_poller_ends_when_its_last_follower_has_gone(bench: Workbench) -> None:
+    bench.provider.seconds = 60
+    await bench.begin(bench.process(), want())
+    process = bench.process()
+    following = await bench.begin(process, want())
+    following.cancel()
+    await bench.clock.advance(5)
+    before = bench.clock.monotonic()
+    await process.drain(within_seconds=0.5)
+    assert bench.clock.monotonic() == before
+
+
+async def test_picture_removed_while_its_rendition_was_asked_for_is_not_generated_by_a_look(bench: Workbench) -> None:
+    process = bench.process()
+    found = await process.find(want())
+    await bench.ledger.report_missing(found.entry)
+    with pytest.raises(NotGenerated):
+        await process.find(want(), may_lead=False)
+
+
+def test_default_timings_keep_the_promised_ratios() -> None:
+    timings = Timings()
+    assert timings.heartbeat * 4 <= timings.lease
+    assert timings.margin < timings.lease - timings.heartbeat
+    assert replace(timings, wait=timedelta(seconds=120)).wait == timedelta(seconds=120)

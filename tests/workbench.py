@@ -1,0 +1,118 @@
+"""Coordinators over memory with a clock that stands still: races are scripted, never hoped for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory_ledger import MemoryLedger
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.coordinator import Coordinator, Found, Kind, Timings
+from copperplate.errors import ProviderFailed, StoreUnavailable
+from copperplate.model import FailureClass, Job, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import CanonicalValue, Want
+
+BUCKET = "generated-images"
+
+
+@dataclass
+class ScriptedProvider:
+    """A provider that counts what it is asked and answers when, and how, the test says."""
+
+    clock: FakeClock
+    name: str = "scripted"
+    models: tuple[str, ...] = ("copperplate/painter-1",)
+    is_billable: bool = True
+    seconds: float = 0.0
+    collect_seconds: float = 0.0
+    has_jobs: bool = False
+    submits: int = 0
+    collects: int = 0
+    failures: list[Exception] = field(default_factory=list)
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        return ()
+
+    def canvas(self, size: Size) -> Size:
+        return size
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        return 3_000
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        self.submits += 1
+        number = self.submits
+        await self.clock.sleep(self.seconds)
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.has_jobs:
+            return Job(request_id=f"job-{number}", urls={"status_url": f"https://queue.example/{number}"})
+        return f"picture {number}".encode()
+
+    async def collect(self, job: Job) -> bytes:
+        self.collects += 1
+        await self.clock.sleep(self.collect_seconds)
+        return f"picture of {job.request_id}".encode()
+
+
+class PlainImages:
+    """Takes any bytes but `rubbish` for a PNG of the asked size; encoding names the format."""
+
+    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
+        if body == b"rubbish":
+            raise ProviderFailed(FailureClass.BAD_OUTPUT, "not a picture")
+        return "png", covers
+
+    async def encode(self, original: bytes, want: Want) -> bytes:
+        return original + f" as {want.rendition.format}".encode()
+
+
+class FlakyStore(MemoryStore):
+    """Fails the next `failing` puts."""
+
+    failing = 0
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise StoreUnavailable("the store is down")
+        await super().put(path, body, media_type=media_type)
+
+
+class Workbench:
+    """One ledger, one store, one provider, and as many coordinators (processes) as a test wants."""
+
+    def __init__(self, **provider: Any) -> None:
+        self.clock = FakeClock()
+        self.ledger = MemoryLedger(self.clock)
+        self.store = FlakyStore(BUCKET)
+        self.provider = ScriptedProvider(self.clock, **provider)
+        self.images = PlainImages()
+        self.kinds = {"image": Kind(provider=self.provider, store=self.store)}
+
+    def process(self, *, timings: Timings | None = None, max_waiters: int = 5_000) -> Coordinator:
+        """A coordinator with flights of its own, as a process has."""
+        return Coordinator(
+            ledger=self.ledger,
+            kinds=self.kinds,
+            images=self.images,
+            clock=self.clock,
+            timings=timings or Timings(),
+            max_waiters=max_waiters,
+        )
+
+    async def begin(self, process: Coordinator, asked: Want) -> asyncio.Task[Found]:
+        """Ask, and let everything run that can before time moves."""
+        task = asyncio.create_task(process.find(asked))
+        await self.clock.settle()
+        return task
+
+    async def kill(self, process: Coordinator) -> None:
+        """End a process as the platform does: nothing of its flights runs any more, nothing is said."""
+        await process.drain(within_seconds=0)
