@@ -1,0 +1,171 @@
+"""The SQL users were promised, as written, run by the owner of the schema."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from copperplate.adapters.postgres import PostgresLedger
+from copperplate.model import Lead, Outcome, PictureFormat
+from ledger import complete, use
+from pictures import upload, want
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+PROMISED = {
+    "most accessed": """SELECT prompt, dimensions, format, access_count, created_at, last_accessed_at
+        FROM public.image_cache ORDER BY access_count DESC LIMIT 10;""",
+    "totals": """SELECT COUNT(*) as total_cached_images, SUM(file_size) as total_size_bytes,
+        AVG(access_count) as avg_access_count FROM public.image_cache;""",
+    "cleanup": "SELECT cleanup_old_cache_entries();",
+    "stats": "SELECT * FROM get_generation_stats();",
+    "most requested": """SELECT prompt, dimensions, format, total_requests, api_calls_made,
+        (total_requests - api_calls_made) as api_calls_saved, status, created_at
+        FROM public.generation_status ORDER BY total_requests DESC LIMIT 10;""",
+    "stuck": """SELECT * FROM public.generation_status WHERE status = 'generating'
+        AND started_at < NOW() - INTERVAL '5 minutes';""",
+}
+
+
+@pytest.fixture
+async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
+    opened = PostgresLedger(owner_url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """What a person has in the SQL editor."""
+    with psycopg.connect(owner_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+async def fill(ledger: PostgresLedger) -> None:
+    """One generation asked ten times, its jpg kept."""
+    original = await complete(ledger, want())
+    await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+    await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 9)])
+
+
+async def test_ten_users_and_one_link_show_as_one_call_instead_of_ten(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
+) -> None:
+    await fill(ledger)
+    [picture] = editor.execute(PROMISED["most accessed"]).fetchall()
+    assert (picture["prompt"], picture["dimensions"], picture["format"]) == ("a beautiful sunset", "64x64", "jpg")
+    assert picture["access_count"] == 10
+    [totals] = editor.execute(PROMISED["totals"]).fetchall()
+    assert (totals["total_cached_images"], totals["total_size_bytes"]) == (1, 1000)
+    [status] = editor.execute(PROMISED["most requested"]).fetchall()
+    assert (status["total_requests"], status["api_calls_made"], status["api_calls_saved"]) == (10, 1, 9)
+    assert (status["status"], status["format"]) == ("completed", "png")
+    [stats] = editor.execute(PROMISED["stats"]).fetchall()
+    assert (stats["total_requests"], stats["total_api_calls_saved"], stats["api_calls_saved_today"]) == (10, 9, 9)
+    [cleanup] = editor.execute(PROMISED["cleanup"]).fetchall()
+    assert cleanup["cleanup_old_cache_entries"] == {"images": 0, "generations": 0, "bytes": 0}
+
+
+async def test_stuck_generations_are_listed(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
+) -> None:
+    held = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    assert isinstance(held, Lead)
+    await ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="painter")
+    assert editor.execute(PROMISED["stuck"]).fetchall() == []
+    editor.execute("update public.generation_status set started_at = now() - interval '6 minutes'")
+    [stuck] = editor.execute(PROMISED["stuck"]).fetchall()
+    assert stuck["prompt_hash"] == want().generation_key
+
+
+async def test_delete_through_the_view_declares_the_picture_wrong(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
+) -> None:
+    await fill(ledger)
+    webp = want(picture_format=PictureFormat.WEBP)
+    original = await ledger.acquire(webp, leader=uuid4(), lease=timedelta(seconds=20))
+    await ledger.record_rendition(original.entry, webp.rendition_key, upload("webp", "webp"))  # type: ignore[union-attr]
+    deleted = editor.execute(f"DELETE FROM public.image_cache WHERE prompt_hash = '{want().rendition_key}';")
+    assert deleted.rowcount == 1
+    assert editor.execute("select from public.generation_status").rowcount == 0
+    assert editor.execute("select from copperplate.cache_entries").rowcount == 0
+    gone = editor.execute("select path from copperplate.discarded_objects").fetchall()
+    assert {row["path"] for row in gone} == {
+        upload("original").path,
+        upload("jpg", "jpg").path,
+        upload("webp", "webp").path,
+    }
+    again = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    assert isinstance(again, Lead)
+    assert again.fence > 1
+
+
+async def test_leader_whose_picture_was_deleted_meanwhile_cannot_complete(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
+) -> None:
+    held = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    assert isinstance(held, Lead)
+    await ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="painter")
+    editor.execute("select public.purge_entries(p_prompt => ' A  beautiful sunset', p_dry_run => false)")
+    assert await ledger.heartbeat(want().generation_key, held.fence, timedelta(seconds=20))
+    counts = editor.execute(
+        "select public.purge_entries(p_prompt => ' a  beautiful sunset', p_dry_run => false) as counts"
+    ).fetchone()
+    assert counts == {"counts": {"dry_run": False, "generations": 1, "images": 0, "bytes": 0}}
+    assert not await ledger.heartbeat(want().generation_key, held.fence, timedelta(seconds=20))
+    assert await ledger.complete(want().generation_key, held.fence, upload("late"), url=None) is None
+
+
+async def test_purge_is_a_dry_run_unless_told_otherwise(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
+) -> None:
+    await fill(ledger)
+    for condition in ("p_model => 'copperplate/painter-1'", f"p_key_prefix => '{want().generation_key[:8]}'"):
+        row = editor.execute(f"select public.purge_entries({condition}) as counts").fetchone()
+        assert row == {"counts": {"dry_run": True, "generations": 1, "images": 1, "bytes": 2000}}
+    assert editor.execute("select from public.image_cache").rowcount == 1
+    with pytest.raises(psycopg.Error) as refused:
+        editor.execute("select public.purge_entries()")
+    assert refused.value.sqlstate == "ZC006"
+
+
+async def test_view_takes_neither_inserts_nor_updates(editor: psycopg.Connection[dict[str, Any]]) -> None:
+    for statement in (
+        "insert into public.image_cache (prompt_hash) values ('x')",
+        "update public.image_cache set access_count = 1",
+    ):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            editor.execute(statement)
+
+
+async def test_key_that_is_not_the_recipes_key_is_refused(ledger: PostgresLedger, owner_url: str) -> None:
+    with psycopg.connect(owner_url) as connection, pytest.raises(psycopg.Error) as refused:
+        connection.execute(
+            "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
+            (psycopg.types.json.Jsonb(dict(want().recipe)), "0" * 64, "1" * 64, uuid4(), timedelta(seconds=20)),
+        )
+    assert refused.value.sqlstate == "ZC002"
+
+
+async def test_stricter_isolation_is_refused_instead_of_raising_40001(owner_url: str) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with pytest.raises(psycopg.Error) as refused:
+            connection.execute(
+                "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
+                (
+                    psycopg.types.json.Jsonb(dict(want().recipe)),
+                    want().generation_key,
+                    want().rendition_key,
+                    uuid4(),
+                    timedelta(seconds=20),
+                ),
+            )
+    assert refused.value.sqlstate == "ZC004"
