@@ -6,18 +6,19 @@ It draws a landscape from the recipe alone. The same recipe gives the same pixel
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.model import FailureClass, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Size
+    from copperplate.model import CanonicalValue, Job
     from copperplate.ports import Clock
 
-MODEL = "copperplate/painter-1"
+MODEL: Final = "copperplate/painter-1"
+MIN_SIDE_PX: Final = 16
 
 
 class Painter:
@@ -36,8 +37,8 @@ class Painter:
         return ()
 
     def canvas(self, size: Size) -> Size:
-        """Any size is painted as asked."""
-        return size
+        """Any size is painted as asked, from 16 px a side."""
+        return Size(width=max(MIN_SIDE_PX, size.width), height=max(MIN_SIDE_PX, size.height))
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:  # noqa: ARG002 (the port's)
         """Zero: it only costs this machine's time."""

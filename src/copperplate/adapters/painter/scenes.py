@@ -6,7 +6,7 @@ import json
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.painter import land, things
+from copperplate.adapters.painter import MIN_SIDE_PX, land, things
 from copperplate.adapters.painter.brushes import Canvas
 from copperplate.adapters.painter.chance import Chance
 from copperplate.adapters.painter.palettes import choose_palette, choose_scene, mix
@@ -58,7 +58,7 @@ def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
 
 def _side(recipe: Mapping[str, CanonicalValue], name: str) -> int:
     value = recipe.get(name)
-    return max(1, value) if isinstance(value, int) else _DEFAULT_SIDE_PX
+    return max(MIN_SIDE_PX, value) if isinstance(value, int) else _DEFAULT_SIDE_PX
 
 
 def _layers(stage: Stage, start: int, count: int) -> list[tuple[int, int]]:
