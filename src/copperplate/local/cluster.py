@@ -53,28 +53,36 @@ class Cluster:
         `is_durable=False` is for tests only: quicker, but a power failure may lose everything.
         Raises a `ClusterError` whose message says what to do; nothing is left running then.
         """
-        data_dir = _make_data_dir(data_dir)
-        with ExitStack() as resources:
+        resources = ExitStack()
+        try:
+            data_dir = _make_data_dir(data_dir)
             _lock(data_dir, resources)
-            try:
-                installation = replace(_install(data_dir, announce), is_durable=is_durable)
-            except PermissionError as exc:
-                message = f"{exc.filename} cannot be used ({exc.strerror}): run as the user who made it"
-                raise DataFolderUnusable(message) from exc
-            except OSError as exc:
-                raise explain(str(exc), data_dir) from exc
-            home, sockets = installation.home, installation.socket_folder
-            resources.callback(_remove_socket_folder, sockets, home)
-            passwords = Passwords.load(home.passwords)
-            _bound_log(home)
-            supervisor = Supervisor(installation, announce)
-            resources.callback(supervisor.stop)
-            control = ControlServer(sockets, lambda: _bound_log(home))
-            control.start()
-            resources.callback(control.stop)
-            running = RunningCluster(pid=supervisor.pid, socket_folder=sockets, port=PORT, passwords=passwords)
-            return cls(supervisor=supervisor, running=running, resources=resources.pop_all())
-        raise AssertionError  # pragma: no cover  # the block above returns or raises
+            installation = _install(data_dir, announce)
+            return cls._run(replace(installation, is_durable=is_durable), announce, resources)
+        except PermissionError as exc:
+            resources.close()
+            message = f"{exc.filename or data_dir} cannot be used ({exc.strerror}): run as the user who made it"
+            raise DataFolderUnusable(message) from exc
+        except OSError as exc:
+            resources.close()
+            raise explain(str(exc), data_dir) from exc
+        except BaseException:
+            resources.close()
+            raise
+
+    @classmethod
+    def _run(cls, installation: Installation, announce: Callable[[str], None], resources: ExitStack) -> Self:
+        home, sockets = installation.home, installation.socket_folder
+        resources.callback(_remove_socket_folder, sockets, home)
+        passwords = Passwords.load(home.passwords)
+        _bound_log(home)
+        supervisor = Supervisor(installation, announce)
+        resources.callback(supervisor.stop)
+        control = ControlServer(sockets, lambda: _bound_log(home))
+        control.start()
+        resources.callback(control.stop)
+        running = RunningCluster(pid=supervisor.pid, socket_folder=sockets, port=PORT, passwords=passwords)
+        return cls(supervisor=supervisor, running=running, resources=resources)
 
     def stop(self) -> None:
         """End Postgres cleanly and free the data folder; a repeat does nothing."""

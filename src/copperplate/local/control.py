@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from copperplate.local.errors import ClusterFailed
 from copperplate.local.home import SOCKET_NAME
 from copperplate.local.running import CONTROL_NAME
 
@@ -30,6 +31,7 @@ class ControlServer:
         self._chore = chore
         self._listeners: dict[int, Server] = {}
         self._loop: AbstractEventLoop | None = None
+        self._failure: OSError | None = None
         self._started = threading.Event()
         self._stopping: asyncio.Event
         self._thread = threading.Thread(target=self._run, name="copperplate-control", daemon=True)
@@ -38,6 +40,9 @@ class ControlServer:
         """Listen, and return once a request would be heard."""
         self._thread.start()
         self._started.wait()
+        if self._failure is not None:
+            message = f"The control socket {self._path} cannot be made: {self._failure}"
+            raise ClusterFailed(message) from self._failure
 
     def stop(self) -> None:
         """Close every listener and end the thread."""
@@ -50,6 +55,8 @@ class ControlServer:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
+        except OSError as exc:
+            self._failure = exc
         finally:
             self._started.set()
 

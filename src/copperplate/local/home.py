@@ -7,6 +7,7 @@ import re
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -71,10 +72,21 @@ class Home:
 def find_home(data_dir: Path) -> Home | None:
     """Return where the cluster of `data_dir` is, or None where it has none yet."""
     pointer = data_dir / POINTER_NAME
-    if pointer.exists():
-        return Home(folder=Path(pointer.read_text().strip()))
     inside = Home(folder=data_dir / FOLDER_NAME)
-    return inside if inside.pgdata.exists() else None
+    try:
+        if not pointer.exists():
+            return inside if inside.pgdata.exists() else None
+        outside = Home(folder=Path(pointer.read_text().strip()))
+    except PermissionError as exc:
+        message = f"{exc.filename} cannot be read: run as the user who owns {data_dir}"
+        raise DataFolderUnusable(message) from exc
+    if not outside.folder.is_dir():
+        message = (
+            f"The database of {data_dir} is in {outside.folder}, which does not exist: restore that folder, "
+            f"or remove {pointer} to start anew"
+        )
+        raise DataFolderUnusable(message)
+    return outside
 
 
 def make_home(data_dir: Path, account: Account, announce: Callable[[str], None]) -> Home:
@@ -83,7 +95,8 @@ def make_home(data_dir: Path, account: Account, announce: Callable[[str], None])
     make_folder(inside.folder, 0o711 if account.is_other else 0o700)
     if not account.is_other or account.can_enter(inside.folder):
         return inside
-    inside.folder.rmdir()
+    with suppress(OSError):  # Not ours to empty, should anything be in it.
+        inside.folder.rmdir()
     return _make_outside(data_dir, account, announce)
 
 

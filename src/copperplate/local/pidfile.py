@@ -62,16 +62,16 @@ def is_alive(pid: int) -> bool:
 def is_postmaster_of(pid: int, pgdata: Path) -> bool:
     """Whether process `pid` is a postmaster we started on `pgdata`: after a crash the id may be anybody's."""
     command = _read_command(pid)
-    return "cluster_name=copperplate" in command and str(pgdata) in command
+    return f" -D {pgdata} " in command and "cluster_name=copperplate" in command
 
 
-def _read_command(pid: int) -> list[str]:
+def _read_command(pid: int) -> str:
     if Path("/proc/self/cmdline").exists():
         try:
-            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
         except OSError:
-            return []
+            return ""
     answer = subprocess.run(  # noqa: S603  # a number is all that varies
         ["/bin/ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
     )
-    return answer.stdout.split()
+    return answer.stdout

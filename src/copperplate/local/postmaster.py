@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.local.accounts import child_environment
 from copperplate.local.errors import ClusterFailed, ClusterRunning
-from copperplate.local.home import PORT
+from copperplate.local.home import PORT, SOCKET_NAME
 from copperplate.local.initdb import explain
 from copperplate.local.pidfile import is_alive, is_postmaster_of, pid_file_path, read_pid_file
 
@@ -59,6 +59,8 @@ LEFTOVERS_SECONDS = 10.0
 POLL_SECONDS = 0.005
 FAST_STOP_SECONDS = 10.0
 HARD_STOP_SECONDS = 5.0
+# What the watchdog of a dead owner needs to end its postmaster.
+ORPHAN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ class Postmaster:
 
 def start_postmaster(installation: Installation) -> Postmaster:
     """Start Postgres and return once it takes connections."""
-    _clear_stale_pid_file(installation.home.pgdata)
+    _clear_stale_files(installation)
     give_up_at = time.monotonic() + LEFTOVERS_SECONDS
     while True:
         log_start = _log_size(installation)
@@ -211,28 +213,31 @@ def _read_log(installation: Installation, start: int) -> str:
         return log.read().decode(errors="replace")
 
 
-def _clear_stale_pid_file(pgdata: Path) -> None:
+def _clear_stale_files(installation: Installation) -> None:
     """Deal with what a dead owner left; the caller holds the lock, so no living owner is about."""
+    pgdata = installation.home.pgdata
     written = read_pid_file(pgdata)
     if written is None or not is_alive(written.pid):
         return  # Postgres itself knows what to do with the file of a dead process.
     if not is_postmaster_of(written.pid, pgdata):
         # The id belongs to another process now, as after a reboot; Postgres would refuse to start.
         pid_file_path(pgdata).unlink(missing_ok=True)
+        (installation.socket_folder / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
         return
     _end_orphan(written.pid)
 
 
 def _end_orphan(pid: int) -> None:
     # Its watchdog is ending it already, unless that was killed too.
-    for number in (0, signal.SIGINT, signal.SIGQUIT):
+    ways = ((0, ORPHAN_SECONDS), (signal.SIGINT, FAST_STOP_SECONDS), (signal.SIGQUIT, HARD_STOP_SECONDS))
+    for number, seconds in ways:
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             return
         except PermissionError:
             break
-        give_up_at = time.monotonic() + HARD_STOP_SECONDS
+        give_up_at = time.monotonic() + seconds
         while time.monotonic() < give_up_at:
             if not is_alive(pid):
                 return
