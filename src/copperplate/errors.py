@@ -8,7 +8,9 @@ CopperplateError
 │   ├── InvalidSeed           not a whole number below 2^64
 │   ├── InvalidModel          not a model this deployment offers
 │   └── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+├── Unauthorized              the bearer secret is missing or wrong; 401
 ├── NotFound                  no such page; 404
+├── MethodNotAllowed          the page is there, the method is not; 405
 ├── NotGenerated              no picture yet, and this request may not make one; 404
 ├── GenerationFailed          the provider would not or could not; 422, 502 or 503 by class
 ├── StillGenerating           the wait is over, the generation goes on; 503
@@ -102,12 +104,32 @@ class InvalidQuery(InvalidRequest):
     title = "The query cannot be read"
 
 
+class Unauthorized(CopperplateError):
+    """The bearer secret is missing or wrong."""
+
+    code = "unauthorized"
+    status = 401
+    title = "This needs a secret"
+
+
 class NotFound(CopperplateError):
     """There is no such page."""
 
     code = "not_found"
     status = 404
     title = "There is nothing at this address"
+
+
+class MethodNotAllowed(CopperplateError):
+    """The page is there, the method is not; `allowed` lists those that are, as in `Allow`."""
+
+    code = "method_not_allowed"
+    status = 405
+    title = "The method is not offered here"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"Use {allowed}.")
+        self.allowed = allowed
 
 
 class NotGenerated(CopperplateError):

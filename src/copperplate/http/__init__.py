@@ -1,0 +1,1 @@
+"""The HTTP edge: pictures by URL, statistics, explanations, care."""

@@ -1,0 +1,107 @@
+"""Statistics, explanations and health: thin routes over services."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from copperplate.errors import InvalidQuery
+from copperplate.http import schemas
+from copperplate.http.problems import HEADERS
+from copperplate.http.wiring import Services, Wiring
+from copperplate.recipes import explain as explaining
+
+
+def wiring_of(request: Request) -> Wiring:
+    """What the application works with."""
+    wiring: Wiring = request.app.state.wiring
+    return wiring
+
+
+def services_of(wiring: Annotated[Wiring, Depends(wiring_of)]) -> Services:
+    """The open services; raises `Misconfigured` while there are none."""
+    return wiring.require()
+
+
+def fresh(response: Response) -> None:
+    """Mark an answer as true only now, and readable from any page."""
+    response.headers.update(HEADERS)
+
+
+Wired = Annotated[Wiring, Depends(wiring_of)]
+Served = Annotated[Services, Depends(services_of)]
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The caller can mend it", "content": _PROBLEM},
+    "5XX": {"description": "We can; with Retry-After where waiting helps", "content": _PROBLEM},
+}
+router = APIRouter(dependencies=[Depends(fresh)])
+
+
+@router.get("/healthz", tags=["operations"])
+async def health() -> schemas.Health:
+    """Whether the process answers. It asks neither the database nor the store."""
+    return schemas.Health(status="ok")
+
+
+@router.get("/api/generation/stats", responses=PROBLEMS, tags=["statistics"])
+async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
+    """Calls to providers made and saved, since the beginning and today (UTC)."""
+    await services.usage.flush()
+    stats = schemas.GenerationStats.model_validate(dict(await services.ledger.generation_stats()))
+    message = f"Saved {stats.api_calls_saved_today} API calls today!"
+    return schemas.GenerationStatsAnswer(success=True, stats=stats, message=message)
+
+
+@router.get("/api/cache/stats", responses=PROBLEMS, tags=["statistics"])
+async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
+    """What is kept, how often it was served, and its bytes."""
+    await services.usage.flush()
+    stats = schemas.CacheStats.model_validate(dict(await services.ledger.cache_stats()))
+    return schemas.CacheStatsAnswer(success=True, stats=stats)
+
+
+def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
+    url: Annotated[str | None, Query(description="A picture's address, percent-encoded as one value")] = None,
+    width: int = 1024,
+    height: int = 1024,
+    format: str = "jpg",  # noqa: A002 - one idea, one word
+    text: str | None = None,
+    prompt: str | None = None,
+    model: str | None = None,
+    seed: str | None = None,
+) -> str:
+    """The address to explain: `url`, or else the one that the other parameters make."""
+    if url is not None:
+        return url
+    given = {"text": text, "prompt": prompt, "model": model, "seed": seed}
+    query = urlencode({name: value for name, value in given.items() if value is not None})
+    if not query:
+        raise InvalidQuery("Name a picture's address as url, percent-encoded, or give text, width, height and format.")
+    return f"/{width}x{height}.{format}?{query}"
+
+
+@router.get("/api/explain", responses=PROBLEMS, tags=["keys"])
+async def explain(
+    wiring: Wired,
+    address: Annotated[str, Depends(_asked)],
+    other: Annotated[str | None, Query(description="A second address: why do the two differ?")] = None,
+) -> schemas.ExplainAnswer:
+    """Every step from a picture's address to its keys; nothing is generated."""
+    first = _explained(wiring, address)
+    answer = schemas.ExplainAnswer(success=True, explanation=schemas.ExplanationOut.model_validate(first.as_dict()))
+    if other is not None:
+        second = _explained(wiring, other)
+        answer.other = schemas.ExplanationOut.model_validate(second.as_dict())
+        answer.comparison = schemas.ComparisonOut.model_validate(explaining.compare(first, second).as_dict())
+    return answer
+
+
+def _explained(wiring: Wiring, address: str) -> explaining.Explanation:
+    wiring.require()
+    wants = wiring.wants
+    assert wants is not None  # noqa: S101 - there are services, so there are wants
+    return explaining.explain(address, default_model=wants.default_model, settings_of=wants.settings_of)

@@ -1,0 +1,82 @@
+"""What goes with a picture: caching, validation, safety. Built as bytes; this is the hot path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from copperplate.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from copperplate.model import Entry, PictureFormat
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+# One hour everywhere: a purge reaches browsers and the CDN no later than that.
+_OF_EVERY_PICTURE: Final[RawHeaders] = [
+    (b"cache-control", b"public, max-age=3600, immutable"),
+    (b"vercel-cdn-cache-control", b"public, max-age=3600"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"ETag, X-Cache, Cache-Status, X-Copperplate-Key"),
+]
+
+_HIT: Final[RawHeaders] = [(b"x-cache", b"HIT"), (b"cache-status", b"Copperplate; hit")]
+# RFC 9211: why the request went on to the provider, and whether it shared that way with others.
+_BY_OUTCOME: Final[dict[Outcome, RawHeaders]] = {
+    outcome: _OF_EVERY_PICTURE + seen
+    for outcome, seen in {
+        Outcome.HIT: _HIT,
+        Outcome.STALE: _HIT,
+        Outcome.GENERATED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; stored")],
+        Outcome.COALESCED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; collapsed")],
+    }.items()
+}
+
+PREFLIGHT: Final[RawHeaders] = [
+    (b"allow", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-max-age", b"86400"),
+]
+
+
+def validators(entry: Entry, outcome: Outcome) -> RawHeaders:
+    """The headers of a 304: everything but what describes the body. The strong ETag is the digest of the bytes."""
+    return [
+        *_BY_OUTCOME[outcome],
+        (b"etag", b'"%b"' % entry.digest.encode()),
+        (b"x-copperplate-key", entry.key.encode()),
+    ]
+
+
+def of_picture(entry: Entry, outcome: Outcome, picture_format: PictureFormat) -> RawHeaders:
+    """The headers of a picture that is answered whole."""
+    headers = validators(entry, outcome)
+    headers.append((b"content-type", picture_format.media_type.encode()))
+    headers.append((b"content-length", b"%d" % entry.size_bytes))
+    return headers
+
+
+def if_none_match(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The entity tags that the caller holds, as sent; several headers are one list (RFC 9110, 5.3)."""
+    held = b""
+    for name, value in headers:
+        if name == b"if-none-match":
+            held = held + b", " + value if held else value
+    return held
+
+
+def is_held(held: bytes, entry: Entry, outcome: Outcome) -> bool:
+    """Whether the caller holds this very picture: weak comparison (RFC 9110, 13.1.2).
+
+    `*` stands for any picture that was there before this request, so never for one just made.
+    """
+    if held.strip() == b"*":
+        return outcome in (Outcome.HIT, Outcome.STALE)
+    # A quoted digest cannot be part of another tag: tags hold no quotes.
+    return b'"%b"' % entry.digest.encode() in held

@@ -1,0 +1,128 @@
+"""Pictures by URL, answered before any routing: a hit costs little more than its bytes (ADR 0004)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from copperplate.errors import InvalidRequest, MethodNotAllowed
+from copperplate.http import headers
+from copperplate.http.problems import Problem, is_expected, log_unexpected
+from copperplate.http.wants import is_picture_path
+from copperplate.model import Outcome
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from copperplate.http.headers import RawHeaders
+    from copperplate.http.wiring import Services, Wiring
+    from copperplate.model import Want
+
+METHODS = "GET, HEAD, OPTIONS"
+requests_log = logging.getLogger("copperplate.requests")
+
+
+class Answer(NamedTuple):
+    """One response, and what it is counted as (None: as nothing)."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+    outcome: Outcome | None
+
+
+class Pictures:
+    """ASGI: answers picture URLs and hands everything else to `app`."""
+
+    def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
+        self._app = app
+        self._wiring = wiring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        services, wants = self._wiring.services, self._wiring.wants
+        if services is None or wants is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            await self._refuse_method(scope, receive, send)
+            return
+        try:
+            want = wants.read(scope["path"], scope["query_string"])
+        except InvalidRequest as error:
+            await _send(send, scope, _refusal(error, None), None, 0.0)
+            return
+        if want is None:
+            await self._app(scope, receive, send)
+        else:
+            await _serve(services, want, scope, send)
+
+    async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A preflight is granted even for a wrong URL: the page's script should see the error itself."""
+        if not is_picture_path(scope["path"]):
+            await self._app(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await _send(send, scope, Answer(204, headers.PREFLIGHT, b"", None), None, 0.0)
+        else:
+            await _send(send, scope, _refusal(MethodNotAllowed(METHODS), None), None, 0.0)
+
+
+async def _serve(services: Services, want: Want, scope: Scope, send: Send) -> None:
+    """Answer, counted before it is sent: whoever holds a picture finds it in the statistics."""
+    started = services.clock.monotonic()
+    try:
+        answer = await _find_answer(services, want, scope)
+    except Exception as error:  # noqa: BLE001 - the last stop: nothing above would answer
+        answer = _refusal(error, Outcome.FAILED)
+    seconds = services.clock.monotonic() - started
+    if answer.outcome is not None and scope["method"] == "GET":
+        services.usage.count(want, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
+    await _send(send, scope, answer, want, seconds)
+
+
+async def _find_answer(services: Services, want: Want, scope: Scope) -> Answer:
+    held = headers.if_none_match(scope["headers"])
+    is_head = scope["method"] == "HEAD"
+    if held or is_head:
+        found = await services.serving.find(want, may_lead=not is_head)
+        if headers.is_held(held, found.entry, found.outcome):
+            return Answer(304, headers.validators(found.entry, found.outcome), b"", found.outcome)
+        if is_head:
+            return Answer(200, headers.of_picture(found.entry, found.outcome, want.rendition.format), b"", None)
+        outcome = found.outcome
+        found, body = await services.serving.read(want)
+    else:
+        found, body = await services.serving.read(want)
+        outcome = found.outcome
+    return Answer(200, headers.of_picture(found.entry, outcome, want.rendition.format), body, outcome)
+
+
+def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
+    if not is_expected(error):
+        log_unexpected(error, "a picture request")
+    problem = Problem.of(error)
+    return Answer(problem.status, problem.raw_headers(), problem.body, outcome)
+
+
+async def _send(send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float) -> None:
+    if requests_log.isEnabledFor(logging.INFO):
+        _log(scope, answer, want, seconds)
+    body = b"" if scope["method"] == "HEAD" else answer.body
+    # Some servers raise this where the caller has gone; the picture is stored all the same.
+    with contextlib.suppress(OSError):
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _log(scope: Scope, answer: Answer, want: Want | None, seconds: float) -> None:
+    """One line without the prompt: a key says enough to find the picture."""
+    requests_log.info(
+        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d",
+        scope["method"],
+        answer.status,
+        answer.outcome.value if answer.outcome else "-",
+        want.rendition_key[:12] if want else "-",
+        seconds * 1000,
+        len(answer.body),
+    )

@@ -1,0 +1,180 @@
+"""Errors as `application/problem+json` (RFC 9457). Nothing here may be cached, by anyone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import Response
+from starlette.exceptions import HTTPException
+
+from copperplate.errors import (
+    CopperplateError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Signal,
+    Unauthorized,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+HEADERS: Final[Mapping[str, str]] = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "access-control-allow-origin": "*",
+}
+
+# For errors that are raised without words of their own.
+_DETAILS: Final[Mapping[str, str]] = {
+    "still_generating": "The wait is over, the work goes on. Ask for the same address again after Retry-After.",
+    "too_many_waiters": "Ask for the same address again after Retry-After.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One error as it is answered: status, headers (lower case) and body."""
+
+    status: int
+    headers: Mapping[str, str] = field(hash=False)
+    body: bytes
+
+    @classmethod
+    def of(cls, error: BaseException) -> Problem:
+        """The answer to an error; what we did not raise on purpose is answered without its words."""
+        if isinstance(error, CopperplateError) and not isinstance(error, Signal):
+            return cls._of_ours(error)
+        return cls._render(CopperplateError.status, CopperplateError.code, CopperplateError.title, "", {})
+
+    @classmethod
+    def _of_ours(cls, error: CopperplateError) -> Problem:
+        headers = {}
+        if error.retry_after_seconds is not None:
+            headers["retry-after"] = str(error.retry_after_seconds)
+        if isinstance(error, Unauthorized):
+            headers["www-authenticate"] = "Bearer"
+        if isinstance(error, MethodNotAllowed):
+            headers["allow"] = error.allowed
+        return cls._render(error.http_status, error.code, error.title, str(error), headers)
+
+    @classmethod
+    def _render(cls, status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Problem:
+        members = {
+            "type": f"urn:copperplate:error:{code}",
+            "title": title,
+            "status": status,
+            "detail": detail or _DETAILS.get(code, title),
+            "code": code,
+        }
+        # A message may repeat what was asked, lone surrogates included.
+        body = json.dumps(members, ensure_ascii=False).encode(errors="backslashreplace")
+        return cls(status=status, headers={**HEADERS, **headers}, body=body)
+
+    def response(self) -> Response:
+        """The same for a FastAPI route."""
+        return Response(self.body, self.status, headers=dict(self.headers), media_type=MEDIA_TYPE)
+
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers as ASGI wants them."""
+        told = {**self.headers, "content-type": MEDIA_TYPE, "content-length": str(len(self.body))}
+        return [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+
+    async def send(self, send: Send, *, with_body: bool = True) -> None:
+        """The same for plain ASGI; a HEAD is answered without the body."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.raw_headers()})
+        await send({"type": "http.response.body", "body": self.body if with_body else b""})
+
+
+def log_unexpected(error: BaseException, where: str) -> None:
+    """Log an error nobody planned: its type and the way it took, never its words, which may hold a prompt."""
+    chain: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(chain) < 5:
+        chain.append(f"{type(seen).__name__}\n" + "".join(traceback.format_tb(seen.__traceback__)))
+        seen = seen.__cause__ or seen.__context__
+    logger.error("unexpected error in %s: %s", where, "caused by ".join(chain))
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether an error is one of those that callers are told about."""
+    return isinstance(error, CopperplateError) and not isinstance(error, Signal)
+
+
+class Guard:
+    """Answers what no route expected with a problem; sits around the routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and catch what comes back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if has_started:
+                raise
+            log_unexpected(error, "a route")
+            await Problem.of(error).send(send, with_body=scope["method"] != "HEAD")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the routes a problem."""
+    app.add_exception_handler(CopperplateError, _answer_ours)
+    app.add_exception_handler(HTTPException, _answer_framework)
+    app.add_exception_handler(_validation_error(), _answer_invalid)
+    app.add_middleware(Guard)
+
+
+def _validation_error() -> type[RequestValidationError]:
+    from fastapi.exceptions import RequestValidationError
+
+    return RequestValidationError
+
+
+async def _answer_ours(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
+    if not is_expected(error):
+        log_unexpected(error, "a route")
+    return Problem.of(error).response()
+
+
+async def _answer_framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
+    match error.status_code:
+        case 404:
+            ours: CopperplateError = NotFound("Pictures are at /1024x1024.jpg?text=..., the rest is at /docs.")
+        case 405:
+            ours = MethodNotAllowed((error.headers or {}).get("Allow", "GET"))
+        case status if status < 500:
+            ours = InvalidRequest(str(error.detail))
+        case _:
+            log_unexpected(error, request.scope.get("path", ""))
+            ours = CopperplateError()
+    return Problem.of(ours).response()
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
+    faults: list[Any] = getattr(error, "errors", list)()
+    told = "; ".join(f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in faults[:5])
+    return Problem.of(InvalidRequest(told)).response()

@@ -1,0 +1,78 @@
+"""What the HTTP layer works with, and what it says while there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from copperplate.errors import CopperplateError, Misconfigured
+from copperplate.http.wants import Wants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.coordinator import Kind
+    from copperplate.ports import Clock, LedgerCare, Provider
+    from copperplate.serving import Serving
+    from copperplate.settings import Settings
+    from copperplate.usage import Usage
+
+
+class Services(Protocol):
+    """The part of `compose.Services` that is used here; tests bring their own."""
+
+    @property
+    def settings(self) -> Settings:
+        """What was set."""
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+
+    @property
+    def ledger(self) -> LedgerCare:
+        """Statistics and care."""
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Kinds of picture, by name."""
+
+    @property
+    def serving(self) -> Serving:
+        """Pictures in the form they were asked for."""
+
+    @property
+    def usage(self) -> Usage:
+        """Counts."""
+
+    @property
+    def image_provider(self) -> Provider:
+        """Who makes pictures asked for by URL."""
+
+
+class Wiring:
+    """Services once they are open; until then the fault that every request but `/healthz` is told."""
+
+    __slots__ = ("fault", "services", "wants")
+
+    def __init__(self, services: Services | None = None) -> None:
+        self.services: Services | None = None
+        self.wants: Wants | None = None
+        self.fault: CopperplateError = Misconfigured("The server did not start the application (ASGI lifespan).")
+        if services is not None:
+            self.open(services)
+
+    def open(self, services: Services) -> None:
+        """From now on requests are answered with these services."""
+        self.wants = Wants(services.image_provider)
+        self.services = services
+
+    def close(self, fault: CopperplateError) -> None:
+        """From now on requests are answered with `fault`."""
+        self.fault = fault
+        self.services = self.wants = None
+
+    def require(self) -> Services:
+        """The services; raises the fault while there are none."""
+        if self.services is None:
+            raise self.fault
+        return self.services
