@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from copperplate.hints import Hints
 from copperplate.model import (
@@ -241,23 +241,37 @@ class MemoryLedger:
 
     # --- LedgerCare -----------------------------------------------------------------------------
 
-    async def generation_stats(self) -> Mapping[str, int]:
-        """See `LedgerCare.generation_stats`; all-time figures only."""
+    async def generation_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.generation_stats`; today is all the time since the beginning."""
         requests, calls = self._totals["requests"], self._totals["api_calls"]
+        hits, misses = self._totals["hits"], self._totals["misses"]
+        completed, failed, saved = self._totals["completed"], self._totals["failures"], max(requests - calls, 0)
         return {
             "total_requests": requests,
             "total_api_calls_made": calls,
-            "total_api_calls_saved": max(requests - calls, 0),
-            "total_completed": self._totals["completed"],
-            "total_failed": self._totals["failures"],
+            "total_api_calls_saved": saved,
+            "total_completed": completed,
+            "total_failed": failed,
+            "total_hits": hits,
+            "total_misses": misses,
+            "efficiency_percent": round(100 * hits / (hits + misses), 1) if hits + misses else None,
+            "requests_today": requests,
+            "api_calls_made_today": calls,
+            "api_calls_saved_today": saved,
+            "completed_today": completed,
+            "failed_today": failed,
+            "hits_today": hits,
+            "misses_today": misses,
         }
 
-    async def cache_stats(self) -> Mapping[str, int]:
+    async def cache_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.cache_stats`."""
         images = [kept for kept in self._entries.values() if not kept.entry.is_original]
+        accesses = self._totals["accesses"]
         return {
             "total_cached_images": len(images),
-            "total_access_count": self._totals["accesses"],
+            "total_access_count": accesses,
+            "avg_access_count": round(accesses / len(images), 2) if images else None,
             "total_size_bytes": sum(kept.entry.size_bytes for kept in images),
             "total_stored_bytes": sum(kept.entry.size_bytes for kept in self._entries.values()),
         }
