@@ -76,7 +76,7 @@ def run(listener: socket.socket, *, workers: int, announce_ready: Callable[[], N
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     threading.Thread(target=_wait_until_ready, args=(listener, announce_ready), daemon=True).start()
-    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    Multiprocess(config, sockets=[listener]).run()
 
 
 def create_worker_app() -> FastAPI:
