@@ -30,16 +30,20 @@ begin
 end
 $$;
 
-grant anon, authenticated, service_role to authenticator;
-grant anon, authenticated, service_role, authenticator to supabase_storage_admin;
-grant anon, authenticated, service_role to postgres with admin option;
+grant anon to authenticator, supabase_storage_admin;
+grant authenticated to authenticator, supabase_storage_admin;
+grant service_role to authenticator, supabase_storage_admin;
+grant authenticator to supabase_storage_admin;
+grant anon to postgres with admin option;
+grant authenticated to postgres with admin option;
+grant service_role to postgres with admin option;
 
 -- service_role has none of its own: PostgREST logs in as authenticator, whose limit stays in force.
 alter role anon set statement_timeout = '3s';
 alter role authenticated set statement_timeout = '8s';
 alter role authenticator set statement_timeout = '8s';
 alter role authenticator set lock_timeout = '8s';
-alter role postgres set search_path = "$user", public, extensions;
+alter role postgres set search_path = '$user', public, extensions;
 alter role supabase_storage_admin set search_path = storage;
 
 do $$

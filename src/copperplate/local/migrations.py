@@ -66,17 +66,16 @@ def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | N
     """
     migrations = read_migrations(folder or find_migrations_folder())
     applied = []
-    with connect(owner_url, autocommit=True) as connection:
-        _require_roles(connection)
-        with connection.transaction():
-            _take_lock(connection)
-            _run(connection, HISTORY, "The table of applied migrations")
-        while migration := _apply_next(connection, migrations):
-            announce(f"Applied {migration.file_name}")
-            applied.append(migration)
-            # A file may have left settings of the session behind; the next one must not see them.
-            connection.execute("reset all")
-        connection.execute("notify pgrst, 'reload schema'")
+    try:
+        with connect(owner_url, autocommit=True) as connection:
+            _prepare(connection)
+            while migration := _apply_next(connection, migrations):
+                announce(f"Applied {migration.file_name}")
+                applied.append(migration)
+            connection.execute("notify pgrst, 'reload schema'")
+    except psycopg.Error as exc:
+        message = f"The database could not be migrated: {exc}. Files applied before this are kept"
+        raise MigrationFailed(message) from exc
     return applied
 
 
@@ -102,12 +101,19 @@ def read_migrations(folder: Path) -> list[Migration]:
     for file in sorted(folder.glob("*.sql")):
         match = FILE_NAME.fullmatch(file.name)
         if match is None or match[1] in migrations:
-            reason = "has no version in front" if match is None else f"has the version of {migrations[match[1]].name}"
+            reason = f"repeats the version of {migrations[match[1]].file_name}" if match else "has no version in front"
             message = f"Migration {file.name} {reason}: name it <YYYYMMDDHHMMSS>_<verb>_<object>.sql"
             raise MigrationMisnamed(message)
         statements = tuple(split_statements(file.read_text(encoding="utf-8")))
         migrations[match[1]] = Migration(version=match[1], name=match[2], statements=statements)
     return list(migrations.values())
+
+
+def _prepare(connection: Connection) -> None:
+    _require_roles(connection)
+    with connection.transaction():
+        _take_lock(connection)
+        _run(connection, HISTORY, "The table of applied migrations")
 
 
 def _require_roles(connection: Connection) -> None:
@@ -130,12 +136,14 @@ def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migr
         pending = next((m for m in migrations if m.version not in recorded), None)
         if pending is None:
             return None
+        # Recorded first: a file may change the role, or the search path, for what follows it.
+        record = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
+        connection.execute(record, [pending.version, pending.name, pending.texts])
         for number, statement in enumerate(pending.statements, start=1):
             _run(connection, statement.text.encode(), f"{pending.file_name}, statement {number}", statement.line)
-        connection.execute(
-            "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)",
-            [pending.version, pending.name, pending.texts],
-        )
+    # What the file set for the session must not reach the next one.
+    connection.execute("reset all")
+    connection.execute("reset role")
     return pending
 
 
@@ -154,7 +162,7 @@ def _compare(migrations: Sequence[Migration], recorded: dict[str, list[str] | No
                 "of copperplate, or by another project. Install that version, or start anew with `--reset`"
             )
             raise MigrationUnknown(message)
-        # Not every recorder splits alike (psql users, older CLIs); only the text itself tells of an edit.
+        # Not every recorder splits alike (older CLIs take a file in one piece); only the text itself tells of an edit.
         if texts is not None and _squeeze(texts) != _squeeze(files[version].texts):
             message = (
                 f"{files[version].file_name} has changed since it was applied: restore the file, or start anew with "
