@@ -36,7 +36,7 @@ def slope(stage: Stage, line: Line, near: int, *, growth: list[Shape] | None = N
         plant = stage.growth(near)
         canvas.wash(growth, [plant, mix(plant, colour, 25)])
     pale = mix(colour, stage.haze, (100 - near) * 34 // 100)
-    foot = max(y for _, y in line) + FINE
+    foot = max(y for _, y in line) + max(FINE, canvas.unit // 50)  # room for the rim in the lowest dip
     turn = min(canvas.height, foot + canvas.unit // 4)
     canvas.fill((0, foot - FINE, canvas.width, turn), [mix(colour, pale, 50), pale])
     canvas.fill((0, turn, canvas.width, canvas.height), [pale])
@@ -45,7 +45,8 @@ def slope(stage: Stage, line: Line, near: int, *, growth: list[Shape] | None = N
     if rim:
         lean = canvas.unit // 110
         away = lean if stage.sun[0] < canvas.width // 2 else -lean
-        shade = [(x + away, y + lean) for x, y in line]
+        shade = [(-lean * 2, line[0][1] + lean), *((x + away, y + lean) for x, y in line)]
+        shade += [(canvas.width + lean * 2, line[-1][1] + lean)]
         shade += [(canvas.width + lean * 2, foot), (canvas.width + lean * 2, foot + lean), (-lean * 2, foot + lean)]
         canvas.wash([line + corners], mix(colour, stage.palette.light, rim), cuts=[shade], opacity=170)
 
@@ -119,7 +120,7 @@ def _mountain(stage: Stage, peak: Point, half: int, base: int, colour: Colour, *
     whole = left[::-1] + right[1:]
     dark = right if stage.sun[0] < x else left
     side = dark + spine[::-1]
-    lit, shaded = mix(colour, stage.palette.light, 16), mix(colour, stage.palette.near, 22)
+    lit, shaded = mix(colour, stage.palette.light, 16), mix(colour, stage.palette.plant, 24)
     canvas.wash([whole], [lit, mix(lit, stage.haze, 38)])
     canvas.wash([side], [shaded, mix(shaded, stage.haze, 38)])
     if is_snowy:
@@ -172,7 +173,7 @@ def water(stage: Stage, waterline: int) -> None:
     swing = stage.chance.contour(64, (9, 4, 2), is_smooth=True)
     reach = canvas.unit * 16 // (FINE * 1000) + 1
     mirror(canvas, waterline, [(level - 512) * reach // 512 for level in swing])
-    deep = mix(palette.sky[0], palette.near, 35)
+    deep = mix(palette.sky[0], palette.plant, 35)
     depths = Image.frombytes("L", (1, 4), bytes((40, 75, 115, 160)))
     canvas.veil((0, waterline, canvas.width, canvas.height), deep, depths)
     glints(stage, waterline)

@@ -154,7 +154,7 @@ _SCENE_WORDS = {
     "lake": "lake pond river reflection canoe swan duck fjord",
     "meadow": "meadow flower garden spring bee butterfly tulip daisy poppy rose rabbit bunny",
     "ocean": "ocean sea beach wave ship boat sail whale dolphin fish",
-    "peaks": "mountain peak alps alpine summit snow winter everest dragon castle eagle volcano",
+    "peaks": "mountain peak alps alpine summit everest dragon castle eagle volcano",
     "planets": "space planet galaxy cosmos universe astronaut alien rocket mars saturn",
 }
 PALETTE_WORDS: Final[Mapping[str, str]] = {word: name for name, words in _WORDS.items() for word in words.split()}

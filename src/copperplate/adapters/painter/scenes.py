@@ -155,7 +155,8 @@ def _city(stage: Stage) -> None:
     lit = 55 if stage.palette.is_dark else 18
     ground = stage.horizon + unit // 12
     for n, (tall, near) in enumerate(((46, 15), (34, 45), (22, 85))):
-        things.houses(stage, ground, unit * tall // 100, stage.land(near), lit_percent=lit if n else 0)
+        colour = mix(stage.palette.far, stage.palette.plant, near)
+        things.houses(stage, ground, unit * tall // 100, colour, lit_percent=lit if n else 0)
         if n < 2:
             land.mist(stage, ground - unit // 8, unit // 12)
     land.water(stage, ground)

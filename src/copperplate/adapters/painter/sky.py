@@ -149,7 +149,7 @@ def _birds(stage: Stage) -> None:
         flock.append(_bird(x, y, span, span * chance.between(30, 60) // 100))
         x += chance.between(span, span * 4)
         y += chance.between(-span * 2, span * 2)
-    canvas.wash(flock, stage.land(85), opacity=210)
+    canvas.wash(flock, stage.growth(85), opacity=210)
 
 
 def _bird(x: int, y: int, span: int, lift: int) -> Shape:
@@ -174,4 +174,4 @@ def _balloon(stage: Stage) -> None:
                          (x + size // 6, y + size * 3 // 2), (x + size // 3, y + size)]  # fmt: skip
     canvas.wash([Pill(x - size * 2 // 5, y - size, x + size * 2 // 5, y + size * 5 // 4), gore], stripe)
     basket = size // 4
-    canvas.wash([Pill(x - basket, y + size * 7 // 4, x + basket, y + size * 9 // 4)], stage.land(80))
+    canvas.wash([Pill(x - basket, y + size * 7 // 4, x + basket, y + size * 9 // 4)], stage.growth(90))

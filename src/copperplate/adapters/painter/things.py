@@ -117,7 +117,7 @@ def boat(stage: Stage, x: int, y: int, size: int) -> None:
 def waves(stage: Stage, horizon: int, rows: int) -> None:
     """A sea: rolling lines from the horizon down, larger and darker as they come nearer."""
     canvas, chance, palette = stage.canvas, stage.chance, stage.palette
-    deep, shallow = mix(palette.sky[0], palette.near, 45), mix(palette.sky[1], palette.far, 30)
+    deep, shallow = mix(palette.sky[0], palette.plant, 35), mix(palette.sky[1], palette.far, 30)
     canvas.fill((0, horizon, canvas.width, canvas.height), [mix(palette.sky[2], shallow, 60), shallow, deep])
     for row in range(1, rows):
         y = horizon + (canvas.height - horizon) * row * row // (rows * rows)
@@ -163,13 +163,13 @@ def planet(stage: Stage, centre: Point, radius: int, colour: Colour) -> None:
     globe = disc(x, y, radius)
     light = mix(colour, stage.palette.light, 45)
     canvas.glow(centre, radius * 2, light, opacity=70)
-    canvas.wash([globe], [light, colour, mix(colour, stage.palette.near, 30)])
+    canvas.wash([globe], [light, colour, mix(colour, stage.palette.plant, 30)])
     for _ in range(chance.between(2, 4)):
         rise = radius * chance.between(-70, 70) // 100
         half, thick = isqrt(radius * radius - rise * rise), radius // chance.between(8, 16)
         canvas.wash([Pill(x - half, y + rise, x + half, y + rise + thick)], light, opacity=70)
     turn = radius // 3 if stage.sun[0] < x else -radius // 3
-    canvas.wash([globe], stage.palette.near, opacity=110, cuts=[disc(x - turn, y - abs(turn) // 2, radius)])
+    canvas.wash([globe], stage.palette.plant, opacity=110, cuts=[disc(x - turn, y - abs(turn) // 2, radius)])
     if chance.happens(60):
         _ring(stage, centre, radius, light)
 
