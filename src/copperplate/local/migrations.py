@@ -162,8 +162,8 @@ def _compare(migrations: Sequence[Migration], recorded: dict[str, list[str] | No
                 "of copperplate, or by another project. Install that version, or start anew with `--reset`"
             )
             raise MigrationUnknown(message)
-        # Not every recorder splits alike (older CLIs take a file in one piece); only the text itself tells of an edit.
-        if texts is not None and _squeeze(texts) != _squeeze(files[version].texts):
+        # Not every recorder splits alike, and some record no text at all; only the text itself tells of an edit.
+        if texts and _squeeze(texts) != _squeeze(files[version].texts):
             message = (
                 f"{files[version].file_name} has changed since it was applied: restore the file, or start anew with "
                 "`--reset`, which throws away the database (not the pictures)"
