@@ -224,6 +224,12 @@ async def test_unusual_but_good_pictures_are_taken(images: PillowImages, body: b
     await images.verify(body, covers=SIDE)
 
 
+async def test_a_sound_picture_above_the_limit_is_refused_by_its_header(images: PillowImages) -> None:
+    body = encoded(picture("1", size=(4097, 4096)), "PNG", compress_level=1)
+    with pytest.raises(ProviderFailed, match="4097x4096, more than 16777216 pixels"):
+        await images.verify(body, covers=SIDE)
+
+
 async def test_a_picture_on_its_side_is_measured_upright(images: PillowImages) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
