@@ -18,5 +18,10 @@ def upload(name: str, picture_format: str = "png") -> Upload:
     """An object that differs from every other name's."""
     digest = sha256_hex(name.encode())
     return Upload(
-        path=f"2026/01/{digest}.{picture_format}", digest=digest, size_bytes=1000, format=picture_format, width=64, height=64
+        path=f"2026/01/{digest}.{picture_format}",
+        digest=digest,
+        size_bytes=1000,
+        format=picture_format,
+        width=64,
+        height=64,
     )

@@ -73,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     _command(commands, "migrate", run_migrate, "bring the database's schema up to date")
 
-    url = _command(commands, "database-url", run_database_url, "print a URL for psql; needs a running `copperplate dev`")
+    url = _command(
+        commands, "database-url", run_database_url, "print a URL for psql; needs a running `copperplate dev`"
+    )
     url.add_argument("--tcp", action="store_true", help="over TCP on 127.0.0.1 instead of the Unix socket")
 
     explain = _command(commands, "explain", run_explain, "show every step from a picture's URL to its keys")
@@ -93,7 +95,9 @@ def _command(
         name, help=summary, description=summary[0].upper() + summary[1:] + "."
     )
     parser.add_argument(
-        "--data-dir", type=Path, help="folder of the local database and pictures (default: COPPERPLATE_DATA_DIR or .copperplate)"
+        "--data-dir",
+        type=Path,
+        help="folder of the local database and pictures (default: COPPERPLATE_DATA_DIR or .copperplate)",
     )
     parser.set_defaults(command=function)
     return parser
@@ -128,7 +132,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
         def announce_ready() -> None:
             _say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
             _say(f"  what is saved   {base}/api/generation/stats")
-            _say("  in SQL          psql \"$(.venv/bin/copperplate database-url)\"")
+            _say('  in SQL          psql "$(.venv/bin/copperplate database-url)"')
             _say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)
 

@@ -279,9 +279,7 @@ class Coordinator:
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
-        failure = Failure(
-            failure_class=cause.failure_class, message=str(cause), retry_after=rest, billed=cause.billed
-        )
+        failure = Failure(failure_class=cause.failure_class, message=str(cause), retry_after=rest, billed=cause.billed)
         await self._ledger.fail(want.generation_key, lead.fence, failure)
         return GenerationFailed(cause.failure_class, rest)
 

@@ -47,7 +47,7 @@ def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | 
         return policy.rest
     if policy.counts_as_attempt and attempt >= MAX_ATTEMPTS:
         return DAY
-    backoff = min(BACKOFF_FIRST * 2 ** min(attempt - 1, 16), BACKOFF_CAP) * (0.5 + jitter)
+    backoff = min(BACKOFF_FIRST * (1 << min(attempt - 1, 16)), BACKOFF_CAP) * (0.5 + jitter)
     if hint is None:
         return min(backoff, BACKOFF_CAP)
     # Never before the provider's own wish, within reason.

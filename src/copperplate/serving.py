@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -50,17 +51,20 @@ class Serving:
 
     async def find(self, want: Want, *, may_lead: bool = True) -> Found:
         """The entry of the rendition asked for, made if need be; raises what `Coordinator.find` raises."""
-        return await self._twice(lambda: self._find(want, may_lead=may_lead))
+        return await self._persist(lambda: self._find(want, may_lead=may_lead))
 
     async def read(self, want: Want) -> tuple[Found, bytes]:
         """The rendition asked for, with its bytes; raises what `Coordinator.find` raises."""
-        return await self._twice(lambda: self._read(want))
+        return await self._persist(lambda: self._read(want))
 
-    async def _twice(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Once more where a stored object turned out to be gone: its entry is dropped by then."""
-        try:
-            return await work()
-        except ObjectMissing:
+    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Again where a stored object turned out to be gone: its entry is dropped by then.
+
+        Three times, because a rendition and then its original may be missing.
+        """
+        for _ in range(2):
+            with contextlib.suppress(ObjectMissing):
+                return await work()
             logger.warning("a stored object is gone or altered; making it anew")
         try:
             return await work()

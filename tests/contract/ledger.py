@@ -47,12 +47,8 @@ class Desk(Protocol):
         """Move the ledger's clock."""
 
 
-def failure(
-    failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True
-) -> Failure:
-    return Failure(
-        failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed
-    )
+def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True) -> Failure:
+    return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
 
 
 async def acquire(ledger: Ledger, asked: Want, *, may_lead: bool = True) -> Verdict:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from ledger import CareContract, LedgerContract, NegativeEntryContract
 
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
-from ledger import CareContract, LedgerContract, NegativeEntryContract
 
 
 class MemoryDesk:

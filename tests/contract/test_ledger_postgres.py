@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from ledger import CareContract, LedgerContract, NegativeEntryContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger
-from ledger import CareContract, LedgerContract, NegativeEntryContract
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from ledger import complete, use
 from psycopg.rows import dict_row
 
 from copperplate.adapters.postgres import PostgresLedger
 from copperplate.model import Lead, Outcome, PictureFormat
-from ledger import complete, use
 from pictures import upload, want
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ async def test_ten_users_and_one_link_show_as_one_call_instead_of_ten(
     assert cleanup["cleanup_old_cache_entries"] == {"images": 0, "generations": 0, "bytes": 0}
 
 
-async def test_stuck_generations_are_listed(
-    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
-) -> None:
+async def test_stuck_generations_are_listed(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]) -> None:
     held = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
     assert isinstance(held, Lead)
     await ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="painter")
@@ -136,7 +134,7 @@ async def test_purge_is_a_dry_run_unless_told_otherwise(
     assert refused.value.sqlstate == "ZC006"
 
 
-async def test_view_takes_neither_inserts_nor_updates(editor: psycopg.Connection[dict[str, Any]]) -> None:
+def test_view_takes_neither_inserts_nor_updates(editor: psycopg.Connection[dict[str, Any]]) -> None:
     for statement in (
         "insert into public.image_cache (prompt_hash) values ('x')",
         "update public.image_cache set access_count = 1",
@@ -145,7 +143,7 @@ async def test_view_takes_neither_inserts_nor_updates(editor: psycopg.Connection
             editor.execute(statement)
 
 
-async def test_key_that_is_not_the_recipes_key_is_refused(ledger: PostgresLedger, owner_url: str) -> None:
+def test_key_that_is_not_the_recipes_key_is_refused(owner_url: str) -> None:
     with psycopg.connect(owner_url) as connection, pytest.raises(psycopg.Error) as refused:
         connection.execute(
             "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
@@ -154,7 +152,7 @@ async def test_key_that_is_not_the_recipes_key_is_refused(ledger: PostgresLedger
     assert refused.value.sqlstate == "ZC002"
 
 
-async def test_stricter_isolation_is_refused_instead_of_raising_40001(owner_url: str) -> None:
+def test_stricter_isolation_is_refused_instead_of_raising_40001(owner_url: str) -> None:
     with psycopg.connect(owner_url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with pytest.raises(psycopg.Error) as refused:

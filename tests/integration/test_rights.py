@@ -79,20 +79,26 @@ def test_every_function_pins_its_search_path_and_runs_as_its_caller(world: str) 
 
 
 def test_every_table_has_row_level_security_and_everything_a_comment(world: str) -> None:
-    assert rows(
-        world,
-        f"""select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    assert (
+        rows(
+            world,
+            f"""select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
             where n.nspname in {SCHEMAS} and c.relkind = 'r' and not c.relrowsecurity""",
-    ) == []
-    assert rows(
-        world,
-        f"""select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        )
+        == []
+    )
+    assert (
+        rows(
+            world,
+            f"""select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
             where n.nspname in {SCHEMAS} and c.relkind in ('r', 'v', 'S')
             and obj_description(c.oid, 'pg_class') is null and c.relname not like '%_id_seq'
             union all
             select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
             where n.nspname in {SCHEMAS} and obj_description(p.oid, 'pg_proc') is null""",
-    ) == []
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])

@@ -20,7 +20,7 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
-from copperplate.model import FailureClass, Outcome, PictureFormat
+from copperplate.model import FailureClass, Job, Outcome, PictureFormat, Upload
 from copperplate.recipes.objects import sha256_hex
 from pictures import want
 from workbench import Workbench
@@ -70,7 +70,9 @@ async def test_follower_in_another_process_gets_the_leaders_picture(bench: Workb
     assert bench.provider.submits == 1
 
 
-async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen_times(bench: Workbench) -> None:
+async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen_times(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.provider.seconds = 12
     reads = 0
     peek = bench.ledger.peek
@@ -80,7 +82,7 @@ async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen
         reads += 1
         return await peek(generation_key, rendition_key)
 
-    bench.ledger.peek = counted  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(bench.ledger, "peek", counted)
     await bench.begin(bench.process(), want())
     process = bench.process()
     followers = [asyncio.create_task(process.find(want())) for _ in range(1_000)]
@@ -196,7 +198,7 @@ async def test_free_provider_is_asked_as_often_as_it_takes() -> None:
     assert (await following).body == b"picture 6"
 
 
-async def test_object_a_dead_leader_stored_is_adopted() -> None:
+async def test_object_a_dead_leader_stored_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench()
     first = bench.process()
     blocked = asyncio.Event()
@@ -205,11 +207,11 @@ async def test_object_a_dead_leader_stored_is_adopted() -> None:
         blocked.set()
         await asyncio.Event().wait()
 
-    complete, bench.ledger.complete = bench.ledger.complete, never  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(bench.ledger, "complete", never)
     await bench.begin(first, want())
     assert blocked.is_set()
     await bench.kill(first)
-    bench.ledger.complete = complete  # type: ignore[method-assign]
+    monkeypatch.undo()
     await bench.clock.advance(21)
     assert (await bench.process().find(want())).body == b"picture 1"
     assert bench.provider.submits == 1
@@ -223,8 +225,6 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     lead = await ledger.acquire(want(), leader=leader, lease=timedelta(seconds=20))
     fence = lead.fence  # type: ignore[union-attr]
     await ledger.begin_submit(key, fence, submit_no=1, provider="scripted")
-    from copperplate.model import Job, Upload
-
     await ledger.note_request(key, fence, Job(request_id="job-1"))
     digest = sha256_hex(b"picture of job-1")
     path = f"2026/01/{digest}.png"
@@ -239,17 +239,19 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     assert (bench.provider.submits, bench.provider.collects) == (0, 1)
 
 
-async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successor(bench: Workbench) -> None:
+async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successor(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.provider.seconds = 60
 
     async def refused(*_: object) -> bool:
         raise LedgerUnavailable("cut off")
 
     first = bench.process(timings=Timings(wait=timedelta(seconds=300)))
-    heartbeat, bench.ledger.heartbeat = bench.ledger.heartbeat, refused  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(bench.ledger, "heartbeat", refused)
     zombie = await bench.begin(first, want())
     await bench.clock.advance(21)
-    bench.ledger.heartbeat = heartbeat  # type: ignore[method-assign]
+    monkeypatch.undo()
     successor = await bench.begin(bench.process(), want())
     await bench.clock.advance(61)
     assert (await successor).body == b"picture 2"
@@ -297,11 +299,11 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(bench: Workbench) 
     assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 0
 
 
-async def test_rubbish_is_never_kept(bench: Workbench) -> None:
+async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def rubbish(_: object) -> bytes:
         return b"rubbish"
 
-    bench.provider.submit = rubbish  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.provider, "submit", rubbish)
     with pytest.raises(GenerationFailed) as failed:
         await bench.process().find(want())
     assert failed.value.http_status == 502
@@ -338,17 +340,17 @@ async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -
     assert bench.provider.submits == 1
 
 
-async def test_ledger_that_does_not_answer_costs_nothing(bench: Workbench) -> None:
+async def test_ledger_that_does_not_answer_costs_nothing(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def down(*_: object, **__: object) -> None:
         raise LedgerUnavailable("down")
 
-    bench.ledger.acquire = down  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(bench.ledger, "acquire", down)
     with pytest.raises(LedgerUnavailable):
         await bench.process().find(want())
     assert bench.provider.submits == 0
 
 
-async def test_follower_sits_out_a_blip_of_the_ledger(bench: Workbench) -> None:
+async def test_follower_sits_out_a_blip_of_the_ledger(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.provider.seconds = 3
     peek = bench.ledger.peek
     blips = 2
@@ -360,7 +362,7 @@ async def test_follower_sits_out_a_blip_of_the_ledger(bench: Workbench) -> None:
             raise LedgerUnavailable("blip")
         return await peek(generation_key, rendition_key)
 
-    bench.ledger.peek = blinking  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(bench.ledger, "peek", blinking)
     await bench.begin(bench.process(), want())
     following = await bench.begin(bench.process(), want())
     await bench.clock.advance(5)

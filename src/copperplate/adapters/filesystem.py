@@ -41,7 +41,7 @@ class FolderStore:
         self.bucket = bucket
         self._folder = root / bucket
 
-    async def put(self, path: str, body: bytes, *, media_type: str) -> None:  # noqa: ARG002 (the port's)
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body` and return when it would survive a power cut.
 
         Raises `ObjectConflict`, `StoreUnavailable`; ValueError for a bad name or no bytes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import Counter
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from copperplate.model import (
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from uuid import UUID
@@ -122,7 +122,7 @@ class MemoryLedger:
         """See `Ledger.peek`."""
         return self._see(generation_key, rendition_key)
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:  # noqa: ARG002 - port
+    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
         """See `Ledger.begin_submit`."""
         row = self._held(key, fence)
         if row is None or submit_no not in (row.submit_no, row.submit_no + 1):
@@ -163,7 +163,7 @@ class MemoryLedger:
         row.phase, row.intent = Phase.UPLOADING, upload
         return True
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:  # noqa: ARG002 - port
+    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
         """See `Ledger.complete`."""
         row = self._held(key, fence)
         entry_key = original_key(key)
@@ -218,7 +218,7 @@ class MemoryLedger:
             return True
         row = self._generations[entry.generation_key]
         now = self._clock.monotonic()
-        retry_at = now if row.attempt < 2 else row.window_started + DAY_SECONDS  # noqa: PLR2004 - reopened once a day
+        retry_at = now if row.attempt < 2 else row.window_started + DAY_SECONDS
         self._set_failed(row, FailureClass.MISSING_OBJECT, retry_at)
         self._remove([key for key, kept in self._entries.items() if kept.entry.generation_key == entry.generation_key])
         return True

@@ -18,7 +18,7 @@ class MemoryStore:
         self.bucket = bucket
         self._objects: dict[str, bytes] = {}
 
-    async def put(self, path: str, body: bytes, *, media_type: str) -> None:  # noqa: ARG002 (the port's)
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body`; raises `ObjectConflict` if other bytes are there, ValueError for a bad name or no bytes."""
         kept = self._objects.setdefault(check_object_path(path), bytes(check_body(body)))
         if kept != body:

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import random
 from dataclasses import asdict
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 
 import psycopg
@@ -26,6 +25,7 @@ from copperplate.recipes.image import original_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import timedelta
     from uuid import UUID
 
     from copperplate.model import Entry, Failure, Job, Sight, Upload, Use, Verdict, Want
@@ -105,9 +105,7 @@ class PostgresLedger:
         given = conninfo_to_dict(database_url)
         self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
         options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
-        self._conninfo = make_conninfo(
-            database_url, options=options, application_name="copperplate", connect_timeout=3
-        )
+        self._conninfo = make_conninfo(database_url, options=options, application_name="copperplate", connect_timeout=3)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
             self._conninfo,
             min_size=1,
@@ -249,7 +247,7 @@ class PostgresLedger:
     async def _ask(self, query: LiteralString, params: Sequence[Any]) -> bool:
         return bool(await self._value(query, params))
 
-    async def _value(self, query: LiteralString, params: Sequence[Any]) -> Any:  # noqa: ANN401 - one SQL value
+    async def _value(self, query: LiteralString, params: Sequence[Any]) -> Any:
         row = await self._call(query, params)
         return next(iter(row.values()))
 
@@ -290,5 +288,3 @@ class PostgresLedger:
 
 def _columns(upload: Upload) -> tuple[str, str, int, str, int, int]:
     return (upload.path, upload.digest, upload.size_bytes, upload.format, upload.width, upload.height)
-
-

@@ -32,7 +32,7 @@ class Painter:
         self._clock = clock
         self._seconds = seconds
 
-    def settings(self, model: str) -> tuple[str, ...]:  # noqa: ARG002 (the port's)
+    def settings(self, model: str) -> tuple[str, ...]:
         """Nothing can be set: the model's name stands for every pixel."""
         return ()
 
@@ -40,7 +40,7 @@ class Painter:
         """Any size is painted as asked, from 16 px a side."""
         return Size(width=max(MIN_SIDE_PX, size.width), height=max(MIN_SIDE_PX, size.height))
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:  # noqa: ARG002 (the port's)
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         """Zero: it only costs this machine's time."""
         return 0
 

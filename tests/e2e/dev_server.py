@@ -1,0 +1,134 @@
+"""`copperplate dev` as a person runs it: real processes, real sockets, a real Postgres."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+COPPERPLATE = str(Path(sys.executable).with_name("copperplate"))
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+# What a developer's shell may have set must not reach the server; without bytecode every start is slow.
+UNSET = ("COPPERPLATE_", "DATABASE_URL", "SUPABASE_", "VERCEL", "PORT", "PYTHONDONTWRITEBYTECODE")
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class DevServer:
+    """One `copperplate dev`, and what can be asked of it."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path, environment: dict[str, str]) -> None:
+        self.process = process
+        self.log = log
+        self.environment = environment
+        self.url = process.stdout.readline().strip() if process.stdout else ""
+        self.port = urlsplit(self.url).port or 0
+
+    def get(self, path: str, *, method: str = "GET", timeout: float = 60, **headers: str) -> Answer:
+        """Ask over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another `copperplate` command beside the server, with the same data folder."""
+        return subprocess.run(
+            [COPPERPLATE, *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def workers(self) -> set[int]:
+        """The pids of the server processes."""
+        return {pid for pid in children_of(self.process.pid) if "spawn_main" in command_of(pid)}
+
+    def descendants(self) -> set[int]:
+        """The pids of everything that runs under this server."""
+        return set(_walk(self.process.pid))
+
+
+def children_of(parent: int) -> set[int]:
+    """The pids of the direct children of a process, from /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The command's name stands in brackets and may hold spaces; the parent is the second field behind.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.add(int(stat.parent.name))
+    return found
+
+
+def command_of(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and is more than a zombie."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Poll until the condition holds, or fail saying what did not happen."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def dev_server(data_dir: Path, *, workers: int = 2, **variables: str) -> Iterator[DevServer]:
+    """Run `copperplate dev` on any free port until the block ends."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(UNSET)},
+        "COPPERPLATE_DATA_DIR": str(data_dir),
+        **variables,
+    }
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = data_dir / "dev.log"
+    with log.open("a") as stderr:
+        process = subprocess.Popen(
+            [COPPERPLATE, "dev", "--port", "0", "--workers", str(workers), "--verbose"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    server = DevServer(process, log, environment)
+    try:
+        assert server.url.startswith("http://127.0.0.1:"), log.read_text()
+        yield server
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(STOP_SECONDS)
+        if process.stdout:
+            process.stdout.close()
+
+
+def _walk(parent: int) -> Iterator[int]:
+    for child in children_of(parent):
+        yield child
+        yield from _walk(child)
