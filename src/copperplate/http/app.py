@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -30,15 +31,15 @@ HEALTH = "/healthz"
 
 
 class Application(FastAPI):
-    """FastAPI, with pictures answered around all of it."""
+    """FastAPI, with pictures answered before any of it sees the request."""
 
     def __init__(self, wiring: Wiring, **options: Any) -> None:
         super().__init__(**options)
-        self._wiring = wiring
+        self._front = Pictures(_Configured(super().__call__, wiring), wiring)
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Put pictures outside of every other middleware, FastAPI's own included."""
-        return Pictures(_Configured(super().build_middleware_stack(), self._wiring), self._wiring)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the application's lifespan."""
+        await self._front(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the picture's URL, which is no route."""
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app = Application(
         wiring,
         title="Copperplate",
+        version=version("copperplate"),
         description=DESCRIPTION,
         lifespan=lambda _: _running(wiring, settings, services),
         redirect_slashes=False,
