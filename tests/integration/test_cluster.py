@@ -412,18 +412,20 @@ def test_stale_pid_file_that_names_a_stranger_is_no_obstacle(used_dir: Path) -> 
         lines = pid_file.read_text().splitlines()
         account = Account.from_uid(pid_file.stat().st_uid)
     # Of Postgres' own user, whom Postgres would take for another postmaster.
-    with subprocess.Popen(["sleep", "60"], user=account.spawn_uid, cwd="/") as stranger:
-        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
-        account.give(pid_file)
-        pid_file.chmod(0o600)
+    stranger = subprocess.Popen(["sleep", "60"], user=account.spawn_uid, cwd="/")
+    try:
         socket_lock = used_dir / "postgres" / "run" / ".s.PGSQL.5432.lock"
-        socket_lock.write_text(pid_file.read_text())
-        account.give(socket_lock)
+        for stale in (pid_file, socket_lock):
+            stale.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
+            stale.chmod(0o600)
+            account.give(stale)
         assert find_running(used_dir) is None
         with Cluster.start(used_dir) as cluster:
             assert recall(cluster.superuser_url) == answer
         assert stranger.poll() is None
+    finally:
         stranger.kill()
+        stranger.wait()
 
 
 def test_killed_postmaster_is_started_again(used_dir: Path) -> None:

@@ -1,0 +1,72 @@
+"""Everything HTTP works with, in memory: no database, no disk, no Pillow, a provider that counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from copperplate.adapters.memory_ledger import MemoryLedger
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.coordinator import Coordinator, Kind, Timings
+from copperplate.serving import Serving
+from copperplate.settings import Settings
+from copperplate.usage import Usage
+from workbench import BUCKET, PlainImages, ScriptedProvider
+
+if TYPE_CHECKING:
+    from copperplate.ports import Clock
+
+
+class CountingStore(MemoryStore):
+    """Counts what is read."""
+
+    gets = 0
+
+    async def get(self, path: str) -> bytes:
+        self.gets += 1
+        return await super().get(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryServices:
+    """`http.wiring.Services` over memory."""
+
+    settings: Settings
+    clock: Clock
+    ledger: MemoryLedger
+    kinds: dict[str, Kind]
+    serving: Serving
+    usage: Usage
+    coordinator: Coordinator
+    image_provider: ScriptedProvider
+    store: CountingStore
+
+
+def memory_services(
+    *,
+    clock: Clock | None = None,
+    wait_seconds: float = 30,
+    environ: dict[str, str] | None = None,
+    provider: ScriptedProvider | None = None,
+    **scripted: Any,
+) -> MemoryServices:
+    """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
+    clock = clock or SystemClock()
+    ledger, store = MemoryLedger(clock), CountingStore(BUCKET)
+    provider = provider or ScriptedProvider(clock, **scripted)
+    kinds = {"image": Kind(provider=provider, store=store)}
+    images, timings = PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))
+    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
+    return MemoryServices(
+        settings=Settings.from_env(environ or {}),
+        clock=clock,
+        ledger=ledger,
+        kinds=kinds,
+        serving=Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
+        usage=Usage(ledger=ledger, providers={"image": provider}, clock=clock),
+        coordinator=coordinator,
+        image_provider=provider,
+        store=store,
+    )

@@ -1,0 +1,76 @@
+"""Settings: defaults, faults all at once, secrets masked, documentation in step."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from copperplate.errors import Misconfigured
+from copperplate.settings import Settings
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_empty_environment_gives_the_documented_defaults() -> None:
+    settings = Settings.from_env({})
+    assert (settings.wait, settings.lease, settings.heartbeat) == tuple(timedelta(seconds=s) for s in (30, 20, 5))
+    assert (settings.port, settings.data_dir, settings.max_waiters) == (8000, Path(".copperplate"), 5000)
+    assert settings.database_url is None
+    assert not settings.on_vercel
+
+
+def test_empty_variable_counts_as_unset() -> None:
+    assert Settings.from_env({"PORT": "", "DATABASE_URL": ""}) == Settings.from_env({})
+
+
+def test_every_fault_is_reported_at_once_and_names_its_variable() -> None:
+    wrong = {
+        "DATABASE_URL": "mysql://somewhere",
+        "SUPABASE_URL": "not an address",
+        "PORT": "99999",
+        "COPPERPLATE_PROVIDER": "nobody",
+        "COPPERPLATE_WAIT_SECONDS": "soon",
+        "COPPERPLATE_LEASE_SECONDS": "0",
+        "COPPERPLATE_HEARTBEAT_SECONDS": "nan",
+        "COPPERPLATE_MAX_WAITERS": "-1",
+    }
+    with pytest.raises(Misconfigured) as refused:
+        Settings.from_env(wrong)
+    assert all(variable in str(refused.value) for variable in wrong)
+    assert "docs/settings.md" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"COPPERPLATE_LEASE_SECONDS": "10", "COPPERPLATE_HEARTBEAT_SECONDS": "5"}, {"CRON_SECRET": "short"}],
+)
+def test_settings_that_contradict_each_other_are_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured):
+        Settings.from_env(environment)
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings.from_env({"DATABASE_URL": "postgresql://me:hunter2@db/x", "CRON_SECRET": "s" * 20})
+    assert "hunter2" not in repr(settings)
+    assert "ssss" not in repr(settings)
+
+
+def test_no_fault_repeats_what_was_set() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        Settings.from_env({"DATABASE_URL": "mysql://me:hunter2@db/x"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_settings_page_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    page = (DOCS / "settings.md").read_text()
+    assert page == generate.with_table(page), "run .venv/bin/python docs/generate.py"
+    assert len({each.metadata["variable"] for each in fields(Settings)}) == len(fields(Settings))
