@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
@@ -55,7 +56,7 @@ def memory_services(
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
     clock = clock or SystemClock()
     ledger, store = MemoryLedger(clock), CountingStore(BUCKET)
-    provider = provider or ScriptedProvider(clock, **scripted)
+    provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
     kinds = {"image": Kind(provider=provider, store=store)}
     images, timings = PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))
     coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote_from_bytes
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -38,6 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "The caller can mend it", "content": _PROBLEM},
     "5XX": {"description": "We can; with Retry-After where waiting helps", "content": _PROBLEM},
 }
+_VISIBLE = bytes(range(0x21, 0x7F))
 router = APIRouter(dependencies=[Depends(fresh)])
 
 
@@ -65,22 +66,22 @@ async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
 
 
 def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
+    request: Request,
     url: Annotated[str | None, Query(description="A picture's address, percent-encoded as one value")] = None,
     width: int = 1024,
     height: int = 1024,
     format: str = "jpg",  # noqa: A002 - one idea, one word
     text: str | None = None,
     prompt: str | None = None,
-    model: str | None = None,
-    seed: str | None = None,
+    model: str | None = None,  # noqa: ARG001 - declared for the document; the query is read as received
+    seed: str | None = None,  # noqa: ARG001
 ) -> str:
-    """The address to explain: `url`, or else the one that the other parameters make."""
+    """The address to explain: `url`, or else the one that this very query makes."""
     if url is not None:
         return url
-    given = {"text": text, "prompt": prompt, "model": model, "seed": seed}
-    query = urlencode({name: value for name, value in given.items() if value is not None})
-    if not query:
+    if text is None and prompt is None:
         raise InvalidQuery("Name a picture's address as url, percent-encoded, or give text, width, height and format.")
+    query = quote_from_bytes(request.scope["query_string"], safe=_VISIBLE)
     return f"/{width}x{height}.{format}?{query}"
 
 
