@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.coordinator import Coordinator, Found, Kind, Timings
+from copperplate.coordinator import Coordinator, Found
 from copperplate.errors import ProviderFailed, StoreUnavailable
+from copperplate.leader import Kind, Timings
 from copperplate.model import FailureClass, Job, Size
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.coordinator import Coordinator, Kind, Timings
+from copperplate.coordinator import Coordinator
 from copperplate.errors import Misconfigured
 from copperplate.imaging import PillowImages
+from copperplate.leader import Kind, Timings
 from copperplate.serving import Serving
 from copperplate.usage import Usage
 

@@ -6,67 +6,29 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 from uuid import uuid4
 
 from copperplate.errors import (
+    CopperplateError,
     GenerationFailed,
     LeaseLost,
     LedgerUnavailable,
     NotGenerated,
-    ObjectMissing,
-    ProviderFailed,
     StillGenerating,
-    StoreUnavailable,
 )
-from copperplate.failures import retry_after
-from copperplate.model import (
-    Entry,
-    Failure,
-    FailureClass,
-    Free,
-    Hit,
-    Job,
-    Lead,
-    Negative,
-    Outcome,
-    PictureFormat,
-    Upload,
-    Wait,
-    Want,
-)
-from copperplate.recipes.objects import object_path, sha256_hex
+from copperplate.leader import Kind, Leader, Timings
+from copperplate.model import Free, Hit, Lead, Negative, Outcome, Wait
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
-    from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
+    from copperplate.model import Entry, Want
+    from copperplate.ports import Clock, Images, Ledger
 
-MAX_BILLED_SUBMITS = 2
-UPLOAD_TRIES = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
-    """How long things may take. A lease is trusted for `lease` minus `margin` of our own clock."""
-
-    lease: timedelta = timedelta(seconds=20)
-    heartbeat: timedelta = timedelta(seconds=5)
-    margin: timedelta = timedelta(seconds=2)
-    wait: timedelta = timedelta(seconds=30)
-    poll_first_seconds: float = 0.25
-    poll_factor: float = 1.5
-    poll_max_seconds: float = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of picture: who makes it, and where its objects live."""
-
-    provider: Provider
-    store: ObjectStore
+SWEEP_SECONDS = 60.0
+SWEEP_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +38,6 @@ class Found:
     entry: Entry
     outcome: Outcome
     body: bytes | None = None
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right to generate, as far as this process may trust it: until our clock says otherwise."""
-
-    key: str
-    fence: int
-    trusted_until: float
-    clock: Clock
-
-    def check(self) -> None:
-        """Raise `LeaseLost` unless the lease is certainly still ours."""
-        if self.clock.monotonic() >= self.trusted_until:
-            raise LeaseLost
 
 
 class Coordinator:
@@ -107,11 +54,12 @@ class Coordinator:
         max_waiters: int = 5_000,
     ) -> None:
         self._ledger = ledger
-        self._kinds = kinds
-        self._images = images
         self._clock = clock
         self._timings = timings or Timings()
+        self._leader = Leader(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=self._timings)
         self._flights: SingleFlight[Found] = SingleFlight(max_waiters=max_waiters)
+        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep_at = 0.0
 
     async def find(self, want: Want, *, may_lead: bool = True) -> Found:
         """The entry for `want`, or the original it can be made from; generated if there is none.
@@ -120,15 +68,19 @@ class Coordinator:
         with it. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`,
         `StillGenerating`, `TooManyWaiters`, `Unavailable`.
         """
-        if may_lead:
-            found, joined = await self._flights.run(
-                want.generation_key, lambda: self._settle(want), within_seconds=self._timings.wait.total_seconds()
-            )
-            if found.entry.is_original or found.entry.key == want.rendition_key:
-                coalesced = joined and found.outcome is Outcome.GENERATED
-                return replace(found, outcome=Outcome.COALESCED) if coalesced else found
-        # The flight we joined was for another format, or we may only look.
-        return await self._look(want)
+        if not may_lead:
+            return await self._look(want)
+        found, joined = await self._flights.run(
+            want.generation_key, lambda: self._settle(want), within_seconds=self._timings.wait.total_seconds()
+        )
+        if found.entry.is_original or found.entry.key == want.rendition_key:
+            coalesced = joined and found.outcome is Outcome.GENERATED
+            return replace(found, outcome=Outcome.COALESCED) if coalesced else found
+        # The flight we joined was for another format.
+        try:
+            return await self._look(want)
+        except NotGenerated:
+            raise StillGenerating from None  # deleted at this very moment; whoever asks again is served
 
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; what is late is left to whoever takes the lease over."""
@@ -158,8 +110,10 @@ class Coordinator:
                     case Hit(entry=entry):
                         return Found(entry=entry, outcome=outcome)
                     case Lead():
+                        self._sweep_now_and_then()
                         with contextlib.suppress(LeaseLost):
-                            return await self._lead(want, verdict, asked_at)
+                            entry, body = await self._leader.generate(want, verdict, asked_at)
+                            return Found(entry=entry, outcome=Outcome.GENERATED, body=body)
                     case Wait():
                         await self._follow(want, hint)
                     case Negative(failure_class=failure_class, retry_after=rest):
@@ -190,121 +144,12 @@ class Coordinator:
                 nap.cancel()
         hint.clear()
 
-    # --- the leader -----------------------------------------------------------------------------
+    def _sweep_now_and_then(self) -> None:
+        """Close what others left behind, beside our own work and at most once a minute."""
+        if self._clock.monotonic() >= self._sweep_at:
+            self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
+            self._sweeping = asyncio.create_task(self._sweep())
 
-    async def _lead(self, want: Want, lead: Lead, asked_at: float) -> Found:
-        lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
-        try:
-            async with self._heartbeat(lease):
-                upload, body = await self._obtain(want, lead, lease)
-                url = self._kinds[want.kind].store.public_url(upload.path)
-                entry = await self._ledger.complete(lease.key, lease.fence, upload, url=url)
-        except (LeaseLost, LedgerUnavailable, StoreUnavailable):
-            # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
-            raise
-        except Exception as error:
-            raise await self._give_up(want, lead, error) from error
-        if entry is None:
-            raise LeaseLost
-        return Found(entry=entry, outcome=Outcome.GENERATED, body=body)
-
-    async def _obtain(self, want: Want, lead: Lead, lease: Lease) -> tuple[Upload, bytes]:
-        """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
-        kind = self._kinds[want.kind]
-        if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
-            return lead.intent, body
-        body = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        original_format, size = await self._images.verify(body, covers=want.size)
-        digest = sha256_hex(body)
-        upload = Upload(
-            path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
-            digest=digest,
-            size_bytes=len(body),
-            format=original_format,
-            width=size.width,
-            height=size.height,
-        )
-        lease.check()
-        if not await self._ledger.intend_upload(lease.key, lease.fence, upload):
-            raise LeaseLost
-        await self._store(kind.store, upload, body)
-        return upload, body
-
-    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> bytes:
-        """One billable request, written ahead; its id is noted before anything is awaited."""
-        provider = self._kinds[want.kind].provider
-        if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
-            raise ProviderFailed(FailureClass.AMBIGUOUS, "two submits of this attempt got no answer")
-        submit_no = lead.submit_no + 1
-        if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):
-            raise LeaseLost
-        lease.check()
-        answer = await provider.submit(want.recipe)
-        if not isinstance(answer, Job):
-            return answer
-        if not await self._ledger.note_request(lease.key, lease.fence, answer):
-            raise LeaseLost
-        return await provider.collect(answer)
-
-    async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
-        """The object a dead predecessor stored, if it is whole."""
-        try:
-            body = await store.get(intent.path)
-        except ObjectMissing:
-            return None
-        return body if sha256_hex(body) == intent.digest else None
-
-    async def _store(self, store: ObjectStore, upload: Upload, body: bytes) -> None:
-        """Store the original; the picture is paid for, so a failing store is asked several times."""
-        for tries_left in reversed(range(UPLOAD_TRIES)):
-            try:
-                await store.put(upload.path, body, media_type=PictureFormat(upload.format).media_type)
-            except StoreUnavailable:
-                if not tries_left:
-                    raise
-                await self._clock.sleep(0.2 * 2 ** (UPLOAD_TRIES - tries_left - 1))
-            else:
-                return
-
-    async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed:
-        """Write the negative entry; what we did not expect counts as transient, and as billed."""
-        cause = (
-            error
-            if isinstance(error, ProviderFailed)
-            else ProviderFailed(FailureClass.TRANSIENT, f"unexpected {type(error).__name__}")
-        )
-        rest = retry_after(
-            cause.failure_class,
-            attempt=lead.attempt,
-            hint=cause.retry_after,
-            jitter=random.random(),  # noqa: S311 - jitter, not a secret
-        )
-        failure = Failure(failure_class=cause.failure_class, message=str(cause), retry_after=rest, billed=cause.billed)
-        await self._ledger.fail(want.generation_key, lead.fence, failure)
-        return GenerationFailed(cause.failure_class, rest)
-
-    @contextlib.asynccontextmanager
-    async def _heartbeat(self, lease: Lease) -> AsyncIterator[None]:
-        """Keep the lease while the body runs. A lost lease shows at the next `Lease.check`."""
-        beating = asyncio.create_task(self._beat(lease))
-        try:
-            yield
-        finally:
-            beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beating
-
-    async def _beat(self, lease: Lease) -> None:
-        while True:
-            await self._clock.sleep(self._timings.heartbeat.total_seconds())
-            # Counted from before the request left: the ledger's lease can only be longer.
-            asked_at = self._clock.monotonic()
-            with contextlib.suppress(LedgerUnavailable):
-                if not await self._ledger.heartbeat(lease.key, lease.fence, self._timings.lease):
-                    lease.trusted_until = asked_at
-                    return
-                lease.trusted_until = asked_at + self._trusted_seconds
-
-    @property
-    def _trusted_seconds(self) -> float:
-        return (self._timings.lease - self._timings.margin).total_seconds()
+    async def _sweep(self) -> None:
+        with contextlib.suppress(CopperplateError):  # nothing correct depends on it
+            await self._ledger.sweep(SWEEP_ROWS)

@@ -39,7 +39,14 @@ class Clock(Protocol):
         """Return after `seconds` (at least one turn of the event loop)."""
 
 
-class Ledger(Protocol):
+class Sweeper(Protocol):
+    """Gives up on leaders that died."""
+
+    async def sweep(self, limit: int) -> int:
+        """Fail at most `limit` generations whose leader died long ago and nobody asked for since; answers how many."""
+
+
+class Ledger(Sweeper, Protocol):
     """The referee: who may generate, what is stored, what failed.
 
     Every method is one transaction, decided by the ledger's own clock, and may be repeated with the
@@ -96,7 +103,7 @@ class Ledger(Protocol):
         """An event that is set when `key` may have changed. It may come early, late or never."""
 
 
-class LedgerCare(Protocol):
+class LedgerCare(Sweeper, Protocol):
     """What operators and the cron ask of the ledger. Every call is bounded by `limit` rows."""
 
     async def generation_stats(self) -> Mapping[str, Any]:
@@ -104,9 +111,6 @@ class LedgerCare(Protocol):
 
     async def cache_stats(self) -> Mapping[str, Any]:
         """One row of `get_cache_stats()`."""
-
-    async def sweep(self, limit: int) -> int:
-        """Fail generations whose leader died long ago and nobody asked for since; answers how many."""
 
     async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
         """Remove entries not used for `older_than`; answers counts."""

@@ -18,7 +18,8 @@ from copperplate.single_flight import SingleFlight
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from copperplate.coordinator import Coordinator, Kind
+    from copperplate.coordinator import Coordinator
+    from copperplate.leader import Kind
     from copperplate.model import Entry, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore
 

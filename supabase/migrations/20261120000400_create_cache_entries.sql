@@ -103,7 +103,7 @@ as $$
     select case p_kind when 'image' then 'generated-images' end;
 $$;
 
-comment on function copperplate.bucket_of(text) is 'The Storage bucket for a kind of picture; null for an unknown kind.';
+comment on function copperplate.bucket_of(text) is 'The Storage bucket of a kind of picture; null for an unknown one.';
 revoke all on function copperplate.bucket_of(text) from public, anon, authenticated;
 grant execute on function copperplate.bucket_of(text) to service_role;
 

@@ -413,8 +413,9 @@ grant execute on function public.note_request(text, bigint, text, jsonb) to serv
 grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role;
 grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer)
 to service_role;
-grant execute on function public.complete_generation(text, bigint, text, text, text, bigint, text, integer, integer, text)
-to service_role;
+grant execute on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text
+) to service_role;
 grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role;
 grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 to service_role;

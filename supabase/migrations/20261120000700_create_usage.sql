@@ -66,7 +66,8 @@ as $$
     group by g.day;
 $$;
 
-comment on function copperplate.fold_totals() is 'Merges the public totals into one row a day; concurrent calls split the work.';
+comment on function copperplate.fold_totals() is
+'Merges the public totals into one row a day; concurrent calls split the work.';
 revoke all on function copperplate.fold_totals() from public, anon, authenticated;
 grant execute on function copperplate.fold_totals() to service_role;
 

@@ -265,7 +265,8 @@ begin
 end;
 $$;
 
-comment on function public.forget_discarded(bigint[]) is 'The store has removed these objects; answers how many rows went.';
+comment on function public.forget_discarded(bigint[]) is
+'The store has removed these objects; answers how many rows went.';
 
 revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
 revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated;

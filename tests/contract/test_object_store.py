@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 from object_store import PNG, ObjectStoreContract, path_of
 
-from copperplate.adapters import filesystem
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
@@ -104,8 +103,8 @@ async def test_everything_is_on_disk_before_put_returns(
         assert synced[-1] == source, "the bytes must be on disk before the name is"
         link(source, target)
 
-    monkeypatch.setattr(filesystem.os, "fsync", fsync)
-    monkeypatch.setattr(filesystem.os, "link", link_synced)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link_synced)
     await folder.put(path_of("durable"), b"bytes", media_type=PNG)
     bucket = tmp_path / BUCKET
     assert synced[:3] == [tmp_path, bucket, bucket / "2026"]  # each new folder's name lies in its parent
@@ -230,7 +229,7 @@ async def test_every_refusal_of_the_disk_says_what_to_do(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(filesystem.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(StoreUnavailable, match=advice) as caught:
         await folder.put(path_of("refused"), b"bytes", media_type=PNG)
     assert str(tmp_path / BUCKET) in str(caught.value)

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.coordinator import Timings
 from copperplate.errors import (
     GenerationFailed,
     LedgerUnavailable,
@@ -20,6 +19,7 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
+from copperplate.leader import Timings
 from copperplate.model import FailureClass, Job, Outcome, PictureFormat, Upload
 from copperplate.recipes.objects import sha256_hex
 from pictures import want

@@ -10,7 +10,7 @@ from copperplate.http.wants import Wants
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.coordinator import Kind
+    from copperplate.leader import Kind
     from copperplate.ports import Clock, LedgerCare, Provider
     from copperplate.serving import Serving
     from copperplate.settings import Settings
