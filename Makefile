@@ -21,7 +21,7 @@ $(UV):
 
 $(SYNCED): $(UV) pyproject.toml uv.lock
 	@echo "setup: the locked packages into .venv/"
-	@$(UV) sync --quiet --frozen --no-python-downloads
+	@$(UV) sync --quiet --frozen --no-python-downloads --python "$(PYTHON)"
 	@touch $(SYNCED)
 
 setup: $(SYNCED) ## Make a working .venv/bin/copperplate

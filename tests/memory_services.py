@@ -10,7 +10,8 @@ from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.coordinator import Coordinator, Kind, Timings
+from copperplate.coordinator import Coordinator
+from copperplate.leader import Kind, Timings
 from copperplate.serving import Serving
 from copperplate.settings import Settings
 from copperplate.usage import Usage
