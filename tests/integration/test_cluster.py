@@ -441,6 +441,24 @@ def test_killed_postmaster_is_started_again(used_dir: Path) -> None:
     assert list_processes(used_dir) == []
 
 
+def test_backend_that_lingers_after_its_postmaster_is_waited_for(used_dir: Path) -> None:
+    log = used_dir / "postgres" / "postgres.log"
+    with Cluster.start(used_dir) as cluster, psycopg.connect(cluster.superuser_url) as connection:
+        answer = remember(cluster.superuser_url)
+        backend, before = connection.info.backend_pid, cluster.pid
+        refusals = log.read_text().count("shared memory block")
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            os.kill(before, signal.SIGKILL)
+            eventually(lambda: log.read_text().count("shared memory block") > refusals)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        eventually(lambda: cluster.pid != before)
+        cluster.ensure_running()
+        assert recall(cluster.superuser_url) == answer
+        assert len(cluster._supervisor._restarts) == 1
+
+
 def kill_and_await_another(cluster: Cluster) -> None:
     before = cluster.pid
     os.kill(before, signal.SIGKILL)
@@ -450,6 +468,7 @@ def kill_and_await_another(cluster: Cluster) -> None:
 def test_postmaster_that_keeps_dying_is_given_up(used_dir: Path) -> None:
     said: list[str] = []
     with Cluster.start(used_dir, announce=said.append) as cluster:
+        tcp_url = cluster.tcp_url()
         for _ in range(5):
             cluster.ensure_running()
             kill_and_await_another(cluster)
@@ -458,6 +477,8 @@ def test_postmaster_that_keeps_dying_is_given_up(used_dir: Path) -> None:
         eventually(lambda: any("left stopped" in text for text in said))
         with pytest.raises(ClusterFailed, match="will not be started again"):
             cluster.ensure_running()
+        with pytest.raises(psycopg.OperationalError, match="closed the connection"):
+            psycopg.connect(tcp_url, connect_timeout=5)
     assert list_processes(used_dir) == []
 
 
@@ -658,6 +679,16 @@ def test_root_runs_postgres_as_a_lesser_user(shared: Cluster, shared_dir: Path) 
     assert pwd.getpwuid(owner).pw_name in {"postgres", "nobody"}
     status = subprocess.run(["ps", "-o", "uid=", "-p", str(shared.pid)], capture_output=True, text=True, check=True)
     assert int(status.stdout) == owner
+
+
+@needs_root
+def test_groups_of_root_are_not_passed_on(used_dir: Path) -> None:
+    with owning_process(used_dir, extra_groups=[4]) as process:
+        status = Path(f"/proc/{read_ready(process)['pid']}/status")
+        if not status.exists():
+            pytest.skip("groups of a process can only be read from /proc")
+        assert re.search(r"^Groups:\s*4\s*$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        assert re.search(r"^Groups:\s*$", status.read_text(), re.MULTILINE)
 
 
 @needs_root

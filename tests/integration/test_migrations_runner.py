@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -287,13 +288,20 @@ def test_bootstrap_is_done_once_and_again_when_asked_for_the_other_kind(cluster:
     assert bootstrap(url, passwords=cluster.passwords)
 
 
-def test_bootstraps_of_two_databases_at_once_do_not_collide(cluster: Cluster) -> None:
-    names = [f"parallel_{number}" for number in range(4)]
-    for name in names:
-        create_database(cluster.superuser_url, name)
-    with ThreadPoolExecutor(4) as pool:
-        done = pool.map(lambda n: bootstrap(cluster.url("supabase_admin", n), passwords=cluster.passwords), names)
-        assert list(done) == [True] * 4
+def test_bootstrap_waits_for_who_changes_the_same_roles_from_another_database(cluster: Cluster) -> None:
+    create_database(cluster.superuser_url, "parallel")
+    url = cluster.url("supabase_admin", "parallel")
+    waiting = "select 1 from pg_stat_activity where datname = 'parallel' and wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(cluster.superuser_url) as other:
+        other.execute("alter role authenticator connection limit 100")
+        done = pool.submit(bootstrap, url, passwords=cluster.passwords)
+        give_up_at = time.monotonic() + 15
+        while not rows(cluster.superuser_url, waiting):
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        other.execute("alter role authenticator connection limit -1")
+        other.commit()
+        assert done.result(15) is True
 
 
 @contextmanager
