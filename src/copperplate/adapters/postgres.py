@@ -102,7 +102,11 @@ class PostgresLedger:
     """
 
     def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
-        given = conninfo_to_dict(database_url)
+        try:
+            given = conninfo_to_dict(database_url)
+        except psycopg.ProgrammingError:
+            # Its own words may quote a part of the password.
+            raise Misconfigured("DATABASE_URL is not a URL that libpq can read. See docs/settings.md.") from None
         self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
         options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
         self._conninfo = make_conninfo(database_url, options=options, application_name="copperplate", connect_timeout=3)
