@@ -211,7 +211,7 @@ async def test_the_front_page_shows_one_picture_and_the_savings(client: httpx.As
     assert answer.headers["cache-control"] == "public, max-age=60"
     assert '<img src="/1024x1024.jpg?text=A%20beautiful%20sunset"' in answer.text
     assert 'href="/docs"' in answer.text
-    assert "2 requests took 1 calls to the provider: 1 saved." in answer.text
+    assert "Requests so far: 2; calls to the provider: 1; saved: 1." in answer.text
     assert "<script" not in answer.text
     assert "$" not in answer.text
 
@@ -303,6 +303,7 @@ async def test_a_signal_never_shows_its_words(client: httpx.AsyncClient, service
         ({"VERCEL": "1"}, ["SUPABASE_URL", "SUPABASE_SECRET_KEY"]),
         ({}, ["DATABASE_URL"]),
         ({"CRON_SECRET": "short", "PORT": "no"}, ["PORT"]),
+        ({"DATABASE_URL": "postgresql://h/db?nonsense=1"}, ["DATABASE_URL"]),
     ],
 )
 async def test_a_server_that_is_not_configured_says_so_and_lives(

@@ -67,8 +67,8 @@ async def front_page(services: Served) -> HTMLResponse:
     try:
         stats = await services.ledger.generation_stats()
         savings = (
-            f"So far {stats['total_requests']:,} requests took {stats['total_api_calls_made']:,} calls "
-            f"to the provider: {stats['total_api_calls_saved']:,} saved."
+            f"Requests so far: {stats['total_requests']:,}; calls to the provider: "
+            f"{stats['total_api_calls_made']:,}; saved: {stats['total_api_calls_saved']:,}."
         )
     except CopperplateError:
         savings = "The figures are out of reach just now."

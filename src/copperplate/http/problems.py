@@ -79,7 +79,7 @@ class Problem:
             "code": code,
         }
         # A message may repeat what was asked, lone surrogates included.
-        body = json.dumps(members, ensure_ascii=False).encode(errors="backslashreplace")
+        body = json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
         return cls(status=status, headers={**HEADERS, **headers}, body=body)
 
     def response(self) -> Response:
