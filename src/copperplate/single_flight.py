@@ -51,12 +51,14 @@ class SingleFlight(Generic[T]):
             raise TooManyWaiters
         flight.waiters += 1
         try:
-            async with asyncio.timeout(within_seconds):
-                return await asyncio.shield(flight.task), joined
-        except TimeoutError:
-            raise StillGenerating from None
+            # Unlike a shield, a wait neither takes a TimeoutError of the work for ours nor reports
+            # what a flight raises after its caller has gone (python/cpython#156321).
+            landed, _ = await asyncio.wait((flight.task,), timeout=within_seconds)
         finally:
             flight.waiters -= 1
+        if not landed:
+            raise StillGenerating
+        return flight.task.result(), joined
 
     def is_awaited(self, key: str) -> bool:
         """Whether anybody still waits for the flight of `key`."""
