@@ -54,6 +54,7 @@ class Usage:
         self._clock = clock
         self._sums: dict[tuple[str, Outcome], _Sum] = {}
         self._timer: asyncio.Task[None] | None = None
+        self._flushing = asyncio.Lock()
 
     def count(self, want: Want, outcome: Outcome, *, size_bytes: int, seconds: float) -> None:
         """Count one request that was answered with `size_bytes` after `seconds`."""
@@ -68,18 +69,19 @@ class Usage:
             self._timer = asyncio.create_task(self._flush_later())
 
     async def flush(self) -> None:
-        """Hand over what has been counted so far."""
-        sums, self._sums = self._sums, {}
-        if not sums:
-            return
-        try:
-            await self._ledger.record_usage([self._use(total) for total in sums.values()])
-        except CopperplateError as error:
-            lost = sum(total.count for total in sums.values())
-            logger.warning("usage of %d requests lost: %s", lost, error.code)
+        """Hand over what has been counted so far; a flush under way is waited for first."""
+        async with self._flushing:
+            sums, self._sums = self._sums, {}
+            if not sums:
+                return
+            try:
+                await self._ledger.record_usage([self._use(total) for total in sums.values()])
+            except CopperplateError as error:
+                lost = sum(total.count for total in sums.values())
+                logger.warning("usage of %d requests lost: %s", lost, error.code)
 
     async def close(self) -> None:
-        """Flush for the last time."""
+        """Flush for the last time; the ledger may be closed afterwards."""
         if self._timer is not None:
             self._timer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
