@@ -1,0 +1,305 @@
+"""From an entry to bytes: made once, read once, verified always, and honest about a store that loses things."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from copperplate.errors import GenerationFailed, NotGenerated, ObjectMissing, StillGenerating, StoreUnavailable
+from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
+from copperplate.recipes.objects import sha256_hex
+from copperplate.serving import INLINE_HASH_BYTES, Serving
+from pictures import want
+from workbench import BUCKET, FlakyStore, PlainImages, Workbench
+
+if TYPE_CHECKING:
+    from copperplate.coordinator import Coordinator
+    from copperplate.model import Entry, Upload, Verdict, Want
+
+WEBP = want(picture_format=PictureFormat.WEBP)
+JPG_BODY, WEBP_BODY = b"picture 1 as jpg", b"picture 1 as webp"
+
+
+class CountingStore(FlakyStore):
+    """Counts puts and gets by file ending; `gate` keeps readers waiting; `loses` forgets everything it was given."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.puts: Counter[str] = Counter()
+        self.gets: Counter[str] = Counter()
+        self.gate: asyncio.Event | None = None
+        self.loses = False
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        await super().put(path, body, media_type=media_type)
+        self.puts[path.rpartition(".")[2]] += 1
+
+    async def get(self, path: str) -> bytes:
+        self.gets[path.rpartition(".")[2]] += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.loses:
+            raise ObjectMissing
+        return await super().get(path)
+
+    def alter(self, entry: Entry, body: bytes = b"something else") -> None:
+        assert entry.path in self._objects
+        self._objects[entry.path] = body
+
+
+class CountingImages(PlainImages):
+    encodings = 0
+
+    async def encode(self, original: bytes, want: Want) -> bytes:
+        self.encodings += 1
+        await asyncio.sleep(0)
+        return await super().encode(original, want)
+
+
+class Desk(Workbench):
+    """A workbench with one process that serves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects = self.store = CountingStore(BUCKET)
+        self.artist = self.images = CountingImages()
+        self.kinds["image"] = type(self.kinds["image"])(provider=self.provider, store=self.objects)
+        self.serving = self.server(self.process())
+
+    def server(self, process: Coordinator) -> Serving:
+        return Serving(coordinator=process, ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock)
+
+    async def original(self, asked: Want) -> Entry:
+        """The entry of the kept original."""
+        png = want(picture_format=PictureFormat.PNG)
+        assert png.generation_key == asked.generation_key
+        sight = await self.ledger.peek(png.generation_key, png.rendition_key)
+        assert isinstance(sight, Hit)
+        assert sight.entry.is_original
+        return sight.entry
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+async def test_first_read_makes_the_rendition_and_the_second_reads_it(desk: Desk) -> None:
+    first, body = await desk.serving.read(want())
+    again, same = await desk.serving.read(want())
+    assert (first.outcome, again.outcome) == (Outcome.GENERATED, Outcome.HIT)
+    assert first.entry == again.entry
+    assert not first.entry.is_original
+    assert body == same == JPG_BODY
+    assert (desk.objects.puts, desk.objects.gets) == ({"png": 1, "jpg": 1}, {"jpg": 1})
+
+
+async def test_rendition_is_recorded_as_exactly_what_was_stored(desk: Desk) -> None:
+    found = await desk.serving.find(want())
+    entry = found.entry
+    assert (entry.digest, entry.size_bytes) == (sha256_hex(JPG_BODY), len(JPG_BODY))
+    assert (entry.format, entry.width, entry.height) == ("jpg", 64, 64)
+    assert await desk.objects.get(entry.path) == JPG_BODY
+
+
+async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(desk: Desk) -> None:
+    answers = await asyncio.gather(*(desk.serving.read(want()) for _ in range(100)))
+    assert {body for _, body in answers} == {JPG_BODY}
+    assert Counter(found.outcome for found, _ in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
+    assert desk.artist.encodings == 1
+    assert desk.objects.puts == {"png": 1, "jpg": 1}
+    assert desk.provider.submits == 1
+
+
+async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(desk: Desk) -> None:
+    await desk.serving.read(want())
+    answers = await asyncio.gather(*(desk.serving.read(WEBP) for _ in range(100)))
+    assert {(found.outcome, body) for found, body in answers} == {(Outcome.HIT, WEBP_BODY)}
+    assert desk.artist.encodings == 2
+    assert (desk.objects.puts["webp"], desk.objects.gets["png"]) == (1, 1)
+    assert desk.provider.submits == 1
+
+
+async def test_hundred_hits_at_once_read_the_object_once(desk: Desk) -> None:
+    await desk.serving.read(want())
+    desk.objects.gate = asyncio.Event()
+    reading = [asyncio.create_task(desk.serving.read(want())) for _ in range(100)]
+    await desk.clock.settle()
+    desk.objects.gate.set()
+    assert {body for _, body in await asyncio.gather(*reading)} == {JPG_BODY}
+    assert desk.objects.gets == {"jpg": 1}
+
+
+async def test_object_of_many_bytes_is_verified_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def large(*_: object) -> bytes:
+        return b"x" * (INLINE_HASH_BYTES + 1)
+
+    monkeypatch.setattr(desk.artist, "encode", large)
+    await desk.serving.read(want())
+    found, body = await desk.serving.read(want())
+    assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_HASH_BYTES + 1)
+    desk.objects.alter(found.entry, b"y" * len(body))
+    assert (await desk.serving.read(want()))[1] == body
+
+
+@pytest.mark.parametrize("damage", [b"something else", b"", JPG_BODY[:-1]])
+async def test_altered_rendition_is_never_served_but_made_again_from_the_original(desk: Desk, damage: bytes) -> None:
+    found, _ = await desk.serving.read(want())
+    desk.objects.alter(found.entry, damage)
+    again, body = await desk.serving.read(want())
+    assert (again.outcome, body) == (Outcome.HIT, JPG_BODY)
+    assert again.entry.path != found.entry.path
+    assert desk.provider.submits == 1
+
+
+async def test_rendition_and_original_that_are_gone_cost_one_new_generation_for_all_askers(desk: Desk) -> None:
+    found, _ = await desk.serving.read(want())
+    original = await desk.original(want())
+    await desk.objects.remove([found.entry.path, original.path])
+    answers = await asyncio.gather(*(desk.serving.read(want()) for _ in range(20)))
+    assert {body for _, body in answers} == {b"picture 2 as jpg"}
+    assert desk.provider.submits == 2
+
+
+async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(desk: Desk) -> None:
+    desk.objects.loses = True
+    outcomes = []
+    for _ in range(50):
+        try:
+            found, _ = await desk.serving.read(want())
+            outcomes.append(str(found.outcome))
+        except GenerationFailed as error:
+            outcomes.append(str(error.failure_class))
+        await desk.clock.advance(60)
+    assert outcomes == ["generated", "generated"] + [FailureClass.MISSING_OBJECT] * 48
+    assert desk.provider.submits == 2
+
+
+async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.serving.read(want())
+    desk.objects.loses = True
+
+    async def changed_meanwhile(_: Entry) -> bool:
+        return False
+
+    monkeypatch.setattr(desk.ledger, "report_missing", changed_meanwhile)
+    with pytest.raises(StoreUnavailable):
+        await desk.serving.read(want())
+    assert desk.objects.gets == {"jpg": 3}
+    assert desk.provider.submits == 1
+
+
+async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_object(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = await desk.serving.read(want())
+
+    async def down(_: str) -> bytes:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(desk.objects, "get", down)
+    with pytest.raises(StoreUnavailable):
+        await desk.serving.read(want())
+    monkeypatch.undo()
+    again, body = await desk.serving.read(want())
+    assert (again.entry, body) == (found.entry, JPG_BODY)
+
+
+async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.serving.find(WEBP)
+    record = desk.ledger.record_rendition
+    theirs = b"the same picture, encoded by another release"
+
+    async def beaten(original: Entry, key: str, ours: Upload) -> Entry | None:
+        monkeypatch.undo()
+        path = f"2026/01/{sha256_hex(theirs)}.jpg"
+        first = type(ours)(
+            path=path, digest=sha256_hex(theirs), size_bytes=len(theirs), format="jpg", width=64, height=64
+        )
+        await desk.objects.put(path, theirs, media_type="image/jpeg")
+        await record(original, key, first)
+        return await record(original, key, ours)
+
+    monkeypatch.setattr(desk.ledger, "record_rendition", beaten)
+    found, body = await desk.serving.read(want())
+    assert body == theirs
+    assert found.entry.digest == sha256_hex(theirs)
+
+
+async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked_up_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.serving.find(WEBP)
+    record = desk.ledger.record_rendition
+
+    async def replaced(original: Entry, key: str, ours: Upload) -> Entry | None:
+        monkeypatch.undo()
+        await desk.ledger.report_missing(original)
+        return await record(original, key, ours)
+
+    monkeypatch.setattr(desk.ledger, "record_rendition", replaced)
+    _, body = await desk.serving.read(want())
+    assert body == b"picture 2 as jpg"
+
+
+async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_original(desk: Desk) -> None:
+    with pytest.raises(NotGenerated):
+        await desk.serving.find(want(), may_lead=False)
+    assert desk.provider.submits == 0
+    await desk.serving.find(want())
+    found = await desk.serving.find(WEBP, may_lead=False)
+    assert (found.outcome, found.entry.format) == (Outcome.HIT, "webp")
+    assert desk.provider.submits == 1
+
+
+async def test_looking_only_while_somebody_generates_waits_for_nothing(desk: Desk) -> None:
+    desk.provider.seconds = 10
+    asking = asyncio.create_task(desk.serving.read(want()))
+    await desk.clock.settle()
+    with pytest.raises(NotGenerated):
+        await desk.serving.find(want(), may_lead=False)
+    await desk.clock.advance(10)
+    await asking
+
+
+async def test_looking_only_at_a_failure_answers_the_failure(desk: Desk) -> None:
+    desk.provider.failures = [KeyError("a bug")]
+    with pytest.raises(GenerationFailed):
+        await desk.serving.find(want())
+    with pytest.raises(GenerationFailed) as looked:
+        await desk.serving.find(want(), may_lead=False)
+    assert looked.value.failure_class is FailureClass.TRANSIENT
+
+
+async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(desk: Desk) -> None:
+    await desk.serving.find(want())
+    jpg, webp = await asyncio.gather(desk.serving.read(want()), desk.serving.read(WEBP))
+    assert (jpg[1], webp[1]) == (JPG_BODY, WEBP_BODY)
+
+
+async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.serving.read(want())
+    original = await desk.original(want())
+    acquire = desk.ledger.acquire
+
+    async def then_it_goes(*arguments: Any, **named: Any) -> Verdict:
+        monkeypatch.undo()
+        verdict = await acquire(*arguments, **named)
+        await asyncio.sleep(0)  # so that the other asker joins
+        await desk.ledger.report_missing(original)
+        return verdict
+
+    monkeypatch.setattr(desk.ledger, "acquire", then_it_goes)
+    jpg, webp = await asyncio.gather(desk.serving.read(want()), desk.serving.read(WEBP), return_exceptions=True)
+    assert not isinstance(jpg, BaseException)
+    assert isinstance(webp, StillGenerating)
+    assert (await desk.serving.read(WEBP))[1] == b"picture 2 as webp"
