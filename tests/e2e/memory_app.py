@@ -1,8 +1,28 @@
-"""The application over memory, for servers that tests start."""
+"""The application over memory, for servers that tests start. Texts that begin with "slow" take half a second."""
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.fake_clock import FakeClock
 from copperplate.http.app import create_app
 from memory_services import memory_services
+from workbench import ScriptedProvider
 
-app = create_app(services=memory_services())
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import CanonicalValue, Job
+
+
+class SometimesSlow(ScriptedProvider):
+    """Lets a caller hang up while its picture is made."""
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        if str(recipe["prompt"]).startswith("slow"):
+            await asyncio.sleep(0.5)
+        return await super().submit(recipe)
+
+
+app = create_app(services=memory_services(provider=SometimesSlow(FakeClock())))
