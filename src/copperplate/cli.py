@@ -132,7 +132,8 @@ def run_dev(arguments: argparse.Namespace) -> int:
         def announce_ready() -> None:
             _say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
             _say(f"  what is saved   {base}/api/generation/stats")
-            _say('  in SQL          psql "$(.venv/bin/copperplate database-url)"')
+            beside = f" --data-dir {arguments.data_dir}" if arguments.data_dir else ""
+            _say(f'  in SQL          psql "$({sys.argv[0]} database-url{beside})"')
             _say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)
 
