@@ -703,6 +703,7 @@ def test_closed_data_folder_moves_the_database_out_and_remembers(tmp_path: Path,
             answer = remember(cluster.superuser_url)
     assert len(said) == 1
     assert str(outside) in said[0]
+    assert [file.read_text() for file in outside.glob("*/belongs-to")] == [f"{data_dir}\n"]
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
     with Cluster.start(data_dir, announce=said.append) as cluster:
         running = find_running(data_dir)

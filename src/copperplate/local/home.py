@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FOLDER_NAME = "postgres"
 POINTER_NAME = "postgres.location"
+# For people who find the folder and wonder whose it is.
+BACK_POINTER_NAME = "belongs-to"
 LOCK_NAME = "postgres.lock"
 OUTSIDE_ROOT = Path("/var/lib/copperplate")
 PORT = 5432
@@ -158,6 +160,7 @@ def _make_outside(data_dir: Path, account: Account, announce: Callable[[str], No
     try:
         make_folder(OUTSIDE_ROOT, 0o755)
         make_folder(folder, 0o711)
+        (folder / BACK_POINTER_NAME).write_text(f"{data_dir}\n")
         (data_dir / POINTER_NAME).write_text(f"{folder}\n")
     except OSError as exc:
         message = (
