@@ -159,7 +159,7 @@ class Leader:
             else:
                 return
 
-    async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed:
+    async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed | LeaseLost:
         """Write the negative entry; what we did not expect counts as transient, and as billed."""
         cause = (
             error
@@ -173,7 +173,8 @@ class Leader:
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
         failure = Failure(failure_class=cause.failure_class, message=str(cause), retry_after=rest, billed=cause.billed)
-        await self._ledger.fail(want.generation_key, lead.fence, failure)
+        if not await self._ledger.fail(want.generation_key, lead.fence, failure):
+            return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
 
     @contextlib.asynccontextmanager
