@@ -1,0 +1,129 @@
+"""A leader that is told it leads no more stops at that very step, and follows whoever does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
+from copperplate.model import FailureClass, Free, Lead, Outcome
+from pictures import want
+from workbench import Workbench
+
+if TYPE_CHECKING:
+    from copperplate.model import Verdict
+
+KEY = want().generation_key
+
+
+def steal_at(step: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another process take the lease over just before the next call of `step`, and die holding it."""
+    original = getattr(bench.ledger, step)
+
+    async def stolen(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        bench.ledger._generations[KEY].lease_until = bench.clock.monotonic()
+        thief = await bench.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+        assert isinstance(thief, Lead)
+        return await original(*arguments, **named)
+
+    monkeypatch.setattr(bench.ledger, step, stolen)
+
+
+@pytest.mark.parametrize(
+    ("step", "submits"),
+    # Refused before the first submit nothing was spent; a job that is known is collected, a picture in hand is lost.
+    [("begin_submit", 1), ("note_request", 1), ("intend_upload", 1), ("complete", 1)],
+)
+async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_again(
+    step: str, submits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench(has_jobs=True)
+    steal_at(step, bench, monkeypatch)
+    asking = await bench.begin(bench.process(), want())
+    assert not asking.done()
+    await bench.clock.advance(20 + 2.4)
+    found = await asking
+    assert found.body == b"picture of job-1"
+    assert found.outcome is Outcome.GENERATED
+    assert bench.provider.submits == submits
+
+
+async def test_failure_of_a_leader_whose_lease_passed_on_is_not_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+    bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
+    steal_at("fail", bench, monkeypatch)
+    asking = await bench.begin(bench.process(), want())
+    assert not asking.done()
+    await bench.clock.advance(20 + 2.4)
+    assert (await asking).body == b"picture 2"
+
+
+async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench(seconds=12)
+    intended = 0
+    intend = bench.ledger.intend_upload
+
+    async def counted(*arguments: Any) -> bool:
+        nonlocal intended
+        intended += 1
+        return await intend(*arguments)
+
+    steal_at("heartbeat", bench, monkeypatch)
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(5)
+    monkeypatch.setattr(bench.ledger, "intend_upload", counted)
+    await bench.clock.advance(10)
+    assert not asking.done()
+    assert intended == 0
+    await bench.clock.advance(30)
+    assert (await asking).body == b"picture 2"
+    assert intended == 1
+
+
+async def test_store_that_is_down_while_an_object_may_lie_there_costs_no_second_submit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Workbench()
+    steal_at("complete", bench, monkeypatch)
+    first = bench.process()
+    await bench.begin(first, want())
+    await bench.kill(first)
+    await bench.clock.advance(21)
+
+    async def down(_: str) -> bytes:
+        raise StoreUnavailable("down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "get", down)
+        with pytest.raises(StoreUnavailable):
+            await bench.process().find(want())
+    await bench.clock.advance(21)
+    assert (await bench.process().find(want())).body == b"picture 1"
+    assert bench.provider.submits == 1
+
+
+async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+
+    async def shrug(*_: Any, **__: Any) -> Verdict:
+        monkeypatch.undo()
+        return Free()
+
+    monkeypatch.setattr(bench.ledger, "acquire", shrug)
+    assert (await bench.process().find(want())).body == b"picture 1"
+
+
+async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ObjectMissing
+
+    monkeypatch.setattr(bench.store, "put", broken)
+    with pytest.raises(GenerationFailed) as failed:
+        await bench.process().find(want())
+    assert failed.value.failure_class is FailureClass.TRANSIENT
