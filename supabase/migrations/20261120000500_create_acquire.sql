@@ -32,20 +32,6 @@ comment on type copperplate.verdict is 'What the ledger answers about one pictur
 revoke all on type copperplate.verdict from public;
 grant usage on type copperplate.verdict to service_role;
 
-create function copperplate.milliseconds(p_span interval)
-returns integer
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select least(ceil(extract(epoch from p_span) * 1000), 2147483647)::integer;
-$$;
-
-comment on function copperplate.milliseconds(interval) is 'An interval in whole milliseconds, rounded up.';
-revoke all on function copperplate.milliseconds(interval) from public, anon, authenticated;
-grant execute on function copperplate.milliseconds(interval) to service_role;
-
 create function public.peek_generation(p_generation_key text, p_rendition_key text)
 returns copperplate.verdict
 language plpgsql
@@ -55,8 +41,7 @@ set search_path = ''
 as $$
 declare
     v copperplate.verdict;
-    v_lease_until timestamptz;
-    v_retry_at timestamptz;
+    v_now timestamptz;
 begin
     -- The asked rendition, by primary key: the common case ends here.
     select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
@@ -68,16 +53,31 @@ begin
         return v;
     end if;
 
+    -- Decided inside the query: each expression of this language costs more than the comparison itself.
+    v_now := copperplate.clock();
     select
+        case
+            when g.status = 'failed' and g.retry_at > v_now then 'negative'
+            when g.status in ('pending', 'generating') and g.lease_until > v_now then 'wait'
+            else 'free'
+        end,
+        case
+            when g.status in ('pending', 'generating') and g.lease_until > v_now
+                then least(ceil(extract(epoch from g.lease_until - v_now) * 1000), 2147483647)::integer
+        end,
+        case
+            when g.status = 'failed' and g.retry_at > v_now
+                then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
+        end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
-        g.intent, g.error_class, g.lease_until, g.retry_at
+        g.intent, g.error_class
     into
+        v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
-        v.intent, v.error_class, v_lease_until, v_retry_at
+        v.intent, v.error_class
     from public.generation_status as g
     where g.prompt_hash = p_generation_key;
 
-    v.outcome := 'free';
     if v.status = 'completed' then
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
@@ -87,12 +87,8 @@ begin
         if found then
             v.outcome := 'hit';
         end if;
-    elsif v.status = 'failed' and v_retry_at > copperplate.clock() then
-        v.outcome := 'negative';
-        v.retry_after_ms := copperplate.milliseconds(v_retry_at - copperplate.clock());
-    elsif v.status in ('pending', 'generating') and v_lease_until > copperplate.clock() then
-        v.outcome := 'wait';
-        v.lease_left_ms := copperplate.milliseconds(v_lease_until - copperplate.clock());
+    elsif v.status is null then
+        v.outcome := 'free';
     end if;
     return v;
 end;
