@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clusters import open_folder
 from copperplate.local.bootstrap import bootstrap, create_database, drop_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
@@ -20,10 +21,10 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """An embedded cluster of this test process alone."""
+def cluster() -> Iterator[Cluster]:
+    """An embedded cluster of this test process alone, in a folder that Postgres' own user can enter."""
     # Durability is what the cluster's own tests are about; everywhere else it only costs time.
-    with Cluster.start(tmp_path_factory.mktemp("cluster"), is_durable=False) as running:
+    with open_folder() as folder, Cluster.start(folder, is_durable=False) as running:
         bootstrap(running.superuser_url, passwords=running.passwords)
         create_database(running.superuser_url, TEMPLATE, template="postgres")
         migrate(running.url(database=TEMPLATE), announce=ignore)

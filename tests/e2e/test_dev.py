@@ -27,8 +27,8 @@ JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    with dev_server(tmp_path_factory.mktemp("dev"), workers=4, COPPERPLATE_PAINTER_SECONDS="0.5", **SCALED) as running:
+def server(folder: Path) -> Iterator[DevServer]:
+    with dev_server(folder / "dev", workers=4, COPPERPLATE_PAINTER_SECONDS="0.5", **SCALED) as running:
         yield running
 
 
@@ -157,8 +157,8 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
     assert len(failures) <= 1, failures
 
 
-def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(tmp_path: Path) -> None:
-    with dev_server(tmp_path / "killed", workers=2, COPPERPLATE_PAINTER_SECONDS="2", **SCALED) as server:
+def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(folder: Path) -> None:
+    with dev_server(folder / "cut-off", workers=2, COPPERPLATE_PAINTER_SECONDS="2", **SCALED) as server:
         threading.Thread(target=_ask_and_lose, args=(server,), daemon=True).start()
         wait_until(lambda: _has_row(server, "cut off"), seconds=10, what="the generation begins")
         for worker in server.workers():
@@ -177,21 +177,21 @@ def _ask_and_lose(server: DevServer) -> None:
         return
 
 
-def test_killed_supervisor_leaves_nothing_behind_and_nothing_is_lost(tmp_path: Path) -> None:
-    with dev_server(tmp_path / "dev") as server:
+def test_killed_supervisor_leaves_nothing_behind_and_nothing_is_lost(folder: Path) -> None:
+    with dev_server(folder / "survives") as server:
         first = server.get(picture("survives"))
         family = server.descendants()
         assert len(family) >= 3
         server.process.kill()
         server.process.wait(10)
         wait_until(lambda: not any(map(is_running, family)), seconds=10, what="every process is gone")
-    with dev_server(tmp_path / "dev") as server:
+    with dev_server(folder / "survives") as server:
         again = server.get(picture("survives"))
         assert (again.headers["x-cache"], again.body) == ("HIT", first.body)
 
 
-def test_server_told_to_stop_ends_cleanly(tmp_path: Path) -> None:
-    with dev_server(tmp_path / "dev", COPPERPLATE_PAINTER_SECONDS="1") as server:
+def test_server_told_to_stop_ends_cleanly(folder: Path) -> None:
+    with dev_server(folder / "stopped", COPPERPLATE_PAINTER_SECONDS="1") as server:
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(server.get, picture("in flight"))
             wait_until(lambda: _has_row(server, "in flight"), seconds=10, what="the generation begins")
@@ -209,8 +209,8 @@ def test_second_server_on_the_same_folder_says_so_and_ends(server: DevServer) ->
     assert "Traceback" not in second.stderr
 
 
-def test_taken_port_is_named(server: DevServer, tmp_path: Path) -> None:
-    refused = server.run("dev", "--port", str(server.port), "--data-dir", str(tmp_path))
+def test_taken_port_is_named(server: DevServer, folder: Path) -> None:
+    refused = server.run("dev", "--port", str(server.port), "--data-dir", str(folder / "taken"))
     assert refused.returncode == 3
     assert f"Port {server.port}" in refused.stderr
     assert "--port" in refused.stderr
