@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from copperplate.coordinator import Found
-from copperplate.errors import ObjectMissing, StoreUnavailable
+from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
 from copperplate.model import Upload
 from copperplate.recipes.objects import object_path, sha256_hex
 from copperplate.single_flight import SingleFlight
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Hashing more than this is worth a thread of its own.
 INLINE_HASH_BYTES = 256 * 1024
+# What callers are told where a kept original cannot be decoded.
+UNREADABLE_REST = timedelta(minutes=15)
 
 
 class Serving:
@@ -87,7 +90,11 @@ class Serving:
         """The rendition of a kept original: encoded, stored, recorded."""
         original = found.entry
         source = found.body or await self._fetch(want, original)
-        body = await self._images.encode(source, want)
+        try:
+            body = await self._images.encode(source, want)
+        except ProviderFailed as error:
+            # It was verified when it was stored; making it anew would cost money and change nothing.
+            raise GenerationFailed(error.failure_class, UNREADABLE_REST) from error
         digest = sha256_hex(body)
         upload = Upload(
             path=object_path(self._clock.now(), digest, want.rendition_key, uuid4().hex, want.rendition.format),

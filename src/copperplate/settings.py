@@ -49,6 +49,14 @@ def _positive_seconds(raw: str) -> timedelta:
     return seconds
 
 
+def _wait(raw: str) -> timedelta:
+    # The wait also bounds the first look-up: below a second, hits would be turned away too.
+    seconds = _seconds(raw)
+    if seconds < timedelta(seconds=1):
+        raise ValueError("a number of seconds from 1 to 86400, such as 30")
+    return seconds
+
+
 def _count(raw: str) -> int:
     if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 1_000_000:
         raise ValueError("a whole number from 1 to 1000000")
@@ -108,7 +116,7 @@ class Settings:
     )
     wait: timedelta = _setting(
         "COPPERPLATE_WAIT_SECONDS",
-        _seconds,
+        _wait,
         "30",
         "How long a request waits for a picture that is being made; then 503 with Retry-After, the generation goes on.",
     )

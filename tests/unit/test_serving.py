@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copperplate.errors import GenerationFailed, NotGenerated, ObjectMissing, StillGenerating, StoreUnavailable
+from copperplate.errors import (
+    GenerationFailed,
+    NotGenerated,
+    ObjectMissing,
+    ProviderFailed,
+    StillGenerating,
+    StoreUnavailable,
+)
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving import INLINE_HASH_BYTES, Serving
@@ -303,3 +310,19 @@ async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_tol
     assert not isinstance(jpg, BaseException)
     assert isinstance(webp, StillGenerating)
     assert (await desk.serving.read(WEBP))[1] == b"picture 2 as webp"
+
+
+async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+
+    async def unreadable(original: bytes, want: Want) -> bytes:
+        raise ProviderFailed(FailureClass.BAD_OUTPUT, "cannot be decoded")
+
+    monkeypatch.setattr(desk.artist, "encode", unreadable)
+    for _ in range(2):
+        with pytest.raises(GenerationFailed) as failed:
+            await desk.serving.read(want())
+        assert failed.value.http_status == 502
+    assert desk.provider.submits == 1

@@ -31,7 +31,12 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"copperplate": {"level": "INFO"}, "uvicorn.error": {"level": "WARNING"}},
+    "loggers": {
+        "copperplate": {"level": "INFO"},
+        "uvicorn.error": {"level": "WARNING"},
+        # Every failed attempt to connect would be a line; what it means is said by us, once a request.
+        "psycopg.pool": {"level": "ERROR"},
+    },
 }
 
 
@@ -69,7 +74,6 @@ def run(listener: socket.socket, *, workers: int, announce_ready: Callable[[], N
         access_log=False,
         log_config={**LOGGING, "loggers": {**LOGGING["loggers"], "copperplate.requests": {"level": logging_level}}},  # type: ignore[dict-item]
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         http="httptools",
         loop="uvloop" if os.name != "nt" else "auto",
