@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "copperplate"
 TRANSACTION_POOLER_PORT = "6543"
-SESSION_OPTIONS = "-c role=service_role -c statement_timeout=5000 -c lock_timeout=2000"
+SESSION_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000"
 
 # A call is repeated when the connection broke, within this time in all; then the caller gets a 503.
 CALL_SECONDS = 2.5
@@ -79,7 +79,13 @@ ERRORS: tuple[ErrorRow, ...] = (
         psycopg.errors.InsufficientPrivilege,
         Misconfigured,
         "raise",
-        "DATABASE_URL: the role may not use Copperplate's functions; it needs to be a member of service_role",
+        "DATABASE_URL: its role may not use Copperplate's functions; make it a member of service_role",
+    ),
+    (
+        psycopg.errors.InvalidParameterValue,  # of `set role`; no call of ours can cause it
+        Misconfigured,
+        "raise",
+        "the database has no role service_role: run `copperplate migrate`, which says what to do",
     ),
     (psycopg.Error, LedgerUnavailable, "raise", "the database refused the call"),
 )
@@ -122,10 +128,12 @@ class PostgresLedger:
                 "row_factory": dict_row,
                 "prepare_threshold": 2 if self._is_direct else None,
             },
+            configure=self._become_service_role if self._is_direct else None,
             open=False,
         )
         self._hints = Hints()
         self._listening: asyncio.Task[None] | None = None
+        self._refusal: psycopg.Error | None = None
 
     async def open(self) -> None:
         """Start the pool and the listener; an unreachable database shows at the first call."""
@@ -286,7 +294,18 @@ class PostgresLedger:
                 return running.result()
         finally:
             running.cancel()
+        if self._refusal is not None:
+            raise self._refusal
         raise LedgerUnavailable("the database does not answer")
+
+    async def _become_service_role(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
+        # Not among the options of the connection: a refusal there carries no SQLSTATE to tell it by.
+        try:
+            await connection.execute("set role service_role")
+        except psycopg.Error as error:
+            self._refusal = error
+            raise
+        self._refusal = None
 
     async def _run(self, query: LiteralString, params: Sequence[Any]) -> list[DictRow]:
         async with self._pool.connection() as connection:
