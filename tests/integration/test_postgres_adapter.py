@@ -1,0 +1,462 @@
+"""The ledger over psycopg where the database, the network or the settings misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from ledger import complete, use
+from psycopg.rows import dict_row
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from copperplate.adapters.postgres import CALL_SECONDS, ERRORS, PostgresLedger, translate
+from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.local.bootstrap import bootstrap, create_database
+from copperplate.local.cluster import Cluster, delete_cluster, ignore
+from copperplate.local.migrations import migrate
+from copperplate.model import Free, Hit, Lead, Outcome, Wait
+from pictures import want
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from copperplate.model import Want
+
+LEASE = timedelta(seconds=20)
+PROMISED_SECONDS = 3.0
+KEY, RENDITION = want().generation_key, want().rendition_key
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
+    ledger = PostgresLedger(url, **options)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+@contextlib.contextmanager
+def within_promise() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < PROMISED_SECONDS
+
+
+async def eventually(ledger: PostgresLedger, *, seconds: float = 15) -> None:
+    """Return once the ledger answers again."""
+    give_up_at = time.monotonic() + seconds
+    while True:
+        try:
+            await ledger.peek(KEY, RENDITION)
+        except LedgerUnavailable:
+            assert time.monotonic() < give_up_at, "the database is back, the ledger is not"
+        else:
+            return
+
+
+def with_user(url: str, user: str, password: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def foreign_errors() -> list[type[psycopg.Error]]:
+    """Every class that psycopg can raise: those of DB-API, and one per SQLSTATE."""
+    found: set[type[psycopg.Error]] = set()
+    unseen: list[type[psycopg.Error]] = [psycopg.Error]
+    while unseen:
+        each = unseen.pop()
+        found.add(each)
+        unseen += each.__subclasses__()
+    return sorted(found, key=lambda each: each.__name__)
+
+
+def test_psycopg_has_as_many_errors_as_we_think() -> None:
+    with_state = {each.sqlstate for each in foreign_errors() if each.sqlstate}
+    assert len(with_state) > 200
+    assert {"40001", "40P01", "57014", "57P01", "08006", "53300", "42501", "42883"} <= with_state
+
+
+def test_every_error_of_psycopg_becomes_ours() -> None:
+    for foreign in foreign_errors():
+        ours, may_retry = translate(foreign("their own words, which may quote a prompt"))
+        assert isinstance(ours, (LedgerUnavailable, Misconfigured)), foreign
+        assert "prompt" not in str(ours), foreign
+        # What a person has to mend is not mended by asking again.
+        assert not (may_retry and isinstance(ours, Misconfigured)), foreign
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "ours", "may_retry"),
+    [
+        ("57P01", LedgerUnavailable, True),  # the administrator ended the connection
+        ("57P03", LedgerUnavailable, True),  # starting up
+        ("53300", LedgerUnavailable, True),  # too many connections
+        ("40P01", LedgerUnavailable, True),  # deadlock
+        ("55P03", LedgerUnavailable, True),  # a lock was not to be had in time
+        ("57014", LedgerUnavailable, False),  # took too long
+        ("42501", Misconfigured, False),
+        ("42883", Misconfigured, False),
+        ("42P01", Misconfigured, False),
+        ("3F000", Misconfigured, False),
+        ("3D000", Misconfigured, False),
+        ("28P01", Misconfigured, False),
+        ("23505", LedgerUnavailable, False),
+    ],
+)
+def test_errors_by_what_can_be_done_about_them(sqlstate: str, ours: type[Exception], may_retry: bool) -> None:
+    error, again = translate(psycopg.errors.lookup(sqlstate)("x"))
+    assert (type(error), again) == (ours, may_retry)
+
+
+def test_full_pool_is_not_asked_again() -> None:
+    for foreign in (PoolTimeout, TooManyRequests):
+        error, again = translate(foreign("x"))
+        assert (type(error), again) == (LedgerUnavailable, False)
+
+
+def test_bug_of_ours_is_not_taken_for_a_fault_of_the_database() -> None:
+    with pytest.raises(KeyError):
+        translate(KeyError("x"))
+
+
+def test_every_row_of_the_table_can_be_reached() -> None:
+    for number, (foreign, *_) in enumerate(ERRORS):
+        assert not any(issubclass(foreign, earlier) for earlier, *_ in ERRORS[:number]), foreign
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+async def test_database_without_our_schema_names_the_command_that_mends_it(cluster: Cluster) -> None:
+    create_database(cluster.superuser_url, "without_schema", template="postgres")
+    async with opened(cluster.url(database="without_schema")) as ledger:
+        for call in (ledger.peek(KEY, RENDITION), ledger.generation_stats(), acquire(ledger, want())):
+            with pytest.raises(Misconfigured, match="copperplate migrate"):
+                await call
+
+
+async def test_role_without_rights_is_told_what_it_needs(cluster: Cluster, database: str) -> None:
+    with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
+        connection.execute("drop role if exists stranger")
+        connection.execute("create role stranger login password 'none-of-ours'")
+    url = with_user(cluster.url(database=database), "stranger", "none-of-ours")
+    async with opened(url) as ledger:
+        with within_promise(), pytest.raises(Misconfigured, match="service_role"):
+            await acquire(ledger, want())
+
+
+def test_database_without_the_role_names_the_command_that_says_more() -> None:
+    error, again = translate(psycopg.errors.InvalidParameterValue('role "service_role" does not exist'))
+    assert (type(error), again) == (Misconfigured, False)
+    assert "copperplate migrate" in str(error)
+
+
+def test_behind_a_transaction_pooler_nothing_is_kept_on_a_connection() -> None:
+    ledger = PostgresLedger("postgresql://postgres.ref:secret@pooler.example:6543/postgres")
+    assert ledger._pool.kwargs == {"autocommit": True, "row_factory": dict_row, "prepare_threshold": None}
+    assert "options" not in ledger._conninfo
+    assert ledger._pool._configure is None
+
+
+async def test_behind_a_transaction_pooler_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = PostgresLedger("postgresql://postgres@127.0.0.1:6543/postgres")
+
+    async def no_pool(**_: object) -> None:
+        return
+
+    monkeypatch.setattr(ledger._pool, "open", no_pool)
+    await ledger.open()
+    assert ledger._listening is None
+    await ledger.close()
+
+
+def test_direct_connections_are_bounded_and_prepared() -> None:
+    ledger = PostgresLedger("postgresql://postgres@127.0.0.1:5432/postgres?options=-c%20timezone%3DUTC")
+    assert ledger._pool.kwargs == {"autocommit": True, "row_factory": dict_row, "prepare_threshold": 2}
+    options = psycopg.conninfo.conninfo_to_dict(ledger._conninfo)["options"]
+    # What the URL says stays; ours comes after it.
+    assert str(options).startswith("-c timezone=UTC ")
+    assert "statement_timeout=5000" in str(options)
+
+
+# --- a database that goes away -------------------------------------------------------------------
+
+
+async def acquire(ledger: PostgresLedger, asked: Want, *, leader: Any = None) -> Any:
+    return await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="cp-", dir="/tmp"))
+    made.chmod(0o755)
+    yield made / "data"
+    delete_cluster(made / "data")
+    shutil.rmtree(made)
+
+
+@contextlib.contextmanager
+def own_cluster(folder: Path) -> Iterator[Cluster]:
+    with Cluster.start(folder) as running:
+        bootstrap(running.superuser_url, passwords=running.passwords)
+        migrate(running.owner_url, announce=ignore)
+        yield running
+
+
+async def test_database_that_is_down_is_said_so_in_time_and_used_again_once_it_is_back(folder: Path) -> None:
+    with own_cluster(folder) as running:
+        url = running.owner_url
+    async with opened(url) as ledger:
+        for call in (lambda: ledger.peek(KEY, RENDITION), lambda: acquire(ledger, want())):
+            with within_promise(), pytest.raises(LedgerUnavailable):
+                await call()
+        with own_cluster(folder) as running:
+            assert running.owner_url == url
+            await eventually(ledger)
+            assert isinstance(await acquire(ledger, want()), Lead)
+        with within_promise(), pytest.raises(LedgerUnavailable):
+            await ledger.peek(KEY, RENDITION)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+async def test_restart_in_the_middle_costs_callers_an_honest_refusal_at_worst(
+    folder: Path, number: signal.Signals
+) -> None:
+    stop = asyncio.Event()
+    leads: dict[str, set[int]] = {}
+    refused = answered = 0
+
+    async def call_again_and_again(ledger: PostgresLedger, name: str) -> None:
+        nonlocal refused, answered
+        leader, asked = uuid4(), want(name)
+        while not stop.is_set():
+            with within_promise():
+                try:
+                    verdict = await acquire(ledger, asked, leader=leader)
+                except LedgerUnavailable:
+                    refused += 1
+                    continue
+            answered += 1
+            if isinstance(verdict, Lead):
+                leads.setdefault(name, set()).add(verdict.fence)
+            else:
+                assert isinstance(verdict, Wait)
+
+    with own_cluster(folder) as running:
+        async with opened(running.owner_url) as ledger:
+            # Two callers for each of ten pictures: of each pair one leads, before and after.
+            callers = [asyncio.create_task(call_again_and_again(ledger, str(n % 10))) for n in range(20)]
+            while answered < 200:
+                await asyncio.sleep(0.01)
+            os.kill(running.pid, number)
+            await asyncio.to_thread(running.ensure_running)
+            await eventually(ledger)
+            before = answered
+            while answered < before + 200:
+                await asyncio.sleep(0.01)
+            stop.set()
+            await asyncio.gather(*callers)
+    assert len(leads) == 10
+    assert all(len(fences) == 1 for fences in leads.values())
+
+
+async def test_terminated_connections_cost_nobody_a_call(cluster: Cluster, database: str) -> None:
+    async with opened(cluster.url(database=database)) as ledger:
+        for _ in range(3):
+            assert await ledger.peek(KEY, RENDITION) == Free()
+            assert terminate(cluster, database) >= 1
+        assert await ledger.peek(KEY, RENDITION) == Free()
+
+
+def terminate(cluster: Cluster, database: str) -> int:
+    """End every connection of the adapter."""
+    with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
+        ended = connection.execute(
+            "select count(*) filter (where pg_terminate_backend(pid, 5000)) from pg_stat_activity"
+            " where datname = %s and application_name = 'copperplate'",
+            (database,),
+        ).fetchone()
+    assert ended is not None
+    return int(ended[0])
+
+
+# --- a network that cuts, or falls silent --------------------------------------------------------
+
+
+class Wire:
+    """A TCP proxy before the cluster: `cut_after` closes once the server has answered, `silence` forwards nothing."""
+
+    def __init__(self, url: str) -> None:
+        self._parts = urlsplit(url)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.cut_after: bytes | None = None
+        self.cuts = 0
+        self.is_silent = False
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        user = self._parts.netloc.rpartition("@")[0]
+        self.url = urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{port}")) + "?sslmode=disable"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._parts.port)
+        doomed = asyncio.Event()
+
+        async def forth() -> None:
+            while chunk := await reader.read(65_536):
+                await self._hold()
+                if self.cut_after is not None and self.cut_after in chunk:
+                    self.cut_after = None
+                    doomed.set()
+                inner_writer.write(chunk)
+
+        async def back() -> None:
+            while chunk := await inner_reader.read(65_536):
+                await self._hold()
+                # `Z` ends an answer: the transaction is committed, and the client will never know.
+                if doomed.is_set():
+                    if b"Z\x00\x00\x00\x05" in chunk:
+                        self.cuts += 1
+                        return
+                    continue
+                writer.write(chunk)
+
+        ways = [asyncio.create_task(forth()), asyncio.create_task(back())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for each in (writer, inner_writer):
+                each.close()
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
+
+    async def _hold(self) -> None:
+        while self.is_silent:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def wire(cluster: Cluster, database: str) -> AsyncIterator[Wire]:
+    async with Wire(cluster.tcp_url(database=database)) as strung:
+        yield strung
+
+
+async def test_lead_whose_answer_was_lost_is_given_again_to_the_same_holder(wire: Wire) -> None:
+    async with opened(wire.url, max_connections=1) as ledger:
+        await ledger.peek(KEY, RENDITION)
+        wire.cut_after = b"acquire_generation"
+        leader = uuid4()
+        first = await acquire(ledger, want(), leader=leader)
+        assert wire.cuts == 1
+        assert isinstance(first, Lead)
+        assert await acquire(ledger, want(), leader=leader) == first
+        assert isinstance(await acquire(ledger, want()), Wait)
+        # Nothing was counted, no fence skipped: the second call changed nothing.
+        assert (await ledger.generation_stats())["total_api_calls_made"] == 0
+
+
+async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(wire: Wire) -> None:
+    async with opened(wire.url, max_connections=1) as ledger:
+        lead = await acquire(ledger, want())
+        wire.cut_after = b"begin_submit"
+        assert await ledger.begin_submit(KEY, lead.fence, submit_no=1, provider="painter")
+        assert wire.cuts == 1
+        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+
+
+async def test_completion_whose_answer_was_lost_is_a_completion(wire: Wire) -> None:
+    async with opened(wire.url, max_connections=1) as ledger:
+        wire.cut_after = b"complete_generation"
+        entry = await complete(ledger, want())
+        assert wire.cuts == 1
+        assert await acquire(ledger, want()) == Hit(entry=entry)
+        assert (await ledger.generation_stats())["total_completed"] == 1
+
+
+async def test_usage_is_sent_once_whatever_becomes_of_the_answer(wire: Wire) -> None:
+    async with opened(wire.url, max_connections=1) as ledger:
+        await complete(ledger, want())
+        wire.cut_after = b"record_usage"
+        with pytest.raises(LedgerUnavailable):
+            await ledger.record_usage([use(want(), Outcome.HIT, 5)])
+        assert wire.cuts == 1
+        # It was taken before the answer was lost; sent again it would have counted ten.
+        assert (await ledger.generation_stats())["total_requests"] == 5
+
+
+async def test_network_that_falls_silent_holds_nobody_longer_than_promised(wire: Wire) -> None:
+    async with opened(wire.url, max_connections=2) as ledger:
+        await asyncio.gather(*(ledger.peek(KEY, RENDITION) for _ in range(8)))
+        wire.is_silent = True
+        with within_promise():
+            answers = await asyncio.gather(*(ledger.peek(KEY, RENDITION) for _ in range(8)), return_exceptions=True)
+        assert all(isinstance(each, LedgerUnavailable) for each in answers)
+        wire.is_silent = False
+        await eventually(ledger)
+
+
+def test_time_of_a_call_leaves_room_within_the_promise() -> None:
+    assert CALL_SECONDS < PROMISED_SECONDS
+
+
+# --- notifications -------------------------------------------------------------------------------
+
+
+async def test_notifications_arrive_within_a_second_and_again_after_the_listener_was_cut_off(
+    cluster: Cluster, make_database: Callable[[], str]
+) -> None:
+    name = make_database()
+    async with opened(cluster.url(database=name)) as listening, opened(cluster.url(database=name)) as leading:
+        for asked in (want("before"), want("after")):
+            with listening.hints(asked.generation_key) as hint:
+                await listeners_ready(cluster, name)
+                hint.clear()
+                await complete(leading, asked, name=asked.generation_key)
+                async with asyncio.timeout(1):
+                    await hint.wait()
+            terminate(cluster, name)
+
+
+async def listeners_ready(cluster: Cluster, database: str) -> None:
+    """Both ledgers listen."""
+    async with asyncio.timeout(10):
+        while True:
+            with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
+                row = connection.execute(
+                    "select count(*) from pg_stat_activity where datname = %s and query ilike 'listen%%'",
+                    (database,),
+                ).fetchone()
+            if row == (2,):
+                return
+            await asyncio.sleep(0.05)
