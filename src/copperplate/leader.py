@@ -185,8 +185,8 @@ class Leader:
             yield
         finally:
             beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beating
+            # Waited for, not awaited: its cancellation must not hide one of our own.
+            await asyncio.wait((beating,))
 
     async def _beat(self, lease: Lease) -> None:
         while True:
