@@ -121,6 +121,19 @@ async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: p
     assert (await bench.process().find(want())).body == b"picture 1"
 
 
+@pytest.mark.parametrize("may_lead", [True, False])
+async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+
+    async def riddle(*_: Any, **__: Any) -> object:
+        return object()
+
+    monkeypatch.setattr(bench.ledger, "acquire", riddle)
+    with pytest.raises(AssertionError, match="unreachable"):
+        await bench.process().find(want(), may_lead=may_lead)
+    assert bench.provider.submits == 0
+
+
 async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench()
 
