@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import psycopg
@@ -25,12 +25,13 @@ from copperplate.adapters.postgres import PostgresLedger
 from pictures import upload, want
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from copperplate.local.cluster import Cluster
 
 TESTS = Path(__file__).parents[1]
 CROWD = Path(__file__).with_name("crowd.py")
+T = TypeVar("T")
 ROLES = {"Hit", "Lead", "Wait", "Negative"}
 
 
@@ -195,31 +196,54 @@ def deadlocks(cluster: Cluster, database: str) -> int:
     return int(row[0])
 
 
+async def at_once(url: str, table: str, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+    """Let every call come as far as its first look at `table`, and then all of them go on together."""
+    async with await psycopg.AsyncConnection.connect(url) as gate:
+        await gate.execute(f"lock table {table} in access exclusive mode".encode())
+        running = [asyncio.create_task(call()) for call in calls]
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
+            waiting = (0,)
+            while waiting != (len(calls),):
+                await asyncio.sleep(0.01)
+                cursor = await watch.execute(
+                    "select count(*) from pg_locks where not granted and relation = %s::regclass", (table,)
+                )
+                waiting = await cursor.fetchone() or (0,)
+        await gate.commit()
+        return await asyncio.gather(*running)
+
+
 async def test_twenty_sweeps_and_cleanups_at_once_handle_each_row_once(owner_url: str) -> None:
-    ledger = PostgresLedger(owner_url, max_connections=20)
+    ledger = PostgresLedger(owner_url)
     await ledger.open()
     for number in range(100):
         await ledger.acquire(want(f"left {number}"), leader=uuid4(), lease=timedelta(seconds=20))
     await ledger.close()
     await fill(owner_url, [f"old {number}" for number in range(50)])
-    late = f"{owner_url}&options=-c%20copperplate.clock_offset%3D"
+    month = timedelta(days=30)
     async with contextlib.AsyncExitStack() as stack:
 
         async def later(days: int) -> PostgresLedger:
-            moved = PostgresLedger(f"{late}{days}d", max_connections=20)
+            moved = PostgresLedger(f"{owner_url}&options=-c%20copperplate.clock_offset%3D{days}d", max_connections=20)
             await moved.open()
             stack.push_async_callback(moved.close)
+            await moved._pool.resize(20, 20)
+            await moved._pool.wait()
             return moved
 
-        ledger = await later(1)
-        assert sum(await asyncio.gather(*(ledger.sweep(7) for _ in range(20)))) == 100
-        ledger = await later(40)
-        cleaned = await asyncio.gather(*(ledger.cleanup_entries(timedelta(days=30), 7) for _ in range(20)))
-        assert sum(each["images"] for each in cleaned) == sum(each["generations"] for each in cleaned) == 50
-        failed = await asyncio.gather(*(ledger.cleanup_generations(7) for _ in range(20)))
-        assert sum(each["generations"] for each in failed) == 100
-        ledger = await later(41)
-        claimed = await asyncio.gather(*(ledger.claim_discarded(7) for _ in range(20)))
+        # Twenty times five rows are exactly as many as there are: none may be missed, none taken twice.
+        first, last = await later(40), await later(41)
+        generations = "public.generation_status"
+        assert await at_once(owner_url, generations, [lambda: first.sweep(5)] * 20) == [5] * 20
+        failed = await at_once(owner_url, generations, [lambda: first.cleanup_generations(5)] * 20)
+        assert failed == [{"generations": 5}] * 20
+        # Cleanups look at the same oldest rows first and skip what another one holds, so it takes some rounds.
+        cleaned = Counter[str]()
+        while cleaned["images"] < 50:
+            for counts in await at_once(owner_url, generations, [lambda: first.cleanup_entries(month, 5)] * 20):
+                cleaned.update(counts)
+        assert (cleaned["images"], cleaned["generations"], cleaned["bytes"]) == (50, 50, 100_000)
+        claimed = await at_once(owner_url, "copperplate.discarded_objects", [lambda: last.claim_discarded(5)] * 20)
         paths = [path for batch in claimed for _, _, path in batch]
         assert len(paths) == len(set(paths)) == 100
 
