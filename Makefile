@@ -36,7 +36,7 @@ check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@.venv/bin/sqlfluff lint --processes 2 supabase sql src
+	@.venv/bin/sqlfluff lint supabase sql src
 	@$(UV) lock --check --quiet
 
 bench: $(SYNCED) ## Measure; writes bench/results.json and the tables made from it

@@ -149,15 +149,13 @@ class Leader:
 
     async def _store(self, store: ObjectStore, upload: Upload, body: bytes) -> None:
         """Store the original; the picture is paid for, so a failing store is asked several times."""
-        for tries_left in reversed(range(UPLOAD_TRIES)):
-            try:
-                await store.put(upload.path, body, media_type=PictureFormat(upload.format).media_type)
-            except StoreUnavailable:
-                if not tries_left:
-                    raise
-                await self._clock.sleep(0.2 * 2 ** (UPLOAD_TRIES - tries_left - 1))
-            else:
+        media_type = PictureFormat(upload.format).media_type
+        for number in range(UPLOAD_TRIES - 1):
+            with contextlib.suppress(StoreUnavailable):
+                await store.put(upload.path, body, media_type=media_type)
                 return
+            await self._clock.sleep(0.2 * 2**number)
+        await store.put(upload.path, body, media_type=media_type)
 
     async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed | LeaseLost:
         """Write the negative entry; what we did not expect counts as transient, and as billed."""
@@ -185,8 +183,8 @@ class Leader:
             yield
         finally:
             beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beating
+            # Waited for, not awaited: its cancellation must not hide one of our own.
+            await asyncio.wait((beating,))
 
     async def _beat(self, lease: Lease) -> None:
         while True:

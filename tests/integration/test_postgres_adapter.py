@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -21,16 +18,18 @@ from ledger import complete, use
 from psycopg.rows import dict_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from clusters import open_folder
 from copperplate.adapters.postgres import CALL_SECONDS, ERRORS, PostgresLedger, translate
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.local.bootstrap import bootstrap, create_database
-from copperplate.local.cluster import Cluster, delete_cluster, ignore
+from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Free, Hit, Lead, Outcome, Wait
 from pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from copperplate.model import Want
 
@@ -205,11 +204,8 @@ async def acquire(ledger: PostgresLedger, asked: Want, *, leader: Any = None) ->
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="cp-", dir="/tmp"))
-    made.chmod(0o755)
-    yield made / "data"
-    delete_cluster(made / "data")
-    shutil.rmtree(made)
+    with open_folder() as made:
+        yield made
 
 
 @contextlib.contextmanager

@@ -8,12 +8,16 @@ from uuid import uuid4
 
 import pytest
 
+from copperplate.coordinator import Coordinator
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
 from copperplate.model import FailureClass, Free, Lead, Outcome
 from pictures import want
 from workbench import Workbench
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from copperplate.adapters.fake_clock import FakeClock
     from copperplate.model import Verdict
 
 KEY = want().generation_key
@@ -117,6 +121,19 @@ async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: p
     assert (await bench.process().find(want())).body == b"picture 1"
 
 
+@pytest.mark.parametrize("may_lead", [True, False])
+async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+
+    async def riddle(*_: Any, **__: Any) -> object:
+        return object()
+
+    monkeypatch.setattr(bench.ledger, "acquire", riddle)
+    with pytest.raises(AssertionError, match="unreachable"):
+        await bench.process().find(want(), may_lead=may_lead)
+    assert bench.provider.submits == 0
+
+
 async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench()
 
@@ -127,3 +144,33 @@ async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monk
     with pytest.raises(GenerationFailed) as failed:
         await bench.process().find(want())
     assert failed.value.failure_class is FailureClass.TRANSIENT
+
+
+class SkewedClock:
+    """The bench's clock with a wall clock that is days off, as after a bad restore or without NTP."""
+
+    def __init__(self, clock: FakeClock, days: int) -> None:
+        self._clock, self._days = clock, days
+
+    def now(self) -> datetime:
+        return self._clock.now() + timedelta(days=self._days)
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+
+@pytest.mark.parametrize(("leading", "following"), [(-40, 40), (40, -40)])
+async def test_wall_clock_that_is_days_off_changes_no_decision(leading: int, following: int) -> None:
+    bench = Workbench(seconds=12)
+    first, second = (
+        Coordinator(ledger=bench.ledger, kinds=bench.kinds, images=bench.images, clock=SkewedClock(bench.clock, days))
+        for days in (leading, following)
+    )
+    leader = await bench.begin(first, want())
+    follower = await bench.begin(second, want())
+    await bench.clock.advance(12)
+    assert ((await leader).outcome, (await follower).outcome) == (Outcome.GENERATED, Outcome.COALESCED)
+    assert bench.provider.submits == 1

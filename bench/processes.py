@@ -1,0 +1,137 @@
+"""Servers that a measurement starts, pins to a core, and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.figures import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+COPPERPLATE = Path(sys.executable).with_name("copperplate")
+SERVER_CORE, LOAD_CORE = 0, 1
+_OURS = re.compile(r"COPPERPLATE_|SUPABASE_|DATABASE_URL$|PORT$|VERCEL|PYTHONDONTWRITEBYTECODE$|PG[A-Z]+$")
+
+
+@contextlib.contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Processes started inside run on one core, where there are two and the system can."""
+    if not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def dev(folder: Path, *, workers: int, **settings: str) -> Iterator[str]:
+    """`copperplate dev` over a folder; yields the address of the server."""
+    command = [str(COPPERPLATE), "dev", "--port", "0", "--workers", str(workers)]
+    with _started(command, {"COPPERPLATE_DATA_DIR": str(folder), **settings}, folder) as process:
+        yield _said(process, folder, r"^(http://[^/]+)/")
+
+
+@contextlib.contextmanager
+def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iterator[str]:
+    """`copperplate serve` with one worker over a database and a folder; yields its address."""
+    port = free_port()
+    command = [str(COPPERPLATE), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environ = {"COPPERPLATE_DATA_DIR": str(folder), "DATABASE_URL": database_url, **settings}
+    with _started(command, environ, folder, log=log):
+        address = f"http://127.0.0.1:{port}"
+        wait_until_answering(port)
+        yield address
+
+
+@contextlib.contextmanager
+def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: str) -> Iterator[str]:
+    """Another server with one of `bench.raw_app` and `bench.fastapi_app`, answering the bytes of `body`."""
+    with _started(command, {"BENCH_BODY": str(body)}, folder, log=log):
+        wait_until_answering(port)
+        yield f"http://127.0.0.1:{port}"
+
+
+def uvicorn(app: str, port: int, *, http: str = "httptools", loop: str = "uvloop") -> list[str]:
+    """A command line of uvicorn, set as our own server sets it."""
+    options = ["--no-access-log", "--no-server-header", "--no-date-header", "--no-proxy-headers"]
+    where = ["--port", str(port), "--http", http, "--loop", loop, "--log-level", "warning", "--lifespan", "off"]
+    return [sys.executable, "-m", "uvicorn", f"bench.{app}:app", *where, *options]
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_answering(port: int) -> None:
+    """Return once somebody listens on a port."""
+    give_up_at = time.monotonic() + READY_SECONDS
+    while time.monotonic() < give_up_at:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on port {port} after {READY_SECONDS:.0f} s")
+
+
+def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Our environment without what would change a measurement."""
+    return {**{name: value for name, value in os.environ.items() if not _OURS.match(name)}, **settings}
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], settings: Mapping[str, str], folder: Path, *, log: str = "server"
+) -> Iterator[subprocess.Popen[str]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{log}.log").open("w") as stderr:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=child_environment(settings),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _said(process: subprocess.Popen[str], folder: Path, pattern: str) -> str:
+    assert process.stdout is not None
+    give_up_at = time.monotonic() + READY_SECONDS
+    while time.monotonic() < give_up_at:
+        if select.select([process.stdout], [], [], 0.1)[0]:
+            line = process.stdout.readline()
+            if match := re.search(pattern, line):
+                return match[1]
+            if not line:
+                break
+    raise RuntimeError("the server did not start: " + (folder / "server.log").read_text()[-2000:])

@@ -1,0 +1,237 @@
+"""The command line as a person meets it: every command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+import pytest
+from dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
+
+from clusters import open_folder
+from copperplate.cli import EXAMPLE, build_parser, main
+from copperplate.local.bootstrap import create_database
+from copperplate.local.cluster import Cluster, find_running
+
+if TYPE_CHECKING:
+    import argparse
+
+ROOT = Path(__file__).parents[2]
+FOX = "/512x512.jpg?text=a%20red%20fox"
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**{key: value for key, value in os.environ.items() if not key.startswith(UNSET)}, **variables}
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COPPERPLATE, *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command, by name."""
+    [choices] = [action.choices for action in build_parser()._subparsers._group_actions]  # type: ignore[union-attr]
+    assert choices is not None
+    return dict(choices)
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_help_of_every_command_names_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    for action in commands()[name]._actions:
+        for option in action.option_strings or [action.dest]:
+            assert option in said
+        # An option without a word of explanation is a riddle.
+        assert action.help
+
+
+def test_help_lists_every_command_and_every_exit_code() -> None:
+    answer = run("--help")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert re.findall(r"^    ([a-z-]+)(?: |$)", answer.stdout, re.MULTILINE) == list(commands())
+    assert all(f"  {code}  " in answer.stdout for code in range(4))
+
+
+def test_table_of_commands_in_the_readme_is_what_the_parser_takes() -> None:
+    readme = (ROOT / "README.md").read_text()
+    found = re.finditer(r"^\| `copperplate (\S+?)(?: [^`]*)?` \|", readme, re.MULTILINE)
+    rows = {match[1]: match[0] for match in found}
+    assert list(rows) == list(commands())
+    for name, row in rows.items():
+        known = {option for action in commands()[name]._actions for option in action.option_strings}
+        assert set(re.findall(r"--[a-z-]+", row)) <= known
+
+
+def test_version_is_printed() -> None:
+    assert re.fullmatch(r"copperplate \d+\.\d+\.\d+\S*\n", run("--version").stdout)
+
+
+@pytest.mark.parametrize("arguments", [("unknown",), (), ("dev", "--workers", "many"), ("explain",)])
+def test_command_line_that_cannot_be_understood_ends_with_2(arguments: tuple[str, ...]) -> None:
+    answer = run(*arguments)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("usage: copperplate")
+    assert "Traceback" not in answer.stderr
+
+
+# --- explain -------------------------------------------------------------------------------------
+
+
+def test_explain_shows_every_step_as_a_table() -> None:
+    answer = run("explain", FOX)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    steps = dict(re.split(r"  +", line, maxsplit=1) for line in answer.stdout.splitlines())
+    assert steps["text, white space folded"].startswith("'a red fox'")
+    assert re.fullmatch(r"[0-9a-f]{64}", steps["generation key"])
+    assert re.fullmatch(r"[0-9a-f]{64}", steps["rendition key"])
+    assert steps["rendition key"] in steps["find it"]
+
+
+def test_explain_for_programs_says_the_same() -> None:
+    table, answer = run("explain", FOX), run("explain", FOX, "--json")
+    explained = json.loads(answer.stdout)
+    assert answer.returncode == 0
+    assert explained["generation_key"] in table.stdout
+    assert explained["rendition_key"] in table.stdout
+
+
+def test_explain_of_two_urls_says_why_they_differ() -> None:
+    same = run("explain", FOX, "/512x512.jpg?text=+a+red++fox+&utm_source=mail")
+    assert same.returncode == 0
+    assert "The same picture: one entry answers both." in same.stdout
+    other = run("explain", FOX, "/512x512.jpg?text=A%20red%20fox")
+    assert other.returncode == 0
+    assert "'a red fox'" in other.stdout
+    assert "'A red fox'" in other.stdout
+    formats = run("explain", FOX, FOX.replace("jpg", "png"))
+    assert "One generation in two renditions" in formats.stdout
+
+
+@pytest.mark.parametrize("url", ["nonsense", "/10x10.jpg?text=x", "/512x512.jpg", "/512x512.jpg?text=x&seed=-1"])
+def test_explain_of_what_is_no_picture_says_how_to_mend_it(url: str) -> None:
+    answer = run("explain", url)
+    assert answer.returncode == 1
+    assert re.search(r"^copperplate: .+ \[[a-z_]+\]$", answer.stderr)
+    assert "Traceback" not in answer.stderr
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(commands()) - {"explain"}))
+def test_faults_of_settings_are_all_reported_at_once(name: str, tmp_path: Path) -> None:
+    answer = run(
+        name, DATABASE_URL="mysql://me:hunter2@db", PORT="99999", COPPERPLATE_WAIT_SECONDS="soon", HOME=str(tmp_path)
+    )
+    assert answer.returncode == 3
+    assert all(variable in answer.stderr for variable in ("DATABASE_URL", "PORT", "COPPERPLATE_WAIT_SECONDS"))
+    assert "docs/settings.md" in answer.stderr
+    assert "hunter2" not in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_serve_without_a_database_names_the_setting() -> None:
+    answer = run("serve")
+    assert answer.returncode == 3
+    assert "DATABASE_URL" in answer.stderr
+    assert "[misconfigured]" in answer.stderr
+
+
+# --- beside a database ---------------------------------------------------------------------------
+
+
+def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, database: str, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [COPPERPLATE, "serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1", "--data-dir", str(tmp_path)],
+        env=environment(DATABASE_URL=cluster.url(database=database)),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stderr is not None
+        try:
+            said = server.stderr.readline()
+            ready = re.search(r"serving on port (\d+) with 1 processes", said)
+            assert ready, said
+            with urlopen(f"http://127.0.0.1:{ready[1]}{EXAMPLE}", timeout=30) as answer:
+                assert (answer.status, answer.headers["x-cache"]) == (200, "MISS")
+                assert answer.read(3) == b"\xff\xd8\xff"
+            family = children_of(server.pid)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(30) == 0
+            wait_until(lambda: not any(map(is_running, family)), seconds=10, what="every process is gone")
+        finally:
+            server.kill()
+    assert list(tmp_path.rglob("*.jpg"))
+
+
+def test_migrate_of_a_plain_database_says_which_roles_it_lacks() -> None:
+    # Roles belong to the cluster, so this takes one that was never bootstrapped.
+    with open_folder() as made, Cluster.start(made, is_durable=False) as plain:
+        answer = run("migrate", DATABASE_URL=plain.superuser_url)
+    assert answer.returncode == 3
+    assert "[roles_missing]" in answer.stderr
+    assert all(role in answer.stderr for role in ("anon", "authenticated", "service_role"))
+    assert "Traceback" not in answer.stderr
+
+
+def test_migrate_brings_an_empty_database_up_to_date_and_says_so_again(cluster: Cluster) -> None:
+    create_database(cluster.superuser_url, "to_migrate", template="postgres")
+    url = cluster.url(database="to_migrate")
+    first, second = run("migrate", DATABASE_URL=url), run("migrate", DATABASE_URL=url)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "Applied 20261120000100_create_schema.sql" in first.stderr
+    assert second.stderr == "the schema is up to date\n"
+
+
+def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None:
+    with open_folder() as made:
+        answer = run("stats", "--json", "--data-dir", str(made))
+        assert answer.returncode == 0, answer.stderr
+        figures = json.loads(answer.stdout)
+        assert (figures["total_requests"], figures["total_cached_images"]) == (0, 0)
+        assert find_running(made) is None
+        assert not [pid for pid in processes() if str(made) in command_of(pid)]
+        table = run("stats", "--data-dir", str(made))
+    assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
+    assert len(table.stdout.splitlines()) == len(figures)
+
+
+def processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+
+
+def test_database_url_without_a_running_database_says_what_to_start(tmp_path: Path) -> None:
+    answer = run("database-url", "--data-dir", str(tmp_path))
+    assert (answer.returncode, answer.stdout) == (3, "")
+    assert "copperplate dev" in answer.stderr
+    assert "[not_running]" in answer.stderr
+
+
+def test_reader_that_goes_away_is_no_error() -> None:
+    with subprocess.Popen(
+        [COPPERPLATE, "explain", FOX], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as explaining:
+        assert explaining.stdout is not None
+        assert explaining.stderr is not None
+        explaining.stdout.close()
+        assert "Traceback" not in explaining.stderr.read()
+        assert explaining.wait(30) == 0

@@ -1,0 +1,197 @@
+"""Programs that `test_concurrency.py` runs as processes of their own: callers, counters, and leaders that stop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import uuid4
+
+from ledger import use
+
+from copperplate.adapters.filesystem import FolderStore
+from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.coordinator import Coordinator
+from copperplate.errors import CopperplateError
+from copperplate.leader import Kind, Timings
+from copperplate.model import Job, Lead, Outcome
+from pictures import want
+from workbench import BUCKET, PlainImages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from copperplate.model import CanonicalValue, Size, Verdict, Want
+
+LEASE = timedelta(seconds=20)
+SCALED = Timings(
+    lease=timedelta(seconds=1),
+    heartbeat=timedelta(seconds=0.25),
+    margin=timedelta(seconds=0.1),
+    wait=timedelta(seconds=20),
+    poll_max_seconds=0.3,
+)
+
+
+def say(word: str) -> None:
+    print(word, flush=True)
+
+
+def hear() -> str:
+    return sys.stdin.readline().strip()
+
+
+# --- callers -------------------------------------------------------------------------------------
+
+
+async def acquire_many(url: str, prompts: list[str], times: int) -> dict[str, Any]:
+    """Acquire each prompt `times` times when told to; answers how often which role was given.
+
+    Fifty at a time: as many as any process has in flight, so that a slow machine delays calls and refuses none.
+    """
+    ledger = PostgresLedger(url, max_connections=16)
+    await ledger.open()
+    await ledger.cache_stats()
+    say("ready")
+    await asyncio.to_thread(hear)
+
+    places = asyncio.Semaphore(50)
+
+    async def once(prompt: str) -> Verdict | CopperplateError:
+        try:
+            async with places:
+                return await ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE)
+        except CopperplateError as error:
+            return error
+
+    wishes = [prompt for prompt in prompts for _ in range(times)]
+    random.shuffle(wishes)
+    answers = await asyncio.gather(*map(once, wishes))
+    await ledger.close()
+    leads = Counter(wish for wish, answer in zip(wishes, answers, strict=True) if isinstance(answer, Lead))
+    return {"roles": Counter(type(answer).__name__ for answer in answers), "leads": leads}
+
+
+async def count_many(url: str, prompts: list[str], rounds: int) -> dict[str, Any]:
+    """Record one hit for each prompt, in an order of our own, `rounds` times."""
+    ledger = PostgresLedger(url)
+    await ledger.open()
+    await ledger.cache_stats()
+    say("ready")
+    await asyncio.to_thread(hear)
+    errors: Counter[str] = Counter()
+
+    async def once() -> None:
+        shuffled = random.sample(prompts, len(prompts))
+        try:
+            await ledger.record_usage([use(want(prompt), Outcome.HIT, 1) for prompt in shuffled])
+        except CopperplateError as error:
+            errors[repr(error.__cause__ or error)] += 1
+
+    for _ in range(rounds // 4):
+        await asyncio.gather(*(once() for _ in range(4)))
+    await ledger.close()
+    return {"errors": errors}
+
+
+# --- a leader that stops at a named point --------------------------------------------------------
+
+
+class StoppingProvider:
+    """Counts its submits in a file that every process shares, one byte each."""
+
+    name = "scripted"
+    models: tuple[str, ...] = ("copperplate/painter-1",)
+    is_billable = True
+
+    def __init__(self, tally: Path, *, has_jobs: bool) -> None:
+        self._tally = tally
+        self._has_jobs = has_jobs
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        return ()
+
+    def canvas(self, size: Size) -> Size:
+        return size
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        return 3_000
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        with self._tally.open("ab") as file:
+            file.write(b".")
+        number = self._tally.stat().st_size
+        return Job(request_id=f"job-{number}") if self._has_jobs else f"picture {number}".encode()
+
+    async def collect(self, job: Job) -> bytes:
+        return f"picture of {job.request_id}".encode()
+
+
+async def generate(url: str, folder: str, stop_at: str, *, has_jobs: bool) -> dict[str, Any]:
+    """Find one picture with scaled leases, stopping at `before:<step>` or `after:<step>` until told to go on."""
+    ledger = PostgresLedger(url)
+    store = FolderStore(Path(folder) / "objects", BUCKET)
+    provider = StoppingProvider(Path(folder) / "tally", has_jobs=has_jobs)
+    owners = {"put": store, "submit": provider, "collect": provider}
+    when, _, step = stop_at.partition(":")
+    if step:
+        _stop(owners.get(step, ledger), when, step)
+    await ledger.open()
+    coordinator = Coordinator(
+        ledger=ledger,
+        kinds={"image": Kind(provider=provider, store=store)},
+        images=PlainImages(),
+        clock=SystemClock(),
+        timings=SCALED,
+    )
+    found = await coordinator.find(_wish())
+    body = found.body if found.body is not None else await store.get(found.entry.path)
+    await ledger.close()
+    return {"body": body.decode(), "outcome": found.outcome, "path": found.entry.path}
+
+
+def _wish() -> Want:
+    return want("of many processes")
+
+
+def _stop(owner: Any, when: str, step: str) -> None:
+    original, calls = getattr(owner, step), itertools.count(1)
+
+    async def stopping(*arguments: Any, **named: Any) -> Any:
+        is_first = next(calls) == 1
+        if is_first and when == "before":
+            await _pause(step)
+        answer = await original(*arguments, **named)
+        if is_first and when == "after":
+            await _pause(step)
+        return answer
+
+    setattr(owner, step, stopping)
+
+
+async def _pause(step: str) -> None:
+    say(f"at {step}")
+    await asyncio.to_thread(hear)
+
+
+Program: TypeAlias = "Callable[..., Coroutine[Any, Any, dict[str, Any]]]"
+PROGRAMS: dict[str, Program] = {
+    "acquire": acquire_many,
+    "count": count_many,
+    "generate": generate,
+}
+
+if __name__ == "__main__":
+    order = json.loads(sys.argv[1])
+    result = asyncio.run(PROGRAMS[order.pop("program")](**order))
+    say(json.dumps(result))
+    # A thread may still wait for a word from the test.
+    os._exit(0)

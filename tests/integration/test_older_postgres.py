@@ -1,0 +1,74 @@
+"""The same migrations and the same ledger on the oldest Postgres we promise, where this machine has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+from ledger import LEASE, complete, use
+
+from clusters import open_folder
+from copperplate.adapters.postgres import PostgresLedger
+from copperplate.local.binaries import ENVIRONMENT_VARIABLE, find_binaries
+from copperplate.local.bootstrap import bootstrap
+from copperplate.local.cluster import Cluster, ignore
+from copperplate.local.migrations import migrate
+from copperplate.model import Hit, Outcome
+from pictures import upload, want
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROMISED = (
+    "select prompt, dimensions, format, access_count, created_at from public.image_cache order by 4 desc limit 10",
+    "select count(*), sum(file_size), avg(access_count) from public.image_cache",
+    "select cleanup_old_cache_entries()",
+    "select * from get_generation_stats()",
+    "select * from get_cache_stats()",
+    "select prompt, (total_requests - api_calls_made) as api_calls_saved, status from public.generation_status",
+    "delete from public.image_cache where prompt_hash = 'none' returning prompt",
+    "select public.purge_entries(p_prompt => 'nobody asked for this')",
+)
+MAJORS = (15, 16, 17)
+
+
+@pytest.fixture(scope="module")
+def older() -> Iterator[Cluster]:
+    """A migrated cluster of the oldest supported major that is installed here."""
+    folders = [Path(f"/usr/lib/postgresql/{major}/bin") for major in MAJORS]
+    binaries = next((each for each in folders if (each / "postgres").exists()), None)
+    if binaries is None:
+        pytest.skip("no PostgreSQL 15, 16 or 17 is installed (Debian and Ubuntu: apt-get install postgresql)")
+    with open_folder() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setenv(ENVIRONMENT_VARIABLE, str(binaries))
+        assert find_binaries().major in MAJORS
+        with Cluster.start(folder, is_durable=False) as running:
+            bootstrap(running.superuser_url, passwords=running.passwords)
+            migrate(running.owner_url, announce=ignore)
+            yield running
+
+
+async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(older: Cluster) -> None:
+    with psycopg.connect(older.owner_url) as connection:
+        assert connection.info.server_version // 10_000 in MAJORS
+    ledger = PostgresLedger(older.owner_url)
+    await ledger.open()
+    original = await complete(ledger, want())
+    made = await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+    assert made is not None
+    assert await ledger.acquire(want(), leader=uuid4(), lease=LEASE) == Hit(entry=made)
+    await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.HIT, 9)])
+    stats = await ledger.generation_stats()
+    assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (10, 1, 9)
+    assert await ledger.sweep(10) == 0
+    assert await ledger.claim_discarded(10) == []
+    await ledger.close()
+
+
+def test_promised_sql_runs_on_an_older_postgres(older: Cluster) -> None:
+    with psycopg.connect(older.owner_url, autocommit=True) as editor:
+        for statement in PROMISED:
+            editor.execute(statement.encode()).fetchall()
