@@ -71,6 +71,7 @@ async def put_picture(data_dir: Path, database_url: str, want: Want, size_bytes:
         assert entry is not None
         rendition = _upload(want, body, want.rendition.format)
         await store.put(rendition.path, body, media_type=want.rendition.format.media_type)
+        await ledger.intend_rendition(entry, rendition)
         await ledger.record_rendition(entry, want.rendition_key, rendition)
     finally:
         await ledger.close()

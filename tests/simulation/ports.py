@@ -310,7 +310,7 @@ class ProcessStore:
 class SimulatedProvider:
     """A provider with or without jobs, behind an unreliable network. Numbers what it makes."""
 
-    models = ("copperplate/painter-1",)
+    models: tuple[str, ...] = ("copperplate/painter-1",)
     is_billable = True
     name = "simulated"
 
