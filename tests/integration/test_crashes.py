@@ -66,11 +66,8 @@ def test_point_that_does_not_exist_is_refused_at_once() -> None:
 
 
 def test_point_does_nothing_unless_it_is_named_and_counts_its_occurrences() -> None:
-    program = (
-        "from copperplate.crash import crash_point
-"
-        "for name in ('noted', 'made', 'noted'): crash_point(name); print(name)"
-    )
+    steps = "for name in ('noted', 'made', 'noted'): crash_point(name); print(name)"
+    program = "from copperplate.crash import crash_point" + chr(10) + steps
     for order, said, code in (("", 3, 0), ("noted", 0, -9), ("noted:2", 2, -9), ("uploaded", 3, 0)):
         answer = subprocess.run(
             [sys.executable, "-u", "-c", program],

@@ -67,7 +67,7 @@ async def _trust_from_the_answer(self: Leader, want: Any, lead: Any, asked_at: f
     return await _generate(self, want, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
 
 
-async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: Any, lease: Any, may_lead: bool) -> Any:
+async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: Any, lease: Any, **named: Any) -> Any:
     row = self._generations.get(want.generation_key)
     if (
         row is not None
@@ -75,7 +75,7 @@ async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: An
         and isinstance(self._see(want.generation_key, want.rendition_key), Wait)
     ):
         return row.lead()
-    return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, may_lead=may_lead)
+    return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, **named)
 
 
 async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
