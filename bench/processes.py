@@ -61,9 +61,9 @@ def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iter
 
 
 @contextlib.contextmanager
-def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: str) -> Iterator[str]:
-    """Another server with one of `bench.raw_app` and `bench.fastapi_app`, answering the bytes of `body`."""
-    with _started(command, {"BENCH_BODY": str(body)}, folder, log=log):
+def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: str, **settings: str) -> Iterator[str]:
+    """Another server with one of the apps of this folder, answering the bytes of `body`."""
+    with _started(command, {"BENCH_BODY": str(body), **settings}, folder, log=log):
         wait_until_answering(port)
         yield f"http://127.0.0.1:{port}"
 

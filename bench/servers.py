@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import venv
 from contextlib import ExitStack
 from functools import partial
@@ -86,7 +85,7 @@ def _install_granian(run: Run) -> Path | None:
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        subprocess.run([*pip, "granian", "uvloop"], check=True, timeout=INSTALL_SECONDS, stdout=sys.stderr)
+        subprocess.run([*pip, "granian", "uvloop"], check=True, timeout=INSTALL_SECONDS, capture_output=True)
     except (subprocess.SubprocessError, OSError) as error:
         run.say(f"without granian: {type(error).__name__}")
         return None
