@@ -40,10 +40,10 @@ def measure(run: Run) -> list[Figure]:
         serve(data, started.owner_url, log="followers", **painter) as followers,
         asgi(uvicorn("gate_app", port), run.folder, body, port=port, log="gate", **gate) as gated,
     ):
-        for number in range(run.pick(6, 2)):
-            many.append(_follow(started.owner_url, leader, followers, f"many-{number}", FOLLOWERS))
-            lone.append(_follow(started.owner_url, leader, followers, f"one-{number}", 1))
-            floor.append(_pass_gate(gated, opened_at))
+        for number in range(run.pick(6, 1)):
+            many.append(_follow(started.owner_url, leader.address, followers.address, f"many-{number}", FOLLOWERS))
+            lone.append(_follow(started.owner_url, leader.address, followers.address, f"one-{number}", 1))
+            floor.append(_pass_gate(gated.address, opened_at))
             p99s = [percentile(each[-1], 99) for each in (many, lone, floor)]
             run.say("round {}: p99 {:.0f} ms; one follower {:.0f} ms; the floor {:.0f} ms".format(number + 1, *p99s))
     return _figures(many, lone, floor)
