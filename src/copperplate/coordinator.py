@@ -136,7 +136,7 @@ class Coordinator:
         raise StillGenerating
 
     async def _nap(self, hint: asyncio.Event, seconds: float) -> None:
-        naps = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(hint.wait())}
+        naps = (asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(hint.wait()))
         try:
             await asyncio.wait(naps, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -15,17 +15,17 @@ class Hints:
     """One event per watcher. Nothing correct may depend on a hint arriving."""
 
     def __init__(self) -> None:
-        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._watchers: defaultdict[str, dict[asyncio.Event, None]] = defaultdict(dict)  # woken in order
 
     @contextlib.contextmanager
     def watch(self, key: str) -> Iterator[asyncio.Event]:
         """An event that is set whenever `key` is announced while the block runs."""
         event = asyncio.Event()
-        self._watchers[key].add(event)
+        self._watchers[key][event] = None
         try:
             yield event
         finally:
-            self._watchers[key].discard(event)
+            del self._watchers[key][event]
             if not self._watchers[key]:
                 del self._watchers[key]
 

@@ -59,14 +59,18 @@ class Ledger(Sweeper, Protocol):
         """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative` or `Free`.
 
         At most one live `Lead` per generation key exists at any time. `Free` is answered only where
-        `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence.
+        `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
+        and the lease runs anew.
         """
 
     async def peek(self, generation_key: str, rendition_key: str) -> Sight:
         """Look without changing anything. `Free` also means: a lease ran out, acquire may take over."""
 
     async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
-        """Write ahead that submit number `submit_no` of this attempt is about to be sent."""
+        """Write ahead that submit number `submit_no` of this attempt is about to be sent.
+
+        Refused as well while a job of this attempt is known: it is to be collected.
+        """
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """Note the provider's request id, so that a successor can collect instead of paying again.
@@ -86,11 +90,17 @@ class Ledger(Sweeper, Protocol):
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """Record a negative entry and give up the lease."""
 
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """Write ahead where a rendition of `original` is about to be stored.
+
+        What is not recorded within the grace is removed. False if the original is no longer the generation's.
+        """
+
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
         """Record a stored rendition of `original`; answers the entry that now stands.
 
         If another process was first, that is its entry, and `upload` is discarded. None if the
-        original is no longer the generation's.
+        original is no longer the generation's, or the upload was not intended within the grace.
         """
 
     async def report_missing(self, entry: Entry) -> bool:

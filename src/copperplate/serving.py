@@ -104,6 +104,8 @@ class Serving:
             width=want.size.width,
             height=want.size.height,
         )
+        if not await self._ledger.intend_rendition(original, upload):
+            raise ObjectMissing("the original was replaced meanwhile")
         await self._store(want).put(upload.path, body, media_type=want.rendition.format.media_type)
         entry = await self._ledger.record_rendition(original, want.rendition_key, upload)
         if entry is None:

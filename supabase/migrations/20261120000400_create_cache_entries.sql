@@ -187,6 +187,31 @@ after delete on copperplate.cache_entries
 referencing old table as removed
 for each statement execute function copperplate.note_entries_removed();
 
+create function copperplate.note_generations_removed()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    -- What a leader was about to store belongs to nobody any more.
+    perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
+    from removed as g
+    where g.intent is not null;
+    return null;
+end;
+$$;
+
+comment on function copperplate.note_generations_removed() is
+'Queues the objects that removed generations were about to store for removal.';
+revoke all on function copperplate.note_generations_removed() from public, anon, authenticated;
+grant execute on function copperplate.note_generations_removed() to service_role;
+
+create trigger generation_status_removed
+after delete on public.generation_status
+referencing old table as removed
+for each statement execute function copperplate.note_generations_removed();
+
 -- What people know. Originals are not listed: they back the pictures that are.
 create view public.image_cache
 with (security_invoker = true)

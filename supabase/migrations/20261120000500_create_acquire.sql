@@ -231,9 +231,13 @@ begin
     for v_round in 1..5 loop
         v := public.peek_generation(p_generation_key, p_rendition_key);
         if v.outcome = 'wait' and v.leader = p_leader then
-            -- The holder asks again: its first answer was lost.
-            v.outcome := 'lead';
-            return v;
+            -- The holder asks again: its first answer was lost. It trusts its lease from this call on, so
+            -- the lease runs from here.
+            if public.heartbeat_generation(p_generation_key, v.fence, p_lease) then
+                v.outcome := 'lead';
+                return v;
+            end if;
+            continue;
         elsif v.outcome <> 'free' or not p_may_lead then
             return v;
         end if;
@@ -266,7 +270,7 @@ $$;
 
 comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb) is
 'Settle what the caller is: hit, lead (with a fence), wait, negative, or free if it may not lead.
-Repeated by the holder it answers the same lead and fence.';
+Repeated by the holder it answers the same lead and fence, and the lease runs anew.';
 revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb)
 from public, anon, authenticated;
 grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb) to service_role;

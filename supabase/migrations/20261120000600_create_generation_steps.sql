@@ -42,16 +42,18 @@ set search_path = ''
 as $$
 declare
     v_before integer;
+    v_job text;
     v_kind text;
     v_path text;
 begin
-    select g.submit_no, g.kind, g.intent ->> 'path'
-    into v_before, v_kind, v_path
+    select g.submit_no, g.provider_request_id, g.kind, g.intent ->> 'path'
+    into v_before, v_job, v_kind, v_path
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
-    -- The number is set, so a repeated call counts nothing twice.
-    if not found or p_submit_no not in (v_before, v_before + 1) then
+    -- The number is set, so a repeated call counts nothing twice. A job that a dead leader told of late,
+    -- after this one took over, is there to be collected.
+    if not found or v_job is not null or p_submit_no not in (v_before, v_before + 1) then
         return false;
     end if;
 
@@ -64,8 +66,6 @@ begin
         provider = p_provider,
         submit_no = p_submit_no,
         api_calls_made = g.api_calls_made + (p_submit_no - v_before),
-        provider_request_id = null,
-        provider_urls = null,
         intent = null,
         started_at = case when v_before = 0 then copperplate.clock() else g.started_at end,
         updated_at = copperplate.clock()
@@ -296,6 +296,25 @@ $$;
 comment on function public.fail_generation(text, bigint, text, text, interval, boolean) is
 'Record a negative entry: no new attempt before p_retry_after has passed.';
 
+create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.discard_object(o.kind, p_path, p_generation_key)
+    from copperplate.cache_entries as o
+    where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path;
+    return found;
+end;
+$$;
+
+comment on function public.intend_rendition(text, text, text) is
+'Write ahead where a rendition is about to be stored: what is not recorded within the grace is removed.
+False if the original is no longer the generation''s.';
+
 create function public.record_rendition(
     p_generation_key text,
     p_original_path text,
@@ -327,16 +346,26 @@ begin
     for key share of g;
 
     if found then
-        insert into copperplate.cache_entries (
-            key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
-            created_at, last_accessed_at
-        )
-        values (
-            p_key, p_generation_key, v_kind, false, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
-            p_format, p_width, p_height, v_now, v_now
-        )
-        on conflict (key) do nothing;
         v_stored := copperplate.stored(p_key);
+        if v_stored.path = p_path then
+            return v_stored;
+        end if;
+
+        -- Take the object back from among the discarded; once its removal has begun, it is too late.
+        delete from copperplate.discarded_objects as d
+        where d.bucket = copperplate.bucket_of(v_kind) and d.path = p_path and d.claimed_until is null;
+        if found then
+            insert into copperplate.cache_entries (
+                key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+                created_at, last_accessed_at
+            )
+            values (
+                p_key, p_generation_key, v_kind, false, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
+                p_format, p_width, p_height, v_now, v_now
+            )
+            on conflict (key) do nothing;
+            v_stored := copperplate.stored(p_key);
+        end if;
     end if;
 
     if v_stored.path is distinct from p_path then
@@ -350,7 +379,8 @@ end;
 $$;
 
 comment on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer) is
-'Record a stored rendition; answers the entry that now stands, or stale if the original changed.';
+'Record a stored rendition; answers the entry that now stands.
+Stale if the original changed, or the object was not intended within the grace.';
 
 create function public.report_missing(p_key text, p_path text)
 returns boolean
@@ -374,6 +404,10 @@ begin
 
     -- Generation first, then entries: the one lock order.
     perform from public.generation_status as g where g.prompt_hash = v_generation_key for update;
+    -- Whoever held the lock may have reopened it, and a third may have made it anew.
+    if not exists (select from copperplate.cache_entries as e where e.key = p_key and e.path = p_path) then
+        return false;
+    end if;
 
     if v_is_original then
         -- Reopened at once the first time; a store that keeps losing pictures must not cost more.
@@ -404,6 +438,7 @@ revoke all on function public.complete_generation(text, bigint, text, text, text
 from public, anon, authenticated;
 revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean)
 from public, anon, authenticated;
+revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated;
 revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 from public, anon, authenticated;
 revoke all on function public.report_missing(text, text) from public, anon, authenticated;
@@ -417,6 +452,7 @@ grant execute on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text
 ) to service_role;
 grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role;
+grant execute on function public.intend_rendition(text, text, text) to service_role;
 grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 to service_role;
 grant execute on function public.report_missing(text, text) to service_role;

@@ -77,6 +77,13 @@ async def discarded(ledger: LedgerCare) -> set[str]:
     return {path for _, _, path in await ledger.claim_discarded(100)}
 
 
+async def record(ledger: Ledger, original: Entry, asked: Want, name: str) -> Entry | None:
+    """Store a rendition as leaders do: written ahead, then recorded."""
+    stored = upload(name, asked.rendition.format)
+    await ledger.intend_rendition(original, stored)
+    return await ledger.record_rendition(original, asked.rendition_key, stored)
+
+
 class LedgerContract:
     """Leases, fences and entries."""
 
@@ -94,6 +101,14 @@ class LedgerContract:
         again = await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
         assert isinstance(first, Lead)
         assert again == first
+
+    async def test_lease_of_a_holder_that_asks_again_runs_from_there(self, desk: Desk) -> None:
+        leader = uuid4()
+        await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
+        await desk.advance(15)
+        assert isinstance(await desk.ledger.acquire(want(), leader=leader, lease=LEASE), Lead)
+        await desk.advance(15)
+        assert isinstance(await acquire(desk.ledger, want()), Wait)
 
     async def test_of_three_hundred_callers_at_once_exactly_one_leads(self, desk: Desk) -> None:
         verdicts = await asyncio.gather(*(acquire(desk.ledger, want()) for _ in range(300)))
@@ -183,6 +198,20 @@ class LedgerContract:
         successor = await lead(ledger, want())
         assert successor.job == Job(request_id="late")
 
+    async def test_submit_is_refused_while_a_job_is_known_that_can_be_collected(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        old = await lead(ledger, want())
+        assert await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
+        await desk.advance(LEASE.total_seconds() + 1)
+        leader = uuid4()
+        new = await ledger.acquire(want(), leader=leader, lease=LEASE)
+        assert isinstance(new, Lead)
+        await ledger.note_request(key, old.fence, Job(request_id="late"))
+        assert not await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
+        again = await ledger.acquire(want(), leader=leader, lease=LEASE)
+        assert isinstance(again, Lead)
+        assert again.job == Job(request_id="late")
+
     async def test_successor_finds_the_intended_upload(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
@@ -209,7 +238,7 @@ class LedgerContract:
 
     async def test_recorded_rendition_is_the_hit_for_its_own_key_only(self, desk: Desk) -> None:
         original = await complete(desk.ledger, want())
-        made = await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        made = await record(desk.ledger, original, want(), "jpg")
         assert made is not None
         assert not made.is_original
         assert await acquire(desk.ledger, want()) == Hit(entry=made)
@@ -217,16 +246,45 @@ class LedgerContract:
 
     async def test_second_recorder_of_a_rendition_gets_the_first_entry(self, desk: Desk) -> None:
         original = await complete(desk.ledger, want())
-        first = await desk.ledger.record_rendition(original, want().rendition_key, upload("first", "jpg"))
-        second = await desk.ledger.record_rendition(original, want().rendition_key, upload("second", "jpg"))
+        first = await record(desk.ledger, original, want(), "first")
+        second = await record(desk.ledger, original, want(), "second")
         assert second == first
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == {upload("second", "jpg").path}
 
+    async def test_rendition_that_is_recorded_twice_is_the_same_entry(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        first = await record(desk.ledger, original, want(), "jpg")
+        again = await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        assert again == first
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == set()
+
+    async def test_rendition_that_was_intended_and_never_recorded_is_discarded(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        assert await desk.ledger.intend_rendition(original, upload("lost", "jpg"))
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == {upload("lost", "jpg").path}
+
+    async def test_rendition_whose_removal_has_begun_is_refused(self, desk: Desk) -> None:
+        original = await complete(desk.ledger, want())
+        stored = upload("late", "jpg")
+        assert await desk.ledger.intend_rendition(original, stored)
+        await desk.advance(3_700)
+        [(identity, _, path)] = await desk.ledger.claim_discarded(10)
+        assert path == stored.path
+        assert await desk.ledger.record_rendition(original, want().rendition_key, stored) is None
+        assert await desk.ledger.forget_discarded([identity]) == 1
+        assert await desk.ledger.record_rendition(original, want().rendition_key, stored) is None
+        # Whoever stored it after its removal finds it discarded anew.
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == {stored.path}
+
     async def test_rendition_of_a_replaced_original_is_refused(self, desk: Desk) -> None:
         original = await complete(desk.ledger, want())
         assert await desk.ledger.report_missing(original)
-        assert await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg")) is None
+        assert not await desk.ledger.intend_rendition(original, upload("jpg", "jpg"))
+        assert await record(desk.ledger, original, want(), "jpg") is None
 
     async def test_object_of_a_stale_leader_is_discarded_unless_adopted(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key
@@ -319,7 +377,7 @@ class NegativeEntryContract:
 
     async def test_missing_original_reopens_the_generation_at_once_but_only_once_a_day(self, desk: Desk) -> None:
         original = await complete(desk.ledger, want(), "first")
-        await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        await record(desk.ledger, original, want(), "jpg")
         assert await desk.ledger.report_missing(original)
         again = await complete(desk.ledger, want(), "second")
         assert await desk.ledger.report_missing(again)
@@ -331,7 +389,7 @@ class NegativeEntryContract:
 
     async def test_missing_rendition_is_made_again_from_the_original(self, desk: Desk) -> None:
         original = await complete(desk.ledger, want())
-        made = await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        made = await record(desk.ledger, original, want(), "jpg")
         assert await desk.ledger.report_missing(made)
         assert await acquire(desk.ledger, want()) == Hit(entry=original)
 
@@ -364,8 +422,8 @@ class CareContract:
     async def test_cleanup_removes_what_was_not_used_and_the_original_goes_last(self, desk: Desk) -> None:
         ledger = desk.ledger
         original = await complete(ledger, want())
-        await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
-        await ledger.record_rendition(original, want(picture_format=WEBP).rendition_key, upload("webp", "webp"))
+        await record(ledger, original, want(), "jpg")
+        await record(ledger, original, want(picture_format=WEBP), "webp")
         await desk.advance(20 * 86_400)
         await ledger.record_usage([use(want(), Outcome.HIT, 3)])
         await desk.advance(15 * 86_400)
@@ -387,6 +445,20 @@ class CareContract:
         await desk.advance(86_400)
         assert (await desk.ledger.cleanup_generations(100))["generations"] == 1
 
+    async def test_generation_that_is_removed_leaves_what_it_was_about_to_store_to_be_discarded(
+        self, desk: Desk
+    ) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("left"))
+        await desk.advance(700)
+        assert await ledger.sweep(10) == 1
+        await desk.advance(90_000)
+        assert (await ledger.cleanup_generations(10))["generations"] == 1
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("left").path}
+
     async def test_discarded_object_is_offered_after_its_grace_to_one_caller_until_forgotten(self, desk: Desk) -> None:
         ledger = desk.ledger
         original = await complete(ledger, want())
@@ -405,7 +477,7 @@ class CareContract:
     async def test_usage_adds_up(self, desk: Desk) -> None:
         ledger = desk.ledger
         original = await complete(ledger, want())
-        await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        await record(ledger, original, want(), "jpg")
         await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 9)])
         await ledger.record_usage([use(want(), Outcome.HIT, 5), use(want("failed"), Outcome.FAILED, 2)])
         stats = await ledger.generation_stats()

@@ -51,6 +51,7 @@ def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
 async def fill(ledger: PostgresLedger) -> None:
     """One generation asked ten times, its jpg kept."""
     original = await complete(ledger, want())
+    await ledger.intend_rendition(original, upload("jpg", "jpg"))
     await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
     await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 9)])
 
@@ -89,6 +90,7 @@ async def test_delete_through_the_view_declares_the_picture_wrong(
     await fill(ledger)
     webp = want(picture_format=PictureFormat.WEBP)
     original = await ledger.acquire(webp, leader=uuid4(), lease=timedelta(seconds=20))
+    await ledger.intend_rendition(original.entry, upload("webp", "webp"))  # type: ignore[union-attr]
     await ledger.record_rendition(original.entry, webp.rendition_key, upload("webp", "webp"))  # type: ignore[union-attr]
     deleted = editor.execute(f"DELETE FROM public.image_cache WHERE prompt_hash = '{want().rendition_key}';")
     assert deleted.rowcount == 1

@@ -231,6 +231,7 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
             path=path, digest=sha256_hex(theirs), size_bytes=len(theirs), format="jpg", width=64, height=64
         )
         await desk.objects.put(path, theirs, media_type="image/jpeg")
+        await desk.ledger.intend_rendition(original, first)
         await record(original, key, first)
         return await record(original, key, ours)
 

@@ -105,12 +105,13 @@ class MemoryLedger:
         """See `Ledger.acquire`."""
         sight = self._see(want.generation_key, want.rendition_key)
         row = self._generations.get(want.generation_key)
+        now = self._clock.monotonic()
+        until = now + lease.total_seconds()
         if isinstance(sight, Wait) and row is not None and row.leader == leader:
+            row.lease_until = until
             return row.lead()
         if not isinstance(sight, Free) or not may_lead:
             return sight
-        now = self._clock.monotonic()
-        until = now + lease.total_seconds()
         if row is None:
             row = _Generation(want.kind, next(self._fences), leader, until, now)
             self._generations[want.generation_key] = row
@@ -125,13 +126,13 @@ class MemoryLedger:
     async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
         """See `Ledger.begin_submit`."""
         row = self._held(key, fence)
-        if row is None or submit_no not in (row.submit_no, row.submit_no + 1):
+        if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
             return False
         self._discard(row, row.intent)
         made = submit_no - row.submit_no
         row.status, row.phase, row.submit_no = "generating", Phase.SUBMITTING, submit_no
         row.api_calls_made += made
-        row.job = row.intent = None
+        row.intent = None
         self._totals["api_calls"] += made
         return True
 
@@ -194,19 +195,22 @@ class MemoryLedger:
         self._hints.announce(key)
         return True
 
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """See `Ledger.intend_rendition`."""
+        if not self._stands(original):
+            return False
+        self._discard_path(BUCKETS["image"], upload.path)
+        return True
+
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
         """See `Ledger.record_rendition`."""
-        row = self._generations.get(original.generation_key)
-        stored = self._entries.get(original_key(original.generation_key))
-        if row is None or stored is None or stored.entry.path != original.path:
+        standing = self._entries.get(rendition_key)
+        if standing is None and self._stands(original) and self._keep(upload.path):
+            row = self._generations[original.generation_key]
+            return self._add(row, original.generation_key, rendition_key, upload, is_original=False)
+        if standing is None or standing.entry.path != upload.path:
             self._discard_path(BUCKETS["image"], upload.path)
-            return None
-        if rendition_key not in self._entries:
-            self._add(row, original.generation_key, rendition_key, upload, is_original=False)
-        standing = self._entries[rendition_key].entry
-        if standing.path != upload.path:
-            self._discard_path(BUCKETS["image"], upload.path)
-        return standing
+        return standing.entry if standing is not None and self._stands(original) else None
 
     async def report_missing(self, entry: Entry) -> bool:
         """See `Ledger.report_missing`."""
@@ -293,7 +297,7 @@ class MemoryLedger:
         alive = {kept.entry.generation_key for kept in self._entries.values() if not kept.entry.is_original}
         bare = [key for key in old if key in self._entries and self._entries[key].entry.generation_key not in alive]
         for key in bare:
-            del self._generations[self._entries[key].entry.generation_key]
+            self._forget(self._entries[key].entry.generation_key)
         self._remove(bare)
         return {"images": len(images), "generations": len(bare)}
 
@@ -308,7 +312,7 @@ class MemoryLedger:
             or (row.status == "completed" and key not in kept)
         ][:limit]
         for key in done:
-            del self._generations[key]
+            self._forget(key)
         return {"generations": len(done)}
 
     async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
@@ -394,6 +398,23 @@ class MemoryLedger:
             gone = self._entries.pop(key)
             self._totals["accesses"] -= gone.access_count
             self._discard_path(BUCKETS[gone.kind], gone.entry.path)
+
+    def _forget(self, key: str) -> None:
+        """A generation goes; what its leader was about to store belongs to nobody."""
+        row = self._generations.pop(key)
+        self._discard(row, row.intent)
+
+    def _stands(self, original: Entry) -> bool:
+        stored = self._entries.get(original.key)
+        return stored is not None and stored.entry.path == original.path
+
+    def _keep(self, path: str) -> bool:
+        """Take a path back that was intended; too late once its removal has begun."""
+        gone = self._discarded.get(path)
+        if gone is None or gone.claimed_until:
+            return False
+        del self._discarded[path]
+        return True
 
     def _discard(self, row: _Generation, upload: Upload | None) -> None:
         if upload is not None:

@@ -201,6 +201,12 @@ class PostgresLedger:
             (key, fence, failure.failure_class.value, failure.message, failure.retry_after, failure.billed),
         )
 
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """See `Ledger.intend_rendition`."""
+        return await self._ask(
+            "select public.intend_rendition(%s, %s, %s)", (original.generation_key, original.path, upload.path)
+        )
+
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
         """See `Ledger.record_rendition`."""
         row = await self._call(

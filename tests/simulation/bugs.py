@@ -1,0 +1,175 @@
+"""Bugs to plant, each one a line somebody might write: the simulation must find every one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from copperplate.adapters.memory_ledger import MemoryLedger, _Generation
+from copperplate.errors import ObjectMissing
+from copperplate.leader import Leader, Lease
+from copperplate.model import Job, Wait
+from simulation.ports import WatchedLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+
+def _newest(ledger: MemoryLedger, key: str, fence: int) -> int:
+    row = ledger._generations.get(key)
+    return row.fence if row is not None else fence
+
+
+async def _complete_without_fence(self: WatchedLedger, key: str, fence: int, upload: Any, *, url: str | None) -> Any:
+    return await MemoryLedger.complete(self, key, _newest(self, key, fence), upload, url=url)
+
+
+async def _fail_without_fence(self: WatchedLedger, key: str, fence: int, failure: Any) -> bool:
+    return await MemoryLedger.fail(self, key, _newest(self, key, fence), failure)
+
+
+async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease: Any) -> bool:
+    return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease)
+
+
+async def _submit_unannounced(self: Leader, want: Any, lead: Any, lease: Any) -> bytes:
+    provider = self._kinds[want.kind].provider
+    answer = await provider.submit(want.recipe)
+    return await provider.collect(answer) if isinstance(answer, Job) else answer
+
+
+async def _collect_before_noting(self: Leader, want: Any, lead: Any, lease: Any) -> bytes:
+    provider = self._kinds[want.kind].provider
+    await self._ledger.begin_submit(lease.key, lease.fence, submit_no=lead.submit_no + 1, provider=provider.name)
+    lease.check()
+    answer = await provider.submit(want.recipe)
+    return await provider.collect(answer) if isinstance(answer, Job) else answer
+
+
+async def _adopt_unseen(self: Leader, store: Any, intent: Any) -> bytes | None:
+    try:
+        return bytes(await store.get(intent.path))
+    except ObjectMissing:
+        return None
+
+
+async def _report_by_key(self: WatchedLedger, entry: Any) -> bool:
+    stored = self._entries.get(entry.key)
+    return stored is not None and await MemoryLedger.report_missing(self, stored.entry)
+
+
+_generate = Leader.generate
+
+
+async def _trust_from_the_answer(self: Leader, want: Any, lead: Any, asked_at: float) -> Any:
+    return await _generate(self, want, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
+
+
+async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: Any, lease: Any, may_lead: bool) -> Any:
+    row = self._generations.get(want.generation_key)
+    if (
+        row is not None
+        and row.leader == leader
+        and isinstance(self._see(want.generation_key, want.rendition_key), Wait)
+    ):
+        return row.lead()
+    return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, may_lead=may_lead)
+
+
+async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+    row = self._held(key, fence)
+    if row is not None:
+        row.job = None
+    return await MemoryLedger.begin_submit(self, key, fence, submit_no=submit_no, provider=provider)
+
+
+async def _intend_nothing(self: WatchedLedger, *_: Any) -> bool:
+    return True
+
+
+async def _intend_nowhere(self: WatchedLedger, key: str, fence: int, upload: Any) -> bool:
+    return self._held(key, fence) is not None
+
+
+async def _complete_and_forget(self: WatchedLedger, key: str, fence: int, upload: Any, *, url: str | None) -> Any:
+    known = set(self._discarded)
+    entry = await MemoryLedger.complete(self, key, fence, upload, url=url)
+    for path in set(self._discarded) - known:
+        del self._discarded[path]
+    return entry
+
+
+def _forget_the_intent(self: WatchedLedger, key: str) -> None:
+    del self._generations[key]
+
+
+def _always_kept(self: WatchedLedger, path: str) -> bool:
+    self._discarded.pop(path, None)
+    return True
+
+
+def _see_no_lease(self: WatchedLedger, generation_key: str, rendition_key: str) -> Any:
+    row = self._generations.get(generation_key)
+    if row is not None and row.is_live:
+        row.lease_until -= 2.0
+    return MemoryLedger._see(self, generation_key, rendition_key)
+
+
+async def _note_never(self: WatchedLedger, key: str, fence: int, job: Any) -> bool:
+    return self._held(key, fence) is not None
+
+
+def _claim_again_with_the_old_fence(self: WatchedLedger, key: str, row: _Generation, leader: Any, until: float) -> None:
+    fence = row.fence
+    MemoryLedger._claim_again(self, key, row, leader, until)
+    row.fence = fence
+
+
+async def _complete_before_the_object_is_there(self: Leader, *_: Any) -> None:
+    return None
+
+
+async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
+    return [(gone.id, gone.bucket, path) for path, gone in self._discarded.items()][:limit]
+
+
+def _on(owner: type, name: str, bug: Any) -> Callable[[], AbstractContextManager[Any]]:
+    return lambda: patch.object(owner, name, bug, create=True)
+
+
+BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "complete does not look at the fence": _on(WatchedLedger, "complete", _complete_without_fence),
+    "fail does not look at the fence": _on(WatchedLedger, "fail", _fail_without_fence),
+    "heartbeat does not look at the fence": _on(WatchedLedger, "heartbeat", _beat_without_fence),
+    "a takeover keeps the fence": _on(WatchedLedger, "_claim_again", _claim_again_with_the_old_fence),
+    "a lease is over two seconds early": _on(WatchedLedger, "_see", _see_no_lease),
+    "the lease is trusted from its answer on": _on(Leader, "generate", _trust_from_the_answer),
+    "the lease is not checked before a submit": _on(Lease, "check", lambda _: None),
+    "a repeated acquire does not renew the lease": _on(WatchedLedger, "acquire", _acquire_without_renewal),
+    "a submit is not written ahead": _on(Leader, "_submit", _submit_unannounced),
+    "the job's id is noted too late": _on(Leader, "_submit", _collect_before_noting),
+    "the job's id is never written": _on(WatchedLedger, "note_request", _note_never),
+    "a submit forgets a job told of late": _on(WatchedLedger, "begin_submit", _begin_submit_over_a_job),
+    "an object is adopted unseen": _on(Leader, "_adopt", _adopt_unseen),
+    "complete does not wait for the upload": _on(Leader, "_store", _complete_before_the_object_is_there),
+    "an upload is not written ahead": _on(WatchedLedger, "intend_upload", _intend_nowhere),
+    "a stale leader's object is forgotten": _on(WatchedLedger, "complete", _complete_and_forget),
+    "a removed generation forgets its upload": _on(WatchedLedger, "_forget", _forget_the_intent),
+    "a rendition is not written ahead": lambda: _both(
+        patch.object(WatchedLedger, "intend_rendition", _intend_nothing),
+        patch.object(WatchedLedger, "_keep", _always_kept),
+    ),
+    "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
+    "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
+    "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
+}
+
+
+@contextlib.contextmanager
+def _both(*patches: Any) -> Any:
+    with contextlib.ExitStack() as stack:
+        for each in patches:
+            stack.enter_context(each)
+        yield

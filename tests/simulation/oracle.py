@@ -1,0 +1,187 @@
+"""The promises, checked against what was seen at every call. Knows nothing of how they are kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from copperplate.recipes.objects import sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copperplate.model import Entry, Lead, Upload
+    from simulation.world import Process, World
+
+
+@dataclass(slots=True)
+class Epoch:
+    """One attempt at one picture: from a lead with nothing sent to its end."""
+
+    granted: dict[int, Process] = field(default_factory=dict)
+    is_noted: bool = False
+    is_excused: bool = False
+
+
+@dataclass(slots=True)
+class Grant:
+    """A submit that was written ahead and may be sent once."""
+
+    fence: int
+    epoch: Epoch
+
+
+class Oracle:
+    """Records what happened and says which promise it breaks."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self.submits = 0
+        self.second_submits = 0
+        self.newest: dict[str, float] = {}
+        self.removed: set[str] = set()
+        self.harmed: dict[str, float] = {}
+        self.seen: dict[tuple[str, str], float] = {}
+        self.stored: dict[str, float] = {}
+        self.told: dict[str, float] = {}
+        self._highest = 0
+        self._voided: dict[str, int] = {}
+        self._holders: dict[int, object] = {}
+        self._lease_until: dict[str, float] = {}
+        self._epochs: dict[str, Epoch] = {}
+        self._grants: dict[tuple[str, str], Grant] = {}
+        self._jobs: dict[str, Epoch] = {}
+        self._noted: set[str] = set()
+
+    def broken(self, promise: str) -> None:
+        self.violations.append(f"{self._world.loop.time():.3f} {promise}")
+
+    def check(self, holds: bool, promise: str) -> None:
+        if not holds:
+            self.broken(promise)
+
+    # --- leases ---------------------------------------------------------------------------------
+
+    def leads(self, key: str, leader: object, lead: Lead, lease: float) -> None:
+        now = self._world.loop.time()
+        if self._holders.get(lead.fence) == leader:
+            self.check(self.newest.get(key) == lead.fence, "a fence that was overtaken leads again")
+        else:
+            self.check(lead.fence > self._highest, "a new lead has no new fence")
+            self.check(self._lease_until.get(key, -math.inf) <= now, "two hold a lease at once")
+            if lead.submit_no == 0:
+                self._epochs[key] = Epoch()
+        self._highest = max(self._highest, lead.fence)
+        self._holders[lead.fence] = leader
+        self.newest[key] = lead.fence
+        self._lease_until[key] = now + lease
+
+    def beats(self, key: str, fence: int, lease: float) -> None:
+        self.accepted(key, fence, "heartbeat")
+        self._lease_until[key] = self._world.loop.time() + lease
+
+    def releases(self, key: str) -> None:
+        self._lease_until[key] = -math.inf
+
+    def voids(self, key: str) -> None:
+        """The picture was declared wrong: no fence of before counts any more."""
+        self.releases(key)
+        self.newest[key] = math.inf
+        self._voided[key] = self._highest
+
+    def accepted(self, key: str, fence: int, step: str) -> None:
+        self.check(self.newest.get(key) == fence, f"a stale {step} was accepted")
+
+    # --- money ----------------------------------------------------------------------------------
+
+    def writes_ahead(self, process: Process, key: str, fence: int, submit_no: int) -> None:
+        self.accepted(key, fence, "begin_submit")
+        epoch = self._epochs[key]
+        if submit_no in epoch.granted:
+            self.check(epoch.granted[submit_no] is process, "one submit number was given to two")
+        elif epoch.granted:
+            self.second_submits += 1
+            first = epoch.granted[1]
+            excused = epoch.is_excused or first.is_troubled
+            self.check(excused, "a second submit without any reason")
+            self.check(
+                not (epoch.is_noted and self._world.provider.has_jobs), "a second submit though the job was known"
+            )
+        epoch.granted[submit_no] = process
+        self.check(len(epoch.granted) <= 2, "a third submit in one attempt")
+        self._grants[(process.name, key)] = Grant(fence, epoch)
+
+    def notes(self, key: str, request_id: str) -> None:
+        self._noted.add(request_id)
+        if self._jobs.get(request_id) is self._epochs.get(key):
+            self._epochs[key].is_noted = True
+
+    def collects(self, request_id: str) -> None:
+        self.check(request_id in self._noted, "a job is waited for whose id nobody else knows")
+
+    def submits_now(self, process: Process, key: str) -> Grant | None:
+        """Called where the process decides to send; what happens to the request later is the network's doing."""
+        grant = self._grants.pop((process.name, key), None)
+        if grant is None:
+            self.broken("a submit that was not written ahead")
+            return None
+        # A leader that sleeps through a DELETE cannot know; the picture it pays for is not kept.
+        if grant.fence > self._voided.get(key, 0):
+            self.check(self.newest.get(key) == grant.fence, "a submit by a leader that was overtaken")
+            held = self._lease_until.get(key, 0.0) > self._world.loop.time()
+            self.check(held, "a submit under a lease that ran out")
+        return grant
+
+    def accepts(self, grant: Grant | None, request_id: str) -> None:
+        """The provider takes the order: money is out."""
+        self.submits += 1
+        if grant is not None:
+            self._jobs[request_id] = grant.epoch
+
+    def excuses(self, grant: Grant | None) -> None:
+        """The answer to this submit is lost."""
+        if grant is not None:
+            grant.epoch.is_excused = True
+
+    # --- objects --------------------------------------------------------------------------------
+
+    def completes(self, process: Process, key: str, fence: int, upload: Upload) -> None:
+        self.accepted(key, fence, "complete")
+        self.releases(key)
+        self.holds(process, upload.path, upload.digest, "completed")
+
+    def holds(self, process: Process, path: str, digest: str, what: str) -> None:
+        """The object of a new entry is there and whole, unless it was harmed after its writer last saw it."""
+        body = self._world.store.peek(path)
+        if self.harmed.get(path, -math.inf) <= self.seen.get((process.name, path), -math.inf) or body is None:
+            is_whole = body is not None and sha256_hex(body) == digest
+            self.check(is_whole or (path in self.harmed and body is None), f"{what} without its object")
+
+    def tells(self, path: str) -> None:
+        """The ledger hears that an object was stored, and may refuse it."""
+        self.told[path] = self._world.loop.time()
+
+    def removes(self, path: str) -> None:
+        needed = self._world.ledger.needed_paths()
+        self.check(path not in needed, "an object was removed that a row needs")
+        self.removed.add(path)
+
+    def served(self, entry: Entry, body: bytes, wanted: str) -> None:
+        self.check(sha256_hex(body) == entry.digest, "other bytes were served than were recorded")
+        self.check(f"of {wanted}".encode() in body, "another picture was served than was asked for")
+
+    # --- at the end -----------------------------------------------------------------------------
+
+    def everything_is_whole(self, entries: list[Entry], read: Callable[[str], bytes | None]) -> None:
+        for entry in entries:
+            body = read(entry.path)
+            is_whole = body is not None and sha256_hex(body) == entry.digest
+            self.check(is_whole or entry.path in self.harmed, "an entry without its object")
+
+    def no_orphans(self, paths: list[str]) -> None:
+        # What a process stores after it slept for longer than the grace, and never tells, only a listing can find.
+        untold = {path for path in self.removed if self.told.get(path, -1.0) < self.stored.get(path, 0.0)}
+        orphans = set(paths) - self._world.ledger.needed_paths() - untold
+        self.check(not orphans, f"{len(orphans)} orphaned objects")

@@ -1,0 +1,148 @@
+"""Plays one seed: a troubled time, a healing, an audit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from copperplate.serving import Serving
+from simulation.faults import NAP_SECONDS
+from simulation.world import PATIENCE, Process, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+TROUBLED_SECONDS = 90.0
+# Longer than any pause, and than a wait that began at its end.
+HEALING_SECONDS = NAP_SECONDS + 3 * PATIENCE
+GRACE_SECONDS = 3_601.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one seed showed."""
+
+    seed: int
+    violations: list[str]
+    trace: list[str]
+    submits: int
+    second_submits: int
+    requests: int
+    faults: int
+
+
+def play(seed: int) -> Report:
+    """Play one history and check every promise."""
+    with _seeded(seed):
+        world = World(seed)
+        _trouble(world)
+        world.loop.run(TROUBLED_SECONDS)
+        world.faults.is_over = True
+        world.loop.run(HEALING_SECONDS)
+        _audit(world)
+        world.loop.finish(list(world.processes))
+    return Report(
+        seed,
+        world.oracle.violations,
+        world.trace,
+        world.oracle.submits,
+        world.oracle.second_submits,
+        len(world.requests),
+        world.faults.drawn,
+    )
+
+
+def _trouble(world: World) -> None:
+    for _ in range(world.random.randint(2, 5)):
+        world.begin(None, _server(world))
+    if world.random.random() < 0.4:
+        world.begin(None, _people(world))
+    if world.random.random() < 0.3:
+        world.begin(None, _disk(world))
+    if world.random.random() < 0.5:
+        world.begin(None, _cron(world))
+
+
+async def _server(world: World) -> None:
+    """A process, its callers, and the one that replaces it when it dies."""
+    await asyncio.sleep(world.random.choice((0.0, 0.0, world.random.uniform(0, 60))))
+    while world.loop.time() < TROUBLED_SECONDS:
+        process, serving = world.start_process()
+        for _ in range(world.random.randint(1, 3)):
+            if process.is_dead:
+                break
+            world.begin(process, world.ask(process, serving, world.random.choice(world.wants)))
+            await asyncio.sleep(world.random.choice((0.0, 0.1, 5.0, 25.0)))
+        await asyncio.sleep(5)
+        if not process.is_dead:
+            return
+        world.note(f"{process.name} is dead and replaced")
+
+
+async def _people(world: World) -> None:
+    for _ in range(2):
+        await asyncio.sleep(world.random.uniform(0, 60))
+        world.declare_wrong(world.random.choice(world.wants))
+
+
+async def _disk(world: World) -> None:
+    for _ in range(12):
+        await asyncio.sleep(world.random.uniform(0, 8))
+        world.harm_an_object()
+
+
+async def _cron(world: World) -> None:
+    for seconds in (world.random.uniform(0, 60), 1_200.0, world.random.uniform(GRACE_SECONDS, NAP_SECONDS + 90)):
+        await asyncio.sleep(seconds - world.loop.time() if seconds > world.loop.time() else 0)
+        process, _ = world.start_process()
+        keep = timedelta(seconds=world.random.choice((30, 86_400)))
+        world.begin(process, world.clean(process, keep=keep))
+
+
+def _audit(world: World) -> None:
+    """Everyone was answered, everything is whole, and nothing is left lying about."""
+    for request in world.requests:
+        if not request.process.is_dead:
+            world.oracle.check(bool(request.answer), f"a caller of {request.process.name} was never answered")
+    # Whatever failed has rested by then; what was left half done was taken up and may have failed once more.
+    world.provider.failing, world.provider.seconds = 0.0, 0.5
+    for _ in range(2):
+        world.loop.run(2 * 86_400)
+        for asked in world.wants:
+            process, serving = world.start_process()
+            world.begin(process, world.ask(process, serving, asked))
+        world.loop.run(2 * PATIENCE)
+    for request in world.requests[-len(world.wants) :]:
+        is_served = "picture" in request.answer
+        world.oracle.check(is_served, f"a picture cannot be had any more: {request.answer or 'silence'}")
+    world.oracle.everything_is_whole(world.ledger.entries(), world.store.peek)
+    for _ in range(2):
+        world.loop.run(GRACE_SECONDS)
+        process, _ = world.start_process()
+        world.begin(process, world.clean(process, keep=timedelta(days=30)))
+        world.loop.run(60)
+    world.oracle.no_orphans(world.store.paths())
+    for complaint in world.loop.complaints:
+        world.oracle.broken(complaint)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The jitter of the program itself follows the seed too."""
+    state = random.getstate()
+    random.seed(seed)
+    logging.disable(logging.WARNING)  # lost objects are part of the play
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        random.setstate(state)
+
+
+__all__ = ["Process", "Report", "Serving", "play"]

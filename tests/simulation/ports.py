@@ -1,0 +1,414 @@
+"""The ports as a process of the simulation sees them: every call may be its last."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from copperplate.adapters.fake_clock import START
+from copperplate.adapters.memory_ledger import MemoryLedger
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
+from copperplate.model import FailureClass, Job, Lead, Size
+from simulation.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from uuid import UUID
+
+    from copperplate.model import CanonicalValue, Entry, Failure, Sight, Upload, Use, Verdict, Want
+    from copperplate.ports import ObjectStore
+    from simulation.world import Process, World
+
+BUCKET = "generated-images"
+GIVE_UP_SECONDS = 2.5
+
+
+class ProcessClock:
+    """A process's own clock: it starts anywhere, its wall clock may be an hour off, and it drifts a little."""
+
+    def __init__(self, world: World) -> None:
+        self._loop = world.loop
+        self._offset = world.random.uniform(-10_000, 10_000)
+        self._wrong = timedelta(seconds=world.random.choice((0, -3_600, 3_600)))
+        self._rate = world.random.choice((0.97, 1.0, 1.03))
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self._loop.time()) + self._wrong
+
+    def monotonic(self) -> float:
+        return self._offset + self._loop.time() * self._rate
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self._rate)
+
+
+class WorldClock:
+    """The ledger's clock."""
+
+    def __init__(self, world: World) -> None:
+        self._loop = world.loop
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self._loop.time())
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("the ledger never sleeps")
+
+
+class WatchedLedger(MemoryLedger):
+    """The ledger in memory, with a person's DELETE and a look at what its rows need."""
+
+    def needed_paths(self) -> set[str]:
+        return {kept.entry.path for kept in self._entries.values()} | set(self.intents())
+
+    def intents(self) -> list[str]:
+        return [row.intent.path for row in self._generations.values() if row.intent is not None]
+
+    def delete(self, key: str) -> None:
+        """What `delete from public.image_cache` does."""
+        self._remove([name for name, kept in self._entries.items() if kept.entry.generation_key == key])
+        self._forget(key)
+
+    def entries(self) -> list[Entry]:
+        return [kept.entry for kept in self._entries.values()]
+
+
+class WatchedStore(MemoryStore):
+    """The store in memory, with a look inside and a hammer."""
+
+    def peek(self, path: str) -> bytes | None:
+        return self._objects.get(path)
+
+    def paths(self) -> list[str]:
+        return list(self._objects)
+
+    def lose(self, path: str) -> None:
+        self._objects.pop(path, None)
+
+    def corrupt(self, path: str) -> None:
+        self._objects[path] = b"rotten " + self._objects[path]
+
+
+class ProcessLedger:
+    """The ledger over an unreliable network, watched."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+        self._oracle = world.oracle
+        self._real = world.ledger
+
+    async def _call(self, name: str, act: Any) -> Any:
+        return await self._world.call(
+            self._process,
+            name,
+            act,
+            typical=0.01,
+            unavailable=LedgerUnavailable("lost"),
+            give_up=GIVE_UP_SECONDS,
+            repeats=name != "record_usage",
+        )
+
+    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+        async def act() -> Verdict:
+            verdict = await self._real.acquire(want, leader=leader, lease=lease, may_lead=may_lead)
+            if isinstance(verdict, Lead):
+                self._oracle.leads(want.generation_key, leader, verdict, lease.total_seconds())
+            return verdict
+
+        verdict: Verdict = await self._call("acquire", act)
+        return verdict
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        sight: Sight = await self._call("peek", lambda: self._real.peek(generation_key, rendition_key))
+        return sight
+
+    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+        async def act() -> bool:
+            granted = await self._real.begin_submit(key, fence, submit_no=submit_no, provider=provider)
+            if granted:
+                self._oracle.writes_ahead(self._process, key, fence, submit_no)
+            return granted
+
+        return bool(await self._call("begin_submit", act))
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        async def act() -> bool:
+            is_ours = await self._real.note_request(key, fence, job)
+            row = self._real._generations.get(key)
+            if row is not None and row.job == job:
+                self._oracle.notes(key, job.request_id)
+            if is_ours:
+                self._oracle.accepted(key, fence, "note_request")
+            return is_ours
+
+        return bool(await self._call("note_request", act))
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        async def act() -> bool:
+            kept = await self._real.heartbeat(key, fence, lease)
+            if kept:
+                self._oracle.beats(key, fence, lease.total_seconds())
+            return kept
+
+        return bool(await self._call("heartbeat", act))
+
+    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+        async def act() -> bool:
+            accepted = await self._real.intend_upload(key, fence, upload)
+            if accepted:
+                self._oracle.accepted(key, fence, "intend_upload")
+            return accepted
+
+        return bool(await self._call("intend_upload", act))
+
+    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+        async def act() -> Entry | None:
+            self._oracle.tells(upload.path)
+            was_live = key in self._real._generations and self._real._generations[key].is_live
+            entry = await self._real.complete(key, fence, upload, url=url)
+            if entry is not None and was_live:
+                self._oracle.completes(self._process, key, fence, upload)
+            return entry
+
+        entry: Entry | None = await self._call("complete", act)
+        return entry
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        async def act() -> bool:
+            accepted = await self._real.fail(key, fence, failure)
+            if accepted:
+                self._oracle.accepted(key, fence, "fail")
+                self._oracle.releases(key)
+            return accepted
+
+        return bool(await self._call("fail", act))
+
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        return bool(await self._call("intend_rendition", lambda: self._real.intend_rendition(original, upload)))
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        async def act() -> Entry | None:
+            self._oracle.tells(upload.path)
+            entry = await self._real.record_rendition(original, rendition_key, upload)
+            if entry is not None and entry.path == upload.path:
+                self._oracle.holds(self._process, upload.path, upload.digest, "a rendition was recorded")
+            return entry
+
+        entry: Entry | None = await self._call("record_rendition", act)
+        return entry
+
+    async def report_missing(self, entry: Entry) -> bool:
+        async def act() -> bool:
+            path = entry.path
+            stands = any(kept.path == path for kept in self._real.entries())
+            others = {kept.path for kept in self._real.entries()}
+            dropped = await self._real.report_missing(entry)
+            if not stands:
+                self._oracle.check(
+                    others == {kept.path for kept in self._real.entries()}, "an old report dropped a new entry"
+                )
+            elif dropped and entry.is_original:
+                self._oracle.releases(entry.generation_key)
+            return dropped
+
+        return bool(await self._call("report_missing", act))
+
+    async def record_usage(self, uses: Sequence[Use]) -> None:
+        raise AssertionError("nobody counts here")
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        # Every other watcher is never told: nothing correct may depend on a hint.
+        return self._real.hints(key if self._world.random.random() < 0.5 else "nobody speaks of this")
+
+    async def sweep(self, limit: int) -> int:
+        return int(await self._call("sweep", lambda: self._real.sweep(limit)))
+
+    async def generation_stats(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody reads statistics here")
+
+    async def cache_stats(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody reads statistics here")
+
+    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+        counts: Mapping[str, int] = await self._call(
+            "cleanup_entries", lambda: self._real.cleanup_entries(older_than, limit)
+        )
+        return counts
+
+    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
+        counts: Mapping[str, int] = await self._call(
+            "cleanup_generations", lambda: self._real.cleanup_generations(limit)
+        )
+        return counts
+
+    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+        claimed: Sequence[tuple[int, str, str]] = await self._call(
+            "claim_discarded", lambda: self._real.claim_discarded(limit)
+        )
+        return claimed
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        wanted = list(ids)
+        return int(await self._call("forget_discarded", lambda: self._real.forget_discarded(wanted)))
+
+
+class ProcessStore:
+    """The object store over an unreliable network, watched."""
+
+    bucket = BUCKET
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+        self._real = world.store
+
+    async def _call(self, name: str, act: Any) -> Any:
+        return await self._world.call(
+            self._process, name, act, typical=0.05, unavailable=StoreUnavailable("lost"), give_up=5.0, repeats=True
+        )
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        async def act() -> None:
+            await self._real.put(path, body, media_type=media_type)
+            self._world.oracle.stored[path] = self._world.loop.time()
+            self._saw(path)
+
+        await self._call("put", act)
+
+    async def get(self, path: str) -> bytes:
+        async def act() -> bytes:
+            body = await self._real.get(path)
+            self._saw(path)
+            return body
+
+        body: bytes = await self._call("get", act)
+        return body
+
+    async def remove(self, paths: Sequence[str]) -> frozenset[str]:
+        async def act() -> frozenset[str]:
+            for path in paths:
+                self._world.oracle.removes(path)
+            return await self._real.remove(paths)
+
+        gone: frozenset[str] = await self._call("remove", act)
+        return gone
+
+    def public_url(self, path: str) -> str | None:
+        return None
+
+    def _saw(self, path: str) -> None:
+        self._world.oracle.seen[(self._process.name, path)] = self._world.loop.time()
+
+
+class SimulatedProvider:
+    """A provider with or without jobs, behind an unreliable network. Numbers what it makes."""
+
+    models = ("copperplate/painter-1",)
+    is_billable = True
+    name = "simulated"
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+        self._truth = world.provider
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        return ()
+
+    def canvas(self, size: Size) -> Size:
+        return size
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        return None
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        prompt = str(recipe["prompt"])
+        grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
+        refusal = self._truth.draw_refusal()
+
+        async def act() -> Job | bytes:
+            if refusal is not None:
+                raise refusal
+            number = self._truth.make(prompt)
+            self._world.oracle.accepts(grant, f"job-{number}")
+            if self._truth.has_jobs:
+                return Job(request_id=f"job-{number}")
+            return self._truth.pictures[number]
+
+        answer: Job | bytes = await self._world.call(
+            self._process,
+            "submit",
+            act,
+            typical=0.1 if self._truth.has_jobs else self._truth.seconds,
+            unavailable=ProviderFailed(FailureClass.AMBIGUOUS, "sent, no answer"),
+            give_up=30.0,
+            on_loss=lambda: self._world.oracle.excuses(grant),
+        )
+        return answer
+
+    async def collect(self, job: Job) -> bytes:
+        number = int(job.request_id.removeprefix("job-"))
+        self._world.oracle.collects(job.request_id)
+
+        async def act() -> bytes:
+            return self._truth.pictures[number]
+
+        while True:
+            try:
+                picture: bytes = await self._world.call(
+                    self._process,
+                    "collect",
+                    act,
+                    typical=self._truth.seconds,
+                    unavailable=StoreUnavailable("a status request was lost"),
+                    give_up=5.0,
+                    repeats=True,
+                )
+            except StoreUnavailable:
+                continue  # asking for a result again is free
+            return picture
+
+
+class Truth:
+    """What the provider has made, whoever asked."""
+
+    def __init__(self, world: World) -> None:
+        self._random = world.random
+        self.has_jobs = self._random.random() < 0.5
+        self.seconds = self._random.choice((0.5, 3.0, 8.0))
+        self.failing = self._random.choice((0.0, 0.0, 0.2))
+        self.pictures: dict[int, bytes] = {}
+
+    def draw_refusal(self) -> ProviderFailed | None:
+        if self._random.random() >= self.failing:
+            return None
+        return self._random.choice(
+            (
+                ProviderFailed(FailureClass.TRANSIENT, "503", billed=False),
+                ProviderFailed(FailureClass.RATE_LIMITED, "429", billed=False),
+                ProviderFailed(FailureClass.MODERATED, "no"),
+            )
+        )
+
+    def make(self, prompt: str) -> int:
+        number = len(self.pictures) + 1
+        rotten = self._random.random() < self.failing / 2
+        self.pictures[number] = b"rubbish" if rotten else f"picture {number} of {prompt}".encode()
+        return number
+
+
+def stores(store: ProcessStore) -> list[ObjectStore]:
+    """The only store there is, as care takes them."""
+    return [store]
+
+
+def is_lost(fault: Fault) -> bool:
+    """Whether the caller never learns the answer of a request that may have arrived."""
+    return fault in (Fault.LOSE_REQUEST, Fault.LOSE_REPLY, Fault.LATE)

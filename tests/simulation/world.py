@@ -1,0 +1,281 @@
+"""One played history: some processes, one ledger, one store, one provider, and what goes wrong."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from copperplate import care
+from copperplate.coordinator import Coordinator
+from copperplate.errors import CopperplateError, LedgerUnavailable, Signal
+from copperplate.leader import Kind, Timings
+from copperplate.model import PictureFormat
+from copperplate.serving import Serving
+from pictures import want
+from simulation.faults import Fault, Faults
+from simulation.loop import Freezable, SimulatedLoop, run_now
+from simulation.oracle import Oracle
+from simulation.ports import (
+    ProcessClock,
+    ProcessLedger,
+    ProcessStore,
+    SimulatedProvider,
+    Truth,
+    WatchedLedger,
+    WatchedStore,
+    WorldClock,
+    is_lost,
+    stores,
+)
+from workbench import PlainImages
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from copperplate.model import Want
+
+TIMINGS = Timings()
+LEASE = TIMINGS.lease.total_seconds()
+# A wait of thirty seconds each for a generation and for two that turned out to be missing, and the reads.
+PATIENCE = 3 * TIMINGS.wait.total_seconds() + 60
+WANTS = [
+    want(prompt, picture_format)
+    for prompt in ("a fox", "a hen")
+    for picture_format in (PictureFormat.JPG, PictureFormat.WEBP)
+]
+KEYS = {str(asked.recipe["prompt"]): asked.generation_key for asked in WANTS}
+
+
+@dataclass(eq=False)
+class Process(Freezable):
+    """A server process: what it holds dies with it."""
+
+    is_troubled: bool = False
+    frozen_seconds: float = 0.0
+    cut_off_until: float = -math.inf
+
+    @property
+    def is_dead(self) -> bool:
+        return self.thaws_at == math.inf
+
+
+@dataclass
+class Request:
+    """One caller, until it is answered."""
+
+    process: Process
+    asked: Want
+    began_at: float
+    answer: str = ""
+
+
+@dataclass
+class World:
+    """Everything there is, drawn from one seed."""
+
+    seed: int
+    random: random.Random = field(init=False)
+    loop: SimulatedLoop = field(init=False)
+    trace: list[str] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.loop = SimulatedLoop()
+        self.oracle = Oracle(self)
+        self.ledger = WatchedLedger(WorldClock(self))
+        self.store = WatchedStore(ProcessStore.bucket)
+        self.provider = Truth(self)
+        self.faults = Faults.draw_profile(self.random)
+        self._names: dict[str, str] = {}
+        self.keys = KEYS
+        self.wants = WANTS[: self.random.choice((2, 2, 4))]
+
+    def note(self, line: str) -> None:
+        self.trace.append(f"{self.loop.time():10.3f} {line}")
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        process: Process,
+        name: str,
+        act: Callable[[], Any],
+        *,
+        typical: float,
+        unavailable: Exception,
+        give_up: float,
+        repeats: bool = False,
+        on_loss: Callable[[], None] | None = None,
+    ) -> Any:
+        """One call over the network, at which anything may happen."""
+        fault = self._draw(process, name, unavailable, repeats=repeats)
+        process.is_troubled |= fault not in (Fault.NONE, Fault.SLOW)
+        self.note(f"{process.name} {name}" + (f" [{fault}]" if fault is not Fault.NONE else ""))
+        if on_loss and fault is not Fault.NONE:
+            on_loss()
+        reply: asyncio.Future[Any] = self.loop.create_future()
+        if fault is Fault.CRASH_BEFORE:
+            self.kill(process)
+            await reply
+        elif fault is Fault.PAUSE_BEFORE:
+            self.pause(process)
+            self.loop.call_soon(_settle, reply)
+            await reply
+            reply = self.loop.create_future()
+        self._send(process, name, act, fault, reply, typical=typical, unavailable=unavailable, give_up=give_up)
+        if fault is Fault.CRASH_IN_FLIGHT:
+            self.kill(process)
+        elif fault is Fault.PAUSE_IN_FLIGHT:
+            self.pause(process)
+        return await reply
+
+    def _draw(self, process: Process, name: str, unavailable: Exception, *, repeats: bool) -> Fault:
+        fault = self.faults.draw(name)
+        if isinstance(unavailable, LedgerUnavailable):
+            if fault is Fault.CUT_OFF:
+                process.cut_off_until = self.loop.time() + self.faults.cut_off_seconds(LEASE)
+            if self.loop.time() < process.cut_off_until:
+                return Fault.LOSE_REQUEST
+        return Fault.NONE if fault is Fault.CUT_OFF or (fault is Fault.REPEAT and not repeats) else fault
+
+    def _send(
+        self,
+        process: Process,
+        name: str,
+        act: Callable[[], Any],
+        fault: Fault,
+        reply: asyncio.Future[Any],
+        *,
+        typical: float,
+        unavailable: Exception,
+        give_up: float,
+    ) -> None:
+        going, coming = self.faults.latency(typical) / 2, self.faults.latency(typical) / 2
+        if fault is Fault.SLOW:
+            going = give_up * 0.9
+        elif fault is Fault.LATE:
+            going = give_up + self.random.choice((0.5, 10.0, LEASE))
+
+        def arrive() -> None:
+            if fault is Fault.LOSE_REQUEST:
+                return
+            if fault is Fault.REPEAT:
+                _outcome_of(act)
+            result, error = _outcome_of(act)
+            self.note(f"  {name} of {process.name} -> {self._word(result, error)}")
+            if fault is Fault.CRASH_AFTER:
+                self.kill(process)
+            elif not is_lost(fault):
+                self.loop.call_later(coming, _settle, reply, result, error)
+
+        self.loop.call_later(going, arrive, context=self._outside())
+        if is_lost(fault):
+            self.loop.call_later(give_up, _settle, reply, None, unavailable)
+
+    def _outside(self) -> Any:
+        """The network belongs to no process, and freezes with none."""
+        return contextvars.Context()
+
+    def kill(self, process: Process) -> None:
+        self.loop.freeze(process, math.inf)
+
+    def pause(self, process: Process) -> None:
+        seconds = self.faults.pause_seconds(LEASE)
+        process.frozen_seconds += seconds
+        self.loop.freeze(process, seconds)
+
+    def _word(self, result: Any, error: BaseException | None) -> str:
+        """A result without what differs from run to run."""
+        if error is not None:
+            return type(error).__name__
+        fence = getattr(result, "fence", None)
+        entry = getattr(result, "entry", result)
+        path = getattr(entry, "path", None)
+        named = f" {self._names.setdefault(path, f'object {len(self._names) + 1}')}" if path else ""
+        plain = f" {result}" if isinstance(result, bool | int | bytes) else ""
+        return type(result).__name__ + (f" {fence}" if fence else "") + named + plain
+
+    # --- processes ------------------------------------------------------------------------------
+
+    def start_process(self) -> tuple[Process, Serving]:
+        process = Process(name=f"p{len(self.processes) + 1}")
+        self.processes.append(process)
+        ledger, clock = ProcessLedger(self, process), ProcessClock(self)
+        kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
+        images = PlainImages()
+        coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
+        return process, Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+
+    def begin(self, process: Process | None, work: Any) -> None:
+        self.loop.start(process, work)
+
+    async def ask(self, process: Process, serving: Serving, asked: Want) -> None:
+        """One request, from beginning to answer."""
+        request = Request(process, asked, self.loop.time())
+        self.requests.append(request)
+        frozen = process.frozen_seconds
+        try:
+            found, body = await serving.read(asked)
+            self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
+            request.answer = f"{found.outcome} {body!r}"
+        except Signal as error:
+            request.answer = type(error).__name__
+            self.oracle.broken(f"a caller saw {request.answer}")
+        except CopperplateError as error:
+            request.answer = type(error).__name__
+        took = self.loop.time() - request.began_at - (process.frozen_seconds - frozen)
+        self.oracle.check(took <= PATIENCE, f"an answer after {took:.0f} s")
+        self.note(f"{process.name} answers {request.answer}")
+
+    async def clean(self, process: Process, *, keep: timedelta) -> None:
+        """What the cron does, over the same network."""
+        try:
+            await care.clean(ProcessLedger(self, process), stores(ProcessStore(self, process)), keep=keep)
+        except CopperplateError as error:
+            self.note(f"{process.name} gave up cleaning: {error.code}")
+
+    # --- people and disks -----------------------------------------------------------------------
+
+    def declare_wrong(self, asked: Want) -> None:
+        """A person deletes the picture."""
+        if asked.generation_key in self.ledger._generations:
+            self.note("a person deletes the picture")
+            self.ledger.delete(asked.generation_key)
+            self.oracle.voids(asked.generation_key)
+
+    def harm_an_object(self) -> None:
+        """The disk loses or alters something; most of all what a leader has just stored."""
+        intended = [path for path in self.ledger.intents() if self.store.peek(path) is not None]
+        if not intended and self.random.random() < 0.8:
+            return
+        paths = intended or self.store.paths()
+        if not paths:
+            return
+        path = self.random.choice(paths)
+        self.oracle.harmed[path] = self.loop.time()
+        is_lost_whole = self.random.random() < 0.5
+        self.note(f"an object is {'lost' if is_lost_whole else 'altered'}")
+        (self.store.lose if is_lost_whole else self.store.corrupt)(path)
+
+
+def _outcome_of(act: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return run_now(act()), None
+    except CopperplateError as error:
+        return None, error
+
+
+def _settle(reply: asyncio.Future[Any], result: Any = None, error: BaseException | None = None) -> None:
+    if reply.done():
+        return
+    if error is not None:
+        reply.set_exception(error)
+    else:
+        reply.set_result(result)
