@@ -78,7 +78,7 @@ def _measure_random_keys(url: str, rows: int, run: Run) -> list[Figure]:
 def _measure_state(state: str, first: int, last: int, url: str, rows: int, run: Run) -> list[Figure]:
     run.say(f"{rows:,} rows, {state} keys")
     statements = [Statement(name=name, sql=sql, first=first, last=last) for name, sql in STATEMENTS.items()]
-    rates = per_second(statements, url, run.folder, rounds=run.pick(4, 2), seconds=run.pick(2, 1))
+    rates = per_second(statements, url, run.folder, rounds=run.pick(4, 1), seconds=run.pick(2, 1))
     where = f"{state} keys, {rows:,} rows"
     figures = [
         median_figure(
@@ -110,7 +110,7 @@ def _measure_hot_key(url: str, rows: int, run: Run) -> list[Figure]:
     run.say("one hot leased key")
     asked = {"answer": STATEMENTS["answer"], "acquire": STATEMENTS["acquire"], "upsert": UPSERT}
     statements = [Statement(name=name, sql=sql, first=rows, last=rows) for name, sql in asked.items()]
-    rates = per_second(statements, url, run.folder, rounds=run.pick(4, 2), seconds=run.pick(3, 1))
+    rates = per_second(statements, url, run.folder, rounds=run.pick(4, 1), seconds=run.pick(3, 1))
     how = (
         f"{describe()}, all on one leased key: acquire is refused, and so is the upsert (insert ... on conflict do "
         "update ... where expired), which locks the row to find that out."

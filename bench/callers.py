@@ -21,6 +21,7 @@ _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 class Rate:
     """What a server kept up over some seconds."""
 
+    requests: int
     per_second: float
     p50_ms: float
     p99_ms: float
@@ -40,7 +41,7 @@ def sustain(url: str, *, connections: int, seconds: int) -> Rate:
         said = _call(url, "--connections", str(connections), "--seconds", str(seconds))
     if said["errors"] or set(said["statuses"]) != {"200"}:
         raise RuntimeError(f"not every answer was a 200: {said['errors']} errors, {said['statuses']}")
-    return Rate(per_second=said["per_second"], p50_ms=said["p50_ms"], p99_ms=said["p99_ms"])
+    return Rate(requests=said["requests"], per_second=said["per_second"], p50_ms=said["p50_ms"], p99_ms=said["p99_ms"])
 
 
 def ask(url: str, *, connections: int, count: int) -> dict[str, Any]:
@@ -57,8 +58,10 @@ def read_wrk(output: str) -> Rate:
         for percent, value, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s)$", output, re.MULTILINE)
     }
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    count = re.search(r"^\s+(\d+) requests in", output, re.MULTILINE)
     assert rate is not None
-    return Rate(per_second=float(rate[1]), p50_ms=latency["50"], p99_ms=latency["99"])
+    assert count is not None
+    return Rate(requests=int(count[1]), per_second=float(rate[1]), p50_ms=latency["50"], p99_ms=latency["99"])
 
 
 def _call(url: str, *options: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,19 @@ STOP_SECONDS = 30.0
 COPPERPLATE = Path(sys.executable).with_name("copperplate")
 SERVER_CORE, LOAD_CORE = 0, 1
 _OURS = re.compile(r"COPPERPLATE_|SUPABASE_|DATABASE_URL$|PORT$|VERCEL|PYTHONDONTWRITEBYTECODE$|PG[A-Z]+$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that runs."""
+
+    address: str
+    pid: int
+
+    def processor_seconds(self) -> float:
+        """What it and all its children have used so far; 0 where the system does not say."""
+        files = (file for pid in _family(self.pid) for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
 @contextlib.contextmanager
@@ -41,31 +55,30 @@ def pinned(core: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def dev(folder: Path, *, workers: int, **settings: str) -> Iterator[str]:
-    """`copperplate dev` over a folder; yields the address of the server."""
+def dev(folder: Path, *, workers: int, **settings: str) -> Iterator[Server]:
+    """`copperplate dev` over a folder, its Postgres included."""
     command = [str(COPPERPLATE), "dev", "--port", "0", "--workers", str(workers)]
     with _started(command, {"COPPERPLATE_DATA_DIR": str(folder), **settings}, folder) as process:
-        yield _said(process, folder, r"^(http://[^/]+)/")
+        yield Server(address=_said(process, folder, r"^(http://[^/]+)/"), pid=process.pid)
 
 
 @contextlib.contextmanager
-def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iterator[str]:
-    """`copperplate serve` with one worker over a database and a folder; yields its address."""
+def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iterator[Server]:
+    """`copperplate serve` with one worker over a database and a folder."""
     port = free_port()
     command = [str(COPPERPLATE), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environ = {"COPPERPLATE_DATA_DIR": str(folder), "DATABASE_URL": database_url, **settings}
-    with _started(command, environ, folder, log=log):
-        address = f"http://127.0.0.1:{port}"
+    with _started(command, environ, folder, log=log) as process:
         wait_until_answering(port)
-        yield address
+        yield Server(address=f"http://127.0.0.1:{port}", pid=process.pid)
 
 
 @contextlib.contextmanager
-def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: str) -> Iterator[str]:
-    """Another server with one of `bench.raw_app` and `bench.fastapi_app`, answering the bytes of `body`."""
-    with _started(command, {"BENCH_BODY": str(body)}, folder, log=log):
+def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: str, **settings: str) -> Iterator[Server]:
+    """Another server with one of the apps of this folder, answering the bytes of `body`."""
+    with _started(command, {"BENCH_BODY": str(body), **settings}, folder, log=log) as process:
         wait_until_answering(port)
-        yield f"http://127.0.0.1:{port}"
+        yield Server(address=f"http://127.0.0.1:{port}", pid=process.pid)
 
 
 def uvicorn(app: str, port: int, *, http: str = "httptools", loop: str = "uvloop") -> list[str]:
@@ -135,3 +148,12 @@ def _said(process: subprocess.Popen[str], folder: Path, pattern: str) -> str:
             if not line:
                 break
     raise RuntimeError("the server did not start: " + (folder / "server.log").read_text()[-2000:])
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children, and theirs."""
+    family = [pid]
+    for member in family:
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            family += [int(child) for child in children.read_text().split()]
+    return family

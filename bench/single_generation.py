@@ -32,7 +32,7 @@ def _race_acquires(run: Run) -> list[Figure]:
         racers = [stack.enter_context(_racer(started.owner_url)) for _ in range(PROCESSES)]
         # A first run opens the connections; it is held to nothing.
         _race(racers, "warm")
-        for number in range(run.pick(RUNS, 2)):
+        for number in range(run.pick(RUNS, 1)):
             outcomes, seconds = _race(racers, f"race-{number}")
             leads.append(float(outcomes["Lead"]))
             slowest.append(seconds * 1000)
@@ -76,12 +76,12 @@ def _race_requests(run: Run) -> list[Figure]:
     calls, counted, slowest = [], [], []
     wrong = 0
     data = run.folder / "dev"
-    with dev(data, workers=WORKERS, COPPERPLATE_PAINTER_SECONDS="0.5") as address:
+    with dev(data, workers=WORKERS, COPPERPLATE_PAINTER_SECONDS="0.5") as server:
         url = url_of(data)
-        for number in range(run.pick(RUNS, 2)):
+        for number in range(run.pick(RUNS, 1)):
             text = f"http-{number}"
             before = _counted_calls(url)
-            said = ask(f"{address}/1024x1024.jpg?text={text}", connections=REQUESTS, count=REQUESTS)
+            said = ask(f"{server.address}/1024x1024.jpg?text={text}", connections=REQUESTS, count=REQUESTS)
             key = want_of("/1024x1024.jpg", text).generation_key
             made = query(url, "select api_calls_made from public.generation_status where prompt_hash = %s", key)
             calls.append(float(made[0][0]))

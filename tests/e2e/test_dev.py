@@ -146,7 +146,7 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
                 # The one request the victim held at that moment; whoever asks again is served.
                 statuses.append(type(error).__name__)
 
-    asking = threading.Thread(target=keep_asking)
+    asking = threading.Thread(target=keep_asking, daemon=True)
     asking.start()
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(server.workers() - {victim}) == 4, seconds=20, what="a replacement")

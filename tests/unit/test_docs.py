@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def rows(page: Path) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
+@cache
 def names_in(file: Path) -> set[str]:
     """Names of the tests of a file as pytest writes them, those of the suites its classes inherit included."""
     suites: dict[str, ast.ClassDef] = {}

@@ -34,8 +34,6 @@ LOGGING = {
     "loggers": {
         "copperplate": {"level": "INFO"},
         "uvicorn.error": {"level": "WARNING"},
-        # Every failed attempt to connect would be a line; what it means is said by us, once a request.
-        "psycopg.pool": {"level": "ERROR"},
     },
 }
 
