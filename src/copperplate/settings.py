@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def _text(raw: str) -> str:
-    return raw
-
-
 def _url(raw: str) -> str:
     parts = urlsplit(raw)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -45,8 +41,14 @@ def _seconds(raw: str) -> timedelta:
 def _positive_seconds(raw: str) -> timedelta:
     seconds = _seconds(raw)
     if not seconds:
-        raise ValueError("a number of seconds above 0")
+        raise ValueError("a number of seconds above 0, such as 20 or 0.5")
     return seconds
+
+
+def _secret(raw: str) -> str:
+    if len(raw) < MIN_SECRET_CHARS:
+        raise ValueError(f"{MIN_SECRET_CHARS} characters or more")
+    return raw
 
 
 def _wait(raw: str) -> timedelta:
@@ -99,7 +101,7 @@ class Settings:
         "DATABASE_URL",
         _database_url,
         None,
-        "Postgres to use as ledger. Without it, `copperplate dev` runs its own.",
+        "Postgres to use as ledger, for `serve`, `migrate` and `stats`. `copperplate dev` always runs its own.",
         is_secret=True,
     )
     supabase_url: str | None = _setting(
@@ -146,7 +148,7 @@ class Settings:
     )
     cron_secret: str | None = _setting(
         "CRON_SECRET",
-        _text,
+        _secret,
         None,
         "Bearer secret of the cleanup route, 16 characters or more; without it that route is closed.",
         is_secret=True,
@@ -156,13 +158,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what concerns more than one setting."""
-        faults = []
         if self.heartbeat * 4 > self.lease:
-            faults.append("COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS")
-        if self.cron_secret is not None and len(self.cron_secret) < MIN_SECRET_CHARS:
-            faults.append(f"CRON_SECRET must have {MIN_SECRET_CHARS} characters or more")
-        if faults:
-            raise Misconfigured("; ".join(faults) + f". See {DOCS}.")
+            fault = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"
+            raise Misconfigured(f"{fault}. See {DOCS}.")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
