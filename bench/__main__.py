@@ -15,7 +15,16 @@ from bench import tables
 from bench.figures import Figure, Run, keep, say, source
 
 # In this order; each module has a `measure(run)` whose docstring says what it finds out.
-MEASUREMENTS = ("start", "writes_per_hit", "followers", "single_generation", "hits", "servers", "acquire_and_peek")
+MEASUREMENTS = (
+    "start",
+    "writes_per_hit",
+    "followers",
+    "single_generation",
+    "hits",
+    "servers",
+    "acquire_and_peek",
+    "crashes",
+)
 
 
 def main() -> int:

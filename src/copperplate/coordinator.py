@@ -54,6 +54,7 @@ class Coordinator:
         max_waiters: int = 5_000,
     ) -> None:
         self._ledger = ledger
+        self._kinds = kinds
         self._clock = clock
         self._timings = timings or Timings()
         self._leader = Leader(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=self._timings)
@@ -105,7 +106,9 @@ class Coordinator:
         with self._ledger.hints(want.generation_key) as hint:
             while True:
                 asked_at = self._clock.monotonic()
-                verdict = await self._ledger.acquire(want, leader=leader, lease=self._timings.lease)
+                verdict = await self._ledger.acquire(
+                    want, leader=leader, lease=self._timings.lease, provider=self._kinds[want.kind].provider.name
+                )
                 match verdict:
                     case Hit(entry=entry):
                         return Found(entry=entry, outcome=outcome)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from copperplate.crash import crash_point
 from copperplate.errors import (
     GenerationFailed,
     LeaseLost,
@@ -87,10 +88,12 @@ class Leader:
         `StoreUnavailable` where whoever takes the lease over can resume.
         """
         lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
+        crash_point("acquired")
         try:
             async with self._heartbeat(lease):
                 upload, body = await self._obtain(want, lead, lease)
                 url = self._kinds[want.kind].store.public_url(upload.path)
+                crash_point("completing")
                 entry = await self._ledger.complete(lease.key, lease.fence, upload, url=url)
         except (LeaseLost, LedgerUnavailable, StoreUnavailable):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
@@ -99,6 +102,7 @@ class Leader:
             raise await self._give_up(want, lead, error) from error
         if entry is None:
             raise LeaseLost
+        crash_point("completed")
         return entry, body
 
     async def _obtain(self, want: Want, lead: Lead, lease: Lease) -> tuple[Upload, bytes]:
@@ -108,6 +112,7 @@ class Leader:
             return lead.intent, body
         body = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
         original_format, size = await self._images.verify(body, covers=want.size)
+        crash_point("made")
         digest = sha256_hex(body)
         upload = Upload(
             path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
@@ -120,7 +125,9 @@ class Leader:
         lease.check()
         if not await self._ledger.intend_upload(lease.key, lease.fence, upload):
             raise LeaseLost
+        crash_point("intended")
         await self._store(kind.store, upload, body)
+        crash_point("uploaded")
         return upload, body
 
     async def _submit(self, want: Want, lead: Lead, lease: Lease) -> bytes:
@@ -131,12 +138,15 @@ class Leader:
         submit_no = lead.submit_no + 1
         if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):
             raise LeaseLost
+        crash_point("announced")
         lease.check()
         answer = await provider.submit(want.recipe)
+        crash_point("answered")
         if not isinstance(answer, Job):
             return answer
         if not await self._ledger.note_request(lease.key, lease.fence, answer):
             raise LeaseLost
+        crash_point("noted")
         return await provider.collect(answer)
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
@@ -189,6 +199,7 @@ class Leader:
     async def _beat(self, lease: Lease) -> None:
         while True:
             await self._clock.sleep(self._timings.heartbeat.total_seconds())
+            crash_point("beating")
             # Counted from before the request left: the ledger's lease can only be longer.
             asked_at = self._clock.monotonic()
             with contextlib.suppress(LedgerUnavailable):

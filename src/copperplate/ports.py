@@ -55,12 +55,15 @@ class Ledger(Sweeper, Protocol):
     `LedgerUnavailable` when the outcome is unknown or nothing happened.
     """
 
-    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+    async def acquire(
+        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+    ) -> Verdict:
         """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative` or `Free`.
 
         At most one live `Lead` per generation key exists at any time. `Free` is answered only where
         `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
-        and the lease runs anew.
+        and the lease runs anew. While the breaker of `provider` is open, a lead that would submit is
+        refused as `Negative`, and nothing is written; once its rest is over, one caller at a time tries.
         """
 
     async def peek(self, generation_key: str, rendition_key: str) -> Sight:

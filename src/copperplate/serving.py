@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from copperplate.coordinator import Found
+from copperplate.crash import crash_point
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
 from copperplate.model import Upload
 from copperplate.recipes.objects import object_path, sha256_hex
@@ -106,7 +107,9 @@ class Serving:
         )
         if not await self._ledger.intend_rendition(original, upload):
             raise ObjectMissing("the original was replaced meanwhile")
+        crash_point("rendition_intended")
         await self._store(want).put(upload.path, body, media_type=want.rendition.format.media_type)
+        crash_point("rendition_stored")
         entry = await self._ledger.record_rendition(original, want.rendition_key, upload)
         if entry is None:
             raise ObjectMissing("the original was replaced meanwhile")

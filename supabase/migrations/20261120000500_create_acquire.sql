@@ -215,7 +215,8 @@ create function public.acquire_generation(
     p_leader uuid,
     p_lease interval,
     p_may_lead boolean,
-    p_charges jsonb default '[]'
+    p_charges jsonb default '[]',
+    p_provider text default null
 )
 returns copperplate.verdict
 language plpgsql
@@ -226,6 +227,7 @@ as $$
 declare
     v copperplate.verdict;
     v_fence bigint;
+    v_rest interval;
 begin
     -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
     for v_round in 1..5 loop
@@ -250,11 +252,30 @@ begin
             raise exception 'unknown kind of charge' using errcode = 'ZC005', hint = 'No kind of charge is set up.';
         end if;
 
-        if v.status is null then
-            v_fence := copperplate.claim_new(p_recipe, p_generation_key, p_leader, p_lease);
-        else
-            v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
+        -- What is paid for is collected whatever the breaker says; only a new submit has to wait.
+        if v.provider_request_id is null and v.intent is null then
+            v_rest := copperplate.breaker_rest(p_provider);
+            if v_rest > interval '0' then
+                v.outcome := 'negative';
+                v.error_class := 'transient';
+                v.retry_after_ms := least(ceil(extract(epoch from v_rest) * 1000), 2147483647)::integer;
+                return v;
+            end if;
         end if;
+
+        begin
+            if v.status is null then
+                v_fence := copperplate.claim_new(p_recipe, p_generation_key, p_leader, p_lease);
+            else
+                v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
+            end if;
+            -- Generation first, then breaker: the one lock order. Who is too late gives the lease back.
+            if v_rest is not null and v_fence is not null and not copperplate.take_probe(p_provider, p_lease) then
+                raise exception 'another caller tries this provider' using errcode = 'ZC007';
+            end if;
+        exception when sqlstate 'ZC007' then
+            v_fence := null;
+        end;
         if v_fence is not null then
             v := public.peek_generation(p_generation_key, p_rendition_key);
             v.outcome := 'lead';
@@ -268,9 +289,11 @@ begin
 end;
 $$;
 
-comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb) is
+comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text) is
 'Settle what the caller is: hit, lead (with a fence), wait, negative, or free if it may not lead.
-Repeated by the holder it answers the same lead and fence, and the lease runs anew.';
-revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb)
+Repeated by the holder it answers the same lead and fence, and the lease runs anew.
+While the breaker of p_provider is open, negative instead of a lead that would submit.';
+revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
 from public, anon, authenticated;
-grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb) to service_role;
+grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+to service_role;

@@ -199,13 +199,14 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_kind text;
+    v_provider text;
 begin
     update public.generation_status as g
     set
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.kind into v_kind;
+    returning g.kind, g.provider into v_kind, v_provider;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our object belongs to nobody
@@ -232,6 +233,7 @@ begin
         p_original_key, p_key, v_kind, true, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
         p_format, p_width, p_height, v_now, v_now
     );
+    perform copperplate.note_provider_success(v_provider);
     insert into copperplate.public_totals (day, completed) values ((v_now at time zone 'UTC')::date, 1);
     perform pg_notify('copperplate', p_key);
     return copperplate.stored(p_original_key);
@@ -260,10 +262,11 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_uncounted integer;
+    v_provider text;
 begin
     -- A submit that is known to be free is not counted as a billable call.
-    select case when p_billed or g.submit_no = 0 then 0 else 1 end
-    into v_uncounted
+    select case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end
+    into v_uncounted, v_provider
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -288,6 +291,9 @@ begin
 
     insert into copperplate.public_totals (day, failures, api_calls)
     values ((v_now at time zone 'UTC')::date, 1, -v_uncounted);
+    if v_provider is not null then
+        perform copperplate.note_provider_failure(v_provider, p_error_class);
+    end if;
     perform pg_notify('copperplate', p_key);
     return true;
 end;

@@ -402,6 +402,98 @@ class NegativeEntryContract:
         assert await acquire(desk.ledger, want()) == Hit(entry=entry)
 
 
+class BreakerContract:
+    """A provider that fails and fails is left alone for a while, by everybody."""
+
+    async def test_five_failures_in_a_row_open_the_breaker_for_half_a_minute(self, desk: Desk) -> None:
+        for number in range(5):
+            await fail_at(desk, f"picture {number}")
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass.TRANSIENT
+        assert timedelta(seconds=20) < refused.retry_after <= timedelta(seconds=30)
+        # Nothing was written: whoever asks by another provider leads, at its first attempt.
+        other = await lead(desk.ledger, want("another picture"))
+        assert other.attempt == 1
+
+    async def test_failures_that_speak_of_the_prompt_do_not_count(self, desk: Desk) -> None:
+        for number in range(8):
+            await fail_at(desk, f"picture {number}", FailureClass.MODERATED)
+        assert isinstance(await ask_of(desk, "another picture"), Lead)
+
+    async def test_completed_picture_ends_the_row_of_failures(self, desk: Desk) -> None:
+        for number in range(4):
+            await fail_at(desk, f"picture {number}")
+        await complete(desk.ledger, want("made"))
+        await fail_at(desk, "one more")
+        assert isinstance(await ask_of(desk, "another picture"), Lead)
+
+    async def test_stored_pictures_are_served_while_the_breaker_is_open(self, desk: Desk) -> None:
+        entry = await complete(desk.ledger, want("made"))
+        for number in range(5):
+            await fail_at(desk, f"picture {number}")
+        assert await ask_of(desk, "made") == Hit(entry=entry)
+
+    async def test_job_that_is_known_is_collected_while_the_breaker_is_open(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want("paid").generation_key
+        held = await lead(ledger, want("paid"))
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
+        await ledger.note_request(key, held.fence, Job(request_id="r"))
+        await desk.advance(LEASE.total_seconds() + 1)
+        for number in range(5):
+            await fail_at(desk, f"picture {number}")
+        resumed = await ask_of(desk, "paid")
+        assert isinstance(resumed, Lead)
+        assert resumed.job == Job(request_id="r")
+
+    async def test_after_its_rest_one_caller_at_a_time_tries(self, desk: Desk) -> None:
+        for number in range(5):
+            await fail_at(desk, f"picture {number}")
+        await desk.advance(31)
+        asked = await asyncio.gather(*(ask_of(desk, f"other {number}") for number in range(10)))
+        assert Counter(type(verdict) for verdict in asked) == {Lead: 1, Negative: 9}
+        # The one that tries dies; its lease bounds how long the others wait for it.
+        await desk.advance(LEASE.total_seconds() + 1)
+        assert isinstance(await ask_of(desk, "the next"), Lead)
+
+    async def test_try_that_fails_doubles_the_rest_up_to_two_minutes(self, desk: Desk) -> None:
+        for number in range(5):
+            await fail_at(desk, f"picture {number}")
+        for number, seconds in enumerate((30, 60, 120, 120)):
+            refused = await ask_of(desk, "another picture")
+            assert isinstance(refused, Negative)
+            assert seconds - 10 < refused.retry_after.total_seconds() <= seconds
+            await desk.advance(seconds + 1)
+            await fail_at(desk, f"try {number}")
+
+    async def test_try_that_succeeds_closes_the_breaker(self, desk: Desk) -> None:
+        for number in range(5):
+            await fail_at(desk, f"picture {number}")
+        await desk.advance(31)
+        tried = await ask_of(desk, "tried")
+        assert isinstance(tried, Lead)
+        key = want("tried").generation_key
+        await desk.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
+        await desk.ledger.intend_upload(key, tried.fence, upload("tried"))
+        assert await desk.ledger.complete(key, tried.fence, upload("tried"), url=None)
+        assert isinstance(await ask_of(desk, "one"), Lead)
+        assert isinstance(await ask_of(desk, "two"), Lead)
+
+
+async def ask_of(desk: Desk, prompt: str) -> Verdict:
+    verdict: Verdict = await desk.ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE, provider="painter")
+    return verdict
+
+
+async def fail_at(desk: Desk, prompt: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> None:
+    """Ask the painter for a picture, in vain."""
+    held = await ask_of(desk, prompt)
+    assert isinstance(held, Lead), held
+    key = want(prompt).generation_key
+    assert await desk.ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
+    assert await desk.ledger.fail(key, held.fence, failure(failure_class))
+
+
 class CareContract:
     """Counting and cleaning."""
 

@@ -18,11 +18,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete
+from ledger import complete, record
 from psycopg.rows import dict_row
 
 from copperplate.adapters.postgres import PostgresLedger
-from pictures import upload, want
+from pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -149,7 +149,7 @@ async def fill(url: str, prompts: Sequence[str]) -> None:
 
     async def one(prompt: str) -> None:
         original = await complete(ledger, want(prompt), f"{prompt} png")
-        await ledger.record_rendition(original, want(prompt).rendition_key, upload(f"{prompt} jpg", "jpg"))
+        await record(ledger, original, want(prompt), f"{prompt} jpg")
 
     await asyncio.gather(*map(one, prompts))
     await ledger.close()

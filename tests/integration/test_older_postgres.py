@@ -57,6 +57,7 @@ async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(old
     ledger = PostgresLedger(older.owner_url)
     await ledger.open()
     original = await complete(ledger, want())
+    await ledger.intend_rendition(original, upload("jpg", "jpg"))
     made = await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
     assert made is not None
     assert await ledger.acquire(want(), leader=uuid4(), lease=LEASE) == Hit(entry=made)

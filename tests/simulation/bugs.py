@@ -13,7 +13,7 @@ from copperplate.model import Job, Wait
 from simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 
@@ -67,7 +67,7 @@ async def _trust_from_the_answer(self: Leader, want: Any, lead: Any, asked_at: f
     return await _generate(self, want, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
 
 
-async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: Any, lease: Any, may_lead: bool) -> Any:
+async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: Any, lease: Any, **named: Any) -> Any:
     row = self._generations.get(want.generation_key)
     if (
         row is not None
@@ -75,7 +75,7 @@ async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: An
         and isinstance(self._see(want.generation_key, want.rendition_key), Wait)
     ):
         return row.lead()
-    return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, may_lead=may_lead)
+    return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, **named)
 
 
 async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
@@ -135,6 +135,14 @@ async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
     return [(gone.id, gone.bucket, path) for path, gone in self._discarded.items()][:limit]
 
 
+@contextlib.contextmanager
+def _both(*patches: Any) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for each in patches:
+            stack.enter_context(each)
+        yield
+
+
 def _on(owner: type, name: str, bug: Any) -> Callable[[], AbstractContextManager[Any]]:
     return lambda: patch.object(owner, name, bug, create=True)
 
@@ -165,11 +173,3 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
     "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
 }
-
-
-@contextlib.contextmanager
-def _both(*patches: Any) -> Any:
-    with contextlib.ExitStack() as stack:
-        for each in patches:
-            stack.enter_context(each)
-        yield

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import random
+    from random import Random
 
 
 class Fault(StrEnum):
@@ -62,7 +62,7 @@ NAP_SECONDS = 4_000.0
 class Faults:
     """Draws the fault of each call; `is_over` when the world is to heal."""
 
-    random: random.Random
+    random: Random
     kinds: tuple[Fault, ...]
     rate: float
     # Calls that fail much more often in this history: what is rare everywhere is common somewhere.
@@ -72,7 +72,7 @@ class Faults:
     drawn: int = 0
 
     @classmethod
-    def draw_profile(cls, source: random.Random) -> Faults:
+    def draw_profile(cls, source: Random) -> Faults:
         name = source.choices(list(PROFILES), weights=(1, 3, 3, 3, 4))[0]
         return cls(source, PROFILES[name], source.choice((0.03, 0.1, 0.2)), source.choice(FOCI))
 

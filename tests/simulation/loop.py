@@ -31,10 +31,11 @@ class Freezable:
     backlog: list[asyncio.Handle] = field(default_factory=list)
 
 
-class SimulatedLoop(asyncio.AbstractEventLoop):
+class SimulatedLoop:
     """Runs what is ready in the order it became ready; then lets time jump. Nothing else decides the order."""
 
     def __init__(self) -> None:
+        self._itself: Any = self  # as asyncio wants it: all it uses of a loop is here
         self.complaints: list[str] = []
         self._now = 0.0
         self._count = 0
@@ -45,7 +46,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def run(self, seconds: float = math.inf) -> None:
         """Run until nothing is left to do, or for so long."""
         until = self._now + seconds
-        asyncio._set_running_loop(self)
+        asyncio._set_running_loop(self._itself)
         try:
             for _ in range(MAX_STEPS):
                 if not self._step(until):
@@ -80,7 +81,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if self._ready:
             handle = self._ready.popleft()
             if not handle.cancelled():
-                process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
+                process: Freezable | None = handle._context.get(PROCESS)  # type: ignore[attr-defined]
                 if process is not None and process.thaws_at > self._now:
                     process.backlog.append(handle)
                 else:
@@ -109,15 +110,15 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return False
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+        return asyncio.Future(loop=self._itself)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        task = asyncio.Task(coro, loop=self, **options)
+        task = asyncio.Task(coro, loop=self._itself, **options)
         self._tasks.append(task)  # those of the dead too: nothing else may hold them
         return task
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = asyncio.Handle(callback, args, self._itself, context)
         self._ready.append(handle)
         return handle
 
@@ -129,7 +130,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = asyncio.TimerHandle(when, callback, args, self._itself, context)
         self._count += 1
         heapq.heappush(self._timers, (when, self._count, timer))
         return timer

@@ -115,9 +115,11 @@ class ProcessLedger:
             repeats=name != "record_usage",
         )
 
-    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+    async def acquire(
+        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+    ) -> Verdict:
         async def act() -> Verdict:
-            verdict = await self._real.acquire(want, leader=leader, lease=lease, may_lead=may_lead)
+            verdict = await self._real.acquire(want, leader=leader, lease=lease, may_lead=may_lead, provider=provider)
             if isinstance(verdict, Lead):
                 self._oracle.leads(want.generation_key, leader, verdict, lease.total_seconds())
             return verdict
@@ -310,7 +312,7 @@ class ProcessStore:
 class SimulatedProvider:
     """A provider with or without jobs, behind an unreliable network. Numbers what it makes."""
 
-    models = ("copperplate/painter-1",)
+    models: tuple[str, ...] = ("copperplate/painter-1",)
     is_billable = True
     name = "simulated"
 

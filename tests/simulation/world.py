@@ -86,7 +86,7 @@ class World:
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
+        self.random = random.Random(self.seed)  # noqa: S311 - drawn anew from the same seed
         self.loop = SimulatedLoop()
         self.oracle = Oracle(self)
         self.ledger = WatchedLedger(WorldClock(self))
@@ -199,7 +199,7 @@ class World:
         entry = getattr(result, "entry", result)
         path = getattr(entry, "path", None)
         named = f" {self._names.setdefault(path, f'object {len(self._names) + 1}')}" if path else ""
-        plain = f" {result}" if isinstance(result, bool | int | bytes) else ""
+        plain = f" {result!r}" if isinstance(result, bool | int | bytes) else ""
         return type(result).__name__ + (f" {fence}" if fence else "") + named + plain
 
     # --- processes ------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class _Generation:
     phase: Phase = Phase.CLAIMED
     attempt: int = 1
     submit_no: int = 0
+    provider: str = ""
     api_calls_made: int = 0
     total_requests: int = 0
     job: Job | None = None
@@ -86,6 +87,28 @@ class _Discarded:
     claimed_until: float = 0.0
 
 
+@dataclass(slots=True)
+class _Breaker:
+    failures: int = 0
+    last_failed_at: float = 0.0
+    openings: int = 0
+    open_until: float | None = None
+    probe_until: float | None = None
+
+    def rest(self, now: float) -> float:
+        """Seconds in which nobody may ask; zero or less where one may."""
+        return max(self.open_until or now, self.probe_until or now) - now if self.open_until is not None else 0.0
+
+    def fail(self, now: float) -> None:
+        """Five in a row open it; a failed try opens it for twice as long."""
+        self.failures = self.failures + 1 if self.last_failed_at >= now - 600 else 1
+        self.last_failed_at, self.probe_until = now, None
+        is_due = self.failures >= 5 if self.open_until is None else self.open_until <= now
+        if is_due:
+            self.open_until = now + min(30.0 * 2 ** min(self.openings, 10), 120.0)
+            self.openings += 1
+
+
 class MemoryLedger:
     """`Ledger` and `LedgerCare` over dictionaries. Every method runs without yielding, so it is atomic."""
 
@@ -94,6 +117,7 @@ class MemoryLedger:
         self._generations: dict[str, _Generation] = {}
         self._entries: dict[str, _Entry] = {}
         self._discarded: dict[str, _Discarded] = {}
+        self._breakers: dict[str, _Breaker] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
         self._totals: Counter[str] = Counter()
@@ -101,7 +125,9 @@ class MemoryLedger:
 
     # --- Ledger ---------------------------------------------------------------------------------
 
-    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+    async def acquire(
+        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+    ) -> Verdict:
         """See `Ledger.acquire`."""
         sight = self._see(want.generation_key, want.rendition_key)
         row = self._generations.get(want.generation_key)
@@ -112,6 +138,13 @@ class MemoryLedger:
             return row.lead()
         if not isinstance(sight, Free) or not may_lead:
             return sight
+        # What is paid for is collected whatever the breaker says; only a new submit has to wait.
+        left = row.lead() if row is not None and self._resumes(row) else None
+        breaker = self._breakers.get(provider or "")
+        if breaker is not None and (left is None or (left.job is None and left.intent is None)):
+            if (rest := breaker.rest(now)) > 0:
+                return Negative(failure_class=FailureClass.TRANSIENT, retry_after=timedelta(seconds=rest))
+            breaker.probe_until = until if breaker.open_until is not None else None
         if row is None:
             row = _Generation(want.kind, next(self._fences), leader, until, now)
             self._generations[want.generation_key] = row
@@ -130,7 +163,7 @@ class MemoryLedger:
             return False
         self._discard(row, row.intent)
         made = submit_no - row.submit_no
-        row.status, row.phase, row.submit_no = "generating", Phase.SUBMITTING, submit_no
+        row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
         row.api_calls_made += made
         row.intent = None
         self._totals["api_calls"] += made
@@ -177,6 +210,7 @@ class MemoryLedger:
                 self._discard_path(BUCKETS["image"], upload.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
+        self._breakers.pop(row.provider, None)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
         self._hints.announce(key)
@@ -191,6 +225,8 @@ class MemoryLedger:
         uncounted = 0 if failure.billed or not row.submit_no else 1
         row.api_calls_made -= uncounted
         self._totals.update(failures=1, api_calls=-uncounted)
+        if row.submit_no:
+            self._note_failure(row.provider, failure.failure_class)
         self._set_failed(row, failure.failure_class, self._clock.monotonic() + failure.retry_after.total_seconds())
         self._hints.announce(key)
         return True
@@ -362,7 +398,7 @@ class MemoryLedger:
     def _claim_again(self, key: str, row: _Generation, leader: UUID, until: float) -> None:
         """A takeover keeps what the dead leader left; after a failure the next attempt begins anew."""
         now = self._clock.monotonic()
-        resumes = row.is_live or row.failure_class is FailureClass.ABANDONED
+        resumes = self._resumes(row)
         if row.window_started < now - DAY_SECONDS:
             row.attempt, row.window_started = 1, now
         elif not resumes and row.failure_class is not FailureClass.RATE_LIMITED:
@@ -375,9 +411,19 @@ class MemoryLedger:
         row.failure_class = None
         self._generations[key] = row
 
+    def _resumes(self, row: _Generation) -> bool:
+        return row.is_live or row.failure_class is FailureClass.ABANDONED
+
     def _held(self, key: str, fence: int) -> _Generation | None:
         row = self._generations.get(key)
         return row if row is not None and row.fence == fence and row.is_live else None
+
+    def _note_failure(self, provider: str, failure_class: FailureClass) -> None:
+        if failure_class in (FailureClass.TRANSIENT, FailureClass.AMBIGUOUS, FailureClass.RATE_LIMITED):
+            self._breakers.setdefault(provider, _Breaker()).fail(self._clock.monotonic())
+        elif provider in self._breakers:
+            # It speaks of the prompt or of one picture. The next caller may try.
+            self._breakers[provider].probe_until = None
 
     def _set_failed(self, row: _Generation, failure_class: FailureClass, retry_at: float) -> None:
         row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at

@@ -155,11 +155,13 @@ class PostgresLedger:
 
     # --- Ledger ---------------------------------------------------------------------------------
 
-    async def acquire(self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True) -> Verdict:
+    async def acquire(
+        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+    ) -> Verdict:
         """See `Ledger.acquire`."""
         row = await self._call(
-            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s)",
-            (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead),
+            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s, p_provider => %s)",
+            (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead, provider),
         )
         return verdict_of(row)
 

@@ -1,0 +1,150 @@
+"""What a server process does in a trial: asks for one picture, and dies or stops where it is told to.
+
+The program itself is imported inside, after the order to crash is in the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import CanonicalValue, Job, Size, Want
+
+GENERATION_SECONDS = 0.5
+BUCKET = "generated-images"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who asks for what, and where it ends."""
+
+    name: str
+    prompt: str
+    url: str
+    folder: str
+    has_jobs: bool
+    crash_at: str = ""
+    callers: int = 1
+    follows: bool = False
+    lease: float = 1.0
+
+
+class CountingProvider:
+    """Numbers its answers and keeps its book in a file that all processes share."""
+
+    name = "counting"
+    models: tuple[str, ...] = ("copperplate/painter-1",)
+    is_billable = True
+
+    def __init__(self, folder: Path, *, has_jobs: bool) -> None:
+        self._book = folder / "submits"
+        self._has_jobs = has_jobs
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        return ()
+
+    def canvas(self, size: Size) -> Size:
+        return size
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        return None
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+        from copperplate.model import Job
+
+        prompt = str(recipe["prompt"])
+        number = self._write_down(prompt)
+        if self._has_jobs:
+            return Job(request_id=f"{number} {time.time() + GENERATION_SECONDS} {prompt}")
+        await asyncio.sleep(GENERATION_SECONDS)
+        return f"picture {number} of {prompt}".encode()
+
+    async def collect(self, job: Job) -> bytes:
+        number, due, prompt = job.request_id.split(" ", 2)
+        await asyncio.sleep(max(0.0, float(due) - time.time()))
+        return f"picture {number} of {prompt}".encode()
+
+    def _write_down(self, prompt: str) -> int:
+        with self._book.open("a+") as book:
+            fcntl.flock(book, fcntl.LOCK_EX)
+            book.seek(0)
+            number = len(book.readlines()) + 1
+            book.write(f"{number} {prompt}\n")
+            book.flush()
+        return number
+
+
+class PlainImages:
+    """Takes any bytes for a PNG of the asked size."""
+
+    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
+        return "png", covers
+
+    async def encode(self, original: bytes, want: Want) -> bytes:
+        return original + f" as {want.rendition.format}".encode()
+
+
+def ask(order: Order) -> None:
+    """Run one process to its end, whatever that is, and leave a note of what it was answered."""
+    if order.crash_at:
+        os.environ["COPPERPLATE_CRASH_AT"] = order.crash_at
+    answers = asyncio.run(_ask(order))
+    note = Path(order.folder) / f"{order.name}.json"
+    note.with_suffix(".new").write_text(json.dumps({**asdict(order), **answers}))
+    note.with_suffix(".new").rename(note)
+
+
+async def _ask(order: Order) -> dict[str, Any]:
+    from datetime import timedelta
+
+    from copperplate.adapters.filesystem import FolderStore
+    from copperplate.adapters.postgres import PostgresLedger
+    from copperplate.adapters.system_clock import SystemClock
+    from copperplate.coordinator import Coordinator
+    from copperplate.leader import Kind, Timings
+    from copperplate.model import Free, PictureFormat
+    from copperplate.recipes.image import image_want
+    from copperplate.serving import Serving
+
+    folder, lease = Path(order.folder), order.lease
+    want = image_want(
+        prompt=order.prompt, width=64, height=64, format=PictureFormat.JPG, model=CountingProvider.models[0]
+    )
+    ledger = PostgresLedger(order.url, max_connections=4)
+    store = FolderStore(folder / "objects", BUCKET)
+    provider = CountingProvider(folder, has_jobs=order.has_jobs)
+    timings = Timings(
+        lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=lease / 4), margin=timedelta(seconds=lease / 10)
+    )
+    clock, images = SystemClock(), PlainImages()
+    kinds = {"image": Kind(provider=provider, store=store)}
+    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
+    serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+    await ledger.open()
+    try:
+        while order.follows and isinstance(await ledger.peek(want.generation_key, want.rendition_key), Free):
+            await asyncio.sleep(0.02)
+        asked_at = time.time()
+        bodies = await asyncio.gather(*(_answer(serving, want) for _ in range(order.callers)))
+        return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
+    finally:
+        await ledger.close()
+
+
+async def _answer(serving: Any, want: Want) -> str:
+    from copperplate.errors import CopperplateError
+
+    try:
+        _, body = await serving.read(want)
+    except CopperplateError as error:
+        return f"{error.code}: {error.__cause__!r}"
+    return str(body.decode())

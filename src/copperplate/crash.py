@@ -1,0 +1,61 @@
+"""Named points at which a test may kill or stop this very process.
+
+`COPPERPLATE_CRASH_AT=submitted` kills the process (SIGKILL) when it comes to that point for the first time,
+`submitted:2` at the second, `submitted:stop` stops it there (SIGSTOP). Without the variable a point does
+nothing. The points and what a successor finds at each are listed in docs/states.md.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+POINTS = (
+    "acquired",  # the lease is ours, nothing was written
+    "announced",  # begin_submit is written, nothing was sent
+    "answered",  # the provider has answered, its id is not noted
+    "noted",  # the id is noted, the job is not collected
+    "made",  # the picture is here, verified
+    "intended",  # the path is written, nothing is uploaded
+    "uploaded",  # the object is stored
+    "completing",  # about to complete
+    "completed",  # the entry is written, nobody was told
+    "beating",  # about to renew the lease
+    "rendition_intended",  # the rendition's path is written, nothing is uploaded
+    "rendition_stored",  # the rendition is stored, not recorded
+)
+
+
+def _parse(order: str | None) -> tuple[str, int, signal.Signals] | None:
+    """The point, the occurrence and the signal that `order` asks for; raises ValueError for an unknown point."""
+    if not order:
+        return None
+    name, *options = order.split(":")
+    if name not in POINTS:
+        message = f"COPPERPLATE_CRASH_AT must name one of {', '.join(POINTS)}"
+        raise ValueError(message)
+    occurrence = next((int(option) for option in options if option.isdecimal()), 1)
+    # Where there is no such signal (Windows), asking for it is an error; nobody else pays.
+    return name, occurrence, signal.SIGSTOP if "stop" in options else signal.SIGKILL
+
+
+_ORDER = _parse(os.environ.get("COPPERPLATE_CRASH_AT"))
+_seen = 0
+
+
+def _crash_point(name: str) -> None:
+    """Die or stop here, if that was asked for."""
+    global _seen  # noqa: PLW0603 - the process has one life
+    assert _ORDER is not None  # noqa: S101
+    point, occurrence, deadly = _ORDER
+    if name == point:
+        _seen += 1
+        if _seen == occurrence:
+            os.kill(os.getpid(), deadly)
+
+
+def _go_on(name: str) -> None:
+    """Nothing was asked for."""
+
+
+crash_point = _go_on if _ORDER is None else _crash_point

@@ -1,0 +1,79 @@
+"""Leaders killed and stopped at every named point: real processes, a real Postgres, a real folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from bench import trials
+
+from copperplate.crash import POINTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMES = 3
+
+
+@pytest.mark.parametrize(("point", "has_jobs", "submits"), list(trials.kinds_of(trials.KILLS)))
+def test_leader_killed_at_a_point_is_succeeded_in_time_and_paid_for_once(
+    owner_url: str, tmp_path: Path, point: str, has_jobs: bool, submits: int
+) -> None:
+    for outcome in trials.run(owner_url, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="kill"):
+        assert outcome.submits == submits
+        assert outcome.answers == trials.CALLERS
+        assert len(outcome.bodies) == 1
+        assert "picture" in next(iter(outcome.bodies))
+        assert outcome.seconds <= trials.BOUND_SECONDS
+        assert (outcome.dangling, outcome.orphans_left) == (0, 0)
+        # A rendition that was never recorded, or an original that no successor could adopt.
+        assert outcome.orphans <= (1 if point == "rendition_stored" else 0)
+
+
+@pytest.mark.parametrize(("point", "has_jobs", "submits"), list(trials.kinds_of(trials.STOPS)))
+def test_leader_stopped_beyond_its_lease_leaves_one_orphan_at_most_and_none_after_a_sweep(
+    owner_url: str, tmp_path: Path, point: str, has_jobs: bool, submits: int
+) -> None:
+    for outcome in trials.run(owner_url, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="stop"):
+        assert outcome.submits == submits
+        assert len(outcome.bodies) == 1  # the one that was stopped answers with its successor's picture
+        assert outcome.seconds <= trials.BOUND_SECONDS
+        assert outcome.orphans <= 1
+        assert (outcome.dangling, outcome.orphans_left) == (0, 0)
+
+
+def test_ten_leaders_killed_one_after_the_other_cost_one_submit(owner_url: str, tmp_path: Path) -> None:
+    assert trials.chain(owner_url, tmp_path, leaders=10) == 1
+
+
+def test_every_point_is_tried() -> None:
+    assert set(trials.KILLS) == set(POINTS)
+
+
+def test_point_that_does_not_exist_is_refused_at_once() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", "import copperplate.crash"],
+        env={**os.environ, "COPPERPLATE_CRASH_AT": "nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "must name one of acquired, announced" in answer.stderr
+
+
+def test_point_does_nothing_unless_it_is_named_and_counts_its_occurrences() -> None:
+    steps = "for name in ('noted', 'made', 'noted'): crash_point(name); print(name)"
+    program = "from copperplate.crash import crash_point" + chr(10) + steps
+    for order, said, code in (("", 3, 0), ("noted", 0, -9), ("noted:2", 2, -9), ("uploaded", 3, 0)):
+        answer = subprocess.run(
+            [sys.executable, "-u", "-c", program],
+            env={**os.environ, "COPPERPLATE_CRASH_AT": order},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (len(answer.stdout.split()), answer.returncode) == (said, code)
