@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-pytest_plugins = ["clusters", "postgres_fixtures"]
+pytest_plugins = ["clusters", "postgres_fixtures", "standin.fixtures"]
 
 # Set by .ci/run: there, everything must run.
 REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"
