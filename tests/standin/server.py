@@ -80,6 +80,7 @@ def serve(*, port: int = 0, certificate: Path | None = None, key: Path | None = 
     )
     server = uvicorn.Server(config)
     listener = config.bind_socket()
+    listener.listen(512)  # from now on a caller waits in the queue, however late the thread is
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     scheme = "https" if certificate else "http"
