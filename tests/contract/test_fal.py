@@ -234,15 +234,24 @@ async def test_job_that_may_yet_be_had_is_left_to_be_collected(scenario: str, st
 
 
 @pytest.mark.parametrize("change", ["status_url", "response_url", "cancel_url"])
-async def test_noted_job_whose_address_is_not_the_queues_is_never_called(
-    change: str, fal: Fal, standin: Standin
-) -> None:
+async def test_noted_job_that_lies_elsewhere_is_never_called(change: str, fal: Fal, standin: Standin) -> None:
     job = await fal.submit(recipe_of(fal, "a red fox"))
     tampered = Job(request_id=job.request_id, urls={**job.urls, change: "https://queue.example.com/x"})
     with pytest.raises(ProviderFailed) as failed:
         await fal.collect(tampered)
     assert failed.value.failure_class is FailureClass.BAD_OUTPUT
     assert len(standin.book.requests) == 1
+
+
+async def test_redirect_to_another_port_of_this_machine_is_never_followed(fal: Fal) -> None:
+    with socket.socket() as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.listen()
+        elsewhere.setblocking(False)
+        failed = await failure_of(fal, f"a fox [redirect_to={elsewhere.getsockname()[1]}]")
+        assert failed.failure_class is FailureClass.BAD_OUTPUT
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
 
 
 async def test_slow_bytes_end_after_their_time(standin: Standin) -> None:

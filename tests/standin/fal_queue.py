@@ -180,6 +180,7 @@ class FalQueue:
         targets = {
             "redirect_metadata": "http://169.254.169.254/latest/meta-data/",
             "redirect_foreign": "https://pictures.example.com/a.png",
+            "redirect_to": f"http://127.0.0.1:{scenario.value}/a.png",
             "redirect_loop": f"/files/{drawing.id}/again.png",
             "redirect_once": f"/files/{drawing.id}/again.png" if is_first else None,
         }

@@ -238,12 +238,15 @@ async def test_successor_whose_only_submit_is_lost_sends_no_third(monkeypatch: p
 async def test_lost_answer_is_not_followed_by_a_submit_once_the_lease_is_not_certain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench(seconds=60, failures=lost(1))
+    bench = Workbench(seconds=10, failures=lost(1))
     steal_at("heartbeat", bench, monkeypatch)
     asking = await bench.begin(bench.process(), want())
-    await bench.clock.advance(59)
+    await bench.clock.advance(15)
     assert not asking.done()
     assert bench.provider.submits == 1
+    await bench.clock.advance(30)
+    assert (await asking).body == b"picture 2"
+    assert bench.provider.submits == 2
 
 
 async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_failed() -> None:
