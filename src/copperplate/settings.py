@@ -22,6 +22,22 @@ def _url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def _service_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
+        raise ValueError("an https address such as https://queue.fal.run (http only on this machine)")
+    return raw.rstrip("/")
+
+
+def _key(raw: str) -> str:
+    # It becomes a header: a line break pasted with it would fail every request, far from here.
+    if not raw.strip().isascii() or not raw.strip().isprintable() or " " in raw.strip():
+        raise ValueError("a key in one word")
+    return raw.strip()
+
+
 def _database_url(raw: str) -> str:
     if urlsplit(raw).scheme not in ("postgres", "postgresql"):
         raise ValueError("a libpq URL such as postgresql://user:password@host:5432/postgres")
@@ -109,9 +125,33 @@ class Settings:
     )
     provider: str | None = _setting(
         "COPPERPLATE_PROVIDER",
-        _one_of("painter"),
+        _one_of("painter", "fal", "openai"),
         None,
-        "Who makes pictures. `painter` needs no key and draws locally; it is the default outside Vercel.",
+        "Who makes pictures: `fal`, `openai` or `painter`, which needs no key and draws locally. "
+        "Without it fal where `FAL_KEY` is set, else the painter (never on Vercel).",
+    )
+    image_model: str | None = _setting(
+        "COPPERPLATE_IMAGE_MODEL",
+        _text,
+        None,
+        "Model of fal or OpenAI: `fal-ai/flux/schnell` or `gpt-image-2.5-flare` unless set. The painter has its own.",
+    )
+    provider_deadline: timedelta = _setting(
+        "COPPERPLATE_PROVIDER_SECONDS",
+        _wait,
+        "120",
+        "How long a leader waits for fal or OpenAI. A job of fal that takes longer is collected by a later request.",
+    )
+    fal_key: str | None = _setting("FAL_KEY", _key, None, "Key of fal.", is_secret=True)
+    fal_queue_url: str = _setting(
+        "COPPERPLATE_FAL_QUEUE_URL",
+        _service_url,
+        "https://queue.fal.run",
+        "Address of fal's queue; http only on this machine, for a stand-in.",
+    )
+    openai_api_key: str | None = _setting("OPENAI_API_KEY", _key, None, "Key of OpenAI.", is_secret=True)
+    openai_base_url: str = _setting(
+        "OPENAI_BASE_URL", _url, "https://api.openai.com/v1", "Address of OpenAI's API, or of one that speaks it."
     )
     data_dir: Path = _setting(
         "COPPERPLATE_DATA_DIR", Path, ".copperplate", "Folder of the local database and of locally stored pictures."
