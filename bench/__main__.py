@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from bench import tables
-from bench.figures import Figure, Run, keep, say
+from bench.figures import Figure, Run, keep, say, source
 
 # In this order; each module has a `measure(run)` whose docstring says what it finds out.
 MEASUREMENTS = (
@@ -64,7 +64,7 @@ def _measure(names: tuple[str, ...], *, is_quick: bool) -> None:
     began = time.monotonic()
     for name in names:
         say(began, f"--- {name}")
-        started = time.monotonic()
+        started, began_as = time.monotonic(), source()
         with tempfile.TemporaryDirectory(prefix="copperplate-bench-") as folder:
             # Postgres runs as another user where we are root.
             Path(folder).chmod(0o755)
@@ -73,7 +73,7 @@ def _measure(names: tuple[str, ...], *, is_quick: bool) -> None:
         for figure in figures:
             say(began, f"{figure.what}: {figure.value:.4g} {figure.unit}")
         if not is_quick:
-            keep(name, figures, time.monotonic() - started)
+            keep(name, figures, time.monotonic() - started, began_as)
             tables.write()
     say(began, "done")
 

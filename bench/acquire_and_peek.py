@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.rows import dict_row
 
 from bench.databases import cluster
 from bench.figures import ROOT, Figure, Run, median_figure, ratios
@@ -12,6 +13,8 @@ from bench.pgbench import Statement, describe, per_second
 from copperplate.local.bootstrap import create_database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from copperplate.local.cluster import Cluster
 
 SIZES = (1_000, 1_000_000)
@@ -34,6 +37,7 @@ STATEMENTS = {
     "peek": f"select * from public.peek_generation({KEY}, {JPG_KEY})",
     "acquire": f"select * from public.acquire_generation('{RECIPE}', {KEY}, {JPG_KEY}, {LEADER}, '20 s', true)",
 }
+EXPECTED = {"completed": "hit", "leased": "wait"}
 UPSERT = (
     f"insert into public.leases as l values ({KEY}, {LEADER}, clock_timestamp() + interval '20 s') "
     "on conflict (key) do update set leader = excluded.leader, lease_until = excluded.lease_until "
@@ -77,6 +81,7 @@ def _measure_random_keys(url: str, rows: int, run: Run) -> list[Figure]:
 
 def _measure_state(state: str, first: int, last: int, url: str, rows: int, run: Run) -> list[Figure]:
     run.say(f"{rows:,} rows, {state} keys")
+    _check_outcomes(url, (first, last), EXPECTED[state])
     statements = [Statement(name=name, sql=sql, first=first, last=last) for name, sql in STATEMENTS.items()]
     rates = per_second(statements, url, run.folder, rounds=run.pick(4, 1), seconds=run.pick(2, 1))
     where = f"{state} keys, {rows:,} rows"
@@ -98,6 +103,16 @@ def _measure_state(state: str, first: int, last: int, url: str, rows: int, run: 
     return [*figures, median_figure(rates["answer"], what=f"the look-up itself, {where}", unit="/s", how=_how())]
 
 
+def _check_outcomes(url: str, numbers: Iterable[int], expected: str) -> None:
+    """Every statement must answer what it is timed for; another outcome would be timed just as well."""
+    with psycopg.connect(url, autocommit=True, options="-c role=service_role", row_factory=dict_row) as connection:
+        for name in ("answer", "peek", "acquire"):
+            for number in numbers:
+                row = connection.execute(STATEMENTS[name].replace(":n::text", f"'{number}'").encode()).fetchone()
+                assert row is not None, f"{name} found nothing for key {number}"
+                assert row["outcome"] == expected, f"{name} answered {row['outcome']}, not {expected}"
+
+
 def _how() -> str:
     return (
         f"{describe()}, random keys: all that are completed, or {IN_FLIGHT:,} of the leased ones, more than are in "
@@ -108,6 +123,7 @@ def _how() -> str:
 
 def _measure_hot_key(url: str, rows: int, run: Run) -> list[Figure]:
     run.say("one hot leased key")
+    _check_outcomes(url, (rows,), EXPECTED["leased"])
     asked = {"answer": STATEMENTS["answer"], "acquire": STATEMENTS["acquire"], "upsert": UPSERT}
     statements = [Statement(name=name, sql=sql, first=rows, last=rows) for name, sql in asked.items()]
     rates = per_second(statements, url, run.folder, rounds=run.pick(4, 1), seconds=run.pick(3, 1))

@@ -70,9 +70,12 @@ async def put_picture(data_dir: Path, database_url: str, want: Want, size_bytes:
         entry = await complete(ledger, want, lead, original)
         assert entry is not None
         rendition = _upload(want, body, want.rendition.format)
-        await store.put(rendition.path, body, media_type=want.rendition.format.media_type)
         await ledger.intend_rendition(entry, rendition)
-        await ledger.record_rendition(entry, want.rendition_key, rendition)
+        await store.put(rendition.path, body, media_type=want.rendition.format.media_type)
+        recorded = await ledger.record_rendition(entry, want.rendition_key, rendition)
+        # Refused, the server would quietly make a picture of its own, and that would be measured.
+        assert recorded is not None
+        assert recorded.path == rendition.path
     finally:
         await ledger.close()
     return body

@@ -73,13 +73,20 @@ def percentile(values: list[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def keep(name: str, figures: list[Figure], seconds: float) -> None:
+def source() -> tuple[str, bool]:
+    """The commit, and whether what is measured differs from it."""
+    return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--", *MEASURED))
+
+
+def keep(name: str, figures: list[Figure], seconds: float, began_as: tuple[str, bool]) -> None:
     """Write the figures of one measurement into the results, in place of its last ones."""
+    commit, was_modified = began_as
     results = load()
     results["machine"] = describe_machine()
     results.setdefault("measurements", {})[name] = {
-        "commit": _git("rev-parse", "HEAD"),
-        "is_modified": bool(_git("status", "--porcelain", "--", *MEASURED)),
+        "commit": commit,
+        # Also where the sources changed under a measurement: its parts may not belong together.
+        "is_modified": was_modified or source() != began_as,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "figures": [_rounded(asdict(figure)) for figure in figures],

@@ -36,7 +36,7 @@ def _measure_size(run: Run, label: str, size: int) -> list[Figure]:
                 started = asgi(uvicorn(app, port), run.folder, body, port=port, log=f"{app}-{size}")
                 servers[name] = stack.enter_context(started)
         target = f"{PATH}?text={TEXT}"
-        seen = take_turns(run, label, servers, target, rounds=run.pick(4, 1), seconds=run.pick(3, 1))
+        seen = take_turns(run, label, servers, target, body.read_bytes(), rounds=run.pick(4, 1), seconds=run.pick(3, 1))
     how = (
         f"The servers on one core, our Postgres included, {tool()} with {CONNECTIONS} connections on the other; one "
         "worker each of uvicorn (httptools, uvloop); real store and database; in turns."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,20 +28,30 @@ class Seen:
 
 
 def take_turns(
-    run: Run, label: str, servers: Mapping[str, Server], target: str, *, rounds: int, seconds: int
+    run: Run, label: str, servers: Mapping[str, Server], target: str, body: bytes, *, rounds: int, seconds: int
 ) -> dict[str, Seen]:
-    """Ask every server for `target` in each of some rounds."""
+    """Ask every server for `target` in each of some rounds; all must answer `body`, before and after."""
     seen = {name: Seen() for name in servers}
     for number in range(rounds):
         for name, server in servers.items():
+            _check(name, server, target, body)
             before = server.processor_seconds()
             rate = sustain(server.address + target, connections=CONNECTIONS, seconds=seconds)
             used = server.processor_seconds() - before
+            _check(name, server, target, body)
             seen[name].rates.append(rate)
             seen[name].microseconds.append(used / rate.requests * 1e6)
         said = ", ".join(f"{name} {each.rates[-1].per_second:,.0f}/s" for name, each in seen.items())
         run.say(f"{label}, round {number + 1}: {said}")
     return seen
+
+
+def _check(name: str, server: Server, target: str, body: bytes) -> None:
+    """A server that answers something else is quick for the wrong reason."""
+    with urllib.request.urlopen(server.address + target) as answer:
+        got = answer.read()
+    if got != body:
+        raise RuntimeError(f"{name} answered {len(got):,} bytes that are not the {len(body):,} it was given")
 
 
 def compare(what: str, subject: Seen, baseline: Seen, how: str) -> list[Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -41,14 +42,14 @@ def _measure_writes(run: Run) -> Figure:
     data = run.folder / "dev"
     with dev(data, workers=1) as server:
         database_url = url_of(data)
-        asyncio.run(put_picture(data, database_url, want_of(PATH, TEXT), 102_400))
+        body = asyncio.run(put_picture(data, database_url, want_of(PATH, TEXT), 102_400))
         time.sleep(ENDED_SECONDS)
         before = query(database_url, WRITES)[0][0]
         began = time.monotonic()
         said = ask(f"{server.address}{PATH}?text={TEXT}", connections=CONNECTIONS, count=HITS)
         seconds = time.monotonic() - began
-        if said["statuses"] != {"200": HITS}:
-            raise RuntimeError(f"not every hit was a 200: {said['statuses']}")
+        if said["statuses"] != {"200": HITS} or said["digests"] != {sha256(body).hexdigest(): HITS}:
+            raise RuntimeError(f"not every hit was the picture: {said['statuses']}, {len(said['digests'])} bodies")
         run.say(f"{HITS:,} hits in {seconds:.1f} s; waiting for Postgres to report")
         time.sleep(REPORTED_SECONDS)
         after = query(database_url, WRITES)[0][0]

@@ -61,6 +61,9 @@ class ScriptedProvider:
         await self.clock.sleep(self.collect_seconds)
         return f"picture of {job.request_id}".encode()
 
+    async def close(self) -> None:
+        pass
+
 
 class PlainImages:
     """Takes any bytes but `rubbish` for a PNG of the asked size; encoding names the format."""

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import sys
 import time
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from copperplate.recipes.explain import Comparison, Explanation
 
 EXAMPLE = "/1024x1024.jpg?text=" + quote("A beautiful sunset over the sea")
+
+# What would point a local server elsewhere.
+REMOTE = ("DATABASE_URL", "SUPABASE_URL", "VERCEL")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 3
 EXIT_CODES = """exit codes:
@@ -60,15 +64,15 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     dev = _command(commands, "dev", run_dev, "run everything locally: database, migrations, server")
-    dev.add_argument("--port", type=int, help="port of the server (default: PORT or 8000; 0 takes any free one)")
-    dev.add_argument("--workers", type=int, default=2, help="server processes (default: 2)")
+    dev.add_argument("--port", type=_port, help="port of the server (default: PORT or 8000; 0 takes any free one)")
+    dev.add_argument("--workers", type=_workers, default=2, help="server processes (default: 2)")
     dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
     dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
     serve = _command(commands, "serve", run_serve, "run the server alone, over DATABASE_URL")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")  # noqa: S104
-    serve.add_argument("--port", type=int, help="port (default: PORT or 8000)")
-    serve.add_argument("--workers", type=int, default=2, help="server processes (default: 2)")
+    serve.add_argument("--port", type=_port, help="port (default: PORT or 8000)")
+    serve.add_argument("--workers", type=_workers, default=2, help="server processes (default: 2)")
     serve.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
     _command(commands, "migrate", run_migrate, "bring the database's schema up to date")
@@ -96,7 +100,7 @@ def _command(
     )
     parser.add_argument(
         "--data-dir",
-        type=Path,
+        type=_folder,
         help="folder of the local database and pictures (default: COPPERPLATE_DATA_DIR or .copperplate)",
     )
     parser.set_defaults(command=function)
@@ -113,6 +117,9 @@ def run_dev(arguments: argparse.Namespace) -> int:
     from copperplate.local.cluster import Cluster
     from copperplate.local.stack import prepare
 
+    for variable in REMOTE:
+        if os.environ.pop(variable, None):
+            _say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
     settings = _settings(arguments)
     # Before the database: a taken port must not cost the time of its start.
     listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
@@ -132,8 +139,8 @@ def run_dev(arguments: argparse.Namespace) -> int:
         def announce_ready() -> None:
             _say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
             _say(f"  what is saved   {base}/api/generation/stats")
-            beside = f" --data-dir {arguments.data_dir}" if arguments.data_dir else ""
-            _say(f'  in SQL          psql "$({sys.argv[0]} database-url{beside})"')
+            beside = f" --data-dir {shlex.quote(str(arguments.data_dir))}" if arguments.data_dir else ""
+            _say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')
             _say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)
 
@@ -221,7 +228,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
     with _database_url(_settings(arguments)) as url:
         figures = asyncio.run(read(url))
     if arguments.json:
-        print(json.dumps(figures, indent=2, default=str))
+        print(json.dumps(figures, indent=2, default=float))
         return EXIT_OK
     width = max(map(len, figures))
     for name, value in figures.items():
@@ -251,6 +258,26 @@ def _database_url(settings: Settings) -> Iterator[str]:
         return
     with open_database(settings.data_dir, _say) as url:
         yield url
+
+
+def _port(raw: str) -> int:
+    return _between(raw, 0, 65_535)
+
+
+def _workers(raw: str) -> int:
+    return _between(raw, 1, 64)
+
+
+def _folder(raw: str) -> Path:
+    if not raw:
+        raise argparse.ArgumentTypeError("name a folder")
+    return Path(raw)
+
+
+def _between(raw: str, least: int, most: int) -> int:
+    if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
+        raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
+    return int(raw)
 
 
 def _say(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,16 +77,64 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         yield Services(settings=settings, clock=clock, ledger=ledger, kinds=kinds, serving=serving, usage=usage)
     finally:
         await coordinator.drain(within_seconds=DRAIN_SECONDS)
+        await provider.close()
         await usage.close()
         await ledger.close()
         images.close()
 
 
 def make_image_provider(settings: Settings, clock: Clock) -> Provider:
-    """Who makes pictures asked for by URL: the painter, until a key names somebody else."""
+    """Who makes pictures asked for by URL: whom `COPPERPLATE_PROVIDER` names, else fal by its key, else the painter.
+
+    A deployment never falls back to the painter: its pictures are no substitute for what was asked.
+    Raises `Misconfigured`, naming the variable to set.
+    """
+    name = settings.provider or ("fal" if settings.fal_key else "painter")
+    if name == "fal":
+        return _make_fal(settings, clock)
+    if name == "openai":
+        return _make_openai(settings, clock)
+    if settings.provider is None and (settings.on_vercel or settings.supabase_url is not None):
+        raise Misconfigured("Nobody makes pictures: set FAL_KEY, or name a provider in COPPERPLATE_PROVIDER.")
     from copperplate.adapters.painter import Painter
 
     return Painter(clock=clock, seconds=settings.painter.total_seconds())
+
+
+def _make_fal(settings: Settings, clock: Clock) -> Provider:
+    if settings.fal_key is None:
+        raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
+    _check_installed("fal_client", "fal")
+    from copperplate.adapters.fal import Fal
+    from copperplate.recipes.image import DEFAULT_MODEL
+
+    return Fal(
+        key=settings.fal_key,
+        clock=clock,
+        model=settings.image_model or DEFAULT_MODEL,
+        queue_url=settings.fal_queue_url,
+        seconds=settings.provider_deadline.total_seconds(),
+    )
+
+
+def _make_openai(settings: Settings, clock: Clock) -> Provider:
+    if settings.openai_api_key is None:
+        raise Misconfigured("COPPERPLATE_PROVIDER=openai needs OPENAI_API_KEY.")
+    _check_installed("openai", "openai")
+    from copperplate.adapters.openai import DEFAULT_MODEL, OpenAIImages
+
+    return OpenAIImages(
+        key=settings.openai_api_key,
+        clock=clock,
+        model=settings.image_model or DEFAULT_MODEL,
+        base_url=settings.openai_base_url,
+        seconds=settings.provider_deadline.total_seconds(),
+    )
+
+
+def _check_installed(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise Misconfigured(f"This provider is not installed: pip install 'copperplate[{extra}]'.")
 
 
 def _check(settings: Settings) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class CopperplateError(Exception):
-    """Base of every error raised on purpose; `str()` of it is safe to show to the caller.
+    """Base of every error raised on purpose; `str()` of it is safe to show to the caller, but for `Unavailable`.
 
     `code` is stable and machine-readable, `status` the HTTP status, `retry_after_seconds` the pause
     after which the same request may be sent again (None where repeating it cannot help).
@@ -176,7 +176,7 @@ class TooManyWaiters(CopperplateError):
 
 
 class Unavailable(CopperplateError):
-    """Something Copperplate needs does not answer; nothing was spent."""
+    """Something Copperplate needs does not answer. Its message may name paths and is for the log only."""
 
     code = "unavailable"
     status = 503

@@ -14,8 +14,10 @@ from copperplate.errors import (
     GenerationFailed,
     LeaseLost,
     LedgerUnavailable,
+    Misconfigured,
     ObjectMissing,
     ProviderFailed,
+    StillGenerating,
     StoreUnavailable,
 )
 from copperplate.failures import retry_after
@@ -84,8 +86,8 @@ class Leader:
         """The original of `want`, resumed from the recovery point in `lead`, and its bytes.
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once somebody
-        else holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable` and
-        `StoreUnavailable` where whoever takes the lease over can resume.
+        else holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`,
+        `StoreUnavailable` and `StillGenerating` where whoever takes the lease over can resume.
         """
         lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
         crash_point("acquired")
@@ -95,7 +97,7 @@ class Leader:
                 url = self._kinds[want.kind].store.public_url(upload.path)
                 crash_point("completing")
                 entry = await self._ledger.complete(lease.key, lease.fence, upload, url=url)
-        except (LeaseLost, LedgerUnavailable, StoreUnavailable):
+        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
             raise
         except Exception as error:
@@ -131,23 +133,33 @@ class Leader:
         return upload, body
 
     async def _submit(self, want: Want, lead: Lead, lease: Lease) -> bytes:
-        """One billable request, written ahead; its id is noted before anything is awaited."""
+        """The picture from a submit of our own; one that got no answer is sent once more, under the next number."""
         provider = self._kinds[want.kind].provider
         if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
             raise ProviderFailed(FailureClass.AMBIGUOUS, "two submits of this attempt got no answer")
         submit_no = lead.submit_no + 1
+        try:
+            answer = await self._submit_once(want, lease, submit_no)
+        except ProviderFailed as failed:
+            if failed.failure_class is not FailureClass.AMBIGUOUS or submit_no >= MAX_BILLED_SUBMITS:
+                raise
+            answer = await self._submit_once(want, lease, submit_no + 1)
+        return await provider.collect(answer) if isinstance(answer, Job) else answer
+
+    async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | bytes:
+        """One billable request, written ahead; its id is noted before anything is awaited."""
+        provider = self._kinds[want.kind].provider
         if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):
             raise LeaseLost
         crash_point("announced")
         lease.check()
         answer = await provider.submit(want.recipe)
         crash_point("answered")
-        if not isinstance(answer, Job):
-            return answer
-        if not await self._ledger.note_request(lease.key, lease.fence, answer):
-            raise LeaseLost
-        crash_point("noted")
-        return await provider.collect(answer)
+        if isinstance(answer, Job):
+            if not await self._ledger.note_request(lease.key, lease.fence, answer):
+                raise LeaseLost
+            crash_point("noted")
+        return answer
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
         """The object a dead predecessor stored, if it is whole."""
@@ -168,15 +180,19 @@ class Leader:
         await store.put(upload.path, body, media_type=media_type)
 
     async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed | LeaseLost:
-        """Write the negative entry; what we did not expect counts as transient, and as billed."""
-        cause = (
-            error
-            if isinstance(error, ProviderFailed)
-            else ProviderFailed(FailureClass.TRANSIENT, f"unexpected {type(error).__name__}")
-        )
+        """Write the negative entry; what we did not expect counts as transient, and as billed.
+
+        A setting that is wrong concerns every prompt: each rests for seconds only, however often it was tried.
+        """
+        is_ours = isinstance(error, Misconfigured)
+        if isinstance(error, ProviderFailed):
+            cause = error
+        else:
+            message = str(error) if is_ours else f"unexpected {type(error).__name__}"
+            cause = ProviderFailed(FailureClass.TRANSIENT, message, billed=not is_ours)
         rest = retry_after(
             cause.failure_class,
-            attempt=lead.attempt,
+            attempt=1 if is_ours else lead.attempt,
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )

@@ -179,11 +179,18 @@ class Provider(Protocol):
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
-        Answers the bytes, or the `Job` to collect. Raises `ProviderFailed`.
+        Answers the bytes, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
+        setting is at fault and nothing was sent or taken.
         """
 
     async def collect(self, job: Job) -> bytes:
-        """Wait for a job and fetch its bytes; safe to repeat. Raises `ProviderFailed`."""
+        """Wait for a job and fetch its bytes; safe to repeat.
+
+        Raises `ProviderFailed` where the job is lost, `StillGenerating` where it may yet be collected.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; a later call starts afresh."""
 
 
 class Images(Protocol):

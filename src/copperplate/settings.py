@@ -15,15 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def _text(raw: str) -> str:
-    return raw
-
-
 def _url(raw: str) -> str:
     parts = urlsplit(raw)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an address such as https://pictures.example.com")
     return raw.rstrip("/")
+
+
+def _service_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
+        raise ValueError("an https address such as https://queue.fal.run (http only on this machine)")
+    return raw.rstrip("/")
+
+
+def _key(raw: str) -> str:
+    # It becomes a header: a line break pasted with it would fail every request, far from here.
+    if not raw.strip().isascii() or not raw.strip().isprintable() or " " in raw.strip():
+        raise ValueError("a key in one word")
+    return raw.strip()
 
 
 def _database_url(raw: str) -> str:
@@ -45,8 +57,14 @@ def _seconds(raw: str) -> timedelta:
 def _positive_seconds(raw: str) -> timedelta:
     seconds = _seconds(raw)
     if not seconds:
-        raise ValueError("a number of seconds above 0")
+        raise ValueError("a number of seconds above 0, such as 20 or 0.5")
     return seconds
+
+
+def _secret(raw: str) -> str:
+    if len(raw) < MIN_SECRET_CHARS:
+        raise ValueError(f"{MIN_SECRET_CHARS} characters or more")
+    return raw
 
 
 def _wait(raw: str) -> timedelta:
@@ -99,7 +117,7 @@ class Settings:
         "DATABASE_URL",
         _database_url,
         None,
-        "Postgres to use as ledger. Without it, `copperplate dev` runs its own.",
+        "Postgres to use as ledger, for `serve`, `migrate` and `stats`. `copperplate dev` always runs its own.",
         is_secret=True,
     )
     supabase_url: str | None = _setting(
@@ -107,9 +125,33 @@ class Settings:
     )
     provider: str | None = _setting(
         "COPPERPLATE_PROVIDER",
-        _one_of("painter"),
+        _one_of("painter", "fal", "openai"),
         None,
-        "Who makes pictures. `painter` needs no key and draws locally; it is the default outside Vercel.",
+        "Who makes pictures: `fal`, `openai` or `painter`, which needs no key and draws locally. "
+        "Without it fal where `FAL_KEY` is set, else the painter (never on Vercel).",
+    )
+    image_model: str | None = _setting(
+        "COPPERPLATE_IMAGE_MODEL",
+        _text,
+        None,
+        "Model of fal or OpenAI: `fal-ai/flux/schnell` or `gpt-image-2.5-flare` unless set. The painter has its own.",
+    )
+    provider_deadline: timedelta = _setting(
+        "COPPERPLATE_PROVIDER_SECONDS",
+        _wait,
+        "120",
+        "How long a leader waits for fal or OpenAI. A job of fal that takes longer is collected by a later request.",
+    )
+    fal_key: str | None = _setting("FAL_KEY", _key, None, "Key of fal.", is_secret=True)
+    fal_queue_url: str = _setting(
+        "COPPERPLATE_FAL_QUEUE_URL",
+        _service_url,
+        "https://queue.fal.run",
+        "Address of fal's queue; http only on this machine, for a stand-in.",
+    )
+    openai_api_key: str | None = _setting("OPENAI_API_KEY", _key, None, "Key of OpenAI.", is_secret=True)
+    openai_base_url: str = _setting(
+        "OPENAI_BASE_URL", _url, "https://api.openai.com/v1", "Address of OpenAI's API, or of one that speaks it."
     )
     data_dir: Path = _setting(
         "COPPERPLATE_DATA_DIR", Path, ".copperplate", "Folder of the local database and of locally stored pictures."
@@ -146,7 +188,7 @@ class Settings:
     )
     cron_secret: str | None = _setting(
         "CRON_SECRET",
-        _text,
+        _secret,
         None,
         "Bearer secret of the cleanup route, 16 characters or more; without it that route is closed.",
         is_secret=True,
@@ -156,13 +198,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what concerns more than one setting."""
-        faults = []
         if self.heartbeat * 4 > self.lease:
-            faults.append("COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS")
-        if self.cron_secret is not None and len(self.cron_secret) < MIN_SECRET_CHARS:
-            faults.append(f"CRON_SECRET must have {MIN_SECRET_CHARS} characters or more")
-        if faults:
-            raise Misconfigured("; ".join(faults) + f". See {DOCS}.")
+            fault = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"
+            raise Misconfigured(f"{fault}. See {DOCS}.")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -60,6 +60,8 @@ create table copperplate.cache_entries (
 ) with (fillfactor = 70);
 
 create index cache_entries_generation_idx on copperplate.cache_entries (generation_key);
+-- For the cleanup: an entry not served since a date was made before it. No index covers what hits change.
+create index cache_entries_created_idx on copperplate.cache_entries (created_at);
 create unique index cache_entries_original_idx
 on copperplate.cache_entries (generation_key)
 where is_original;
@@ -165,6 +167,15 @@ begin
         -coalesce(sum(e.access_count), 0)
     from removed as e
     having count(*) > 0;
+
+    -- A completed generation has its original: if somebody deletes that alone, it is to be made anew.
+    update public.generation_status as g
+    set
+        status = 'failed', phase = null, error_class = 'missing_object', error_message = 'the original was deleted',
+        format = null, generated_url = null, retry_at = copperplate.clock(), completed_at = null,
+        updated_at = copperplate.clock()
+    from removed as e
+    where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
     return null;
 end;
 $$;

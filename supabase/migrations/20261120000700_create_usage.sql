@@ -79,6 +79,8 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
+-- Below deadlock_timeout: where a person's DELETE locks in another order, counting gives way and is sent again.
+set lock_timeout = '500ms'
 as $$
 declare
     v_now timestamptz := copperplate.clock();
@@ -208,15 +210,16 @@ as $$
     )
 
     select
-        s.requests, s.api_calls, greatest(s.requests - s.api_calls, 0), s.completed, s.failures, s.hits, s.misses,
+        s.requests, s.api_calls, greatest(s.hits + s.misses - s.api_calls, 0), s.completed, s.failures, s.hits, s.misses,
         round(100.0 * s.hits / nullif(s.hits + s.misses, 0), 1),
-        s.requests_today, s.api_calls_today, greatest(s.requests_today - s.api_calls_today, 0),
+        s.requests_today, s.api_calls_today, greatest(s.hits_today + s.misses_today - s.api_calls_today, 0),
         s.completed_today, s.failures_today, s.hits_today, s.misses_today
     from sums as s;
 $$;
 
 comment on function public.get_generation_stats() is
-'One row: requests, provider calls made and saved, since the beginning and today (UTC).';
+'One row: requests, provider calls made and saved, since the beginning and today (UTC).
+Saved are the pictures served (hits and misses) less the calls made; failed requests save nothing.';
 revoke all on function public.get_generation_stats() from public, anon, authenticated;
 grant execute on function public.get_generation_stats() to service_role, anon, authenticated;
 

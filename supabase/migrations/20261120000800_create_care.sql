@@ -54,28 +54,26 @@ declare
     v_bytes bigint;
     v_generations bigint;
 begin
-    -- Lock the generations first, skipping those somebody works on.
+    -- Lock the generations first, skipping those somebody works on. Originals without renditions age by
+    -- their own date.
     v_keys := array(
         select g.prompt_hash
         from public.generation_status as g
-        where g.prompt_hash in (
+        where g.prompt_hash = any(array(
             select e.generation_key
             from copperplate.cache_entries as e
-            where e.kind = 'image' and not e.is_original and e.last_accessed_at < v_cutoff
-            limit p_limit
-        ) or g.prompt_hash in (
-            -- Originals without renditions age by their own date.
-            select o.generation_key
-            from copperplate.cache_entries as o
             where
-                o.kind = 'image' and o.is_original and o.last_accessed_at < v_cutoff
-                and not exists (
-                    select from copperplate.cache_entries as r
-                    where r.generation_key = o.generation_key and not r.is_original
+                e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
+                and (
+                    not e.is_original
+                    or not exists (
+                        select from copperplate.cache_entries as r
+                        where r.generation_key = e.generation_key and not r.is_original
+                    )
                 )
+            order by e.created_at
             limit p_limit
-        )
-        limit p_limit
+        ))
         for update skip locked
     );
 
@@ -126,21 +124,14 @@ as $$
 declare
     v_removed bigint;
 begin
-    -- Failures stay for the day in which their attempts are counted.
+    -- Failures stay for the day in which their attempts are counted. A completed generation always has
+    -- entries and goes with the last of them.
     with done as (
         select g.prompt_hash
         from public.generation_status as g
         where
-            (
-                g.status = 'failed' and g.retry_at < copperplate.clock()
-                and g.window_started_at < copperplate.clock() - interval '1 day'
-            )
-            or (
-                g.status = 'completed'
-                and not exists (
-                    select from copperplate.cache_entries as e where e.generation_key = g.prompt_hash
-                )
-            )
+            g.status = 'failed' and g.retry_at < copperplate.clock()
+            and g.window_started_at < copperplate.clock() - interval '1 day'
         limit p_limit
         for update skip locked
     )
@@ -154,7 +145,7 @@ end;
 $$;
 
 comment on function public.cleanup_old_generation_status(integer) is
-'Remove failures whose day is over and completed generations without entries; at most p_limit; answers counts.';
+'Remove failures whose day is over; at most p_limit; answers counts.';
 
 create function public.purge_entries(
     p_generation_key text default null,

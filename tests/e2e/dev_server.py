@@ -21,7 +21,7 @@ COPPERPLATE = str(Path(sys.executable).with_name("copperplate"))
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 # What a developer's shell may have set must not reach the server; without bytecode every start is slow.
-UNSET = ("COPPERPLATE_", "DATABASE_URL", "SUPABASE_", "VERCEL", "PORT", "PYTHONDONTWRITEBYTECODE")
+UNSET = ("COPPERPLATE_", "FAL_", "OPENAI_", "DATABASE_URL", "SUPABASE_", "VERCEL", "PORT", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,9 @@ class StoppingProvider:
     async def collect(self, job: Job) -> bytes:
         return f"picture of {job.request_id}".encode()
 
+    async def close(self) -> None:
+        pass
+
 
 async def generate(url: str, folder: str, stop_at: str, *, has_jobs: bool) -> dict[str, Any]:
     """Find one picture with scaled leases, stopping at `before:<step>` or `after:<step>` until told to go on."""

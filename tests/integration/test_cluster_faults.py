@@ -99,7 +99,7 @@ def test_crash_of_everything_at_once_loses_nothing(used_dir: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         process.wait()
     assert (used_dir / "postgres" / "data" / "postmaster.pid").exists()
-    assert find_running(used_dir) is None
+    eventually(lambda: find_running(used_dir) is None)
     with Cluster.start(used_dir) as cluster:
         assert recall(cluster.superuser_url) == answer
 

@@ -94,40 +94,40 @@ def test_psycopg_has_as_many_errors_as_we_think() -> None:
 
 def test_every_error_of_psycopg_becomes_ours() -> None:
     for foreign in foreign_errors():
-        ours, may_retry = translate(foreign("their own words, which may quote a prompt"))
+        ours, resend = translate(foreign("their own words, which may quote a prompt"))
         assert isinstance(ours, (LedgerUnavailable, Misconfigured)), foreign
         assert "prompt" not in str(ours), foreign
         # What a person has to mend is not mended by asking again.
-        assert not (may_retry and isinstance(ours, Misconfigured)), foreign
+        assert resend == "never" or isinstance(ours, LedgerUnavailable), foreign
 
 
 @pytest.mark.parametrize(
-    ("sqlstate", "ours", "may_retry"),
+    ("sqlstate", "ours", "resend"),
     [
-        ("57P01", LedgerUnavailable, True),  # the administrator ended the connection
-        ("57P03", LedgerUnavailable, True),  # starting up
-        ("53300", LedgerUnavailable, True),  # too many connections
-        ("40P01", LedgerUnavailable, True),  # deadlock
-        ("55P03", LedgerUnavailable, True),  # a lock was not to be had in time
-        ("57014", LedgerUnavailable, False),  # took too long
-        ("42501", Misconfigured, False),
-        ("42883", Misconfigured, False),
-        ("42P01", Misconfigured, False),
-        ("3F000", Misconfigured, False),
-        ("3D000", Misconfigured, False),
-        ("28P01", Misconfigured, False),
-        ("23505", LedgerUnavailable, False),
+        ("57P01", LedgerUnavailable, "if_repeatable"),  # the administrator ended the connection
+        ("57P03", LedgerUnavailable, "if_repeatable"),  # starting up
+        ("53300", LedgerUnavailable, "if_repeatable"),  # too many connections
+        ("40P01", LedgerUnavailable, "always"),  # deadlock
+        ("55P03", LedgerUnavailable, "always"),  # a lock was not to be had in time
+        ("57014", LedgerUnavailable, "never"),  # took too long
+        ("42501", Misconfigured, "never"),
+        ("42883", Misconfigured, "never"),
+        ("42P01", Misconfigured, "never"),
+        ("3F000", Misconfigured, "never"),
+        ("3D000", Misconfigured, "never"),
+        ("28P01", Misconfigured, "never"),
+        ("23505", LedgerUnavailable, "never"),
     ],
 )
-def test_errors_by_what_can_be_done_about_them(sqlstate: str, ours: type[Exception], may_retry: bool) -> None:
+def test_errors_by_what_can_be_done_about_them(sqlstate: str, ours: type[Exception], resend: str) -> None:
     error, again = translate(psycopg.errors.lookup(sqlstate)("x"))
-    assert (type(error), again) == (ours, may_retry)
+    assert (type(error), again) == (ours, resend)
 
 
 def test_full_pool_is_not_asked_again() -> None:
     for foreign in (PoolTimeout, TooManyRequests):
         error, again = translate(foreign("x"))
-        assert (type(error), again) == (LedgerUnavailable, False)
+        assert (type(error), again) == (LedgerUnavailable, "never")
 
 
 def test_bug_of_ours_is_not_taken_for_a_fault_of_the_database() -> None:
@@ -163,7 +163,7 @@ async def test_role_without_rights_is_told_what_it_needs(cluster: Cluster, datab
 
 def test_database_without_the_role_names_the_command_that_says_more() -> None:
     error, again = translate(psycopg.errors.InvalidParameterValue('role "service_role" does not exist'))
-    assert (type(error), again) == (Misconfigured, False)
+    assert (type(error), again) == (Misconfigured, "never")
     assert "copperplate migrate" in str(error)
 
 

@@ -9,7 +9,14 @@ from uuid import uuid4
 import pytest
 
 from copperplate.coordinator import Coordinator
-from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
+from copperplate.errors import (
+    GenerationFailed,
+    Misconfigured,
+    ObjectMissing,
+    ProviderFailed,
+    StillGenerating,
+    StoreUnavailable,
+)
 from copperplate.model import FailureClass, Free, Lead, Outcome
 from pictures import want
 from workbench import Workbench
@@ -173,4 +180,106 @@ async def test_wall_clock_that_is_days_off_changes_no_decision(leading: int, fol
     follower = await bench.begin(second, want())
     await bench.clock.advance(12)
     assert ((await leader).outcome, (await follower).outcome) == (Outcome.GENERATED, Outcome.COALESCED)
+
+
+# --- submits whose answer is lost, settings that are wrong, jobs that take long ---------------------
+
+
+def lost(times: int) -> list[Exception]:
+    return [ProviderFailed(FailureClass.AMBIGUOUS, "lost") for _ in range(times)]
+
+
+async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_number() -> None:
+    bench = Workbench(failures=lost(1))
+    assert (await bench.process().find(want())).body == b"picture 2"
+    assert bench.provider.submits == 2
+    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 2
+
+
+async def test_second_answer_that_is_lost_ends_the_matter_for_a_day() -> None:
+    bench = Workbench(failures=lost(9))
+    process = bench.process()
+    for _ in range(20):
+        with pytest.raises(GenerationFailed) as failed:
+            await process.find(want())
+        assert failed.value.failure_class is FailureClass.AMBIGUOUS
+        await bench.clock.advance(3_600)
+    assert bench.provider.submits == 2
+
+
+async def test_successor_of_a_leader_that_sent_twice_sends_nothing() -> None:
+    bench = Workbench(seconds=10, failures=lost(1))
+    process = bench.process()
+    await bench.begin(process, want())
+    await bench.clock.advance(15)
+    assert bench.provider.submits == 2
+    await bench.kill(process)
+    await bench.clock.advance(21)
+    with pytest.raises(GenerationFailed) as failed:
+        await bench.process().find(want())
+    assert failed.value.failure_class is FailureClass.AMBIGUOUS
+    assert bench.provider.submits == 2
+
+
+async def test_successor_whose_only_submit_is_lost_sends_no_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench(seconds=10)
+    process = bench.process()
+    await bench.begin(process, want())
+    await bench.kill(process)
+    await bench.clock.advance(21)
+    bench.provider.failures = lost(2)
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(30)
+    with pytest.raises(GenerationFailed):
+        await asking
+    assert bench.provider.submits == 2
+
+
+async def test_lost_answer_is_not_followed_by_a_submit_once_the_lease_is_not_certain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Workbench(seconds=10, failures=lost(1))
+    steal_at("heartbeat", bench, monkeypatch)
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(15)
+    assert not asking.done()
+    assert bench.provider.submits == 1
+    await bench.clock.advance(30)
+    assert (await asking).body == b"picture 2"
+    assert bench.provider.submits == 2
+
+
+async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_failed() -> None:
+    bench = Workbench(is_billable=False, failures=lost(9))
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(want())
+    assert bench.provider.submits == 2
+
+
+async def test_wrong_setting_is_no_prompts_failure_and_rests_for_seconds_only() -> None:
+    bench = Workbench(failures=[Misconfigured("check FAL_KEY") for _ in range(5)])
+    process = bench.process()
+    for _ in range(5):
+        with pytest.raises(GenerationFailed) as failed:
+            await process.find(want())
+        assert (failed.value.http_status, failed.value.failure_class) == (503, FailureClass.TRANSIENT)
+        assert failed.value.retry_after_seconds is not None
+        assert failed.value.retry_after_seconds <= 8
+        await bench.clock.advance(failed.value.retry_after_seconds + 1)
+    assert (await process.find(want())).outcome is Outcome.GENERATED
+    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 1
+
+
+async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench(has_jobs=True)
+
+    async def not_yet(_: object) -> bytes:
+        raise StillGenerating
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.provider, "collect", not_yet)
+        with pytest.raises(StillGenerating):
+            await bench.process().find(want())
+    await bench.clock.advance(21)
+    assert (await bench.process().find(want())).body == b"picture of job-1"
     assert bench.provider.submits == 1

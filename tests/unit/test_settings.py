@@ -37,6 +37,10 @@ def test_every_fault_is_reported_at_once_and_names_its_variable() -> None:
         "COPPERPLATE_LEASE_SECONDS": "0",
         "COPPERPLATE_HEARTBEAT_SECONDS": "nan",
         "COPPERPLATE_MAX_WAITERS": "-1",
+        "COPPERPLATE_PROVIDER_SECONDS": "0",
+        "FAL_KEY": "two words",
+        "OPENAI_API_KEY": "key\nand more",
+        "OPENAI_BASE_URL": "api.openai.com",
     }
     with pytest.raises(Misconfigured) as refused:
         Settings.from_env(wrong)
@@ -53,10 +57,33 @@ def test_settings_that_contradict_each_other_are_refused(environment: dict[str, 
         Settings.from_env(environment)
 
 
+SECRETS = {"CRON_SECRET": "s" * 20, "FAL_KEY": "id:hunter3", "OPENAI_API_KEY": "sk-hunter4"}
+
+
 def test_secrets_are_not_shown() -> None:
-    settings = Settings.from_env({"DATABASE_URL": "postgresql://me:hunter2@db/x", "CRON_SECRET": "s" * 20})
-    assert "hunter2" not in repr(settings)
+    settings = Settings.from_env({"DATABASE_URL": "postgresql://me:hunter2@db/x", **SECRETS})
+    assert "hunter" not in repr(settings)
     assert "ssss" not in repr(settings)
+
+
+def test_key_may_be_pasted_with_its_line_break() -> None:
+    assert Settings.from_env({"FAL_KEY": " id:secret\n"}).fal_key == "id:secret"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8100", "http://localhost:8100/", "http://[::1]:1", "https://q.example"]
+)
+def test_address_of_the_queue_is_https_or_on_this_machine(url: str) -> None:
+    assert Settings.from_env({"COPPERPLATE_FAL_QUEUE_URL": url}).fal_queue_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://queue.fal.run", "queue.fal.run", "https://me:word@q.example", "https://q.example?x=1", "http://127.0.0.2"],
+)
+def test_other_addresses_of_the_queue_are_refused(url: str) -> None:
+    with pytest.raises(Misconfigured, match="COPPERPLATE_FAL_QUEUE_URL"):
+        Settings.from_env({"COPPERPLATE_FAL_QUEUE_URL": url})
 
 
 def test_no_fault_repeats_what_was_set() -> None:

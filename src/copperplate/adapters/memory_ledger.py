@@ -285,7 +285,11 @@ class MemoryLedger:
         """See `LedgerCare.generation_stats`; today is all the time since the beginning."""
         requests, calls = self._totals["requests"], self._totals["api_calls"]
         hits, misses = self._totals["hits"], self._totals["misses"]
-        completed, failed, saved = self._totals["completed"], self._totals["failures"], max(requests - calls, 0)
+        completed, failed, saved = (
+            self._totals["completed"],
+            self._totals["failures"],
+            max(self._totals["hits"] + self._totals["misses"] - calls, 0),
+        )
         return {
             "total_requests": requests,
             "total_api_calls_made": calls,

@@ -40,62 +40,66 @@ SESSION_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000"
 CALL_SECONDS = 2.5
 PAUSE_SECONDS = 0.1
 
-# Foreign exceptions stop here. The first class that fits decides; `retry` says whether the outcome
-# is unknown or nothing happened, so that a repeatable call may be sent again.
-ErrorRow = tuple[type[Exception], type[LedgerUnavailable | Misconfigured], Literal["retry", "raise"], str]
+# Foreign exceptions stop here: the first class that fits decides, also whether the call is sent again. `always`:
+# nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
+Resend = Literal["always", "if_repeatable", "never"]
+ErrorRow = tuple[type[Exception], type[LedgerUnavailable | Misconfigured], Resend, str]
 ERRORS: tuple[ErrorRow, ...] = (
-    (psycopg.errors.QueryCanceled, LedgerUnavailable, "raise", "the database took too long"),
-    (psycopg.errors.InvalidPassword, Misconfigured, "raise", "DATABASE_URL: the password is wrong"),
+    # Rolled back by the server: nothing happened, so even usage may be sent again.
+    (psycopg.errors.DeadlockDetected, LedgerUnavailable, "always", "the database is busy"),
+    (psycopg.errors.LockNotAvailable, LedgerUnavailable, "always", "the database is busy"),
+    (psycopg.errors.QueryCanceled, LedgerUnavailable, "never", "the database took too long"),
+    (psycopg.errors.InvalidPassword, Misconfigured, "never", "DATABASE_URL: the password is wrong"),
     (
         psycopg.errors.InvalidAuthorizationSpecification,
         Misconfigured,
-        "raise",
+        "never",
         "DATABASE_URL: the role may not log in",
     ),
-    (psycopg.errors.InvalidCatalogName, Misconfigured, "raise", "DATABASE_URL: there is no such database"),
-    (PoolTimeout, LedgerUnavailable, "raise", "no database connection was free in time"),
-    (TooManyRequests, LedgerUnavailable, "raise", "too many requests wait for a database connection"),
-    (psycopg.OperationalError, LedgerUnavailable, "retry", "the database does not answer"),
-    (psycopg.InterfaceError, LedgerUnavailable, "retry", "the database connection is broken"),
+    (psycopg.errors.InvalidCatalogName, Misconfigured, "never", "DATABASE_URL: there is no such database"),
+    (PoolTimeout, LedgerUnavailable, "never", "no database connection was free in time"),
+    (TooManyRequests, LedgerUnavailable, "never", "too many requests wait for a database connection"),
+    (psycopg.OperationalError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
+    (psycopg.InterfaceError, LedgerUnavailable, "if_repeatable", "the database connection is broken"),
     (
         psycopg.errors.UndefinedFunction,
         Misconfigured,
-        "raise",
+        "never",
         "the database lacks our functions: run `copperplate migrate`",
     ),
     (
         psycopg.errors.UndefinedTable,
         Misconfigured,
-        "raise",
+        "never",
         "the database lacks our tables: run `copperplate migrate`",
     ),
     (
         psycopg.errors.InvalidSchemaName,
         Misconfigured,
-        "raise",
+        "never",
         "the database lacks our schema: run `copperplate migrate`",
     ),
     (
         psycopg.errors.InsufficientPrivilege,
         Misconfigured,
-        "raise",
+        "never",
         "DATABASE_URL: its role may not use Copperplate's functions; make it a member of service_role",
     ),
     (
         psycopg.errors.InvalidParameterValue,  # of `set role`; no call of ours can cause it
         Misconfigured,
-        "raise",
+        "never",
         "the database has no role service_role: run `copperplate migrate`, which says what to do",
     ),
-    (psycopg.Error, LedgerUnavailable, "raise", "the database refused the call"),
+    (psycopg.Error, LedgerUnavailable, "never", "the database refused the call"),
 )
 
 
-def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, bool]:
+def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Resend]:
     """Our error for a foreign one, and whether the call may be sent again."""
-    for foreign, ours, what_next, message in ERRORS:
+    for foreign, ours, resend, message in ERRORS:
         if isinstance(error, foreign):
-            return ours(message), what_next == "retry"
+            return ours(message), resend
     raise error
 
 
@@ -282,9 +286,10 @@ class PostgresLedger:
             try:
                 return await self._in_time(query, params, deadline)
             except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
-                ours, may_retry = translate(error)
+                ours, resend = translate(error)
                 pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                if not (repeat and may_retry) or asyncio.get_running_loop().time() + pause > deadline:
+                is_hopeless = resend == "never" or (resend == "if_repeatable" and not repeat)
+                if is_hopeless or asyncio.get_running_loop().time() + pause > deadline:
                     raise ours from error
             await asyncio.sleep(pause)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from copperplate.errors import InvalidRequest, MethodNotAllowed
+from copperplate.errors import InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
 from copperplate.http.problems import Problem, is_expected, log_unexpected
 from copperplate.http.wants import is_picture_path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from copperplate.model import Want
 
 METHODS = "GET, HEAD, OPTIONS"
+logger = logging.getLogger(__name__)
 requests_log = logging.getLogger("copperplate.requests")
 
 
@@ -73,6 +75,10 @@ async def _serve(services: Services, want: Want, scope: Scope, send: Send) -> No
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, want, scope)
+    except asyncio.CancelledError:
+        # The server stops and has waited long enough; the generation is resumed by whoever asks next.
+        await _send(send, scope, _refusal(StillGenerating(), None), want, services.clock.monotonic() - started)
+        raise
     except Exception as error:  # noqa: BLE001 - the last stop: nothing above would answer
         answer = _refusal(error, Outcome.FAILED)
     seconds = services.clock.monotonic() - started
@@ -101,6 +107,8 @@ async def _find_answer(services: Services, want: Want, scope: Scope) -> Answer:
 def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
     if not is_expected(error):
         log_unexpected(error, "a picture request")
+    elif isinstance(error, Unavailable):
+        logger.warning("%s: %s", error.code, error)
     problem = Problem.of(error)
     return Answer(problem.status, problem.raw_headers(), problem.body, outcome)
 

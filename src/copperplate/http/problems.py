@@ -18,6 +18,7 @@ from copperplate.errors import (
     NotFound,
     Signal,
     Unauthorized,
+    Unavailable,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ HEADERS: Final[Mapping[str, str]] = {
 _DETAILS: Final[Mapping[str, str]] = {
     "still_generating": "The wait is over, the work goes on. Ask for the same address again after Retry-After.",
     "too_many_waiters": "Ask for the same address again after Retry-After.",
+    "ledger_unavailable": "Nothing was spent. Ask for the same address again after Retry-After.",
+    "store_unavailable": "Ask for the same address again after Retry-After.",
 }
 
 
@@ -67,7 +70,9 @@ class Problem:
             headers["www-authenticate"] = "Bearer"
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allowed
-        return cls._render(error.http_status, error.code, error.title, str(error), headers)
+        # What does not answer, and where it lies, is for the log; callers only learn that waiting helps.
+        told = "" if isinstance(error, Unavailable) else str(error)
+        return cls._render(error.http_status, error.code, error.title, told, headers)
 
     @classmethod
     def _render(cls, status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Problem:
@@ -156,6 +161,8 @@ def _validation_error() -> type[RequestValidationError]:
 async def _answer_ours(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
     if not is_expected(error):
         log_unexpected(error, "a route")
+    elif isinstance(error, Unavailable):
+        logger.warning("%s: %s", error.code, error)
     return Problem.of(error).response()
 
 

@@ -24,6 +24,7 @@ PARENT_CHECK_SECONDS = 0.5
 READY_SECONDS = 30.0
 READY_CHECK_SECONDS = 0.05
 GRACE_SECONDS = 15
+BACKLOG = 2048
 
 LOGGING = {
     "version": 1,
@@ -45,6 +46,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # Listening at once, because two processes may bind one port as long as neither listens.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         message = f"Port {port} on {host} cannot be used ({error.strerror}): free it, or name another with --port."

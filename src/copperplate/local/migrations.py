@@ -120,8 +120,8 @@ def _require_roles(connection: Connection) -> None:
     rows = connection.execute("select rolname from pg_catalog.pg_roles where rolname = any(%s)", [list(REQUIRED_ROLES)])
     if missing := sorted(set(REQUIRED_ROLES) - {row[0] for row in rows}):
         message = (
-            f"This database has no role {', '.join(missing)}, as every Supabase project has: set DATABASE_URL to one "
-            "of those, or unset it to use the embedded database of `copperplate dev`"
+            f"This database has no role {', '.join(missing)}, which every Supabase project has. On a Postgres of your "
+            "own, make them once as superuser (docs/settings.md has the SQL) and grant them to the role in DATABASE_URL"
         )
         raise RolesMissing(message)
 

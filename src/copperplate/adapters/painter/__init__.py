@@ -55,6 +55,9 @@ class Painter:
         message = f"the painter has no jobs; {job.request_id} came from another provider"
         raise ProviderFailed(FailureClass.INVALID, message, billed=False)
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
 
 def _paint_png(recipe: dict[str, CanonicalValue]) -> bytes:
     # Imported here: a process that never paints never loads Pillow.

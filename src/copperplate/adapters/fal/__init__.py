@@ -1,0 +1,95 @@
+"""fal's queue as a provider: pictures by `fal-ai/flux/schnell`, or another of its models that takes the same arguments.
+
+httpx and fal-client are loaded with the first submit: a process that only serves hits never pays for them.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
+from copperplate.errors import Misconfigured
+from copperplate.recipes.image import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.adapters.fal.queue import Queue
+    from copperplate.model import CanonicalValue, Job, Size
+    from copperplate.ports import Clock
+
+QUEUE_URL: Final = "https://queue.fal.run"
+_MODEL = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9.-]*){1,5}")
+
+
+class Fal:
+    """`Provider` over fal's queue. `seconds` bounds one wait for a job; past it, the job is left to be resumed."""
+
+    name = "fal"
+    is_billable = True
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        clock: Clock,
+        model: str = DEFAULT_MODEL,
+        queue_url: str = QUEUE_URL,
+        seconds: float = 120,
+        poll_first_seconds: float = 0.25,
+    ) -> None:
+        if _MODEL.fullmatch(model) is None:
+            raise Misconfigured("COPPERPLATE_IMAGE_MODEL is not a model of fal, such as fal-ai/flux/schnell.")
+        self.models: tuple[str, ...] = (model,)
+        # Units fal said it bills, summed since this process began: what to multiply a price by.
+        self.billed_units = Decimal(0)
+        self._key = key
+        self._clock = clock
+        self._queue_url = queue_url
+        self._seconds = seconds
+        self._poll_first_seconds = poll_first_seconds
+        self._opened: Queue | None = None
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        """The safety checker, and the number of steps where we know the model."""
+        return settings_of(model)
+
+    def canvas(self, size: Size) -> Size:
+        """Multiples of 32 px, 512 to 2048 a side, covering `size`."""
+        return canvas_of(size)
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        """Per started megapixel of the canvas; see `recipe.price_of` for date and source."""
+        return price_of(recipe)
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job:
+        """One POST to the queue; see `Provider.submit`."""
+        return await self._queue.submit(str(recipe["model"]), arguments_of(recipe))
+
+    async def collect(self, job: Job) -> bytes:
+        """Wait for the job and fetch its picture; see `Provider.collect`."""
+        body, units = await self._queue.collect(job)
+        self.billed_units += units or 0
+        return body
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            await opened.close()
+
+    @property
+    def _queue(self) -> Queue:
+        if self._opened is None:
+            from copperplate.adapters.fal.queue import Queue
+
+            self._opened = Queue(
+                key=self._key,
+                url=self._queue_url,
+                clock=self._clock,
+                seconds=self._seconds,
+                poll_first_seconds=self._poll_first_seconds,
+            )
+        return self._opened

@@ -1,0 +1,106 @@
+"""Fetch a picture's bytes: known hosts, so many bytes, so much time. What they are, `Images.verify` decides."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from copperplate.errors import ProviderFailed, StillGenerating
+from copperplate.imaging import MAX_BODY_BYTES
+from copperplate.model import FailureClass
+
+if TYPE_CHECKING:
+    import ssl
+
+    from copperplate.adapters.fal.addresses import Addresses
+    from copperplate.ports import Clock
+
+MAX_REDIRECTS: Final = 3
+PAUSES_SECONDS: Final = (0.2, 0.4, 0.0)  # after each try that met trouble
+FILE_SECONDS: Final = 60.0
+# Compressed bytes could unfold into any number; pictures are compressed already.
+HEADERS: Final = {"Accept-Encoding": "identity"}
+
+_DATA_URL = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,")
+
+
+class _Trouble(Exception):
+    """The host failed, not the picture: asking again is free and may help."""
+
+
+class Files:
+    """Fetches pictures. Its client never carries our key."""
+
+    def __init__(
+        self, addresses: Addresses, clock: Clock, tls: ssl.SSLContext, *, seconds: float = FILE_SECONDS
+    ) -> None:
+        self._addresses = addresses
+        self._clock = clock
+        self._seconds = seconds
+        self._http = httpx.AsyncClient(headers=HEADERS, verify=tls, timeout=httpx.Timeout(seconds, connect=5))
+
+    async def fetch(self, url: object) -> bytes:
+        """The bytes at `url`, or in it where it is a `data:` URL.
+
+        Raises `ProviderFailed` (bad output) for what is refused, too large, too slow or gone, and
+        `StillGenerating` where the host fails: the picture is paid for and may be had later.
+        """
+        if isinstance(url, str) and url.startswith("data:"):
+            return _decode(url)
+        for pause in PAUSES_SECONDS:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await self._follow(url)
+            except TimeoutError:
+                raise _bad(f"the picture did not arrive within {self._seconds} s") from None
+            except (_Trouble, httpx.TransportError):
+                await self._clock.sleep(pause)
+        raise StillGenerating
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _follow(self, url: object) -> bytes:
+        """Follow at most three redirects; each hop is checked like the first."""
+        for _ in range(MAX_REDIRECTS + 1):
+            address = self._addresses.of_file(url)
+            async with self._http.stream("GET", address) as response:
+                if not response.has_redirect_location:
+                    return await _read(response)
+                url = str(address.join(response.headers["location"]))
+        raise _bad(f"the picture is behind more than {MAX_REDIRECTS} redirects")
+
+
+async def _read(response: httpx.Response) -> bytes:
+    if response.status_code >= 500 or response.status_code in (408, 425, 429):
+        raise _Trouble
+    if response.status_code != 200:
+        raise _bad(f"the picture's address answers {response.status_code}")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _bad("the picture comes compressed, which we did not ask for")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _bad(f"the picture has more than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
+
+
+def _decode(url: str) -> bytes:
+    head = _DATA_URL.match(url[:100])
+    if head is None or len(url) > MAX_BODY_BYTES * 4 // 3 + 200:
+        raise _bad("the picture's data URL is too long or not in base64")
+    try:
+        return base64.b64decode(url[head.end() :], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad("the picture's data URL is broken") from error
+
+
+def _bad(message: str) -> ProviderFailed:
+    return ProviderFailed(FailureClass.BAD_OUTPUT, message)

@@ -1,0 +1,154 @@
+"""OpenAI's images as a provider, through its own SDK without its retries.
+
+The SDK takes half a second to import, so it is loaded with the first submit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from copperplate.errors import Misconfigured, ProviderFailed
+from copperplate.model import FailureClass, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.adapters.openai_calls import Calls
+    from copperplate.model import CanonicalValue, Job
+    from copperplate.ports import Clock
+
+BASE_URL: Final = "https://api.openai.com/v1"
+DEFAULT_MODEL: Final = "gpt-image-2.5-flare"
+
+# Gone, or going on 2026-12-01, by OpenAI's deprecations as of 2026-11-20.
+RETIRED: Final[Mapping[str, str]] = {
+    "dall-e-2": "2026-05-12",
+    "dall-e-3": "2026-05-12",
+    "gpt-image-1": "2026-10-23",
+    "gpt-image-1.5": "2026-12-01",
+    "gpt-image-1-mini": "2026-12-01",
+    "chatgpt-image-latest": "2026-12-01",
+}
+
+# Medium: a picture is paid for once and looked at ever after, and high costs four times as much.
+# Opaque and auto name what the model is told, so that nothing is left for it to resolve.
+QUALITY: Final = "medium"
+BACKGROUND: Final = "opaque"
+MODERATION: Final = "auto"
+
+BLOCK_PX: Final = 16
+MAX_RATIO: Final = 3
+# The models' smallest size is not documented to the pixel; 1024x1024 is the first they name.
+MIN_PIXELS: Final = 1_024 * 1_024
+
+# Of one 1024x1024 picture at medium quality, litellm 1.109.1's price map, read 2026-11-20.
+PRICES_MICRO_USD: Final[Mapping[str, int]] = {"gpt-image-2": 53_000, "gpt-image-2.5-flare": 13_000}
+
+
+_MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """What OpenAI bills: tokens read and tokens drawn."""
+
+    text_in: int = 0
+    image_in: int = 0
+    out: int = 0
+
+    def __add__(self, other: Tokens) -> Tokens:
+        """The sum."""
+        return Tokens(
+            text_in=self.text_in + other.text_in, image_in=self.image_in + other.image_in, out=self.out + other.out
+        )
+
+
+class OpenAIImages:
+    """`Provider` over `images.generate`; answers PNG bytes at once. `seconds` bounds the call.
+
+    There are no jobs and no idempotency: an answer that is lost is lost, and the picture may be billed.
+    There are no seeds either; a seed in a recipe is only a number that makes it another picture.
+    """
+
+    name = "openai"
+    is_billable = True
+
+    def __init__(
+        self, *, key: str, clock: Clock, model: str = DEFAULT_MODEL, base_url: str = BASE_URL, seconds: float = 120
+    ) -> None:
+        if model in RETIRED:
+            message = f"COPPERPLATE_IMAGE_MODEL: OpenAI retires {model} on {RETIRED[model]}. Use {DEFAULT_MODEL}."
+            raise Misconfigured(message)
+        if _MODEL.fullmatch(model) is None:
+            raise Misconfigured(f"COPPERPLATE_IMAGE_MODEL is not a model of OpenAI, such as {DEFAULT_MODEL}.")
+        self.models: tuple[str, ...] = (model,)
+        # Tokens OpenAI said it bills, summed since this process began.
+        self.billed_tokens = Tokens()
+        self._key = key
+        self._clock = clock
+        self._base_url = base_url
+        self._seconds = seconds
+        self._opened: Calls | None = None
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        """What decides pixels besides prompt, size and model; `output_format` does not, as png loses nothing."""
+        return (f"background={BACKGROUND}", f"moderation={MODERATION}", f"quality={QUALITY}")
+
+    def canvas(self, size: Size) -> Size:
+        """Multiples of 16 px, at most 3:1 and at least a megapixel, covering `size`.
+
+        Above 2560x1440 OpenAI calls its sizes experimental; 2048x2048 is one of them.
+        """
+        width, height = max(size.width, size.height / MAX_RATIO), max(size.height, size.width / MAX_RATIO)
+        scale = max(1.0, math.sqrt(MIN_PIXELS / (width * height)))
+        width, height = _blocks(width * scale), _blocks(height * scale)
+        return Size(width=max(width, _blocks(height / MAX_RATIO)), height=max(height, _blocks(width / MAX_RATIO)))
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        """Of a 1024x1024 picture, prompt not counted; None for other sizes, whose tokens only the answer tells."""
+        canvas = self.canvas(_asked_size(recipe))
+        is_standard = canvas == Size(width=1_024, height=1_024)
+        return PRICES_MICRO_USD.get(str(recipe["model"])) if is_standard else None
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> bytes:
+        """One POST; see `Provider.submit`."""
+        body, tokens = await self._calls.generate(
+            model=str(recipe["model"]),
+            prompt=str(recipe["prompt"]),
+            size=str(self.canvas(_asked_size(recipe))),
+            quality=QUALITY,
+            background=BACKGROUND,
+            moderation=MODERATION,
+        )
+        self.billed_tokens += tokens
+        return body
+
+    async def collect(self, job: Job) -> bytes:
+        """Raises `ProviderFailed`: OpenAI's images have no jobs, so this one is another provider's."""
+        message = f"OpenAI's images have no jobs; {job.request_id} came from another provider"
+        raise ProviderFailed(FailureClass.TRANSIENT, message, billed=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            await opened.close()
+
+    @property
+    def _calls(self) -> Calls:
+        if self._opened is None:
+            from copperplate.adapters.openai_calls import Calls
+
+            self._opened = Calls(key=self._key, base_url=self._base_url, seconds=self._seconds, clock=self._clock)
+        return self._opened
+
+
+def _blocks(px: float) -> int:
+    return math.ceil(round(px, 6) / BLOCK_PX) * BLOCK_PX
+
+
+def _asked_size(recipe: Mapping[str, CanonicalValue]) -> Size:
+    return Size(width=int(str(recipe["width"])), height=int(str(recipe["height"])))

@@ -1,0 +1,69 @@
+"""Whatever a provider sends that is not the picture asked for: nothing is completed, nothing is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.errors import GenerationFailed
+from copperplate.model import FailureClass
+from standin.drawings import SPOILT
+from standin.fal_queue import FOREIGN_FILES
+from studio import open_studio, provider_at, want_of
+
+if TYPE_CHECKING:
+    from standin.server import Standin
+
+OF_BOTH = [*SPOILT, "two_images", "no_images", "images_missing", "images_null", "result_list", "result_null"]
+OF_FAL = [
+    *OF_BOTH,
+    *FOREIGN_FILES,
+    "image_is_text",
+    "image_without_url",
+    "image_url_number",
+    "result_404",
+    "result_html",
+    "file_204",
+    "file_403",
+    "file_404",
+    "file_410",
+    "redirect_metadata",
+    "redirect_foreign",
+    "redirect_loop",
+    "unknown_status=cancelled",
+    "unknown_status=completed_with_warnings",
+    "no_position",
+    "status_html",
+    "status_list",
+    "status_404",
+]
+OF_OPENAI = [*OF_BOTH, "image_without_bytes", "bytes_not_base64", "bytes_number", "html_answer", "broken_json"]
+CASES = [("fal", each) for each in OF_FAL] + [("openai", each) for each in OF_OPENAI]
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(CASES) >= 80
+    assert len(set(CASES)) == len(CASES)
+
+
+@pytest.mark.parametrize(("name", "scenario"), CASES)
+async def test_bad_output_is_never_completed(name: str, scenario: str, standin: Standin) -> None:
+    studio = open_studio(provider_at(name, standin))
+    asked = want_of(studio.provider, f"a fox [{scenario}]")
+    for _ in range(2):
+        with pytest.raises(GenerationFailed) as failed:
+            await studio.coordinator.find(asked)
+        assert (failed.value.failure_class, failed.value.http_status) == (FailureClass.BAD_OUTPUT, 502)
+    assert standin.book.posts.total() == 1
+    assert (await studio.ledger.generation_stats())["total_completed"] == 0
+    assert (await studio.ledger.cache_stats())["total_stored_bytes"] == 0
+    await studio.close()
+
+
+@pytest.mark.parametrize("name", ["fal", "openai"])
+async def test_good_output_is_completed(name: str, standin: Standin) -> None:
+    studio = open_studio(provider_at(name, standin))
+    await studio.coordinator.find(want_of(studio.provider, "a fox"))
+    assert (await studio.ledger.generation_stats())["total_completed"] == 1
+    await studio.close()

@@ -1,0 +1,302 @@
+"""The fal adapter on the wire, against the stand-in: one POST, strict answers, caps, jobs left to be resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating
+from copperplate.imaging import MAX_BODY_BYTES
+from copperplate.model import FailureClass, Job, Outcome
+from standin.drawings import number_of
+from studio import KEY, fal_at, open_studio, recipe_of, want_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.adapters.fal import Fal
+    from standin.server import Standin
+
+
+@pytest.fixture
+async def fal(standin: Standin) -> AsyncIterator[Fal]:
+    fal = fal_at(standin.url)
+    yield fal
+    await fal.close()
+
+
+async def made(fal: Fal, prompt: str, **asked: Any) -> bytes:
+    return await fal.collect(await fal.submit(recipe_of(fal, prompt, **asked)))
+
+
+async def failure_of(fal: Fal, prompt: str) -> ProviderFailed:
+    with pytest.raises(ProviderFailed) as failed:
+        await made(fal, prompt)
+    return failed.value
+
+
+async def test_submit_is_one_post_that_says_what_a_cache_needs(fal: Fal, standin: Standin) -> None:
+    recipe = recipe_of(fal, "a red fox", width=1920, height=1080, seed="17454220438242315174")
+    job = await fal.submit(recipe)
+    assert [each["method"] for each in standin.book.requests] == ["POST"]
+    sent = standin.book.requests[0]
+    assert sent["path"] == "/fal-ai/flux/schnell"
+    assert sent["body"] == {
+        "prompt": "a red fox",
+        "image_size": {"width": 1920, "height": 1088},
+        "num_inference_steps": 4,
+        "num_images": 1,
+        "enable_safety_checker": True,
+        "output_format": "png",
+        "seed": 17454220438242315174,
+    }
+    headers = sent["headers"]
+    assert headers["x-fal-no-retry"] == "1"
+    assert headers["x-app-fal-disable-fallback"] == "true"
+    assert headers["x-fal-object-lifecycle-preference"] == '{"expiration_duration_seconds": 86400}'
+    assert set(job.urls) == {"status_url", "response_url", "cancel_url"}
+    assert all(url.startswith(standin.url) for url in job.urls.values())
+
+
+async def test_job_is_collected_and_its_billed_units_are_kept(fal: Fal, standin: Standin) -> None:
+    assert [number_of(await made(fal, f"fox {n}", width=1280, height=1280)) for n in (1, 2)] == [1, 2]
+    assert fal.billed_units == standin.book.bill()["fal"] == 4
+
+
+async def test_two_jobs_at_once_get_each_its_own_picture(fal: Fal, standin: Standin) -> None:
+    first, second = await asyncio.gather(*(fal.submit(recipe_of(fal, name)) for name in ("a", "b")))
+    bodies = await asyncio.gather(fal.collect(second), fal.collect(first))
+    assert [f"standin-{number_of(body):06d}" for body in bodies] == [second.request_id, first.request_id]
+
+
+async def test_key_is_sent_to_the_queue_and_never_to_where_pictures_lie(fal: Fal, standin: Standin) -> None:
+    await made(fal, "a red fox")
+    for request in standin.book.requests:
+        assert ("authorization" in request["headers"]) is not request["path"].startswith("/files/")
+
+
+async def test_everything_works_over_tls(standin_tls: Standin) -> None:
+    fal = fal_at(standin_tls.url)
+    assert number_of(await made(fal, "a red fox")) == 1
+    await fal.close()
+
+
+async def test_certificate_nobody_vouches_for_is_refused_before_anything_is_sent(
+    standin_tls: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    fal = fal_at(standin_tls.url)
+    failed = await failure_of(fal, "a red fox")
+    assert (failed.failure_class, failed.billed) == (FailureClass.TRANSIENT, False)
+    assert not standin_tls.book.posts
+    await fal.close()
+
+
+@pytest.mark.parametrize("scenario", ["redirect_once", "data_url", "slow=0.1", "drop_status=2"])
+async def test_picture_arrives_by_other_ways_too(scenario: str, fal: Fal) -> None:
+    assert number_of(await made(fal, f"a fox [{scenario}]")) == 1
+
+
+# --- submits that are not taken, or whose answer is lost ------------------------------------------
+
+
+async def test_queue_that_refuses_the_connection_costs_nothing() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        fal = fal_at(f"http://127.0.0.1:{unused.getsockname()[1]}")
+        failed = await failure_of(fal, "a red fox")
+    assert (failed.failure_class, failed.billed) == (FailureClass.TRANSIENT, False)
+    await fal.close()
+
+
+async def test_host_without_an_address_costs_nothing() -> None:
+    fal = fal_at("https://queue.invalid")
+    failed = await failure_of(fal, "a red fox")
+    assert (failed.failure_class, failed.billed) == (FailureClass.TRANSIENT, False)
+    await fal.close()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "drop",
+        "html_answer",
+        "empty_answer",
+        "broken_json",
+        "receipt_foreign",
+        "receipt_without_id",
+        "receipt_without_url",
+        "receipt_id_number",
+        "receipt_html",
+    ],
+)
+async def test_submit_whose_receipt_is_lost_or_useless_is_ambiguous(scenario: str, fal: Fal, standin: Standin) -> None:
+    failed = await failure_of(fal, f"a fox [{scenario}]")
+    assert (failed.failure_class, failed.billed) == (FailureClass.AMBIGUOUS, True)
+    assert standin.book.posts.total() == 1
+
+
+async def test_submit_that_is_not_answered_in_time_is_ambiguous(
+    fal: Fal, standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copperplate.adapters.fal.queue.SUBMIT_SECONDS", 0.2)
+    assert (await failure_of(fal, "a fox [slow_submit=1]")).failure_class is FailureClass.AMBIGUOUS
+    assert standin.book.posts.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("scenario", "failure_class"),
+    [
+        ("http_400", FailureClass.INVALID),
+        ("http_408", FailureClass.TRANSIENT),
+        ("http_413", FailureClass.INVALID),
+        ("http_422", FailureClass.INVALID),
+        ("http_429", FailureClass.RATE_LIMITED),
+        ("http_500", FailureClass.TRANSIENT),
+        ("http_502_html", FailureClass.TRANSIENT),
+        ("http_503", FailureClass.TRANSIENT),
+        ("http_503_html", FailureClass.TRANSIENT),
+        ("http_504", FailureClass.TRANSIENT),
+        ("moderated", FailureClass.MODERATED),
+        ("redirect_post", FailureClass.TRANSIENT),
+        ("redirect_post=http", FailureClass.TRANSIENT),
+    ],
+)
+async def test_submit_that_is_refused_is_sent_once(
+    scenario: str, failure_class: FailureClass, fal: Fal, standin: Standin
+) -> None:
+    assert (await failure_of(fal, f"a fox [{scenario}]")).failure_class is failure_class
+    assert standin.book.posts.total() == 1
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("none", None), ("-1", None), ("1000000000", 86_400)])
+async def test_wish_of_a_rate_limit_is_passed_on(value: str, seconds: int | None, fal: Fal) -> None:
+    failed = await failure_of(fal, f"a fox [http_429={value}]")
+    assert failed.retry_after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+async def test_wish_may_be_a_date(fal: Fal) -> None:
+    wish = (await failure_of(fal, "a fox [http_429=date]")).retry_after
+    assert wish is not None
+    assert 50 <= wish.total_seconds() <= 61
+
+
+@pytest.mark.parametrize("scenario", ["http_401", "http_402", "http_403", "http_404"])
+async def test_key_or_model_that_is_refused_is_a_settings_fault(scenario: str, fal: Fal) -> None:
+    with pytest.raises(Misconfigured):
+        await made(fal, f"a fox [{scenario}]")
+
+
+async def test_key_is_in_no_log_and_no_representation(fal: Fal, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"), pytest.raises(Misconfigured):
+        await made(fal, "a fox [http_401]")
+    assert "FAL_KEY" in caplog.text
+    assert KEY not in caplog.text
+    assert KEY not in repr(fal)
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scenario", "failure_class", "billed"),
+    [
+        ("job_moderated", FailureClass.MODERATED, False),
+        ("job_invalid", FailureClass.INVALID, False),
+        ("job_500", FailureClass.TRANSIENT, False),
+        ("job_503", FailureClass.TRANSIENT, False),
+        ("job_504", FailureClass.TRANSIENT, False),
+        ("job_failed_200", FailureClass.TRANSIENT, False),
+        ("nsfw", FailureClass.MODERATED, True),
+        ("nsfw_unlisted", FailureClass.MODERATED, True),
+        ("status_404", FailureClass.BAD_OUTPUT, True),
+        ("result_404", FailureClass.BAD_OUTPUT, True),
+    ],
+)
+async def test_job_that_ends_badly_fails_by_its_class(
+    scenario: str, failure_class: FailureClass, billed: bool, fal: Fal
+) -> None:
+    failed = await failure_of(fal, f"a fox [{scenario}]")
+    assert (failed.failure_class, failed.billed) == (failure_class, billed)
+
+
+@pytest.mark.parametrize("scenario", ["stuck", "status_401", "status_500", "result_http_500", "drop_file", "file_500"])
+async def test_job_that_may_yet_be_had_is_left_to_be_collected(scenario: str, standin: Standin) -> None:
+    fal = fal_at(standin.url, seconds=1)
+    with pytest.raises(StillGenerating):
+        await made(fal, f"a fox [{scenario}]")
+    await fal.close()
+
+
+@pytest.mark.parametrize("change", ["status_url", "response_url", "cancel_url"])
+async def test_noted_job_that_lies_elsewhere_is_never_called(change: str, fal: Fal, standin: Standin) -> None:
+    job = await fal.submit(recipe_of(fal, "a red fox"))
+    tampered = Job(request_id=job.request_id, urls={**job.urls, change: "https://queue.example.com/x"})
+    with pytest.raises(ProviderFailed) as failed:
+        await fal.collect(tampered)
+    assert failed.value.failure_class is FailureClass.BAD_OUTPUT
+    assert len(standin.book.requests) == 1
+
+
+async def test_redirect_to_another_port_of_this_machine_is_never_followed(fal: Fal) -> None:
+    with socket.socket() as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.listen()
+        elsewhere.setblocking(False)
+        failed = await failure_of(fal, f"a fox [redirect_to={elsewhere.getsockname()[1]}]")
+        assert failed.failure_class is FailureClass.BAD_OUTPUT
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
+async def test_slow_bytes_end_after_their_time(standin: Standin) -> None:
+    fal = fal_at(standin.url, seconds=0.4)
+    failed = await failure_of(fal, "a fox [slowloris]")
+    assert failed.failure_class is FailureClass.BAD_OUTPUT
+    await fal.close()
+
+
+async def test_bytes_are_counted_while_they_arrive(fal: Fal) -> None:
+    failed = await failure_of(fal, "a fox [oversized]")
+    assert failed.failure_class is FailureClass.BAD_OUTPUT
+    assert str(MAX_BODY_BYTES) in str(failed)
+
+
+# --- deadline and resumption ---------------------------------------------------------------------
+
+
+async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(standin: Standin) -> None:
+    fal = fal_at(standin.url, seconds=0.3)
+    studio = open_studio(fal, lease_seconds=0.6)
+    asked = want_of(fal, "a fox [slow=1]")
+    with pytest.raises(StillGenerating):
+        await studio.coordinator.find(asked)
+    outcome = None
+    while outcome is None:
+        with contextlib.suppress(StillGenerating):
+            outcome = (await studio.another_process(lease_seconds=0.6).find(asked)).outcome
+    assert outcome is Outcome.GENERATED
+    assert standin.book.posts == {"a fox [slow=1]": 1}
+    await studio.close()
+
+
+async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_it_was(standin: Standin) -> None:
+    fal = fal_at(standin.url)
+    studio = open_studio(fal)
+    standin.book.tell("*", "http_401")
+    for _ in range(5):
+        with pytest.raises(GenerationFailed) as failed:
+            await studio.coordinator.find(want_of(fal, "a red fox"))
+        assert failed.value.retry_after_seconds is not None
+        assert failed.value.retry_after_seconds <= 8
+        row = studio.ledger._generations[want_of(fal, "a red fox").generation_key]
+        row.retry_at = 0.0
+    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 0
+    standin.book.tell("*", "ok")
+    assert (await studio.coordinator.find(want_of(fal, "a red fox"))).outcome is Outcome.GENERATED
+    await studio.close()

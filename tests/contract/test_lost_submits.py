@@ -1,0 +1,75 @@
+"""Providers that take a submit and never answer: one POST per number, at most two, then rest for a day."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.errors import GenerationFailed
+from copperplate.model import FailureClass, Outcome
+from standin.drawings import number_of
+from studio import open_studio, provider_at, want_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from standin.server import Standin
+    from studio import Studio
+
+PROMPT = "a red fox"
+
+
+@pytest.fixture(params=["fal", "openai"])
+async def studio(request: pytest.FixtureRequest, standin: Standin) -> AsyncIterator[Studio]:
+    studio = open_studio(provider_at(request.param, standin))
+    yield studio
+    await studio.close()
+
+
+async def test_answer_that_is_lost_once_costs_two_posts_and_gives_the_second_picture(
+    studio: Studio, standin: Standin
+) -> None:
+    standin.book.tell(PROMPT, "drop", "ok")
+    found = await studio.coordinator.find(want_of(studio.provider, PROMPT))
+    assert found.outcome is Outcome.GENERATED
+    assert found.body is not None
+    assert number_of(found.body) == 2
+    assert standin.book.posts == {PROMPT: 2}
+    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 2
+
+
+async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_ask(
+    studio: Studio, standin: Standin
+) -> None:
+    standin.book.tell(PROMPT, "drop")
+    asked = want_of(studio.provider, PROMPT)
+    processes = [studio.coordinator, *(studio.another_process() for _ in range(3))]
+    for _ in range(5):
+        asking = [process.find(asked) for process in processes for _ in range(25)]
+        failures = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(each, GenerationFailed) for each in failures)
+        assert {each.failure_class for each in failures if isinstance(each, GenerationFailed)} == {
+            FailureClass.AMBIGUOUS
+        }
+    assert standin.book.posts == {PROMPT: 2}
+
+
+async def test_refused_prompt_costs_one_post_however_many_ask(studio: Studio, standin: Standin) -> None:
+    standin.book.tell(PROMPT, "moderated")
+    asked = want_of(studio.provider, PROMPT)
+    for _ in range(50):
+        with pytest.raises(GenerationFailed) as failed:
+            await studio.coordinator.find(asked)
+        assert failed.value.http_status == 422
+    assert standin.book.posts == {PROMPT: 1}
+    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 0
+
+
+async def test_hundred_at_once_over_four_processes_cost_one_post(studio: Studio, standin: Standin) -> None:
+    asked = want_of(studio.provider, PROMPT)
+    processes = [studio.another_process() for _ in range(4)]
+    found = await asyncio.gather(*(process.find(asked) for process in processes for _ in range(25)))
+    assert len({each.entry for each in found}) == 1
+    assert standin.book.posts == {PROMPT: 1}

@@ -1,0 +1,40 @@
+"""The painter, fal and OpenAI held to the provider's contract; fal and OpenAI are the stand-in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from provider import ProviderContract
+
+from copperplate.adapters.painter import Painter
+from copperplate.adapters.system_clock import SystemClock
+from studio import fal_at, openai_at
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.ports import Provider
+    from standin.server import Standin
+
+
+class TestPainter(ProviderContract):
+    @pytest.fixture
+    def provider(self) -> Provider:
+        return Painter(SystemClock())
+
+
+class TestFal(ProviderContract):
+    @pytest.fixture
+    async def provider(self, standin: Standin) -> AsyncIterator[Provider]:
+        fal = fal_at(standin.url)
+        yield fal
+        await fal.close()
+
+
+class TestOpenAI(ProviderContract):
+    @pytest.fixture
+    async def provider(self, standin: Standin) -> AsyncIterator[Provider]:
+        openai = openai_at(standin.openai_url)
+        yield openai
+        await openai.close()

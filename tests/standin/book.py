@@ -1,0 +1,105 @@
+"""STAND-IN: what it was asked, what it answered, what that would have cost, and what shall go wrong."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+MEGAPIXEL = 1024 * 1024
+_IN_PROMPT = re.compile(r"\[([a-z0-9_]+)(?:=([-0-9.a-z_]+))?\]")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing to do wrong; `value` is its number or word, such as seconds."""
+
+    name: str = "ok"
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Scenario:
+        name, _, value = text.partition("=")
+        return cls(name, value)
+
+    def is_(self, *names: str) -> bool:
+        return self.name in names
+
+
+@dataclass
+class Drawing:
+    """One picture that was asked for and taken on."""
+
+    number: int
+    id: str
+    provider: str
+    prompt: str
+    width: int
+    height: int
+    scenario: Scenario
+    begun: float = field(default_factory=time.monotonic)
+    polls: int = 0
+    is_billed: bool = False
+
+    @property
+    def units(self) -> int:
+        return math.ceil(self.width * self.height / MEGAPIXEL)
+
+
+class Book:
+    """Everything the stand-in remembers."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.numbers = itertools.count(1)
+        self.posts: Counter[str] = Counter()
+        self.requests: list[dict[str, Any]] = []
+        self.drawings: dict[str, Drawing] = {}
+        self.told: dict[str, list[Scenario]] = {}
+        self.cancelled: list[str] = []
+
+    def tell(self, prompt: str, *scenarios: str) -> None:
+        """From now on do this for `prompt` (`*`: for every one), one per POST; the last one stays."""
+        self.told[prompt] = [Scenario.parse(each) for each in scenarios]
+
+    def next_scenario(self, prompt: str) -> Scenario:
+        queue = self.told.get(prompt) or self.told.get("*")
+        if queue:
+            return queue.pop(0) if len(queue) > 1 else queue[0]
+        if found := _IN_PROMPT.search(prompt):
+            return Scenario(found[1], found[2] or "")
+        return Scenario()
+
+    def note(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> None:
+        masked = {name: "masked" if name == "authorization" else value for name, value in headers.items()}
+        self.requests.append({"method": method, "path": path, "headers": masked, "body": body})
+
+    def begin(self, provider: str, prompt: str, width: int, height: int, scenario: Scenario) -> Drawing:
+        number = next(self.numbers)
+        drawing = Drawing(number, f"standin-{number:06d}", provider, prompt, width, height, scenario)
+        self.drawings[drawing.id] = drawing
+        return drawing
+
+    def bill(self) -> dict[str, int]:
+        """Units by provider: what was drawn and delivered, as fal and OpenAI say they bill."""
+        bill: Counter[str] = Counter()
+        for drawing in self.drawings.values():
+            bill[drawing.provider] += drawing.units if drawing.is_billed else 0
+        return dict(bill)
+
+    def report(self) -> dict[str, Any]:
+        """What `GET /control` answers."""
+        return {
+            "stand_in": True,
+            "posts": dict(self.posts),
+            "pictures": len(self.drawings),
+            "bill": self.bill(),
+            "cancelled": self.cancelled,
+            "requests": self.requests[-200:],
+        }

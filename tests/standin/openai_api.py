@@ -1,0 +1,109 @@
+"""STAND-IN for OpenAI's `POST /v1/images/generations`, made from the SDK's types and public error bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from standin import answers
+from standin.drawings import draw
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from standin.book import Book, Drawing, Scenario
+
+# status, type, code
+REFUSALS: dict[str, tuple[int, str, str | None]] = {
+    "moderated": (400, "image_generation_user_error", "moderation_blocked"),
+    "http_400": (400, "invalid_request_error", "invalid_value"),
+    "http_401": (401, "invalid_request_error", "invalid_api_key"),
+    "http_403": (403, "invalid_request_error", "unsupported_country_region_territory"),
+    "http_404": (404, "invalid_request_error", "model_not_found"),
+    "http_408": (408, "server_error", None),
+    "http_409": (409, "server_error", None),
+    "http_422": (422, "invalid_request_error", "invalid_value"),
+    "http_429": (429, "requests", "rate_limit_exceeded"),
+    "no_quota": (429, "insufficient_quota", "insufficient_quota"),
+    "http_500": (500, "server_error", None),
+    "http_502": (502, "server_error", None),
+    "http_503": (503, "server_error", None),
+    "http_504": (504, "server_error", None),
+}
+
+
+class OpenAIApi:
+    """The one route."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def routes(self) -> list[Route]:
+        return [Route("/v1/images/generations", self.generate, methods=["POST"])]
+
+    async def generate(self, request: Request) -> Response:
+        body = await request.json()
+        prompt = str(body.get("prompt"))
+        self._book.posts[prompt] += 1
+        self._book.note("POST", request.url.path, dict(request.headers), body)
+        scenario = self._book.next_scenario(prompt)
+        if refusal := refuse(scenario):
+            return refusal
+        width, height = (int(side) for side in str(body.get("size", "1024x1024")).split("x"))
+        drawing = self._book.begin("openai", prompt, width, height, scenario)
+        if scenario.is_("drop"):
+            return answers.drop(request)
+        if scenario.is_("slow"):
+            await asyncio.sleep(float(scenario.value))
+        drawing.is_billed = True
+        return JSONResponse(answer(drawing, scenario))
+
+
+def refuse(scenario: Scenario) -> Response | None:
+    """A request that is not taken on."""
+    if gateway := answers.gateway(scenario):
+        return gateway
+    if scenario.name not in REFUSALS:
+        return None
+    status, kind, code = REFUSALS[scenario.name]
+    error = {"message": "the stand-in was told to refuse", "type": kind, "param": None, "code": code}
+    return answers.problem(status, {"error": error}, **answers.retry_after(scenario.value))
+
+
+def answer(drawing: Drawing, scenario: Scenario) -> Any:
+    """A body with one picture, or what a scenario makes of it."""
+    encoded = base64.b64encode(draw(drawing.number, drawing.width, drawing.height, scenario.name)).decode()
+    image = {"b64_json": encoded}
+    body = {
+        "created": 1_795_000_000,
+        "background": "opaque",
+        "data": [image],
+        "output_format": "png",
+        "quality": "medium",
+        "size": f"{drawing.width}x{drawing.height}",
+        "usage": {
+            "input_tokens": 10,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 10},
+            "output_tokens": 430,
+            "output_tokens_details": {"image_tokens": 430, "text_tokens": 0},
+            "total_tokens": 440,
+        },
+    }
+    shapes: dict[str, Any] = {
+        "two_images": {**body, "data": [image, image]},
+        "no_images": {**body, "data": []},
+        "images_missing": {"created": 1},
+        "images_null": {**body, "data": None},
+        "image_without_bytes": {**body, "data": [{"url": "https://example.com/a.png"}]},
+        "bytes_not_base64": {**body, "data": [{"b64_json": "@@@@"}]},
+        "bytes_number": {**body, "data": [{"b64_json": 7}]},
+        "result_list": [body],
+        "result_null": None,
+        "usage_missing": {key: value for key, value in body.items() if key != "usage"},
+        "usage_odd": {**body, "usage": {"output_tokens": "many"}},
+    }
+    return shapes.get(scenario.name, body)

@@ -1,0 +1,79 @@
+"""Who makes pictures, for which settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.compose import make_image_provider
+from copperplate.errors import Misconfigured
+from copperplate.settings import Settings
+
+if TYPE_CHECKING:
+    from copperplate.ports import Provider
+
+
+def provider_for(**environment: str) -> Provider:
+    return make_image_provider(Settings.from_env(environment), FakeClock())
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "model"),
+    [
+        ({}, "painter", "copperplate/painter-1"),
+        ({"FAL_KEY": "k"}, "fal", "fal-ai/flux/schnell"),
+        ({"FAL_KEY": "k", "COPPERPLATE_IMAGE_MODEL": "fal-ai/flux/dev"}, "fal", "fal-ai/flux/dev"),
+        ({"FAL_KEY": "k", "COPPERPLATE_PROVIDER": "painter"}, "painter", "copperplate/painter-1"),
+        ({"OPENAI_API_KEY": "k"}, "painter", "copperplate/painter-1"),  # it makes pictures when named
+        ({"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "openai"}, "openai", "gpt-image-2.5-flare"),
+        ({"OPENAI_API_KEY": "k", "FAL_KEY": "k", "COPPERPLATE_PROVIDER": "openai"}, "openai", "gpt-image-2.5-flare"),
+        ({"VERCEL": "1", "FAL_KEY": "k"}, "fal", "fal-ai/flux/schnell"),
+        ({"VERCEL": "1", "COPPERPLATE_PROVIDER": "painter"}, "painter", "copperplate/painter-1"),
+    ],
+)
+def test_provider_is_the_one_named_or_the_one_with_a_key(environment: dict[str, str], name: str, model: str) -> None:
+    provider = provider_for(**environment)
+    assert (provider.name, provider.models) == (name, (model,))
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [
+        ({"COPPERPLATE_PROVIDER": "fal"}, "FAL_KEY"),
+        ({"COPPERPLATE_PROVIDER": "openai", "FAL_KEY": "k"}, "OPENAI_API_KEY"),
+        ({"VERCEL": "1"}, "FAL_KEY"),
+        ({"SUPABASE_URL": "https://x.supabase.co"}, "FAL_KEY"),
+        ({"FAL_KEY": "k", "COPPERPLATE_IMAGE_MODEL": "gpt-image-2"}, "COPPERPLATE_IMAGE_MODEL"),
+        (
+            {"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "openai", "COPPERPLATE_IMAGE_MODEL": "dall-e-3"},
+            "gpt-image-2.5-flare",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(environment: dict[str, str], variable: str) -> None:
+    with pytest.raises(Misconfigured, match=variable):
+        provider_for(**environment)
+
+
+@pytest.mark.parametrize(("extra", "module"), [("fal", "fal_client"), ("openai", "openai")])
+def test_extra_that_is_not_installed_is_named(extra: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == module else object())
+    with pytest.raises(Misconfigured, match=rf"copperplate\[{extra}\]"):
+        provider_for(FAL_KEY="k", OPENAI_API_KEY="k", COPPERPLATE_PROVIDER=extra)
+
+
+@pytest.mark.parametrize("name", ["fal", "openai"])
+def test_choosing_a_provider_loads_neither_its_sdk_nor_httpx(name: str) -> None:
+    program = (
+        "import sys; from copperplate.adapters.system_clock import SystemClock\n"
+        "from copperplate.compose import make_image_provider; from copperplate.settings import Settings\n"
+        f"env = dict(FAL_KEY='k', OPENAI_API_KEY='k', COPPERPLATE_PROVIDER={name!r})\n"
+        "provider = make_image_provider(Settings.from_env(env), SystemClock()); provider.settings(provider.models[0])\n"
+        "print([name for name in ('openai', 'fal_client', 'httpx', 'httpx2') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

@@ -1,0 +1,362 @@
+"""The fal adapter's pure parts: what is asked, where we go, what each error means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import fal_client
+import httpx
+import pytest
+
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.fal import Fal
+from copperplate.adapters.fal.addresses import Addresses
+from copperplate.adapters.fal.faults import SUBMIT_ERRORS, failed_job, failed_poll, no_answer, refused_submit
+from copperplate.adapters.fal.queue import parse_units, picture_url
+from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
+from copperplate.adapters.wishes import parse_retry_after
+from copperplate.errors import Misconfigured, ProviderFailed, StillGenerating
+from copperplate.model import FailureClass, Size
+from copperplate.recipes.image import DEFAULT_MODEL, STANDARD_SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from copperplate.model import CanonicalValue
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+RECIPE: dict[str, CanonicalValue] = {
+    "prompt": "a red fox",
+    "width": 1024,
+    "height": 1024,
+    "model": DEFAULT_MODEL,
+    "seed": "",
+}
+
+
+def answer(status: int, body: object = None, **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if isinstance(body, str):
+        return httpx.Response(status, text=body, headers=named)
+    return httpx.Response(status, json=body, headers=named)
+
+
+# --- what is asked -------------------------------------------------------------------------------
+
+
+def test_settings_are_those_that_sql_and_explain_assume() -> None:
+    assert settings_of(DEFAULT_MODEL) == STANDARD_SETTINGS[DEFAULT_MODEL]
+
+
+@pytest.mark.parametrize(
+    ("asked", "canvas"),
+    [
+        ((1024, 1024), (1024, 1024)),
+        ((2048, 2048), (2048, 2048)),
+        ((1920, 1080), (1920, 1088)),
+        ((1000, 1000), (1024, 1024)),
+        ((64, 64), (512, 512)),
+        ((200, 100), (1024, 512)),
+        ((100, 1000), (512, 2048)),  # no 512 on its short side in that ratio: the rest is cut off
+        ((64, 2048), (512, 2048)),
+        ((2047, 65), (2048, 512)),
+    ],
+)
+def test_canvas_is_a_size_flux_draws_well(asked: tuple[int, int], canvas: tuple[int, int]) -> None:
+    assert canvas_of(Size(width=asked[0], height=asked[1])) == Size(width=canvas[0], height=canvas[1])
+
+
+@pytest.mark.parametrize(
+    ("side", "price"), [(64, 3_000), (1024, 3_000), (1025, 6_000), (1280, 6_000), (1449, 9_000), (2048, 12_000)]
+)
+def test_price_counts_started_megapixels_of_the_canvas(side: int, price: int) -> None:
+    assert price_of({**RECIPE, "width": side, "height": side}) == price
+
+
+def test_price_of_a_model_we_have_none_for_is_unknown() -> None:
+    assert price_of({**RECIPE, "model": "fal-ai/flux-2"}) is None
+
+
+@pytest.mark.parametrize("seed", ["0", "42", "17454220438242315174", "18446744073709551615"])
+def test_seed_is_a_number_in_json_beyond_what_a_signed_one_holds(seed: str) -> None:
+    body = httpx.Request("POST", "https://x", json=arguments_of({**RECIPE, "seed": seed})).content
+    assert f'"seed":{seed}'.encode() in body
+
+
+def test_arguments_of_a_model_we_do_not_know_name_no_steps_and_no_seed() -> None:
+    arguments = arguments_of({**RECIPE, "model": "fal-ai/flux-2", "width": 64})
+    assert set(arguments) == {"prompt", "image_size", "num_images", "enable_safety_checker", "output_format"}
+
+
+@pytest.mark.parametrize("model", ["", "flux", "fal-ai/../x", "fal-ai/flux?x=1", "https://x/y", "fal-ai/a/", "a b/c"])
+def test_model_that_could_change_the_address_is_refused(model: str) -> None:
+    with pytest.raises(Misconfigured, match="COPPERPLATE_IMAGE_MODEL"):
+        Fal(key="k", clock=FakeClock(), model=model)
+
+
+# --- where we go ---------------------------------------------------------------------------------
+
+FAL = Addresses(queue_url="https://queue.fal.run")
+LOCAL = Addresses(queue_url="http://127.0.0.1:8100")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://fal.media/files/lion/a.png",
+        "https://v3.fal.media/files/a.png?x=1",
+        "https://v3b.fal.media/a",
+        "https://fal.media:443/a",
+        "https://storage.googleapis.com/bucket/a.png?X-Goog-Signature=00%2F",
+    ],
+)
+def test_pictures_are_fetched_from_fal(url: str) -> None:
+    assert str(FAL.of_file(url)).startswith("https://")
+    assert str(LOCAL.of_file(url)).startswith("https://")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        7,
+        "",
+        "fal.media/a.png",
+        "//fal.media/a.png",
+        "https:///a.png",
+        "http://fal.media/a.png",
+        "ftp://fal.media/a.png",
+        "file:///etc/passwd",
+        "https://fal.media:8443/a.png",
+        "https://fal.media:80/a.png",
+        "https://user@fal.media/a.png",
+        "https://user:word@fal.media/a.png",
+        "https://fal.media@example.com/a.png",
+        "https://fal.media\\@example.com/a.png",
+        "https://example.com#@fal.media/a.png",
+        "https://example.com?.fal.media/a.png",
+        "https://fal.media.example.com/a.png",
+        "https://notfal.media/a.png",
+        "https://.fal.media.evil/a.png",
+        "https://fal.media./a.png",
+        "https://fal\uff0emedia/a.png",
+        "https://f\u0430l.media/a.png",
+        "https://xn--fl-7kc.media/a.png",
+        "https://storage.googleapis.com.example.com/a",
+        "https://bucket.storage.googleapis.com/a",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://[::1]/a.png",
+        "https://[::ffff:169.254.169.254]/a.png",
+        "https://2852039166/a.png",
+        "https://127.0.0.1/a.png",
+        "https://localhost/a.png",
+        "http://127.0.0.1:8100/a.png",
+        "https://fal.media/a b.png",
+        "https://fal.media/a\n.png",
+        "https://fal.media\t/a.png",
+        "https://fal.media/" + "a" * 5000,
+        "https://[fal.media/a.png",
+        "https://fal.media:99999/a.png",
+    ],
+)
+def test_pictures_are_fetched_from_nowhere_else(url: object) -> None:
+    with pytest.raises(ProviderFailed) as refused:
+        FAL.of_file(url)
+    assert refused.value.failure_class is FailureClass.BAD_OUTPUT
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8101/a", "http://localhost:8100/a", "https://127.0.0.1:8100/a"])
+def test_loopback_means_that_very_address(url: str) -> None:
+    assert LOCAL.of_file("http://127.0.0.1:8100/files/a.png").port == 8100
+    with pytest.raises(ProviderFailed):
+        LOCAL.of_file(url)
+
+
+def test_a_queue_elsewhere_opens_no_door_to_its_files() -> None:
+    with pytest.raises(ProviderFailed):
+        Addresses(queue_url="https://proxy.example.com").of_file("https://proxy.example.com/a.png")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://queue.fal.run.example.com/x",
+        "http://queue.fal.run/x",
+        "https://queue.fal.run:444/x",
+        "https://fal.run/x",
+    ],
+)
+def test_our_key_goes_to_the_queue_only(url: str) -> None:
+    assert FAL.of_job("https://queue.fal.run/fal-ai/flux/requests/1/status").path.endswith("/status")
+    with pytest.raises(ProviderFailed):
+        FAL.of_job(url)
+
+
+# --- what each error means -----------------------------------------------------------------------
+
+
+def descendants(parent: type[Exception]) -> Iterator[type[Exception]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from descendants(child)
+
+
+HTTPX_ERRORS = sorted({each for each in descendants(httpx.HTTPError) if each.__module__.startswith("httpx")}, key=str)
+NOT_SENT = {
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+}
+
+
+@pytest.mark.parametrize("foreign", HTTPX_ERRORS)
+def test_submit_without_an_answer_is_ambiguous_unless_it_certainly_never_left(foreign: type[httpx.HTTPError]) -> None:
+    error = foreign.__new__(foreign)
+    failed = no_answer(error)
+    expected = (FailureClass.TRANSIENT, False) if foreign in NOT_SENT else (FailureClass.AMBIGUOUS, True)
+    assert (failed.failure_class, failed.billed) == expected
+
+
+def test_table_of_submit_errors_ends_with_their_base_so_that_none_passes_through() -> None:
+    assert SUBMIT_ERRORS[-1][0] is httpx.HTTPError
+    assert len(HTTPX_ERRORS) >= 18
+    assert set(HTTPX_ERRORS) >= NOT_SENT
+
+
+def test_fal_client_raises_no_class_we_do_not_know() -> None:
+    raised = {name for name in vars(fal_client) if name.endswith("Error")}
+    raised |= {each.__name__ for each in descendants(fal_client.FalClientError)}
+    assert raised == {"FalClientError", "FalClientHTTPError", "FalClientTimeoutError"}
+
+
+MODERATED_DETAIL = [{"loc": ["body", "prompt"], "msg": "no", "type": "content_policy_violation"}]
+
+
+@pytest.mark.parametrize(
+    ("response", "failure_class", "billed"),
+    [
+        (answer(422, {"detail": MODERATED_DETAIL}), FailureClass.MODERATED, False),
+        (answer(422, {"detail": "no", "error_type": "content_policy_violation"}), FailureClass.MODERATED, False),
+        (answer(422, {"detail": "no"}, x_fal_error_type="content_policy_violation"), FailureClass.MODERATED, False),
+        (answer(422, {"detail": [{"msg": "field required"}]}), FailureClass.INVALID, False),
+        (answer(422, {"detail": "text"}), FailureClass.INVALID, False),
+        (answer(400, {"detail": "no"}), FailureClass.INVALID, False),
+        (answer(413, "too large"), FailureClass.INVALID, False),
+        (answer(408, "slow"), FailureClass.TRANSIENT, False),
+        (answer(409, "busy"), FailureClass.TRANSIENT, False),
+        (answer(429, {"detail": "slow down"}), FailureClass.RATE_LIMITED, False),
+        (answer(499, {"detail": "cancelled", "error_type": "client_cancelled"}), FailureClass.TRANSIENT, False),
+        (answer(500, {"detail": "no"}), FailureClass.TRANSIENT, False),
+        (answer(502, "<html>"), FailureClass.TRANSIENT, True),
+        (answer(503, "<html>", x_fal_request_id="1"), FailureClass.TRANSIENT, False),
+        (answer(504, {"detail": "no", "error_type": "request_timeout"}), FailureClass.TRANSIENT, False),
+        (answer(504, "<html>"), FailureClass.TRANSIENT, True),
+        (answer(307, ""), FailureClass.TRANSIENT, False),
+        (answer(500, [1]), FailureClass.TRANSIENT, True),
+        (answer(600, {"detail": "no"}), FailureClass.BAD_OUTPUT, True),
+    ],
+)
+def test_answer_decides_class_and_bill(response: httpx.Response, failure_class: FailureClass, billed: bool) -> None:
+    for failed in (failed_job(response, now=NOW), refused_submit(response, now=NOW)):
+        assert isinstance(failed, ProviderFailed)
+        assert (failed.failure_class, failed.billed) == (failure_class, billed)
+
+
+@pytest.mark.parametrize(("status", "variable"), [(401, "FAL_KEY"), (402, "FAL_KEY"), (403, "FAL_KEY"), (404, "MODEL")])
+def test_refusal_of_key_or_model_is_a_settings_fault(
+    status: int, variable: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = refused_submit(answer(status, {"detail": "no"}), now=NOW)
+    assert isinstance(refused, Misconfigured)
+    assert variable in str(refused)
+    assert ("FAL_KEY" in caplog.text) is (status != 404)
+
+
+@pytest.mark.parametrize("status", [300, 307, 401, 403, 408, 409, 425, 429, 500, 502, 503, 504])
+def test_job_we_could_not_ask_about_is_not_lost(status: int) -> None:
+    assert isinstance(failed_poll(answer(status, "<html>"), is_done=False, now=NOW), StillGenerating)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_done", "failure_class"),
+    [
+        (404, False, FailureClass.BAD_OUTPUT),
+        (410, True, FailureClass.BAD_OUTPUT),
+        (422, False, FailureClass.INVALID),
+        (422, True, FailureClass.INVALID),
+        (500, True, FailureClass.TRANSIENT),
+        (504, True, FailureClass.TRANSIENT),
+        (429, True, FailureClass.RATE_LIMITED),
+    ],
+)
+def test_job_that_failed_or_is_unknown_has_failed(status: int, is_done: bool, failure_class: FailureClass) -> None:
+    failed = failed_poll(answer(status, {"detail": "no"}), is_done=is_done, now=NOW)
+    assert isinstance(failed, ProviderFailed)
+    assert failed.failure_class is failure_class
+
+
+def test_what_is_kept_of_an_error_does_not_repeat_the_prompt() -> None:
+    detail = [{"loc": ["body"], "msg": "not allowed", "type": "value_error", "input": "a secret wish"}]
+    assert "secret" not in str(failed_job(answer(422, {"detail": detail}), now=NOW))
+
+
+# --- small parsers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("0", 0),
+        ("1000000000", 86_400),
+        ("9" * 500, 86_400),
+        ("Fri, 20 Nov 2026 12:01:00 GMT", 60),
+        ("Fri, 20 Nov 2026 13:01:00 +0100", 60),
+        ("Fri, 20 Nov 2026 12:01:00 -0000", 60),
+        ("Fri, 20 Nov 2026 11:00:00 GMT", 0),
+        ("Fri, 20 Nov 9999 11:00:00 GMT", 86_400),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("\u0661", None),
+        ("Fri, 99 Nov 2026 11:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date_and_never_believed_beyond_a_day(
+    header: str | None, seconds: int | None
+) -> None:
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    assert parse_retry_after(header, now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "units"),
+    [
+        ("1", Decimal(1)),
+        (" 1.5 ", Decimal("1.5")),
+        ("0", Decimal(0)),
+        *[(nothing, None) for nothing in ("-1", "NaN", "Infinity", "", None, "many")],
+    ],
+)
+def test_billable_units_are_read_as_a_finite_amount(header: str | None, units: Decimal | None) -> None:
+    assert parse_units(header) == units
+
+
+def test_one_unflagged_picture_is_a_result() -> None:
+    assert picture_url({"images": [{"url": "u"}], "has_nsfw_concepts": [False]}) == "u"
+    assert picture_url({"images": [{"url": "u"}]}) == "u"
+
+
+@pytest.mark.parametrize("flags", [[True], [False, True], True, "yes", {"sexual": 1}])
+def test_flagged_picture_is_moderated_whatever_form_the_flag_has(flags: object) -> None:
+    with pytest.raises(ProviderFailed) as failed:
+        picture_url({"images": [{"url": "u"}], "has_nsfw_concepts": flags})
+    assert (failed.value.failure_class, failed.value.billed) == (FailureClass.MODERATED, True)
