@@ -86,7 +86,7 @@ class World:
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)  # noqa: S311 - drawn anew from the same seed
+        self.random = random.Random(self.seed)
         self.loop = SimulatedLoop()
         self.oracle = Oracle(self)
         self.ledger = WatchedLedger(WorldClock(self))
