@@ -68,6 +68,9 @@ class CountingProvider:
         await asyncio.sleep(GENERATION_SECONDS)
         return f"picture {number} of {prompt}".encode()
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def collect(self, job: Job) -> bytes:
         number, due, prompt = job.request_id.split(" ", 2)
         await asyncio.sleep(max(0.0, float(due) - time.time()))

@@ -355,6 +355,9 @@ class SimulatedProvider:
         )
         return answer
 
+    async def close(self) -> None:
+        """Nothing is held open."""
+
     async def collect(self, job: Job) -> bytes:
         number = int(job.request_id.removeprefix("job-"))
         self._world.oracle.collects(job.request_id)

@@ -257,7 +257,7 @@ async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_fail
 
 
 async def test_wrong_setting_is_no_prompts_failure_and_rests_for_seconds_only() -> None:
-    # More often than a prompt may fail in a day, less often than it takes to open the breaker.
+    # Four: the fifth in a row opens the breaker, which rests longer.
     bench = Workbench(failures=[Misconfigured("check FAL_KEY") for _ in range(4)])
     process = bench.process()
     for _ in range(4):
