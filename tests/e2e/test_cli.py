@@ -235,3 +235,21 @@ def test_reader_that_goes_away_is_no_error() -> None:
         explaining.stdout.close()
         assert "Traceback" not in explaining.stderr.read()
         assert explaining.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--port", "99999"),
+        ("--port", "-1"),
+        ("--port", "x"),
+        ("--workers", "0"),
+        ("--workers", "-3"),
+        ("--data-dir", ""),
+    ],
+)
+def test_argument_out_of_range_is_refused_with_its_range(arguments: tuple[str, str]) -> None:
+    done = run("dev", *arguments)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+    assert "Traceback" not in done.stderr

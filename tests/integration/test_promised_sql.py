@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -169,3 +171,40 @@ def test_stricter_isolation_is_refused_instead_of_raising_40001(owner_url: str) 
                 ),
             )
     assert refused.value.sqlstate == "ZC004"
+
+
+async def test_original_that_is_deleted_alone_is_made_anew(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
+) -> None:
+    await fill(ledger)
+    editor.execute("delete from copperplate.cache_entries where is_original")
+    editor.execute("delete from copperplate.cache_entries")
+    again = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    assert isinstance(again, Lead)
+
+
+async def test_counting_gives_way_to_a_persons_delete_and_loses_nothing(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], owner_url: str
+) -> None:
+    await fill(ledger)
+    other = want("another")
+    await complete(ledger, other, "another original")
+    first, second = sorted((want().generation_key, other.generation_key))
+    lock = "select from public.generation_status where prompt_hash = %s for update"
+    with psycopg.connect(owner_url) as person:
+        # The person holds the second row and wants the first; counting takes them the other way round.
+        person.execute(lock, (second,))
+        counting = asyncio.create_task(ledger.record_usage([use(want(), Outcome.HIT, 5), use(other, Outcome.HIT, 7)]))
+        await asyncio.to_thread(wait_for_blocked, owner_url)
+        await asyncio.to_thread(person.execute, lock, (first,))
+    await counting
+    counts = editor.execute("select sum(total_requests)::int as total from public.generation_status").fetchone()
+    assert counts == {"total": 10 + 5 + 7}
+
+
+def wait_for_blocked(owner_url: str) -> None:
+    """Until some session waits for a lock."""
+    with psycopg.connect(owner_url, autocommit=True) as watcher:
+        give_up_at = time.monotonic() + 10
+        while not watcher.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock'").rowcount:
+            assert time.monotonic() < give_up_at

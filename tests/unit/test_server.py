@@ -1,0 +1,21 @@
+"""Sockets of server processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from copperplate.errors import Misconfigured
+from copperplate.http import server
+
+
+def test_port_is_taken_from_the_moment_it_is_bound() -> None:
+    with server.bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(Misconfigured, match=f"Port {port}"):
+            server.bind("127.0.0.1", port)
+
+
+def test_port_of_a_server_that_has_ended_can_be_taken_at_once() -> None:
+    with server.bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+    server.bind("127.0.0.1", port).close()
