@@ -13,10 +13,13 @@ from bench.callers import ask
 from bench.databases import cluster, complete, make_upload, put_picture, query, url_of, want_of
 from bench.figures import Figure, Run
 from bench.processes import dev
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.painter import Painter
 from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.imaging import PillowImages
+from copperplate.leader import Kind
 from copperplate.model import Lead, Outcome
 
 HITS, CONNECTIONS, MOST_WRITES = 10_000, 32, 200
@@ -78,8 +81,10 @@ async def _measure_reads(run: Run) -> Figure:
     with cluster(run) as started:
         leading, following = PostgresLedger(started.owner_url), CountingLedger(started.owner_url)
         images = PillowImages()
-        # The followers never lead, so they need neither provider nor store.
-        coordinator = Coordinator(ledger=following, kinds={}, images=images, clock=SystemClock())
+        # The followers never lead: provider and store are only named.
+        clock = SystemClock()
+        kinds = {"image": Kind(provider=Painter(clock), store=MemoryStore("generated-images"))}
+        coordinator = Coordinator(ledger=following, kinds=kinds, images=images, clock=clock)
         await leading.open()
         await following.open()
         want = want_of(PATH, TEXT)
