@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Size, Want
+    from copperplate.model import CanonicalValue, Job, Made, Size, Want
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
@@ -58,23 +58,25 @@ class CountingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
-        from copperplate.model import Job
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+        from copperplate.model import Job, Made
 
         prompt = str(recipe["prompt"])
         number = self._write_down(prompt)
         if self._has_jobs:
             return Job(request_id=f"{number} {time.time() + GENERATION_SECONDS} {prompt}")
         await asyncio.sleep(GENERATION_SECONDS)
-        return f"picture {number} of {prompt}".encode()
+        return Made(body=f"picture {number} of {prompt}".encode())
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
+        from copperplate.model import Made
+
         number, due, prompt = job.request_id.split(" ", 2)
         await asyncio.sleep(max(0.0, float(due) - time.time()))
-        return f"picture {number} of {prompt}".encode()
+        return Made(body=f"picture {number} of {prompt}".encode())
 
     def _write_down(self, prompt: str) -> int:
         with self._book.open("a+") as book:

@@ -27,7 +27,7 @@ from copperplate.recipes.objects import object_path, sha256_hex
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from copperplate.model import Entry, Lead, Want
+    from copperplate.model import Entry, Lead, Made, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
 MAX_BILLED_SUBMITS = 2
@@ -112,7 +112,8 @@ class Leader:
         kind = self._kinds[want.kind]
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
             return lead.intent, body
-        body = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
+        made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
+        body = made.body
         original_format, size = await self._images.verify(body, covers=want.size)
         crash_point("made")
         digest = sha256_hex(body)
@@ -125,14 +126,14 @@ class Leader:
             height=size.height,
         )
         lease.check()
-        if not await self._ledger.intend_upload(lease.key, lease.fence, upload):
+        if not await self._ledger.intend_upload(lease.key, lease.fence, upload, usage=made.usage):
             raise LeaseLost
         crash_point("intended")
         await self._store(kind.store, upload, body)
         crash_point("uploaded")
         return upload, body
 
-    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> bytes:
+    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> Made:
         """The picture from a submit of our own; one that got no answer is sent once more, under the next number."""
         provider = self._kinds[want.kind].provider
         if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
@@ -146,7 +147,7 @@ class Leader:
             answer = await self._submit_once(want, lease, submit_no + 1)
         return await provider.collect(answer) if isinstance(answer, Job) else answer
 
-    async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | bytes:
+    async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | Made:
         """One billable request, written ahead; its id is noted before anything is awaited."""
         provider = self._kinds[want.kind].provider
         if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):

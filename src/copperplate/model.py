@@ -167,6 +167,18 @@ class Job:
     urls: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A picture as the provider made it, and what it reported to bill for it.
+
+    `usage` holds whole numbers of the provider's own units by name (docs/providers.md lists them);
+    empty where nothing was reported.
+    """
+
+    body: bytes = field(repr=False)
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
 # --- what the ledger answers -------------------------------------------------------------------
 
 

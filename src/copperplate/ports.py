@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Entry,
         Failure,
         Job,
+        Made,
         Sight,
         Size,
         Upload,
@@ -84,8 +85,12 @@ class Ledger(Sweeper, Protocol):
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         """Extend the lease to `lease` from the ledger's now."""
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
-        """Write ahead where the original is about to be stored; an earlier intent is discarded."""
+    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
+        """Write ahead where the original is about to be stored; an earlier intent is discarded.
+
+        `usage` is what the provider reported to bill for it: added to the generation's once a submit,
+        however often the picture is collected and its upload intended.
+        """
 
     async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
         """Record the stored original; None for a stale fence, and then the object is discarded."""
@@ -176,15 +181,15 @@ class Provider(Protocol):
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         """What one generation costs, in millionths of a dollar; None where that is not known."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
-        Answers the bytes, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
+        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
         setting is at fault and nothing was sent or taken.
         """
 
-    async def collect(self, job: Job) -> bytes:
-        """Wait for a job and fetch its bytes; safe to repeat.
+    async def collect(self, job: Job) -> Made:
+        """Wait for a job and fetch its picture; safe to repeat.
 
         Raises `ProviderFailed` where the job is lost, `StillGenerating` where it may yet be collected.
         """

@@ -46,6 +46,9 @@ class Desk(Protocol):
     async def advance(self, seconds: float) -> None:
         """Move the ledger's clock."""
 
+    async def usage(self, key: str) -> dict[str, int]:
+        """What the provider reported to bill for a generation."""
+
 
 def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True) -> Failure:
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
@@ -66,7 +69,7 @@ async def complete(ledger: Ledger, asked: Want, name: str = "original") -> Entry
     held = await lead(ledger, asked)
     key, fence = asked.generation_key, held.fence
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
-    assert await ledger.intend_upload(key, fence, upload(name))
+    assert await ledger.intend_upload(key, fence, upload(name), usage={})
     entry = await ledger.complete(key, fence, upload(name), url=None)
     assert entry is not None
     return entry
@@ -154,7 +157,7 @@ class LedgerContract:
         new = await lead(ledger, want())
         assert not await ledger.heartbeat(key, old.fence, LEASE)
         assert not await ledger.begin_submit(key, old.fence, submit_no=2, provider="p")
-        assert not await ledger.intend_upload(key, old.fence, upload("stale"))
+        assert not await ledger.intend_upload(key, old.fence, upload("stale"), usage={})
         assert await ledger.complete(key, old.fence, upload("stale"), url=None) is None
         assert not await ledger.fail(key, old.fence, failure())
         assert await ledger.heartbeat(key, new.fence, LEASE)
@@ -216,8 +219,57 @@ class LedgerContract:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        assert await ledger.intend_upload(key, held.fence, upload("a"))
-        assert await ledger.intend_upload(key, held.fence, upload("a"))
+        assert await ledger.intend_upload(key, held.fence, upload("a"), usage={})
+        assert await ledger.intend_upload(key, held.fence, upload("a"), usage={})
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
+
+    async def test_usage_is_written_ahead_with_the_upload_and_stays(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert await desk.usage(key) == {}
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"text_in": 10, "out": 430})
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert await ledger.complete(key, successor.fence, upload("a"), url=None)
+        assert await desk.usage(key) == {"text_in": 10, "out": 430}
+
+    async def test_usage_of_one_submit_counts_once_however_often_it_is_told(self, desk: Desk) -> None:
+        ledger, key, usage = desk.ledger, want().generation_key, {"micro_units": 1_500_000}
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.note_request(key, held.fence, Job(request_id="r"))
+        for name in ("a", "a", "b"):
+            assert await ledger.intend_upload(key, held.fence, upload(name), usage=usage)
+        await desk.advance(LEASE.total_seconds() + 1)
+        # The successor finds no object, and collects the same job once more.
+        successor = await lead(ledger, want())
+        assert await ledger.intend_upload(key, successor.fence, upload("c"), usage=usage)
+        assert await desk.usage(key) == usage
+
+    async def test_usage_of_every_submit_counts(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        for submit_no, usage in ((1, {"text_in": 10, "out": 430}), (2, {"text_in": 10, "out": 500, "image_in": 1})):
+            assert await ledger.begin_submit(key, held.fence, submit_no=submit_no, provider="p")
+            assert await ledger.intend_upload(key, held.fence, upload(str(submit_no)), usage=usage)
+        await ledger.fail(key, held.fence, failure(rest=1))
+        await desk.advance(2)
+        again = await lead(ledger, want())
+        await ledger.begin_submit(key, again.fence, submit_no=1, provider="p")
+        assert await ledger.intend_upload(key, again.fence, upload("3"), usage={"out": 70})
+        assert await desk.usage(key) == {"text_in": 20, "out": 1_000, "image_in": 1}
+
+    async def test_submit_that_is_announced_again_late_undoes_no_later_step(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 430})
+        assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 430})
+        assert await desk.usage(key) == {"out": 430}
         await desk.advance(LEASE.total_seconds() + 1)
         successor = await lead(ledger, want())
         assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
@@ -290,7 +342,7 @@ class LedgerContract:
         ledger, key = desk.ledger, want().generation_key
         old = await lead(ledger, want())
         await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, old.fence, upload("adopted"))
+        await ledger.intend_upload(key, old.fence, upload("adopted"), usage={})
         await desk.advance(LEASE.total_seconds() + 1)
         new = await lead(ledger, want())
         # The zombie speaks first, then the successor completes with the object it adopted.
@@ -304,8 +356,8 @@ class LedgerContract:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("first"))
-        await ledger.intend_upload(key, held.fence, upload("second"))
+        await ledger.intend_upload(key, held.fence, upload("first"), usage={})
+        await ledger.intend_upload(key, held.fence, upload("second"), usage={})
         await ledger.complete(key, held.fence, upload("second"), url=None)
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("first").path}
@@ -367,7 +419,7 @@ class NegativeEntryContract:
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
-        await ledger.intend_upload(key, held.fence, upload("left"))
+        await ledger.intend_upload(key, held.fence, upload("left"), usage={})
         await ledger.fail(key, held.fence, failure(rest=1))
         await desk.advance(2)
         again = await lead(ledger, want())
@@ -474,7 +526,7 @@ class BreakerContract:
         assert isinstance(tried, Lead)
         key = want("tried").generation_key
         await desk.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
-        await desk.ledger.intend_upload(key, tried.fence, upload("tried"))
+        await desk.ledger.intend_upload(key, tried.fence, upload("tried"), usage={})
         assert await desk.ledger.complete(key, tried.fence, upload("tried"), url=None)
         assert isinstance(await ask_of(desk, "one"), Lead)
         assert isinstance(await ask_of(desk, "two"), Lead)
@@ -543,7 +595,7 @@ class CareContract:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("left"))
+        await ledger.intend_upload(key, held.fence, upload("left"), usage={})
         await desk.advance(700)
         assert await ledger.sweep(10) == 1
         await desk.advance(90_000)

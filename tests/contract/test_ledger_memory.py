@@ -17,6 +17,9 @@ class MemoryDesk:
     async def advance(self, seconds: float) -> None:
         await self.clock.advance(seconds)
 
+    async def usage(self, key: str) -> dict[str, int]:
+        return dict(self.ledger._generations[key].usage)
+
 
 @pytest.fixture
 def desk() -> MemoryDesk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
 from psycopg.conninfo import make_conninfo
@@ -29,6 +30,14 @@ class PostgresDesk:
         # The same object, so that a test may keep it in a variable.
         PostgresLedger.__init__(self.ledger, make_conninfo(self._owner_url, options=options))
         await self.ledger.open()
+
+    async def usage(self, key: str) -> dict[str, int]:
+        async with await psycopg.AsyncConnection.connect(self._owner_url) as connection:
+            rows = await connection.execute(
+                "select provider_usage from public.generation_status where prompt_hash = %s", (key,)
+            )
+            [(usage,)] = await rows.fetchall()
+            return dict(usage)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from copperplate.adapters.memory_ledger import MemoryLedger, _Generation
 from copperplate.errors import ObjectMissing
 from copperplate.leader import Leader, Lease
-from copperplate.model import Job, Wait
+from copperplate.model import Job, Made, Wait
 from simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease: 
     return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease)
 
 
-async def _submit_unannounced(self: Leader, want: Any, lead: Any, lease: Any) -> bytes:
+async def _submit_unannounced(self: Leader, want: Any, lead: Any, lease: Any) -> Made:
     provider = self._kinds[want.kind].provider
     answer = await provider.submit(want.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _collect_before_noting(self: Leader, want: Any, lead: Any, lease: Any) -> bytes:
+async def _collect_before_noting(self: Leader, want: Any, lead: Any, lease: Any) -> Made:
     provider = self._kinds[want.kind].provider
     await self._ledger.begin_submit(lease.key, lease.fence, submit_no=lead.submit_no + 1, provider=provider.name)
     lease.check()
@@ -89,7 +89,7 @@ async def _intend_nothing(self: WatchedLedger, *_: Any) -> bool:
     return True
 
 
-async def _intend_nowhere(self: WatchedLedger, key: str, fence: int, upload: Any) -> bool:
+async def _intend_nowhere(self: WatchedLedger, key: str, fence: int, upload: Any, **_: Any) -> bool:
     return self._held(key, fence) is not None
 
 

@@ -10,7 +10,7 @@ from copperplate.adapters.fake_clock import START
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
-from copperplate.model import FailureClass, Job, Lead, Size
+from copperplate.model import FailureClass, Job, Lead, Made, Size
 from simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -161,9 +161,9 @@ class ProcessLedger:
 
         return bool(await self._call("heartbeat", act))
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
         async def act() -> bool:
-            accepted = await self._real.intend_upload(key, fence, upload)
+            accepted = await self._real.intend_upload(key, fence, upload, usage=usage)
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
             return accepted
@@ -330,21 +330,21 @@ class SimulatedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         prompt = str(recipe["prompt"])
         grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
         refusal = self._truth.draw_refusal()
 
-        async def act() -> Job | bytes:
+        async def act() -> Job | Made:
             if refusal is not None:
                 raise refusal
             number = self._truth.make(prompt)
             self._world.oracle.accepts(grant, f"job-{number}")
             if self._truth.has_jobs:
                 return Job(request_id=f"job-{number}")
-            return self._truth.pictures[number]
+            return Made(body=self._truth.pictures[number])
 
-        answer: Job | bytes = await self._world.call(
+        answer: Job | Made = await self._world.call(
             self._process,
             "submit",
             act,
@@ -358,16 +358,16 @@ class SimulatedProvider:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
         number = int(job.request_id.removeprefix("job-"))
         self._world.oracle.collects(job.request_id)
 
-        async def act() -> bytes:
-            return self._truth.pictures[number]
+        async def act() -> Made:
+            return Made(body=self._truth.pictures[number])
 
         while True:
             try:
-                picture: bytes = await self._world.call(
+                picture: Made = await self._world.call(
                     self._process,
                     "collect",
                     act,

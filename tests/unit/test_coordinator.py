@@ -20,7 +20,7 @@ from copperplate.errors import (
     TooManyWaiters,
 )
 from copperplate.leader import Timings
-from copperplate.model import FailureClass, Job, Outcome, PictureFormat, Upload
+from copperplate.model import FailureClass, Job, Made, Outcome, PictureFormat, Upload
 from copperplate.recipes.objects import sha256_hex
 from pictures import want
 from workbench import Workbench
@@ -229,7 +229,7 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     digest = sha256_hex(b"picture of job-1")
     path = f"2026/01/{digest}.png"
     intent = Upload(path=path, digest=digest, size_bytes=16, format="png", width=64, height=64)
-    await ledger.intend_upload(key, fence, intent)
+    await ledger.intend_upload(key, fence, intent, usage={})
     if stored is not None:
         await bench.store.put(path, stored, media_type="image/png")
     await bench.clock.advance(21)
@@ -300,8 +300,8 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(bench: Workbench) 
 
 
 async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rubbish(_: object) -> bytes:
-        return b"rubbish"
+    async def rubbish(_: object) -> Made:
+        return Made(body=b"rubbish")
 
     monkeypatch.setattr(bench.provider, "submit", rubbish)
     with pytest.raises(GenerationFailed) as failed:

@@ -78,10 +78,10 @@ async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(m
     intended = 0
     intend = bench.ledger.intend_upload
 
-    async def counted(*arguments: Any) -> bool:
+    async def counted(*arguments: Any, **named: Any) -> bool:
         nonlocal intended
         intended += 1
-        return await intend(*arguments)
+        return await intend(*arguments, **named)
 
     steal_at("heartbeat", bench, monkeypatch)
     asking = await bench.begin(bench.process(), want())
@@ -187,6 +187,13 @@ async def test_wall_clock_that_is_days_off_changes_no_decision(leading: int, fol
 
 def lost(times: int) -> list[Exception]:
     return [ProviderFailed(FailureClass.AMBIGUOUS, "lost") for _ in range(times)]
+
+
+@pytest.mark.parametrize("has_jobs", [True, False])
+async def test_what_the_provider_reports_to_bill_is_written_to_the_row(has_jobs: bool) -> None:
+    bench = Workbench(has_jobs=has_jobs, usage={"micro_units": 1_500_000})
+    await bench.process().find(want())
+    assert bench.ledger._generations[KEY].usage == {"micro_units": 1_500_000}
 
 
 async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_number() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ class _Generation:
     total_requests: int = 0
     job: Job | None = None
     intent: Upload | None = None
+    usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
     retry_at: float = 0.0
 
@@ -161,12 +162,12 @@ class MemoryLedger:
         row = self._held(key, fence)
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
             return False
-        self._discard(row, row.intent)
-        made = submit_no - row.submit_no
-        row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
-        row.api_calls_made += made
-        row.intent = None
-        self._totals["api_calls"] += made
+        if submit_no > row.submit_no:
+            self._discard(row, row.intent)
+            row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
+            row.api_calls_made += 1
+            row.intent = None
+            self._totals["api_calls"] += 1
         return True
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
@@ -187,13 +188,15 @@ class MemoryLedger:
         row.lease_until = self._clock.monotonic() + lease.total_seconds()
         return True
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
         """See `Ledger.intend_upload`."""
         row = self._held(key, fence)
         if row is None or row.status != "generating":
             return False
         if row.intent is not None and row.intent.path != upload.path:
             self._discard(row, row.intent)
+        if row.phase is not Phase.UPLOADING:
+            row.usage.update(usage)
         row.phase, row.intent = Phase.UPLOADING, upload
         return True
 
@@ -207,7 +210,7 @@ class MemoryLedger:
                 return stored.entry
             newest = self._generations.get(key)
             if newest is None or newest.intent is None or newest.intent.path != upload.path:
-                self._discard_path(BUCKETS["image"], upload.path)
+                self._discard_refused(key, upload.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
         self._breakers.pop(row.provider, None)
@@ -235,7 +238,7 @@ class MemoryLedger:
         """See `Ledger.intend_rendition`."""
         if not self._stands(original):
             return False
-        self._discard_path(BUCKETS["image"], upload.path)
+        self._discard_path(BUCKETS[self._generations[original.generation_key].kind], upload.path)
         return True
 
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
@@ -245,7 +248,7 @@ class MemoryLedger:
             row = self._generations[original.generation_key]
             return self._add(row, original.generation_key, rendition_key, upload, is_original=False)
         if standing is None or standing.entry.path != upload.path:
-            self._discard_path(BUCKETS["image"], upload.path)
+            self._discard_refused(original.generation_key, upload.path)
         return standing.entry if standing is not None and self._stands(original) else None
 
     async def report_missing(self, entry: Entry) -> bool:
@@ -469,6 +472,10 @@ class MemoryLedger:
     def _discard(self, row: _Generation, upload: Upload | None) -> None:
         if upload is not None:
             self._discard_path(BUCKETS[row.kind], upload.path)
+
+    def _discard_refused(self, key: str, path: str) -> None:
+        row = self._generations.get(key)
+        self._discard_path(BUCKETS[row.kind if row is not None else "image"], path)
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, _Discarded(next(self._ids), bucket, self._clock.monotonic()))

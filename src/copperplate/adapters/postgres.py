@@ -186,10 +186,11 @@ class PostgresLedger:
         """See `Ledger.heartbeat`."""
         return await self._ask("select public.heartbeat_generation(%s, %s, %s)", (key, fence, lease))
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
         """See `Ledger.intend_upload`."""
         return await self._ask(
-            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s)", (key, fence, *_columns(upload))
+            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, *_columns(upload), Jsonb(dict(usage))),
         )
 
     async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
