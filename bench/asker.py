@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made, Size, Want
+    from copperplate.model import CanonicalValue, Job, Made, PictureFormat, Size, Want
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
@@ -36,6 +36,7 @@ class Order:
     callers: int = 1
     follows: bool = False
     lease: float = 1.0
+    asks_png_first: bool = False
 
 
 class CountingProvider:
@@ -117,13 +118,10 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.coordinator import Coordinator
     from copperplate.leader import Kind, Timings
     from copperplate.model import Free, PictureFormat
-    from copperplate.recipes.image import image_want
     from copperplate.serving import Serving
 
     folder, lease = Path(order.folder), order.lease
-    want = image_want(
-        prompt=order.prompt, width=64, height=64, format=PictureFormat.JPG, model=CountingProvider.models[0]
-    )
+    want = wanted(order.prompt, PictureFormat.JPG)
     ledger = PostgresLedger(order.url, max_connections=4)
     store = FolderStore(folder / "objects", BUCKET)
     provider = CountingProvider(folder, has_jobs=order.has_jobs)
@@ -138,11 +136,20 @@ async def _ask(order: Order) -> dict[str, Any]:
     try:
         while order.follows and isinstance(await ledger.peek(want.generation_key, want.rendition_key), Free):
             await asyncio.sleep(0.02)
+        if order.asks_png_first:
+            await serving.read(wanted(order.prompt, PictureFormat.PNG))
         asked_at = time.time()
         bodies = await asyncio.gather(*(_answer(serving, want) for _ in range(order.callers)))
         return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
     finally:
         await ledger.close()
+
+
+def wanted(prompt: str, picture_format: PictureFormat) -> Want:
+    """A small picture in one format."""
+    from copperplate.recipes.image import image_want
+
+    return image_want(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
 
 
 async def _answer(serving: Any, want: Want) -> str:

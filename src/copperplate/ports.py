@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Failure,
         Job,
         Made,
+        RenditionUpload,
         Sight,
         Size,
         Upload,
@@ -85,15 +86,31 @@ class Ledger(Sweeper, Protocol):
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         """Extend the lease to `lease` from the ledger's now."""
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
         """Write ahead where the original is about to be stored; an earlier intent is discarded.
 
-        `usage` is what the provider reported to bill for it: added to the generation's once a submit,
-        however often the picture is collected and its upload intended.
+        A `rendition` is about to be stored beside it; what is not completed within the grace is removed.
+        `usage` is what the provider reported to bill: added to the generation's once a submit, however
+        often the picture is collected and its upload intended.
         """
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
-        """Record the stored original; None for a stale fence, and then the object is discarded."""
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
+        """Record the stored original, and a stored rendition of it, in one.
+
+        Answers the entry that stands for the rendition; that of the original where there is none, because
+        none was given or it was not intended within the grace. None for a stale fence, and then the
+        objects are discarded.
+        """
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """Record a negative entry and give up the lease."""

@@ -105,6 +105,45 @@ comment on function copperplate.discard_refused(text, text) is
 revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated;
 grant execute on function copperplate.discard_refused(text, text) to service_role;
 
+create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
+returns copperplate.verdict
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_stored copperplate.verdict := copperplate.stored(p_key);
+begin
+    if v_stored.path is null then
+        -- Take the object back from among the discarded; once its removal has begun, it is too late.
+        delete from copperplate.discarded_objects as d
+        using public.generation_status as g
+        where
+            g.prompt_hash = p_generation_key
+            and d.bucket = copperplate.bucket_of(g.kind)
+            and d.path = p_upload ->> 'path'
+            and d.claimed_until is null;
+        if found then
+            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
+            v_stored := copperplate.stored(p_key);
+        end if;
+    end if;
+
+    -- Somebody was first, or it is too late.
+    if v_stored.path is distinct from p_upload ->> 'path' then
+        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
+    end if;
+    return v_stored;
+end;
+$$;
+
+comment on function copperplate.add_rendition(text, text, jsonb) is
+'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
+discarded.';
+revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role;
+
 create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
 returns jsonb
 language sql
@@ -236,7 +275,8 @@ create function public.intend_upload(
     p_format text,
     p_width integer,
     p_height integer,
-    p_usage jsonb
+    p_usage jsonb,
+    p_rendition_path text default null
 )
 returns boolean
 language plpgsql
@@ -260,6 +300,8 @@ begin
     if v_path <> p_path then
         perform copperplate.discard_object(v_kind, v_path, p_key);
     end if;
+    -- complete_generation takes it back; a successor makes a rendition of its own.
+    perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
 
     update public.generation_status as g
     set
@@ -276,8 +318,9 @@ begin
 end;
 $$;
 
-comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb) is
-'Write ahead where the original is about to be stored, so that a successor can adopt it.
+comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text) is
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
+which is removed if it is not completed within the grace.
 p_usage, what the provider reported to bill for it, is added up once a submit.';
 
 create function public.complete_generation(
@@ -290,7 +333,9 @@ create function public.complete_generation(
     p_format text,
     p_width integer,
     p_height integer,
-    p_url text
+    p_url text,
+    -- {key, path, digest, size_bytes, format, width, height}
+    p_rendition jsonb default null
 )
 returns copperplate.verdict
 language plpgsql
@@ -301,6 +346,7 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
+    v_stored copperplate.verdict;
 begin
     update public.generation_status as g
     set
@@ -310,19 +356,21 @@ begin
     returning g.provider into v_provider;
 
     if not found then
-        -- Said before: the same answer. Otherwise we are too late, and our object belongs to nobody
-        -- unless a successor has adopted it or is about to.
+        -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
+        -- unless a successor has adopted the original or is about to.
         if exists (
             select from copperplate.cache_entries as e
             where e.key = p_original_key and e.path = p_path
         ) then
-            return copperplate.stored(p_original_key);
+            v_stored := copperplate.stored(p_rendition ->> 'key');
+            return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
         end if;
         perform copperplate.discard_refused(p_key, p_path)
         where not exists (
             select from public.generation_status as g
             where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
         );
+        perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
         return copperplate.stale();
     end if;
 
@@ -330,17 +378,21 @@ begin
         p_original_key, p_key, true,
         copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
     );
+    if p_rendition is not null then
+        v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
+    end if;
     perform copperplate.note_provider_success(v_provider);
     insert into copperplate.public_totals (day, completed) values ((v_now at time zone 'UTC')::date, 1);
     perform pg_notify('copperplate', p_key);
-    return copperplate.stored(p_original_key);
+    return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
 end;
 $$;
 
 comment on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) is
-'Record the stored, verified original: hit with its entry, or stale; a stale leader''s object is discarded.';
+'Record the stored, verified original, and a stored rendition of it: hit with the entry that stands for the rendition
+(the original''s where none does), or stale; a stale leader''s objects are discarded.';
 
 create function public.fail_generation(
     p_key text,
@@ -436,42 +488,23 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_kind text;
     v_stored copperplate.verdict;
 begin
     -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
-    select g.kind
-    into v_kind
+    perform
     from public.generation_status as g
     inner join copperplate.cache_entries as o on g.prompt_hash = o.generation_key
     where g.prompt_hash = p_generation_key and o.is_original and o.path = p_original_path
     for key share of g;
 
     if found then
-        v_stored := copperplate.stored(p_key);
-        if v_stored.path = p_path then
-            return v_stored;
-        end if;
-
-        -- Take the object back from among the discarded; once its removal has begun, it is too late.
-        delete from copperplate.discarded_objects as d
-        where d.bucket = copperplate.bucket_of(v_kind) and d.path = p_path and d.claimed_until is null;
-        if found then
-            perform copperplate.add_entry(
-                p_key, p_generation_key, false,
-                copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
-            );
-            v_stored := copperplate.stored(p_key);
-        end if;
-    end if;
-
-    if v_stored.path is distinct from p_path then
+        v_stored := copperplate.add_rendition(
+            p_key, p_generation_key, copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
+        );
+    else
         perform copperplate.discard_refused(p_generation_key, p_path);
     end if;
-    if v_stored.path is null then
-        return copperplate.stale();
-    end if;
-    return v_stored;
+    return case when v_stored.path is null then copperplate.stale() else v_stored end;
 end;
 $$;
 
@@ -529,10 +562,11 @@ comment on function public.report_missing(text, text) is
 revoke all on function public.begin_submit(text, bigint, integer, text) from public, anon, authenticated;
 revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated;
 revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated;
-revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb)
+revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
 from public, anon, authenticated;
-revoke all on function public.complete_generation(text, bigint, text, text, text, bigint, text, integer, integer, text)
-from public, anon, authenticated;
+revoke all on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+) from public, anon, authenticated;
 revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean)
 from public, anon, authenticated;
 revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated;
@@ -543,10 +577,10 @@ revoke all on function public.report_missing(text, text) from public, anon, auth
 grant execute on function public.begin_submit(text, bigint, integer, text) to service_role;
 grant execute on function public.note_request(text, bigint, text, jsonb) to service_role;
 grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role;
-grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb)
+grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
 to service_role;
 grant execute on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) to service_role;
 grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role;
 grant execute on function public.intend_rendition(text, text, text) to service_role;

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, MissContract, NegativeEntryContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger
@@ -48,5 +48,5 @@ async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
     await bench.ledger.close()
 
 
-class TestPostgresLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestPostgresLedger(LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract):
     """The suites, over Postgres."""

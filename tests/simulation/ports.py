@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Entry, Failure, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import CanonicalValue, Entry, Failure, RenditionUpload, Sight, Upload, Use, Verdict, Want
     from copperplate.ports import ObjectStore
     from simulation.world import Process, World
 
@@ -161,22 +161,36 @@ class ProcessLedger:
 
         return bool(await self._call("heartbeat", act))
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
         async def act() -> bool:
-            accepted = await self._real.intend_upload(key, fence, upload, usage=usage)
+            accepted = await self._real.intend_upload(key, fence, upload, usage=usage, rendition=rendition)
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
             return accepted
 
         return bool(await self._call("intend_upload", act))
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
         async def act() -> Entry | None:
             self._oracle.tells(upload.path)
+            if rendition is not None:
+                self._oracle.tells(rendition.path)
             was_live = key in self._real._generations and self._real._generations[key].is_live
-            entry = await self._real.complete(key, fence, upload, url=url)
+            entry = await self._real.complete(key, fence, upload, url=url, rendition=rendition)
             if entry is not None and was_live:
                 self._oracle.completes(self._process, key, fence, upload)
+                if rendition is not None and entry.path == rendition.path:
+                    self._oracle.holds(self._process, rendition.path, rendition.digest, "a rendition was completed")
             return entry
 
         entry: Entry | None = await self._call("complete", act)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from copperplate.hints import Hints
 from copperplate.model import (
-    Entry,
     FailureClass,
     Free,
     Hit,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import Failure, Job, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0
@@ -188,7 +187,15 @@ class MemoryLedger:
         row.lease_until = self._clock.monotonic() + lease.total_seconds()
         return True
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload, *, usage: Mapping[str, int]) -> bool:
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
         """See `Ledger.intend_upload`."""
         row = self._held(key, fence)
         if row is None or row.status != "generating":
@@ -198,24 +205,32 @@ class MemoryLedger:
         if row.phase is not Phase.UPLOADING:
             row.usage.update(usage)
         row.phase, row.intent = Phase.UPLOADING, upload
+        self._discard(row, rendition)
         return True
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
         """See `Ledger.complete`."""
         row = self._held(key, fence)
         entry_key = original_key(key)
         if row is None or row.status != "generating":
             stored = self._entries.get(entry_key)
             if stored is not None and stored.entry.path == upload.path:
-                return stored.entry
+                standing = self._entries.get(rendition.key) if rendition is not None else None
+                return (standing or stored).entry
             newest = self._generations.get(key)
             if newest is None or newest.intent is None or newest.intent.path != upload.path:
                 self._discard_refused(key, upload.path)
+            if rendition is not None:
+                self._discard_refused(key, rendition.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
         self._breakers.pop(row.provider, None)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
+        if rendition is not None:
+            entry = self._add_rendition(row, key, rendition.key, rendition) or entry
         self._hints.announce(key)
         return entry
 
@@ -243,13 +258,11 @@ class MemoryLedger:
 
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
         """See `Ledger.record_rendition`."""
-        standing = self._entries.get(rendition_key)
-        if standing is None and self._stands(original) and self._keep(upload.path):
-            row = self._generations[original.generation_key]
-            return self._add(row, original.generation_key, rendition_key, upload, is_original=False)
-        if standing is None or standing.entry.path != upload.path:
-            self._discard_refused(original.generation_key, upload.path)
-        return standing.entry if standing is not None and self._stands(original) else None
+        key = original.generation_key
+        if self._stands(original):
+            return self._add_rendition(self._generations[key], key, rendition_key, upload)
+        self._discard_refused(key, upload.path)
+        return None
 
     async def report_missing(self, entry: Entry) -> bool:
         """See `Ledger.report_missing`."""
@@ -432,19 +445,18 @@ class MemoryLedger:
         row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at
 
     def _add(self, row: _Generation, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
-        entry = Entry(
-            key=entry_key,
-            generation_key=key,
-            path=upload.path,
-            digest=upload.digest,
-            size_bytes=upload.size_bytes,
-            format=upload.format,
-            width=upload.width,
-            height=upload.height,
-            is_original=is_original,
-        )
+        entry = upload.as_entry(key=entry_key, generation_key=key, is_original=is_original)
         self._entries[entry_key] = _Entry(entry, row.kind, self._clock.monotonic())
         return entry
+
+    def _add_rendition(self, row: _Generation, key: str, rendition_key: str, upload: Upload) -> Entry | None:
+        """The entry that stands then; None where none does and the object cannot be kept."""
+        standing = self._entries.get(rendition_key)
+        if standing is None and self._keep(upload.path):
+            return self._add(row, key, rendition_key, upload, is_original=False)
+        if standing is None or standing.entry.path != upload.path:
+            self._discard(row, upload)
+        return standing.entry if standing is not None else None
 
     def _remove(self, keys: Sequence[str]) -> None:
         for key in keys:
