@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Size, Want
+    from copperplate.model import CanonicalValue, Job, Made, PictureFormat, Size, Want
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
@@ -36,6 +36,7 @@ class Order:
     callers: int = 1
     follows: bool = False
     lease: float = 1.0
+    asks_png_first: bool = False
 
 
 class CountingProvider:
@@ -58,23 +59,25 @@ class CountingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
-        from copperplate.model import Job
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+        from copperplate.model import Job, Made
 
         prompt = str(recipe["prompt"])
         number = self._write_down(prompt)
         if self._has_jobs:
             return Job(request_id=f"{number} {time.time() + GENERATION_SECONDS} {prompt}")
         await asyncio.sleep(GENERATION_SECONDS)
-        return f"picture {number} of {prompt}".encode()
+        return Made(body=f"picture {number} of {prompt}".encode())
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
+        from copperplate.model import Made
+
         number, due, prompt = job.request_id.split(" ", 2)
         await asyncio.sleep(max(0.0, float(due) - time.time()))
-        return f"picture {number} of {prompt}".encode()
+        return Made(body=f"picture {number} of {prompt}".encode())
 
     def _write_down(self, prompt: str) -> int:
         with self._book.open("a+") as book:
@@ -115,13 +118,10 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.coordinator import Coordinator
     from copperplate.leader import Kind, Timings
     from copperplate.model import Free, PictureFormat
-    from copperplate.recipes.image import image_want
     from copperplate.serving import Serving
 
     folder, lease = Path(order.folder), order.lease
-    want = image_want(
-        prompt=order.prompt, width=64, height=64, format=PictureFormat.JPG, model=CountingProvider.models[0]
-    )
+    want = wanted(order.prompt, PictureFormat.JPG)
     ledger = PostgresLedger(order.url, max_connections=4)
     store = FolderStore(folder / "objects", BUCKET)
     provider = CountingProvider(folder, has_jobs=order.has_jobs)
@@ -136,11 +136,20 @@ async def _ask(order: Order) -> dict[str, Any]:
     try:
         while order.follows and isinstance(await ledger.peek(want.generation_key, want.rendition_key), Free):
             await asyncio.sleep(0.02)
+        if order.asks_png_first:
+            await serving.read(wanted(order.prompt, PictureFormat.PNG))
         asked_at = time.time()
         bodies = await asyncio.gather(*(_answer(serving, want) for _ in range(order.callers)))
         return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
     finally:
         await ledger.close()
+
+
+def wanted(prompt: str, picture_format: PictureFormat) -> Want:
+    """A small picture in one format."""
+    from copperplate.recipes.image import image_want
+
+    return image_want(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
 
 
 async def _answer(serving: Any, want: Want) -> str:

@@ -84,7 +84,7 @@ async def put_picture(data_dir: Path, database_url: str, want: Want, size_bytes:
 async def complete(ledger: PostgresLedger, want: Want, lead: Lead, original: Upload) -> Entry | None:
     """Take a leader's steps, to the completion of an original."""
     await ledger.begin_submit(want.generation_key, lead.fence, submit_no=1, provider="painter")
-    await ledger.intend_upload(want.generation_key, lead.fence, original)
+    await ledger.intend_upload(want.generation_key, lead.fence, original, usage={})
     return await ledger.complete(want.generation_key, lead.fence, original, url=None)
 
 

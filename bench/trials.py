@@ -117,7 +117,11 @@ async def _trial(
 ) -> Outcome:
     home.mkdir()
     order = f"{point}:stop" if how == "stop" else point
-    leader = _begin(Order("leader", prompt, url, str(home), has_jobs, crash_at=order))
+    # A rendition of its own is made of a kept original only: the leader asks for another format first.
+    is_of_rendition = point.startswith("rendition_")
+    leader = _begin(Order("leader", prompt, url, str(home), has_jobs, crash_at=order, asks_png_first=is_of_rendition))
+    if is_of_rendition:
+        await _ended(leader)  # or its followers would be faster
     followers = _begin(Order("followers", prompt, url, str(home), has_jobs, callers=CALLERS, follows=True))
     if how == "kill":
         await _ended(leader)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from copperplate.model import PictureFormat, Upload, Want
+from dataclasses import asdict
+
+from copperplate.model import PictureFormat, RenditionUpload, Upload, Want
 from copperplate.recipes.image import image_want
 from copperplate.recipes.objects import sha256_hex
 
@@ -25,3 +27,8 @@ def upload(name: str, picture_format: str = "png") -> Upload:
         width=64,
         height=64,
     )
+
+
+def rendition(asked: Want, name: str) -> RenditionUpload:
+    """An object for the rendition asked for."""
+    return RenditionUpload(key=asked.rendition_key, **asdict(upload(name, asked.rendition.format)))

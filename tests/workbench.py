@@ -12,7 +12,7 @@ from copperplate.adapters.memory_store import MemoryStore
 from copperplate.coordinator import Coordinator, Found
 from copperplate.errors import ProviderFailed, StoreUnavailable
 from copperplate.leader import Kind, Timings
-from copperplate.model import FailureClass, Job, Size
+from copperplate.model import FailureClass, Job, Made, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,7 @@ class ScriptedProvider:
     submits: int = 0
     collects: int = 0
     failures: list[Exception] = field(default_factory=list)
+    usage: dict[str, int] = field(default_factory=dict)
 
     def settings(self, model: str) -> tuple[str, ...]:
         return ()
@@ -46,7 +47,7 @@ class ScriptedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         self.submits += 1
         number = self.submits
         await self.clock.sleep(self.seconds)
@@ -54,12 +55,12 @@ class ScriptedProvider:
             raise self.failures.pop(0)
         if self.has_jobs:
             return Job(request_id=f"job-{number}", urls={"status_url": f"https://queue.example/{number}"})
-        return f"picture {number}".encode()
+        return Made(body=f"picture {number}".encode(), usage=dict(self.usage))
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
         self.collects += 1
         await self.clock.sleep(self.collect_seconds)
-        return f"picture of {job.request_id}".encode()
+        return Made(body=f"picture of {job.request_id}".encode(), usage=dict(self.usage))
 
     async def close(self) -> None:
         pass

@@ -24,6 +24,7 @@ from copperplate.single_flight import SingleFlight
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from copperplate.leader import Generated
     from copperplate.model import Entry, Want
     from copperplate.ports import Clock, Images, Ledger
 
@@ -38,6 +39,8 @@ class Found:
     entry: Entry
     outcome: Outcome
     body: bytes | None = None
+    # The original it was made from, for those who asked for another form meanwhile.
+    original: Found | None = None
 
 
 class Coordinator:
@@ -74,9 +77,11 @@ class Coordinator:
         found, joined = await self._flights.run(
             want.generation_key, lambda: self._settle(want), within_seconds=self._timings.wait.total_seconds()
         )
+        if found.entry.key != want.rendition_key and found.original is not None:
+            found = found.original
         if found.entry.is_original or found.entry.key == want.rendition_key:
             coalesced = joined and found.outcome is Outcome.GENERATED
-            return replace(found, outcome=Outcome.COALESCED) if coalesced else found
+            return replace(found, outcome=Outcome.COALESCED if coalesced else found.outcome, original=None)
         # The flight we joined was for another format.
         try:
             return await self._look(want)
@@ -115,8 +120,8 @@ class Coordinator:
                     case Lead():
                         self._sweep_now_and_then()
                         with contextlib.suppress(LeaseLost):
-                            entry, body = await self._leader.generate(want, verdict, asked_at)
-                            return Found(entry=entry, outcome=Outcome.GENERATED, body=body)
+                            made = await self._leader.generate(want, verdict, asked_at)
+                            return _found(made)
                     case Wait():
                         await self._follow(want, hint)
                     case Negative(failure_class=failure_class, retry_after=rest):
@@ -156,3 +161,8 @@ class Coordinator:
     async def _sweep(self) -> None:
         with contextlib.suppress(CopperplateError):  # nothing correct depends on it
             await self._ledger.sweep(SWEEP_ROWS)
+
+
+def _found(made: Generated) -> Found:
+    original = Found(entry=made.original, outcome=Outcome.GENERATED, body=made.original_body)
+    return Found(entry=made.entry, outcome=Outcome.GENERATED, body=made.body, original=original)

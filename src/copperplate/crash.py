@@ -16,13 +16,13 @@ POINTS = (
     "answered",  # the provider has answered, its id is not noted
     "noted",  # the id is noted, the job is not collected
     "made",  # the picture is here, verified
-    "intended",  # the path is written, nothing is uploaded
-    "uploaded",  # the object is stored
+    "intended",  # its path and its rendition's are written, nothing is uploaded
+    "uploaded",  # both objects are stored
     "completing",  # about to complete
-    "completed",  # the entry is written, nobody was told
+    "completed",  # both entries are written, nobody was told
     "beating",  # about to renew the lease
-    "rendition_intended",  # the rendition's path is written, nothing is uploaded
-    "rendition_stored",  # the rendition is stored, not recorded
+    "rendition_intended",  # the path of another rendition is written, nothing is uploaded
+    "rendition_stored",  # it is stored, not recorded
 )
 
 

@@ -1,11 +1,11 @@
-"""The leader: from a lease to a stored, verified original. Every step is written ahead, so any can be the last."""
+"""The leader: from a lease to a stored, verified picture. Every step is written ahead, so any can be the last."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,13 @@ from copperplate.errors import (
 )
 from copperplate.failures import retry_after
 from copperplate.model import Failure, FailureClass, Job, PictureFormat, Upload
-from copperplate.recipes.objects import object_path, sha256_hex
+from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import object_path, rendition_upload, sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from copperplate.model import Entry, Lead, Want
+    from copperplate.model import Entry, Lead, Made, RenditionUpload, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
 MAX_BILLED_SUBMITS = 2
@@ -70,6 +71,38 @@ class Lease:
             raise LeaseLost
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """What a leader made: the original, and the entry its caller asked for.
+
+    Without a rendition, `entry` is the original's. `body` is None where somebody else's bytes stand.
+    """
+
+    entry: Entry
+    body: bytes | None = field(repr=False)
+    original: Entry
+    original_body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prints:
+    """The original and the rendition that is to be stored with it."""
+
+    original: Upload
+    original_body: bytes
+    rendition: RenditionUpload | None = None
+    rendition_body: bytes | None = None
+
+    def recorded(self, entry: Entry, key: str) -> Generated:
+        """As the ledger recorded them under the generation's `key`."""
+        original = self.original.as_entry(key=original_key(key), generation_key=key, is_original=True)
+        if entry.is_original:
+            return Generated(entry=entry, body=self.original_body, original=original, original_body=self.original_body)
+        is_ours = self.rendition is not None and self.rendition.path == entry.path
+        body = self.rendition_body if is_ours else None
+        return Generated(entry=entry, body=body, original=original, original_body=self.original_body)
+
+
 class Leader:
     """Generates a picture under a lease."""
 
@@ -82,8 +115,8 @@ class Leader:
         self._clock = clock
         self._timings = timings
 
-    async def generate(self, want: Want, lead: Lead, asked_at: float) -> tuple[Entry, bytes]:
-        """The original of `want`, resumed from the recovery point in `lead`, and its bytes.
+    async def generate(self, want: Want, lead: Lead, asked_at: float) -> Generated:
+        """The picture of `want`, resumed from the recovery point in `lead`.
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once somebody
         else holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`,
@@ -93,10 +126,12 @@ class Leader:
         crash_point("acquired")
         try:
             async with self._heartbeat(lease):
-                upload, body = await self._obtain(want, lead, lease)
-                url = self._kinds[want.kind].store.public_url(upload.path)
+                prints = await self._obtain(want, lead, lease)
+                url = self._kinds[want.kind].store.public_url(prints.original.path)
                 crash_point("completing")
-                entry = await self._ledger.complete(lease.key, lease.fence, upload, url=url)
+                entry = await self._ledger.complete(
+                    lease.key, lease.fence, prints.original, url=url, rendition=prints.rendition
+                )
         except (LeaseLost, LedgerUnavailable, StoreUnavailable, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
             raise
@@ -105,34 +140,61 @@ class Leader:
         if entry is None:
             raise LeaseLost
         crash_point("completed")
-        return entry, body
+        return prints.recorded(entry, lease.key)
 
-    async def _obtain(self, want: Want, lead: Lead, lease: Lease) -> tuple[Upload, bytes]:
+    async def _obtain(self, want: Want, lead: Lead, lease: Lease) -> _Prints:
         """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
         kind = self._kinds[want.kind]
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
-            return lead.intent, body
-        body = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        original_format, size = await self._images.verify(body, covers=want.size)
+            return _Prints(original=lead.intent, original_body=body)
+        made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
+        original_format, size = await self._images.verify(made.body, covers=want.size)
         crash_point("made")
-        digest = sha256_hex(body)
+        digest = sha256_hex(made.body)
         upload = Upload(
             path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
             digest=digest,
-            size_bytes=len(body),
+            size_bytes=len(made.body),
             format=original_format,
             width=size.width,
             height=size.height,
         )
+        prints = await self._encode(want, lease, _Prints(original=upload, original_body=made.body))
         lease.check()
-        if not await self._ledger.intend_upload(lease.key, lease.fence, upload):
+        if not await self._ledger.intend_upload(
+            lease.key, lease.fence, upload, usage=made.usage, rendition=prints.rendition
+        ):
             raise LeaseLost
         crash_point("intended")
-        await self._store(kind.store, upload, body)
+        prints = await self._store_all(kind.store, prints)
         crash_point("uploaded")
-        return upload, body
+        return prints
 
-    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> bytes:
+    async def _encode(self, want: Want, lease: Lease, prints: _Prints) -> _Prints:
+        """With the rendition its caller asked for. The picture is paid for: whatever fails here, the original stays."""
+        with contextlib.suppress(
+            Exception
+        ):  # the serving tries again, from the stored original, and says what is wrong
+            body = await self._images.encode(prints.original_body, want)
+            rendition = rendition_upload(want, body, now=self._clock.now(), nonce=str(lease.fence))
+            return replace(prints, rendition=rendition, rendition_body=body)
+        return prints
+
+    async def _store_all(self, store: ObjectStore, prints: _Prints) -> _Prints:
+        """Store both at once; without the rendition if that alone fails."""
+        if prints.rendition is None or prints.rendition_body is None:
+            await self._store(store, prints.original, prints.original_body)
+            return prints
+        failed, unrendered = await asyncio.gather(
+            self._store(store, prints.original, prints.original_body),
+            self._store(store, prints.rendition, prints.rendition_body),
+            return_exceptions=True,
+        )
+        if failed is not None:
+            raise failed
+        return prints if unrendered is None else replace(prints, rendition=None, rendition_body=None)
+
+    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> Made:
         """The picture from a submit of our own; one that got no answer is sent once more, under the next number."""
         provider = self._kinds[want.kind].provider
         if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
@@ -146,7 +208,7 @@ class Leader:
             answer = await self._submit_once(want, lease, submit_no + 1)
         return await provider.collect(answer) if isinstance(answer, Job) else answer
 
-    async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | bytes:
+    async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | Made:
         """One billable request, written ahead; its id is noted before anything is awaited."""
         provider = self._kinds[want.kind].provider
         if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):
@@ -170,7 +232,7 @@ class Leader:
         return body if sha256_hex(body) == intent.digest else None
 
     async def _store(self, store: ObjectStore, upload: Upload, body: bytes) -> None:
-        """Store the original; the picture is paid for, so a failing store is asked several times."""
+        """Store an object; the picture is paid for, so a failing store is asked several times."""
         media_type = PictureFormat(upload.format).media_type
         for number in range(UPLOAD_TRIES - 1):
             with contextlib.suppress(StoreUnavailable):

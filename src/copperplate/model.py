@@ -143,6 +143,27 @@ class Upload:
     width: int
     height: int
 
+    def as_entry(self, *, key: str, generation_key: str, is_original: bool) -> Entry:
+        """The entry of this object, once it is stored and recorded."""
+        return Entry(
+            key=key,
+            generation_key=generation_key,
+            path=self.path,
+            digest=self.digest,
+            size_bytes=self.size_bytes,
+            format=self.format,
+            width=self.width,
+            height=self.height,
+            is_original=is_original,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenditionUpload(Upload):
+    """A rendition about to be stored, or just stored, with the key of its entry."""
+
+    key: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -165,6 +186,18 @@ class Job:
 
     request_id: str
     urls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A picture as the provider made it, and what it reported to bill for it.
+
+    `usage` holds whole numbers of the provider's own units by name (docs/providers.md lists them);
+    empty where nothing was reported.
+    """
+
+    body: bytes = field(repr=False)
+    usage: Mapping[str, int] = field(default_factory=dict)
 
 
 # --- what the ledger answers -------------------------------------------------------------------

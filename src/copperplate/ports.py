@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         Entry,
         Failure,
         Job,
+        Made,
+        RenditionUpload,
         Sight,
         Size,
         Upload,
@@ -84,11 +86,31 @@ class Ledger(Sweeper, Protocol):
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         """Extend the lease to `lease` from the ledger's now."""
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
-        """Write ahead where the original is about to be stored; an earlier intent is discarded."""
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
+        """Write ahead where the original is about to be stored; an earlier intent is discarded.
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
-        """Record the stored original; None for a stale fence, and then the object is discarded."""
+        A `rendition` is about to be stored beside it; what is not completed within the grace is removed.
+        `usage` is what the provider reported to bill: added to the generation's once a submit, however
+        often the picture is collected and its upload intended.
+        """
+
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
+        """Record the stored original, and a stored rendition of it, in one.
+
+        Answers the entry that stands for the rendition; that of the original where there is none, because
+        none was given or it was not intended within the grace. None for a stale fence, and then the
+        objects are discarded.
+        """
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """Record a negative entry and give up the lease."""
@@ -176,15 +198,15 @@ class Provider(Protocol):
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         """What one generation costs, in millionths of a dollar; None where that is not known."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
-        Answers the bytes, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
+        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
         setting is at fault and nothing was sent or taken.
         """
 
-    async def collect(self, job: Job) -> bytes:
-        """Wait for a job and fetch its bytes; safe to repeat.
+    async def collect(self, job: Job) -> Made:
+        """Wait for a job and fetch its picture; safe to repeat.
 
         Raises `ProviderFailed` where the job is lost, `StillGenerating` where it may yet be collected.
         """

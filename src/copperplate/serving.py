@@ -13,8 +13,7 @@ from uuid import uuid4
 from copperplate.coordinator import Found
 from copperplate.crash import crash_point
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
-from copperplate.model import Upload
-from copperplate.recipes.objects import object_path, sha256_hex
+from copperplate.recipes.objects import rendition_upload, sha256_hex
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -96,15 +95,7 @@ class Serving:
         except ProviderFailed as error:
             # It was verified when it was stored; making it anew would cost money and change nothing.
             raise GenerationFailed(error.failure_class, UNREADABLE_REST) from error
-        digest = sha256_hex(body)
-        upload = Upload(
-            path=object_path(self._clock.now(), digest, want.rendition_key, uuid4().hex, want.rendition.format),
-            digest=digest,
-            size_bytes=len(body),
-            format=want.rendition.format,
-            width=want.size.width,
-            height=want.size.height,
-        )
+        upload = rendition_upload(want, body, now=self._clock.now(), nonce=uuid4().hex)
         if not await self._ledger.intend_rendition(original, upload):
             raise ObjectMissing("the original was replaced meanwhile")
         crash_point("rendition_intended")

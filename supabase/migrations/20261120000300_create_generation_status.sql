@@ -41,6 +41,8 @@ create table public.generation_status (
     submit_no integer not null default 0,
     provider_request_id text,
     provider_urls jsonb,
+    -- What the provider reported to bill, summed over the submits whose picture arrived: {unit: whole number}.
+    provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
     intent jsonb,
     fence bigint not null,
@@ -85,6 +87,9 @@ create table public.generation_status (
     ),
     constraint generation_status_counts_are_not_negative check (
         total_requests >= 0 and api_calls_made >= 0 and attempt >= 1 and submit_no >= 0
+    ),
+    constraint generation_status_provider_usage_is_small_object check (
+        jsonb_typeof(provider_usage) = 'object' and octet_length(provider_usage::text) <= 1000
     )
 ) with (fillfactor = 70);
 
@@ -101,6 +106,9 @@ comment on column public.generation_status.prompt_hash is 'The generation''s key
 comment on column public.generation_status.total_requests is
 'Requests for this picture that reached us: leaders, followers and hits, in every format.';
 comment on column public.generation_status.api_calls_made is 'Submits to the provider that may be billed.';
+comment on column public.generation_status.provider_usage is
+'What the provider reported to bill, by its own units (micro_units at fal; text_in, image_in, out tokens at OpenAI),
+summed over every submit whose picture arrived. Empty where nothing was reported.';
 comment on column public.generation_status.phase is 'Recovery point: what a successor must assume has happened.';
 comment on column public.generation_status.fence is 'Number of the newest lease; writes with an older one are refused.';
 

@@ -29,7 +29,7 @@ from copperplate.model import (
     Want,
 )
 from copperplate.recipes.image import original_key
-from pictures import upload, want
+from pictures import rendition, upload, want
 
 if TYPE_CHECKING:
     from copperplate.ports import Ledger, LedgerCare
@@ -45,6 +45,9 @@ class Desk(Protocol):
 
     async def advance(self, seconds: float) -> None:
         """Move the ledger's clock."""
+
+    async def usage(self, key: str) -> dict[str, int]:
+        """What the provider reported to bill for a generation."""
 
 
 def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True) -> Failure:
@@ -66,10 +69,20 @@ async def complete(ledger: Ledger, asked: Want, name: str = "original") -> Entry
     held = await lead(ledger, asked)
     key, fence = asked.generation_key, held.fence
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
-    assert await ledger.intend_upload(key, fence, upload(name))
+    assert await ledger.intend_upload(key, fence, upload(name), usage={})
     entry = await ledger.complete(key, fence, upload(name), url=None)
     assert entry is not None
     return entry
+
+
+async def complete_both(ledger: Ledger, asked: Want, name: str) -> Entry | None:
+    """Lead and complete a generation together with a rendition called `name`."""
+    held = await lead(ledger, asked)
+    key, fence = asked.generation_key, held.fence
+    stored = rendition(asked, name)
+    assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
+    assert await ledger.intend_upload(key, fence, upload("original"), usage={}, rendition=stored)
+    return await ledger.complete(key, fence, upload("original"), url=None, rendition=stored)
 
 
 async def discarded(ledger: LedgerCare) -> set[str]:
@@ -154,7 +167,7 @@ class LedgerContract:
         new = await lead(ledger, want())
         assert not await ledger.heartbeat(key, old.fence, LEASE)
         assert not await ledger.begin_submit(key, old.fence, submit_no=2, provider="p")
-        assert not await ledger.intend_upload(key, old.fence, upload("stale"))
+        assert not await ledger.intend_upload(key, old.fence, upload("stale"), usage={})
         assert await ledger.complete(key, old.fence, upload("stale"), url=None) is None
         assert not await ledger.fail(key, old.fence, failure())
         assert await ledger.heartbeat(key, new.fence, LEASE)
@@ -216,8 +229,57 @@ class LedgerContract:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        assert await ledger.intend_upload(key, held.fence, upload("a"))
-        assert await ledger.intend_upload(key, held.fence, upload("a"))
+        assert await ledger.intend_upload(key, held.fence, upload("a"), usage={})
+        assert await ledger.intend_upload(key, held.fence, upload("a"), usage={})
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
+
+    async def test_usage_is_written_ahead_with_the_upload_and_stays(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert await desk.usage(key) == {}
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"text_in": 10, "out": 430})
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert await ledger.complete(key, successor.fence, upload("a"), url=None)
+        assert await desk.usage(key) == {"text_in": 10, "out": 430}
+
+    async def test_usage_of_one_submit_counts_once_however_often_it_is_told(self, desk: Desk) -> None:
+        ledger, key, usage = desk.ledger, want().generation_key, {"micro_units": 1_500_000}
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.note_request(key, held.fence, Job(request_id="r"))
+        for name in ("a", "a", "b"):
+            assert await ledger.intend_upload(key, held.fence, upload(name), usage=usage)
+        await desk.advance(LEASE.total_seconds() + 1)
+        # The successor finds no object, and collects the same job once more.
+        successor = await lead(ledger, want())
+        assert await ledger.intend_upload(key, successor.fence, upload("c"), usage=usage)
+        assert await desk.usage(key) == usage
+
+    async def test_usage_of_every_submit_counts(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        for submit_no, usage in ((1, {"text_in": 10, "out": 430}), (2, {"text_in": 10, "out": 500, "image_in": 1})):
+            assert await ledger.begin_submit(key, held.fence, submit_no=submit_no, provider="p")
+            assert await ledger.intend_upload(key, held.fence, upload(str(submit_no)), usage=usage)
+        await ledger.fail(key, held.fence, failure(rest=1))
+        await desk.advance(2)
+        again = await lead(ledger, want())
+        await ledger.begin_submit(key, again.fence, submit_no=1, provider="p")
+        assert await ledger.intend_upload(key, again.fence, upload("3"), usage={"out": 70})
+        assert await desk.usage(key) == {"text_in": 20, "out": 1_000, "image_in": 1}
+
+    async def test_submit_that_is_announced_again_late_undoes_no_later_step(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 430})
+        assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 430})
+        assert await desk.usage(key) == {"out": 430}
         await desk.advance(LEASE.total_seconds() + 1)
         successor = await lead(ledger, want())
         assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
@@ -290,7 +352,7 @@ class LedgerContract:
         ledger, key = desk.ledger, want().generation_key
         old = await lead(ledger, want())
         await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, old.fence, upload("adopted"))
+        await ledger.intend_upload(key, old.fence, upload("adopted"), usage={})
         await desk.advance(LEASE.total_seconds() + 1)
         new = await lead(ledger, want())
         # The zombie speaks first, then the successor completes with the object it adopted.
@@ -304,8 +366,8 @@ class LedgerContract:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("first"))
-        await ledger.intend_upload(key, held.fence, upload("second"))
+        await ledger.intend_upload(key, held.fence, upload("first"), usage={})
+        await ledger.intend_upload(key, held.fence, upload("second"), usage={})
         await ledger.complete(key, held.fence, upload("second"), url=None)
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("first").path}
@@ -319,6 +381,113 @@ class LedgerContract:
             await desk.ledger.fail(want("other").generation_key, held.fence, failure())
             async with asyncio.timeout(5):
                 await other.wait()
+
+
+class MissContract:
+    """An original and the rendition its leader was asked for, recorded in one."""
+
+    async def test_original_and_rendition_are_completed_in_one(self, desk: Desk) -> None:
+        entry = await complete_both(desk.ledger, want(), "jpg")
+        assert entry is not None
+        assert (entry.key, entry.path, entry.is_original) == (want().rendition_key, upload("jpg", "jpg").path, False)
+        assert (entry.digest, entry.size_bytes, entry.format) == (upload("jpg", "jpg").digest, 1000, "jpg")
+        assert await acquire(desk.ledger, want()) == Hit(entry=entry)
+        other = await acquire(desk.ledger, want(picture_format=WEBP))
+        assert isinstance(other, Hit)
+        assert (other.entry.is_original, other.entry.path) == (True, upload("original").path)
+        stats = await desk.ledger.cache_stats()
+        assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (1, 2_000)
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == set()
+
+    async def test_both_that_are_intended_and_completed_twice_are_the_same_entry(self, desk: Desk) -> None:
+        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        for _ in range(2):
+            assert await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
+        answers = [await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) for _ in range(2)]
+        assert answers[0] is not None
+        assert answers == [answers[0], answers[0]]
+        assert (await ledger.generation_stats())["total_completed"] == 1
+        assert (await ledger.cache_stats())["total_cached_images"] == 1
+        await desk.advance(3_700)
+        assert await discarded(ledger) == set()
+
+    async def test_rendition_of_a_leader_that_died_is_discarded_and_its_original_adopted(self, desk: Desk) -> None:
+        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
+        await desk.advance(LEASE.total_seconds() + 1)
+        successor = await lead(ledger, want())
+        assert successor.intent == upload("a")
+        original = await ledger.complete(key, successor.fence, upload("a"), url=None)
+        assert original is not None
+        assert original.is_original
+        # What the dead leader says late changes nothing: its picture stands, and answers for it.
+        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {stored.path}
+
+    async def test_both_objects_of_a_stale_leader_are_discarded(self, desk: Desk) -> None:
+        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
+        old = await lead(ledger, want())
+        await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, old.fence, upload("lost"), usage={}, rendition=stored)
+        await desk.advance(LEASE.total_seconds() + 1)
+        new = await lead(ledger, want())
+        await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
+        await ledger.intend_upload(key, new.fence, upload("kept"), usage={})
+        await desk.advance(3_700)
+        gone = [identity for identity, _, _ in await ledger.claim_discarded(10)]
+        assert await ledger.forget_discarded(gone) == 2
+        # It slept for longer than the grace, and stored both after their removal.
+        assert await ledger.complete(key, old.fence, upload("lost"), url=None, rendition=stored) is None
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("lost").path, stored.path}
+
+    async def test_rendition_whose_removal_has_begun_leaves_the_original_alone(self, desk: Desk) -> None:
+        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
+        await desk.advance(3_700)
+        [(identity, _, path)] = await ledger.claim_discarded(10)
+        assert path == stored.path
+        entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
+        assert entry is not None
+        assert entry.is_original
+        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == entry
+        assert await acquire(ledger, want()) == Hit(entry=entry)
+        assert await ledger.forget_discarded([identity]) == 1
+
+    async def test_rendition_that_was_not_written_ahead_is_not_recorded(self, desk: Desk) -> None:
+        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={})
+        entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
+        assert entry is not None
+        assert entry.is_original
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {stored.path}
+
+    async def test_complete_that_is_repeated_answers_the_rendition_that_stands_by_then(self, desk: Desk) -> None:
+        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "ours")
+        original = await complete(ledger, want(), "a")
+        theirs = await record(ledger, original, want(), "theirs")
+        assert theirs is not None
+        assert await ledger.complete(key, 1, upload("a"), url=None, rendition=stored) == theirs
+
+    async def test_missing_original_takes_the_rendition_with_it(self, desk: Desk) -> None:
+        await complete_both(desk.ledger, want(), "jpg")
+        other = await acquire(desk.ledger, want(picture_format=WEBP))
+        assert isinstance(other, Hit)
+        assert await desk.ledger.report_missing(other.entry)
+        assert isinstance(await acquire(desk.ledger, want()), Lead)
+        await desk.advance(3_700)
+        assert await discarded(desk.ledger) == {upload("original").path, upload("jpg", "jpg").path}
 
 
 class NegativeEntryContract:
@@ -367,7 +536,7 @@ class NegativeEntryContract:
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
-        await ledger.intend_upload(key, held.fence, upload("left"))
+        await ledger.intend_upload(key, held.fence, upload("left"), usage={})
         await ledger.fail(key, held.fence, failure(rest=1))
         await desk.advance(2)
         again = await lead(ledger, want())
@@ -474,7 +643,7 @@ class BreakerContract:
         assert isinstance(tried, Lead)
         key = want("tried").generation_key
         await desk.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
-        await desk.ledger.intend_upload(key, tried.fence, upload("tried"))
+        await desk.ledger.intend_upload(key, tried.fence, upload("tried"), usage={})
         assert await desk.ledger.complete(key, tried.fence, upload("tried"), url=None)
         assert isinstance(await ask_of(desk, "one"), Lead)
         assert isinstance(await ask_of(desk, "two"), Lead)
@@ -543,7 +712,7 @@ class CareContract:
         ledger, key = desk.ledger, want().generation_key
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("left"))
+        await ledger.intend_upload(key, held.fence, upload("left"), usage={})
         await desk.advance(700)
         assert await ledger.sweep(10) == 1
         await desk.advance(90_000)

@@ -33,8 +33,8 @@ class ProviderContract:
     async def test_picture_covers_what_was_asked(self, provider: Provider, images: PillowImages) -> None:
         asked = Size(width=200, height=100)
         answer = await provider.submit(recipe_of(provider, "a red fox", width=200, height=100))
-        body = await provider.collect(answer) if isinstance(answer, Job) else answer
-        picture_format, size = await images.verify(body, covers=asked)
+        made = await provider.collect(answer) if isinstance(answer, Job) else answer
+        picture_format, size = await images.verify(made.body, covers=asked)
         assert picture_format in {"jpg", "png", "webp"}
         assert size == provider.canvas(asked)
 

@@ -83,7 +83,8 @@ async def test_standin_fal_submit_collect_and_fetch() -> None:
     fal = fal_at(URL)
     with cassette_of("fal-picture") as cassette:
         recipe = recipe_of(fal, "a red fox", width=100, height=100, seed="17454220438242315174")
-        assert number_of(await fal.collect(await fal.submit(recipe))) == 1
+        made = await fal.collect(await fal.submit(recipe))
+        assert (number_of(made.body), made.usage) == (1, {"micro_units": 1_000_000})
         assert posts(cassette) == [
             {
                 "prompt": "a red fox",
@@ -97,7 +98,6 @@ async def test_standin_fal_submit_collect_and_fetch() -> None:
         ]
         # Queued, in progress, completed, once more by fal-client, the result, the picture.
         assert [request.method for request in cassette.requests] == ["POST", *["GET"] * 6]
-    assert fal.billed_units == 1
     await fal.close()
 
 
@@ -125,7 +125,8 @@ async def test_standin_fal_rate_limit_is_answered_once() -> None:
 async def test_standin_openai_generate() -> None:
     images = openai_at(f"{URL}/v1")
     with cassette_of("openai-picture") as cassette:
-        assert number_of(await images.submit(recipe_of(images, "a red fox", width=1024, height=1024))) == 1
+        made = await images.submit(recipe_of(images, "a red fox", width=1024, height=1024))
+        assert (number_of(made.body), made.usage["out"]) == (1, 430)
         assert posts(cassette) == [
             {
                 "prompt": "a red fox",

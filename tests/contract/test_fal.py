@@ -31,7 +31,7 @@ async def fal(standin: Standin) -> AsyncIterator[Fal]:
 
 
 async def made(fal: Fal, prompt: str, **asked: Any) -> bytes:
-    return await fal.collect(await fal.submit(recipe_of(fal, prompt, **asked)))
+    return (await fal.collect(await fal.submit(recipe_of(fal, prompt, **asked)))).body
 
 
 async def failure_of(fal: Fal, prompt: str) -> ProviderFailed:
@@ -63,15 +63,24 @@ async def test_submit_is_one_post_that_says_what_a_cache_needs(fal: Fal, standin
     assert all(url.startswith(standin.url) for url in job.urls.values())
 
 
-async def test_job_is_collected_and_its_billed_units_are_kept(fal: Fal, standin: Standin) -> None:
-    assert [number_of(await made(fal, f"fox {n}", width=1280, height=1280)) for n in (1, 2)] == [1, 2]
-    assert fal.billed_units == standin.book.bill()["fal"] == 4
+async def test_job_is_collected_with_the_units_it_is_billed_in_millionths(fal: Fal, standin: Standin) -> None:
+    job = await fal.submit(recipe_of(fal, "a red fox", width=1280, height=1280))
+    picture = await fal.collect(job)
+    assert number_of(picture.body) == 1
+    assert picture.usage == {"micro_units": standin.book.bill()["fal"] * 1_000_000} == {"micro_units": 2_000_000}
+
+
+async def test_job_that_is_collected_twice_tells_its_units_twice_as_it_was_made_once(fal: Fal) -> None:
+    job = await fal.submit(recipe_of(fal, "a red fox"))
+    first, again = await fal.collect(job), await fal.collect(job)
+    assert (first.body, first.usage) == (again.body, again.usage)
+    assert first.usage == {"micro_units": 1_000_000}
 
 
 async def test_two_jobs_at_once_get_each_its_own_picture(fal: Fal, standin: Standin) -> None:
     first, second = await asyncio.gather(*(fal.submit(recipe_of(fal, name)) for name in ("a", "b")))
-    bodies = await asyncio.gather(fal.collect(second), fal.collect(first))
-    assert [f"standin-{number_of(body):06d}" for body in bodies] == [second.request_id, first.request_id]
+    pictures = await asyncio.gather(fal.collect(second), fal.collect(first))
+    assert [f"standin-{number_of(each.body):06d}" for each in pictures] == [second.request_id, first.request_id]
 
 
 async def test_key_is_sent_to_the_queue_and_never_to_where_pictures_lie(fal: Fal, standin: Standin) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, MissContract, NegativeEntryContract
 
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
@@ -17,11 +17,14 @@ class MemoryDesk:
     async def advance(self, seconds: float) -> None:
         await self.clock.advance(seconds)
 
+    async def usage(self, key: str) -> dict[str, int]:
+        return dict(self.ledger._generations[key].usage)
+
 
 @pytest.fixture
 def desk() -> MemoryDesk:
     return MemoryDesk()
 
 
-class TestMemoryLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestMemoryLedger(LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract):
     """The suites, over memory."""

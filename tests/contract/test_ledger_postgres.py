@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, MissContract, NegativeEntryContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger
@@ -30,6 +31,14 @@ class PostgresDesk:
         PostgresLedger.__init__(self.ledger, make_conninfo(self._owner_url, options=options))
         await self.ledger.open()
 
+    async def usage(self, key: str) -> dict[str, int]:
+        async with await psycopg.AsyncConnection.connect(self._owner_url) as connection:
+            rows = await connection.execute(
+                "select provider_usage from public.generation_status where prompt_hash = %s", (key,)
+            )
+            [(usage,)] = await rows.fetchall()
+            return dict(usage)
+
 
 @pytest.fixture
 async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
@@ -39,5 +48,5 @@ async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
     await bench.ledger.close()
 
 
-class TestPostgresLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestPostgresLedger(LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract):
     """The suites, over Postgres."""

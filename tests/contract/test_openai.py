@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.openai import Tokens
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass
 from standin.drawings import number_of
@@ -35,8 +34,8 @@ async def failure_of(images: OpenAIImages, scenario: str) -> ProviderFailed:
 
 
 async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAIImages, standin: Standin) -> None:
-    body = await images.submit(recipe_of(images, "a red fox", width=1536, height=864))
-    assert number_of(body) == 1
+    made = await images.submit(recipe_of(images, "a red fox", width=1536, height=864))
+    assert number_of(made.body) == 1
     (sent,) = standin.book.requests
     assert sent["body"] == {
         "prompt": "a red fox",
@@ -51,21 +50,20 @@ async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAII
     assert "x-stainless-retry-count" not in sent["headers"] or sent["headers"]["x-stainless-retry-count"] == "0"
 
 
-async def test_tokens_are_summed(images: OpenAIImages) -> None:
-    for number in range(3):
-        await images.submit(recipe_of(images, f"fox {number}"))
-    assert images.billed_tokens == Tokens(text_in=30, image_in=0, out=1290)
+async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages) -> None:
+    made = await images.submit(recipe_of(images, "a red fox"))
+    assert made.usage == {"text_in": 10, "image_in": 0, "out": 430}
 
 
 @pytest.mark.parametrize("scenario", ["usage_missing", "usage_odd"])
 async def test_picture_without_readable_usage_is_a_picture(scenario: str, images: OpenAIImages) -> None:
-    assert number_of(await images.submit(recipe_of(images, f"a fox [{scenario}]"))) == 1
-    assert images.billed_tokens == Tokens()
+    made = await images.submit(recipe_of(images, f"a fox [{scenario}]"))
+    assert (number_of(made.body), made.usage) == (1, {})
 
 
 async def test_everything_works_over_tls(standin_tls: Standin) -> None:
     images = openai_at(standin_tls.openai_url)
-    assert number_of(await images.submit(recipe_of(images, "a red fox"))) == 1
+    assert number_of((await images.submit(recipe_of(images, "a red fox"))).body) == 1
     await images.close()
 
 

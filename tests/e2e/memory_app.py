@@ -13,13 +13,13 @@ from workbench import ScriptedProvider
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job
+    from copperplate.model import CanonicalValue, Job, Made
 
 
 class SometimesSlow(ScriptedProvider):
     """Lets a caller hang up while its picture is made."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         if str(recipe["prompt"]).startswith("slow"):
             await asyncio.sleep(0.5)
         return await super().submit(recipe)

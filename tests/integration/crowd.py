@@ -22,7 +22,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError
 from copperplate.leader import Kind, Timings
-from copperplate.model import Job, Lead, Outcome
+from copperplate.model import Job, Lead, Made, Outcome
 from pictures import want
 from workbench import BUCKET, PlainImages
 
@@ -125,14 +125,16 @@ class StoppingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         with self._tally.open("ab") as file:
             file.write(b".")
         number = self._tally.stat().st_size
-        return Job(request_id=f"job-{number}") if self._has_jobs else f"picture {number}".encode()
+        if self._has_jobs:
+            return Job(request_id=f"job-{number}")
+        return Made(body=f"picture {number}".encode())
 
-    async def collect(self, job: Job) -> bytes:
-        return f"picture of {job.request_id}".encode()
+    async def collect(self, job: Job) -> Made:
+        return Made(body=f"picture of {job.request_id}".encode())
 
     async def close(self) -> None:
         pass

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from copperplate.adapters.memory_ledger import MemoryLedger, _Generation
 from copperplate.errors import ObjectMissing
 from copperplate.leader import Leader, Lease
-from copperplate.model import Job, Wait
+from copperplate.model import Job, Made, Wait
 from simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def _newest(ledger: MemoryLedger, key: str, fence: int) -> int:
     return row.fence if row is not None else fence
 
 
-async def _complete_without_fence(self: WatchedLedger, key: str, fence: int, upload: Any, *, url: str | None) -> Any:
-    return await MemoryLedger.complete(self, key, _newest(self, key, fence), upload, url=url)
+async def _complete_without_fence(self: WatchedLedger, key: str, fence: int, upload: Any, **named: Any) -> Any:
+    return await MemoryLedger.complete(self, key, _newest(self, key, fence), upload, **named)
 
 
 async def _fail_without_fence(self: WatchedLedger, key: str, fence: int, failure: Any) -> bool:
@@ -34,13 +34,13 @@ async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease: 
     return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease)
 
 
-async def _submit_unannounced(self: Leader, want: Any, lead: Any, lease: Any) -> bytes:
+async def _submit_unannounced(self: Leader, want: Any, lead: Any, lease: Any) -> Made:
     provider = self._kinds[want.kind].provider
     answer = await provider.submit(want.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _collect_before_noting(self: Leader, want: Any, lead: Any, lease: Any) -> bytes:
+async def _collect_before_noting(self: Leader, want: Any, lead: Any, lease: Any) -> Made:
     provider = self._kinds[want.kind].provider
     await self._ledger.begin_submit(lease.key, lease.fence, submit_no=lead.submit_no + 1, provider=provider.name)
     lease.check()
@@ -89,13 +89,13 @@ async def _intend_nothing(self: WatchedLedger, *_: Any) -> bool:
     return True
 
 
-async def _intend_nowhere(self: WatchedLedger, key: str, fence: int, upload: Any) -> bool:
+async def _intend_nowhere(self: WatchedLedger, key: str, fence: int, upload: Any, **_: Any) -> bool:
     return self._held(key, fence) is not None
 
 
-async def _complete_and_forget(self: WatchedLedger, key: str, fence: int, upload: Any, *, url: str | None) -> Any:
+async def _complete_and_forget(self: WatchedLedger, key: str, fence: int, upload: Any, **named: Any) -> Any:
     known = set(self._discarded)
-    entry = await MemoryLedger.complete(self, key, fence, upload, url=url)
+    entry = await MemoryLedger.complete(self, key, fence, upload, **named)
     for path in set(self._discarded) - known:
         del self._discarded[path]
     return entry
@@ -129,6 +129,15 @@ def _claim_again_with_the_old_fence(self: WatchedLedger, key: str, row: _Generat
 
 async def _complete_before_the_object_is_there(self: Leader, *_: Any) -> None:
     return None
+
+
+async def _intend_the_original_alone(self: WatchedLedger, key: str, fence: int, upload: Any, **named: Any) -> bool:
+    return await MemoryLedger.intend_upload(self, key, fence, upload, usage=named["usage"])
+
+
+async def _store_the_original_alone(self: Leader, store: Any, prints: Any) -> Any:
+    await self._store(store, prints.original, prints.original_body)
+    return prints
 
 
 async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
@@ -165,6 +174,11 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "an upload is not written ahead": _on(WatchedLedger, "intend_upload", _intend_nowhere),
     "a stale leader's object is forgotten": _on(WatchedLedger, "complete", _complete_and_forget),
     "a removed generation forgets its upload": _on(WatchedLedger, "_forget", _forget_the_intent),
+    "a rendition stored with its original is not written ahead": lambda: _both(
+        patch.object(WatchedLedger, "intend_upload", _intend_the_original_alone),
+        patch.object(WatchedLedger, "_keep", _always_kept),
+    ),
+    "complete does not wait for the rendition": _on(Leader, "_store_all", _store_the_original_alone),
     "a rendition is not written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_rendition", _intend_nothing),
         patch.object(WatchedLedger, "_keep", _always_kept),

@@ -10,7 +10,7 @@ from copperplate.adapters.fake_clock import START
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
-from copperplate.model import FailureClass, Job, Lead, Size
+from copperplate.model import FailureClass, Job, Lead, Made, Size
 from simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Entry, Failure, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import CanonicalValue, Entry, Failure, RenditionUpload, Sight, Upload, Use, Verdict, Want
     from copperplate.ports import ObjectStore
     from simulation.world import Process, World
 
@@ -161,22 +161,36 @@ class ProcessLedger:
 
         return bool(await self._call("heartbeat", act))
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
         async def act() -> bool:
-            accepted = await self._real.intend_upload(key, fence, upload)
+            accepted = await self._real.intend_upload(key, fence, upload, usage=usage, rendition=rendition)
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
             return accepted
 
         return bool(await self._call("intend_upload", act))
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
         async def act() -> Entry | None:
             self._oracle.tells(upload.path)
+            if rendition is not None:
+                self._oracle.tells(rendition.path)
             was_live = key in self._real._generations and self._real._generations[key].is_live
-            entry = await self._real.complete(key, fence, upload, url=url)
+            entry = await self._real.complete(key, fence, upload, url=url, rendition=rendition)
             if entry is not None and was_live:
                 self._oracle.completes(self._process, key, fence, upload)
+                if rendition is not None and entry.path == rendition.path:
+                    self._oracle.holds(self._process, rendition.path, rendition.digest, "a rendition was completed")
             return entry
 
         entry: Entry | None = await self._call("complete", act)
@@ -330,21 +344,21 @@ class SimulatedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         prompt = str(recipe["prompt"])
         grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
         refusal = self._truth.draw_refusal()
 
-        async def act() -> Job | bytes:
+        async def act() -> Job | Made:
             if refusal is not None:
                 raise refusal
             number = self._truth.make(prompt)
             self._world.oracle.accepts(grant, f"job-{number}")
             if self._truth.has_jobs:
                 return Job(request_id=f"job-{number}")
-            return self._truth.pictures[number]
+            return Made(body=self._truth.pictures[number])
 
-        answer: Job | bytes = await self._world.call(
+        answer: Job | Made = await self._world.call(
             self._process,
             "submit",
             act,
@@ -358,16 +372,16 @@ class SimulatedProvider:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
         number = int(job.request_id.removeprefix("job-"))
         self._world.oracle.collects(job.request_id)
 
-        async def act() -> bytes:
-            return self._truth.pictures[number]
+        async def act() -> Made:
+            return Made(body=self._truth.pictures[number])
 
         while True:
             try:
-                picture: bytes = await self._world.call(
+                picture: Made = await self._world.call(
                     self._process,
                     "collect",
                     act,

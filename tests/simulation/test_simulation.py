@@ -30,8 +30,10 @@ COMMON_BUGS = (
     "the job's id is noted too late",
     "the job's id is never written",
     "complete does not wait for the upload",
+    "complete does not wait for the rendition",
     "an upload is not written ahead",
     "a removed generation forgets its upload",
+    "a rendition stored with its original is not written ahead",
     "a rendition is not written ahead",
 )
 

@@ -20,7 +20,7 @@ from copperplate.errors import (
     TooManyWaiters,
 )
 from copperplate.leader import Timings
-from copperplate.model import FailureClass, Job, Outcome, PictureFormat, Upload
+from copperplate.model import FailureClass, Job, Made, Outcome, PictureFormat, Upload
 from copperplate.recipes.objects import sha256_hex
 from pictures import want
 from workbench import Workbench
@@ -39,7 +39,7 @@ async def test_first_request_generates_and_the_second_hits(bench: Workbench) -> 
     second = await process.find(want())
     assert (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == second.entry
-    assert await bench.store.get(first.entry.path) == first.body == b"picture 1"
+    assert await bench.store.get(first.entry.path) == first.body == b"picture 1 as jpg"
     assert bench.provider.submits == 1
 
 
@@ -51,11 +51,12 @@ async def test_five_hundred_requests_at_once_cost_one_generation(bench: Workbenc
     assert bench.provider.submits == 1
 
 
-async def test_other_formats_asked_meanwhile_get_the_same_original(bench: Workbench) -> None:
+async def test_other_formats_asked_meanwhile_get_the_original_at_hand(bench: Workbench) -> None:
     process = bench.process()
     jpg, webp = await asyncio.gather(process.find(want()), process.find(WEBP))
-    assert jpg.entry == webp.entry
-    assert jpg.entry.is_original
+    assert (jpg.outcome, jpg.entry.format, jpg.body) == (Outcome.GENERATED, "jpg", b"picture 1 as jpg")
+    assert (webp.outcome, webp.entry.is_original, webp.body) == (Outcome.COALESCED, True, b"picture 1")
+    assert await process.find(WEBP) == replace(webp, outcome=Outcome.HIT, body=None)
     assert bench.provider.submits == 1
 
 
@@ -97,7 +98,7 @@ async def test_caller_that_goes_away_does_not_stop_the_generation(bench: Workben
     leaving, staying = await bench.begin(process, want()), await bench.begin(process, want())
     leaving.cancel()
     await bench.clock.advance(5)
-    assert (await staying).body == b"picture 1"
+    assert (await staying).body == b"picture 1 as jpg"
 
 
 async def test_generation_nobody_waits_for_any_more_is_finished_and_kept(bench: Workbench) -> None:
@@ -158,7 +159,7 @@ async def test_dead_leader_is_replaced_after_its_lease_and_its_job_is_collected(
     await bench.kill(first)
     assert doomed.cancelled() or doomed.done()
     await bench.clock.advance(20 + 2.4 + 10)
-    assert (await following).body == b"picture of job-1"
+    assert (await following).body == b"picture of job-1 as jpg"
     assert (bench.provider.submits, bench.provider.collects) == (1, 2)
 
 
@@ -169,7 +170,7 @@ async def test_submit_whose_answer_was_lost_is_sent_once_more() -> None:
     await bench.kill(first)
     following = await bench.begin(bench.process(), want())
     await bench.clock.advance(20 + 2.4 + 10)
-    assert (await following).body == b"picture 2"
+    assert (await following).body == b"picture 2 as jpg"
     assert bench.provider.submits == 2
 
 
@@ -195,7 +196,7 @@ async def test_free_provider_is_asked_as_often_as_it_takes() -> None:
         await bench.clock.advance(21)
     following = await bench.begin(bench.process(), want())
     await bench.clock.advance(10)
-    assert (await following).body == b"picture 6"
+    assert (await following).body == b"picture 6 as jpg"
 
 
 async def test_object_a_dead_leader_stored_is_adopted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,12 +230,12 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     digest = sha256_hex(b"picture of job-1")
     path = f"2026/01/{digest}.png"
     intent = Upload(path=path, digest=digest, size_bytes=16, format="png", width=64, height=64)
-    await ledger.intend_upload(key, fence, intent)
+    await ledger.intend_upload(key, fence, intent, usage={})
     if stored is not None:
         await bench.store.put(path, stored, media_type="image/png")
     await bench.clock.advance(21)
     found = await bench.process().find(want())
-    assert found.body == b"picture of job-1"
+    assert found.body == b"picture of job-1 as jpg"
     assert found.entry.path != path
     assert (bench.provider.submits, bench.provider.collects) == (0, 1)
 
@@ -254,7 +255,7 @@ async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successo
     monkeypatch.undo()
     successor = await bench.begin(bench.process(), want())
     await bench.clock.advance(61)
-    assert (await successor).body == b"picture 2"
+    assert (await successor).body == b"picture 2 as jpg"
     assert (await zombie).outcome is Outcome.COALESCED
     assert (await zombie).entry == (await successor).entry
 
@@ -300,8 +301,8 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(bench: Workbench) 
 
 
 async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rubbish(_: object) -> bytes:
-        return b"rubbish"
+    async def rubbish(_: object) -> Made:
+        return Made(body=b"rubbish")
 
     monkeypatch.setattr(bench.provider, "submit", rubbish)
     with pytest.raises(GenerationFailed) as failed:
@@ -321,7 +322,7 @@ async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(be
 
 
 async def test_store_that_fails_five_times_costs_no_second_generation(bench: Workbench) -> None:
-    bench.store.failing = 5
+    bench.store.failing = 10  # of the original and of the rendition
     asking = await bench.begin(bench.process(), want())
     await bench.clock.advance(30)
     assert (await asking).outcome is Outcome.GENERATED
@@ -330,13 +331,13 @@ async def test_store_that_fails_five_times_costs_no_second_generation(bench: Wor
 
 async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -> None:
     bench = Workbench(has_jobs=True)
-    bench.store.failing = 6
+    bench.store.failing = 12
     asking = await bench.begin(bench.process(), want())
     await bench.clock.advance(20)
     with pytest.raises(StoreUnavailable):
         await asking
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).body == b"picture of job-1"
+    assert (await bench.process().find(want())).body == b"picture of job-1 as jpg"
     assert bench.provider.submits == 1
 
 
@@ -383,8 +384,9 @@ async def test_poller_ends_when_its_last_follower_has_gone(bench: Workbench) -> 
 
 async def test_picture_removed_while_its_rendition_was_asked_for_is_not_generated_by_a_look(bench: Workbench) -> None:
     process = bench.process()
-    found = await process.find(want())
-    await bench.ledger.report_missing(found.entry)
+    await process.find(want())
+    original = await process.find(WEBP)
+    await bench.ledger.report_missing(original.entry)
     with pytest.raises(NotGenerated):
         await process.find(want(), may_lead=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import fal_client
@@ -340,13 +339,16 @@ def test_retry_after_is_read_as_seconds_or_a_date_and_never_believed_beyond_a_da
 @pytest.mark.parametrize(
     ("header", "units"),
     [
-        ("1", Decimal(1)),
-        (" 1.5 ", Decimal("1.5")),
-        ("0", Decimal(0)),
-        *[(nothing, None) for nothing in ("-1", "NaN", "Infinity", "", None, "many")],
+        ("1", 1_000_000),
+        (" 1.5 ", 1_500_000),
+        ("0", 0),
+        ("0.000001", 1),
+        ("0.0000001", 1),
+        ("1000000", 1_000_000_000_000),
+        *[(nothing, None) for nothing in ("-1", "NaN", "Infinity", "", None, "many", "1e999999", "1000000.1")],
     ],
 )
-def test_billable_units_are_read_as_a_finite_amount(header: str | None, units: Decimal | None) -> None:
+def test_billable_units_are_read_in_millionths_where_they_can_be_so(header: str | None, units: int | None) -> None:
     assert parse_units(header) == units
 
 

@@ -14,7 +14,7 @@ from asgi_lifespan import LifespanManager
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.errors import ProviderFailed
 from copperplate.http.app import create_app
-from copperplate.model import FailureClass, Job
+from copperplate.model import FailureClass
 from copperplate.recipes.objects import sha256_hex
 from memory_services import MemoryServices, memory_services
 from workbench import ScriptedProvider
@@ -22,7 +22,7 @@ from workbench import ScriptedProvider
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from copperplate.model import CanonicalValue
+    from copperplate.model import CanonicalValue, Job, Made
 
 SUNSET = "/256x256.jpg?text=A%20beautiful%20sunset"
 
@@ -34,7 +34,7 @@ class GatedProvider(ScriptedProvider):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         self.began.set()
         await self.gate.wait()
         return await super().submit(recipe)

@@ -45,12 +45,18 @@ def steal_at(step: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("step", "submits"),
-    # Refused before the first submit nothing was spent; a job that is known is collected, a picture in hand is lost.
-    [("begin_submit", 1), ("note_request", 1), ("intend_upload", 1), ("complete", 1)],
+    ("step", "body"),
+    # Refused before the first submit nothing was spent; a job that is known is collected; what was stored is adopted,
+    # and its rendition is left to the serving.
+    [
+        ("begin_submit", b"picture of job-1 as jpg"),
+        ("note_request", b"picture of job-1 as jpg"),
+        ("intend_upload", b"picture of job-1 as jpg"),
+        ("complete", b"picture of job-1"),
+    ],
 )
 async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_again(
-    step: str, submits: int, monkeypatch: pytest.MonkeyPatch
+    step: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Workbench(has_jobs=True)
     steal_at(step, bench, monkeypatch)
@@ -58,9 +64,9 @@ async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_a
     assert not asking.done()
     await bench.clock.advance(20 + 2.4)
     found = await asking
-    assert found.body == b"picture of job-1"
+    assert found.body == body
     assert found.outcome is Outcome.GENERATED
-    assert bench.provider.submits == submits
+    assert bench.provider.submits == 1
 
 
 async def test_failure_of_a_leader_whose_lease_passed_on_is_not_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +76,7 @@ async def test_failure_of_a_leader_whose_lease_passed_on_is_not_the_last_word(mo
     asking = await bench.begin(bench.process(), want())
     assert not asking.done()
     await bench.clock.advance(20 + 2.4)
-    assert (await asking).body == b"picture 2"
+    assert (await asking).body == b"picture 2 as jpg"
 
 
 async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +84,10 @@ async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(m
     intended = 0
     intend = bench.ledger.intend_upload
 
-    async def counted(*arguments: Any) -> bool:
+    async def counted(*arguments: Any, **named: Any) -> bool:
         nonlocal intended
         intended += 1
-        return await intend(*arguments)
+        return await intend(*arguments, **named)
 
     steal_at("heartbeat", bench, monkeypatch)
     asking = await bench.begin(bench.process(), want())
@@ -91,7 +97,7 @@ async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(m
     assert not asking.done()
     assert intended == 0
     await bench.clock.advance(30)
-    assert (await asking).body == b"picture 2"
+    assert (await asking).body == b"picture 2 as jpg"
     assert intended == 1
 
 
@@ -125,7 +131,7 @@ async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: p
         return Free()
 
     monkeypatch.setattr(bench.ledger, "acquire", shrug)
-    assert (await bench.process().find(want())).body == b"picture 1"
+    assert (await bench.process().find(want())).body == b"picture 1 as jpg"
 
 
 @pytest.mark.parametrize("may_lead", [True, False])
@@ -189,9 +195,16 @@ def lost(times: int) -> list[Exception]:
     return [ProviderFailed(FailureClass.AMBIGUOUS, "lost") for _ in range(times)]
 
 
+@pytest.mark.parametrize("has_jobs", [True, False])
+async def test_what_the_provider_reports_to_bill_is_written_to_the_row(has_jobs: bool) -> None:
+    bench = Workbench(has_jobs=has_jobs, usage={"micro_units": 1_500_000})
+    await bench.process().find(want())
+    assert bench.ledger._generations[KEY].usage == {"micro_units": 1_500_000}
+
+
 async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_number() -> None:
     bench = Workbench(failures=lost(1))
-    assert (await bench.process().find(want())).body == b"picture 2"
+    assert (await bench.process().find(want())).body == b"picture 2 as jpg"
     assert bench.provider.submits == 2
     assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 2
 
@@ -245,7 +258,7 @@ async def test_lost_answer_is_not_followed_by_a_submit_once_the_lease_is_not_cer
     assert not asking.done()
     assert bench.provider.submits == 1
     await bench.clock.advance(30)
-    assert (await asking).body == b"picture 2"
+    assert (await asking).body == b"picture 2 as jpg"
     assert bench.provider.submits == 2
 
 
@@ -282,5 +295,5 @@ async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatc
         with pytest.raises(StillGenerating):
             await bench.process().find(want())
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).body == b"picture of job-1"
+    assert (await bench.process().find(want())).body == b"picture of job-1 as jpg"
     assert bench.provider.submits == 1

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from copperplate.adapters.fake_clock import FakeClock
-from copperplate.adapters.openai import DEFAULT_MODEL, RETIRED, OpenAIImages, Tokens
+from copperplate.adapters.openai import DEFAULT_MODEL, RETIRED, OpenAIImages
 from copperplate.adapters.openai_calls import ERRORS, UNSENT, translate
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
@@ -83,10 +83,6 @@ def test_price_is_known_for_the_standard_size_only() -> None:
     assert adapter().price_micro_usd(RECIPE) == 13_000
     assert adapter().price_micro_usd({**RECIPE, "width": 2048}) is None
     assert adapter().price_micro_usd({**RECIPE, "model": "gpt-image-3"}) is None
-
-
-def test_tokens_add_up() -> None:
-    assert Tokens(text_in=1, image_in=2, out=3) + Tokens(out=4) == Tokens(text_in=1, image_in=2, out=7)
 
 
 # --- errors --------------------------------------------------------------------------------------

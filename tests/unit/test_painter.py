@@ -72,7 +72,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 
 async def test_the_answer_is_a_png_of_the_asked_size() -> None:
-    body = await Painter(CountingClock()).submit(recipe(width=200, height=120))
+    body = (await Painter(CountingClock()).submit(recipe(width=200, height=120))).body
     assert isinstance(body, bytes)
     with Image.open(BytesIO(body)) as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (200, 120))

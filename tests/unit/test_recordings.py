@@ -80,7 +80,7 @@ async def test_openais_real_pictures_are_verified_and_their_tokens_read() -> Non
             "png",
             Size(width=width, height=height),
         )
-        assert tokens_of(response).out >= 100
+        assert tokens_of(response)["out"] >= 100
         assert base64.b64encode(only_picture(response)).decode() in answer["body"]
     images.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,13 @@ async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(de
     assert desk.provider.submits == 1
 
 
+async def test_askers_of_two_formats_at_once_cost_no_read(desk: Desk) -> None:
+    jpg, webp = await asyncio.gather(desk.serving.read(want()), desk.serving.read(WEBP))
+    assert (jpg[0].outcome, jpg[1]) == (Outcome.GENERATED, JPG_BODY)
+    assert (webp[0].outcome, webp[1]) == (Outcome.COALESCED, WEBP_BODY)
+    assert (desk.objects.puts, desk.objects.gets) == ({"png": 1, "jpg": 1, "webp": 1}, {})
+
+
 async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(desk: Desk) -> None:
     await desk.serving.read(want())
     answers = await asyncio.gather(*(desk.serving.read(WEBP) for _ in range(100)))
@@ -227,9 +235,7 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
     async def beaten(original: Entry, key: str, ours: Upload) -> Entry | None:
         monkeypatch.undo()
         path = f"2026/01/{sha256_hex(theirs)}.jpg"
-        first = type(ours)(
-            path=path, digest=sha256_hex(theirs), size_bytes=len(theirs), format="jpg", width=64, height=64
-        )
+        first = replace(ours, path=path, digest=sha256_hex(theirs), size_bytes=len(theirs))
         await desk.objects.put(path, theirs, media_type="image/jpeg")
         await desk.ledger.intend_rendition(original, first)
         await record(original, key, first)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate.hints import Hints
 from copperplate.model import (
-    Entry,
     FailureClass,
     Free,
     Hit,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import Failure, Job, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0
@@ -53,6 +52,7 @@ class _Generation:
     total_requests: int = 0
     job: Job | None = None
     intent: Upload | None = None
+    usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
     retry_at: float = 0.0
 
@@ -161,12 +161,12 @@ class MemoryLedger:
         row = self._held(key, fence)
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
             return False
-        self._discard(row, row.intent)
-        made = submit_no - row.submit_no
-        row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
-        row.api_calls_made += made
-        row.intent = None
-        self._totals["api_calls"] += made
+        if submit_no > row.submit_no:
+            self._discard(row, row.intent)
+            row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
+            row.api_calls_made += 1
+            row.intent = None
+            self._totals["api_calls"] += 1
         return True
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
@@ -187,32 +187,50 @@ class MemoryLedger:
         row.lease_until = self._clock.monotonic() + lease.total_seconds()
         return True
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
         """See `Ledger.intend_upload`."""
         row = self._held(key, fence)
         if row is None or row.status != "generating":
             return False
         if row.intent is not None and row.intent.path != upload.path:
             self._discard(row, row.intent)
+        if row.phase is not Phase.UPLOADING:
+            row.usage.update(usage)
         row.phase, row.intent = Phase.UPLOADING, upload
+        self._discard(row, rendition)
         return True
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
         """See `Ledger.complete`."""
         row = self._held(key, fence)
         entry_key = original_key(key)
         if row is None or row.status != "generating":
             stored = self._entries.get(entry_key)
             if stored is not None and stored.entry.path == upload.path:
-                return stored.entry
+                standing = self._entries.get(rendition.key) if rendition is not None else None
+                return (standing or stored).entry
             newest = self._generations.get(key)
             if newest is None or newest.intent is None or newest.intent.path != upload.path:
-                self._discard_path(BUCKETS["image"], upload.path)
+                self._discard_refused(key, upload.path)
+            if rendition is not None:
+                self._discard_refused(key, rendition.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
         self._breakers.pop(row.provider, None)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
+        if rendition is not None:
+            entry = self._add_rendition(row, key, rendition.key, rendition) or entry
         self._hints.announce(key)
         return entry
 
@@ -235,18 +253,16 @@ class MemoryLedger:
         """See `Ledger.intend_rendition`."""
         if not self._stands(original):
             return False
-        self._discard_path(BUCKETS["image"], upload.path)
+        self._discard_path(BUCKETS[self._generations[original.generation_key].kind], upload.path)
         return True
 
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
         """See `Ledger.record_rendition`."""
-        standing = self._entries.get(rendition_key)
-        if standing is None and self._stands(original) and self._keep(upload.path):
-            row = self._generations[original.generation_key]
-            return self._add(row, original.generation_key, rendition_key, upload, is_original=False)
-        if standing is None or standing.entry.path != upload.path:
-            self._discard_path(BUCKETS["image"], upload.path)
-        return standing.entry if standing is not None and self._stands(original) else None
+        key = original.generation_key
+        if self._stands(original):
+            return self._add_rendition(self._generations[key], key, rendition_key, upload)
+        self._discard_refused(key, upload.path)
+        return None
 
     async def report_missing(self, entry: Entry) -> bool:
         """See `Ledger.report_missing`."""
@@ -429,19 +445,18 @@ class MemoryLedger:
         row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at
 
     def _add(self, row: _Generation, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
-        entry = Entry(
-            key=entry_key,
-            generation_key=key,
-            path=upload.path,
-            digest=upload.digest,
-            size_bytes=upload.size_bytes,
-            format=upload.format,
-            width=upload.width,
-            height=upload.height,
-            is_original=is_original,
-        )
+        entry = upload.as_entry(key=entry_key, generation_key=key, is_original=is_original)
         self._entries[entry_key] = _Entry(entry, row.kind, self._clock.monotonic())
         return entry
+
+    def _add_rendition(self, row: _Generation, key: str, rendition_key: str, upload: Upload) -> Entry | None:
+        """The entry that stands then; None where none does and the object cannot be kept."""
+        standing = self._entries.get(rendition_key)
+        if standing is None and self._keep(upload.path):
+            return self._add(row, key, rendition_key, upload, is_original=False)
+        if standing is None or standing.entry.path != upload.path:
+            self._discard(row, upload)
+        return standing.entry if standing is not None else None
 
     def _remove(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -469,6 +484,10 @@ class MemoryLedger:
     def _discard(self, row: _Generation, upload: Upload | None) -> None:
         if upload is not None:
             self._discard_path(BUCKETS[row.kind], upload.path)
+
+    def _discard_refused(self, key: str, path: str) -> None:
+        row = self._generations.get(key)
+        self._discard_path(BUCKETS[row.kind if row is not None else "image"], path)
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, _Discarded(next(self._ids), bucket, self._clock.monotonic()))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import Misconfigured, ProviderFailed
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.adapters.openai_calls import Calls
-    from copperplate.model import CanonicalValue, Job
+    from copperplate.model import CanonicalValue, Job, Made
     from copperplate.ports import Clock
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -51,21 +50,6 @@ PRICES_MICRO_USD: Final[Mapping[str, int]] = {"gpt-image-2": 53_000, "gpt-image-
 _MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """What OpenAI bills: tokens read and tokens drawn."""
-
-    text_in: int = 0
-    image_in: int = 0
-    out: int = 0
-
-    def __add__(self, other: Tokens) -> Tokens:
-        """The sum."""
-        return Tokens(
-            text_in=self.text_in + other.text_in, image_in=self.image_in + other.image_in, out=self.out + other.out
-        )
-
-
 class OpenAIImages:
     """`Provider` over `images.generate`; answers PNG bytes at once. `seconds` bounds the call.
 
@@ -85,8 +69,6 @@ class OpenAIImages:
         if _MODEL.fullmatch(model) is None:
             raise Misconfigured(f"COPPERPLATE_IMAGE_MODEL is not a model of OpenAI, such as {DEFAULT_MODEL}.")
         self.models: tuple[str, ...] = (model,)
-        # Tokens OpenAI said it bills, summed since this process began.
-        self.billed_tokens = Tokens()
         self._key = key
         self._clock = clock
         self._base_url = base_url
@@ -113,9 +95,9 @@ class OpenAIImages:
         is_standard = canvas == Size(width=1_024, height=1_024)
         return PRICES_MICRO_USD.get(str(recipe["model"])) if is_standard else None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
         """One POST; see `Provider.submit`."""
-        body, tokens = await self._calls.generate(
+        return await self._calls.generate(
             model=str(recipe["model"]),
             prompt=str(recipe["prompt"]),
             size=str(self.canvas(_asked_size(recipe))),
@@ -123,10 +105,8 @@ class OpenAIImages:
             background=BACKGROUND,
             moderation=MODERATION,
         )
-        self.billed_tokens += tokens
-        return body
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
         """Raises `ProviderFailed`: OpenAI's images have no jobs, so this one is another provider's."""
         message = f"OpenAI's images have no jobs; {job.request_id} came from another provider"
         raise ProviderFailed(FailureClass.TRANSIENT, message, billed=False)

@@ -13,10 +13,9 @@ import httpx2
 import openai
 from openai.types import ImagesResponse
 
-from copperplate.adapters.openai import Tokens
 from copperplate.adapters.wishes import parse_retry_after
 from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.model import FailureClass, Made
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,6 +48,8 @@ SETTINGS_AT_FAULT: Final[tuple[tuple[type[openai.APIStatusError], str], ...]] = 
     (openai.PermissionDeniedError, "OPENAI_API_KEY"),
     (openai.NotFoundError, "COPPERPLATE_IMAGE_MODEL or OPENAI_BASE_URL"),
 )
+# More than this is no number of tokens of one picture.
+MAX_TOKENS: Final = 1_000_000_000
 # What the transport raises before a byte of the request has left.
 UNSENT: Final = (
     httpx2.ConnectError,
@@ -75,7 +76,7 @@ class Calls:
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
         )
 
-    async def generate(self, **arguments: Any) -> tuple[bytes, Tokens]:
+    async def generate(self, **arguments: Any) -> Made:
         """One `images.generate`: the one picture, and the tokens billed. Raises `ProviderFailed`, `Misconfigured`."""
         try:
             async with asyncio.timeout(self._seconds):
@@ -85,7 +86,7 @@ class Calls:
             raise ProviderFailed(FailureClass.AMBIGUOUS, message) from error
         except (openai.OpenAIError, ValueError) as error:
             raise translate(error, now=self._clock.now()) from error
-        return only_picture(response), tokens_of(response)
+        return Made(body=only_picture(response), usage=tokens_of(response))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -130,16 +131,18 @@ def only_picture(response: object) -> bytes:
         raise _bad("OpenAI's answer is not in base64") from error
 
 
-def tokens_of(response: object) -> Tokens:
-    """The tokens an answer says it bills; none where it does not say."""
+def tokens_of(response: object) -> dict[str, int]:
+    """The tokens an answer says it bills: text read, image read, drawn. Empty where it says nothing that can be so."""
     usage = response.usage if isinstance(response, ImagesResponse) else None
     if usage is None:
-        return Tokens()
+        return {}
     try:
         read = usage.input_tokens_details
-        return Tokens(text_in=int(read.text_tokens), image_in=int(read.image_tokens), out=int(usage.output_tokens))
-    except (AttributeError, TypeError, ValueError):  # the SDK does not check what it parses
-        return Tokens()
+        tokens = {"text_in": read.text_tokens, "image_in": read.image_tokens, "out": usage.output_tokens}
+        told = {name: int(count) for name, count in tokens.items()}
+    except (AttributeError, TypeError, ValueError, OverflowError):  # the SDK does not check what it parses
+        return {}
+    return told if all(0 <= count <= MAX_TOKENS for count in told.values()) else {}
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
-    from copperplate.model import Entry, Failure, Job, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
 
 logger = logging.getLogger(__name__)
 
@@ -186,17 +186,28 @@ class PostgresLedger:
         """See `Ledger.heartbeat`."""
         return await self._ask("select public.heartbeat_generation(%s, %s, %s)", (key, fence, lease))
 
-    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
         """See `Ledger.intend_upload`."""
         return await self._ask(
-            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s)", (key, fence, *_columns(upload))
+            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, *_columns(upload), Jsonb(dict(usage)), rendition.path if rendition else None),
         )
 
-    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
         """See `Ledger.complete`."""
         row = await self._call(
-            "select * from public.complete_generation(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (key, fence, original_key(key), *_columns(upload), url),
+            "select * from public.complete_generation(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, original_key(key), *_columns(upload), url, Jsonb(asdict(rendition)) if rendition else None),
         )
         return entry_of(row)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from copperplate.model import RenditionUpload
+
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from copperplate.model import Want
 
 
 def sha256_hex(body: bytes) -> str:
@@ -22,3 +26,17 @@ def object_path(now: datetime, digest: str, key: str, nonce: str, extension: str
     """
     name = hashlib.sha256(f"{digest}\n{key}\n{nonce}".encode()).hexdigest()
     return f"{now:%Y/%m}/{name}.{extension}"
+
+
+def rendition_upload(want: Want, body: bytes, *, now: datetime, nonce: str) -> RenditionUpload:
+    """The rendition asked for, encoded as `body`, under a name of its own; for `nonce` see `object_path`."""
+    digest = sha256_hex(body)
+    return RenditionUpload(
+        key=want.rendition_key,
+        path=object_path(now, digest, want.rendition_key, nonce, want.rendition.format),
+        digest=digest,
+        size_bytes=len(body),
+        format=want.rendition.format,
+        width=want.size.width,
+        height=want.size.height,
+    )

@@ -6,7 +6,6 @@ httpx and fal-client are loaded with the first submit: a process that only serve
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.adapters.fal.queue import Queue
-    from copperplate.model import CanonicalValue, Job, Size
+    from copperplate.model import CanonicalValue, Job, Made, Size
     from copperplate.ports import Clock
 
 QUEUE_URL: Final = "https://queue.fal.run"
@@ -43,8 +42,6 @@ class Fal:
         if _MODEL.fullmatch(model) is None:
             raise Misconfigured("COPPERPLATE_IMAGE_MODEL is not a model of fal, such as fal-ai/flux/schnell.")
         self.models: tuple[str, ...] = (model,)
-        # Units fal said it bills, summed since this process began: what to multiply a price by.
-        self.billed_units = Decimal(0)
         self._key = key
         self._clock = clock
         self._queue_url = queue_url
@@ -68,11 +65,9 @@ class Fal:
         """One POST to the queue; see `Provider.submit`."""
         return await self._queue.submit(str(recipe["model"]), arguments_of(recipe))
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
         """Wait for the job and fetch its picture; see `Provider.collect`."""
-        body, units = await self._queue.collect(job)
-        self.billed_units += units or 0
-        return body
+        return await self._queue.collect(job)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -14,7 +14,7 @@ from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_poll, no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files
 from copperplate.errors import ProviderFailed, StillGenerating
-from copperplate.model import FailureClass, Job
+from copperplate.model import FailureClass, Job, Made
 
 if TYPE_CHECKING:
     from copperplate.ports import Clock
@@ -24,6 +24,8 @@ POLL_FACTOR: Final = 1.5
 POLL_MAX_SECONDS: Final = 1.0
 URLS: Final = ("status_url", "response_url", "cancel_url")
 UNITS_HEADER: Final = "x-fal-billable-units"
+# More than this is no bill of one picture.
+MAX_UNITS: Final = 1_000_000
 
 SUBMIT_HEADERS: Final = {
     # Repeating is ours to decide: fal's own ten tries would hide how often the model ran.
@@ -48,7 +50,7 @@ class Queue:
         self._addresses = Addresses(queue_url=url)
         tls = httpx.create_ssl_context()  # costs 20 ms each time, so both clients share it
         self._files = Files(self._addresses, clock, tls, seconds=min(seconds, FILE_SECONDS))
-        self._units: OrderedDict[str, Decimal] = OrderedDict()
+        self._units: OrderedDict[str, int] = OrderedDict()
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Key {key}"},
             verify=tls,
@@ -69,8 +71,8 @@ class Queue:
             raise refused_submit(response, now=self._clock.now())
         return self._receipt(response)
 
-    async def collect(self, job: Job) -> tuple[bytes, Decimal | None]:
-        """The picture of a job, and the units fal says it bills. Raises `ProviderFailed`, `StillGenerating`."""
+    async def collect(self, job: Job) -> Made:
+        """The picture of a job, with the units fal says it bills. Raises `ProviderFailed`, `StillGenerating`."""
         urls = {name: str(self._addresses.of_job(job.urls.get(name))) for name in URLS}
         handle = AsyncRequestHandle(request_id=job.request_id, client=self._http, **urls)
         try:
@@ -79,7 +81,8 @@ class Queue:
         except TimeoutError:
             raise StillGenerating from None  # the id is noted: whoever asks later collects
         units = self._units.pop(urls["response_url"], None)
-        return await self._files.fetch(picture_url(result)), units
+        body = await self._files.fetch(picture_url(result))
+        return Made(body=body, usage={} if units is None else {"micro_units": units})
 
     async def close(self) -> None:
         """Close the connections."""
@@ -147,13 +150,18 @@ def picture_url(result: object) -> object:
     return images[0].get("url")
 
 
-def parse_units(value: str | None) -> Decimal | None:
-    """Units in a header, to be multiplied by the price of one; None where it says no finite amount."""
+def parse_units(value: str | None) -> int | None:
+    """Units in a header, in millionths of one, rounded up; None where it says no amount that can be so.
+
+    fal counts in decimals, such as 1.5 megapixels. Millionths are exact for six of them, as prices are.
+    """
     try:
         units = Decimal((value or "").strip())
     except InvalidOperation:
         return None
-    return units if units.is_finite() and units >= 0 else None
+    if not units.is_finite() or not 0 <= units <= MAX_UNITS:
+        return None
+    return int((units * 1_000_000).to_integral_value(ROUND_CEILING))
 
 
 def _lost(message: str) -> ProviderFailed:

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass, Size
+from copperplate.model import FailureClass, Made, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,13 +44,13 @@ class Painter:
         """Zero: it only costs this machine's time."""
         return 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | bytes:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
         """The finished picture as PNG; `width` and `height` of the recipe are px, 1024 where absent."""
         if self._seconds > 0:
             await self._clock.sleep(self._seconds)
-        return await asyncio.to_thread(_paint_png, dict(recipe))
+        return Made(body=await asyncio.to_thread(_paint_png, dict(recipe)))
 
-    async def collect(self, job: Job) -> bytes:
+    async def collect(self, job: Job) -> Made:
         """Raises `ProviderFailed`: the painter has no jobs, so this one is somebody else's."""
         message = f"the painter has no jobs; {job.request_id} came from another provider"
         raise ProviderFailed(FailureClass.INVALID, message, billed=False)

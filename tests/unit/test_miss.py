@@ -1,0 +1,203 @@
+"""What a miss asks of the ledger and the store, and what is left when half of it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from copperplate.errors import StoreUnavailable
+from copperplate.model import Outcome, PictureFormat
+from copperplate.recipes.objects import sha256_hex
+from copperplate.serving import Serving
+from pictures import want
+from workbench import Workbench
+
+if TYPE_CHECKING:
+    from copperplate.coordinator import Coordinator
+    from copperplate.model import Entry, RenditionUpload, Upload
+
+WEBP = want(picture_format=PictureFormat.WEBP)
+BACKGROUND = ("heartbeat", "sweep", "peek", "record_usage", "hints")
+
+
+def serving_of(bench: Workbench, process: Coordinator | None = None) -> Serving:
+    """A server process."""
+    return Serving(
+        coordinator=process or bench.process(),
+        ledger=bench.ledger,
+        kinds=bench.kinds,
+        images=bench.images,
+        clock=bench.clock,
+    )
+
+
+def listen(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the ledger's calls from here on; those a request does not wait for are left out."""
+    calls: list[str] = []
+
+    def heard(name: str) -> Any:
+        original = getattr(bench.ledger, name)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            calls.append(name)
+            return await original(*arguments, **named)
+
+        return call
+
+    for name in vars(type(bench.ledger)):
+        if not name.startswith("_") and name not in BACKGROUND:
+            monkeypatch.setattr(bench.ledger, name, heard(name))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("has_jobs", "expected"),
+    [
+        (True, ["acquire", "begin_submit", "note_request", "intend_upload", "complete"]),
+        (False, ["acquire", "begin_submit", "intend_upload", "complete"]),
+    ],
+)
+async def test_miss_is_five_calls_of_the_ledger_and_a_hit_is_one(
+    has_jobs: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench(has_jobs=has_jobs)
+    serving = serving_of(bench)
+    calls = listen(bench, monkeypatch)
+    await serving.read(want())
+    assert calls == expected
+    calls.clear()
+    await serving.read(want())
+    assert calls == ["acquire"]
+
+
+async def test_another_format_of_a_kept_original_is_three_calls_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+    serving = serving_of(bench)
+    await serving.read(want())
+    calls = listen(bench, monkeypatch)
+    await serving.read(WEBP)
+    assert calls == ["acquire", "intend_rendition", "record_rendition"]
+
+
+async def test_adopted_original_gets_its_rendition_from_the_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    first = bench.process()
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ledger, "complete", never)
+        await bench.begin(first, want())
+        await bench.kill(first)
+    await bench.clock.advance(21)
+    calls = listen(bench, monkeypatch)
+    found, body = await serving_of(bench).read(want())
+    assert (found.outcome, body) == (Outcome.GENERATED, b"picture 1 as jpg")
+    assert calls == ["acquire", "complete", "intend_rendition", "record_rendition"]
+    assert bench.provider.submits == 1
+
+
+async def test_both_objects_are_stored_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+    both = asyncio.Barrier(2)
+    put = bench.store.put
+
+    async def together(path: str, body: bytes, *, media_type: str) -> None:
+        await both.wait()  # one after the other would wait for ever
+        await put(path, body, media_type=media_type)
+
+    monkeypatch.setattr(bench.store, "put", together)
+    async with asyncio.timeout(5):
+        assert (await serving_of(bench).read(want()))[1] == b"picture 1 as jpg"
+
+
+async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_is_mended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Workbench()
+
+    async def broken(*_: object) -> bytes:
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.images, "encode", broken)
+        with pytest.raises(KeyError):
+            await serving_of(bench).read(want())
+    found, body = await serving_of(bench).read(want())
+    assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
+    assert bench.provider.submits == 1
+
+
+async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+    put = bench.store.put
+
+    async def only_originals(path: str, body: bytes, *, media_type: str) -> None:
+        if path.endswith(".jpg"):
+            raise StoreUnavailable("no room for jpegs")
+        await put(path, body, media_type=media_type)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "put", only_originals)
+        asking = asyncio.create_task(serving_of(bench).read(want()))
+        await bench.clock.settle()
+        await bench.clock.advance(15)
+        with pytest.raises(StoreUnavailable):
+            await asking
+    found, body = await serving_of(bench).read(want())
+    assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
+    assert bench.provider.submits == 1
+
+
+async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendition_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Workbench(has_jobs=True)
+    put = bench.store.put
+
+    async def only_renditions(path: str, body: bytes, *, media_type: str) -> None:
+        if path.endswith(".png"):
+            raise StoreUnavailable("no room for originals")
+        await put(path, body, media_type=media_type)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "put", only_renditions)
+        asking = asyncio.create_task(serving_of(bench).read(want()))
+        await bench.clock.settle()
+        await bench.clock.advance(15)
+        with pytest.raises(StoreUnavailable):
+            await asking
+    await bench.clock.advance(21)
+    found, body = await serving_of(bench).read(want())
+    assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-1 as jpg")
+    assert bench.provider.submits == 1
+    # The first leader's rendition was never completed: it goes.
+    await bench.clock.advance(3_700)
+    assert len(await bench.ledger.claim_discarded(10)) == 2
+
+
+async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+    complete = bench.ledger.complete
+    theirs = b"the same picture, encoded by another release"
+
+    async def beaten(
+        key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload
+    ) -> Entry | None:
+        """The rendition was refused, and the answer lost; before it is asked for again, somebody else records one."""
+        original = await complete(key, fence, upload, url=url)
+        assert original is not None
+        digest = sha256_hex(theirs)
+        first = replace(rendition, path=f"2026/01/{digest}.jpg", digest=digest, size_bytes=len(theirs))
+        await bench.store.put(first.path, theirs, media_type="image/jpeg")
+        await bench.ledger.intend_rendition(original, first)
+        await bench.ledger.record_rendition(original, first.key, first)
+        return await complete(key, fence, upload, url=url, rendition=rendition)
+
+    monkeypatch.setattr(bench.ledger, "complete", beaten)
+    found, body = await serving_of(bench).read(want())
+    assert (found.outcome, body) == (Outcome.GENERATED, theirs)
