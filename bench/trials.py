@@ -37,6 +37,7 @@ KILLS: dict[str, tuple[int, int]] = {
     "answered": (2, 2),
     "noted": (1, 0),  # without jobs there is nothing to note
     "beating": (1, 2),
+    "decoding": (1, 2),
     "made": (1, 2),
     "intended": (1, 2),
     "uploaded": (1, 1),

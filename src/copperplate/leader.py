@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
 MAX_BILLED_SUBMITS = 2
+# A picture that two leaders died of is not decoded again.
+MAX_DECODES = 2
 UPLOAD_TRIES = 6
 
 
@@ -113,7 +115,9 @@ class Leader:
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
             return lead.intent, body
         body = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        original_format, size = await self._images.verify(body, covers=want.size)
+        original_format, size = await self._images.verify(
+            body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
+        )
         crash_point("made")
         digest = sha256_hex(body)
         upload = Upload(
@@ -160,6 +164,15 @@ class Leader:
                 raise LeaseLost
             crash_point("noted")
         return answer
+
+    async def _begin_decode(self, lead: Lead, lease: Lease) -> None:
+        """Decoding can take the process with it: that is written ahead, and not tried for ever."""
+        if lead.decode_no >= MAX_DECODES:
+            raise ProviderFailed(FailureClass.BAD_OUTPUT, "two leaders died while they decoded the picture")
+        lease.check()
+        if not await self._ledger.begin_decode(lease.key, lease.fence, decode_no=lead.decode_no + 1):
+            raise LeaseLost
+        crash_point("decoding")
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
         """The object a dead predecessor stored, if it is whole."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating
-from copperplate.imaging import MAX_BODY_BYTES
 from copperplate.model import FailureClass, Job, Outcome
+from copperplate.picture_header import MAX_BODY_BYTES
 from standin.drawings import number_of
 from studio import KEY, fal_at, open_studio, recipe_of, want_of
 

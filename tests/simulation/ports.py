@@ -152,6 +152,15 @@ class ProcessLedger:
 
         return bool(await self._call("note_request", act))
 
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        async def act() -> bool:
+            granted = await self._real.begin_decode(key, fence, decode_no=decode_no)
+            if granted:
+                self._oracle.accepted(key, fence, "begin_decode")
+            return granted
+
+        return bool(await self._call("begin_decode", act))
+
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         async def act() -> bool:
             kept = await self._real.heartbeat(key, fence, lease)
