@@ -94,6 +94,20 @@ def chain(url: str, folder: Path, *, leaders: int) -> int:
     return _submits(folder, prompt)
 
 
+def poison(url: str, folder: Path, *, has_jobs: bool) -> tuple[list[str], int]:
+    """Kill two leaders in the middle of decoding; what the third and fourth are answered, and the submits."""
+    prompt = f"poison {uuid4().hex}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(4):
+        point = "decoding" if number < 2 else ""
+        order = Order(f"{prompt} {number}", prompt, url, str(folder), has_jobs, crash_at=point, lease=0.4)
+        leader = _begin(order)
+        leader.join(PATIENCE_SECONDS)
+        assert leader.exitcode == (-signal.SIGKILL if point else 0), f"leader {number} ended with {leader.exitcode}"
+    bodies = [body for number in (2, 3) for body in _note(folder, f"{prompt} {number}")["bodies"]]
+    return bodies, _submits(folder, prompt)
+
+
 async def _run(
     url: str, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
 ) -> list[Outcome]:
