@@ -51,6 +51,12 @@ async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAII
     assert "x-stainless-retry-count" not in sent["headers"] or sent["headers"]["x-stainless-retry-count"] == "0"
 
 
+async def test_answer_is_counted_while_it_arrives(images: OpenAIImages, standin: Standin) -> None:
+    failed = await failure_of(images, "flood_answer=100000000000")
+    assert (failed.failure_class, failed.billed) == (FailureClass.BAD_OUTPUT, True)
+    assert standin.book.posts.total() == 1
+
+
 async def test_tokens_are_summed(images: OpenAIImages) -> None:
     for number in range(3):
         await images.submit(recipe_of(images, f"fox {number}"))
