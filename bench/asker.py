@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from copperplate.model import CanonicalValue, Job, Made, PictureFormat, Size, Want
 
@@ -92,7 +92,8 @@ class CountingProvider:
 class PlainImages:
     """Takes any bytes for a PNG of the asked size."""
 
-    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
+    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> tuple[str, Size]:
+        await begin()
         return "png", covers
 
     async def encode(self, original: bytes, want: Want) -> bytes:

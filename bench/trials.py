@@ -37,6 +37,7 @@ KILLS: dict[str, tuple[int, int]] = {
     "answered": (2, 2),
     "noted": (1, 0),  # without jobs there is nothing to note
     "beating": (1, 2),
+    "decoding": (1, 2),
     "made": (1, 2),
     "intended": (1, 2),
     "uploaded": (1, 1),
@@ -91,6 +92,20 @@ def chain(url: str, folder: Path, *, leaders: int) -> int:
         assert leader.exitcode == (-signal.SIGKILL if point else 0), f"leader {number} ended with {leader.exitcode}"
     assert len(set(_note(folder, f"{prompt} {leaders}")["bodies"])) == 1
     return _submits(folder, prompt)
+
+
+def poison(url: str, folder: Path, *, has_jobs: bool, deaths: int) -> tuple[list[str], int]:
+    """Kill leaders in the middle of decoding; what the next two are answered, and the submits."""
+    prompt = f"poison {uuid4().hex}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(deaths + 2):
+        point = "decoding" if number < deaths else ""
+        order = Order(f"{prompt} {number}", prompt, url, str(folder), has_jobs, crash_at=point, lease=0.4)
+        leader = _begin(order)
+        leader.join(PATIENCE_SECONDS)
+        assert leader.exitcode == (-signal.SIGKILL if point else 0), f"leader {number} ended with {leader.exitcode}"
+    bodies = [body for number in (deaths, deaths + 1) for body in _note(folder, f"{prompt} {number}")["bodies"]]
+    return bodies, _submits(folder, prompt)
 
 
 async def _run(

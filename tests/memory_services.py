@@ -18,7 +18,7 @@ from copperplate.usage import Usage
 from workbench import BUCKET, PlainImages, ScriptedProvider
 
 if TYPE_CHECKING:
-    from copperplate.ports import Clock
+    from copperplate.ports import Clock, Images
 
 
 class CountingStore(MemoryStore):
@@ -51,7 +51,9 @@ def memory_services(
     clock: Clock | None = None,
     wait_seconds: float = 30,
     environ: dict[str, str] | None = None,
-    provider: ScriptedProvider | None = None,
+    provider: Any = None,
+    images: Images | None = None,
+    max_waiters: int = 5_000,
     **scripted: Any,
 ) -> MemoryServices:
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
@@ -59,8 +61,10 @@ def memory_services(
     ledger, store = MemoryLedger(clock), CountingStore(BUCKET)
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
     kinds = {"image": Kind(provider=provider, store=store)}
-    images, timings = PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))
-    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
+    images, timings = images or PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))
+    coordinator = Coordinator(
+        ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=max_waiters
+    )
     return MemoryServices(
         settings=Settings.from_env(environ or {}),
         clock=clock,

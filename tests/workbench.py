@@ -15,7 +15,7 @@ from copperplate.leader import Kind, Timings
 from copperplate.model import FailureClass, Job, Made, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from copperplate.model import CanonicalValue, Want
 
@@ -66,10 +66,17 @@ class ScriptedProvider:
         pass
 
 
+async def _at_once() -> None:
+    pass
+
+
 class PlainImages:
     """Takes any bytes but `rubbish` for a PNG of the asked size; encoding names the format."""
 
-    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
+    async def verify(
+        self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _at_once
+    ) -> tuple[str, Size]:
+        await begin()
         if body == b"rubbish":
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "not a picture")
         return "png", covers

@@ -15,6 +15,7 @@ POINTS = (
     "announced",  # begin_submit is written, nothing was sent
     "answered",  # the provider has answered, its id is not noted
     "noted",  # the id is noted, the job is not collected
+    "decoding",  # the picture is here and about to be decoded
     "made",  # the picture is here, verified
     "intended",  # its path and its rendition's are written, nothing is uploaded
     "uploaded",  # both objects are stored

@@ -12,21 +12,30 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass, PictureFormat, Size
+from copperplate.errors import ProviderFailed, StillGenerating
+from copperplate.model import PictureFormat, Size
+from copperplate.picture_header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
+from copperplate.room import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from PIL.Image import Image
 
     from copperplate.model import Want
 
-MAX_BODY_BYTES: Final = 32 * 1024 * 1024
-MAX_PIXELS: Final = 4096 * 4096
+# What decoding may take, measured over every format and mode (ADR 0013): so much for each pixel, and
+# copies of what the file holds besides. The room is as large as the largest picture needs.
+BYTES_PER_PIXEL: Final = 22
+COPIES_OF_BODY: Final = 3
+MEMORY_BYTES: Final = BYTES_PER_PIXEL * MAX_PIXELS + COPIES_OF_BODY * MAX_BODY_BYTES
+# Characters of a png's comments, which may be a thousandth of that when compressed.
+MAX_TEXT_CHARS: Final = 4 * 1024 * 1024
 
-# Pillow's name of each format that is accepted, and ours.
-FORMATS: Final[Mapping[str, str]] = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+# The largest picture takes three seconds; what takes longer than this is given up.
+DECODE_SECONDS: Final = 20.0
+# How long a picture waits for its turn.
+ROOM_SECONDS: Final = 30.0
 
 _ORIENTATION: Final = 0x0112  # EXIF tag
 _LIES_ON_ITS_SIDE: Final = range(5, 9)  # values of it that swap width and height
@@ -35,72 +44,102 @@ _DEFAULT_QUALITY: Final = 85
 T = TypeVar("T")
 
 
+async def _begin_at_once() -> None:
+    """Nothing is to be done before decoding."""
+
+
 class PillowImages:
     """`Images` with Pillow, in as many threads as there are cores; `close()` ends them.
 
-    Pillow lets go of the interpreter lock while it decodes, scales and encodes.
+    Pillow lets go of the interpreter lock while it decodes, scales and encodes. What is decoded at the same time
+    takes at most `MEMORY_BYTES`, and each picture `seconds`; one that takes longer is given up, and keeps its place
+    until its thread has come to an end.
     """
 
-    def __init__(self, *, threads: int | None = None) -> None:
+    def __init__(
+        self, *, threads: int | None = None, seconds: float = DECODE_SECONDS, room_seconds: float = ROOM_SECONDS
+    ) -> None:
         self._threads = threads or os.cpu_count() or 1
+        self._seconds = seconds
+        self._room_seconds = room_seconds
+        self._room = self._make_room()
         self._executor: ThreadPoolExecutor | None = None
 
-    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
-        """The sniffed format (`jpg`, `png`, `webp`) and upright size in px; raises `ProviderFailed` (bad output)."""
-        return await self._run(partial(_verify, body, covers))
+    async def verify(
+        self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _begin_at_once
+    ) -> tuple[str, Size]:
+        """The sniffed format (`jpg`, `png`, `webp`) and upright size in px; see `Images.verify`."""
+        header = read_header(body)
+        return await self._run(partial(_verify, body, header, covers), body, header, begin)
 
     async def encode(self, original: bytes, want: Want) -> bytes:
         """`original` upright, in sRGB, filling exactly `want.size`, without metadata.
 
-        Raises `ProviderFailed` (bad output) if `original` cannot be decoded.
+        Raises `ProviderFailed` (bad output) if `original` cannot be decoded, `StillGenerating` if it had no turn.
         """
-        return await self._run(partial(_encode, original, want))
+        header = read_header(original)
+        return await self._run(partial(_encode, original, header, want), original, header, _begin_at_once)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has. A later call starts afresh."""
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
+            self._room = self._make_room()  # whoever is late leaves the old one
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="imaging")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+    def _make_room(self) -> Room:
+        return Room(places=self._threads, size_bytes=MEMORY_BYTES)
+
+    async def _run(self, work: Callable[[], T], body: bytes, header: Header, begin: Callable[[], Awaitable[None]]) -> T:
+        """Wait for room, say so, and work; whatever becomes of the caller, the room is left when the work is over."""
+        room = self._room
+        needed_bytes = BYTES_PER_PIXEL * header.size.width * header.size.height + COPIES_OF_BODY * len(body)
+        try:
+            async with asyncio.timeout(self._room_seconds):
+                await room.enter(needed_bytes)
+        except TimeoutError:
+            raise StillGenerating from None
+        try:
+            await begin()
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="imaging")
+            working = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        except BaseException:
+            room.leave(needed_bytes)
+            raise
+
+        def leave(done: asyncio.Future[T]) -> None:
+            room.leave(needed_bytes)
+            if not done.cancelled():
+                done.exception()  # it was told, or nobody is left to be told
+
+        working.add_done_callback(leave)
+        # Waited for, not awaited: nothing ends a thread, so neither may anything end its place.
+        await asyncio.wait((working,), timeout=self._seconds)
+        if not working.done():
+            raise bad_output(f"the {FORMATS[header.name]} was not decoded within {self._seconds} s")
+        return working.result()
 
 
-def _verify(body: bytes, covers: Size) -> tuple[str, Size]:
-    name = _sniff(body)
+def _verify(body: bytes, header: Header, covers: Size) -> tuple[str, Size]:
     try:
-        size, is_uniform = _inspect(body, name)
+        size, is_uniform = _inspect(body, header)
     except ProviderFailed:
         raise
     except Exception as exc:  # hostile bytes raise anything, MemoryError and struct.error included
-        raise _bad(f"the {FORMATS[name]} cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
+        raise bad_output(f"the {FORMATS[header.name]} cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
     if not size.covers(covers):
-        raise _bad(f"the picture is {size}, which does not cover {covers}")
+        raise bad_output(f"the picture is {size}, which does not cover {covers}")
     if is_uniform:
-        raise _bad(f"the picture is one flat colour, {size}")
-    return FORMATS[name], size
+        raise bad_output(f"the picture is one flat colour, {size}")
+    return FORMATS[header.name], size
 
 
-def _sniff(body: bytes) -> str:
-    """Pillow's name of the format that the first bytes tell, whatever any header claimed."""
-    if len(body) > MAX_BODY_BYTES:
-        raise _bad(f"the answer has {len(body)} bytes, more than {MAX_BODY_BYTES}")
-    if body.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if body.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
-        return "WEBP"
-    raise _bad(f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}")
-
-
-def _inspect(body: bytes, name: str) -> tuple[Size, bool]:
+def _inspect(body: bytes, header: Header) -> tuple[Size, bool]:
     """Upright size, and whether nothing is to be seen; decodes every pixel."""
-    if name == "PNG":
-        _open(body, name).verify()  # the checksums of every chunk, which decoding alone skips
-    with _open(body, name) as image:
+    if header.name == "PNG":
+        _open(body, header).verify()  # the checksums of every chunk, which decoding alone skips
+    with _open(body, header) as image:
         image.load()
         size = _upright_size(image)
         seen = _eight_bit(image)
@@ -109,15 +148,16 @@ def _inspect(body: bytes, name: str) -> tuple[Size, bool]:
         return size, is_invisible or all(low == high for low, high in extrema[:3])
 
 
-def _open(body: bytes, name: str) -> Image:
-    """The picture with its header read and within limits, nothing decoded yet."""
-    from PIL import Image
+def _open(body: bytes, header: Header) -> Image:
+    """The picture as Pillow sees it, nothing decoded yet; it must be the one that its header told of."""
+    from PIL import Image, PngImagePlugin
 
-    image = Image.open(BytesIO(body), formats=[name])
-    if image.format != name or getattr(image, "n_frames", 1) != 1:
-        raise _bad(f"the {FORMATS[name]} holds more than one picture")
-    if image.width * image.height > MAX_PIXELS:
-        raise _bad(f"the picture says it is {image.width}x{image.height}, more than {MAX_PIXELS} pixels")
+    PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_CHARS
+    image = Image.open(BytesIO(body), formats=[header.name])
+    if image.format != header.name or getattr(image, "n_frames", 1) != 1:
+        raise bad_output(f"the {FORMATS[header.name]} holds more than one picture")
+    if image.size != (header.size.width, header.size.height):
+        raise bad_output(f"the picture says it is {header.size} and is {image.width}x{image.height}")
     return image
 
 
@@ -127,26 +167,21 @@ def _upright_size(image: Image) -> Size:
     return Size(width=image.width, height=image.height)
 
 
-def _bad(message: str) -> ProviderFailed:
-    return ProviderFailed(FailureClass.BAD_OUTPUT, message)
-
-
-def _encode(original: bytes, want: Want) -> bytes:
-    name = _sniff(original)
+def _encode(original: bytes, header: Header, want: Want) -> bytes:
     try:
-        picture = _fit(_decode(original, name, want.size), want.size)
+        picture = _fit(_decode(original, header, want.size), want.size)
     except ProviderFailed:
         raise
     except Exception as exc:
-        raise _bad(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
+        raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
     return _save(picture, want.rendition.format, want.rendition.quality)
 
 
-def _decode(original: bytes, name: str, size: Size) -> Image:
+def _decode(original: bytes, header: Header, size: Size) -> Image:
     """The picture upright, in sRGB, as RGB or RGBA; a large jpeg already reduced towards `size`."""
     from PIL import ImageOps
 
-    with _open(original, name) as image:
+    with _open(original, header) as image:
         side = 2 * max(size.width, size.height)
         image.draft(None, (side, side))  # only a jpeg listens
         return _eight_bit(_in_srgb(ImageOps.exif_transpose(image)))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
 MAX_BILLED_SUBMITS = 2
+# A picture that two successors died of, after its first leader, is not decoded again.
+MAX_DECODES = 2
 UPLOAD_TRIES = 6
 
 
@@ -148,7 +150,9 @@ class Leader:
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
             return _Prints(original=lead.intent, original_body=body)
         made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        original_format, size = await self._images.verify(made.body, covers=want.size)
+        original_format, size = await self._images.verify(
+            made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
+        )
         crash_point("made")
         digest = sha256_hex(made.body)
         upload = Upload(
@@ -222,6 +226,19 @@ class Leader:
                 raise LeaseLost
             crash_point("noted")
         return answer
+
+    async def _begin_decode(self, lead: Lead, lease: Lease) -> None:
+        """Decoding can take the process with it: a successor writes it ahead, so that it is not tried for ever.
+
+        The first leader does not: a miss that goes well costs no call for it.
+        """
+        if lead.submit_no > 0:
+            if lead.decode_no >= MAX_DECODES:
+                raise ProviderFailed(FailureClass.BAD_OUTPUT, "leader after leader died while decoding the picture")
+            lease.check()
+            if not await self._ledger.begin_decode(lease.key, lease.fence, decode_no=lead.decode_no + 1):
+                raise LeaseLost
+        crash_point("decoding")
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
         """The object a dead predecessor stored, if it is whole."""

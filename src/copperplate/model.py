@@ -215,13 +215,15 @@ class Lead:
     """The caller holds the lease and must generate, from the recovery point given.
 
     `attempt` counts attempts in the current window of a day, `submit_no` the billable submits of
-    this attempt so far; `job` and `intent` are what a predecessor left behind.
+    this attempt so far, `decode_no` the decodings its leaders began and nobody came back from; `job` and `intent`
+    are what a predecessor left behind.
     """
 
     fence: int
     phase: Phase
     attempt: int
     submit_no: int
+    decode_no: int = 0
     job: Job | None = None
     intent: Upload | None = None
 

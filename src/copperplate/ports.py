@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
     from typing import Any
@@ -81,6 +81,12 @@ class Ledger(Sweeper, Protocol):
         """Note the provider's request id, so that a successor can collect instead of paying again.
 
         Accepted from an older fence too while no id is known: learning it late only saves a call.
+        """
+
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        """Write ahead that the picture is about to be decoded for the `decode_no`-th time since it came.
+
+        Who dies of it leaves the number behind; an intended upload shows that it went well, and it is zero again.
         """
 
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
@@ -218,8 +224,15 @@ class Provider(Protocol):
 class Images(Protocol):
     """Verifies and encodes pictures, off the event loop."""
 
-    async def verify(self, body: bytes, *, covers: Size) -> tuple[str, Size]:
-        """The sniffed format and true size of `body`, fully decoded. Raises `ProviderFailed` (bad output)."""
+    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> tuple[str, Size]:
+        """The sniffed format and true size of `body`, fully decoded in bounded memory and time.
+
+        `begin` is awaited when its turn has come, before the first pixel is decoded; what it raises ends the matter.
+        Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
+        """
 
     async def encode(self, original: bytes, want: Want) -> bytes:
-        """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata."""
+        """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata.
+
+        Raises as `verify` does.
+        """

@@ -39,6 +39,8 @@ create table public.generation_status (
     window_started_at timestamptz not null,
     -- Submits of this attempt, set and never incremented, so a repeated call changes nothing.
     submit_no integer not null default 0,
+    -- Decodings of the picture that began and did not end, set like submit_no.
+    decode_no integer not null default 0,
     provider_request_id text,
     provider_urls jsonb,
     -- What the provider reported to bill, summed over the submits whose picture arrived: {unit: whole number}.
@@ -87,6 +89,7 @@ create table public.generation_status (
     ),
     constraint generation_status_counts_are_not_negative check (
         total_requests >= 0 and api_calls_made >= 0 and attempt >= 1 and submit_no >= 0
+        and decode_no >= 0
     ),
     constraint generation_status_provider_usage_is_small_object check (
         jsonb_typeof(provider_usage) = 'object' and octet_length(provider_usage::text) <= 1000

@@ -25,7 +25,8 @@ create type copperplate.verdict as (
     intent jsonb,
     lease_left_ms integer,
     error_class text,
-    retry_after_ms integer
+    retry_after_ms integer,
+    decode_no integer
 );
 
 comment on type copperplate.verdict is 'What the ledger answers about one picture.';
@@ -70,11 +71,11 @@ begin
                 then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
         end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
-        g.intent, g.error_class
+        g.intent, g.error_class, g.decode_no
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
-        v.intent, v.error_class
+        v.intent, v.error_class, v.decode_no
     from public.generation_status as g
     where g.prompt_hash = p_generation_key;
 
@@ -174,6 +175,7 @@ begin
         status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
         phase = case when v_resume then g.phase else 'claimed' end,
         submit_no = case when v_resume then g.submit_no else 0 end,
+        decode_no = case when v_resume then g.decode_no else 0 end,
         provider_request_id = case when v_resume then g.provider_request_id end,
         provider_urls = case when v_resume then g.provider_urls end,
         intent = case when v_resume then g.intent end,

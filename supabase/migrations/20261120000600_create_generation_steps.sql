@@ -10,7 +10,7 @@ as $$
     select
         'hit', e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
         null::text, null::text, null::bigint, null::uuid, null::integer, null::integer, null::text, null::jsonb,
-        null::jsonb, null::integer, null::text, null::integer
+        null::jsonb, null::integer, null::text, null::integer, null::integer
     from copperplate.cache_entries as e
     where e.key = p_key;
 $$;
@@ -248,6 +248,31 @@ $$;
 comment on function public.note_request(text, bigint, text, jsonb) is
 'Note the provider''s request id, so that a successor collects the job instead of paying again.';
 
+create function public.begin_decode(p_key text, p_fence bigint, p_decode_no integer)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- Set like the number of a submit, so that a repeated call counts nothing twice.
+    update public.generation_status as g
+    set decode_no = p_decode_no
+    where
+        g.prompt_hash = p_key
+        and g.fence = p_fence
+        and g.status = 'generating'
+        and p_decode_no in (g.decode_no, g.decode_no + 1);
+    return found;
+end;
+$$;
+
+comment on function public.begin_decode(text, bigint, integer) is
+'Write ahead that the picture is about to be decoded: a leader that dies of it leaves the number behind.';
+revoke all on function public.begin_decode(text, bigint, integer) from public, anon, authenticated;
+grant execute on function public.begin_decode(text, bigint, integer) to service_role;
+
 create function public.heartbeat_generation(p_key text, p_fence bigint, p_lease interval)
 returns boolean
 language plpgsql
@@ -306,6 +331,7 @@ begin
     update public.generation_status as g
     set
         phase = 'uploading',
+        decode_no = 0,
         intent = copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height),
         -- Every submit leaves this phase: while it lasts, the picture is one that was counted.
         provider_usage = case

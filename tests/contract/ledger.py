@@ -167,6 +167,7 @@ class LedgerContract:
         new = await lead(ledger, want())
         assert not await ledger.heartbeat(key, old.fence, LEASE)
         assert not await ledger.begin_submit(key, old.fence, submit_no=2, provider="p")
+        assert not await ledger.begin_decode(key, old.fence, decode_no=1)
         assert not await ledger.intend_upload(key, old.fence, upload("stale"), usage={})
         assert await ledger.complete(key, old.fence, upload("stale"), url=None) is None
         assert not await ledger.fail(key, old.fence, failure())
@@ -224,6 +225,28 @@ class LedgerContract:
         again = await ledger.acquire(want(), leader=leader, lease=LEASE)
         assert isinstance(again, Lead)
         assert again.job == Job(request_id="late")
+
+    async def test_leader_that_died_decoding_leaves_the_number_and_a_repeat_counts_once(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        for number in (1, 2):
+            held = await lead(ledger, want())
+            assert held.decode_no == number - 1
+            assert number > 1 or await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+            assert not await ledger.begin_decode(key, held.fence, decode_no=number + 1)
+            assert await ledger.begin_decode(key, held.fence, decode_no=number)
+            assert await ledger.begin_decode(key, held.fence, decode_no=number)
+            await desk.advance(LEASE.total_seconds() + 1)
+            assert not await ledger.begin_decode(key, held.fence + 1, decode_no=number)
+        assert (await lead(ledger, want())).decode_no == 2
+
+    async def test_decoding_that_ended_well_is_forgotten(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await lead(ledger, want())
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        await ledger.begin_decode(key, held.fence, decode_no=1)
+        await ledger.intend_upload(key, held.fence, upload("a"))
+        await desk.advance(LEASE.total_seconds() + 1)
+        assert (await lead(ledger, want())).decode_no == 0
 
     async def test_successor_finds_the_intended_upload(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key
@@ -537,10 +560,11 @@ class NegativeEntryContract:
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
         await ledger.intend_upload(key, held.fence, upload("left"), usage={})
+        await ledger.begin_decode(key, held.fence, decode_no=1)
         await ledger.fail(key, held.fence, failure(rest=1))
         await desk.advance(2)
         again = await lead(ledger, want())
-        assert (again.job, again.intent) == (None, None)
+        assert (again.job, again.intent, again.decode_no) == (None, None, 0)
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("left").path}
 

@@ -37,8 +37,13 @@ OF_FAL = [
     "status_html",
     "status_list",
     "status_404",
+    "flood_status=1100000",
+    "flood_result=1100000",
+    "gzip_status",
+    "gzip_result",
 ]
 OF_OPENAI = [*OF_BOTH, "image_without_bytes", "bytes_not_base64", "bytes_number", "html_answer", "broken_json"]
+OF_OPENAI += ["flood_answer=60000000", "gzip_answer"]
 CASES = [("fal", each) for each in OF_FAL] + [("openai", each) for each in OF_OPENAI]
 
 

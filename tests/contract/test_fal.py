@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating
-from copperplate.imaging import MAX_BODY_BYTES
 from copperplate.model import FailureClass, Job, Outcome
+from copperplate.picture_header import MAX_BODY_BYTES
 from standin.drawings import number_of
 from studio import KEY, fal_at, open_studio, recipe_of, want_of
 
@@ -142,6 +142,8 @@ async def test_host_without_an_address_costs_nothing() -> None:
         "receipt_without_url",
         "receipt_id_number",
         "receipt_html",
+        "flood_receipt=1100000",
+        "gzip_receipt",
     ],
 )
 async def test_submit_whose_receipt_is_lost_or_useless_is_ambiguous(scenario: str, fal: Fal, standin: Standin) -> None:
@@ -274,6 +276,14 @@ async def test_bytes_are_counted_while_they_arrive(fal: Fal) -> None:
     failed = await failure_of(fal, "a fox [oversized]")
     assert failed.failure_class is FailureClass.BAD_OUTPUT
     assert str(MAX_BODY_BYTES) in str(failed)
+
+
+@pytest.mark.parametrize("what", ["status", "result"])
+async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, fal: Fal, standin: Standin) -> None:
+    assert number_of(await made(fal, f"a fox [flood_{what}=900000]")) == 1
+    endless = f"a fox [flood_{what}=100000000000]"
+    assert (await failure_of(fal, endless)).failure_class is FailureClass.BAD_OUTPUT
+    assert standin.book.posts[endless] == 1
 
 
 # --- deadline and resumption ---------------------------------------------------------------------

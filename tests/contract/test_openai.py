@@ -55,6 +55,12 @@ async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages) 
     assert made.usage == {"text_in": 10, "image_in": 0, "out": 430}
 
 
+async def test_answer_is_counted_while_it_arrives(images: OpenAIImages, standin: Standin) -> None:
+    failed = await failure_of(images, "flood_answer=100000000000")
+    assert (failed.failure_class, failed.billed) == (FailureClass.BAD_OUTPUT, True)
+    assert standin.book.posts.total() == 1
+
+
 @pytest.mark.parametrize("scenario", ["usage_missing", "usage_odd"])
 async def test_picture_without_readable_usage_is_a_picture(scenario: str, images: OpenAIImages) -> None:
     made = await images.submit(recipe_of(images, f"a fox [{scenario}]"))

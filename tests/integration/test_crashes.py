@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from bench import trials
 
@@ -47,6 +48,22 @@ def test_leader_stopped_beyond_its_lease_leaves_its_own_objects_at_most_and_none
 
 def test_ten_leaders_killed_one_after_the_other_cost_one_submit(owner_url: str, tmp_path: Path) -> None:
     assert trials.chain(owner_url, tmp_path, leaders=10) == 1
+
+
+@pytest.mark.parametrize(
+    ("has_jobs", "deaths", "failure", "submits"), [(True, 3, "bad_output", 1), (False, 2, "ambiguous", 2)]
+)
+def test_picture_that_leader_after_leader_died_decoding_is_not_decoded_again(
+    owner_url: str, tmp_path: Path, has_jobs: bool, deaths: int, failure: str, submits: int
+) -> None:
+    bodies, made = trials.poison(owner_url, tmp_path, has_jobs=has_jobs, deaths=deaths)
+    assert [body.split(":")[0] for body in bodies] == ["generation_failed"] * 2
+    assert made == submits
+    with psycopg.connect(owner_url) as connection:
+        row = connection.execute(
+            "select status, error_class from public.generation_status where prompt like 'poison%%'"
+        )
+        assert row.fetchone() == ("failed", failure)
 
 
 def test_every_point_is_tried() -> None:

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from copperplate.adapters.memory_ledger import MemoryLedger, _Generation
+from copperplate.adapters.memory_ledger import MemoryLedger, _Breaker, _Generation
 from copperplate.errors import ObjectMissing
 from copperplate.leader import Leader, Lease
 from copperplate.model import Job, Made, Wait
@@ -144,6 +144,17 @@ async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
     return [(gone.id, gone.bucket, path) for path, gone in self._discarded.items()][:limit]
 
 
+def _rest_of_all(self: _Breaker, now: float) -> float:
+    return self.open_until - now if self.open_until is not None else 0.0
+
+
+async def _complete_and_stay_open(self: WatchedLedger, key: str, fence: int, upload: Any, *, url: str | None) -> Any:
+    breakers = dict(self._breakers)
+    entry = await MemoryLedger.complete(self, key, fence, upload, url=url)
+    self._breakers = breakers
+    return entry
+
+
 @contextlib.contextmanager
 def _both(*patches: Any) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
@@ -185,5 +196,8 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     ),
     "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
+    "the breaker does not open": _on(_Breaker, "fail", lambda _, __: None),
+    "the breaker lets everybody try": _on(_Breaker, "rest", _rest_of_all),
+    "the breaker stays open": _on(WatchedLedger, "complete", _complete_and_stay_open),
     "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
 }

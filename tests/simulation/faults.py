@@ -40,6 +40,7 @@ FOCI = (
     "submit",
     "note_request",
     "collect",
+    "begin_decode",
     "intend_upload",
     "put",
     "complete",

@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from copperplate.model import FailureClass
 from copperplate.recipes.objects import sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from copperplate.model import Entry, Lead, Upload
+    from copperplate.model import Entry, Lead, Negative, Upload
     from simulation.world import Process, World
+
+SPEAKS_OF_PROVIDER = (FailureClass.TRANSIENT, FailureClass.AMBIGUOUS, FailureClass.RATE_LIMITED)
 
 
 @dataclass(slots=True)
@@ -32,6 +35,24 @@ class Grant:
     epoch: Epoch
 
 
+@dataclass(slots=True)
+class Breaker:
+    """The promise itself: five failures in a row, a growing rest, one try at a time, closed by a picture."""
+
+    failures: int = 0
+    failed_at: float = -math.inf
+    rest: float = 0.0
+    open_until: float | None = None
+    trying_until: float = -math.inf
+
+    def fails(self, now: float) -> None:
+        self.failures = self.failures + 1 if self.failed_at >= now - 600 else 1
+        self.failed_at, self.trying_until = now, -math.inf
+        if (self.failures >= 5) if self.open_until is None else (self.open_until <= now):
+            self.rest = min(2 * self.rest or 30.0, 120.0)
+            self.open_until = now + self.rest
+
+
 class Oracle:
     """Records what happened and says which promise it breaks."""
 
@@ -40,6 +61,7 @@ class Oracle:
         self.violations: list[str] = []
         self.submits = 0
         self.second_submits = 0
+        self.refusals = 0
         self.newest: dict[str, float] = {}
         self.removed: set[str] = set()
         self.harmed: dict[str, float] = {}
@@ -54,6 +76,7 @@ class Oracle:
         self._grants: dict[tuple[str, str], Grant] = {}
         self._jobs: dict[str, Epoch] = {}
         self._noted: set[str] = set()
+        self._breaker = Breaker()
 
     def broken(self, promise: str) -> None:
         self.violations.append(f"{self._world.loop.time():.3f} {promise}")
@@ -77,6 +100,29 @@ class Oracle:
         self._holders[lead.fence] = leader
         self.newest[key] = lead.fence
         self._lease_until[key] = now + lease
+
+    def admits(self, lead: Lead, lease: float) -> None:
+        """A lead that would submit is granted: the breaker is closed, or this is the one that tries."""
+        now, breaker = self._world.loop.time(), self._breaker
+        if breaker.open_until is None or lead.job is not None or lead.intent is not None:
+            return
+        self.check(breaker.open_until <= now, "a lead that would submit while the breaker is open")
+        self.check(breaker.trying_until <= now, "two try a provider at once")
+        breaker.trying_until = now + lease
+
+    def refuses(self, verdict: Negative) -> None:
+        """Somebody is sent away although nothing is remembered of the picture: only an open breaker may do that."""
+        now, breaker = self._world.loop.time(), self._breaker
+        self.check(breaker.open_until is not None, "the breaker refuses though it is closed")
+        until = max(breaker.open_until or now, breaker.trying_until)
+        self.check(verdict.retry_after.total_seconds() <= until - now + 0.001, "the breaker rests too long")
+        self.refusals += 1
+
+    def fails(self, failure_class: FailureClass) -> None:
+        if failure_class in SPEAKS_OF_PROVIDER:
+            self._breaker.fails(self._world.loop.time())
+        else:
+            self._breaker.trying_until = -math.inf
 
     def beats(self, key: str, fence: int, lease: float) -> None:
         self.accepted(key, fence, "heartbeat")
@@ -150,6 +196,7 @@ class Oracle:
     def completes(self, process: Process, key: str, fence: int, upload: Upload) -> None:
         self.accepted(key, fence, "complete")
         self.releases(key)
+        self._breaker = Breaker()  # a picture was made: it closes
         self.holds(process, upload.path, upload.digest, "completed")
 
     def holds(self, process: Process, path: str, digest: str, what: str) -> None:

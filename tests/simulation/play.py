@@ -34,6 +34,7 @@ class Report:
     submits: int
     second_submits: int
     requests: int
+    refusals: int
     faults: int
 
 
@@ -54,6 +55,7 @@ def play(seed: int) -> Report:
         world.oracle.submits,
         world.oracle.second_submits,
         len(world.requests),
+        world.oracle.refusals,
         world.faults.drawn,
     )
 
@@ -74,7 +76,7 @@ async def _server(world: World) -> None:
     await asyncio.sleep(world.random.choice((0.0, 0.0, world.random.uniform(0, 60))))
     while world.loop.time() < TROUBLED_SECONDS:
         process, serving = world.start_process()
-        for _ in range(world.random.randint(1, 3)):
+        for _ in range(8 if world.is_outage else world.random.randint(1, 3)):
             if process.is_dead:
                 break
             world.begin(process, world.ask(process, serving, world.random.choice(world.wants)))
@@ -117,6 +119,8 @@ def _audit(world: World) -> None:
         for asked in world.wants:
             process, serving = world.start_process()
             world.begin(process, world.ask(process, serving, asked))
+            if world.is_outage:
+                world.loop.run(PATIENCE)  # while the breaker is open, one at a time may try
         world.loop.run(2 * PATIENCE)
     for request in world.requests[-len(world.wants) :]:
         is_served = "picture" in request.answer

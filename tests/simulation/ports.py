@@ -10,7 +10,7 @@ from copperplate.adapters.fake_clock import START
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
-from copperplate.model import FailureClass, Job, Lead, Made, Size
+from copperplate.model import FailureClass, Free, Job, Lead, Made, Negative, Size
 from simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -119,7 +119,12 @@ class ProcessLedger:
         self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
     ) -> Verdict:
         async def act() -> Verdict:
+            is_free = isinstance(self._real._see(want.generation_key, want.rendition_key), Free)
             verdict = await self._real.acquire(want, leader=leader, lease=lease, may_lead=may_lead, provider=provider)
+            if is_free and isinstance(verdict, Lead):
+                self._oracle.admits(verdict, lease.total_seconds())
+            elif is_free and isinstance(verdict, Negative):
+                self._oracle.refuses(verdict)
             if isinstance(verdict, Lead):
                 self._oracle.leads(want.generation_key, leader, verdict, lease.total_seconds())
             return verdict
@@ -151,6 +156,15 @@ class ProcessLedger:
             return is_ours
 
         return bool(await self._call("note_request", act))
+
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        async def act() -> bool:
+            granted = await self._real.begin_decode(key, fence, decode_no=decode_no)
+            if granted:
+                self._oracle.accepted(key, fence, "begin_decode")
+            return granted
+
+        return bool(await self._call("begin_decode", act))
 
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         async def act() -> bool:
@@ -198,7 +212,10 @@ class ProcessLedger:
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         async def act() -> bool:
+            row = self._real._held(key, fence)
             accepted = await self._real.fail(key, fence, failure)
+            if row is not None and row.submit_no:
+                self._oracle.fails(failure.failure_class)
             if accepted:
                 self._oracle.accepted(key, fence, "fail")
                 self._oracle.releases(key)
@@ -403,6 +420,8 @@ class Truth:
         self.has_jobs = self._random.random() < 0.5
         self.seconds = self._random.choice((0.5, 3.0, 8.0))
         self.failing = self._random.choice((0.0, 0.0, 0.2))
+        if world.is_outage:
+            self.failing = 0.9
         self.pictures: dict[int, bytes] = {}
 
     def draw_refusal(self) -> ProviderFailed | None:

@@ -48,7 +48,9 @@ WANTS = [
     for prompt in ("a fox", "a hen")
     for picture_format in (PictureFormat.JPG, PictureFormat.WEBP)
 ]
-KEYS = {str(asked.recipe["prompt"]): asked.generation_key for asked in WANTS}
+# Asked for where the provider fails and fails: enough of them to open the breaker.
+OUTAGE_WANTS = [want(f"fox {number}") for number in range(12)]
+KEYS = {str(asked.recipe["prompt"]): asked.generation_key for asked in WANTS + OUTAGE_WANTS}
 
 
 @dataclass(eq=False)
@@ -95,7 +97,12 @@ class World:
         self.faults = Faults.draw_profile(self.random)
         self._names: dict[str, str] = {}
         self.keys = KEYS
-        self.wants = WANTS[: self.random.choice((2, 2, 4))]
+        self.wants = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
+
+    @property
+    def is_outage(self) -> bool:
+        """One history in eight plays while the provider is down."""
+        return self.seed % 8 == 7
 
     def note(self, line: str) -> None:
         self.trace.append(f"{self.loop.time():10.3f} {line}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import struct
 from email.utils import formatdate
@@ -53,6 +54,30 @@ def gateway(scenario: Scenario) -> Response | None:
             return Response(status_code=307, headers={"Location": scenario.value or "/elsewhere"})
         case _:
             return None
+
+
+def flood(whole: bytes, length: int) -> Response:
+    """`whole`, made so long by white space that JSON allows."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield whole
+        for _ in range(length // 65_536 + 1):
+            yield b" " * 65_536
+
+    return StreamingResponse(parts(), media_type="application/json")
+
+
+def compressed(whole: bytes) -> Response:
+    """`whole` before megabytes of white space, in little more bytes than it has."""
+    body = gzip.compress(whole + b" " * 50_000_000, 1)
+    return Response(body, media_type="application/json", headers={"Content-Encoding": "gzip"})
+
+
+def disguised(whole: JSONResponse, scenario: Scenario, name: str) -> Response:
+    """`whole`, or what the scenarios `flood_<name>=<bytes>` and `gzip_<name>` make of it."""
+    if scenario.is_(f"flood_{name}"):
+        return flood(bytes(whole.body), int(scenario.value))
+    return compressed(bytes(whole.body)) if scenario.is_(f"gzip_{name}") else whole
 
 
 def trickle(body: bytes, media_type: str) -> Response:

@@ -106,7 +106,8 @@ class FalQueue:
         drawing.polls += 1
         if drawing.scenario.is_("drop_status") and drawing.polls <= int(drawing.scenario.value or 1):
             return answers.drop(request)
-        return odd_status(drawing.scenario) or JSONResponse(self._state(drawing))
+        state = JSONResponse(self._state(drawing))
+        return odd_status(drawing.scenario) or answers.disguised(state, drawing.scenario, "status")
 
     def _state(self, drawing: Drawing) -> dict[str, Any]:
         scenario = drawing.scenario
@@ -135,7 +136,8 @@ class FalQueue:
             return Response(answers.NGINX.format("200"), media_type="text/html")
         drawing.is_billed = True
         headers = {"X-Fal-Billable-Units": str(drawing.units), "x-fal-request-id": drawing.id}
-        return JSONResponse(self._result(request, drawing), headers=headers)
+        result = JSONResponse(self._result(request, drawing), headers=headers)
+        return answers.disguised(result, scenario, "result")
 
     def _result(self, request: Request, drawing: Drawing) -> Any:
         scenario = drawing.scenario
@@ -248,4 +250,4 @@ def spoil_receipt(receipt: dict[str, Any], scenario: Scenario) -> Response:
             return Response(answers.NGINX.format("200"), media_type="text/html")
         case _:
             pass
-    return JSONResponse(receipt)
+    return answers.disguised(JSONResponse(receipt), scenario, "receipt")

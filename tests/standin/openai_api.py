@@ -60,7 +60,7 @@ class OpenAIApi:
         if scenario.is_("slow"):
             await asyncio.sleep(float(scenario.value))
         drawing.is_billed = True
-        return JSONResponse(answer(drawing, scenario))
+        return answers.disguised(JSONResponse(answer(drawing, scenario)), scenario, "answer")
 
 
 def refuse(scenario: Scenario) -> Response | None:

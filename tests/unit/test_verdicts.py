@@ -40,6 +40,7 @@ LEAD_ROW: dict[str, Any] = {
     "phase": "claimed",
     "attempt": 1,
     "submit_no": 0,
+    "decode_no": 1,
     "provider_request_id": None,
     "provider_urls": None,
     "intent": None,
@@ -67,7 +68,7 @@ def test_free_is_free() -> None:
 
 
 def test_fresh_lead_has_nothing_left_behind() -> None:
-    assert verdict_of(LEAD_ROW) == Lead(fence=7, phase=Phase.CLAIMED, attempt=1, submit_no=0)
+    assert verdict_of(LEAD_ROW) == Lead(fence=7, phase=Phase.CLAIMED, attempt=1, submit_no=0, decode_no=1)
 
 
 @pytest.mark.parametrize("urls", [None, {"status_url": "https://queue.example/1"}])

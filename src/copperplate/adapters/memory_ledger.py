@@ -47,6 +47,7 @@ class _Generation:
     phase: Phase = Phase.CLAIMED
     attempt: int = 1
     submit_no: int = 0
+    decode_no: int = 0
     provider: str = ""
     api_calls_made: int = 0
     total_requests: int = 0
@@ -66,6 +67,7 @@ class _Generation:
             phase=self.phase,
             attempt=self.attempt,
             submit_no=self.submit_no,
+            decode_no=self.decode_no,
             job=self.job,
             intent=self.intent,
         )
@@ -179,6 +181,14 @@ class MemoryLedger:
             row.phase = Phase.SUBMITTED if row.phase is Phase.SUBMITTING else row.phase
         return row.fence == fence
 
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        """See `Ledger.begin_decode`."""
+        row = self._held(key, fence)
+        if row is None or row.status != "generating" or decode_no not in (row.decode_no, row.decode_no + 1):
+            return False
+        row.decode_no = decode_no
+        return True
+
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         """See `Ledger.heartbeat`."""
         row = self._held(key, fence)
@@ -204,7 +214,7 @@ class MemoryLedger:
             self._discard(row, row.intent)
         if row.phase is not Phase.UPLOADING:
             row.usage.update(usage)
-        row.phase, row.intent = Phase.UPLOADING, upload
+        row.phase, row.intent, row.decode_no = Phase.UPLOADING, upload, 0
         self._discard(row, rendition)
         return True
 
@@ -422,6 +432,7 @@ class MemoryLedger:
         if not resumes:
             self._discard(row, row.intent)
             row.phase, row.submit_no, row.job, row.intent = Phase.CLAIMED, 0, None, None
+            row.decode_no = 0
         row.status = "pending" if row.phase is Phase.CLAIMED else "generating"
         row.fence, row.leader, row.lease_until = next(self._fences), leader, until
         row.failure_class = None

@@ -7,20 +7,25 @@ import base64
 import binascii
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx2
 import openai
 from openai.types import ImagesResponse
 
+from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check_plain
 from copperplate.adapters.wishes import parse_retry_after
 from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Made
+from copperplate.picture_header import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from copperplate.ports import Clock
+
+# One picture in base64, and what is told beside it.
+ANSWER_BYTES: Final = MAX_BODY_BYTES * 4 // 3 + 64 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +66,15 @@ UNSENT: Final = (
 )
 
 
+class _Counted(CountedStream, httpx2.AsyncByteStream):
+    """As httpx2 wants it."""
+
+
+async def _count(response: httpx2.Response) -> None:
+    check_plain(response.headers)
+    response.stream = _Counted(cast("httpx2.AsyncByteStream", response.stream), ANSWER_BYTES)
+
+
 class Calls:
     """Calls of one key. Belongs to the event loop it is first used in."""
 
@@ -73,7 +87,8 @@ class Calls:
             max_retries=0,
             timeout=httpx2.Timeout(seconds, connect=5),
             # A redirected POST would be a second one.
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
+            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, event_hooks={"response": [_count]}),
+            default_headers=PLAIN,
         )
 
     async def generate(self, **arguments: Any) -> Made:
@@ -106,6 +121,8 @@ def translate(error: Exception, *, now: datetime) -> CopperplateError:
         logger.error("OpenAI answers %s: the account of OPENAI_API_KEY has no money left", code)
         message = f"OpenAI's quota is used up: {code}"
         return ProviderFailed(FailureClass.RATE_LIMITED, message, billed=False, retry_after=NO_QUOTA_REST)
+    if isinstance(error.__cause__, Unreadable):
+        return _bad(f"OpenAI answered, but {error.__cause__}")
     if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNSENT):
         message = f"OpenAI cannot be reached: {type(error.__cause__).__name__}"
         return ProviderFailed(FailureClass.TRANSIENT, message, billed=False)

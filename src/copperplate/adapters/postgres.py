@@ -182,6 +182,10 @@ class PostgresLedger:
             "select public.note_request(%s, %s, %s, %s)", (key, fence, job.request_id, Jsonb(dict(job.urls)))
         )
 
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        """See `Ledger.begin_decode`."""
+        return await self._ask("select public.begin_decode(%s, %s, %s)", (key, fence, decode_no))
+
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
         """See `Ledger.heartbeat`."""
         return await self._ask("select public.heartbeat_generation(%s, %s, %s)", (key, fence, lease))

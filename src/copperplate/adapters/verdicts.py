@@ -60,6 +60,7 @@ def _lead(row: Mapping[str, Any]) -> Lead:
         phase=Phase(row["phase"]),
         attempt=row["attempt"],
         submit_no=row["submit_no"],
+        decode_no=row["decode_no"],
         job=Job(request_id=request_id, urls=row["provider_urls"] or {}) if request_id else None,
         intent=Upload(**intent) if intent else None,
     )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from copperplate.errors import ProviderFailed, StillGenerating
-from copperplate.imaging import MAX_BODY_BYTES
 from copperplate.model import FailureClass
+from copperplate.picture_header import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     import ssl

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 
+from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check_plain
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_poll, no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock
 
 SUBMIT_SECONDS: Final = 30.0
+# Receipts, statuses and results hold addresses, not pictures.
+ANSWER_BYTES: Final = 1024 * 1024
 POLL_FACTOR: Final = 1.5
 POLL_MAX_SECONDS: Final = 1.0
 URLS: Final = ("status_url", "response_url", "cancel_url")
@@ -39,6 +42,10 @@ SUBMIT_HEADERS: Final = {
 }
 
 
+class _Counted(CountedStream, httpx.AsyncByteStream):
+    """As httpx wants it."""
+
+
 class Queue:
     """fal's queue for one key. Belongs to the event loop it is first used in."""
 
@@ -52,10 +59,10 @@ class Queue:
         self._files = Files(self._addresses, clock, tls, seconds=min(seconds, FILE_SECONDS))
         self._units: OrderedDict[str, int] = OrderedDict()
         self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Key {key}"},
+            headers={"Authorization": f"Key {key}", **PLAIN},
             verify=tls,
             timeout=httpx.Timeout(SUBMIT_SECONDS, connect=5),
-            event_hooks={"response": [self._note_units]},
+            event_hooks={"response": [_count, self._note_units]},
         )
 
     async def submit(self, model: str, arguments: dict[str, Any]) -> Job:
@@ -65,6 +72,8 @@ class Queue:
                 response = await self._http.post(f"{self._url}/{model}", json=arguments, headers=SUBMIT_HEADERS)
         except httpx.HTTPError as error:
             raise no_answer(error) from error
+        except Unreadable as error:
+            raise _lost(f"the submit was answered, but {error}") from error
         except TimeoutError as error:
             raise _lost(f"the submit was sent and not answered within {SUBMIT_SECONDS} s") from error
         if not response.is_success:
@@ -133,6 +142,11 @@ class Queue:
             self._units[str(response.url)] = units
             if len(self._units) > 1_000:
                 self._units.popitem(last=False)
+
+
+async def _count(response: httpx.Response) -> None:
+    check_plain(response.headers)
+    response.stream = _Counted(cast("httpx.AsyncByteStream", response.stream), ANSWER_BYTES)
 
 
 def picture_url(result: object) -> object:
