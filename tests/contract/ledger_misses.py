@@ -73,6 +73,12 @@ class MissContract:
         # What the dead leader says late changes nothing: its picture stands, and answers for it.
         assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
         await desk.advance(3_700)
+        [(identity, _, path)] = await ledger.claim_discarded(10)
+        assert path == stored.path
+        assert await ledger.forget_discarded([identity]) == 1
+        # It slept for longer than the grace, and stored its rendition after the removal.
+        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
+        await desk.advance(3_700)
         assert await discarded(ledger) == {stored.path}
 
     async def test_both_objects_of_a_stale_leader_are_discarded(self, desk: Desk) -> None:
