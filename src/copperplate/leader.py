@@ -176,9 +176,8 @@ class Leader:
 
     async def _encode(self, want: Want, lease: Lease, prints: _Prints) -> _Prints:
         """With the rendition its caller asked for. The picture is paid for: whatever fails here, the original stays."""
-        with contextlib.suppress(
-            Exception
-        ):  # the serving tries again, from the stored original, and says what is wrong
+        # The serving tries again, from the stored original, and says what is wrong.
+        with contextlib.suppress(Exception):
             body = await self._images.encode(prints.original_body, want)
             rendition = rendition_upload(want, body, now=self._clock.now(), nonce=str(lease.fence))
             return replace(prints, rendition=rendition, rendition_body=body)

@@ -389,6 +389,10 @@ begin
             where e.key = p_original_key and e.path = p_path
         ) then
             v_stored := copperplate.stored(p_rendition ->> 'key');
+            -- A successor may have adopted the original; the rendition is nobody's then.
+            if v_stored.path is distinct from p_rendition ->> 'path' then
+                perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
+            end if;
             return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
         end if;
         perform copperplate.discard_refused(p_key, p_path)

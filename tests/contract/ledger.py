@@ -29,7 +29,7 @@ from copperplate.model import (
     Want,
 )
 from copperplate.recipes.image import original_key
-from pictures import rendition, upload, want
+from pictures import upload, want
 
 if TYPE_CHECKING:
     from copperplate.ports import Ledger, LedgerCare
@@ -73,16 +73,6 @@ async def complete(ledger: Ledger, asked: Want, name: str = "original") -> Entry
     entry = await ledger.complete(key, fence, upload(name), url=None)
     assert entry is not None
     return entry
-
-
-async def complete_both(ledger: Ledger, asked: Want, name: str) -> Entry | None:
-    """Lead and complete a generation together with a rendition called `name`."""
-    held = await lead(ledger, asked)
-    key, fence = asked.generation_key, held.fence
-    stored = rendition(asked, name)
-    assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
-    assert await ledger.intend_upload(key, fence, upload("original"), usage={}, rendition=stored)
-    return await ledger.complete(key, fence, upload("original"), url=None, rendition=stored)
 
 
 async def discarded(ledger: LedgerCare) -> set[str]:
@@ -404,113 +394,6 @@ class LedgerContract:
             await desk.ledger.fail(want("other").generation_key, held.fence, failure())
             async with asyncio.timeout(5):
                 await other.wait()
-
-
-class MissContract:
-    """An original and the rendition its leader was asked for, recorded in one."""
-
-    async def test_original_and_rendition_are_completed_in_one(self, desk: Desk) -> None:
-        entry = await complete_both(desk.ledger, want(), "jpg")
-        assert entry is not None
-        assert (entry.key, entry.path, entry.is_original) == (want().rendition_key, upload("jpg", "jpg").path, False)
-        assert (entry.digest, entry.size_bytes, entry.format) == (upload("jpg", "jpg").digest, 1000, "jpg")
-        assert await acquire(desk.ledger, want()) == Hit(entry=entry)
-        other = await acquire(desk.ledger, want(picture_format=WEBP))
-        assert isinstance(other, Hit)
-        assert (other.entry.is_original, other.entry.path) == (True, upload("original").path)
-        stats = await desk.ledger.cache_stats()
-        assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (1, 2_000)
-        await desk.advance(3_700)
-        assert await discarded(desk.ledger) == set()
-
-    async def test_both_that_are_intended_and_completed_twice_are_the_same_entry(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
-        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        for _ in range(2):
-            assert await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
-        answers = [await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) for _ in range(2)]
-        assert answers[0] is not None
-        assert answers == [answers[0], answers[0]]
-        assert (await ledger.generation_stats())["total_completed"] == 1
-        assert (await ledger.cache_stats())["total_cached_images"] == 1
-        await desk.advance(3_700)
-        assert await discarded(ledger) == set()
-
-    async def test_rendition_of_a_leader_that_died_is_discarded_and_its_original_adopted(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
-        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
-        await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
-        assert successor.intent == upload("a")
-        original = await ledger.complete(key, successor.fence, upload("a"), url=None)
-        assert original is not None
-        assert original.is_original
-        # What the dead leader says late changes nothing: its picture stands, and answers for it.
-        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
-        await desk.advance(3_700)
-        assert await discarded(ledger) == {stored.path}
-
-    async def test_both_objects_of_a_stale_leader_are_discarded(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        old = await lead(ledger, want())
-        await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, old.fence, upload("lost"), usage={}, rendition=stored)
-        await desk.advance(LEASE.total_seconds() + 1)
-        new = await lead(ledger, want())
-        await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
-        await ledger.intend_upload(key, new.fence, upload("kept"), usage={})
-        await desk.advance(3_700)
-        gone = [identity for identity, _, _ in await ledger.claim_discarded(10)]
-        assert await ledger.forget_discarded(gone) == 2
-        # It slept for longer than the grace, and stored both after their removal.
-        assert await ledger.complete(key, old.fence, upload("lost"), url=None, rendition=stored) is None
-        await desk.advance(3_700)
-        assert await discarded(ledger) == {upload("lost").path, stored.path}
-
-    async def test_rendition_whose_removal_has_begun_leaves_the_original_alone(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
-        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
-        await desk.advance(3_700)
-        [(identity, _, path)] = await ledger.claim_discarded(10)
-        assert path == stored.path
-        entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
-        assert entry is not None
-        assert entry.is_original
-        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == entry
-        assert await acquire(ledger, want()) == Hit(entry=entry)
-        assert await ledger.forget_discarded([identity]) == 1
-
-    async def test_rendition_that_was_not_written_ahead_is_not_recorded(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
-        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("a"), usage={})
-        entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
-        assert entry is not None
-        assert entry.is_original
-        await desk.advance(3_700)
-        assert await discarded(ledger) == {stored.path}
-
-    async def test_complete_that_is_repeated_answers_the_rendition_that_stands_by_then(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "ours")
-        original = await complete(ledger, want(), "a")
-        theirs = await record(ledger, original, want(), "theirs")
-        assert theirs is not None
-        assert await ledger.complete(key, 1, upload("a"), url=None, rendition=stored) == theirs
-
-    async def test_missing_original_takes_the_rendition_with_it(self, desk: Desk) -> None:
-        await complete_both(desk.ledger, want(), "jpg")
-        other = await acquire(desk.ledger, want(picture_format=WEBP))
-        assert isinstance(other, Hit)
-        assert await desk.ledger.report_missing(other.entry)
-        assert isinstance(await acquire(desk.ledger, want()), Lead)
-        await desk.advance(3_700)
-        assert await discarded(desk.ledger) == {upload("original").path, upload("jpg", "jpg").path}
 
 
 class NegativeEntryContract:

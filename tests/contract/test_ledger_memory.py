@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, MissContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger_misses import MissContract
 
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, MissContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger

@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 SEEDS = 3_000
 PORTION = 500
 # Each of these showed a fault of the program once, and stays: what it showed is in docs/simulation.md.
-REGRESSIONS = (2, 4, 45, 798, 1370)
+REGRESSIONS = (2, 4, 45, 798, 1370, 10643)
 # Rarer ones are found by `python -m simulation --bugs`, which takes a while.
 COMMON_BUGS = (
     "complete does not look at the fence",

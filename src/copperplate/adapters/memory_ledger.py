@@ -228,6 +228,8 @@ class MemoryLedger:
             stored = self._entries.get(entry_key)
             if stored is not None and stored.entry.path == upload.path:
                 standing = self._entries.get(rendition.key) if rendition is not None else None
+                if rendition is not None and (standing is None or standing.entry.path != rendition.path):
+                    self._discard_refused(key, rendition.path)
                 return (standing or stored).entry
             newest = self._generations.get(key)
             if newest is None or newest.intent is None or newest.intent.path != upload.path:
