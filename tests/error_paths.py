@@ -3,6 +3,8 @@
 A path is played in a `World` of its own: an application in which something is missing, down, full or broken.
 """
 
+# ruff: noqa: SIM905 - a table reads better in blocks than one value a line
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -58,9 +60,7 @@ class Path:
 
 def all_paths() -> list[Path]:
     """The whole table, but for what providers do wrong."""
-    return list(
-        chain(_bad_pictures(), _pictures(), _wrong_methods(), _unknown(), _cron(), _explanations(), _worlds())
-    )
+    return list(chain(_bad_pictures(), _pictures(), _wrong_methods(), _unknown(), _cron(), _explanations(), _worlds()))
 
 
 BAD_URLS: dict[str, tuple[str, dict[str, str]]] = {
@@ -81,7 +81,13 @@ BAD_URLS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "invalid_query": (
         "/64x64.png?{}",
-        {"no utf-8": "text=%ff", "lone surrogate": "text=%ED%A0%80", "text and prompt": "text=a&prompt=b", "two texts": "text=a&text=b", "64 KB": "text=" + "a" * 65_536},
+        {
+            "no utf-8": "text=%ff",
+            "lone surrogate": "text=%ED%A0%80",
+            "text and prompt": "text=a&prompt=b",
+            "two texts": "text=a&text=b",
+            "64 KB": "text=" + "a" * 65_536,
+        },
     ),
     "invalid_seed": (
         "/64x64.png?text=a&seed={}",
@@ -140,9 +146,7 @@ def _wrong_methods() -> Iterator[Path]:
 def _unknown() -> Iterator[Path]:
     for target in ("/nowhere", "/api/", "/api/generation", "/healthz/", "/favicon.ico", "/..%2fetc", "/" + "a" * 9_000):
         for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
-            yield Path(
-                route="unknown", method=method, cause=target[:20], code="not_found", status=404, target=target
-            )
+            yield Path(route="unknown", method=method, cause=target[:20], code="not_found", status=404, target=target)
 
 
 WRONG_SECRETS = {
@@ -166,9 +170,7 @@ WRONG_SECRETS = {
 def _cron() -> Iterator[Path]:
     for method in ("GET", "POST"):
         for cause, headers in WRONG_SECRETS.items():
-            base = Path(
-                route=CLEANUP, method=method, cause=cause, code="unauthorized", status=401, headers=headers
-            )
+            base = Path(route=CLEANUP, method=method, cause=cause, code="unauthorized", status=401, headers=headers)
             yield base
             yield replace(base, code="misconfigured", status=503, world="no cron secret")
 
@@ -205,12 +207,8 @@ def _worlds() -> Iterator[Path]:
                     )
     for world, code, status in (("ledger down", "ledger_unavailable", 503), ("broken", "internal", 500)):
         for route in ASKS_THE_LEDGER:
-            yield Path(
-                route=route, method="GET", cause="asked", code=code, status=status, world=world, headers=allowed
-            )
-        yield Path(
-            route=CLEANUP, method="POST", cause="asked", code=code, status=status, world=world, headers=allowed
-        )
+            yield Path(route=route, method="GET", cause="asked", code=code, status=status, world=world, headers=allowed)
+        yield Path(route=CLEANUP, method="POST", cause="asked", code=code, status=status, world=world, headers=allowed)
 
 
 # --- what providers do wrong ---------------------------------------------------------------------

@@ -90,9 +90,7 @@ class PillowImages:
     def _make_room(self) -> Room:
         return Room(places=self._threads, size_bytes=MEMORY_BYTES)
 
-    async def _run(
-        self, work: Callable[[], T], body: bytes, header: Header, begin: Callable[[], Awaitable[None]]
-    ) -> T:
+    async def _run(self, work: Callable[[], T], body: bytes, header: Header, begin: Callable[[], Awaitable[None]]) -> T:
         """Wait for room, say so, and work; whatever becomes of the caller, the room is left when the work is over."""
         room = self._room
         needed_bytes = BYTES_PER_PIXEL * header.size.width * header.size.height + COPIES_OF_BODY * len(body)
