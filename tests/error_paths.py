@@ -3,6 +3,8 @@
 A path is played in a `World` of its own: an application in which something is missing, down, full or broken.
 """
 
+# ruff: noqa: SIM905 - a table reads better in blocks than one value a line
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -37,9 +37,13 @@ def _service_url(raw: str) -> str:
 
 def _key(raw: str) -> str:
     # It becomes a header: a line break pasted with it would fail every request, far from here.
-    if not raw.strip().isascii() or not raw.strip().isprintable() or " " in raw.strip():
+    key = raw.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError("a key in one word")
-    return raw.strip()
+    # What is left of a variable that some program had no value for.
+    if key.lower() in ("none", "null", "undefined"):
+        raise ValueError("a key, not a word that stands for none")
+    return key
 
 
 def _database_url(raw: str) -> str:

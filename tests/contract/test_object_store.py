@@ -189,6 +189,24 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
+async def test_a_write_that_fails_after_the_object_is_there_succeeds_when_repeated(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, "the disk reports an error")
+
+    path, body = path_of("late"), b"written before the trouble"
+    await folder.put(path_of("the folder's first"), b"x", media_type="image/png")
+    with monkeypatch.context() as trouble:
+        trouble.setattr("copperplate.adapters.filesystem._sync_folder", broken)
+        with pytest.raises(StoreUnavailable):
+            await folder.put(path, body, media_type="image/png")
+    assert await folder.get(path) == body
+    await folder.put(path, body, media_type="image/png")
+    with pytest.raises(ObjectConflict):
+        await folder.put(path, b"other bytes", media_type="image/png")
+
+
 async def test_a_full_disk_is_named_and_keeps_what_it_has(tiny_disk: Path) -> None:
     store = FolderStore(tiny_disk, BUCKET)
     await store.put(path_of("fits"), b"small", media_type=PNG)

@@ -60,9 +60,7 @@ def test_picture_that_leader_after_leader_died_decoding_is_not_decoded_again(
     assert [body.split(":")[0] for body in bodies] == ["generation_failed"] * 2
     assert made == submits
     with psycopg.connect(owner_url) as connection:
-        row = connection.execute(
-            "select status, error_class from public.generation_status where prompt like 'poison%%'"
-        )
+        row = connection.execute("select status, error_class from public.generation_status where prompt like 'poison%'")
         assert row.fetchone() == ("failed", failure)
 
 

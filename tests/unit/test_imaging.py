@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFile, ImageStat, PngImagePlugin
 
-from copperplate import imaging
 from copperplate.errors import ProviderFailed
 from copperplate.imaging import PillowImages
 from copperplate.model import FailureClass, PictureFormat, Rendition, Size, Want
+from copperplate.picture_header import FORMATS as FORMATS_BY_PILLOW
+from copperplate.picture_header import MAX_BODY_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,7 @@ def bad_outputs() -> dict[str, bytes]:
         "a webp signature only": b"RIFF\x04\0\0\0WEBP",
         "a jpeg of zeros": b"\xff\xd8\xff\xe0" + bytes(5000),
         "a webp of zeros": b"RIFF\xff\xff\0\0WEBPVP8 " + bytes(5000),
-        "more bytes than are taken": encoded(picture(), "PNG") + bytes(imaging.MAX_BODY_BYTES),
+        "more bytes than are taken": encoded(picture(), "PNG") + bytes(MAX_BODY_BYTES),
     }
     changes = (
         "checksum of the pixels",
@@ -191,10 +192,10 @@ async def test_flipped_bytes_never_raise_anything_else(images: PillowImages) -> 
                 _, size = await images.verify(bytes(body), covers=Size(width=1, height=1))
             except ProviderFailed:
                 continue
-            assert size.width * size.height <= imaging.MAX_PIXELS
+            assert size.width * size.height <= MAX_PIXELS
 
 
-@pytest.mark.parametrize(("form", "ours"), list(imaging.FORMATS.items()))
+@pytest.mark.parametrize(("form", "ours"), list(FORMATS_BY_PILLOW.items()))
 async def test_a_good_picture_is_told_by_its_bytes(images: PillowImages, form: str, ours: str) -> None:
     assert await images.verify(encoded(picture(), form), covers=SIDE) == (ours, SIDE)
 

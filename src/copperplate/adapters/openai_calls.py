@@ -13,7 +13,7 @@ import httpx2
 import openai
 from openai.types import ImagesResponse
 
-from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check_plain
+from copperplate.adapters.counted import PLAIN, CountedStream, check_plain
 from copperplate.adapters.wishes import parse_retry_after
 from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Made
@@ -121,8 +121,6 @@ def translate(error: Exception, *, now: datetime) -> CopperplateError:
         logger.error("OpenAI answers %s: the account of OPENAI_API_KEY has no money left", code)
         message = f"OpenAI's quota is used up: {code}"
         return ProviderFailed(FailureClass.RATE_LIMITED, message, billed=False, retry_after=NO_QUOTA_REST)
-    if isinstance(error.__cause__, Unreadable):
-        return _bad(f"OpenAI answered, but {error.__cause__}")
     if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNSENT):
         message = f"OpenAI cannot be reached: {type(error.__cause__).__name__}"
         return ProviderFailed(FailureClass.TRANSIENT, message, billed=False)

@@ -1,0 +1,111 @@
+"""Each variable missing, empty and absurd: the server says which one, to the log and with 503, or does without it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+
+from copperplate.errors import Misconfigured
+from copperplate.http.app import create_app
+from copperplate.settings import Settings
+from memory_services import memory_services
+
+VARIABLES = {each.metadata["variable"]: each for each in fields(Settings)}
+ABSURD = {
+    "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined"),
+    "SUPABASE_URL": ("ftp://x", "None", "https://", "javascript:alert(1)"),
+    "COPPERPLATE_PROVIDER": ("None", "midjourney", "FAL "),
+    "COPPERPLATE_PROVIDER_SECONDS": ("0", "-1", "nan", "inf", "1e9", "soon"),
+    "FAL_KEY": ("two words", "line\nbreak", "k\xe9y", "None", "undefined", "null\n"),
+    "COPPERPLATE_FAL_QUEUE_URL": ("http://queue.fal.run", "queue.fal.run", "https://u:p@queue.fal.run"),
+    "OPENAI_API_KEY": ("two words", "line\nbreak", "None", "undefined"),
+    "OPENAI_BASE_URL": ("api.openai.com", "None"),
+    "COPPERPLATE_WAIT_SECONDS": ("0", "-5", "nan", "86401"),
+    "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
+    "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
+    "COPPERPLATE_MAX_WAITERS": ("0", "-1", "1.5", "1e3", "²"),
+    "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
+    "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),
+    "CRON_SECRET": ("None", "undefined", "null", "fifteen letters"),
+    "PORT": ("-1", "65536", "http", "8e3"),
+}
+# Any text will do: what it names is refused where it is used.
+FREE_TEXT = {"COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "VERCEL"}
+# What each provider, and the platform, cannot do without.
+NEEDED = [
+    ({}, "DATABASE_URL"),
+    ({"DATABASE_URL": ""}, "DATABASE_URL"),
+    ({"VERCEL": "1"}, "SUPABASE_URL"),
+    ({"VERCEL": "1", "SUPABASE_URL": ""}, "SUPABASE_URL"),
+    ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "fal"}, "FAL_KEY"),
+    ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "fal", "FAL_KEY": ""}, "FAL_KEY"),
+    ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "openai"}, "OPENAI_API_KEY"),
+    ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "openai", "OPENAI_API_KEY": ""}, "OPENAI_API_KEY"),
+    (
+        {"DATABASE_URL": "postgresql:///x", "FAL_KEY": "k", "COPPERPLATE_IMAGE_MODEL": "../../admin"},
+        "COPPERPLATE_IMAGE_MODEL",
+    ),
+]
+
+
+def test_every_variable_is_here() -> None:
+    assert set(ABSURD) | FREE_TEXT == set(VARIABLES)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_empty_variable_counts_as_unset(variable: str) -> None:
+    assert Settings.from_env({variable: ""}) == Settings.from_env({})
+
+
+@pytest.mark.parametrize(("variable", "value"), [(name, value) for name, all_ in ABSURD.items() for value in all_])
+def test_absurd_value_is_refused_by_name_and_never_shown(variable: str, value: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        Settings.from_env({variable: value})
+    assert variable in str(refused.value)
+    assert "docs/settings.md" in str(refused.value)
+    if VARIABLES[variable].metadata["is_secret"]:
+        assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize(("environ", "variable"), NEEDED)
+async def test_what_is_needed_and_missing_is_named_with_503_by_every_route(
+    environ: dict[str, str], variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    async with (
+        LifespanManager(create_app()) as running,
+        httpx.AsyncClient(transport=httpx.ASGITransport(running.app), base_url="http://t") as client,
+    ):
+        assert variable in caplog.text
+        for url in ("/64x64.png?text=a", "/api/generation/stats", "/api/cache/cleanup", "/"):
+            answer = await client.get(url)
+            assert (answer.status_code, answer.headers["cache-control"]) == (503, "no-store")
+            assert answer.json()["code"] == "misconfigured"
+            assert variable in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("secret", [None, ""])
+async def test_secret_that_is_missing_lets_nobody_in_whatever_stands_for_nothing(secret: str | None) -> None:
+    services = memory_services(environ={} if secret is None else {"CRON_SECRET": secret})
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        for sent in ("Bearer None", "Bearer undefined", "Bearer null", "Bearer ", "Bearer", "Bearer  ", "", "None"):
+            for method in ("GET", "POST"):
+                answer = await client.request(method, "/api/cache/cleanup", headers={"authorization": sent})
+                assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
+                assert "CRON_SECRET" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["fal", "openai"])
+def test_provider_is_never_asked_with_a_key_that_is_none(name: str) -> None:
+    from copperplate.adapters.system_clock import SystemClock
+    from copperplate.compose import make_image_provider
+
+    with pytest.raises(Misconfigured):
+        make_image_provider(Settings.from_env({"COPPERPLATE_PROVIDER": name}), SystemClock())

@@ -1,0 +1,92 @@
+"""A store that answers too late, not at all, or with something else: nothing is paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
+from copperplate.model import FailureClass, Outcome
+from pictures import want
+from workbench import BUCKET, Workbench
+
+if TYPE_CHECKING:
+    from copperplate.coordinator import Coordinator
+
+
+class ForgetfulStore(MemoryStore):
+    """Stores, and does not say so the first three times."""
+
+    silent = 3
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        await super().put(path, body, media_type=media_type)
+        if self.silent:
+            self.silent -= 1
+            raise StoreUnavailable("written, and the answer was lost")
+
+
+class TakenStore(MemoryStore):
+    """Says of every path that other bytes are there, as a duplicate or a body too large is refused for good."""
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        raise ObjectConflict(path)
+
+
+class SlowStore(MemoryStore):
+    """Takes three leases for a picture."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(BUCKET)
+        self._clock = bench.clock
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        await self._clock.sleep(60)
+        await super().put(path, body, media_type=media_type)
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench()
+
+
+def over(bench: Workbench, store: MemoryStore) -> Coordinator:
+    """A process that stores there."""
+    bench.kinds["image"] = replace(bench.kinds["image"], store=store)
+    return bench.process()
+
+
+async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(bench: Workbench) -> None:
+    store = ForgetfulStore(BUCKET)
+    task = await bench.begin(over(bench, store), want())
+    await bench.clock.advance(10)
+    assert (await task).outcome is Outcome.GENERATED
+    assert bench.provider.submits == 1
+    assert list(store._objects) == [(await task).entry.path]
+
+
+async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(bench: Workbench) -> None:
+    store = TakenStore(BUCKET)
+    process = over(bench, store)
+    for _ in range(2):
+        with pytest.raises(GenerationFailed) as failed:
+            await process.find(want())
+        assert failed.value.failure_class is FailureClass.TRANSIENT
+    assert bench.provider.submits == 1
+    assert (await bench.ledger.generation_stats())["total_completed"] == 0
+
+
+async def test_slow_store_costs_the_leader_time_and_not_its_lease(bench: Workbench) -> None:
+    process, other = over(bench, SlowStore(bench)), bench.process()
+    task = await bench.begin(process, want())
+    follower = await bench.begin(other, want())
+    for _ in range(13):
+        await bench.clock.advance(5)
+    done = await asyncio.gather(task, follower, return_exceptions=True)
+    assert bench.provider.submits == 1
+    assert (await bench.ledger.generation_stats())["total_completed"] == 1, done
+    assert (await other.find(want())).outcome is Outcome.HIT
