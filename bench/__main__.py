@@ -25,6 +25,7 @@ MEASUREMENTS = (
     "acquire_and_peek",
     "crashes",
     "restarts",
+    "long_snapshot",
 )
 
 
