@@ -71,7 +71,8 @@ def measure(run: Run) -> list[Figure]:
     held = rounds * seconds * len(statements)
     how = (
         f"{describe()}; {ROWS // 2} hot keys, every {HITS_PER_COUNT}th hit sends counts, a lead is acquire, "
-        f"begin_submit and a heartbeat; the same rounds before, and while a repeatable-read transaction is open for {held} s."
+        f"begin_submit and a heartbeat; the same rounds before, and while a repeatable-read transaction is open for "
+        f"{held} s."
     )
     return [
         median_figure(

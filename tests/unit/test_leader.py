@@ -99,15 +99,20 @@ async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
     assert bench.provider.submits == 1
 
 
-async def test_ledger_that_stays_away_ends_the_insisting_when_nobody_waits_any_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_ledger_that_stays_away_is_asked_no_longer_than_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench()
-    cut_off_at("intend_upload", 3_600, bench, monkeypatch)
+    asked_at: list[float] = []
+
+    async def away(*_: Any, **__: Any) -> bool:
+        asked_at.append(bench.clock.monotonic())
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(bench.ledger, "intend_upload", away)
     asking = await bench.begin(bench.process(), want())
-    await bench.clock.advance(31)
+    await bench.clock.advance(60)
     with pytest.raises((LedgerUnavailable, StillGenerating)):
         await asking
+    assert 29 < asked_at[-1] <= 30.5
 
 
 async def test_ledger_that_is_back_just_before_the_lease_is_over_costs_no_leader(
