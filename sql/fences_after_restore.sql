@@ -1,4 +1,4 @@
--- From which number do fences go on after a restore? Run it with every server stopped: it sets them above all ever given.
+-- Where do fences go on after a restore? Run it with every server stopped: it sets them above all ever given.
 select
     setval(
         'copperplate.fences',
