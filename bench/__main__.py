@@ -24,6 +24,8 @@ MEASUREMENTS = (
     "servers",
     "acquire_and_peek",
     "crashes",
+    "restarts",
+    "long_snapshot",
 )
 
 

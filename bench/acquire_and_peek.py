@@ -51,13 +51,14 @@ def measure(run: Run) -> list[Figure]:
     # Nothing is written while these run, and filling takes half the time.
     with cluster(run, is_durable=False) as started:
         for rows in SIZES[: run.pick(2, 1)]:
-            figures += _measure_random_keys(_fill(started, rows, run), rows, run)
+            figures += _measure_random_keys(fill(started, rows, run), rows, run)
     # An upsert that refuses has to flush its row lock: only a durable cluster shows what that costs.
     with cluster(run) as started:
-        return figures + _measure_hot_key(_fill(started, SIZES[0], run), SIZES[0], run)
+        return figures + _measure_hot_key(fill(started, SIZES[0], run), SIZES[0], run)
 
 
-def _fill(started: Cluster, rows: int, run: Run) -> str:
+def fill(started: Cluster, rows: int, run: Run) -> str:
+    """A database of so many generations, half of them completed, half leased; answers its URL."""
     run.say(f"filling a database with {rows:,} generations")
     name = f"with_{rows}"
     create_database(started.superuser_url, name, template="postgres")

@@ -26,7 +26,7 @@ from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload, sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from copperplate.model import Entry, Lead, Made, RenditionUpload, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
@@ -35,6 +35,7 @@ MAX_BILLED_SUBMITS = 2
 # A picture that two successors died of, after its first leader, is not decoded again.
 MAX_DECODES = 2
 UPLOAD_TRIES = 6
+INSIST_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +166,10 @@ class Leader:
         )
         prints = await self._encode(want, lease, _Prints(original=upload, original_body=made.body))
         lease.check()
-        if not await self._ledger.intend_upload(
-            lease.key, lease.fence, upload, usage=made.usage, rendition=prints.rendition
+        if not await self._insist(
+            lambda: self._ledger.intend_upload(
+                lease.key, lease.fence, upload, usage=made.usage, rendition=prints.rendition
+            )
         ):
             raise LeaseLost
         crash_point("intended")
@@ -221,7 +224,7 @@ class Leader:
         answer = await provider.submit(want.recipe)
         crash_point("answered")
         if isinstance(answer, Job):
-            if not await self._ledger.note_request(lease.key, lease.fence, answer):
+            if not await self._insist(lambda: self._ledger.note_request(lease.key, lease.fence, answer)):
                 raise LeaseLost
             crash_point("noted")
         return answer
@@ -238,6 +241,21 @@ class Leader:
             if not await self._ledger.begin_decode(lease.key, lease.fence, decode_no=lead.decode_no + 1):
                 raise LeaseLost
         crash_point("decoding")
+
+    async def _insist(self, note: Callable[[], Awaitable[bool]]) -> bool:
+        """The ledger's answer to `note`, asked again for as long as callers wait.
+
+        What was paid for is known to this process alone until it is noted. A lease that ran out meanwhile does
+        no harm: while the ledger is away nobody takes it over, and afterwards the fence decides.
+        """
+        give_up_at = self._clock.monotonic() + self._timings.wait.total_seconds()
+        while True:
+            try:
+                return await note()
+            except LedgerUnavailable:
+                if self._clock.monotonic() >= give_up_at:
+                    raise
+            await self._clock.sleep(INSIST_SECONDS)
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
         """The object a dead predecessor stored, if it is whole."""
@@ -291,16 +309,21 @@ class Leader:
             await asyncio.wait((beating,))
 
     async def _beat(self, lease: Lease) -> None:
+        pause = self._timings.heartbeat.total_seconds()
         while True:
-            await self._clock.sleep(self._timings.heartbeat.total_seconds())
+            await self._clock.sleep(pause)
             crash_point("beating")
             # Counted from before the request left: the ledger's lease can only be longer.
             asked_at = self._clock.monotonic()
-            with contextlib.suppress(LedgerUnavailable):
+            try:
                 if not await self._ledger.heartbeat(lease.key, lease.fence, self._timings.lease):
                     lease.trusted_until = asked_at
                     return
+            except LedgerUnavailable:
+                pause = INSIST_SECONDS  # what is left of the lease is no time to wait out
+            else:
                 lease.trusted_until = asked_at + self._trusted_seconds
+                pause = self._timings.heartbeat.total_seconds()
 
     @property
     def _trusted_seconds(self) -> float:

@@ -16,18 +16,22 @@ from uuid import uuid4
 
 from ledger import use
 
+from copperplate.adapters.fal import Fal
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
-from copperplate.errors import CopperplateError
+from copperplate.errors import CopperplateError, GenerationFailed
+from copperplate.imaging import PillowImages
 from copperplate.leader import Kind, Timings
 from copperplate.model import Job, Lead, Made, Outcome
 from pictures import want
+from studio import want_of
 from workbench import BUCKET, PlainImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from datetime import datetime
 
     from copperplate.model import CanonicalValue, Size, Verdict, Want
 
@@ -100,6 +104,52 @@ async def count_many(url: str, prompts: list[str], rounds: int) -> dict[str, Any
         await asyncio.gather(*(once() for _ in range(4)))
     await ledger.close()
     return {"errors": errors}
+
+
+# --- a caller whose clock is moved by the test ---------------------------------------------------
+
+
+class MovedClock(SystemClock):
+    """The machine's clock, `seconds` later, and in `now` wrong by as much as this process is."""
+
+    def __init__(self, wrong: timedelta) -> None:
+        self._wrong = wrong
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.seconds) + self._wrong
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.seconds
+
+
+async def ask_over_time(url: str, folder: str, queue_url: str, prompt: str, wrong_hours: float) -> dict[str, Any]:
+    """Ask for one picture each time the test names a time, until it says `end`; says how each was answered."""
+    clock, images = MovedClock(timedelta(hours=wrong_hours)), PillowImages()
+    provider = Fal(key="stand-in", clock=clock, queue_url=queue_url, poll_first_seconds=0.01)
+    # One connection, so that all calls of this process have the ledger's clock where the test put it.
+    ledger = PostgresLedger(url, max_connections=1)
+    kinds = {"image": Kind(provider=provider, store=FolderStore(Path(folder), BUCKET))}
+    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
+    asked = want_of(provider, prompt)
+    await ledger.open()
+    await ledger.cache_stats()
+    say("ready")
+    while (word := await asyncio.to_thread(hear)) != "end":
+        clock.seconds = float(word)
+        async with ledger._pool.connection() as connection:
+            await connection.execute("select set_config('copperplate.clock_offset', %s, false)", (f"{word} s",))
+        try:
+            said: str = (await coordinator.find(asked)).outcome
+        except GenerationFailed as error:
+            said = error.failure_class
+        except CopperplateError as error:
+            said = error.code
+        say(said)
+    await provider.close()
+    await ledger.close()
+    images.close()
+    return {}
 
 
 # --- a leader that stops at a named point --------------------------------------------------------
@@ -192,6 +242,7 @@ PROGRAMS: dict[str, Program] = {
     "acquire": acquire_many,
     "count": count_many,
     "generate": generate,
+    "ask_over_time": ask_over_time,
 }
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Free, Hit, Lead, Outcome, Wait
 from pictures import want
+from wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -294,72 +295,6 @@ def terminate(cluster: Cluster, database: str) -> int:
 
 
 # --- a network that cuts, or falls silent --------------------------------------------------------
-
-
-class Wire:
-    """A TCP proxy before the cluster: `cut_after` closes once the server has answered, `silence` forwards nothing."""
-
-    def __init__(self, url: str) -> None:
-        self._parts = urlsplit(url)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.cut_after: bytes | None = None
-        self.cuts = 0
-        self.is_silent = False
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        user = self._parts.netloc.rpartition("@")[0]
-        self.url = urlunsplit(self._parts._replace(netloc=f"{user}@127.0.0.1:{port}")) + "?sslmode=disable"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._parts.port)
-        doomed = asyncio.Event()
-
-        async def forth() -> None:
-            while chunk := await reader.read(65_536):
-                await self._hold()
-                if self.cut_after is not None and self.cut_after in chunk:
-                    self.cut_after = None
-                    doomed.set()
-                inner_writer.write(chunk)
-
-        async def back() -> None:
-            while chunk := await inner_reader.read(65_536):
-                await self._hold()
-                # `Z` ends an answer: the transaction is committed, and the client will never know.
-                if doomed.is_set():
-                    if b"Z\x00\x00\x00\x05" in chunk:
-                        self.cuts += 1
-                        return
-                    continue
-                writer.write(chunk)
-
-        ways = [asyncio.create_task(forth()), asyncio.create_task(back())]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for each in (writer, inner_writer):
-                each.close()
-                with contextlib.suppress(OSError):
-                    await each.wait_closed()
-
-    async def _hold(self) -> None:
-        while self.is_silent:
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

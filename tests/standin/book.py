@@ -78,7 +78,7 @@ class Book:
 
     def note(self, method: str, path: str, headers: dict[str, str], body: Any = None) -> None:
         masked = {name: "masked" if name == "authorization" else value for name, value in headers.items()}
-        self.requests.append({"method": method, "path": path, "headers": masked, "body": body})
+        self.requests.append({"at": time.monotonic(), "method": method, "path": path, "headers": masked, "body": body})
 
     def begin(self, provider: str, prompt: str, width: int, height: int, scenario: Scenario) -> Drawing:
         number = next(self.numbers)

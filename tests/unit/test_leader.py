@@ -11,12 +11,14 @@ import pytest
 from copperplate.coordinator import Coordinator
 from copperplate.errors import (
     GenerationFailed,
+    LedgerUnavailable,
     Misconfigured,
     ObjectMissing,
     ProviderFailed,
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.leader import Timings
 from copperplate.model import FailureClass, Free, Lead, Outcome
 from pictures import want
 from workbench import Workbench
@@ -28,6 +30,26 @@ if TYPE_CHECKING:
     from copperplate.model import Verdict
 
 KEY = want().generation_key
+
+
+def cut_off_at(step: str, seconds: float, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the next call of `step` on, the ledger does not answer this step and no heartbeat for so long."""
+    back_at: list[float] = []
+
+    def cut(name: str) -> None:
+        original = getattr(bench.ledger, name)
+
+        async def refused(*arguments: Any, **named: Any) -> Any:
+            if name == step and not back_at:
+                back_at.append(bench.clock.monotonic() + seconds)
+            if back_at and bench.clock.monotonic() < back_at[0]:
+                raise LedgerUnavailable("away")
+            return await original(*arguments, **named)
+
+        monkeypatch.setattr(bench.ledger, name, refused)
+
+    cut(step)
+    cut("heartbeat")
 
 
 def steal_at(step: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +89,48 @@ async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_a
     assert found.body == body
     assert found.outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
+
+
+@pytest.mark.parametrize(("step", "has_jobs"), [("note_request", True), ("intend_upload", False)])
+async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
+    step: str, has_jobs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench(has_jobs=has_jobs)
+    cut_off_at(step, 15, bench, monkeypatch)
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(14)
+    assert not asking.done()
+    await bench.clock.advance(2)
+    assert (await asking).outcome is Outcome.GENERATED
+    assert bench.provider.submits == 1
+
+
+async def test_ledger_that_stays_away_is_asked_no_longer_than_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Workbench()
+    asked_at: list[float] = []
+
+    async def away(*_: Any, **__: Any) -> bool:
+        asked_at.append(bench.clock.monotonic())
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(bench.ledger, "intend_upload", away)
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(60)
+    with pytest.raises((LedgerUnavailable, StillGenerating)):
+        await asking
+    assert 29 < asked_at[-1] <= 30.5
+
+
+async def test_ledger_that_is_back_just_before_the_lease_is_over_costs_no_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Workbench(has_jobs=True, collect_seconds=25)
+    timings = Timings(heartbeat=timedelta(seconds=6))
+    cut_off_at("heartbeat", 13, bench, monkeypatch)
+    asking = [await bench.begin(bench.process(timings=timings), want()) for _ in range(2)]
+    await bench.clock.advance(28)
+    assert [(await each).outcome for each in asking] == [Outcome.GENERATED, Outcome.COALESCED]
+    assert bench.provider.collects == 1
 
 
 async def test_failure_of_a_leader_whose_lease_passed_on_is_not_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:

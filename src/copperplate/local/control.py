@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 65_536
 CHORE_SECONDS = 30.0
 LOOPBACK = "127.0.0.1"
+# asyncio needs so many turns from the accepted socket to the first step of its handler.
+HANDLER_TURNS = 4
 
 
 class ControlServer:
@@ -70,7 +72,16 @@ class ControlServer:
                 await asyncio.wait_for(self._stopping.wait(), CHORE_SECONDS)
             with suppress(OSError):
                 self._chore()
-        for server in (control, *self._listeners.values()):
+        await self._close(control, *self._listeners.values())
+
+    async def _close(self, *servers: Server) -> None:
+        # Closed between accepting a connection and handing it over, a server loses its socket; so it stops
+        # accepting first, and each handler begins. Ending the loop then ends them, and they close what they hold.
+        for listener in (listener for server in servers for listener in server.sockets):
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _turn in range(HANDLER_TURNS):
+            await asyncio.sleep(0)
+        for server in servers:
             server.close()
 
     async def _answer(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -79,6 +90,9 @@ class ControlServer:
             answer = {"port": await self._listen(int(json.loads(await reader.readline())["tcp"]))}
         except (OSError, OverflowError, ValueError, KeyError, TypeError) as exc:
             answer = {"error": str(exc)}
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         writer.write(json.dumps(answer).encode() + b"\n")
         writer.close()
 
@@ -93,10 +107,12 @@ class ControlServer:
         return opened
 
     async def _bridge(self, reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(OSError):
-            postgres_reader, postgres_writer = await asyncio.open_unix_connection(self._postgres)
-            await asyncio.gather(_pipe(reader, postgres_writer), _pipe(postgres_reader, writer))
-        writer.close()
+        try:
+            with suppress(OSError):
+                postgres_reader, postgres_writer = await asyncio.open_unix_connection(self._postgres)
+                await asyncio.gather(_pipe(reader, postgres_writer), _pipe(postgres_reader, writer))
+        finally:
+            writer.close()
 
 
 async def _pipe(reader: StreamReader, writer: StreamWriter) -> None:

@@ -1,0 +1,288 @@
+"""A database that is busy, slow, locked in a circle, restored from a backup, or asked under a wrong clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from ledger import failure, lead
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import PoolTimeout
+
+from copperplate.adapters import postgres
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.coordinator import Coordinator
+from copperplate.errors import LedgerUnavailable
+from copperplate.leader import Kind, Timings
+from copperplate.model import Hit, Job, Outcome, Wait
+from pictures import upload, want
+from workbench import BUCKET, PlainImages, ScriptedProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from copperplate.local.cluster import Cluster
+
+SQL = Path(__file__).parents[2] / "sql"
+KEY = want().generation_key
+PROMISED_SECONDS = 3.0
+
+
+@pytest.fixture
+async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
+    async with opened(owner_url) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
+    made = PostgresLedger(url, **options)
+    await made.open()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def process_of(
+    ledger: PostgresLedger, provider: ScriptedProvider, *, clock: SystemClock | None = None, lease_seconds: float = 20
+) -> Coordinator:
+    """A coordinator over the real ledger and a provider that counts."""
+    timings = Timings(
+        lease=timedelta(seconds=lease_seconds),
+        heartbeat=timedelta(seconds=lease_seconds / 4),
+        margin=timedelta(seconds=lease_seconds / 10),
+        poll_max_seconds=0.3,
+    )
+    kinds = {"image": Kind(provider=provider, store=MemoryStore(BUCKET))}
+    clock = clock or SystemClock()
+    return Coordinator(ledger=ledger, kinds=kinds, images=PlainImages(), clock=clock, timings=timings)
+
+
+async def until_blocked(url: str, function: str) -> None:
+    """Return once a call of `function` waits for a lock."""
+    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
+        while True:
+            cursor = await watch.execute(
+                "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like %s",
+                (f"%public.{function}(%",),
+            )
+            if await cursor.fetchone():
+                return
+            await asyncio.sleep(0.01)
+
+
+# --- busy ----------------------------------------------------------------------------------------
+
+
+async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> None:
+    provider = ScriptedProvider(FakeClock())
+    async with opened(owner_url, max_connections=2) as ledger:
+        process = process_of(ledger, provider)
+        async with ledger._pool.connection(), ledger._pool.connection():
+            began = time.monotonic()
+            asked = [process.find(want(f"picture {number}")) for number in range(20)]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert time.monotonic() - began < PROMISED_SECONDS
+        assert all(isinstance(each, LedgerUnavailable) for each in answers)
+        assert provider.submits == 0
+        assert (await process.find(want("picture 0"))).outcome is Outcome.GENERATED
+
+
+async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
+    async with opened(owner_url, max_connections=1) as ledger, ledger._pool.connection():
+        with pytest.raises(PoolTimeout):
+            async with asyncio.timeout(PROMISED_SECONDS), ledger._pool.connection():
+                pass
+
+
+# --- slow ----------------------------------------------------------------------------------------
+
+
+async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
+    owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=300")
+    async with opened(owner_url) as ledger:
+        held = await lead(ledger, want())
+        async with await psycopg.AsyncConnection.connect(owner_url) as blocker:
+            await blocker.execute("select from public.generation_status for update")
+            began = time.monotonic()
+            with pytest.raises(LedgerUnavailable, match="took too long"):
+                await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
+            assert 0.3 <= time.monotonic() - began < 0.6  # twice would be the double
+        # Whether it was counted nobody knew; said again, it is counted once.
+        for _ in range(2):
+            assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
+        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+
+
+async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spends_nothing(
+    owner_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=300")
+    provider = ScriptedProvider(FakeClock())
+    async with opened(owner_url) as ledger, await psycopg.AsyncConnection.connect(owner_url) as blocker:
+        original = ledger.begin_submit
+
+        async def blocked(*arguments: Any, **named: Any) -> bool:
+            await blocker.execute("select from public.generation_status for update")
+            try:
+                return await original(*arguments, **named)
+            finally:
+                await blocker.rollback()
+
+        monkeypatch.setattr(ledger, "begin_submit", blocked)
+        with pytest.raises(LedgerUnavailable):
+            await process_of(ledger, provider, lease_seconds=1).find(want())
+        monkeypatch.setattr(ledger, "begin_submit", original)
+        assert provider.submits == 0
+        assert isinstance(await ledger.peek(KEY, want().rendition_key), Wait)  # not `Negative`
+        assert (await process_of(ledger, provider, lease_seconds=1).find(want())).outcome is not Outcome.FAILED
+        assert provider.submits == 1
+
+
+# --- locked in a circle --------------------------------------------------------------------------
+
+
+async def test_call_that_postgres_ends_for_a_deadlock_is_sent_again_and_succeeds(
+    ledger: PostgresLedger, owner_url: str, cluster: Cluster, database: str
+) -> None:
+    held = await lead(ledger, want())
+    assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
+    assert await ledger.intend_upload(KEY, held.fence, upload("original"))
+    async with await psycopg.AsyncConnection.connect(owner_url) as stranger:
+        # `complete` locks the generation, then the breaker; a stranger does it the other way round.
+        await stranger.execute("insert into copperplate.breakers values ('painter', 1, now())")
+        await stranger.commit()
+        await stranger.execute("select from copperplate.breakers for update")
+        completing = asyncio.create_task(ledger.complete(KEY, held.fence, upload("original"), url=None))
+        await until_blocked(owner_url, "complete_generation")
+        await stranger.execute("select from public.generation_status for update")
+        await stranger.commit()
+        entry = await completing
+    assert entry is not None
+    assert await ledger.peek(KEY, want().rendition_key) == Hit(entry=entry)
+    assert (await ledger.generation_stats())["total_completed"] == 1
+    async with asyncio.timeout(20):  # a session reports what it counted at the latest ten seconds later
+        while deadlocks(cluster, database) != 1:
+            await asyncio.sleep(0.1)
+
+
+def deadlocks(cluster: Cluster, database: str) -> int:
+    with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
+        row = connection.execute("select deadlocks from pg_stat_database where datname = %s", (database,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+# --- restored, or under another clock ------------------------------------------------------------
+
+
+async def set_fences(owner_url: str, last: int) -> None:
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute("select setval('copperplate.fences', %s)", (last,))
+
+
+async def stale_writes(ledger: PostgresLedger, fence: int) -> list[bool]:
+    """Everything a leader from before the restore may still try; answers what was taken."""
+    late = upload("late")
+    return [
+        await ledger.heartbeat(KEY, fence, timedelta(seconds=20)),
+        await ledger.begin_submit(KEY, fence, submit_no=1, provider="painter"),
+        await ledger.note_request(KEY, fence, Job(request_id="late")),
+        await ledger.intend_upload(KEY, fence, late),
+        await ledger.complete(KEY, fence, late, url=None) is not None,
+        await ledger.fail(KEY, fence, failure()),
+    ]
+
+
+async def restore(owner_url: str, last: int) -> None:
+    """As a backup has it that was made before anybody asked for the picture."""
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute("delete from public.generation_status")
+    await set_fences(owner_url, last)
+
+
+async def test_after_a_restore_and_its_one_statement_no_older_leader_is_heard(
+    ledger: PostgresLedger, owner_url: str
+) -> None:
+    await set_fences(owner_url, 100)
+    before = await lead(ledger, want())
+    await restore(owner_url, 100)
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute((SQL / "fences_after_restore.sql").read_bytes())
+    after = await lead(ledger, want())
+    assert after.fence > before.fence
+    assert await stale_writes(ledger, before.fence) == [False] * 6
+    assert await ledger.begin_submit(KEY, after.fence, submit_no=1, provider="painter")
+
+
+async def test_sequence_that_fell_behind_its_rows_is_raised_above_all_of_them(
+    ledger: PostgresLedger, owner_url: str
+) -> None:
+    await set_fences(owner_url, 5_000_000_000)
+    held = await lead(ledger, want())
+    await set_fences(owner_url, 1)
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute((SQL / "fences_after_restore.sql").read_bytes())
+    assert (await lead(ledger, want("another"))).fence > held.fence
+
+
+async def test_fence_still_increases_when_the_ledgers_clock_jumps(owner_url: str) -> None:
+    fences = []
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        for hours in (0, 1, -1, 2, 0):
+            async with opened(make_conninfo(owner_url, options=f"-c copperplate.clock_offset={hours}h")) as moved:
+                fences.append((await lead(moved, want())).fence)
+            # Deleted, as anybody may: the next one begins with nothing but the sequence.
+            await owner.execute("delete from public.generation_status")
+    assert fences == sorted(set(fences))
+
+
+class WrongClock(SystemClock):
+    """The clock of a process that is hours off."""
+
+    def __init__(self, hours: float) -> None:
+        self._seconds = hours * 3_600
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self._seconds)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._seconds
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_process_an_hour_off_neither_loses_its_lease_nor_takes_one_early(
+    ledger: PostgresLedger, hours: float
+) -> None:
+    slow = ScriptedProvider(FakeClock(), seconds=3_600, has_jobs=False)
+    quick = ScriptedProvider(FakeClock(), has_jobs=False)
+    leader = process_of(ledger, slow, clock=WrongClock(hours), lease_seconds=1)
+    follower = process_of(ledger, quick, clock=WrongClock(-hours), lease_seconds=1)
+    leading = asyncio.create_task(leader.find(want()))
+    async with asyncio.timeout(10):
+        while slow.submits == 0:
+            await asyncio.sleep(0.01)
+    following = asyncio.create_task(follower.find(want()))
+    # Two leases long the leader's heartbeats hold it.
+    await asyncio.sleep(2)
+    assert (slow.submits, quick.submits) == (1, 0)
+    died_at = time.monotonic()
+    await leader.drain(within_seconds=0)
+    await following
+    assert quick.submits == 1
+    assert 0.5 <= time.monotonic() - died_at <= 1 + 2
+    leading.cancel()
+    await asyncio.wait((leading,))

@@ -1,0 +1,37 @@
+"""A database that is killed and held down while four real processes ask for pictures; a minute of it is in `bench/`."""
+
+from __future__ import annotations
+
+import pytest
+from bench import outages
+
+from clusters import open_folder
+
+LEASE_SECONDS = 10.0
+PROMISED_SECONDS = 3.0
+
+
+@pytest.fixture(scope="module")
+def aftermath() -> outages.Aftermath:
+    with open_folder() as folder:
+        return outages.run(folder, ("kill", "hold down"), up_seconds=0.5, lease_seconds=LEASE_SECONDS)
+
+
+def test_no_picture_is_paid_for_twice(aftermath: outages.Aftermath) -> None:
+    assert len(aftermath.submits) >= 10
+    assert set(aftermath.submits.values()) == {1}
+
+
+def test_who_asks_while_it_is_down_is_refused_in_time_and_nothing_is_spent(aftermath: outages.Aftermath) -> None:
+    assert aftermath.refused_while_down
+    assert max(each.seconds for each in aftermath.refused_while_down) <= PROMISED_SECONDS
+    assert [outage.submits for outage in aftermath.outages] == [0]
+
+
+def test_nobody_is_told_anything_but_a_picture_or_that_it_is_down(aftermath: outages.Aftermath) -> None:
+    assert aftermath.unexpected == {}
+
+
+def test_nothing_is_left_stuck_and_every_picture_can_be_had(aftermath: outages.Aftermath) -> None:
+    assert aftermath.stuck_seconds <= LEASE_SECONDS + 2
+    assert {each.answer for each in aftermath.asks_again} == {"picture"}
