@@ -520,14 +520,14 @@ as $$
 declare
     v_stored copperplate.verdict;
 begin
-    -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
-    perform
-    from public.generation_status as g
-    inner join copperplate.cache_entries as o on g.prompt_hash = o.generation_key
-    where g.prompt_hash = p_generation_key and o.is_original and o.path = p_original_path
-    for key share of g;
+    -- Locked before the next statement looks: what took the original away meanwhile is seen.
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
 
-    if found then
+    -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
+    if exists (
+        select from copperplate.cache_entries as o
+        where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path
+    ) then
         v_stored := copperplate.add_rendition(
             p_key, p_generation_key, copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
         );

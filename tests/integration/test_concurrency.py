@@ -7,7 +7,6 @@ import contextlib
 import signal
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
 
     from copperplate.local.cluster import Cluster
     from crowds import Crowd

@@ -160,7 +160,7 @@ async def test_call_that_postgres_ends_for_a_deadlock_is_sent_again_and_succeeds
 ) -> None:
     held = await lead(ledger, want())
     assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
-    assert await ledger.intend_upload(KEY, held.fence, upload("original"))
+    assert await ledger.intend_upload(KEY, held.fence, upload("original"), usage={})
     async with await psycopg.AsyncConnection.connect(owner_url) as stranger:
         # `complete` locks the generation, then the breaker; a stranger does it the other way round.
         await stranger.execute("insert into copperplate.breakers values ('painter', 1, now())")
@@ -201,7 +201,7 @@ async def stale_writes(ledger: PostgresLedger, fence: int) -> list[bool]:
         await ledger.heartbeat(KEY, fence, timedelta(seconds=20)),
         await ledger.begin_submit(KEY, fence, submit_no=1, provider="painter"),
         await ledger.note_request(KEY, fence, Job(request_id="late")),
-        await ledger.intend_upload(KEY, fence, late),
+        await ledger.intend_upload(KEY, fence, late, usage={}),
         await ledger.complete(KEY, fence, late, url=None) is not None,
         await ledger.fail(KEY, fence, failure()),
     ]
