@@ -234,7 +234,7 @@ class LedgerContract:
         held = await lead(ledger, want())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.begin_decode(key, held.fence, decode_no=1)
-        await ledger.intend_upload(key, held.fence, upload("a"))
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={})
         await desk.advance(LEASE.total_seconds() + 1)
         assert (await lead(ledger, want())).decode_no == 0
 

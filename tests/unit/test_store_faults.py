@@ -10,7 +10,8 @@ import pytest
 
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
-from copperplate.model import FailureClass, Outcome
+from copperplate.model import FailureClass, Hit, Outcome
+from copperplate.recipes.image import original_key
 from pictures import want
 from workbench import BUCKET, Workbench
 
@@ -66,7 +67,10 @@ async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(bench: W
     await bench.clock.advance(10)
     assert (await task).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
-    assert list(store._objects) == [(await task).entry.path]
+    rendition = (await task).entry
+    original = await bench.ledger.peek(want().generation_key, original_key(want().generation_key))
+    assert isinstance(original, Hit)
+    assert set(store._objects) == {rendition.path, original.entry.path}
 
 
 async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(bench: Workbench) -> None:
