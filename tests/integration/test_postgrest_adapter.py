@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import httpx
 import psycopg
 import pytest
 from ledger import complete, use
@@ -35,6 +34,8 @@ from standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page,
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    import httpx
 
     from copperplate.local.cluster import Cluster
     from copperplate.model import Want
@@ -305,7 +306,7 @@ async def test_stricter_isolation_of_the_database_makes_no_call_run_for_ever(
     ledger = over(client, postgrest)
     verdicts = await asyncio.gather(*(acquire(ledger, want(str(number % 5))) for number in range(100)))
     assert Counter(map(type, verdicts)) == {Lead: 5, Wait: 95}
-    await asyncio.gather(*(complete(ledger, want(f"other {number}")) for number in range(20)))
+    await asyncio.gather(*(complete(ledger, want(f"other {number}"), f"other {number}") for number in range(20)))
     with psycopg.connect(cluster.url(role="supabase_admin", database=database), autocommit=True) as connection:
         connection.execute("select pg_stat_force_next_flush()")
         ran: tuple[int] | None = (0,)
@@ -361,7 +362,7 @@ async def test_counts_do_not_depend_on_how_many_rows_an_answer_holds(
 ) -> None:
     ledger = over(client, make_postgrest(db_max_rows=1))
     for number in range(3):
-        await complete(ledger, want(f"old {number}"))
+        await complete(ledger, want(f"old {number}"), f"old {number}")
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute(
             "update copperplate.cache_entries set created_at = created_at - interval '40 days',"

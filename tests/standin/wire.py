@@ -52,25 +52,34 @@ class Wire:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        try:
             head = await reader.readuntil(b"\r\n\r\n")
             fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if line)
             body = await reader.readexactly(int(fields.get(b"content-length", 0)))
             self.sent.append(head.split(b" ")[1].decode())
             fault = self.faults.popleft() if self.faults else forward
             await fault(Exchange(head + body, lambda: self._ask(head, body), writer))
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client has gone
+        finally:
+            await _end(writer)
 
     async def _ask(self, head: bytes, body: bytes) -> bytes:
         """What the server answers, to its last byte."""
         reader, writer = await asyncio.open_connection(self._host, self._port)
         # One request a connection: the end of the answer is the end of the connection.
-        writer.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + body)
-        answer = await reader.read()
-        writer.close()
-        return answer
+        try:
+            writer.write(head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + body)
+            answer = await reader.read()
+        finally:
+            await _end(writer)
+        return answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def forward(exchange: Exchange) -> None:
