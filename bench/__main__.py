@@ -24,6 +24,7 @@ MEASUREMENTS = (
     "servers",
     "acquire_and_peek",
     "crashes",
+    "postgrest_calls",
 )
 
 
