@@ -272,21 +272,6 @@ async def test_postgrest_restarted_in_the_middle_costs_callers_an_honest_refusal
     assert all(len(fences) == 1 for fences in leads.values())
 
 
-async def test_connections_of_postgrest_that_are_terminated_cost_nobody_a_call(
-    client: httpx.AsyncClient, postgrest: PostgrestServer, cluster: Cluster, database: str
-) -> None:
-    ledger = over(client, postgrest)
-    for _ in range(3):
-        await asyncio.gather(*(ledger.peek(KEY, RENDITION) for _ in range(4)))
-        with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
-            connection.execute(
-                "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-                " where datname = %s and usename = 'authenticator'",
-                (database,),
-            )
-        assert await ledger.peek(KEY, RENDITION) == Free()
-
-
 # --- 40001: PostgREST would repeat it for ever ---------------------------------------------------
 
 

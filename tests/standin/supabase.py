@@ -115,8 +115,9 @@ class _Keys:
         if key is not None and token is None:
             await _refuse("Invalid API key")(scope, receive, send)
             return
-        # A token of a person stays; a key sent in its place, or nothing, becomes the key's token.
-        if token is not None and authorization in ("", f"Bearer {key}"):
+        # A token of a person stays; an sb_… key sent in its place, or nothing, becomes the key's token. Of a key
+        # of the older generation only what is in Authorization counts.
+        if token not in (None, key) and authorization in ("", f"Bearer {key}"):
             others = [(name, value) for name, value in scope["headers"] if name != b"authorization"]
             scope["headers"] = [*others, (b"authorization", f"Bearer {token}".encode())]
         await self._app(scope, receive, send)
