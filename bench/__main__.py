@@ -26,6 +26,7 @@ MEASUREMENTS = (
     "crashes",
     "restarts",
     "long_snapshot",
+    "postgrest_calls",
 )
 
 

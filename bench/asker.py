@@ -6,18 +6,20 @@ The program itself is imported inside, after the order to crash is in the enviro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from copperplate.model import CanonicalValue, Job, Made, PictureFormat, Size, Want
+    from copperplate.ports import Ledger
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
@@ -25,13 +27,14 @@ BUCKET = "generated-images"
 
 @dataclass(frozen=True)
 class Order:
-    """Who asks for what, and where it ends."""
+    """Who asks for what, and where it ends. `ledger` is a libpq URL, or a PostgREST's address beside its `key`."""
 
     name: str
     prompt: str
-    url: str
+    ledger: str
     folder: str
     has_jobs: bool
+    key: str = field(default="", repr=False)
     crash_at: str = ""
     callers: int = 1
     follows: bool = False
@@ -114,7 +117,6 @@ async def _ask(order: Order) -> dict[str, Any]:
     from datetime import timedelta
 
     from copperplate.adapters.filesystem import FolderStore
-    from copperplate.adapters.postgres import PostgresLedger
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.leader import Kind, Timings
@@ -123,7 +125,6 @@ async def _ask(order: Order) -> dict[str, Any]:
 
     folder, lease = Path(order.folder), order.lease
     want = wanted(order.prompt, PictureFormat.JPG)
-    ledger = PostgresLedger(order.url, max_connections=4)
     store = FolderStore(folder / "objects", BUCKET)
     provider = CountingProvider(folder, has_jobs=order.has_jobs)
     timings = Timings(
@@ -131,10 +132,9 @@ async def _ask(order: Order) -> dict[str, Any]:
     )
     clock, images = SystemClock(), PlainImages()
     kinds = {"image": Kind(provider=provider, store=store)}
-    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
-    serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-    await ledger.open()
-    try:
+    async with _opened(order) as ledger:
+        coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
+        serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
         while order.follows and isinstance(await ledger.peek(want.generation_key, want.rendition_key), Free):
             await asyncio.sleep(0.02)
         if order.asks_png_first:
@@ -142,6 +142,23 @@ async def _ask(order: Order) -> dict[str, Any]:
         asked_at = time.time()
         bodies = await asyncio.gather(*(_answer(serving, want) for _ in range(order.callers)))
         return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
+
+
+@contextlib.asynccontextmanager
+async def _opened(order: Order) -> AsyncIterator[Ledger]:
+    if order.key:
+        from copperplate.adapters.postgrest import PostgrestLedger
+        from copperplate.adapters.supabase_http import make_client
+
+        async with make_client() as client:
+            yield PostgrestLedger(client, order.ledger, order.key)
+        return
+    from copperplate.adapters.postgres import PostgresLedger
+
+    ledger = PostgresLedger(order.ledger, max_connections=4)
+    await ledger.open()
+    try:
+        yield ledger
     finally:
         await ledger.close()
 

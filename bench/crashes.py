@@ -21,7 +21,7 @@ def measure(run: Run) -> list[Figure]:
     kills = _all(run, trials.KILLS, "kill", run.pick(20, 4))
     stops = _all(run, trials.STOPS, "stop", run.pick(20, 4))
     with cluster(run) as started:
-        chained = trials.chain(started.url(), run.folder / "chain", leaders=10)
+        chained = trials.chain(trials.Referee(started.url()), run.folder / "chain", leaders=10)
     both = kills + stops
     answered = [body for outcome, _ in both for body in outcome.bodies]
     return [
@@ -82,7 +82,12 @@ def _all(
             for number in range(0, times, AT_ONCE):
                 folder = run.folder / f"{how}-{point}-{has_jobs}-{number}"
                 outcomes = trials.run(
-                    started.url(), folder, point, has_jobs=has_jobs, times=min(AT_ONCE, times - number), how=how
+                    trials.Referee(started.url()),
+                    folder,
+                    point,
+                    has_jobs=has_jobs,
+                    times=min(AT_ONCE, times - number),
+                    how=how,
                 )
                 tried += [(outcome, submits) for outcome in outcomes]
     return tried

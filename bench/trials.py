@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
@@ -49,7 +49,21 @@ KILLS: dict[str, tuple[int, int]] = {
 STOPS: dict[str, tuple[int, int]] = {"answered": (2, 2), "made": (1, 2), "intended": (1, 2), "uploaded": (1, 1)}
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["bench.asker", "psycopg", "psycopg_pool", "pydantic"])
+_forks.set_forkserver_preload(["bench.asker", "psycopg", "psycopg_pool", "postgrest", "httpx_aiohttp"])
+
+
+@dataclass(frozen=True, slots=True)
+class Referee:
+    """The database of some trials, and how its processes reach it: directly, or through a PostgREST with a key."""
+
+    database_url: str
+    postgrest_url: str = ""
+    key: str = field(default="", repr=False)
+
+    @property
+    def ledger(self) -> str:
+        """What a process is given as its ledger's address."""
+        return self.postgrest_url or self.database_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,50 +88,53 @@ def kinds_of(expected: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bool, 
 
 
 def run(
-    url: str, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
+    referee: Referee, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
 ) -> list[Outcome]:
     """End a leader at one point, `times` over at the same time, each with its own picture and followers."""
-    return asyncio.run(_run(url, folder, point, has_jobs=has_jobs, times=times, how=how))
+    return asyncio.run(_run(referee, folder, point, has_jobs=has_jobs, times=times, how=how))
 
 
-def chain(url: str, folder: Path, *, leaders: int) -> int:
+def chain(referee: Referee, folder: Path, *, leaders: int) -> int:
     """Kill one leader after its id is noted, and then its successors one after the other; answers the submits."""
     prompt = f"chain {uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(leaders + 1):
         point = "noted" if number == 0 else "acquired" if number < leaders else ""
-        order = Order(f"{prompt} {number}", prompt, url, str(folder), has_jobs=True, crash_at=point, lease=0.4)
-        leader = _begin(order)
-        leader.join(PATIENCE_SECONDS)
-        assert leader.exitcode == (-signal.SIGKILL if point else 0), f"leader {number} ended with {leader.exitcode}"
+        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=True)
     assert len(set(_note(folder, f"{prompt} {leaders}")["bodies"])) == 1
     return _submits(folder, prompt)
 
 
-def poison(url: str, folder: Path, *, has_jobs: bool, deaths: int) -> tuple[list[str], int]:
+def poison(referee: Referee, folder: Path, *, has_jobs: bool, deaths: int) -> tuple[list[str], int]:
     """Kill leaders in the middle of decoding; what the next two are answered, and the submits."""
     prompt = f"poison {uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(deaths + 2):
         point = "decoding" if number < deaths else ""
-        order = Order(f"{prompt} {number}", prompt, url, str(folder), has_jobs, crash_at=point, lease=0.4)
-        leader = _begin(order)
-        leader.join(PATIENCE_SECONDS)
-        assert leader.exitcode == (-signal.SIGKILL if point else 0), f"leader {number} ended with {leader.exitcode}"
+        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=has_jobs)
     bodies = [body for number in (deaths, deaths + 1) for body in _note(folder, f"{prompt} {number}")["bodies"]]
     return bodies, _submits(folder, prompt)
 
 
+def _lead(referee: Referee, folder: Path, name: str, prompt: str, point: str, *, has_jobs: bool) -> None:
+    """One leader from its start to its end, which is a kill at `point` if there is one."""
+    order = Order(name, prompt, referee.ledger, str(folder), has_jobs, referee.key, crash_at=point, lease=0.4)
+    leader = _begin(order)
+    leader.join(PATIENCE_SECONDS)
+    assert leader.exitcode == (-signal.SIGKILL if point else 0), f"{name} ended with {leader.exitcode}"
+
+
 async def _run(
-    url: str, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
+    referee: Referee, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
 ) -> list[Outcome]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     # Each trial has its own store, so that what is left behind is its own.
     homes = {f"{how} {point} {uuid4().hex}": folder / uuid4().hex for _ in range(times)}
     tried = await asyncio.gather(
-        *(_trial(url, home, prompt, point, has_jobs=has_jobs, how=how) for prompt, home in homes.items())
+        *(_trial(referee, home, prompt, point, has_jobs=has_jobs, how=how) for prompt, home in homes.items())
     )
+    url = referee.database_url
     await _clean(url, homes.values())
     return [
         replace(
@@ -128,16 +145,17 @@ async def _run(
 
 
 async def _trial(
-    url: str, home: Path, prompt: str, point: str, *, has_jobs: bool, how: Literal["kill", "stop"]
+    referee: Referee, home: Path, prompt: str, point: str, *, has_jobs: bool, how: Literal["kill", "stop"]
 ) -> Outcome:
     home.mkdir()
     order = f"{point}:stop" if how == "stop" else point
+    reached = (prompt, referee.ledger, str(home), has_jobs, referee.key)
     # A rendition of its own is made of a kept original only: the leader asks for another format first.
     is_of_rendition = point.startswith("rendition_")
-    leader = _begin(Order("leader", prompt, url, str(home), has_jobs, crash_at=order, asks_png_first=is_of_rendition))
+    leader = _begin(Order("leader", *reached, crash_at=order, asks_png_first=is_of_rendition))
     if is_of_rendition:
         await _ended(leader)  # or its followers would be faster
-    followers = _begin(Order("followers", prompt, url, str(home), has_jobs, callers=CALLERS, follows=True))
+    followers = _begin(Order("followers", *reached, callers=CALLERS, follows=True))
     if how == "kill":
         await _ended(leader)
         assert leader.exitcode == -signal.SIGKILL, f"{point} was not reached: {leader.exitcode}"
@@ -155,7 +173,7 @@ async def _trial(
         seconds=note["answered_at"] - max(ended_at, note["asked_at"]),
         bodies=bodies,
         answers=len(note["bodies"]),
-        orphans=len(_orphans(url, home, prompt)),
+        orphans=len(_orphans(referee.database_url, home, prompt)),
     )
 
 

@@ -57,3 +57,13 @@ def database(make_database: Callable[[], str]) -> str:
 def owner_url(cluster: Cluster, database: str) -> str:
     """A libpq URL of that database for the owner of the schema."""
     return cluster.url(database=database)
+
+
+def usage_of(url: str, key: str) -> dict[str, int]:
+    """What the provider reported for a generation, read past every adapter."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "select provider_usage from public.generation_status where prompt_hash = %s", (key,)
+        ).fetchone()
+    assert row is not None
+    return dict(row[0])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXAMPLE = "/1024x1024.jpg?text=" + quote("A beautiful sunset over the sea")
 
 # What would point a local server elsewhere.
-REMOTE = ("DATABASE_URL", "SUPABASE_URL", "VERCEL")
+REMOTE = ("DATABASE_URL", "SUPABASE_URL", "VERCEL", "COPPERPLATE_LEDGER")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 3
 EXIT_CODES = """exit codes:
@@ -153,7 +153,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     from copperplate.http import server
 
     settings = _settings(arguments)
-    if settings.database_url is None:
+    if settings.supabase_url is None and settings.database_url is None:
         raise Misconfigured("There is no database: set DATABASE_URL, or use `copperplate dev`, which brings its own.")
     os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
     listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)

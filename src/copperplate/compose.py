@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.postgres import PostgresLedger
-    from copperplate.ports import Clock, Provider
+    from copperplate.adapters.postgrest import PostgrestLedger
+    from copperplate.ports import Clock, ObjectStore, Provider
     from copperplate.settings import Settings
+
+    AnyLedger = PostgresLedger | PostgrestLedger
 
 IMAGE_BUCKET = "generated-images"
 DRAIN_SECONDS = 10.0
@@ -32,7 +35,7 @@ class Services:
 
     settings: Settings
     clock: Clock
-    ledger: PostgresLedger
+    ledger: AnyLedger
     kinds: dict[str, Kind]
     serving: Serving
     usage: Usage
@@ -51,15 +54,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     Raises `Misconfigured`, naming the variables to set.
     """
     _check(settings)
-    # Drivers are imported here and not above: importing the app stays cheap.
-    from copperplate.adapters.filesystem import FolderStore
-    from copperplate.adapters.postgres import PostgresLedger
+    async with _open_backend(settings) as (ledger, store), _wire(settings, ledger, store) as services:
+        yield services
 
+
+@contextlib.asynccontextmanager
+async def _wire(settings: Settings, ledger: AnyLedger, store: ObjectStore) -> AsyncIterator[Services]:
     clock = SystemClock()
-    ledger = PostgresLedger(settings.database_url or "")
     images = PillowImages()
     provider = make_image_provider(settings, clock)
-    store = FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
     kinds = {"image": Kind(provider=provider, store=store)}
     timings = Timings(
         lease=settings.lease,
@@ -72,15 +75,52 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     )
     serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
     usage = Usage(ledger=ledger, providers={"image": provider}, clock=clock)
-    await ledger.open()
     try:
         yield Services(settings=settings, clock=clock, ledger=ledger, kinds=kinds, serving=serving, usage=usage)
     finally:
         await coordinator.drain(within_seconds=DRAIN_SECONDS)
         await provider.close()
         await usage.close()
-        await ledger.close()
         images.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, ObjectStore]]:
+    """A Supabase project where one is set, else Postgres and a folder; `COPPERPLATE_LEDGER` may mix them.
+
+    Drivers are imported here and not above: importing the app stays cheap.
+    """
+    url, key = settings.supabase_url, settings.supabase_key
+    if url is None or key is None:
+        from copperplate.adapters.filesystem import FolderStore
+
+        async with _open_postgres(settings) as ledger:
+            yield ledger, FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
+        return
+    from copperplate.adapters.supabase_http import make_client
+    from copperplate.adapters.supabase_storage import SupabaseStore  # type: ignore[import-untyped]
+
+    async with make_client() as client:
+        store = SupabaseStore(client, url, key, IMAGE_BUCKET)
+        if settings.ledger == "postgres":
+            async with _open_postgres(settings) as ledger:
+                yield ledger, store
+            return
+        from copperplate.adapters.postgrest import PostgrestLedger
+
+        yield PostgrestLedger(client, f"{url}/rest/v1", key), store
+
+
+@contextlib.asynccontextmanager
+async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
+    from copperplate.adapters.postgres import PostgresLedger
+
+    ledger = PostgresLedger(settings.database_url or "")
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
 
 
 def make_image_provider(settings: Settings, clock: Clock) -> Provider:
@@ -134,7 +174,7 @@ def _make_openai(settings: Settings, clock: Clock) -> Provider:
 
 def _check_installed(module: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise Misconfigured(f"This provider is not installed: pip install 'copperplate[{extra}]'.")
+        raise Misconfigured(f"What this needs is not installed: pip install 'copperplate[{extra}]'.")
 
 
 def _check(settings: Settings) -> None:
@@ -143,7 +183,13 @@ def _check(settings: Settings) -> None:
         raise Misconfigured(
             "On Vercel Copperplate needs Supabase: set SUPABASE_URL and SUPABASE_SECRET_KEY in the project's settings."
         )
-    if settings.on_vercel or settings.supabase_url is not None:
-        raise Misconfigured("Supabase is not supported by this version yet: unset SUPABASE_URL and set DATABASE_URL.")
-    if settings.database_url is None:
-        raise Misconfigured("There is no database: set DATABASE_URL, or use `copperplate dev`, which brings its own.")
+    if settings.supabase_url is not None:
+        if settings.supabase_key is None:
+            raise Misconfigured("SUPABASE_URL needs SUPABASE_SECRET_KEY beside it (or SUPABASE_SERVICE_ROLE_KEY).")
+        _check_installed("postgrest", "supabase")
+    if settings.ledger == "postgres" and settings.database_url is None:
+        raise Misconfigured("COPPERPLATE_LEDGER=postgres needs DATABASE_URL.")
+    if settings.supabase_url is None and settings.database_url is None:
+        raise Misconfigured(
+            "There is no database: set SUPABASE_URL or DATABASE_URL, or use `copperplate dev`, which brings its own."
+        )

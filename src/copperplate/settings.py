@@ -46,6 +46,13 @@ def _key(raw: str) -> str:
     return key
 
 
+def _secret_key(raw: str) -> str:
+    key = _key(raw)
+    if key.startswith("sb_publishable_"):
+        raise ValueError("a secret key (sb_secret_…), not the publishable one")
+    return key
+
+
 def _database_url(raw: str) -> str:
     if urlsplit(raw).scheme not in ("postgres", "postgresql"):
         raise ValueError("a libpq URL such as postgresql://user:password@host:5432/postgres")
@@ -129,7 +136,30 @@ class Settings:
         is_secret=True,
     )
     supabase_url: str | None = _setting(
-        "SUPABASE_URL", _url, None, "Address of the Supabase project; needed on Vercel."
+        "SUPABASE_URL",
+        _service_url,
+        None,
+        "Address of the Supabase project, which then is ledger and store; needed on Vercel.",
+    )
+    supabase_secret_key: str | None = _setting(
+        "SUPABASE_SECRET_KEY",
+        _secret_key,
+        None,
+        "Secret key of the Supabase project, `sb_secret_…`; needed beside `SUPABASE_URL`.",
+        is_secret=True,
+    )
+    supabase_service_role_key: str | None = _setting(
+        "SUPABASE_SERVICE_ROLE_KEY",
+        _secret_key,
+        None,
+        "Key of the older generation, used where `SUPABASE_SECRET_KEY` is not set.",
+        is_secret=True,
+    )
+    ledger: str | None = _setting(
+        "COPPERPLATE_LEDGER",
+        _one_of("postgres"),
+        None,
+        "`postgres` reaches the ledger by `DATABASE_URL` although `SUPABASE_URL` is set; pictures stay in Supabase.",
     )
     provider: str | None = _setting(
         "COPPERPLATE_PROVIDER",
@@ -209,6 +239,11 @@ class Settings:
         if self.heartbeat * 4 > self.lease:
             fault = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"
             raise Misconfigured(f"{fault}. See {DOCS}.")
+
+    @property
+    def supabase_key(self) -> str | None:
+        """The project's key: a secret one, else that of the older generation."""
+        return self.supabase_secret_key or self.supabase_service_role_key
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
 from ledger_misses import MissContract
 
 from copperplate.adapters.fake_clock import FakeClock
@@ -27,5 +27,7 @@ def desk() -> MemoryDesk:
     return MemoryDesk()
 
 
-class TestMemoryLedger(LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestMemoryLedger(
+    LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract, HintContract
+):
     """The suites, over memory."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
 from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger
+from postgres_fixtures import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,12 +33,7 @@ class PostgresDesk:
         await self.ledger.open()
 
     async def usage(self, key: str) -> dict[str, int]:
-        async with await psycopg.AsyncConnection.connect(self._owner_url) as connection:
-            rows = await connection.execute(
-                "select provider_usage from public.generation_status where prompt_hash = %s", (key,)
-            )
-            [(usage,)] = await rows.fetchall()
-            return dict(usage)
+        return usage_of(self._owner_url, key)
 
 
 @pytest.fixture
@@ -49,5 +44,7 @@ async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
     await bench.ledger.close()
 
 
-class TestPostgresLedger(LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestPostgresLedger(
+    LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract, HintContract
+):
     """The suites, over Postgres."""

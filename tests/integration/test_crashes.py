@@ -1,4 +1,4 @@
-"""Leaders killed and stopped at every named point: real processes, a real Postgres, a real folder."""
+"""Leaders killed and stopped at every named point: real processes, both ledgers over a real Postgres, a real folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from bench import trials
+from bench.trials import Referee
 
 from copperplate.crash import POINTS
+from postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +21,20 @@ if TYPE_CHECKING:
 TIMES = 3
 
 
+@pytest.fixture(params=["postgres", "postgrest"])
+def referee(request: pytest.FixtureRequest, owner_url: str) -> Referee:
+    """The same database, reached directly and through PostgREST."""
+    if request.param == "postgres":
+        return Referee(owner_url)
+    server: PostgrestServer = request.getfixturevalue("postgrest")
+    return Referee(owner_url, server.url, make_jwt())
+
+
 @pytest.mark.parametrize(("point", "has_jobs", "submits"), list(trials.kinds_of(trials.KILLS)))
 def test_leader_killed_at_a_point_is_succeeded_in_time_and_paid_for_once(
-    owner_url: str, tmp_path: Path, point: str, has_jobs: bool, submits: int
+    referee: Referee, tmp_path: Path, point: str, has_jobs: bool, submits: int
 ) -> None:
-    for outcome in trials.run(owner_url, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="kill"):
+    for outcome in trials.run(referee, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="kill"):
         assert outcome.submits == submits
         assert outcome.answers == trials.CALLERS
         assert len(outcome.bodies) == 1
@@ -36,9 +47,9 @@ def test_leader_killed_at_a_point_is_succeeded_in_time_and_paid_for_once(
 
 @pytest.mark.parametrize(("point", "has_jobs", "submits"), list(trials.kinds_of(trials.STOPS)))
 def test_leader_stopped_beyond_its_lease_leaves_its_own_objects_at_most_and_none_after_a_sweep(
-    owner_url: str, tmp_path: Path, point: str, has_jobs: bool, submits: int
+    referee: Referee, tmp_path: Path, point: str, has_jobs: bool, submits: int
 ) -> None:
-    for outcome in trials.run(owner_url, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="stop"):
+    for outcome in trials.run(referee, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="stop"):
         assert outcome.submits == submits
         assert len(outcome.bodies) == 1  # the one that was stopped answers with its successor's picture
         assert outcome.seconds <= trials.BOUND_SECONDS
@@ -46,20 +57,20 @@ def test_leader_stopped_beyond_its_lease_leaves_its_own_objects_at_most_and_none
         assert (outcome.dangling, outcome.orphans_left) == (0, 0)
 
 
-def test_ten_leaders_killed_one_after_the_other_cost_one_submit(owner_url: str, tmp_path: Path) -> None:
-    assert trials.chain(owner_url, tmp_path, leaders=10) == 1
+def test_ten_leaders_killed_one_after_the_other_cost_one_submit(referee: Referee, tmp_path: Path) -> None:
+    assert trials.chain(referee, tmp_path, leaders=10) == 1
 
 
 @pytest.mark.parametrize(
     ("has_jobs", "deaths", "failure", "submits"), [(True, 3, "bad_output", 1), (False, 2, "ambiguous", 2)]
 )
 def test_picture_that_leader_after_leader_died_decoding_is_not_decoded_again(
-    owner_url: str, tmp_path: Path, has_jobs: bool, deaths: int, failure: str, submits: int
+    referee: Referee, tmp_path: Path, has_jobs: bool, deaths: int, failure: str, submits: int
 ) -> None:
-    bodies, made = trials.poison(owner_url, tmp_path, has_jobs=has_jobs, deaths=deaths)
+    bodies, made = trials.poison(referee, tmp_path, has_jobs=has_jobs, deaths=deaths)
     assert [body.split(":")[0] for body in bodies] == ["generation_failed"] * 2
     assert made == submits
-    with psycopg.connect(owner_url) as connection:
+    with psycopg.connect(referee.database_url) as connection:
         row = connection.execute("select status, error_class from public.generation_status where prompt like 'poison%'")
         assert row.fetchone() == ("failed", failure)
 

@@ -301,7 +301,9 @@ async def test_a_signal_never_shows_its_words(client: httpx.AsyncClient, service
     ("environ", "named"),
     [
         ({"VERCEL": "1"}, ["SUPABASE_URL", "SUPABASE_SECRET_KEY"]),
-        ({}, ["DATABASE_URL"]),
+        ({}, ["SUPABASE_URL", "DATABASE_URL"]),
+        ({"SUPABASE_URL": "https://project.example"}, ["SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"]),
+        ({"COPPERPLATE_LEDGER": "postgres"}, ["COPPERPLATE_LEDGER", "DATABASE_URL"]),
         ({"CRON_SECRET": "short", "PORT": "no"}, ["PORT"]),
         ({"DATABASE_URL": "postgresql://h/db?nonsense=1"}, ["DATABASE_URL"]),
     ],

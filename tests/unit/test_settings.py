@@ -30,7 +30,10 @@ def test_empty_variable_counts_as_unset() -> None:
 def test_every_fault_is_reported_at_once_and_names_its_variable() -> None:
     wrong = {
         "DATABASE_URL": "mysql://somewhere",
-        "SUPABASE_URL": "not an address",
+        "SUPABASE_URL": "http://project.example",
+        "SUPABASE_SECRET_KEY": "sb_publishable_0123",
+        "SUPABASE_SERVICE_ROLE_KEY": "two words",
+        "COPPERPLATE_LEDGER": "memory",
         "PORT": "99999",
         "COPPERPLATE_PROVIDER": "nobody",
         "COPPERPLATE_WAIT_SECONDS": "soon",
@@ -57,7 +60,20 @@ def test_settings_that_contradict_each_other_are_refused(environment: dict[str, 
         Settings.from_env(environment)
 
 
-SECRETS = {"CRON_SECRET": "s" * 20, "FAL_KEY": "id:hunter3", "OPENAI_API_KEY": "sk-hunter4"}
+def test_secret_key_of_supabase_is_preferred_to_the_older_one() -> None:
+    both = {"SUPABASE_SECRET_KEY": "sb_secret_new", "SUPABASE_SERVICE_ROLE_KEY": "a.b.old"}
+    assert Settings.from_env(both).supabase_key == "sb_secret_new"
+    assert Settings.from_env({"SUPABASE_SERVICE_ROLE_KEY": "a.b.old"}).supabase_key == "a.b.old"
+    assert Settings.from_env({}).supabase_key is None
+
+
+SECRETS = {
+    "SUPABASE_SECRET_KEY": "sb_secret_hunter5",
+    "SUPABASE_SERVICE_ROLE_KEY": "hunter6",
+    "CRON_SECRET": "s" * 20,
+    "FAL_KEY": "id:hunter3",
+    "OPENAI_API_KEY": "sk-hunter4",
+}
 
 
 def test_secrets_are_not_shown() -> None:
