@@ -6,6 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from clusters import open_folder

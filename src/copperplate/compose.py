@@ -98,7 +98,7 @@ async def _open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Ob
             yield ledger, FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
         return
     from copperplate.adapters.supabase_http import make_client
-    from copperplate.adapters.supabase_storage import SupabaseStore  # type: ignore[import-untyped]
+    from copperplate.adapters.supabase_storage import SupabaseStore
 
     async with make_client() as client:
         store = SupabaseStore(client, url, key, IMAGE_BUCKET)

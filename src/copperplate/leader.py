@@ -18,6 +18,7 @@ from copperplate.errors import (
     ObjectMissing,
     ProviderFailed,
     StillGenerating,
+    StoreMisconfigured,
     StoreUnavailable,
 )
 from copperplate.failures import retry_after
@@ -123,7 +124,7 @@ class Leader:
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once somebody
         else holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`,
-        `StoreUnavailable` and `StillGenerating` where whoever takes the lease over can resume.
+        `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where whoever takes the lease over can resume.
         """
         lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
         crash_point("acquired")
@@ -135,7 +136,7 @@ class Leader:
                 entry = await self._ledger.complete(
                     lease.key, lease.fence, prints.original, url=url, rendition=prints.rendition
                 )
-        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StillGenerating):
+        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StoreMisconfigured, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
             raise
         except Exception as error:
