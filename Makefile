@@ -38,6 +38,7 @@ check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/sqlfluff lint supabase sql src
+	@.venv/bin/squawk supabase/migrations/*.sql
 	@$(UV) lock --check --quiet
 
 bench: $(SYNCED) ## Measure; writes bench/results.json and the tables made from it

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from clusters import open_folder
+from copperplate.local.binaries import ENVIRONMENT_VARIABLE, find_binaries
 from copperplate.local.bootstrap import bootstrap, create_database, drop_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TEMPLATE = "migrated"
+OLDER_MAJORS = (15, 16, 17)
 _numbers = itertools.count(1)
 
 
@@ -29,6 +32,22 @@ def cluster() -> Iterator[Cluster]:
         create_database(running.superuser_url, TEMPLATE, template="postgres")
         migrate(running.url(database=TEMPLATE), announce=ignore)
         yield running
+
+
+@pytest.fixture(scope="session")
+def older_cluster() -> Iterator[Cluster]:
+    """A bootstrapped cluster of the oldest supported major that is installed here."""
+    folders = [Path(f"/usr/lib/postgresql/{major}/bin") for major in OLDER_MAJORS]
+    binaries = next((each for each in folders if (each / "postgres").exists()), None)
+    if binaries is None:
+        pytest.skip("no PostgreSQL 15, 16 or 17 is installed (Debian and Ubuntu: apt-get install postgresql)")
+    with open_folder() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setenv(ENVIRONMENT_VARIABLE, str(binaries))
+        assert find_binaries().major in OLDER_MAJORS
+        with Cluster.start(folder, is_durable=False) as running:
+            patched.undo()
+            bootstrap(running.superuser_url, passwords=running.passwords)
+            yield running
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""The migrations in the hands of the Supabase CLI: applied, applied again, and found fault with by its advisors."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from copperplate.local.bootstrap import bootstrap, create_database, drop_database
+from copperplate.local.cluster import ignore
+from copperplate.local.migrations import migrate
+from schema_lines import schema_lines
+from supabase_cli import ROOT, SupabaseCli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from copperplate.local.cluster import Cluster
+
+NUMBERS = count(1)
+# What the advisors say does not depend on the version.
+on_newest = pytest.mark.parametrize("server", ["cluster"], ids=["postgres 18"], indirect=True)
+MIGRATIONS = sorted((ROOT / "supabase" / "migrations").glob("*.sql"))
+STORAGE = Path(__file__).parents[1] / "standin" / "storage.sql"
+
+
+@pytest.fixture(params=["cluster", "older_cluster"], ids=["postgres 18", "postgres 15"])
+def server(request: pytest.FixtureRequest) -> Cluster:
+    found: Cluster = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def make_project(server: Cluster) -> Iterator[Callable[[], str]]:
+    """Makes databases like new Supabase projects; answers their names."""
+    made: list[str] = []
+
+    def make(*, expose_new_tables: bool = True) -> str:
+        name = f"project_{os.getpid()}_{next(NUMBERS)}"
+        create_database(server.superuser_url, name)
+        made.append(name)
+        url = server.url("supabase_admin", name)
+        bootstrap(url, passwords=server.passwords, expose_new_tables=expose_new_tables)
+        with psycopg.connect(url) as connection:
+            connection.execute(STORAGE.read_bytes())
+        return name
+
+    yield make
+    for name in made:
+        drop_database(server.superuser_url, name)
+
+
+@pytest.mark.parametrize("command", [("db", "push"), ("migration", "up")], ids=" ".join)
+def test_cli_applies_the_migrations_as_copperplate_does_and_only_once(
+    supabase_cli: SupabaseCli, server: Cluster, make_project: Callable[[], str], command: tuple[str, ...]
+) -> None:
+    name = make_project()
+    url = server.tcp_url(database=name)
+    first = supabase_cli.run(*command, url=url)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.count("Applying migration") == len(MIGRATIONS)
+    applied = schema_lines(server.url(database=name))
+
+    again = supabase_cli.run(*command, url=url)
+    assert (again.returncode, again.stdout.strip()) == (0, "Remote database is up to date.")
+    assert migrate(server.url(database=name), announce=ignore) == []
+    assert schema_lines(server.url(database=name)) == applied
+
+    other = make_project()
+    migrate(server.url(database=other), announce=ignore)
+    assert schema_lines(server.url(database=other)) == applied
+
+
+@on_newest
+@pytest.mark.parametrize("expose_new_tables", [True, False], ids=["all exposed by default", "nothing exposed"])
+def test_advisors_find_nothing(
+    supabase_cli: SupabaseCli, server: Cluster, make_project: Callable[..., str], expose_new_tables: bool
+) -> None:
+    name = make_project(expose_new_tables=expose_new_tables)
+    migrate(server.url(database=name), announce=ignore)
+    answer = supabase_cli.run("db", "advisors", "--fail-on=warn", "--level=warn", url=server.tcp_url(database=name))
+    assert answer.returncode == 0, answer.stdout
+    assert "No issues found" in answer.stderr
+
+
+@on_newest
+def test_advisors_would_find_a_table_without_row_level_security(
+    supabase_cli: SupabaseCli, server: Cluster, make_project: Callable[[], str]
+) -> None:
+    name = make_project()
+    with psycopg.connect(server.url(database=name)) as connection:
+        connection.execute("create table public.diary (page text)")
+    answer = supabase_cli.run("db", "advisors", "--fail-on=warn", "--level=warn", url=server.tcp_url(database=name))
+    assert answer.returncode == 1
+    assert "diary" in answer.stdout
