@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 from clusters import open_folder
 from copperplate.local.binaries import ENVIRONMENT_VARIABLE, find_binaries
-from copperplate.local.bootstrap import bootstrap, create_database, drop_database
+from copperplate.local.bootstrap import bootstrap, connect, create_database, drop_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
 
@@ -34,19 +35,44 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def older_cluster() -> Iterator[Cluster]:
-    """A bootstrapped cluster of the oldest supported major that is installed here."""
+@contextmanager
+def start_older(folder: Path) -> Iterator[Cluster]:
+    """A cluster in `folder` of the oldest supported major that is installed here."""
     folders = [Path(f"/usr/lib/postgresql/{major}/bin") for major in OLDER_MAJORS]
     binaries = next((each for each in folders if (each / "postgres").exists()), None)
     if binaries is None:
         pytest.skip("no PostgreSQL 15, 16 or 17 is installed (Debian and Ubuntu: apt-get install postgresql)")
-    with open_folder() as folder, pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setenv(ENVIRONMENT_VARIABLE, str(binaries))
         assert find_binaries().major in OLDER_MAJORS
-        with Cluster.start(folder, is_durable=False) as running:
-            patched.undo()
+        running = Cluster.start(folder, is_durable=False)
+    with running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def older_cluster() -> Iterator[Cluster]:
+    """That cluster, bootstrapped."""
+    with open_folder() as folder, start_older(folder) as running:
+        bootstrap(running.superuser_url, passwords=running.passwords)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cron_cluster() -> Iterator[Cluster]:
+    """A migrated cluster with the real pg_cron, which has to be there when Postgres starts."""
+    with open_folder() as folder:
+        with start_older(folder) as running, connect(running.superuser_url, autocommit=True) as superuser:
+            if not superuser.execute("select from pg_available_extensions where name = 'pg_cron'").rowcount:
+                pytest.skip("pg_cron is not installed (Debian: apt-get install postgresql-15-cron)")
+            superuser.execute("alter system set shared_preload_libraries = 'pg_cron'")
+        with start_older(folder) as running:
             bootstrap(running.superuser_url, passwords=running.passwords)
+            with connect(running.superuser_url) as superuser:
+                # What Supabase does when a person switches it on.
+                superuser.execute("create extension pg_cron with schema pg_catalog")
+                superuser.execute("grant usage on schema cron to postgres")
+            migrate(running.owner_url, announce=ignore)
             yield running
 
 

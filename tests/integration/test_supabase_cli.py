@@ -97,3 +97,28 @@ def test_advisors_would_find_a_table_without_row_level_security(
     answer = supabase_cli.run("db", "advisors", "--fail-on=warn", "--level=warn", url=server.tcp_url(database=name))
     assert answer.returncode == 1
     assert "diary" in answer.stdout
+
+
+@pytest.mark.parametrize("server", ["older_cluster"], ids=["postgres 15"], indirect=True)
+def test_lint_finds_nothing_in_any_function(
+    supabase_cli: SupabaseCli, server: Cluster, make_project: Callable[[], str]
+) -> None:
+    name = make_project()
+    with psycopg.connect(server.url("supabase_admin", name)) as connection:
+        if not connection.execute("select from pg_available_extensions where name = 'plpgsql_check'").rowcount:
+            pytest.skip("plpgsql_check is not installed (Debian: apt-get install postgresql-15-plpgsql-check)")
+        connection.execute("create extension plpgsql_check with schema extensions")
+    migrate(server.url(database=name), announce=ignore)
+    url = server.tcp_url(database=name)
+    options = ("--schema=public,copperplate", "--level=warning", "--fail-on=warning")
+    found = supabase_cli.run("db", "lint", *options, url=url)
+    assert (found.returncode, found.stdout.strip()) == (0, ""), found.stdout
+
+    with psycopg.connect(server.url(database=name)) as connection:
+        connection.execute(
+            "create function public.broken() returns void language plpgsql as"
+            " $$ begin perform no_such_column from public.generation_status; end $$"
+        )
+    found = supabase_cli.run("db", "lint", *options, url=url)
+    assert found.returncode == 1
+    assert "no_such_column" in found.stdout
