@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "migrated"
 OLDER_MAJORS = (15, 16, 17)
+STORAGE = Path(__file__).parent / "standin" / "storage.sql"
 _numbers = itertools.count(1)
 
 
@@ -102,3 +103,35 @@ def database(make_database: Callable[[], str]) -> str:
 def owner_url(cluster: Cluster, database: str) -> str:
     """A libpq URL of that database for the owner of the schema."""
     return cluster.url(database=database)
+
+
+@pytest.fixture(params=["cluster", "older_cluster"], ids=["postgres 18", "postgres 15"])
+def server(request: pytest.FixtureRequest) -> Cluster:
+    """The newest and the oldest Postgres, one after the other."""
+    found: Cluster = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def make_project(server: Cluster) -> Iterator[Callable[..., str]]:
+    """Makes databases of `server` like new Supabase projects, without migrations; each call answers a new name."""
+    made: list[str] = []
+
+    def make(*, expose_new_tables: bool = True) -> str:
+        name = f"project_{os.getpid()}_{next(_numbers)}"
+        made.append(name)
+        make_supabase_database(server, name, expose_new_tables=expose_new_tables)
+        return name
+
+    yield make
+    for name in made:
+        drop_database(server.superuser_url, name)
+
+
+def make_supabase_database(server: Cluster, name: str, *, expose_new_tables: bool = True) -> None:
+    """A database as Supabase hands it out, the tables of Storage (a stand-in) included."""
+    create_database(server.superuser_url, name)
+    url = server.url("supabase_admin", name)
+    bootstrap(url, passwords=server.passwords, expose_new_tables=expose_new_tables)
+    with connect(url) as superuser:
+        superuser.execute(STORAGE.read_bytes())

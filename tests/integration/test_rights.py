@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from copperplate.local.bootstrap import bootstrap, create_database, drop_database
+from copperplate.local.bootstrap import drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
+from postgres_fixtures import make_supabase_database
 from rights import ROLES, SCHEMAS, Rights, cells, describe_differences, read_database, read_matrix
 
 if TYPE_CHECKING:
@@ -19,20 +19,15 @@ if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
 
 PUBLIC_FUNCTIONS = {"public.get_generation_stats", "public.get_cache_stats"}
-STORAGE = Path(__file__).parents[1] / "standin" / "storage.sql"
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["all exposed by default", "nothing exposed by default"])
 def world(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[str]:
     """A migrated database in each of the two default-privilege worlds: the superuser's URL."""
     name = f"world_{int(request.param)}"
-    create_database(cluster.superuser_url, name, template="template0")
-    url = cluster.url("supabase_admin", name)
-    bootstrap(url, passwords=cluster.passwords, expose_new_tables=request.param)
-    with psycopg.connect(url) as connection:
-        connection.execute(STORAGE.read_bytes())
+    make_supabase_database(cluster, name, expose_new_tables=request.param)
     migrate(cluster.url(database=name), announce=ignore)
-    yield url
+    yield cluster.url("supabase_admin", name)
     drop_database(cluster.superuser_url, name)
 
 

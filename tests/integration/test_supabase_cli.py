@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from copperplate.local.bootstrap import bootstrap, create_database, drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from schema_lines import schema_lines
 from supabase_cli import ROOT, SupabaseCli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from copperplate.local.cluster import Cluster
 
-NUMBERS = count(1)
 # What the advisors say does not depend on the version.
 on_newest = pytest.mark.parametrize("server", ["cluster"], ids=["postgres 18"], indirect=True)
 MIGRATIONS = sorted((ROOT / "supabase" / "migrations").glob("*.sql"))
-STORAGE = Path(__file__).parents[1] / "standin" / "storage.sql"
-
-
-@pytest.fixture(params=["cluster", "older_cluster"], ids=["postgres 18", "postgres 15"])
-def server(request: pytest.FixtureRequest) -> Cluster:
-    found: Cluster = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def make_project(server: Cluster) -> Iterator[Callable[[], str]]:
-    """Makes databases like new Supabase projects; answers their names."""
-    made: list[str] = []
-
-    def make(*, expose_new_tables: bool = True) -> str:
-        name = f"project_{os.getpid()}_{next(NUMBERS)}"
-        create_database(server.superuser_url, name)
-        made.append(name)
-        url = server.url("supabase_admin", name)
-        bootstrap(url, passwords=server.passwords, expose_new_tables=expose_new_tables)
-        with psycopg.connect(url) as connection:
-            connection.execute(STORAGE.read_bytes())
-        return name
-
-    yield make
-    for name in made:
-        drop_database(server.superuser_url, name)
 
 
 @pytest.mark.parametrize("command", [("db", "push"), ("migration", "up")], ids=" ".join)
