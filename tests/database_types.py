@@ -24,7 +24,7 @@ def generate(cli: SupabaseCli, url: str) -> str:
     if answer.returncode:
         raise RuntimeError(answer.stderr)
     prettier = npm.install() / ".bin" / "prettier"
-    command = [prettier, "--parser=typescript", "--print-width=120"]
+    command = (prettier, "--parser=typescript", "--print-width=120")
     formatted = subprocess.run(command, input=answer.stdout, capture_output=True, text=True, check=True)
     return HEAD + formatted.stdout.lstrip()
 
