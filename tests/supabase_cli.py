@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ class SupabaseCli:
         )
 
 
+@cache
 def find_program() -> Path:
     """The program, installed if need be; raises `npm.NotInstallable`."""
     program = npm.install() / ".bin" / "supabase"
