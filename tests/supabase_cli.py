@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,23 +26,22 @@ class SupabaseCli:
 
     def run(self, *arguments: str, url: str) -> subprocess.CompletedProcess[str]:
         """Run a command against the database of `url`, which is over TCP: the CLI knows no sockets."""
-        environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "SUPABASE_TELEMETRY_DISABLED": "1"}
-        return subprocess.run(
-            [self.program, *arguments, f"--remote={url}?sslmode=disable", "--yes", "--agent=no"],
-            cwd=self.home,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        target = f"--remote={url}?sslmode=disable"
+        return run_at(self.home, self.program, *arguments, target, "--yes", "--agent=no")
+
+
+def run_at(home: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that leaves its files in `home` and tells nobody that it ran."""
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "SUPABASE_TELEMETRY_DISABLED": "1"}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 @cache
 def find_program() -> Path:
     """The program, installed if need be; raises `npm.NotInstallable`."""
     program = npm.install() / ".bin" / "supabase"
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60)
+    with tempfile.TemporaryDirectory() as home:
+        answer = run_at(Path(home), program, "--version")
     if answer.returncode:
         message = f"the Supabase CLI does not run here: {' '.join(answer.stderr.split())[:200]}"
         raise npm.NotInstallable(message)
