@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 # A person's own uv settings must not change what the lock file resolves to.
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test check types bench lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,11 @@ check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/sqlfluff lint supabase sql src
+	@.venv/bin/squawk supabase/migrations/*.sql
 	@$(UV) lock --check --quiet
+
+types: $(SYNCED) ## Write supabase/types/database.ts with the Supabase CLI, from the migrations
+	@.venv/bin/python tests/database_types.py
 
 bench: $(SYNCED) ## Measure; writes bench/results.json and the tables made from it
 	@.venv/bin/python -m bench

@@ -1,2 +1,2 @@
 -- What did the cache save, since the beginning and today?
-select * from get_generation_stats();
+select * from public.get_generation_stats();

@@ -10,7 +10,14 @@ from recordings import RECORDINGS
 if TYPE_CHECKING:
     import pytest
 
-pytest_plugins = ["clusters", "crowds", "postgres_fixtures", "postgrest_fixtures", "standin.fixtures"]
+pytest_plugins = [
+    "clusters",
+    "crowds",
+    "postgres_fixtures",
+    "postgrest_fixtures",
+    "standin.fixtures",
+    "supabase_cli",
+]
 
 # Set by .ci/run: there, everything must run.
 REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"

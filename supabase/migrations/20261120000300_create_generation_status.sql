@@ -116,5 +116,5 @@ comment on column public.generation_status.phase is 'Recovery point: what a succ
 comment on column public.generation_status.fence is 'Number of the newest lease; writes with an older one are refused.';
 
 alter table public.generation_status enable row level security;
-revoke all on table public.generation_status from public, anon, authenticated;
+revoke all on table public.generation_status from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table public.generation_status to service_role;

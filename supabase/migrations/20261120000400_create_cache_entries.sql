@@ -248,7 +248,7 @@ comment on view public.image_cache is
 'Cached pictures, one row per prompt, size and format.
 Deleting a row declares the picture wrong: its generation, every format of it and its original go.';
 
-revoke all on table public.image_cache from public, anon, authenticated;
+revoke all on table public.image_cache from public, anon, authenticated, service_role;
 grant select, delete on table public.image_cache to service_role;
 
 create function copperplate.delete_picture()

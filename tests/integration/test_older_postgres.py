@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -10,17 +9,15 @@ import psycopg
 import pytest
 from ledger import LEASE, complete, use
 
-from clusters import open_folder
 from copperplate.adapters.postgres import PostgresLedger
-from copperplate.local.binaries import ENVIRONMENT_VARIABLE, find_binaries
-from copperplate.local.bootstrap import bootstrap
-from copperplate.local.cluster import Cluster, ignore
+from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Outcome
 from pictures import upload, want
+from postgres_fixtures import OLDER_MAJORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from copperplate.local.cluster import Cluster
 
 PROMISED = (
     "select prompt, dimensions, format, access_count, created_at from public.image_cache order by 4 desc limit 10",
@@ -32,28 +29,18 @@ PROMISED = (
     "delete from public.image_cache where prompt_hash = 'none' returning prompt",
     "select public.purge_entries(p_prompt => 'nobody asked for this')",
 )
-MAJORS = (15, 16, 17)
 
 
 @pytest.fixture(scope="module")
-def older() -> Iterator[Cluster]:
-    """A migrated cluster of the oldest supported major that is installed here."""
-    folders = [Path(f"/usr/lib/postgresql/{major}/bin") for major in MAJORS]
-    binaries = next((each for each in folders if (each / "postgres").exists()), None)
-    if binaries is None:
-        pytest.skip("no PostgreSQL 15, 16 or 17 is installed (Debian and Ubuntu: apt-get install postgresql)")
-    with open_folder() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setenv(ENVIRONMENT_VARIABLE, str(binaries))
-        assert find_binaries().major in MAJORS
-        with Cluster.start(folder, is_durable=False) as running:
-            bootstrap(running.superuser_url, passwords=running.passwords)
-            migrate(running.owner_url, announce=ignore)
-            yield running
+def older(older_cluster: Cluster) -> Cluster:
+    """It, migrated."""
+    migrate(older_cluster.owner_url, announce=ignore)
+    return older_cluster
 
 
 async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(older: Cluster) -> None:
     with psycopg.connect(older.owner_url) as connection:
-        assert connection.info.server_version // 10_000 in MAJORS
+        assert connection.info.server_version // 10_000 in OLDER_MAJORS
     ledger = PostgresLedger(older.owner_url)
     await ledger.open()
     original = await complete(ledger, want())

@@ -1,44 +1,251 @@
-"""Every file in sql/ answers its question, on a database with data in it."""
+"""Every file in sql/ answers the question in its first line, on a database in which the answer is known."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 from ledger import LEASE, complete, failure, lead, record, use
+from psycopg.rows import dict_row
 
 from copperplate.adapters.postgres import PostgresLedger
-from copperplate.model import Outcome
-from pictures import want
+from copperplate.model import Outcome, PictureFormat
+from pictures import MODEL, upload, want
 
-FILES = sorted((Path(__file__).parents[2] / "sql").glob("*.sql"))
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from copperplate.local.cluster import Cluster
+    from copperplate.model import Want
+
+    Ask = Callable[[str], list[dict[str, Any]]]
+
+FOLDER = Path(__file__).parents[2] / "sql"
+# All migrations in one paste: tests/integration/test_setup_sql.py.
+FILES = sorted(file for file in FOLDER.glob("*.sql") if file.name != "setup.sql")
+EXAMPLE_KEY = "3ed7e497928c80824cc3ff3ce48549c26f75c151f10b38b639293a284ffb24c3"
 
 
-async def fill(owner_url: str) -> None:
-    """One picture asked ten times, one failure, one leader that hangs."""
-    ledger = PostgresLedger(owner_url)
-    await ledger.open()
-    original = await complete(ledger, want())
-    await record(ledger, original, want(), "jpg")
-    await ledger.record_usage([use(want(), Outcome.COALESCED, 10)])
-    failing = await lead(ledger, want("failing"))
-    await ledger.fail(want("failing").generation_key, failing.fence, failure())
-    await ledger.acquire(want("hanging"), leader=uuid4(), lease=LEASE)
-    await ledger.close()
-    with psycopg.connect(owner_url) as connection:
-        connection.execute(
-            "update public.generation_status set status = 'generating', phase = 'submitting',"
-            " started_at = now() - interval '6 minutes' where prompt = 'hanging'"
-        )
+@pytest.fixture
+async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
+    opened = PostgresLedger(owner_url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """What a person has in the SQL editor."""
+    with psycopg.connect(owner_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+@pytest.fixture
+def ask(editor: psycopg.Connection[dict[str, Any]]) -> Ask:
+    """Runs a file and answers its rows."""
+    return lambda name: editor.execute((FOLDER / name).read_bytes()).fetchall()
+
+
+async def make(ledger: PostgresLedger, asked: Want, *, requests: int) -> None:
+    """One generation with a jpg, asked so many times: one call, the rest saved at $0.003 each."""
+    name = asked.recipe["prompt"]
+    original = await complete(ledger, asked, f"original of {name}")
+    assert await record(ledger, original, asked, f"jpg of {name}")
+    first = replace(use(asked, Outcome.GENERATED, 1), cost_micro_usd=3_000)
+    others = replace(use(asked, Outcome.HIT, requests - 1), saved_micro_usd=3_000 * (requests - 1))
+    await ledger.record_usage([first, others])
+
+
+def age(editor: psycopg.Connection[dict[str, Any]], asked: Want, interval: str) -> None:
+    """Move the entries of a generation into the past."""
+    editor.execute(
+        "update copperplate.cache_entries set created_at = created_at - %(by)s::interval,"
+        " last_accessed_at = last_accessed_at - %(by)s::interval where generation_key = %(key)s",
+        {"by": interval, "key": asked.generation_key},
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-async def test_file_says_its_question_and_answers_it(owner_url: str, file: Path) -> None:
-    text = file.read_text()
-    assert text.startswith("-- ")
-    assert "?" in text.splitlines()[0]
-    await fill(owner_url)
+def test_first_line_is_the_question(file: Path) -> None:
+    first, *others = file.read_text().splitlines()
+    assert first.startswith("-- ")
+    assert "?" in first
+    assert others[-1].endswith(";")
+
+
+async def test_savings(ledger: PostgresLedger, ask: Ask) -> None:
+    await make(ledger, want(), requests=10)
+    [stats] = ask("savings.sql")
+    assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (10, 1, 9)
+    assert (stats["requests_today"], stats["api_calls_saved_today"], stats["efficiency_percent"]) == (10, 9, 90)
+
+
+async def test_most_requested_prompts(ledger: PostgresLedger, ask: Ask) -> None:
+    await make(ledger, want("rarely"), requests=2)
+    await make(ledger, want("often"), requests=7)
+    assert [
+        (row["prompt"], row["total_requests"], row["api_calls_saved"]) for row in ask("most_requested_prompts.sql")
+    ] == [
+        ("often", 7, 6),
+        ("rarely", 2, 1),
+    ]
+
+
+async def test_most_accessed_pictures(ledger: PostgresLedger, ask: Ask) -> None:
+    await make(ledger, want("rarely"), requests=2)
+    await make(ledger, want("often"), requests=7)
+    assert [(row["prompt"], row["format"], row["access_count"]) for row in ask("most_accessed_pictures.sql")] == [
+        ("often", "jpg", 7),
+        ("rarely", "jpg", 2),
+    ]
+
+
+async def test_cache_size(ledger: PostgresLedger, ask: Ask) -> None:
+    await make(ledger, want("one"), requests=2)
+    await make(ledger, want("two"), requests=4)
+    [size] = ask("cache_size.sql")
+    assert (size["total_cached_images"], size["total_size_bytes"], size["avg_access_count"]) == (2, 2000, 3)
+
+
+async def test_stuck_generations(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask) -> None:
+    for prompt in ("under way", "hanging"):
+        held = await lead(ledger, want(prompt))
+        assert await ledger.begin_submit(want(prompt).generation_key, held.fence, submit_no=1, provider="painter")
+    editor.execute(
+        "update public.generation_status set started_at = now() - interval '6 minutes' where prompt = 'hanging'"
+    )
+    assert [row["prompt"] for row in ask("stuck_generations.sql")] == ["hanging"]
+
+
+async def test_failing_prompts(ledger: PostgresLedger, ask: Ask) -> None:
+    await make(ledger, want("fine"), requests=1)
+    held = await lead(ledger, want("failing"))
+    await ledger.fail(want("failing").generation_key, held.fence, failure(rest=60))
+    [row] = ask("failing_prompts.sql")
+    assert (row["prompt"], row["error_class"], row["error_message"]) == ("failing", "transient", "it broke")
+    assert 0 < (row["retry_at"] - datetime.now(UTC)).total_seconds() <= 60
+
+
+async def test_spend_by_model_and_day(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+) -> None:
+    await make(ledger, want("yesterday"), requests=2)
+    editor.execute("update copperplate.usage_rollups set day = day - 1")
+    await make(ledger, want("one"), requests=10)
+    await make(ledger, want("two"), requests=5)
+    today, yesterday = ask("spend_by_model_and_day.sql")
+    assert (today["model"], today["requests"], today["generated"]) == (MODEL, 15, 2)
+    assert (float(today["spent_usd"]), float(today["saved_usd"])) == (0.006, 0.039)
+    assert (float(yesterday["spent_usd"]), float(yesterday["saved_usd"])) == (0.003, 0.003)
+    assert (today["day"] - yesterday["day"]).days == 1
+
+
+async def test_storage_to_reclaim_is_what_a_cleanup_takes(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+) -> None:
+    for prompt in ("old", "partly old", "new"):
+        await make(ledger, want(prompt), requests=1)
+    webp = want("partly old", PictureFormat.WEBP)
+    held = await ledger.acquire(webp, leader=uuid4(), lease=LEASE)
+    assert await record(ledger, held.entry, webp, "webp of partly old")  # type: ignore[union-attr]
+    age(editor, want("old"), "31 days")
+    age(editor, want("partly old"), "31 days")
+    await ledger.record_usage([use(webp, Outcome.HIT, 1)])
+
+    before, waiting = ask("storage_to_reclaim.sql")
+    assert (before["objects"], before["bytes"], waiting["objects"]) == (3, 3000, 0)
+    row = editor.execute("select public.cleanup_old_cache_entries() as taken").fetchone()
+    assert row is not None
+    assert row["taken"]["bytes"] == before["bytes"]
+    after, waiting = ask("storage_to_reclaim.sql")
+    assert (after["objects"], after["bytes"], waiting["objects"]) == (0, 0, before["objects"])
+
+
+@pytest.mark.parametrize("which", ["generation_key", "rendition_key"])
+async def test_explain_key(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], which: str) -> None:
+    await make(ledger, want(), requests=3)
+    text = (FOLDER / "explain_key.sql").read_text()
+    assert editor.execute(text.encode()).fetchall() == []
+    answer = editor.execute(text.replace(EXAMPLE_KEY, getattr(want(), which)).encode()).fetchall()
+    found = {row["what"]: row["value"] for row in answer}
+    assert found["generation key"] == want().generation_key
+    assert found["is the key of its recipe"] == "true"
+    assert (found["recipe: prompt"], found["recipe: width"]) == ("a beautiful sunset", "64")
+    assert found["status"] == "completed"
+    jpg = upload("jpg of a beautiful sunset", "jpg").path
+    assert found["picture (jpg)"] == f"{want().rendition_key}, 1000 bytes, served 3 times, {jpg}"
+    assert "original (png)" in found
+
+
+# The schedule. STAND-IN: pg_cron's two functions and its table, as far as the files use them; that its jobs
+# do what they should is tried by executing them. The real pg_cron takes the same files where it is installed.
+
+CRON = """
+create schema cron;
+create table cron.job (jobid bigint generated always as identity, jobname text unique, schedule text, command text);
+create function cron.schedule(job_name text, schedule text, command text) returns bigint language sql as $$
+    insert into cron.job (jobname, schedule, command) values (job_name, schedule, command)
+    on conflict (jobname) do update set schedule = excluded.schedule, command = excluded.command
+    returning jobid
+$$;
+create function cron.unschedule(job_name text) returns boolean language sql as $$
+    delete from cron.job where jobname = job_name returning true
+$$;
+"""
+JOBS = {
+    "copperplate-sweep": ("*/10 * * * *", "sweep_generations"),
+    "copperplate-cleanup": ("17 * * * *", "cleanup_old_cache_entries"),
+    "copperplate-failures": ("47 * * * *", "cleanup_old_generation_status"),
+}
+
+
+async def check_schedule(url: str, ledger: PostgresLedger) -> None:
+    """Schedule twice, execute what was scheduled, unschedule."""
+    await make(ledger, want("old"), requests=1)
+    held = await lead(ledger, want("failed"))
+    await ledger.fail(want("failed").generation_key, held.fence, failure(rest=60))
+    await lead(ledger, want("abandoned"))
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as editor:
+        editor.execute("select cron.schedule('of somebody else', '0 0 * * *', 'select 1')")
+        for _ in range(2):
+            [row] = editor.execute((FOLDER / "schedule_cleanup.sql").read_bytes()).fetchall()
+            assert len(set(row.values())) == len(JOBS)
+        jobs = {row["jobname"]: row for row in editor.execute("select * from cron.job where jobname like 'copper%'")}
+        assert {name: job["schedule"] for name, job in jobs.items()} == {name: when for name, (when, _) in JOBS.items()}
+
+        age(editor, want("old"), "31 days")
+        editor.execute(
+            "update public.generation_status set lease_until = now() - interval '1 hour' where leader is not null"
+        )
+        editor.execute(
+            "update public.generation_status set retry_at = now() - interval '1 hour',"
+            " window_started_at = now() - interval '2 days' where prompt = 'failed'"
+        )
+        for name, (_, function) in JOBS.items():
+            assert function in jobs[name]["command"]
+            editor.execute(jobs[name]["command"].encode())
+        left = editor.execute("select prompt, error_class from public.generation_status").fetchall()
+        assert left == [{"prompt": "abandoned", "error_class": "abandoned"}]
+
+        gone = editor.execute((FOLDER / "unschedule_cleanup.sql").read_bytes()).fetchall()
+        assert {row["jobname"]: row["is_unscheduled"] for row in gone} == dict.fromkeys(JOBS, True)
+        assert editor.execute("select jobname from cron.job").fetchall() == [{"jobname": "of somebody else"}]
+
+
+async def test_schedule_and_unschedule_cleanup(owner_url: str, ledger: PostgresLedger) -> None:
     with psycopg.connect(owner_url) as connection:
-        assert connection.execute(text.encode()).rowcount >= 1
+        connection.execute(CRON.encode())
+    await check_schedule(owner_url, ledger)
+
+
+async def test_real_pg_cron_takes_the_schedule(cron_cluster: Cluster) -> None:
+    ledger = PostgresLedger(cron_cluster.owner_url)
+    await ledger.open()
+    await check_schedule(cron_cluster.owner_url, ledger)
+    await ledger.close()

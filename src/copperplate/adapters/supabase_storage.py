@@ -15,7 +15,7 @@ from copperplate.adapters.object_paths import check_body, check_object_path
 from copperplate.adapters.supabase_faults import marks_of, refusal, trouble
 from copperplate.adapters.supabase_http import key_headers
 from copperplate.errors import CopperplateError, ObjectConflict, ObjectMissing, StoreUnavailable
-from copperplate.imaging import MAX_BODY_BYTES
+from copperplate.picture_header import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,0 +1,7 @@
+-- How does the database clean up by itself, every hour? With pg_cron: Dashboard, Integrations, Cron; then run this.
+-- Rows go here; their objects are removed from the store by GET /api/cache/cleanup, which keeps its own schedule.
+-- May be run again: a job of the same name is replaced.
+select
+    cron.schedule('copperplate-sweep', '*/10 * * * *', 'select public.sweep_generations(100)') as sweep,
+    cron.schedule('copperplate-cleanup', '17 * * * *', 'select public.cleanup_old_cache_entries()') as cleanup,
+    cron.schedule('copperplate-failures', '47 * * * *', 'select public.cleanup_old_generation_status()') as failures;

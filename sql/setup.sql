@@ -1,0 +1,2042 @@
+-- How do I set up Copperplate without a terminal? Paste all of this into the SQL editor and run it.
+-- Generated from supabase/migrations by sql/generate.py. May be run again: what is recorded is passed over, as
+-- `supabase db push` and `copperplate migrate` do, which may follow it or come before it.
+begin;
+select pg_advisory_xact_lock(109330278933874);
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (version text not null primary key);
+alter table supabase_migrations.schema_migrations add column if not exists statements text[];
+alter table supabase_migrations.schema_migrations add column if not exists name text;
+
+create or replace function pg_temp.apply_migration(p_version text, p_name text, p_statements text[])
+returns void
+language plpgsql
+as $function$
+declare
+    v_statement text;
+begin
+    if exists (select from supabase_migrations.schema_migrations as m where m.version = p_version) then
+        return;
+    end if;
+    foreach v_statement in array p_statements loop
+        execute v_statement;
+    end loop;
+    insert into supabase_migrations.schema_migrations (version, name, statements)
+    values (p_version, p_name, p_statements);
+end
+$function$;
+
+select pg_temp.apply_migration('20261120000100', 'create_schema', array[
+$statement$-- The private schema: internals live here, `public` holds what people and PostgREST use.
+create schema copperplate$statement$,
+$statement$comment on schema copperplate is
+'Internals of Copperplate: entries, roll-ups, discarded objects, the clock. Not exposed through PostgREST.'$statement$,
+$statement$revoke all on schema copperplate from public, anon, authenticated$statement$,
+$statement$-- Usage alone reveals nothing: every object below has its own grants. The two public statistics
+-- functions run with the rights of their caller and read one small table in here.
+grant usage on schema copperplate to service_role, anon, authenticated$statement$,
+$statement$-- Functions are executable by everyone unless that is taken back, whatever the project's default.
+alter default privileges in schema copperplate revoke execute on functions from public$statement$,
+$statement$-- One sequence for all keys: a fence never repeats, not even for a key that was deleted and came back.
+create sequence copperplate.fences as bigint$statement$,
+$statement$comment on sequence copperplate.fences is 'Every new lease takes the next number; the highest holder of a key wins.'$statement$,
+$statement$revoke all on sequence copperplate.fences from public, anon, authenticated$statement$,
+$statement$grant usage on sequence copperplate.fences to service_role$statement$,
+$statement$-- The only clock that decides leases and negative entries. A test may move it by setting
+-- `copperplate.clock_offset` to an interval; nothing else reads that setting.
+create function copperplate.clock()
+returns timestamptz
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_offset text := current_setting('copperplate.clock_offset', true);
+begin
+    if v_offset is null or v_offset = '' then
+        return clock_timestamp();
+    end if;
+    return clock_timestamp() + v_offset::interval;
+end;
+$$$statement$,
+$statement$comment on function copperplate.clock() is
+'Now, as the ledger sees it: clock_timestamp(), moved by the test setting copperplate.clock_offset.'$statement$,
+$statement$revoke all on function copperplate.clock() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.clock() to service_role, anon, authenticated$statement$
+]);
+
+select pg_temp.apply_migration('20261120000200', 'create_cache_keys', array[
+$statement$-- Keys in SQL: the same text, the same bytes and the same hashes as the Python package `recipes`.
+-- Needs a UTF-8 database; the answers depend on no collation and no setting.
+-- ZC001: what was given cannot be made into a key. No message repeats a prompt.
+
+create function public.cache_key(p_recipe jsonb)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_members text;
+    v_bad_name text;
+begin
+    if jsonb_typeof(p_recipe -> 'v') is distinct from 'number'
+        or jsonb_typeof(p_recipe -> 'kind') is distinct from 'string'
+    then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'This is not a canonical recipe: "v" or "kind" is missing.',
+            hint = 'Give an object with "v", a whole number, and "kind", a string.';
+    end if;
+
+    select
+        string_agg(to_json(m.name)::text || ':' || m.canonical, ',' order by m.name),
+        min(m.name) filter (where m.canonical is null)
+    into v_members, v_bad_name
+    from (
+        select
+            f.key collate "C" as name,
+            -- jsonb prints a string as to_json(text) does: the escapes of Python's json and no more
+            case when octet_length(f.key) = length(f.key) then case jsonb_typeof(f.value)  -- ASCII
+                when 'string' then f.value::text
+                when 'boolean' then f.value::text
+                when 'number' then
+                    case when f.value::text ~ '^-?[0-9]{1,16}$' and abs(f.value::bigint) < 9007199254740992
+                        then f.value::text
+                    end
+                when 'array' then (
+                    -- elements come in their order; asking for it would double the time
+                    select '[' || coalesce(string_agg(i.item::text, ','), '') || ']'
+                    from jsonb_array_elements(f.value) as i (item)
+                    having bool_and(jsonb_typeof(i.item) = 'string') is not false
+                )
+            end end as canonical
+        from jsonb_each(p_recipe) as f
+        offset 0  -- keeps the planner from computing each member twice
+    ) as m;
+
+    if v_bad_name is not null then
+        raise exception using
+            errcode = 'ZC001',
+            message = format('This is not a canonical recipe: member %s.', to_json(left(v_bad_name, 40))),
+            hint = 'Names are ASCII. Values are strings, booleans, whole numbers below 2^53 and arrays '
+                || 'of strings; write decimals as strings and leave out what is null.';
+    end if;
+
+    return encode(sha256(convert_to('{' || v_members || '}', 'UTF8')), 'hex');
+end
+$$$statement$,
+$statement$comment on function public.cache_key(jsonb) is
+'The key of a canonical recipe: SHA-256 in 64 hexadecimal digits.
+
+Hashes the recipe as compact JSON in UTF-8 with its members sorted by code point; normalises nothing.
+Raises ZC001 for anything that is not a canonical recipe.'$statement$,
+$statement$revoke all on function public.cache_key(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cache_key(jsonb) to service_role$statement$,
+$statement$create function copperplate.fold_text(p_text text)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_folded text;
+begin
+    -- The regular expressions name every code point and use "C": no locale has a say in them.
+    if length(p_text) > 20000 then
+        raise exception using
+            errcode = 'ZC001',
+            message = format('The text has %s characters.', length(p_text)),
+            hint = 'Shorten it to 1000.';
+    end if;
+    if p_text collate "C" ~ '[\u0001-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f]' then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'The text holds a control character.',
+            hint = 'Remove it; spaces, tabs and line breaks are fine.';
+    end if;
+    -- PostgreSQL 15's normalize() swallows U+11A7 after a Hangul syllable (18's does not). It composes
+    -- with nothing, so the text may be normalised on either side of it.
+    select string_agg(normalize(s.part, nfc), e'\u11a7' order by s.position)
+    into v_folded
+    from string_to_table(p_text, e'\u11a7') with ordinality as s (part, position);
+
+    v_folded := btrim(
+        regexp_replace(
+            v_folded collate "C",
+            '[\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+',
+            ' ',
+            'g'
+        ),
+        ' '
+    );
+    if v_folded is null or length(v_folded) not between 1 and 1000 then
+        raise exception using
+            errcode = 'ZC001',
+            message = format('The text has %s characters.', coalesce(length(v_folded), 0)),
+            hint = 'Describe the picture in 1 to 1000 characters.';
+    end if;
+    return v_folded;
+end
+$$$statement$,
+$statement$comment on function copperplate.fold_text(text) is
+'A prompt in its one spelling: NFC, runs of white space as one space, trimmed; letter case is kept.
+
+The answer has 1 to 1000 characters. Raises ZC001 for control characters and for texts that are empty
+or too long.'$statement$,
+$statement$revoke all on function copperplate.fold_text(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.fold_text(text) to service_role$statement$,
+$statement$create function public.image_cache_key(
+    p_prompt text,
+    p_width integer,
+    p_height integer,
+    p_model text default 'fal-ai/flux/schnell',
+    p_seed text default '',
+    p_settings text[] default null
+)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_settings text[] := coalesce(p_settings, case p_model
+        when 'fal-ai/flux/schnell' then array['enable_safety_checker=true', 'num_inference_steps=4']
+        else array[]::text[]
+    end);
+    v_seed text := case p_seed when '' then '' else coalesce(nullif(ltrim(p_seed, '0'), ''), '0') end;
+    v_fault text := case
+        when (p_width between 64 and 2048 and p_height between 64 and 2048) is not true
+            then 'Width and height are 64 to 2048 pixels.'
+        when (p_model collate "C" ~ '^[!-~]{1,200}$') is not true
+            then 'A model''s name has 1 to 200 ASCII characters and no spaces.'
+        when (p_seed collate "C" ~ '^[0-9]*$' and length(p_seed) <= 1000 and length(v_seed) <= 20
+            and lpad(v_seed, 20, '0') collate "C" <= '18446744073709551615') is not true
+            then 'A seed is empty or a whole number from 0 to 18446744073709551615 in plain digits.'
+    end;
+begin
+    -- sorted, each once; a name that stays twice, or is no name, counts as a fault
+    select
+        coalesce(array_agg(distinct s.setting collate "C" order by s.setting collate "C"), '{}'),
+        case when count(distinct s.setting) <> count(distinct substring(s.setting from '^([a-z][a-z0-9_]*)=[ -~]*$'))
+            or bool_or(s.setting is null)
+            then 'Settings are name=value in ASCII, and name nothing twice.'
+            else v_fault
+        end
+    into v_settings, v_fault
+    from unnest(v_settings) as s (setting);
+
+    if v_fault is not null then
+        raise exception using errcode = 'ZC001', message = v_fault, hint = 'See docs/keys.md.';
+    end if;
+    return public.cache_key(jsonb_build_object(
+        'v', 1, 'kind', 'image', 'prompt', copperplate.fold_text(p_prompt), 'width', p_width,
+        'height', p_height, 'model', p_model, 'seed', v_seed, 'settings', to_jsonb(v_settings)
+    ));
+end
+$$$statement$,
+$statement$comment on function public.image_cache_key(text, integer, integer, text, text, text[]) is
+'The generation key of a picture: generation_status.prompt_hash, image_cache.generation_hash.
+
+Normalises like GET /{width}x{height}.{format}?text=...; sizes in pixels. Settings that are null are the
+model''s standard ones. Raises ZC001 for what that request would refuse.'$statement$,
+$statement$revoke all on function public.image_cache_key(text, integer, integer, text, text, text[])
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.image_cache_key(text, integer, integer, text, text, text[])
+to service_role$statement$,
+$statement$create function public.rendition_cache_key(p_generation_key text, p_format text, p_quality integer default 85)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_format text := case p_format when 'jpeg' then 'jpg' else p_format end;
+    v_recipe jsonb := jsonb_build_object(
+        'v', 1, 'kind', 'rendition', 'generation', p_generation_key, 'format', v_format
+    );
+begin
+    if (p_generation_key collate "C" ~ '^[0-9a-f]{64}$') is not true
+        or (v_format in ('jpg', 'png', 'webp', 'original')) is not true
+        or (v_format in ('png', 'original') or p_quality between 1 and 100) is not true
+    then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'There is no such rendition.',
+            hint = 'Give a generation key (64 hexadecimal digits), jpg, jpeg, png, webp or original, '
+                || 'and a quality from 1 to 100.';
+    end if;
+    -- png and the original have no quality: a field that changes no byte is in no recipe
+    return public.cache_key(
+        case when v_format in ('jpg', 'webp')
+            then v_recipe || jsonb_build_object('quality', p_quality)
+            else v_recipe
+        end
+    );
+end
+$$$statement$,
+$statement$comment on function public.rendition_cache_key(text, text, integer) is
+'The key of one rendition of a generation: image_cache.prompt_hash.
+
+Formats are jpg (or jpeg), png, webp, and original for the bytes as the provider made them. Quality is
+1 to 100 and counts for jpg and webp only. Raises ZC001 for anything else.'$statement$,
+$statement$revoke all on function public.rendition_cache_key(text, text, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.rendition_cache_key(text, text, integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000300', 'create_generation_status', array[
+$statement$-- One row per generation: what the provider is paid for. Kept while any entry of it exists.
+--
+--              acquire                begin_submit                note_request
+--   (none) ────────────► pending ────────────────► generating ──────────────► generating
+--                        claimed                   submitting                 submitted
+--                                                      │ (answer at once)         │ collect
+--                                                      └───────────┬──────────────┘
+--                                                                  ▼ intend_upload
+--   failed ◄──── fail_generation ──── any of them             generating
+--     │                                                       uploading
+--     └── retry_at passed: acquire, a new attempt                  │ complete_generation
+--                                                                  ▼
+--                                                              completed
+--
+-- A lease that ran out is taken over by acquire: a higher fence, the same phase.
+create table public.generation_status (
+    -- The generation's key: SHA-256 of the canonical recipe.
+    prompt_hash text not null,
+    id uuid not null default gen_random_uuid(),
+    kind text not null,
+    recipe jsonb not null,
+    prompt text,
+    dimensions text not null,
+    model text not null,
+    provider text,
+    -- The original's format, null until it is known.
+    format text,
+    status text not null default 'pending',
+    phase text,
+    -- The original's public address; null for a private bucket or a store without addresses.
+    generated_url text,
+    error_class text,
+    error_message text,
+    retry_at timestamptz,
+    total_requests bigint not null default 0,
+    api_calls_made integer not null default 0,
+    -- Attempts since window_started_at; more than a day later the count begins anew.
+    attempt integer not null default 1,
+    window_started_at timestamptz not null,
+    -- Submits of this attempt, set and never incremented, so a repeated call changes nothing.
+    submit_no integer not null default 0,
+    provider_request_id text,
+    provider_urls jsonb,
+    -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
+    intent jsonb,
+    fence bigint not null,
+    leader uuid,
+    lease_until timestamptz,
+    created_at timestamptz not null,
+    started_at timestamptz,
+    completed_at timestamptz,
+    updated_at timestamptz not null,
+    constraint generation_status_pkey primary key (prompt_hash),
+    constraint generation_status_id_key unique (id),
+    constraint generation_status_prompt_hash_is_sha256 check (prompt_hash ~ '^[0-9a-f]{64}$'),
+    constraint generation_status_status_is_known check (
+        status in (
+            'pending',     -- somebody leads, nothing was sent
+            'generating',  -- money may be out
+            'completed',   -- the original is stored and verified
+            'failed'       -- a negative entry until retry_at
+        )
+    ),
+    constraint generation_status_phase_is_known check (
+        phase in ('claimed', 'submitting', 'submitted', 'uploading')
+    ),
+    constraint generation_status_pending_sent_nothing check (status <> 'pending' or phase = 'claimed'),
+    constraint generation_status_generating_was_sent check (
+        status <> 'generating' or phase in ('submitting', 'submitted', 'uploading')
+    ),
+    constraint generation_status_live_has_lease check (
+        (status in ('pending', 'generating')) = (leader is not null and lease_until is not null)
+    ),
+    constraint generation_status_failed_has_reason check (
+        (status = 'failed') = (error_class is not null and retry_at is not null)
+    ),
+    constraint generation_status_completed_has_original check (
+        status <> 'completed' or (format is not null and completed_at is not null)
+    ),
+    constraint generation_status_error_class_is_known check (
+        error_class in (
+            'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output',
+            'abandoned', 'missing_object'
+        )
+    ),
+    constraint generation_status_counts_are_not_negative check (
+        total_requests >= 0 and api_calls_made >= 0 and attempt >= 1 and submit_no >= 0
+    )
+) with (fillfactor = 70)$statement$,
+$statement$-- Leases and counts change often: no index covers a column that heartbeats or hits change, so
+-- those updates stay within their page. Rows in flight are few; this finds them for the sweep.
+create index generation_status_unfinished_idx
+on public.generation_status (status)
+where status <> 'completed'$statement$,
+$statement$comment on table public.generation_status is
+'One row per generation: who makes it, how far it got, what it cost, who asked for it.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column public.generation_status.prompt_hash is 'The generation''s key: SHA-256 of the canonical recipe.'$statement$,
+$statement$comment on column public.generation_status.total_requests is
+'Requests for this picture that reached us: leaders, followers and hits, in every format.'$statement$,
+$statement$comment on column public.generation_status.api_calls_made is 'Submits to the provider that may be billed.'$statement$,
+$statement$comment on column public.generation_status.phase is 'Recovery point: what a successor must assume has happened.'$statement$,
+$statement$comment on column public.generation_status.fence is 'Number of the newest lease; writes with an older one are refused.'$statement$,
+$statement$alter table public.generation_status enable row level security$statement$,
+$statement$revoke all on table public.generation_status from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table public.generation_status to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000400', 'create_cache_entries', array[
+$statement$-- Entries, the objects nobody needs any more, public totals, and the view people know.
+
+-- Totals that anyone may see: no prompts, no money. Writers only ever insert, so no row is hot;
+-- copperplate.fold_totals() merges the rows of a day now and then. Readers add up.
+create table copperplate.public_totals (
+    day date not null,
+    requests bigint not null default 0,
+    api_calls bigint not null default 0,
+    hits bigint not null default 0,
+    misses bigint not null default 0,
+    failures bigint not null default 0,
+    completed bigint not null default 0,
+    accesses bigint not null default 0,
+    images bigint not null default 0,
+    image_bytes bigint not null default 0,
+    stored_bytes bigint not null default 0
+)$statement$,
+$statement$comment on table copperplate.public_totals is
+'Sums by day (UTC), to be added up by the reader. Anyone may read it: the statistics are public.'$statement$,
+$statement$alter table copperplate.public_totals enable row level security$statement$,
+$statement$revoke all on table copperplate.public_totals from public, anon, authenticated$statement$,
+$statement$grant select on table copperplate.public_totals to anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.public_totals to service_role$statement$,
+$statement$create policy public_totals_are_public
+on copperplate.public_totals
+for select
+to anon, authenticated
+using (true)$statement$,
+$statement$-- One row per stored object, the original included.
+create table copperplate.cache_entries (
+    -- The rendition's key: SHA-256 of {generation, format, quality}.
+    key text not null,
+    generation_key text not null,
+    kind text not null,
+    is_original boolean not null,
+    bucket text not null,
+    path text not null,
+    digest text not null,
+    file_size bigint not null,
+    format text not null,
+    width integer not null,
+    height integer not null,
+    access_count bigint not null default 0,
+    created_at timestamptz not null,
+    last_accessed_at timestamptz not null,
+    constraint cache_entries_pkey primary key (key),
+    constraint cache_entries_generation_fkey foreign key (generation_key)
+    references public.generation_status (prompt_hash) on delete cascade,
+    -- One object belongs to exactly one row.
+    constraint cache_entries_object_key unique (bucket, path),
+    constraint cache_entries_key_is_sha256 check (key ~ '^[0-9a-f]{64}$'),
+    constraint cache_entries_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$'),
+    constraint cache_entries_path_is_dated_sha256 check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp)$'),
+    constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp')),
+    constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
+) with (fillfactor = 70)$statement$,
+$statement$create index cache_entries_generation_idx on copperplate.cache_entries (generation_key)$statement$,
+$statement$-- For the cleanup: an entry not served since a date was made before it. No index covers what hits change.
+create index cache_entries_created_idx on copperplate.cache_entries (created_at)$statement$,
+$statement$create unique index cache_entries_original_idx
+on copperplate.cache_entries (generation_key)
+where is_original$statement$,
+$statement$comment on table copperplate.cache_entries is
+'One row per stored object. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.cache_entries enable row level security$statement$,
+$statement$revoke all on table copperplate.cache_entries from public, anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.cache_entries to service_role$statement$,
+$statement$-- Objects that no row needs any more, until the store has removed them. However an entry goes
+-- (cleanup, purge, a person's DELETE, a cascade), its object lands here.
+create table copperplate.discarded_objects (
+    id bigint generated always as identity,
+    bucket text not null,
+    path text not null,
+    generation_key text not null,
+    -- The grace runs from here: a reader that has just looked the path up may still fetch it.
+    discarded_at timestamptz not null,
+    claimed_until timestamptz,
+    constraint discarded_objects_pkey primary key (id),
+    constraint discarded_objects_object_key unique (bucket, path)
+)$statement$,
+$statement$comment on table copperplate.discarded_objects is
+'Objects to remove from the store after their grace. Row-level security is on without a policy.'$statement$,
+$statement$alter table copperplate.discarded_objects enable row level security$statement$,
+$statement$revoke all on table copperplate.discarded_objects from public, anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.discarded_objects to service_role$statement$,
+$statement$-- Objects live in the bucket of their kind.
+create function copperplate.bucket_of(p_kind text)
+returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select case p_kind when 'image' then 'generated-images' end;
+$$$statement$,
+$statement$comment on function copperplate.bucket_of(text) is 'The Storage bucket of a kind of picture; null for an unknown one.'$statement$,
+$statement$revoke all on function copperplate.bucket_of(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.bucket_of(text) to service_role$statement$,
+$statement$create function copperplate.discard_object(p_kind text, p_path text, p_generation_key text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
+    select copperplate.bucket_of(p_kind), p_path, p_generation_key, copperplate.clock()
+    where p_path is not null
+    on conflict (bucket, path) do nothing;
+$$$statement$,
+$statement$comment on function copperplate.discard_object(text, text, text) is
+'Note an object for removal after its grace; a null path or a repeat changes nothing.'$statement$,
+$statement$revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.discard_object(text, text, text) to service_role$statement$,
+$statement$create function copperplate.note_entries_added()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.public_totals (day, images, image_bytes, stored_bytes)
+    select
+        (copperplate.clock() at time zone 'UTC')::date,
+        count(*) filter (where not e.is_original),
+        coalesce(sum(e.file_size) filter (where not e.is_original), 0),
+        coalesce(sum(e.file_size), 0)
+    from added as e
+    having count(*) > 0;
+    return null;
+end;
+$$$statement$,
+$statement$create function copperplate.note_entries_removed()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
+    select e.bucket, e.path, e.generation_key, copperplate.clock()
+    from removed as e
+    on conflict (bucket, path) do nothing;
+
+    insert into copperplate.public_totals (day, images, image_bytes, stored_bytes, accesses)
+    select
+        (copperplate.clock() at time zone 'UTC')::date,
+        -count(*) filter (where not e.is_original),
+        -coalesce(sum(e.file_size) filter (where not e.is_original), 0),
+        -coalesce(sum(e.file_size), 0),
+        -coalesce(sum(e.access_count), 0)
+    from removed as e
+    having count(*) > 0;
+
+    -- A completed generation has its original: if somebody deletes that alone, it is to be made anew.
+    update public.generation_status as g
+    set
+        status = 'failed', phase = null, error_class = 'missing_object', error_message = 'the original was deleted',
+        format = null, generated_url = null, retry_at = copperplate.clock(), completed_at = null,
+        updated_at = copperplate.clock()
+    from removed as e
+    where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.'$statement$,
+$statement$comment on function copperplate.note_entries_removed() is
+'Queues the objects of removed entries for removal and takes them out of the public totals.'$statement$,
+$statement$revoke all on function copperplate.note_entries_added() from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_entries_removed() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_entries_added() to service_role$statement$,
+$statement$grant execute on function copperplate.note_entries_removed() to service_role$statement$,
+$statement$create trigger cache_entries_added
+after insert on copperplate.cache_entries
+referencing new table as added
+for each statement execute function copperplate.note_entries_added()$statement$,
+$statement$create trigger cache_entries_removed
+after delete on copperplate.cache_entries
+referencing old table as removed
+for each statement execute function copperplate.note_entries_removed()$statement$,
+$statement$create function copperplate.note_generations_removed()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    -- What a leader was about to store belongs to nobody any more.
+    perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
+    from removed as g
+    where g.intent is not null;
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_generations_removed() is
+'Queues the objects that removed generations were about to store for removal.'$statement$,
+$statement$revoke all on function copperplate.note_generations_removed() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_generations_removed() to service_role$statement$,
+$statement$create trigger generation_status_removed
+after delete on public.generation_status
+referencing old table as removed
+for each statement execute function copperplate.note_generations_removed()$statement$,
+$statement$-- What people know. Originals are not listed: they back the pictures that are.
+create view public.image_cache
+with (security_invoker = true)
+as
+select
+    e.key as prompt_hash,
+    e.generation_key as generation_hash,
+    g.prompt,
+    g.dimensions,
+    e.format,
+    g.model,
+    e.access_count,
+    e.created_at,
+    e.last_accessed_at,
+    e.file_size,
+    e.path as object_path,
+    e.digest
+from copperplate.cache_entries as e
+inner join public.generation_status as g on e.generation_key = g.prompt_hash
+where e.kind = 'image' and not e.is_original$statement$,
+$statement$comment on view public.image_cache is
+'Cached pictures, one row per prompt, size and format.
+Deleting a row declares the picture wrong: its generation, every format of it and its original go.'$statement$,
+$statement$revoke all on table public.image_cache from public, anon, authenticated, service_role$statement$,
+$statement$grant select, delete on table public.image_cache to service_role$statement$,
+$statement$create function copperplate.delete_picture()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    -- The row goes, and with it every lease on it: the next holder's fence is higher whatever happens.
+    delete from public.generation_status as g
+    where g.prompt_hash = old.generation_hash;
+    return old;
+end;
+$$$statement$,
+$statement$comment on function copperplate.delete_picture() is 'Makes DELETE through a view remove the whole generation.'$statement$,
+$statement$revoke all on function copperplate.delete_picture() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.delete_picture() to service_role$statement$,
+$statement$create trigger image_cache_delete
+instead of delete on public.image_cache
+for each row execute function copperplate.delete_picture()$statement$
+]);
+
+select pg_temp.apply_migration('20261120000450', 'create_breakers', array[
+$statement$-- The breaker: while a provider fails and fails, nobody pays to hear it again.
+
+-- A row exists from a provider's first failure to its next completed picture.
+create table copperplate.breakers (
+    provider text not null,
+    -- Failures in a row that speak of the provider, none more than ten minutes after the one before.
+    failures integer not null,
+    last_failed_at timestamptz not null,
+    -- How often it opened since the last completion; each rest is twice the one before.
+    openings integer not null default 0,
+    -- Null while closed. Once this has passed, one caller at a time may try.
+    open_until timestamptz,
+    -- The lease of the caller that is trying.
+    probe_until timestamptz,
+    constraint breakers_pkey primary key (provider),
+    constraint breakers_counts_are_not_negative check (failures >= 0 and openings >= 0),
+    constraint breakers_open_was_opened check ((open_until is null) = (openings = 0))
+)$statement$,
+$statement$comment on table copperplate.breakers is
+'One row per provider that failed since it last made a picture.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.breakers enable row level security$statement$,
+$statement$revoke all on table copperplate.breakers from public, anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.breakers to service_role$statement$,
+$statement$create function copperplate.breaker_rest(p_provider text)
+returns interval
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select greatest(b.open_until, b.probe_until, c.now) - c.now
+    from copperplate.breakers as b
+    cross join (select copperplate.clock() as now) as c
+    where b.provider = p_provider and b.open_until is not null;
+$$$statement$,
+$statement$comment on function copperplate.breaker_rest(text) is
+'How long nobody may ask this provider; zero where one may try; null while the breaker is closed.'$statement$,
+$statement$create function copperplate.take_probe(p_provider text, p_lease interval)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    update copperplate.breakers as b
+    set probe_until = v_now + p_lease
+    where b.provider = p_provider and b.open_until <= v_now and (b.probe_until is null or b.probe_until <= v_now);
+    -- Closed meanwhile: nobody needs to try.
+    return found or not exists (select from copperplate.breakers as b where b.provider = p_provider);
+end;
+$$$statement$,
+$statement$comment on function copperplate.take_probe(text, interval) is
+'Become the one caller that tries a provider whose rest is over, for the length of its lease.'$statement$,
+$statement$create function copperplate.note_provider_failure(p_provider text, p_error_class text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    if p_error_class not in ('transient', 'ambiguous', 'rate_limited') then
+        -- It speaks of the prompt or of one picture. The next caller may try.
+        update copperplate.breakers as b set probe_until = null
+        where b.provider = p_provider and b.probe_until is not null;
+        return;
+    end if;
+
+    insert into copperplate.breakers as b (provider, failures, last_failed_at)
+    values (p_provider, 1, v_now)
+    on conflict (provider) do update
+    set
+        failures = case when b.last_failed_at < v_now - interval '10 minutes' then 1 else b.failures + 1 end,
+        last_failed_at = v_now,
+        probe_until = null;
+
+    -- Whoever was let in before it opened changes nothing by failing late.
+    update copperplate.breakers as b
+    set
+        openings = b.openings + 1,
+        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes')
+    where
+        b.provider = p_provider
+        and ((b.open_until is null and b.failures >= 5) or b.open_until <= v_now);
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_provider_failure(text, text) is
+'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.'$statement$,
+$statement$create function copperplate.note_provider_success(p_provider text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.breakers as b where b.provider = p_provider;
+$$$statement$,
+$statement$comment on function copperplate.note_provider_success(text) is 'A picture was made: the breaker closes.'$statement$,
+$statement$revoke all on function copperplate.breaker_rest(text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.take_probe(text, interval) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_provider_failure(text, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_provider_success(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.breaker_rest(text) to service_role$statement$,
+$statement$grant execute on function copperplate.take_probe(text, interval) to service_role$statement$,
+$statement$grant execute on function copperplate.note_provider_failure(text, text) to service_role$statement$,
+$statement$grant execute on function copperplate.note_provider_success(text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000500', 'create_acquire', array[
+$statement$-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
+-- an upsert would lock the row even when it refuses, at a fifth of the speed.
+
+-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, or stale (a write refused by
+-- its fence). The entry's columns are filled for a hit, the generation's where there is a row.
+create type copperplate.verdict as (
+    outcome text,
+    entry_key text,
+    generation_key text,
+    path text,
+    digest text,
+    file_size bigint,
+    format text,
+    width integer,
+    height integer,
+    is_original boolean,
+    status text,
+    phase text,
+    fence bigint,
+    leader uuid,
+    attempt integer,
+    submit_no integer,
+    provider_request_id text,
+    provider_urls jsonb,
+    intent jsonb,
+    lease_left_ms integer,
+    error_class text,
+    retry_after_ms integer
+)$statement$,
+$statement$comment on type copperplate.verdict is 'What the ledger answers about one picture.'$statement$,
+$statement$revoke all on type copperplate.verdict from public$statement$,
+$statement$grant usage on type copperplate.verdict to service_role$statement$,
+$statement$create function public.peek_generation(p_generation_key text, p_rendition_key text)
+returns copperplate.verdict
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.verdict;
+    v_now timestamptz;
+begin
+    -- The asked rendition, by primary key: the common case ends here.
+    select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
+    from copperplate.cache_entries as e
+    where e.key = p_rendition_key;
+    if found then
+        v.outcome := 'hit';
+        return v;
+    end if;
+
+    -- Decided inside the query: each expression of this language costs more than the comparison itself.
+    v_now := copperplate.clock();
+    select
+        case
+            when g.status = 'failed' and g.retry_at > v_now then 'negative'
+            when g.status in ('pending', 'generating') and g.lease_until > v_now then 'wait'
+            else 'free'
+        end,
+        case
+            when g.status in ('pending', 'generating') and g.lease_until > v_now
+                then least(ceil(extract(epoch from g.lease_until - v_now) * 1000), 2147483647)::integer
+        end,
+        case
+            when g.status = 'failed' and g.retry_at > v_now
+                then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
+        end,
+        g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
+        g.intent, g.error_class
+    into
+        v.outcome, v.lease_left_ms, v.retry_after_ms,
+        v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
+        v.intent, v.error_class
+    from public.generation_status as g
+    where g.prompt_hash = p_generation_key;
+
+    if v.status = 'completed' then
+        -- Another format was asked before: the original is kept, the rendition can be made from it.
+        select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+        into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
+        from copperplate.cache_entries as e
+        where e.generation_key = p_generation_key and e.is_original;
+        if found then
+            v.outcome := 'hit';
+        end if;
+    elsif v.status is null then
+        v.outcome := 'free';
+    end if;
+    return v;
+end;
+$$$statement$,
+$statement$comment on function public.peek_generation(text, text) is
+'Look a picture up without changing anything: hit, wait, negative or free.'$statement$,
+$statement$revoke all on function public.peek_generation(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.peek_generation(text, text) to service_role$statement$,
+$statement$-- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
+create function copperplate.claim_new(
+    p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_fence bigint;
+begin
+    if public.cache_key(p_recipe) <> p_generation_key then
+        raise exception 'the generation key is not the key of the recipe'
+            using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
+    end if;
+    if copperplate.bucket_of(p_recipe ->> 'kind') is null then
+        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image.';
+    end if;
+
+    insert into public.generation_status (
+        prompt_hash, kind, recipe, prompt, dimensions, model,
+        phase, window_started_at, fence, leader, lease_until, created_at, updated_at
+    )
+    values (
+        p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
+        (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height'), p_recipe ->> 'model',
+        'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
+    )
+    on conflict (prompt_hash) do nothing
+    returning fence into v_fence;
+    return v_fence;
+end;
+$$$statement$,
+$statement$comment on function copperplate.claim_new(jsonb, text, uuid, interval) is
+'Insert a generation led by the caller; answers its fence, or null if the key exists.'$statement$,
+$statement$revoke all on function copperplate.claim_new(jsonb, text, uuid, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role$statement$,
+$statement$-- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
+-- fence and the state that were seen, and set. Null when somebody was faster.
+create function copperplate.claim_again(
+    p_seen copperplate.verdict, p_generation_key text, p_leader uuid, p_lease interval
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    -- What a dead leader left behind is kept; after a failure nothing is, except where the sweep
+    -- merely gave up on a leader: its job may still be collected.
+    v_resume boolean := p_seen.status in ('pending', 'generating')
+    or (p_seen.status = 'failed' and p_seen.error_class = 'abandoned');
+    v_fence bigint;
+begin
+    if not v_resume then
+        perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
+        from public.generation_status as g
+        where g.prompt_hash = p_generation_key and g.fence = p_seen.fence;
+    end if;
+
+    update public.generation_status as g
+    set
+        fence = nextval('copperplate.fences'),
+        leader = p_leader,
+        lease_until = v_now + p_lease,
+        status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
+        phase = case when v_resume then g.phase else 'claimed' end,
+        submit_no = case when v_resume then g.submit_no else 0 end,
+        provider_request_id = case when v_resume then g.provider_request_id end,
+        provider_urls = case when v_resume then g.provider_urls end,
+        intent = case when v_resume then g.intent end,
+        -- Only failures of the provider count against the day's attempts; a limited rate does not.
+        attempt = case
+            when g.window_started_at < v_now - interval '1 day' then 1
+            when v_resume or g.error_class = 'rate_limited' then g.attempt
+            else g.attempt + 1
+        end,
+        window_started_at = case
+            when g.window_started_at < v_now - interval '1 day' then v_now else g.window_started_at
+        end,
+        error_class = null,
+        error_message = null,
+        retry_at = null,
+        completed_at = null,
+        updated_at = v_now
+    where
+        g.prompt_hash = p_generation_key
+        and g.fence = p_seen.fence
+        and g.status = p_seen.status
+        and (g.lease_until is null or g.lease_until <= v_now)
+        and (g.retry_at is null or g.retry_at <= v_now)
+    returning g.fence into v_fence;
+    return v_fence;
+end;
+$$$statement$,
+$statement$comment on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) is
+'Take over a dead lease or retry a failed generation; answers the new fence, or null if somebody was faster.'$statement$,
+$statement$revoke all on function copperplate.claim_again(copperplate.verdict, text, uuid, interval)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) to service_role$statement$,
+$statement$create function public.acquire_generation(
+    p_recipe jsonb,
+    p_generation_key text,
+    p_rendition_key text,
+    p_leader uuid,
+    p_lease interval,
+    p_may_lead boolean,
+    p_charges jsonb default '[]',
+    p_provider text default null
+)
+returns copperplate.verdict
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.verdict;
+    v_fence bigint;
+    v_rest interval;
+begin
+    -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
+    for v_round in 1..5 loop
+        v := public.peek_generation(p_generation_key, p_rendition_key);
+        if v.outcome = 'wait' and v.leader = p_leader then
+            -- The holder asks again: its first answer was lost. It trusts its lease from this call on, so
+            -- the lease runs from here.
+            if public.heartbeat_generation(p_generation_key, v.fence, p_lease) then
+                v.outcome := 'lead';
+                return v;
+            end if;
+            continue;
+        elsif v.outcome <> 'free' or not p_may_lead then
+            return v;
+        end if;
+
+        -- Under a stricter isolation the next look would not see the winner.
+        if current_setting('transaction_isolation') <> 'read committed' then
+            raise exception 'acquire_generation needs read committed'
+                using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
+        elsif p_charges <> '[]' then
+            raise exception 'unknown kind of charge' using errcode = 'ZC005', hint = 'No kind of charge is set up.';
+        end if;
+
+        -- What is paid for is collected whatever the breaker says; only a new submit has to wait.
+        if v.provider_request_id is null and v.intent is null then
+            v_rest := copperplate.breaker_rest(p_provider);
+            if v_rest > interval '0' then
+                v.outcome := 'negative';
+                v.error_class := 'transient';
+                v.retry_after_ms := least(ceil(extract(epoch from v_rest) * 1000), 2147483647)::integer;
+                return v;
+            end if;
+        end if;
+
+        begin
+            if v.status is null then
+                v_fence := copperplate.claim_new(p_recipe, p_generation_key, p_leader, p_lease);
+            else
+                v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
+            end if;
+            -- Generation first, then breaker: the one lock order. Who is too late gives the lease back.
+            if v_rest is not null and v_fence is not null and not copperplate.take_probe(p_provider, p_lease) then
+                raise exception 'another caller tries this provider' using errcode = 'ZC007';
+            end if;
+        exception when sqlstate 'ZC007' then
+            v_fence := null;
+        end;
+        if v_fence is not null then
+            v := public.peek_generation(p_generation_key, p_rendition_key);
+            v.outcome := 'lead';
+            return v;
+        end if;
+    end loop;
+
+    v.outcome := 'wait';
+    v.lease_left_ms := 0;
+    return v;
+end;
+$$$statement$,
+$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text) is
+'Settle what the caller is: hit, lead (with a fence), wait, negative, or free if it may not lead.
+Repeated by the holder it answers the same lead and fence, and the lease runs anew.
+While the breaker of p_provider is open, negative instead of a lead that would submit.'$statement$,
+$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000600', 'create_generation_steps', array[
+$statement$-- The leader's steps. Each is one short transaction, carries the fence, and may be repeated.
+
+create function copperplate.stored(p_key text)
+returns copperplate.verdict
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        'hit', e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+        null::text, null::text, null::bigint, null::uuid, null::integer, null::integer, null::text, null::jsonb,
+        null::jsonb, null::integer, null::text, null::integer
+    from copperplate.cache_entries as e
+    where e.key = p_key;
+$$$statement$,
+$statement$comment on function copperplate.stored(text) is 'The entry with this key as a hit; null if there is none.'$statement$,
+$statement$revoke all on function copperplate.stored(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.stored(text) to service_role$statement$,
+$statement$create function copperplate.stale()
+returns copperplate.verdict
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select (jsonb_populate_record(null::copperplate.verdict, '{"outcome": "stale"}')).*;
+$$$statement$,
+$statement$comment on function copperplate.stale() is 'The answer to a write whose fence is not the newest.'$statement$,
+$statement$revoke all on function copperplate.stale() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.stale() to service_role$statement$,
+$statement$create function public.begin_submit(p_key text, p_fence bigint, p_submit_no integer, p_provider text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_before integer;
+    v_job text;
+    v_kind text;
+    v_path text;
+begin
+    select g.submit_no, g.provider_request_id, g.kind, g.intent ->> 'path'
+    into v_before, v_job, v_kind, v_path
+    from public.generation_status as g
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
+    for update;
+    -- The number is set, so a repeated call counts nothing twice. A job that a dead leader told of late,
+    -- after this one took over, is there to be collected.
+    if not found or v_job is not null or p_submit_no not in (v_before, v_before + 1) then
+        return false;
+    end if;
+
+    perform copperplate.discard_object(v_kind, v_path, p_key);
+
+    update public.generation_status as g
+    set
+        status = 'generating',
+        phase = 'submitting',
+        provider = p_provider,
+        submit_no = p_submit_no,
+        api_calls_made = g.api_calls_made + (p_submit_no - v_before),
+        intent = null,
+        started_at = case when v_before = 0 then copperplate.clock() else g.started_at end,
+        updated_at = copperplate.clock()
+    where g.prompt_hash = p_key;
+
+    if p_submit_no > v_before then
+        insert into copperplate.public_totals (day, api_calls)
+        values ((copperplate.clock() at time zone 'UTC')::date, 1);
+    end if;
+    return true;
+end;
+$$$statement$,
+$statement$comment on function public.begin_submit(text, bigint, integer, text) is
+'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on.'$statement$,
+$statement$create function public.note_request(p_key text, p_fence bigint, p_request_id text, p_urls jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_fence bigint;
+begin
+    -- An older leader may still tell its id while none is known: it saves a call and leads nowhere.
+    update public.generation_status as g
+    set
+        provider_request_id = p_request_id,
+        provider_urls = p_urls,
+        phase = case when g.phase = 'submitting' then 'submitted' else g.phase end,
+        updated_at = copperplate.clock()
+    where
+        g.prompt_hash = p_key
+        and g.status = 'generating'
+        and (g.fence = p_fence or (g.fence > p_fence and g.provider_request_id is null))
+    returning g.fence into v_fence;
+    return coalesce(v_fence = p_fence, false);
+end;
+$$$statement$,
+$statement$comment on function public.note_request(text, bigint, text, jsonb) is
+'Note the provider''s request id, so that a successor collects the job instead of paying again.'$statement$,
+$statement$create function public.heartbeat_generation(p_key text, p_fence bigint, p_lease interval)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    update public.generation_status as g
+    set lease_until = copperplate.clock() + p_lease
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating');
+    return found;
+end;
+$$$statement$,
+$statement$comment on function public.heartbeat_generation(text, bigint, interval) is
+'Extend the lease of the holder of p_fence; false tells it to stop.'$statement$,
+$statement$create function public.intend_upload(
+    p_key text,
+    p_fence bigint,
+    p_path text,
+    p_digest text,
+    p_size_bytes bigint,
+    p_format text,
+    p_width integer,
+    p_height integer
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_kind text;
+    v_path text;
+begin
+    select g.kind, g.intent ->> 'path'
+    into v_kind, v_path
+    from public.generation_status as g
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    for update;
+    if not found then
+        return false;
+    end if;
+
+    if v_path <> p_path then
+        perform copperplate.discard_object(v_kind, v_path, p_key);
+    end if;
+
+    update public.generation_status as g
+    set
+        phase = 'uploading',
+        intent = jsonb_build_object(
+            'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
+            'format', p_format, 'width', p_width, 'height', p_height
+        ),
+        updated_at = copperplate.clock()
+    where g.prompt_hash = p_key;
+    return true;
+end;
+$$$statement$,
+$statement$comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer) is
+'Write ahead where the original is about to be stored, so that a successor can adopt it.'$statement$,
+$statement$create function public.complete_generation(
+    p_key text,
+    p_fence bigint,
+    p_original_key text,
+    p_path text,
+    p_digest text,
+    p_size_bytes bigint,
+    p_format text,
+    p_width integer,
+    p_height integer,
+    p_url text
+)
+returns copperplate.verdict
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_kind text;
+    v_provider text;
+begin
+    update public.generation_status as g
+    set
+        status = 'completed', phase = null, format = p_format, generated_url = p_url,
+        leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    returning g.kind, g.provider into v_kind, v_provider;
+
+    if not found then
+        -- Said before: the same answer. Otherwise we are too late, and our object belongs to nobody
+        -- unless a successor has adopted it or is about to.
+        if exists (
+            select from copperplate.cache_entries as e
+            where e.key = p_original_key and e.path = p_path
+        ) then
+            return copperplate.stored(p_original_key);
+        end if;
+        perform copperplate.discard_object('image', p_path, p_key)
+        where not exists (
+            select from public.generation_status as g
+            where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
+        );
+        return copperplate.stale();
+    end if;
+
+    insert into copperplate.cache_entries (
+        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
+    )
+    values (
+        p_original_key, p_key, v_kind, true, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
+        p_format, p_width, p_height, v_now, v_now
+    );
+    perform copperplate.note_provider_success(v_provider);
+    insert into copperplate.public_totals (day, completed) values ((v_now at time zone 'UTC')::date, 1);
+    perform pg_notify('copperplate', p_key);
+    return copperplate.stored(p_original_key);
+end;
+$$$statement$,
+$statement$comment on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text
+) is
+'Record the stored, verified original: hit with its entry, or stale; a stale leader''s object is discarded.'$statement$,
+$statement$create function public.fail_generation(
+    p_key text,
+    p_fence bigint,
+    p_error_class text,
+    p_error_message text,
+    p_retry_after interval,
+    p_billed boolean
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_uncounted integer;
+    v_provider text;
+begin
+    -- A submit that is known to be free is not counted as a billable call.
+    select case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end
+    into v_uncounted, v_provider
+    from public.generation_status as g
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
+    for update;
+    if not found then
+        return exists (
+            select from public.generation_status as g
+            where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'failed'
+        );
+    end if;
+
+    update public.generation_status as g
+    set
+        status = 'failed',
+        error_class = p_error_class,
+        error_message = left(p_error_message, 1000),
+        retry_at = v_now + p_retry_after,
+        api_calls_made = g.api_calls_made - v_uncounted,
+        leader = null,
+        lease_until = null,
+        updated_at = v_now
+    where g.prompt_hash = p_key;
+
+    insert into copperplate.public_totals (day, failures, api_calls)
+    values ((v_now at time zone 'UTC')::date, 1, -v_uncounted);
+    if v_provider is not null then
+        perform copperplate.note_provider_failure(v_provider, p_error_class);
+    end if;
+    perform pg_notify('copperplate', p_key);
+    return true;
+end;
+$$$statement$,
+$statement$comment on function public.fail_generation(text, bigint, text, text, interval, boolean) is
+'Record a negative entry: no new attempt before p_retry_after has passed.'$statement$,
+$statement$create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.discard_object(o.kind, p_path, p_generation_key)
+    from copperplate.cache_entries as o
+    where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path;
+    return found;
+end;
+$$$statement$,
+$statement$comment on function public.intend_rendition(text, text, text) is
+'Write ahead where a rendition is about to be stored: what is not recorded within the grace is removed.
+False if the original is no longer the generation''s.'$statement$,
+$statement$create function public.record_rendition(
+    p_generation_key text,
+    p_original_path text,
+    p_key text,
+    p_path text,
+    p_digest text,
+    p_size_bytes bigint,
+    p_format text,
+    p_width integer,
+    p_height integer
+)
+returns copperplate.verdict
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_kind text;
+    v_stored copperplate.verdict;
+begin
+    -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
+    select g.kind
+    into v_kind
+    from public.generation_status as g
+    inner join copperplate.cache_entries as o on g.prompt_hash = o.generation_key
+    where g.prompt_hash = p_generation_key and o.is_original and o.path = p_original_path
+    for key share of g;
+
+    if found then
+        v_stored := copperplate.stored(p_key);
+        if v_stored.path = p_path then
+            return v_stored;
+        end if;
+
+        -- Take the object back from among the discarded; once its removal has begun, it is too late.
+        delete from copperplate.discarded_objects as d
+        where d.bucket = copperplate.bucket_of(v_kind) and d.path = p_path and d.claimed_until is null;
+        if found then
+            insert into copperplate.cache_entries (
+                key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+                created_at, last_accessed_at
+            )
+            values (
+                p_key, p_generation_key, v_kind, false, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
+                p_format, p_width, p_height, v_now, v_now
+            )
+            on conflict (key) do nothing;
+            v_stored := copperplate.stored(p_key);
+        end if;
+    end if;
+
+    if v_stored.path is distinct from p_path then
+        perform copperplate.discard_object('image', p_path, p_generation_key);
+    end if;
+    if v_stored.path is null then
+        return copperplate.stale();
+    end if;
+    return v_stored;
+end;
+$$$statement$,
+$statement$comment on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer) is
+'Record a stored rendition; answers the entry that now stands.
+Stale if the original changed, or the object was not intended within the grace.'$statement$,
+$statement$create function public.report_missing(p_key text, p_path text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_generation_key text;
+    v_is_original boolean;
+begin
+    select e.generation_key, e.is_original
+    into v_generation_key, v_is_original
+    from copperplate.cache_entries as e
+    where e.key = p_key and e.path = p_path;
+    if not found then
+        return false;
+    end if;
+
+    -- Generation first, then entries: the one lock order.
+    perform from public.generation_status as g where g.prompt_hash = v_generation_key for update;
+    -- Whoever held the lock may have reopened it, and a third may have made it anew.
+    if not exists (select from copperplate.cache_entries as e where e.key = p_key and e.path = p_path) then
+        return false;
+    end if;
+
+    if v_is_original then
+        -- Reopened at once the first time; a store that keeps losing pictures must not cost more.
+        update public.generation_status as g
+        set
+            status = 'failed', phase = null, error_class = 'missing_object',
+            error_message = 'the stored original is gone or altered', format = null, generated_url = null,
+            retry_at = case when g.attempt < 2 then v_now else g.window_started_at + interval '1 day' end,
+            completed_at = null, updated_at = v_now
+        where g.prompt_hash = v_generation_key and g.status = 'completed';
+        delete from copperplate.cache_entries as e where e.generation_key = v_generation_key;
+    else
+        delete from copperplate.cache_entries as e where e.key = p_key and e.path = p_path;
+    end if;
+    return true;
+end;
+$$$statement$,
+$statement$comment on function public.report_missing(text, text) is
+'The object of this entry is gone or altered: drop the entry; for an original, reopen the generation.'$statement$,
+$statement$revoke all on function public.begin_submit(text, bigint, integer, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer)
+from public, anon, authenticated$statement$,
+$statement$revoke all on function public.complete_generation(text, bigint, text, text, text, bigint, text, integer, integer, text)
+from public, anon, authenticated$statement$,
+$statement$revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean)
+from public, anon, authenticated$statement$,
+$statement$revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
+from public, anon, authenticated$statement$,
+$statement$revoke all on function public.report_missing(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.begin_submit(text, bigint, integer, text) to service_role$statement$,
+$statement$grant execute on function public.note_request(text, bigint, text, jsonb) to service_role$statement$,
+$statement$grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role$statement$,
+$statement$grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer)
+to service_role$statement$,
+$statement$grant execute on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text
+) to service_role$statement$,
+$statement$grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role$statement$,
+$statement$grant execute on function public.intend_rendition(text, text, text) to service_role$statement$,
+$statement$grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
+to service_role$statement$,
+$statement$grant execute on function public.report_missing(text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000700', 'create_usage', array[
+$statement$-- Counting. Hits write nothing by themselves: processes add up and flush now and then.
+
+create table copperplate.usage_rollups (
+    day date not null,
+    kind text not null,
+    provider text not null,
+    model text not null,
+    outcome text not null,
+    tier text not null,
+    requests bigint not null default 0,
+    bytes bigint not null default 0,
+    -- Requests by time to answer, bounds 1 2 5 10 25 50 100 250 1000 5000 15000 30000 ms and above.
+    latency bigint[] not null,
+    cost_micro_usd bigint not null default 0,
+    saved_micro_usd bigint not null default 0,
+    constraint usage_rollups_pkey primary key (day, kind, provider, model, outcome, tier),
+    constraint usage_rollups_outcome_is_known check (
+        outcome in ('hit', 'stale', 'coalesced', 'generated', 'failed')
+    )
+)$statement$,
+$statement$comment on table copperplate.usage_rollups is
+'Requests by day (UTC), kind, provider, model, outcome and tier. Money in millionths of a dollar.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.usage_rollups enable row level security$statement$,
+$statement$revoke all on table copperplate.usage_rollups from public, anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.usage_rollups to service_role$statement$,
+$statement$create function copperplate.add_histograms(p_left bigint[], p_right bigint[])
+returns bigint[]
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select array_agg(coalesce(t.l, 0) + coalesce(t.r, 0) order by t.n)
+    from unnest(p_left, p_right) with ordinality as t (l, r, n);
+$$$statement$,
+$statement$comment on function copperplate.add_histograms(bigint[], bigint[]) is 'Adds two histograms bucket by bucket.'$statement$,
+$statement$revoke all on function copperplate.add_histograms(bigint[], bigint[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_histograms(bigint[], bigint[]) to service_role$statement$,
+$statement$create function copperplate.fold_totals()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    with gone as (
+        delete from copperplate.public_totals as t
+        where t.ctid = any(array(
+            select u.ctid from copperplate.public_totals as u limit 5000 for update skip locked
+        ))
+        returning t.*
+    )
+    insert into copperplate.public_totals (
+        day, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
+    )
+    select
+        g.day, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
+        sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
+    from gone as g
+    group by g.day;
+$$$statement$,
+$statement$comment on function copperplate.fold_totals() is
+'Merges the public totals into one row a day; concurrent calls split the work.'$statement$,
+$statement$revoke all on function copperplate.fold_totals() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.fold_totals() to service_role$statement$,
+$statement$-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
+-- latency_buckets, cost_micro_usd, saved_micro_usd}]. The one function that must not be repeated.
+create function public.record_usage(p_uses jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+-- Below deadlock_timeout: where a person's DELETE locks in another order, counting gives way and is sent again.
+set lock_timeout = '500ms'
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_today date := (v_now at time zone 'UTC')::date;
+begin
+    -- Rows in key order, generations before entries: two flushes never wait for each other in a ring.
+    perform from public.generation_status as g
+    where g.prompt_hash in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
+    order by g.prompt_hash
+    for no key update;
+
+    update public.generation_status as g
+    set total_requests = g.total_requests + s.requests
+    from (
+        select u ->> 'generation_key' as key, sum((u ->> 'count')::bigint) as requests
+        from jsonb_array_elements(p_uses) as u
+        group by 1
+    ) as s
+    where g.prompt_hash = s.key;
+
+    update copperplate.cache_entries as e
+    set access_count = e.access_count + s.served, last_accessed_at = v_now
+    from (
+        select u ->> 'rendition_key' as key, sum((u ->> 'count')::bigint) as served
+        from jsonb_array_elements(p_uses) as u
+        where u ->> 'outcome' <> 'failed'
+        group by 1
+    ) as s
+    where e.key = s.key;
+
+    insert into copperplate.usage_rollups as r (
+        day, kind, provider, model, outcome, tier, requests, bytes, latency, cost_micro_usd, saved_micro_usd
+    )
+    select
+        v_today, u.kind, u.provider, u.model, u.outcome, u.tier, sum(u.count), sum(u.size_bytes),
+        (
+            select array_agg(b.total order by b.n)
+            from (
+                select h.n, sum(h.count)::bigint as total
+                from jsonb_to_recordset(p_uses) as w (
+                    kind text, provider text, model text, outcome text, tier text, latency_buckets bigint[]
+                )
+                cross join lateral unnest(w.latency_buckets) with ordinality as h (count, n)
+                where (w.kind, w.provider, w.model, w.outcome, w.tier) = (u.kind, u.provider, u.model, u.outcome, u.tier)
+                group by h.n
+            ) as b
+        ),
+        sum(u.cost_micro_usd), sum(u.saved_micro_usd)
+    from jsonb_to_recordset(p_uses) as u (
+        kind text, provider text, model text, outcome text, tier text, count bigint, size_bytes bigint,
+        cost_micro_usd bigint, saved_micro_usd bigint
+    )
+    group by u.kind, u.provider, u.model, u.outcome, u.tier
+    order by u.kind, u.provider, u.model, u.outcome, u.tier
+    on conflict on constraint usage_rollups_pkey do update
+    set
+        requests = r.requests + excluded.requests,
+        bytes = r.bytes + excluded.bytes,
+        latency = copperplate.add_histograms(r.latency, excluded.latency),
+        cost_micro_usd = r.cost_micro_usd + excluded.cost_micro_usd,
+        saved_micro_usd = r.saved_micro_usd + excluded.saved_micro_usd;
+
+    insert into copperplate.public_totals (day, requests, hits, misses, accesses)
+    select
+        v_today,
+        sum(u.count),
+        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
+        coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
+        coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
+    from jsonb_to_recordset(p_uses) as u (outcome text, count bigint)
+    having count(*) > 0;
+
+    if random() < 0.02 then
+        perform copperplate.fold_totals();
+    end if;
+end;
+$$$statement$,
+$statement$comment on function public.record_usage(jsonb) is
+'Add a batch of counts. Never retried: a batch may be lost, none is counted twice.'$statement$,
+$statement$revoke all on function public.record_usage(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.record_usage(jsonb) to service_role$statement$,
+$statement$create function public.get_generation_stats()
+returns table (
+    total_requests bigint,
+    total_api_calls_made bigint,
+    total_api_calls_saved bigint,
+    total_completed bigint,
+    total_failed bigint,
+    total_hits bigint,
+    total_misses bigint,
+    efficiency_percent numeric,
+    requests_today bigint,
+    api_calls_made_today bigint,
+    api_calls_saved_today bigint,
+    completed_today bigint,
+    failed_today bigint,
+    hits_today bigint,
+    misses_today bigint
+)
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    with today as (
+        select (copperplate.clock() at time zone 'UTC')::date as day
+    ),
+
+    sums as (
+        select
+            coalesce(sum(t.requests), 0)::bigint as requests,
+            coalesce(sum(t.api_calls), 0)::bigint as api_calls,
+            coalesce(sum(t.completed), 0)::bigint as completed,
+            coalesce(sum(t.failures), 0)::bigint as failures,
+            coalesce(sum(t.hits), 0)::bigint as hits,
+            coalesce(sum(t.misses), 0)::bigint as misses,
+            coalesce(sum(t.requests) filter (where t.day = d.day), 0)::bigint as requests_today,
+            coalesce(sum(t.api_calls) filter (where t.day = d.day), 0)::bigint as api_calls_today,
+            coalesce(sum(t.completed) filter (where t.day = d.day), 0)::bigint as completed_today,
+            coalesce(sum(t.failures) filter (where t.day = d.day), 0)::bigint as failures_today,
+            coalesce(sum(t.hits) filter (where t.day = d.day), 0)::bigint as hits_today,
+            coalesce(sum(t.misses) filter (where t.day = d.day), 0)::bigint as misses_today
+        from today as d
+        left join copperplate.public_totals as t on true
+    )
+
+    select
+        s.requests, s.api_calls, greatest(s.hits + s.misses - s.api_calls, 0), s.completed, s.failures, s.hits, s.misses,
+        round(100.0 * s.hits / nullif(s.hits + s.misses, 0), 1),
+        s.requests_today, s.api_calls_today, greatest(s.hits_today + s.misses_today - s.api_calls_today, 0),
+        s.completed_today, s.failures_today, s.hits_today, s.misses_today
+    from sums as s;
+$$$statement$,
+$statement$comment on function public.get_generation_stats() is
+'One row: requests, provider calls made and saved, since the beginning and today (UTC).
+Saved are the pictures served (hits and misses) less the calls made; failed requests save nothing.'$statement$,
+$statement$revoke all on function public.get_generation_stats() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_generation_stats() to service_role, anon, authenticated$statement$,
+$statement$create function public.get_cache_stats()
+returns table (
+    total_cached_images bigint,
+    total_access_count bigint,
+    avg_access_count numeric,
+    total_size_bytes bigint,
+    total_stored_bytes bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        coalesce(sum(t.images), 0)::bigint,
+        coalesce(sum(t.accesses), 0)::bigint,
+        round(coalesce(sum(t.accesses), 0) / nullif(sum(t.images), 0), 2),
+        coalesce(sum(t.image_bytes), 0)::bigint,
+        coalesce(sum(t.stored_bytes), 0)::bigint
+    from copperplate.public_totals as t;
+$$$statement$,
+$statement$comment on function public.get_cache_stats() is
+'One row: cached pictures, how often they were served, and their bytes; stored bytes include originals.'$statement$,
+$statement$revoke all on function public.get_cache_stats() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_cache_stats() to service_role, anon, authenticated$statement$
+]);
+
+select pg_temp.apply_migration('20261120000800', 'create_care', array[
+$statement$-- Care: nothing that correctness needs, everything bounded, any number of callers at once.
+
+create function public.sweep_generations(
+    p_limit integer default 20, p_horizon interval default '10 minutes'
+)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_swept integer;
+begin
+    -- Nobody has asked since the leader died, or a follower would have taken over. What is known of
+    -- its job is kept: the next one to ask collects it.
+    with expired as (
+        select g.prompt_hash
+        from public.generation_status as g
+        where g.status in ('pending', 'generating') and g.lease_until < copperplate.clock() - p_horizon
+        limit p_limit
+        for update skip locked
+    )
+
+    update public.generation_status as g
+    set
+        status = 'failed', error_class = 'abandoned', error_message = 'the leader died and nobody asked again',
+        retry_at = copperplate.clock(), leader = null, lease_until = null, updated_at = copperplate.clock()
+    from expired as e
+    where g.prompt_hash = e.prompt_hash;
+    get diagnostics v_swept = row_count;
+
+    perform copperplate.fold_totals();
+    return v_swept;
+end;
+$$$statement$,
+$statement$comment on function public.sweep_generations(integer, interval) is
+'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many.'$statement$,
+$statement$create function public.cleanup_old_cache_entries(
+    p_older_than interval default '30 days', p_limit integer default 1000
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_cutoff timestamptz := copperplate.clock() - p_older_than;
+    v_keys text[];
+    v_images bigint;
+    v_bytes bigint;
+    v_generations bigint;
+begin
+    -- Lock the generations first, skipping those somebody works on. Originals without renditions age by
+    -- their own date.
+    v_keys := array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where g.prompt_hash = any(array(
+            select e.generation_key
+            from copperplate.cache_entries as e
+            where
+                e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
+                and (
+                    not e.is_original
+                    or not exists (
+                        select from copperplate.cache_entries as r
+                        where r.generation_key = e.generation_key and not r.is_original
+                    )
+                )
+            order by e.created_at
+            limit p_limit
+        ))
+        for update skip locked
+    );
+
+    with gone as (
+        delete from copperplate.cache_entries as e
+        where e.generation_key = any(v_keys) and not e.is_original and e.last_accessed_at < v_cutoff
+        returning e.file_size
+    )
+
+    select count(*), coalesce(sum(gone.file_size), 0) into v_images, v_bytes from gone;
+
+    -- An original outlives its renditions: it goes with the last of them, and the generation with it.
+    with bare as (
+        select o.generation_key, o.file_size
+        from copperplate.cache_entries as o
+        where
+            o.generation_key = any(v_keys) and o.is_original and o.last_accessed_at < v_cutoff
+            and not exists (
+                select from copperplate.cache_entries as r
+                where r.generation_key = o.generation_key and not r.is_original
+            )
+    ),
+
+    gone as (
+        delete from public.generation_status as g
+        using bare as b
+        where g.prompt_hash = b.generation_key
+        returning b.file_size
+    )
+
+    select count(*), v_bytes + coalesce(sum(gone.file_size), 0) into v_generations, v_bytes from gone;
+
+    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes);
+end;
+$$$statement$,
+$statement$comment on function public.cleanup_old_cache_entries(interval, integer) is
+'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
+Call it again while it answers more than zero.'$statement$,
+$statement$create function public.cleanup_old_generation_status(p_limit integer default 1000)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_removed bigint;
+begin
+    -- Failures stay for the day in which their attempts are counted. A completed generation always has
+    -- entries and goes with the last of them.
+    with done as (
+        select g.prompt_hash
+        from public.generation_status as g
+        where
+            g.status = 'failed' and g.retry_at < copperplate.clock()
+            and g.window_started_at < copperplate.clock() - interval '1 day'
+        limit p_limit
+        for update skip locked
+    )
+
+    delete from public.generation_status as g
+    using done as d
+    where g.prompt_hash = d.prompt_hash;
+    get diagnostics v_removed = row_count;
+    return jsonb_build_object('generations', v_removed);
+end;
+$$$statement$,
+$statement$comment on function public.cleanup_old_generation_status(integer) is
+'Remove failures whose day is over; at most p_limit; answers counts.'$statement$,
+$statement$create function public.purge_entries(
+    p_generation_key text default null,
+    p_prompt text default null,
+    p_key_prefix text default null,
+    p_model text default null,
+    p_older_than interval default null,
+    p_dry_run boolean default true,
+    p_limit integer default 1000
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[];
+    v_answer jsonb;
+begin
+    if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
+        raise exception 'purge_entries needs at least one condition'
+            using errcode = 'ZC006', hint = 'Name a key, a prompt, a prefix of the key, a model or an age.';
+    end if;
+
+    v_keys := array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where
+            (p_generation_key is null or g.prompt_hash = p_generation_key)
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+        order by g.prompt_hash
+        limit p_limit
+    );
+
+    select
+        jsonb_build_object(
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys),
+            'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
+        )
+    into v_answer
+    from copperplate.cache_entries as e
+    where e.generation_key = any(v_keys);
+
+    if not p_dry_run then
+        perform from public.generation_status as g
+        where g.prompt_hash = any(v_keys)
+        order by g.prompt_hash
+        for update;
+        delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    end if;
+    return v_answer;
+end;
+$$$statement$,
+$statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
+'Declare pictures wrong: remove the generations that meet every condition given. A dry run only counts.'$statement$,
+$statement$create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
+returns table (id bigint, bucket text, path text)
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.discarded_objects as d
+    set claimed_until = copperplate.clock() + interval '5 minutes'
+    where d.id in (
+        select o.id
+        from copperplate.discarded_objects as o
+        where
+            o.discarded_at < copperplate.clock() - p_grace
+            and (o.claimed_until is null or o.claimed_until < copperplate.clock())
+            -- Never an object that a row needs after all.
+            and not exists (
+                select from copperplate.cache_entries as e where e.bucket = o.bucket and e.path = o.path
+            )
+            and not exists (
+                select from public.generation_status as g
+                where g.prompt_hash = o.generation_key and g.intent ->> 'path' = o.path
+            )
+        order by o.id
+        limit p_limit
+        for update skip locked
+    )
+    returning d.id, d.bucket, d.path;
+$$$statement$,
+$statement$comment on function public.claim_discarded(integer, interval) is
+'Reserve objects whose grace is over for five minutes, to remove them from the store and then forget them.'$statement$,
+$statement$create function public.forget_discarded(p_ids bigint[])
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_forgotten integer;
+begin
+    delete from copperplate.discarded_objects as d where d.id = any(p_ids);
+    get diagnostics v_forgotten = row_count;
+    return v_forgotten;
+end;
+$$$statement$,
+$statement$comment on function public.forget_discarded(bigint[]) is
+'The store has removed these objects; answers how many rows went.'$statement$,
+$statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
+from public, anon, authenticated$statement$,
+$statement$revoke all on function public.claim_discarded(integer, interval) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.forget_discarded(bigint[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
+$statement$grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role$statement$,
+$statement$grant execute on function public.cleanup_old_generation_status(integer) to service_role$statement$,
+$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role$statement$,
+$statement$grant execute on function public.claim_discarded(integer, interval) to service_role$statement$,
+$statement$grant execute on function public.forget_discarded(bigint[]) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000900', 'create_buckets', array[
+$statement$-- Where pictures live on Supabase. Policies there are none, on purpose: a public bucket is read without
+-- any, through its public addresses, and only service_role, which row-level security does not bind, writes.
+-- A Postgres without Supabase Storage keeps its pictures in a folder and has nothing to do here.
+do $$
+begin
+    if to_regclass('storage.buckets') is null then
+        return;
+    end if;
+    insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
+    values
+    (
+        'generated-images', 'generated-images', true, 32 * 1024 * 1024,
+        array['image/jpeg', 'image/png', 'image/webp']
+    ),
+    (
+        'memoji-images', 'memoji-images', true, 5 * 1024 * 1024,
+        array['image/jpeg', 'image/png', 'image/webp']
+    )
+    -- A bucket that is there is somebody's: a private one must not become public behind their back.
+    on conflict (id) do nothing;
+end
+$$$statement$
+]);
+
+drop function pg_temp.apply_migration(text, text, text[]);
+notify pgrst, 'reload schema';
+commit;
+
+select m.version, m.name from supabase_migrations.schema_migrations as m order by m.version;
