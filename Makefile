@@ -30,6 +30,7 @@ run: $(SYNCED) ## Start a local server; ends with a URL that shows a picture
 	@.venv/bin/copperplate dev
 
 test: $(SYNCED) ## Run every test; what cannot run here is listed at the end
+	@.venv/bin/python tests/npm.py
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file

@@ -10,7 +10,7 @@ from recordings import RECORDINGS
 if TYPE_CHECKING:
     import pytest
 
-pytest_plugins = ["clusters", "postgres_fixtures", "standin.fixtures", "deployment.fixtures"]
+pytest_plugins = ["clusters", "postgres_fixtures", "postgrest_fixtures", "standin.fixtures", "deployment.fixtures"]
 
 # Set by .ci/run: there, everything must run.
 REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"

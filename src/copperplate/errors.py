@@ -19,6 +19,7 @@ CopperplateError
 │   ├── LedgerUnavailable     the database
 │   └── StoreUnavailable      the object store
 ├── Misconfigured             settings are missing or wrong; 503
+│   └── StoreMisconfigured    those of the object store; the generation is resumed
 └── Signal                    never leaves the coordinator
     ├── LeaseLost             another holder has a higher fence: stop
     ├── ObjectMissing         the store has no object at that path
@@ -204,6 +205,13 @@ class Misconfigured(CopperplateError):
     code = "misconfigured"
     status = 503
     title = "Copperplate is not configured"
+
+
+class StoreMisconfigured(Misconfigured):
+    """The object store refuses because of a setting; a generation is not given up for it, but resumed later."""
+
+    code = "store_misconfigured"
+    title = "The object store is not configured"
 
 
 class Signal(CopperplateError):

@@ -18,6 +18,7 @@ from copperplate.errors import (
     ObjectMissing,
     ProviderFailed,
     StillGenerating,
+    StoreMisconfigured,
     StoreUnavailable,
 )
 from copperplate.failures import retry_after
@@ -87,7 +88,7 @@ class Leader:
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once somebody
         else holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`,
-        `StoreUnavailable` and `StillGenerating` where whoever takes the lease over can resume.
+        `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where whoever takes the lease over can resume.
         Cancelled, it gives the lease up for somebody else to resume at once.
         """
         lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
@@ -98,7 +99,7 @@ class Leader:
                 url = self._kinds[want.kind].store.public_url(upload.path)
                 crash_point("completing")
                 entry = await self._ledger.complete(lease.key, lease.fence, upload, url=url)
-        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StillGenerating):
+        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StoreMisconfigured, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
             raise
         except asyncio.CancelledError:

@@ -146,12 +146,13 @@ class ObjectStore(Protocol):
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body` durably before returning.
 
-        The same bytes at the same path again is success. Raises `ObjectConflict` for other bytes,
-        `StoreUnavailable` when it is unknown whether anything was stored.
+        The same bytes at the same path again is success. Raises `ObjectConflict` where other bytes
+        were stored before, `StoreUnavailable` when it is unknown whether anything was stored,
+        `StoreMisconfigured` when a setting is at fault and nothing was.
         """
 
     async def get(self, path: str) -> bytes:
-        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`."""
+        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`, `StoreMisconfigured`."""
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""

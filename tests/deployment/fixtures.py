@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import npm
 from deployment.build import UV, Deployment, build, find_python
 from deployment.function import Function, running
-from node_tools import node_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,10 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
         pytest.skip("Vercel's runtime needs Python 3.12 or newer, on PATH or among pyenv's versions")
     if not UV.exists():
         pytest.skip("uv is not in .tools: make setup")
-    commands = node_tools()
+    try:
+        commands = npm.install() / ".bin"
+    except npm.NotInstallable as error:
+        pytest.skip(f"no Vercel CLI: {error}")
     python, version = found
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

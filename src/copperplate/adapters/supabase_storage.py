@@ -1,0 +1,190 @@
+"""An object store in Supabase Storage, over `storage3` and one shared httpx client.
+
+`storage3` is imported with the first write: a process that only serves hits never pays for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from copperplate.adapters.object_paths import check_body, check_object_path
+from copperplate.adapters.supabase_faults import marks_of, refusal, trouble
+from copperplate.adapters.supabase_keys import key_headers
+from copperplate.errors import CopperplateError, ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.imaging import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    import httpx
+    from storage3._async.file_api import AsyncBucketProxy
+    from storage3.types import FileOptions
+
+CALL_SECONDS: Final = 15.0  # a put, a get or one batch of removals, repeats included
+TRIES: Final = 3
+PAUSE_SECONDS: Final = 0.2
+# A path is written once: whoever has its bytes may keep them.
+YEAR_SECONDS: Final = "31536000"
+BATCH_PATHS: Final = 100  # Storage takes up to 1,000
+REFUSAL_BYTES: Final = 16 * 1024  # a refusal is a short JSON object; a page of HTML need not be read
+
+T = TypeVar("T")
+
+
+class SupabaseStore:
+    """Objects in a bucket of Supabase Storage.
+
+    `client` is shared and stays open; whatever its own timeouts, no call takes longer than `seconds`.
+    `key` is the project's secret key, or the legacy one of service_role: any other sees only a part.
+    Storage looks before it writes, not while: of two writers of other bytes at the same moment both
+    may succeed, and the later one stays. Our names contain the digest, so there are no such two.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        supabase_url: str,
+        key: str,
+        bucket: str,
+        *,
+        is_public: bool = True,
+        seconds: float = CALL_SECONDS,
+    ) -> None:
+        self.bucket = bucket
+        self._client = client
+        self._url = f"{supabase_url.rstrip('/')}/storage/v1"
+        self._headers = key_headers(key)
+        self._is_public = is_public
+        self._seconds = seconds
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        """See `ObjectStore.put`. A reply that is lost is found out by sending the same bytes again."""
+        check_object_path(path)
+        kept = bytes(check_body(body))
+        try:
+            await self._insist(lambda: self._upload(path, kept, media_type))
+        except ObjectConflict:
+            try:
+                stored = await self._insist(lambda: self._download(path, len(kept)))
+            except ObjectMissing as error:
+                raise StoreUnavailable(f"bucket {self.bucket} calls a path taken and has nothing there") from error
+            if stored != kept:
+                raise
+
+    async def get(self, path: str) -> bytes:
+        """See `ObjectStore.get`. Reads at most `MAX_BODY_BYTES`."""
+        check_object_path(path)
+        body = await self._insist(lambda: self._download(path, MAX_BODY_BYTES))
+        if len(body) > MAX_BODY_BYTES:
+            raise StoreUnavailable(f"bucket {self.bucket} has an object larger than any of ours")
+        return body
+
+    async def remove(self, paths: Sequence[str]) -> frozenset[str]:
+        """See `ObjectStore.remove`.
+
+        Storage answers what it removed. What it leaves out may be gone or out of its reach, so it is
+        asked for each of those; only what it then calls missing counts as gone.
+        """
+        asked = list(dict.fromkeys(map(check_object_path, paths)))
+        gone: set[str] = set()
+        for start in range(0, len(asked), BATCH_PATHS):
+            batch = asked[start : start + BATCH_PATHS]
+            removed = await self._insist(lambda batch=batch: self._remove(batch))  # type: ignore[misc]
+            gone |= removed & set(batch)
+            gone |= {path for path in batch if path not in removed and not await self._has(path)}
+        return frozenset(gone)
+
+    def public_url(self, path: str) -> str | None:
+        """See `ObjectStore.public_url`; None where the bucket is private."""
+        check_object_path(path)
+        return f"{self._url}/object/public/{self.bucket}/{path}" if self._is_public else None
+
+    async def _has(self, path: str) -> bool:
+        try:
+            await self._insist(lambda: self._ask(lambda files: files.info(path)))
+        except ObjectMissing:
+            return False
+        return True
+
+    async def _upload(self, path: str, body: bytes, media_type: str) -> None:
+        options: FileOptions = {"content-type": media_type, "cache-control": YEAR_SECONDS, "x-upsert": "false"}
+        await self._ask(lambda files: files.upload(path, body, options))
+
+    async def _remove(self, paths: list[str]) -> frozenset[str]:
+        return frozenset(str(row["name"]) for row in await self._ask(lambda files: files.remove(paths)))
+
+    async def _download(self, path: str, limit: int) -> bytes:
+        """The object, or its first bytes where it has more than `limit`. storage3 would read all of it."""
+        url = f"{self._url}/object/{self.bucket}/{path}"
+        # Compressed bytes could unfold into any number; pictures are compressed already.
+        headers = self._headers | {"Accept-Encoding": "identity"}
+        async with self._client.stream("GET", url, headers=headers) as response:
+            if response.status_code != 200:
+                raise await self._refused(response)
+            if not _is_picture(response.headers):
+                raise _Refused(*refusal(self.bucket))
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > limit:
+                    break
+            return bytes(body)
+
+    async def _refused(self, response: httpx.Response) -> _Refused:
+        said = bytearray()
+        async for chunk in response.aiter_raw():
+            said += chunk
+            if len(said) > REFUSAL_BYTES:
+                break
+        body: object = None
+        with contextlib.suppress(ValueError):
+            body = json.loads(said)
+        marks = marks_of(response.status_code, body if isinstance(body, dict) else {})
+        return _Refused(*refusal(self.bucket, *marks))
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The answer, asked for up to three times while that may help and time is left; else our error."""
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        for number in range(1, TRIES + 1):
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                # One silent try must leave time for another, which may find that the first arrived.
+                async with asyncio.timeout(left / 2 if number < TRIES else left):
+                    return await work()
+            except Exception as error:
+                refused = error if isinstance(error, _Refused) else _Refused(*trouble(self.bucket, error))
+                pause = PAUSE_SECONDS * number * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+                in_time = asyncio.get_running_loop().time() + pause < deadline
+                if not (refused.again and in_time and number < TRIES):
+                    raise refused.ours from error
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try answers or raises")
+
+    async def _ask(self, question: Callable[[AsyncBucketProxy], Awaitable[T]]) -> T:
+        """The answer of storage3."""
+        from storage3 import AsyncStorageClient
+        from storage3.exceptions import StorageApiError
+
+        storage = AsyncStorageClient(self._url, self._headers, http_client=self._client)
+        try:
+            return await question(storage.from_(self.bucket))
+        except StorageApiError as error:
+            raise _Refused(*refusal(self.bucket, error.code, error.status)) from error
+
+
+def _is_picture(headers: Mapping[str, str]) -> bool:
+    """Whether this can be an object of ours: a page of something in between must not pass for an altered one."""
+    return headers.get("content-type", "").startswith("image/") and "content-encoding" not in headers
+
+
+class _Refused(Exception):
+    """An answer that is no object, as our error, and whether asking again may help."""
+
+    def __init__(self, ours: CopperplateError, again: bool) -> None:
+        super().__init__(str(ours))
+        self.ours = ours
+        self.again = again
