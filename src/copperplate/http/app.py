@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from copperplate.compose import open_services
 from copperplate.errors import Misconfigured
-from copperplate.http import api, care_routes, page, problems
+from copperplate.http import api, care_routes, page, problems, vercel
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
@@ -35,7 +35,7 @@ class Application(FastAPI):
 
     def __init__(self, wiring: Wiring, **options: Any) -> None:
         super().__init__(**options)
-        self._front = Pictures(_Configured(super().__call__, wiring), wiring)
+        self._front = vercel.Invocation(Pictures(_Configured(super().__call__, wiring), wiring), wiring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the application's lifespan."""
@@ -92,8 +92,10 @@ async def _running(wiring: Wiring, settings: Settings | None, services: Services
     async with contextlib.AsyncExitStack() as stack:
         try:
             if services is None:
-                opened = open_services(Settings.from_env() if settings is None else settings)
-                wiring.open(await stack.enter_async_context(opened))
+                opening = open_services(Settings.from_env() if settings is None else settings)
+                opened = await stack.enter_async_context(opening)
+                stack.enter_context(vercel.leaving_in_time(opened))
+                wiring.open(opened)
         except Misconfigured as fault:
             logger.error("not configured: %s", fault)  # noqa: TRY400 - the fault is the reader's, no trace helps
             wiring.close(fault)
