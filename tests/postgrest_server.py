@@ -75,7 +75,7 @@ class PostgrestServer:
             **settings,
         }
         self._resources = ExitStack()
-        self._log = self._resources.enter_context(tempfile.TemporaryFile())
+        self._log = self._resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 

@@ -317,6 +317,10 @@ class LedgerContract:
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("first").path}
 
+
+class HintContract:
+    """Ledgers that notify; a hint may come early, late or never, and over HTTP it never does."""
+
     async def test_completion_and_failure_are_hinted(self, desk: Desk) -> None:
         with desk.ledger.hints(want().generation_key) as hint, desk.ledger.hints(want("other").generation_key) as other:
             await complete(desk.ledger, want())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
 
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
@@ -23,5 +23,5 @@ def desk() -> MemoryDesk:
     return MemoryDesk()
 
 
-class TestMemoryLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestMemoryLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract, HintContract):
     """The suites, over memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger
@@ -39,5 +39,5 @@ async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
     await bench.ledger.close()
 
 
-class TestPostgresLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestPostgresLedger(LedgerContract, NegativeEntryContract, BreakerContract, CareContract, HintContract):
     """The suites, over Postgres."""

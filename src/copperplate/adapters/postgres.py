@@ -16,10 +16,9 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from copperplate.adapters.verdicts import entry_of, verdict_of
+from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.hints import Hints
-from copperplate.model import Free, Hit, Negative, Wait
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
@@ -168,9 +167,7 @@ class PostgresLedger:
     async def peek(self, generation_key: str, rendition_key: str) -> Sight:
         """See `Ledger.peek`."""
         row = await self._call("select * from public.peek_generation(%s, %s)", (generation_key, rendition_key))
-        sight = verdict_of(row)
-        assert isinstance(sight, Hit | Wait | Negative | Free), "peek never leads"  # noqa: S101
-        return sight
+        return sight_of(row)
 
     async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
         """See `Ledger.begin_submit`."""

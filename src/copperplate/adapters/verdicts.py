@@ -10,7 +10,7 @@ from copperplate.model import Entry, FailureClass, Free, Hit, Job, Lead, Negativ
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import Verdict
+    from copperplate.model import Sight, Verdict
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
@@ -32,6 +32,13 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
         case other:
             message = f"the ledger answered {other!r}: its migrations and this program differ in version"
             raise ValueError(message)
+
+
+def sight_of(row: Mapping[str, Any]) -> Sight:
+    """The ledger's answer to peek."""
+    sight = verdict_of(row)
+    assert isinstance(sight, Hit | Wait | Negative | Free), "peek never leads"  # noqa: S101
+    return sight
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry | None:

@@ -1,0 +1,186 @@
+"""The ledger over PostgREST, the data API of Supabase."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from copperplate.adapters.postgrest_calls import Calls
+from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
+from copperplate.hints import Hints
+from copperplate.recipes.image import original_key
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from uuid import UUID
+
+    import httpx
+
+    from copperplate.model import Entry, Failure, Job, Sight, Upload, Use, Verdict, Want
+
+# PostgREST shows at most `max_rows` rows of an answer (1,000 unless a project lowers it) and drops the rest, which
+# would then stay claimed.
+PAGE_ROWS: Final = 100
+
+
+class PostgrestLedger:
+    """`Ledger` and `LedgerCare` over HTTP. Followers poll: nothing tells this process that a key has changed.
+
+    `url` is the data API's address, for a Supabase project its own with `/rest/v1`; `key` is a secret key or
+    the legacy service_role key. The client stays its owner's to close.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, url: str, key: str) -> None:
+        self._calls = Calls(client, url, key)
+        self._hints = Hints()
+
+    # --- Ledger ---------------------------------------------------------------------------------
+
+    async def acquire(
+        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+    ) -> Verdict:
+        """See `Ledger.acquire`."""
+        row = await self._row(
+            "acquire_generation",
+            p_recipe=want.recipe,
+            p_generation_key=want.generation_key,
+            p_rendition_key=want.rendition_key,
+            p_leader=leader,
+            p_lease=lease,
+            p_may_lead=may_lead,
+            p_provider=provider,
+        )
+        return verdict_of(row)
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        """See `Ledger.peek`."""
+        row = await self._row("peek_generation", p_generation_key=generation_key, p_rendition_key=rendition_key)
+        return sight_of(row)
+
+    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+        """See `Ledger.begin_submit`."""
+        return await self._ask("begin_submit", p_key=key, p_fence=fence, p_submit_no=submit_no, p_provider=provider)
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """See `Ledger.note_request`."""
+        return await self._ask(
+            "note_request", p_key=key, p_fence=fence, p_request_id=job.request_id, p_urls=dict(job.urls)
+        )
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        """See `Ledger.heartbeat`."""
+        return await self._ask("heartbeat_generation", p_key=key, p_fence=fence, p_lease=lease)
+
+    async def intend_upload(self, key: str, fence: int, upload: Upload) -> bool:
+        """See `Ledger.intend_upload`."""
+        return await self._ask("intend_upload", p_key=key, p_fence=fence, **_columns(upload))
+
+    async def complete(self, key: str, fence: int, upload: Upload, *, url: str | None) -> Entry | None:
+        """See `Ledger.complete`."""
+        row = await self._row(
+            "complete_generation",
+            p_key=key,
+            p_fence=fence,
+            p_original_key=original_key(key),
+            **_columns(upload),
+            p_url=url,
+        )
+        return entry_of(row)
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """See `Ledger.fail`."""
+        return await self._ask(
+            "fail_generation",
+            p_key=key,
+            p_fence=fence,
+            p_error_class=failure.failure_class.value,
+            p_error_message=failure.message,
+            p_retry_after=failure.retry_after,
+            p_billed=failure.billed,
+        )
+
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """See `Ledger.intend_rendition`."""
+        return await self._ask(
+            "intend_rendition",
+            p_generation_key=original.generation_key,
+            p_original_path=original.path,
+            p_path=upload.path,
+        )
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """See `Ledger.record_rendition`."""
+        row = await self._row(
+            "record_rendition",
+            p_generation_key=original.generation_key,
+            p_original_path=original.path,
+            p_key=rendition_key,
+            **_columns(upload),
+        )
+        return entry_of(row)
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """See `Ledger.report_missing`."""
+        return await self._ask("report_missing", p_key=entry.key, p_path=entry.path)
+
+    async def record_usage(self, uses: Sequence[Use]) -> None:
+        """See `Ledger.record_usage`."""
+        await self._calls.call("record_usage", {"p_uses": [asdict(use) for use in uses]}, object, repeat=False)
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """See `Ledger.hints`; this one is never set."""
+        return self._hints.watch(key)
+
+    # --- LedgerCare -----------------------------------------------------------------------------
+
+    async def generation_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.generation_stats`."""
+        return (await self._rows("get_generation_stats"))[0]
+
+    async def cache_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.cache_stats`."""
+        return (await self._rows("get_cache_stats"))[0]
+
+    async def sweep(self, limit: int) -> int:
+        """See `LedgerCare.sweep`."""
+        return await self._calls.call("sweep_generations", {"p_limit": limit}, int)
+
+    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_entries`."""
+        return await self._row("cleanup_old_cache_entries", p_older_than=older_than, p_limit=limit)
+
+    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_generations`."""
+        return await self._row("cleanup_old_generation_status", p_limit=limit)
+
+    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+        """See `LedgerCare.claim_discarded`. In pages, so that no row is claimed and not seen."""
+        claimed: list[tuple[int, str, str]] = []
+        while (page := min(limit - len(claimed), PAGE_ROWS)) > 0:
+            rows = await self._rows("claim_discarded", p_limit=page)
+            claimed += [(row["id"], row["bucket"], row["path"]) for row in rows]
+            if len(rows) < page:
+                break
+        return claimed
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        """See `LedgerCare.forget_discarded`."""
+        return await self._calls.call("forget_discarded", {"p_ids": list(ids)}, int)
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    async def _row(self, function: str, **arguments: Any) -> dict[str, Any]:
+        return await self._calls.call(function, arguments, dict)
+
+    async def _rows(self, function: str, **arguments: Any) -> list[dict[str, Any]]:
+        return await self._calls.call(function, arguments, list)
+
+    async def _ask(self, function: str, **arguments: Any) -> bool:
+        return await self._calls.call(function, arguments, bool)
+
+
+def _columns(upload: Upload) -> dict[str, Any]:
+    return {f"p_{name}": value for name, value in asdict(upload).items()}

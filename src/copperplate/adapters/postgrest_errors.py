@@ -1,0 +1,105 @@
+"""What PostgREST, the gateway before it and the network answer in place of a row, as our errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import aiohttp
+import httpx
+
+from copperplate.errors import LedgerUnavailable, Misconfigured
+
+# `always`: nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
+Resend = Literal["always", "if_repeatable", "never"]
+
+
+class Refused(Exception):
+    """An answer that is no success: its HTTP status and the code of its body (a SQLSTATE or PGRST…), never its words.
+
+    The words may quote a row, and rows hold prompts.
+    """
+
+    def __init__(self, status: int, code: str | None) -> None:
+        super().__init__(f"HTTP {status}, code {code}")
+        self.status = status
+        self.code = code
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Refused:
+        """What such an answer says."""
+        try:
+            code = json.loads(response.content)["code"]
+        except (ValueError, TypeError, KeyError):  # a page of some gateway
+            code = None
+        return cls(response.status_code, code if isinstance(code, str) else None)
+
+
+class Garbled(Exception):
+    """A success that cannot be read: cut off on the way, or not PostgREST's."""
+
+
+# The first row that fits decides: the class of an exception; or the code, or else the HTTP status, of a refusal.
+# Codes stand above statuses, which say less.
+Sign = type[Exception] | tuple[str | int, ...]
+ErrorRow = tuple[Sign, type[LedgerUnavailable | Misconfigured], Resend, str]
+ERRORS: tuple[ErrorRow, ...] = (
+    (httpx.UnsupportedProtocol, Misconfigured, "never", "SUPABASE_URL is not an http address"),
+    (httpx.PoolTimeout, LedgerUnavailable, "never", "too many requests wait for a connection to Supabase"),
+    (httpx.HTTPError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
+    (aiohttp.ClientError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
+    (Garbled, LedgerUnavailable, "if_repeatable", "the database's answer cannot be read"),
+    # Rolled back by the server: a deadlock, a lock that was not to be had, a stricter isolation than ours.
+    (("40P01", "55P03", "40001"), LedgerUnavailable, "always", "the database is busy"),
+    (("57014",), LedgerUnavailable, "never", "the database took too long"),
+    (("PGRST003",), LedgerUnavailable, "never", "no database connection was free in time"),
+    (("57P01", "57P02", "57P03"), LedgerUnavailable, "if_repeatable", "the database does not answer"),
+    (("25006",), LedgerUnavailable, "never", "the database takes no writes: its disk may be full"),
+    (
+        ("PGRST202", "PGRST203"),
+        Misconfigured,
+        "never",
+        "Supabase does not know our functions: run `copperplate migrate`, or `notify pgrst, 'reload schema'` after it",
+    ),
+    (
+        ("42883", "42P01", "3F000", "PGRST205"),
+        Misconfigured,
+        "never",
+        "the database lacks what our functions need: run `copperplate migrate`",
+    ),
+    (("PGRST106",), Misconfigured, "never", "Supabase's API must expose the schema public: see its API settings"),
+    (("PGRST300",), Misconfigured, "never", "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs"),
+    (
+        # 22023: the token names a role that does not exist.
+        ("42501", "22023", "PGRST301", "PGRST302", "PGRST303", 401, 403),
+        Misconfigured,
+        "never",
+        "SUPABASE_SECRET_KEY: it may not use our functions; it must be a secret or service_role key of this project",
+    ),
+    ((404,), Misconfigured, "never", "SUPABASE_URL: there is no data API at this address"),
+    ((301, 302, 303, 307, 308), Misconfigured, "never", "SUPABASE_URL: this address sends us to another"),
+    ((402, 540), Misconfigured, "never", "the Supabase project is paused or restricted: see its dashboard"),
+    ((429,), LedgerUnavailable, "never", "Supabase limits our rate"),
+    # Gateways that found nobody behind them, or waited in vain.
+    (
+        (408, 502, 503, 504, 520, 521, 522, 523, 524, 544),
+        LedgerUnavailable,
+        "if_repeatable",
+        "the database does not answer",
+    ),
+    (Refused, LedgerUnavailable, "never", "the database refused the call"),
+)
+
+
+def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Resend]:
+    """Our error for a foreign one, and whether the call may be sent again."""
+    for sign, ours, resend, message in ERRORS:
+        if _fits(sign, error):
+            return ours(message), resend
+    raise error
+
+
+def _fits(sign: Sign, error: Exception) -> bool:
+    if isinstance(sign, type):
+        return isinstance(error, sign)
+    return isinstance(error, Refused) and (error.code in sign or error.status in sign)
