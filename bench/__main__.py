@@ -23,6 +23,7 @@ MEASUREMENTS = (
     "hits",
     "servers",
     "acquire_and_peek",
+    "storage_calls",
     "crashes",
 )
 

@@ -17,6 +17,8 @@ REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"
 
 # Answers of the real services lie beside some checkouts; where they do not, their test does not exist.
 collect_ignore = [] if RECORDINGS.is_dir() else ["unit/test_recordings.py"]
+if not (RECORDINGS / "supabase-storage.json").is_file():
+    collect_ignore.append("contract/test_supabase_recording.py")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from object_store import PNG, ObjectStoreContract, path_of
+from object_store import PNG, ExclusiveStoreContract, path_of
 
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.memory_store import MemoryStore
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BUCKET = "generated-images"
 
 
-class TestMemoryStore(ObjectStoreContract):
+class TestMemoryStore(ExclusiveStoreContract):
     @pytest.fixture
     def store(self) -> ObjectStore:
         return MemoryStore(BUCKET)
@@ -37,7 +37,7 @@ class TestMemoryStore(ObjectStoreContract):
         assert await store.get(path_of("buffer")) == b"first"
 
 
-class TestFolderStore(ObjectStoreContract):
+class TestFolderStore(ExclusiveStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ObjectStore:
         return FolderStore(tmp_path / "not" / "there" / "yet", BUCKET)

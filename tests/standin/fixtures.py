@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from standin.server import Standin
+    from standin.shelf import Shelf
+    from standin.supabase import Supabase
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +61,29 @@ def standin_tls(standin_tls_server: Standin, certificate: Path, monkeypatch: pyt
     standin_tls_server.book.clear()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "authority.pem"))
     return standin_tls_server
+
+
+@pytest.fixture(scope="session")
+def shelf_server() -> Iterator[tuple[Shelf, Supabase]]:
+    from standin.shelf import Shelf
+    from standin.storage import make_storage
+    from standin.supabase import Supabase
+
+    shelf = Shelf()
+    # Nothing asks for the database here.
+    with Supabase("http://127.0.0.1:9", storage=make_storage(shelf)) as project:
+        yield shelf, project
+
+
+@pytest.fixture
+def shelf(shelf_server: tuple[Shelf, Supabase]) -> Shelf:
+    """What the stand-in of Supabase Storage keeps: two empty buckets."""
+    shelf_server[0].clear()
+    return shelf_server[0]
+
+
+@pytest.fixture
+def storage(shelf: Shelf, shelf_server: tuple[Shelf, Supabase]) -> Supabase:
+    """A Supabase project without a database: its address, its keys, and the Storage over `shelf`."""
+    shelf_server[1].requests.clear()
+    return shelf_server[1]

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from postgrest_server import make_jwt
+from standin.server import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ class Supabase:
             routes.append(Mount("/storage/v1", storage))
         app = _Keys(self, Starlette(routes=routes, lifespan=self._lifespan))
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=0, ws="none", log_level="error", timeout_graceful_shutdown=1
+            app, host="127.0.0.1", port=0, http=Protocol, ws="none", log_level="error", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._listener = config.bind_socket()

@@ -169,7 +169,7 @@ class SupabaseStore:
         from storage3 import AsyncStorageClient
         from storage3.exceptions import StorageApiError
 
-        storage = AsyncStorageClient(self._url, self._headers, http_client=self._client)
+        storage = AsyncStorageClient(f"{self._url}/", self._headers, http_client=self._client)
         try:
             return await question(storage.from_(self.bucket))
         except StorageApiError as error:

@@ -1,0 +1,126 @@
+"""The coordinator over Supabase Storage's STAND-IN: what is paid for survives what the store does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from copperplate.adapters import supabase_storage
+from copperplate.adapters.supabase_storage import SupabaseStore
+from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
+from copperplate.leader import Kind, Timings
+from copperplate.model import FailureClass, Outcome
+from copperplate.serving import Serving
+from pictures import want
+from workbench import BUCKET, Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from standin.shelf import Shelf
+    from standin.supabase import Supabase
+
+LEASE = Timings().lease
+
+
+class Desk(Workbench):
+    """A workbench whose pictures lie in Supabase Storage."""
+
+    def __init__(self, project: Supabase, client: httpx.AsyncClient) -> None:
+        super().__init__(has_jobs=True)
+        store = SupabaseStore(client, project.url, project.secret_key, BUCKET)
+        self.kinds = {"image": Kind(provider=self.provider, store=store)}
+
+    def server(self) -> Serving:
+        return Serving(
+            coordinator=self.process(), ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock
+        )
+
+
+@pytest.fixture
+async def desk(storage: Supabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    monkeypatch.setattr(supabase_storage, "PAUSE_SECONDS", 0.01)
+    async with httpx.AsyncClient() as client:
+        yield Desk(storage, client)
+
+
+async def test_first_read_stores_the_original_and_its_rendition_and_the_second_reads_one_object(
+    desk: Desk, shelf: Shelf
+) -> None:
+    first, body = await desk.server().read(want())
+    again, same = await desk.server().read(want())
+    assert (first.outcome, again.outcome, body) == (Outcome.GENERATED, Outcome.HIT, same)
+    assert (shelf.asked["put"], shelf.asked["get"]) == (2, 1)
+
+
+async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_made_again(
+    desk: Desk, shelf: Shelf
+) -> None:
+    await desk.server().read(want())
+    shelf.buckets[BUCKET].objects.clear()
+    found, body = await desk.server().read(want())
+    assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
+    assert desk.provider.submits == 2
+    assert found.entry.path in shelf.buckets[BUCKET].objects
+    # A store that goes on losing pictures must not go on costing money.
+    shelf.buckets[BUCKET].objects.clear()
+    with pytest.raises(GenerationFailed) as failed:
+        await desk.server().read(want())
+    assert failed.value.failure_class is FailureClass.MISSING_OBJECT
+    assert desk.provider.submits == 2
+
+
+@pytest.mark.parametrize("trouble", ["truncated", "html_answer", "http_404", "http_503"])
+async def test_picture_that_cannot_be_read_for_a_while_is_neither_dropped_nor_paid_again(
+    desk: Desk, shelf: Shelf, trouble: str
+) -> None:
+    made, body = await desk.server().read(want())
+    shelf.tell("get", trouble)
+    with pytest.raises(StoreUnavailable):
+        await desk.server().read(want())
+    shelf.tell("get", "ok")
+    again, same = await desk.server().read(want())
+    assert (again.entry, same) == (made.entry, body)
+    assert desk.provider.submits == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        ("says=NoSuchBucket", "copperplate migrate"),
+        ("says=EntityTooLarge", "size limit"),
+        ("says=InvalidMimeType", "image/webp"),
+        ("says=AccessDenied", "SUPABASE_SECRET_KEY"),
+    ],
+)
+async def test_setting_that_keeps_a_picture_out_is_named_and_once_mended_costs_no_second_submit(
+    desk: Desk, shelf: Shelf, fault: str, named: str
+) -> None:
+    shelf.tell("put", fault)
+    with pytest.raises(StoreMisconfigured, match=named):
+        await desk.server().read(want())
+    shelf.tell("put", "ok")
+    await desk.clock.advance(LEASE.total_seconds() + 1)
+    _, body = await desk.server().read(want())
+    assert body == b"picture of job-1 as jpg"
+    assert (desk.provider.submits, desk.provider.collects) == (1, 2)
+
+
+async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(desk: Desk, shelf: Shelf) -> None:
+    # The bytes arrive, no answer ever does, and the leader's process ends.
+    desk.kinds["image"].store._seconds = 0.5  # type: ignore[attr-defined]
+    shelf.tell("put", "late=3")
+    process = desk.process()
+    asking = await desk.begin(process, want())
+    while not shelf.buckets[BUCKET].objects:
+        await desk.clock.settle()
+    await desk.kill(process)
+    asking.cancel()
+    shelf.tell("put", "ok")
+    await desk.clock.advance((LEASE + timedelta(seconds=1)).total_seconds())
+    _, body = await desk.server().read(want())
+    assert body == b"picture of job-1 as jpg"
+    assert (desk.provider.submits, desk.provider.collects) == (1, 1)

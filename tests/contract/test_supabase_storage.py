@@ -1,0 +1,372 @@
+"""The object store contract over Supabase Storage, and what only a service over the network can do to us.
+
+Over real sockets to a STAND-IN that answers as the recorded service does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from object_store import PNG, ObjectStoreContract, path_of
+
+from copperplate.adapters import supabase_storage
+from copperplate.adapters.supabase_faults import ERRORS, REFUSALS, refusal, trouble
+from copperplate.adapters.supabase_storage import SupabaseStore
+from copperplate.errors import (
+    ObjectConflict,
+    ObjectMissing,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from standin.shelf import Shelf
+    from standin.supabase import Supabase
+
+BUCKET = "generated-images"
+SECONDS = 1.0  # what a call may take in tests whose service is silent
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(storage: Supabase, client: httpx.AsyncClient) -> SupabaseStore:
+    return SupabaseStore(client, storage.url, storage.secret_key, BUCKET)
+
+
+@pytest.fixture
+def hurried(storage: Supabase, client: httpx.AsyncClient) -> SupabaseStore:
+    return SupabaseStore(client, storage.url, storage.secret_key, BUCKET, seconds=SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supabase_storage, "PAUSE_SECONDS", 0.01)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+class TestSupabaseStore(ObjectStoreContract):
+    """With a secret key."""
+
+
+class TestSupabaseStoreWithALegacyKey(ObjectStoreContract):
+    @pytest.fixture
+    def store(self, storage: Supabase, client: httpx.AsyncClient) -> SupabaseStore:
+        return SupabaseStore(client, storage.url, storage.service_role_key, BUCKET)
+
+
+# --- what is stored, and who may load it -----------------------------------------------------------
+
+
+async def test_an_object_is_kept_as_a_picture_that_never_changes(store: SupabaseStore, shelf: Shelf) -> None:
+    await store.put(path_of("kept", "webp"), b"bytes", media_type="image/webp")
+    (stored,) = shelf.buckets[BUCKET].objects.values()
+    assert (stored.name, stored.body) == (path_of("kept", "webp"), b"bytes")
+    assert (stored.media_type, stored.cache_control) == ("image/webp", "max-age=31536000")
+
+
+async def test_anyone_can_load_an_object_at_its_public_address(store: SupabaseStore) -> None:
+    await store.put(path_of("public"), b"bytes", media_type=PNG)
+    async with httpx.AsyncClient() as anyone:
+        answer = await anyone.get(store.public_url(path_of("public")) or "")
+    assert (answer.status_code, answer.content) == (200, b"bytes")
+    assert answer.headers["cache-control"] == "max-age=31536000"
+
+
+async def test_a_private_bucket_has_no_public_address(
+    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient
+) -> None:
+    shelf.buckets[BUCKET].public = False
+    store = SupabaseStore(client, storage.url, storage.secret_key, BUCKET, is_public=False)
+    await store.put(path_of("private"), b"bytes", media_type=PNG)
+    assert store.public_url(path_of("private")) is None
+    assert await store.get(path_of("private")) == b"bytes"
+
+
+async def test_a_hit_is_one_request(store: SupabaseStore, storage: Supabase) -> None:
+    await store.put(path_of("hit"), b"bytes", media_type=PNG)
+    storage.requests.clear()
+    await store.get(path_of("hit"))
+    assert storage.requests == [f"GET /storage/v1/object/{BUCKET}/{path_of('hit')}"]
+
+
+async def test_buckets_do_not_share_objects(store: SupabaseStore, storage: Supabase, client: httpx.AsyncClient) -> None:
+    await store.put(path_of("one"), b"bytes", media_type=PNG)
+    with pytest.raises(ObjectMissing):
+        await SupabaseStore(client, storage.url, storage.secret_key, "memoji-images").get(path_of("one"))
+
+
+# --- removal ---------------------------------------------------------------------------------------
+
+
+async def test_many_objects_are_removed_in_batches(store: SupabaseStore, shelf: Shelf) -> None:
+    paths = [path_of(f"many {number}") for number in range(230)]
+    for path in paths:
+        shelf.put(BUCKET, path, b"bytes")
+    assert await store.remove(paths) == set(paths)
+    assert shelf.asked["remove"] == 3
+    assert not shelf.buckets[BUCKET].objects
+
+
+async def test_what_storage_says_it_removed_is_not_asked_about_again(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.put(BUCKET, path_of("removed"), b"bytes")
+    await store.remove([path_of("removed")])
+    assert (shelf.asked["remove"], shelf.asked["info"]) == (1, 0)
+
+
+async def test_an_object_that_storage_silently_keeps_is_not_called_gone(store: SupabaseStore, shelf: Shelf) -> None:
+    kept, removed = path_of("kept in silence"), path_of("removed")
+    shelf.put(BUCKET, kept, b"bytes")
+    shelf.put(BUCKET, removed, b"bytes")
+    shelf.immovable = {kept}
+    assert await store.remove([kept, removed, path_of("absent")]) == {removed, path_of("absent")}
+
+
+async def test_removal_whose_answer_was_lost_is_found_out(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.put(BUCKET, path_of("lost"), b"bytes")
+    shelf.tell("remove", "lost", "ok")
+    assert await store.remove([path_of("lost")]) == {path_of("lost")}
+    assert (shelf.asked["remove"], shelf.asked["info"]) == (2, 1)
+
+
+# --- writing, when the service fails ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["http_500", "http_503", "says=SlowDown", "says=DatabaseTimeout", "drop", "lost"])
+async def test_storage_that_fails_once_costs_nobody_a_picture(store: SupabaseStore, shelf: Shelf, trouble: str) -> None:
+    shelf.tell("put", trouble, "ok")
+    await store.put(path_of("once"), b"bytes", media_type=PNG)
+    assert shelf.buckets[BUCKET].objects[path_of("once")].body == b"bytes"
+    shelf.tell("get", trouble, "ok")
+    assert await store.get(path_of("once")) == b"bytes"
+
+
+@pytest.mark.parametrize("trouble", ["http_500", "http_502_html", "says=LockTimeout", "says=InternalError", "drop"])
+async def test_storage_that_stays_down_is_asked_three_times_and_said_to_be_down(
+    store: SupabaseStore, shelf: Shelf, trouble: str
+) -> None:
+    shelf.tell("put", trouble)
+    with pytest.raises(StoreUnavailable, match=BUCKET):
+        await store.put(path_of("down"), b"bytes", media_type=PNG)
+    shelf.tell("get", trouble)
+    with pytest.raises(StoreUnavailable, match=BUCKET):
+        await store.get(path_of("down"))
+    assert (shelf.asked["put"], shelf.asked["get"]) == (3, 3)
+
+
+@pytest.mark.parametrize("trouble", ["lost", "late=5"])
+async def test_write_whose_answer_never_came_is_found_by_its_bytes(
+    hurried: SupabaseStore, shelf: Shelf, trouble: str
+) -> None:
+    shelf.tell("put", trouble, "ok")
+    with within(SECONDS):
+        await hurried.put(path_of("unheard"), b"bytes", media_type=PNG)
+    assert shelf.buckets[BUCKET].objects[path_of("unheard")].body == b"bytes"
+    assert (shelf.asked["put"], shelf.asked["get"]) == (2, 1)
+
+
+async def test_answer_that_never_comes_holds_nobody_longer_than_promised(hurried: SupabaseStore, shelf: Shelf) -> None:
+    for operation in ("put", "get", "remove"):
+        shelf.tell(operation, "slow=30")
+    for call in (
+        hurried.put(path_of("silent"), b"bytes", media_type=PNG),
+        hurried.get(path_of("silent")),
+        hurried.remove([path_of("silent")]),
+    ):
+        with within(SECONDS * 1.5), pytest.raises(StoreUnavailable):
+            await call
+
+
+async def test_of_two_writers_at_the_same_moment_storage_keeps_the_later_and_tells_neither(
+    store: SupabaseStore, shelf: Shelf
+) -> None:
+    # Why names contain the digest of the bytes: the service looks first and writes later.
+    shelf.tell("put", "meet=2")
+    path, bodies = path_of("race"), (b"one", b"other")
+    await asyncio.gather(*(store.put(path, body, media_type=PNG) for body in bodies))
+    assert await store.get(path) in bodies
+
+
+async def test_path_that_is_taken_by_nothing_is_an_outage(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.tell("put", "says=KeyAlreadyExists")
+    with pytest.raises(StoreUnavailable, match="has nothing there"):
+        await store.put(path_of("ghost"), b"bytes", media_type=PNG)
+
+
+# --- reading, when the service fails ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["truncated", "trickle", "html_answer", "http_404", "empty_answer"])
+async def test_object_that_does_not_arrive_whole_is_an_outage_and_not_a_loss(
+    hurried: SupabaseStore, shelf: Shelf, trouble: str
+) -> None:
+    shelf.put(BUCKET, path_of("whole"), b"bytes" * 1_000)
+    shelf.tell("get", trouble)
+    with within(SECONDS * 1.5), pytest.raises(StoreUnavailable):
+        await hurried.get(path_of("whole"))
+    shelf.tell("get", trouble, "ok")
+    if trouble == "truncated":
+        assert await hurried.get(path_of("whole")) == b"bytes" * 1_000
+
+
+async def test_object_larger_than_any_of_ours_is_not_read_to_its_end(
+    store: SupabaseStore, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_storage, "MAX_BODY_BYTES", 1_000)
+    shelf.put(BUCKET, path_of("large"), b"x" * 1_001)
+    shelf.put(BUCKET, path_of("fits"), b"x" * 1_000)
+    assert len(await store.get(path_of("fits"))) == 1_000
+    with pytest.raises(StoreUnavailable, match="larger"):
+        await store.get(path_of("large"))
+
+
+async def test_compressed_answer_is_not_taken_for_an_altered_object(client: httpx.AsyncClient) -> None:
+    async def squeeze(request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        return httpx.Response(200, headers={"content-type": PNG, "content-encoding": "br"}, content=b"squeezed")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(squeeze)) as squeezed:
+        with pytest.raises(StoreUnavailable):
+            await SupabaseStore(squeezed, "https://project.example.com", "sb_secret_x", BUCKET).get(path_of("br"))
+
+
+# --- settings that are wrong -------------------------------------------------------------------------
+
+
+async def test_bucket_that_does_not_exist_names_the_command_that_makes_it(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.buckets.clear()
+    for call in (
+        store.put(path_of("nowhere"), b"bytes", media_type=PNG),
+        store.get(path_of("nowhere")),
+        store.remove([path_of("nowhere")]),
+    ):
+        with pytest.raises(StoreMisconfigured, match=f"{BUCKET} does not exist: run `copperplate migrate`"):
+            await call
+
+
+async def test_object_over_the_buckets_limit_names_the_limit(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.buckets[BUCKET].file_size_limit = 10
+    with pytest.raises(StoreMisconfigured, match="size limit"):
+        await store.put(path_of("large"), b"more than ten", media_type=PNG)
+    assert shelf.asked["put"] == 1
+
+
+async def test_body_that_a_gateway_finds_too_large_names_the_limit_too(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.tell("put", "http_413")
+    with pytest.raises(StoreMisconfigured, match="size limit"):
+        await store.put(path_of("large"), b"bytes", media_type=PNG)
+
+
+async def test_type_that_the_bucket_does_not_take_names_the_types(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.buckets[BUCKET].allowed_mime_types = ["text/plain"]
+    with pytest.raises(StoreMisconfigured, match="image/webp"):
+        await store.put(path_of("type"), b"bytes", media_type=PNG)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda project: project.publishable_key,
+        lambda project: project.anon_key,
+        lambda project: "sb_secret_of-another-project",
+        lambda project: f"{project.service_role_key}x",
+    ],
+    ids=["publishable", "anon", "unknown", "forged"],
+)
+async def test_key_that_may_not_write_is_named_and_never_shown(
+    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient, wrong: Callable[[Supabase], str]
+) -> None:
+    key = wrong(storage)
+    store = SupabaseStore(client, storage.url, key, BUCKET)
+    with pytest.raises(StoreMisconfigured, match="SUPABASE_SECRET_KEY") as refused:
+        await store.put(path_of("rights"), b"bytes", media_type=PNG)
+    assert key not in str(refused.value)
+    assert not shelf.buckets[BUCKET].objects
+
+
+async def test_address_where_nothing_listens_is_an_outage(client: httpx.AsyncClient) -> None:
+    store = SupabaseStore(client, "http://127.0.0.1:9", "sb_secret_x", BUCKET)
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await store.get(path_of("nobody"))
+
+
+# --- the table ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("marks", "ours", "again"),
+    [
+        (("Duplicate", "409"), ObjectConflict, False),
+        (("KeyAlreadyExists", 409), ObjectConflict, False),
+        (("not_found", "404"), ObjectMissing, False),
+        (("NoSuchKey", 404), ObjectMissing, False),
+        (("Bucket not found", "404"), StoreMisconfigured, False),
+        (("InternalError", 404), StoreUnavailable, False),
+        (("Payload too large", "413"), StoreMisconfigured, False),
+        (("InternalError", 413), StoreMisconfigured, False),
+        (("invalid_mime_type", "415"), StoreMisconfigured, False),
+        (("Unauthorized", "403"), StoreMisconfigured, False),
+        (("InvalidJWT", "400"), StoreMisconfigured, False),
+        (("InternalError", 401), StoreMisconfigured, False),
+        (("TransactionError", "409"), StoreUnavailable, True),
+        (("ResourceLocked", "423"), StoreUnavailable, True),
+        (("InternalError", 429), StoreUnavailable, True),
+        (("InternalError", "500"), StoreUnavailable, True),
+        (("acquiring_lock_timeout", "503"), StoreUnavailable, True),
+        (("DatabaseTimeout", "544"), StoreUnavailable, True),
+        (("InvalidKey", "400"), StoreUnavailable, False),
+        (("InternalError", 302), StoreUnavailable, False),
+        (("a word nobody thought of", "not a number"), StoreUnavailable, False),
+    ],
+)
+def test_a_refusal_means_the_same_as_a_string_and_as_a_number(
+    marks: tuple[str, str | int], ours: type[Exception], again: bool
+) -> None:
+    for status in (marks[1], str(marks[1])):
+        error, resend = refusal(BUCKET, marks[0], status)
+        assert (type(error), resend) == (ours, again)
+
+
+def test_every_row_of_the_table_is_reached() -> None:
+    for known, ours, again, meaning in REFUSALS:
+        for mark in known:
+            error, resend = refusal(BUCKET, mark)
+            assert (type(error), resend, str(error)) == (ours, again, f"bucket {BUCKET} {meaning}")
+    assert not REFUSALS[-1][0], "the last row takes the rest"
+
+
+def test_every_error_of_httpx_becomes_ours() -> None:
+    def descendants(parent: type[Exception]) -> Iterator[type[Exception]]:
+        yield parent
+        for child in parent.__subclasses__():
+            yield from descendants(child)
+
+    foreign = [each for root in (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) for each in descendants(root)]
+    assert len(foreign) > 15
+    for each in [*foreign, TimeoutError, ValueError, KeyError, TypeError]:
+        ours, _ = trouble(BUCKET, each.__new__(each))
+        assert isinstance(ours, StoreUnavailable)
+        assert each.__name__ in str(ours)
+    assert {each for each, _, _ in ERRORS} <= {*foreign, TimeoutError, ValueError, LookupError, TypeError}
+
+
+def test_error_of_our_own_making_is_not_hidden() -> None:
+    with pytest.raises(AssertionError):
+        trouble(BUCKET, AssertionError("a bug"))

@@ -1,0 +1,308 @@
+"""STAND-IN for Supabase Storage: the routes that clients of a project use for pictures, over a `Shelf`.
+
+Made from a recording of the real service (release 4fa61fb). It believes tokens, as the real one does;
+what an `sb_…` key stands for is the gateway's business (`standin.supabase`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+import re
+from functools import partial
+from time import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from postgrest_server import JWT_SECRET
+from standin import answers
+from standin.shelf import ROW_LEVEL_SECURITY, Bucket, Refused, Shelf, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from standin.book import Scenario
+
+SAFE_KEY = re.compile(r"[\w/!\-.*'()&$@=;:+,? ]+", re.ASCII)
+OWNER = "service_role"
+
+
+class Json(JSONResponse):
+    """As the real one writes it."""
+
+    media_type = "application/json; charset=utf-8"
+
+
+def make_storage(shelf: Shelf, *, jwt_secret: str = JWT_SECRET) -> Starlette:
+    """The service over `shelf`, to be mounted at `/storage/v1`."""
+    return Starlette(routes=_Storage(shelf, jwt_secret).routes())
+
+
+class _Storage:
+    def __init__(self, shelf: Shelf, jwt_secret: str) -> None:
+        self._shelf = shelf
+        self._jwt_secret = jwt_secret
+        self._looked: dict[str, int] = {}
+
+    def routes(self) -> list[Route]:
+        def route(path: str, method: str, act: Callable[[Request], Awaitable[Response]], named: str = "") -> Route:
+            return Route(path, partial(self._serve, act, named), methods=[method])
+
+        an_object = "/{bucket}/{name:path}"
+        return [
+            route("/bucket", "POST", self._make_bucket),
+            route("/bucket", "GET", self._list_buckets),
+            route("/bucket/{bucket}", "GET", self._get_bucket),
+            route("/bucket/{bucket}", "DELETE", self._delete_bucket),
+            route("/bucket/{bucket}/empty", "POST", self._empty_bucket),
+            route("/object/list/{bucket}", "POST", self._list, "list"),
+            route(f"/object/sign{an_object}", "POST", self._sign),
+            route(f"/object/sign{an_object}", "GET", self._get_signed, "public"),
+            route(f"/object/public{an_object}", "GET", self._get_public, "public"),
+            route(f"/object/info{an_object}", "GET", self._info, "info"),
+            route(f"/object{an_object}", "POST", self._upload, "put"),
+            route(f"/object{an_object}", "GET", self._download, "get"),
+            route("/object/{bucket}", "DELETE", self._remove, "remove"),
+        ]
+
+    async def _serve(self, act: Callable[[Request], Awaitable[Response]], named: str, request: Request) -> Response:
+        """Count, do wrong what was told, else act."""
+        self._shelf.asked[named] += 1
+        scenario = self._shelf.book.next_scenario(named)
+        await request.body()
+        if scenario.is_("drop"):
+            return answers.drop(request)
+        if scenario.is_("says"):
+            refused = Refused(scenario.value, "as told")
+            return Json(refused.body, refused.status)
+        if (instead := _instead(scenario)) is not None:
+            return instead
+        if scenario.is_("slow"):
+            await asyncio.sleep(float(scenario.value))
+        try:
+            if scenario.is_("meet"):
+                request.state.meet = int(scenario.value)
+            answer = await act(request)
+        except Refused as refused:
+            return Json(refused.body, refused.status)
+        return await _spoil(scenario, request, answer)
+
+    # --- buckets --------------------------------------------------------------------------------
+
+    async def _make_bucket(self, request: Request) -> Response:
+        self._as_owner(request)
+        asked = await request.json()
+        if asked["id"] in self._shelf.buckets:
+            raise Refused("BucketAlreadyExists")
+        known = {name: asked[name] for name in ("public", "file_size_limit", "allowed_mime_types") if name in asked}
+        self._shelf.buckets[asked["id"]] = Bucket(asked["id"], **known)
+        return Json({"name": asked["id"]})
+
+    async def _list_buckets(self, request: Request) -> Response:
+        is_owner = self._role(request) == OWNER
+        return Json([bucket.row() for bucket in self._shelf.buckets.values()] if is_owner else [])
+
+    async def _get_bucket(self, request: Request) -> Response:
+        if self._role(request) != OWNER:
+            raise Refused("NoSuchBucket")
+        return Json(self._bucket(request).row())
+
+    async def _empty_bucket(self, request: Request) -> Response:
+        self._as_owner(request)
+        self._bucket(request).objects.clear()
+        return Json({"message": "Empty bucket has been queued. Completion may take up to an hour."})
+
+    async def _delete_bucket(self, request: Request) -> Response:
+        self._as_owner(request)
+        del self._shelf.buckets[self._bucket(request).id]
+        return Json({"message": "Successfully deleted"})
+
+    # --- objects --------------------------------------------------------------------------------
+
+    async def _upload(self, request: Request) -> Response:
+        bucket, name = self._bucket(request), request.path_params["name"]
+        if not SAFE_KEY.fullmatch(name):
+            raise Refused("InvalidKey", name)
+        self._as_owner(request)
+        is_upsert = request.headers.get("x-upsert") == "true"
+        # Looked at before the bytes are there and not again: two at the same time both find nothing.
+        if name in bucket.objects and not is_upsert:
+            raise Refused("KeyAlreadyExists")
+        await self._meet(name, getattr(request.state, "meet", 1))
+        stored = _read_upload(name, request.headers, await request.body())
+        if bucket.file_size_limit is not None and len(stored.body) > bucket.file_size_limit:
+            raise Refused("EntityTooLarge")
+        if bucket.allowed_mime_types and stored.media_type not in bucket.allowed_mime_types:
+            raise Refused("InvalidMimeType", stored.media_type)
+        if (before := bucket.objects.get(name)) is not None:
+            stored.id, stored.created_at = before.id, before.created_at
+        bucket.objects[name] = stored
+        return Json({"Key": f"{bucket.id}/{name}", "Id": stored.id})
+
+    async def _meet(self, name: str, count: int) -> None:
+        """Go on once `count` uploads have looked at this name."""
+        self._looked[name] = self._looked.get(name, 0) + 1
+        while count > 1 and self._looked[name] < count:
+            await asyncio.sleep(0.005)
+
+    async def _download(self, request: Request) -> Response:
+        bucket = self._bucket(request)
+        if not bucket.public and self._role(request) != OWNER:
+            raise Refused("NoSuchKey")
+        return _asset(request, self._shelf.object(bucket.id, request.path_params["name"]))
+
+    async def _get_public(self, request: Request) -> Response:
+        if not self._bucket(request).public:
+            raise Refused("NoSuchBucket")
+        return _asset(request, self._shelf.object(request.path_params["bucket"], request.path_params["name"]))
+
+    async def _info(self, request: Request) -> Response:
+        stored = self._visible(request)
+        headers = {name: stored.headers()[name] for name in ("etag", "last-modified", "cache-control")}
+        return Json(stored.info(request.path_params["bucket"]), headers=headers)
+
+    async def _list(self, request: Request) -> Response:
+        asked = await request.json()
+        if self._role(request) != OWNER:
+            return Json([])
+        page = asked.get("prefix", ""), asked.get("limit", 100), asked.get("offset", 0)
+        return Json(self._bucket(request).list(*page))
+
+    async def _remove(self, request: Request) -> Response:
+        role, bucket = self._role(request), self._bucket(request)
+        names = (await request.json())["prefixes"]
+        if not names:
+            raise Refused("InvalidRequest", "body/prefixes must NOT have fewer than 1 items")
+        if role != OWNER:
+            return Json([])
+        removed = [bucket.objects.pop(name) for name in names if name in bucket.objects.keys() - self._shelf.immovable]
+        more = {"bucket_id": bucket.id, "owner": "", "owner_id": "", "user_metadata": {}}
+        return Json([each.row() | more | {"version": each.version} for each in removed])
+
+    async def _sign(self, request: Request) -> Response:
+        stored = self._visible(request)
+        bucket, token = request.path_params["bucket"], str(uuid4())
+        seconds = int((await request.json())["expiresIn"])
+        self._shelf.signed[token] = (bucket, stored.name, time() + seconds)
+        return Json({"signedURL": f"/object/sign/{bucket}/{stored.name}?token={token}"})
+
+    async def _get_signed(self, request: Request) -> Response:
+        bucket, name, until = self._shelf.signed.get(request.query_params.get("token", ""), ("", "", 0.0))
+        if (bucket, name) != (request.path_params["bucket"], request.path_params["name"]) or time() > until:
+            raise Refused("InvalidJWT", "jwt expired")
+        return _asset(request, self._shelf.object(bucket, name))
+
+    # --- rights ---------------------------------------------------------------------------------
+
+    def _role(self, request: Request) -> str:
+        if not (authorization := request.headers.get("authorization", "")):
+            raise Refused("InvalidRequest", "headers must have required property 'authorization'")
+        role = _role_of(authorization.removeprefix("Bearer "), self._jwt_secret)
+        if role is None:
+            raise Refused("AccessDenied", "Invalid Compact JWS")
+        return role
+
+    def _as_owner(self, request: Request) -> None:
+        """Only who passes by row-level security writes: there is no policy for anybody else."""
+        if self._role(request) != OWNER:
+            raise Refused("AccessDenied", ROW_LEVEL_SECURITY)
+
+    def _visible(self, request: Request) -> Stored:
+        if self._role(request) != OWNER:
+            raise Refused("NoSuchKey")
+        return self._shelf.object(request.path_params["bucket"], request.path_params["name"])
+
+    def _bucket(self, request: Request) -> Bucket:
+        return self._shelf.bucket(request.path_params["bucket"])
+
+
+def _role_of(token: str, secret: str) -> str | None:
+    """The role a token names, if it is signed with `secret`."""
+    signed, _, signature = token.rpartition(".")
+    expected = base64.urlsafe_b64encode(hmac.digest(secret.encode(), signed.encode(), "sha256")).rstrip(b"=").decode()
+    if not hmac.compare_digest(expected.encode(), signature.encode()):
+        return None
+    try:
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
+    except (binascii.Error, ValueError):
+        return None
+    return str(claims.get("role", "anon"))
+
+
+def _read_upload(name: str, headers: Any, body: bytes) -> Stored:
+    """The file of a form as storage3 and storage-js send it, or a bare body."""
+    kind = headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        return Stored(name, body, kind, headers.get("cache-control", "no-cache"))
+    boundary = b"--" + kind.partition("boundary=")[2].strip('"').encode()
+    seconds, file, media_type = "", b"", "application/octet-stream"
+    for part in body.split(boundary)[1:-1]:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        said = head.decode().lower()
+        if "filename=" in said:
+            file = content.removesuffix(b"\r\n")
+            media_type = found[1].strip() if (found := re.search(r"content-type:([^\r\n]+)", said)) else media_type
+        elif 'name="cachecontrol"' in said:
+            seconds = content.removesuffix(b"\r\n").decode()
+    return Stored(name, file, media_type, f"max-age={seconds}" if seconds else "no-cache")
+
+
+def _asset(request: Request, stored: Stored) -> Response:
+    """An object's bytes, a part of them, or nothing where the caller has them."""
+    headers = stored.headers()
+    if request.headers.get("if-none-match") == stored.etag:
+        return Response(status_code=304, headers=headers | {"content-length": "0"})
+    if part := re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", "")):
+        first, last = int(part[1]), min(int(part[2]), len(stored.body) - 1)
+        headers["content-range"] = f"bytes {first}-{last}/{len(stored.body)}"
+        return Response(stored.body[first : last + 1], 206, headers)
+    return Response(stored.body, 200, headers)
+
+
+# --- what goes wrong -------------------------------------------------------------------------------
+
+
+def _instead(scenario: Scenario) -> Response | None:
+    """What something in between answers by itself."""
+    if scenario.name.startswith("http_") and scenario.name[5:].isdecimal():
+        return HTMLResponse(answers.NGINX.format(scenario.name[5:]), int(scenario.name[5:]))
+    return answers.gateway(scenario)
+
+
+async def _spoil(scenario: Scenario, request: Request, answer: Response) -> Response:
+    """The answer to what was done, late, broken off, drop by drop, or not at all."""
+    match scenario.name:
+        case "lost":
+            return answers.drop(request)
+        case "late":
+            await asyncio.sleep(float(scenario.value))
+        case "trickle":
+            return answers.trickle(bytes(answer.body), answer.headers["content-type"])
+        case "truncated":
+            return _Truncated(answer)
+    return answer
+
+
+class _Truncated(Response):
+    """Half of an answer; then the connection ends."""
+
+    def __init__(self, whole: Response) -> None:
+        super().__init__(whole.body, whole.status_code, dict(whole.headers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        half = bytes(self.body[: len(self.body) // 2])
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        scope["standin.transport"].close()
+        while (await receive())["type"] != "http.disconnect":
+            pass
