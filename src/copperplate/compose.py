@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.postgres import PostgresLedger
-    from copperplate.ports import Clock, Provider
+    from copperplate.adapters.postgrest import PostgrestLedger
+    from copperplate.ports import Clock, ObjectStore, Provider
     from copperplate.settings import Settings
+
+    AnyLedger = PostgresLedger | PostgrestLedger
 
 IMAGE_BUCKET = "generated-images"
 DRAIN_SECONDS = 10.0
@@ -32,7 +35,7 @@ class Services:
 
     settings: Settings
     clock: Clock
-    ledger: PostgresLedger
+    ledger: AnyLedger
     coordinator: Coordinator
     kinds: dict[str, Kind]
     serving: Serving
@@ -57,15 +60,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     Raises `Misconfigured`, naming the variables to set.
     """
     _check(settings)
-    # Drivers are imported here and not above: importing the app stays cheap.
-    from copperplate.adapters.filesystem import FolderStore
-    from copperplate.adapters.postgres import PostgresLedger
+    async with _open_backend(settings) as (ledger, store), _wire(settings, ledger, store) as services:
+        yield services
 
+
+@contextlib.asynccontextmanager
+async def _wire(settings: Settings, ledger: AnyLedger, store: ObjectStore) -> AsyncIterator[Services]:
     clock = SystemClock()
-    ledger = PostgresLedger(settings.database_url or "")
     images = PillowImages()
     provider = make_image_provider(settings, clock)
-    store = FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
     kinds = {"image": Kind(provider=provider, store=store)}
     timings = Timings(
         lease=settings.lease,
@@ -78,7 +81,6 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     )
     serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
     usage = Usage(ledger=ledger, providers={"image": provider}, clock=clock)
-    await ledger.open()
     try:
         yield Services(
             settings=settings,
@@ -93,8 +95,33 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await coordinator.drain(within_seconds=DRAIN_SECONDS)
         await provider.close()
         await usage.close()
-        await ledger.close()
         images.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, ObjectStore]]:
+    """A Supabase project where one is set, else Postgres and a folder.
+
+    Drivers are imported here and not above: importing the app stays cheap.
+    """
+    if settings.supabase_url is not None and settings.supabase_secret_key is not None:
+        from copperplate.adapters.postgrest import PostgrestLedger
+        from copperplate.adapters.supabase_http import make_client
+        from copperplate.adapters.supabase_storage import SupabaseStore
+
+        url, key = settings.supabase_url, settings.supabase_secret_key
+        async with make_client() as client:
+            yield PostgrestLedger(client, f"{url}/rest/v1", key), SupabaseStore(client, url, key, IMAGE_BUCKET)
+        return
+    from copperplate.adapters.filesystem import FolderStore
+    from copperplate.adapters.postgres import PostgresLedger
+
+    ledger = PostgresLedger(settings.database_url or "")
+    await ledger.open()
+    try:
+        yield ledger, FolderStore(settings.data_dir / "objects", IMAGE_BUCKET)
+    finally:
+        await ledger.close()
 
 
 def make_image_provider(settings: Settings, clock: Clock) -> Provider:
@@ -157,7 +184,9 @@ def _check(settings: Settings) -> None:
         raise Misconfigured(
             "On Vercel Copperplate needs Supabase: set SUPABASE_URL and SUPABASE_SECRET_KEY in the project's settings."
         )
-    if settings.on_vercel or settings.supabase_url is not None:
-        raise Misconfigured("Supabase is not supported by this version yet: unset SUPABASE_URL and set DATABASE_URL.")
-    if settings.database_url is None:
+    if settings.supabase_url is not None:
+        if settings.supabase_secret_key is None:
+            raise Misconfigured("SUPABASE_URL needs SUPABASE_SECRET_KEY beside it.")
+        _check_installed("httpx_aiohttp", "supabase")
+    elif settings.database_url is None:
         raise Misconfigured("There is no database: set DATABASE_URL, or use `copperplate dev`, which brings its own.")

@@ -125,7 +125,14 @@ class Settings:
         is_secret=True,
     )
     supabase_url: str | None = _setting(
-        "SUPABASE_URL", _url, None, "Address of the Supabase project; needed on Vercel."
+        "SUPABASE_URL", _service_url, None, "Address of the Supabase project; needed on Vercel."
+    )
+    supabase_secret_key: str | None = _setting(
+        "SUPABASE_SECRET_KEY",
+        _key,
+        None,
+        "Secret key of the Supabase project (`sb_secret_…`, or the legacy service_role key); beside `SUPABASE_URL`.",
+        is_secret=True,
     )
     provider: str | None = _setting(
         "COPPERPLATE_PROVIDER",

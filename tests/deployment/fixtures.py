@@ -14,8 +14,12 @@ from deployment.build import UV, Deployment, build, find_python
 from deployment.function import Function, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from postgrest_server import PostgrestServer
+    from standin.shelf import Shelf
+    from standin.supabase import Supabase
 
     Start = Callable[..., AbstractContextManager[Function]]
 
@@ -49,3 +53,21 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 def start(deployment: Deployment) -> Start:
     """Starts instances of the function: `with start(NAME="value") as function`."""
     return partial(running, deployment.root.parent / "task", deployment.python, deployment.function)
+
+
+@pytest.fixture
+def shelf_of_project() -> Shelf:
+    """What the project's Storage keeps."""
+    from standin.shelf import Shelf
+
+    return Shelf()
+
+
+@pytest.fixture
+def project(postgrest: PostgrestServer, shelf_of_project: Shelf) -> Iterator[Supabase]:
+    """A Supabase project: a real PostgREST over a migrated database, and the stand-in of Storage."""
+    from standin.storage import make_storage
+    from standin.supabase import Supabase
+
+    with Supabase(postgrest.url, storage=make_storage(shelf_of_project)) as running_project:
+        yield running_project
