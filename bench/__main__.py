@@ -25,6 +25,7 @@ MEASUREMENTS = (
     "acquire_and_peek",
     "storage_calls",
     "crashes",
+    "cold_start",
 )
 
 
