@@ -159,7 +159,7 @@ def test_an_instance_that_is_stopped_hands_its_generation_over(deploy: Start, st
     with patient() as stopped, patient() as successor, ThreadPoolExecutor(1) as caller:
         with stopped.calling(FOX) as (connection, _):
             wait_until_begun(standin)
-            stopped.process.terminate()
+            stopped.terminate()
             assert connection.getresponse().status == 503
         waiting = caller.submit(successor.call, FOX)
         finish(standin)
