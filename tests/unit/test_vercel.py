@@ -15,6 +15,7 @@ import pytest
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.http import vercel
 from copperplate.http.app import create_app
+from copperplate.http.entry import Entry
 from copperplate.model import Lead, Outcome
 from memory_services import MemoryServices, memory_services
 from pictures import want
@@ -146,3 +147,21 @@ async def test_a_large_picture_is_answered_where_it_may_or_must(
     await call.task
     assert (call.status, call.body) == (200, b"picture 1 as jpg")
     await services.usage.close()
+
+
+async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr("copperplate.http.entry.open_services", refuse)
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    with pytest.raises(RuntimeError):
+        await Entry()({"type": "lifespan"}, receive, send)
+    assert said == ["lifespan.startup.failed"]
