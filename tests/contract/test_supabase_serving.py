@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from copperplate.adapters import supabase_storage
+from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.leader import Kind, Timings
@@ -19,6 +19,8 @@ from workbench import BUCKET, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import httpx
 
     from standin.shelf import Shelf
     from standin.supabase import Supabase
@@ -43,7 +45,7 @@ class Desk(Workbench):
 @pytest.fixture
 async def desk(storage: Supabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     monkeypatch.setattr(supabase_storage, "PAUSE_SECONDS", 0.01)
-    async with httpx.AsyncClient() as client:
+    async with make_client() as client:
         yield Desk(storage, client)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import aiohttp
 import httpx
 
 from copperplate.errors import ObjectConflict, ObjectMissing, StoreMisconfigured, StoreUnavailable
@@ -68,6 +69,8 @@ ERRORS: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     (httpx.HTTPError, True, "gave an answer we cannot read"),
     (httpx.InvalidURL, False, "is not at SUPABASE_URL: that is no address"),
     (httpx.StreamError, True, "gave an answer we cannot read"),
+    # What the transport below httpx leaves as it is.
+    (aiohttp.ClientError, True, "cannot be reached, or the connection broke"),
     # Of a body that is not the JSON it should be.
     (ValueError, True, "gave an answer we cannot read"),
     (LookupError, True, "gave an answer we cannot read"),

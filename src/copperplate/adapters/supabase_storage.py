@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from copperplate.adapters.object_paths import check_body, check_object_path
 from copperplate.adapters.supabase_faults import marks_of, refusal, trouble
-from copperplate.adapters.supabase_keys import key_headers
+from copperplate.adapters.supabase_http import key_headers
 from copperplate.errors import CopperplateError, ObjectConflict, ObjectMissing, StoreUnavailable
 from copperplate.imaging import MAX_BODY_BYTES
 
