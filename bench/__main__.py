@@ -28,6 +28,7 @@ MEASUREMENTS = (
     "restarts",
     "long_snapshot",
     "postgrest_calls",
+    "cold_start",
 )
 
 

@@ -1,5 +1,5 @@
 """The Vercel entry; everything else is in the package."""
 
-from copperplate.http.app import create_app
+from copperplate.http.entry import Entry
 
-app = create_app()
+app = Entry()

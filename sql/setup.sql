@@ -335,8 +335,12 @@ create table public.generation_status (
     window_started_at timestamptz not null,
     -- Submits of this attempt, set and never incremented, so a repeated call changes nothing.
     submit_no integer not null default 0,
+    -- Decodings of the picture that began and did not end, set like submit_no.
+    decode_no integer not null default 0,
     provider_request_id text,
     provider_urls jsonb,
+    -- What the provider reported to bill, summed over the submits whose picture arrived: {unit: whole number}.
+    provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
     intent jsonb,
     fence bigint not null,
@@ -381,6 +385,10 @@ create table public.generation_status (
     ),
     constraint generation_status_counts_are_not_negative check (
         total_requests >= 0 and api_calls_made >= 0 and attempt >= 1 and submit_no >= 0
+        and decode_no >= 0
+    ),
+    constraint generation_status_provider_usage_is_small_object check (
+        jsonb_typeof(provider_usage) = 'object' and octet_length(provider_usage::text) <= 1000
     )
 ) with (fillfactor = 70)$statement$,
 $statement$-- Leases and counts change often: no index covers a column that heartbeats or hits change, so
@@ -395,6 +403,9 @@ $statement$comment on column public.generation_status.prompt_hash is 'The genera
 $statement$comment on column public.generation_status.total_requests is
 'Requests for this picture that reached us: leaders, followers and hits, in every format.'$statement$,
 $statement$comment on column public.generation_status.api_calls_made is 'Submits to the provider that may be billed.'$statement$,
+$statement$comment on column public.generation_status.provider_usage is
+'What the provider reported to bill, by its own units (micro_units at fal; text_in, image_in, out tokens at OpenAI),
+summed over every submit whose picture arrived. Empty where nothing was reported.'$statement$,
 $statement$comment on column public.generation_status.phase is 'Recovery point: what a successor must assume has happened.'$statement$,
 $statement$comment on column public.generation_status.fence is 'Number of the newest lease; writes with an older one are refused.'$statement$,
 $statement$alter table public.generation_status enable row level security$statement$,
@@ -794,7 +805,8 @@ create type copperplate.verdict as (
     intent jsonb,
     lease_left_ms integer,
     error_class text,
-    retry_after_ms integer
+    retry_after_ms integer,
+    decode_no integer
 )$statement$,
 $statement$comment on type copperplate.verdict is 'What the ledger answers about one picture.'$statement$,
 $statement$revoke all on type copperplate.verdict from public$statement$,
@@ -837,11 +849,11 @@ begin
                 then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
         end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
-        g.intent, g.error_class
+        g.intent, g.error_class, g.decode_no
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
-        v.intent, v.error_class
+        v.intent, v.error_class, v.decode_no
     from public.generation_status as g
     where g.prompt_hash = p_generation_key;
 
@@ -937,6 +949,7 @@ begin
         status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
         phase = case when v_resume then g.phase else 'claimed' end,
         submit_no = case when v_resume then g.submit_no else 0 end,
+        decode_no = case when v_resume then g.decode_no else 0 end,
         provider_request_id = case when v_resume then g.provider_request_id end,
         provider_urls = case when v_resume then g.provider_urls end,
         intent = case when v_resume then g.intent end,
@@ -1072,7 +1085,7 @@ as $$
     select
         'hit', e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
         null::text, null::text, null::bigint, null::uuid, null::integer, null::integer, null::text, null::jsonb,
-        null::jsonb, null::integer, null::text, null::integer
+        null::jsonb, null::integer, null::text, null::integer, null::integer
     from copperplate.cache_entries as e
     where e.key = p_key;
 $$$statement$,
@@ -1091,6 +1104,132 @@ $$$statement$,
 $statement$comment on function copperplate.stale() is 'The answer to a write whose fence is not the newest.'$statement$,
 $statement$revoke all on function copperplate.stale() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.stale() to service_role$statement$,
+$statement$-- What a picture's bytes are, and where they lie: the form of an intent.
+create function copperplate.upload(
+    p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
+)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
+        'format', p_format, 'width', p_width, 'height', p_height
+    );
+$$$statement$,
+$statement$comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
+'An object about to be stored, or just stored, as one value.'$statement$,
+$statement$revoke all on function copperplate.upload(text, text, bigint, text, integer, integer)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role$statement$,
+$statement$create function copperplate.add_entry(
+    p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
+)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.cache_entries (
+        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
+    )
+    select
+        p_key, p_generation_key, g.kind, p_is_original, copperplate.bucket_of(g.kind), u.path, u.digest, u.size_bytes,
+        u.format, u.width, u.height, copperplate.clock(), copperplate.clock()
+    from
+        public.generation_status as g,
+        jsonb_to_record(p_upload) as u (
+            path text, digest text, size_bytes bigint, format text, width integer, height integer
+        )
+    where g.prompt_hash = p_generation_key
+    on conflict (key) do nothing;
+$$$statement$,
+$statement$comment on function copperplate.add_entry(text, text, boolean, jsonb) is
+'Record a stored object of a generation; an entry that stands already stays.'$statement$,
+$statement$revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role$statement$,
+$statement$-- Where the generation is gone, so is its kind; pictures are the only one there is.
+create function copperplate.discard_refused(p_generation_key text, p_path text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.discard_object(
+        coalesce((select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), 'image'),
+        p_path,
+        p_generation_key
+    );
+$$$statement$,
+$statement$comment on function copperplate.discard_refused(text, text) is
+'Note the object of a refused write for removal, in the bucket of its generation''s kind.'$statement$,
+$statement$revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.discard_refused(text, text) to service_role$statement$,
+$statement$create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
+returns copperplate.verdict
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_stored copperplate.verdict := copperplate.stored(p_key);
+begin
+    if v_stored.path is null then
+        -- Take the object back from among the discarded; once its removal has begun, it is too late.
+        delete from copperplate.discarded_objects as d
+        using public.generation_status as g
+        where
+            g.prompt_hash = p_generation_key
+            and d.bucket = copperplate.bucket_of(g.kind)
+            and d.path = p_upload ->> 'path'
+            and d.claimed_until is null;
+        if found then
+            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
+            v_stored := copperplate.stored(p_key);
+        end if;
+    end if;
+
+    -- Somebody was first, or it is too late.
+    if v_stored.path is distinct from p_upload ->> 'path' then
+        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
+    end if;
+    return v_stored;
+end;
+$$$statement$,
+$statement$comment on function copperplate.add_rendition(text, text, jsonb) is
+'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
+discarded.'$statement$,
+$statement$revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role$statement$,
+$statement$create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
+    from (
+        select
+            each.key as unit,
+            sum(each.value::bigint) as amount
+        from (
+            select * from jsonb_each_text(p_usage)
+            union all
+            select * from jsonb_each_text(p_more)
+        ) as each
+        group by each.key
+    ) as summed;
+$$$statement$,
+$statement$comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.'$statement$,
+$statement$revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role$statement$,
 $statement$create function public.begin_submit(p_key text, p_fence bigint, p_submit_no integer, p_provider text)
 returns boolean
 language plpgsql
@@ -1109,10 +1248,13 @@ begin
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
-    -- The number is set, so a repeated call counts nothing twice. A job that a dead leader told of late,
-    -- after this one took over, is there to be collected.
+    -- A job that a dead leader told of late, after this one took over, is there to be collected.
     if not found or v_job is not null or p_submit_no not in (v_before, v_before + 1) then
         return false;
+    end if;
+    -- Said before: nothing is counted twice, and a late repeat undoes no later step.
+    if p_submit_no = v_before then
+        return true;
     end if;
 
     perform copperplate.discard_object(v_kind, v_path, p_key);
@@ -1123,16 +1265,14 @@ begin
         phase = 'submitting',
         provider = p_provider,
         submit_no = p_submit_no,
-        api_calls_made = g.api_calls_made + (p_submit_no - v_before),
+        api_calls_made = g.api_calls_made + 1,
         intent = null,
         started_at = case when v_before = 0 then copperplate.clock() else g.started_at end,
         updated_at = copperplate.clock()
     where g.prompt_hash = p_key;
 
-    if p_submit_no > v_before then
-        insert into copperplate.public_totals (day, api_calls)
-        values ((copperplate.clock() at time zone 'UTC')::date, 1);
-    end if;
+    insert into copperplate.public_totals (day, api_calls)
+    values ((copperplate.clock() at time zone 'UTC')::date, 1);
     return true;
 end;
 $$$statement$,
@@ -1165,6 +1305,29 @@ end;
 $$$statement$,
 $statement$comment on function public.note_request(text, bigint, text, jsonb) is
 'Note the provider''s request id, so that a successor collects the job instead of paying again.'$statement$,
+$statement$create function public.begin_decode(p_key text, p_fence bigint, p_decode_no integer)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- Set like the number of a submit, so that a repeated call counts nothing twice.
+    update public.generation_status as g
+    set decode_no = p_decode_no
+    where
+        g.prompt_hash = p_key
+        and g.fence = p_fence
+        and g.status = 'generating'
+        and p_decode_no in (g.decode_no, g.decode_no + 1);
+    return found;
+end;
+$$$statement$,
+$statement$comment on function public.begin_decode(text, bigint, integer) is
+'Write ahead that the picture is about to be decoded: a leader that dies of it leaves the number behind.'$statement$,
+$statement$revoke all on function public.begin_decode(text, bigint, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.begin_decode(text, bigint, integer) to service_role$statement$,
 $statement$create function public.heartbeat_generation(p_key text, p_fence bigint, p_lease interval)
 returns boolean
 language plpgsql
@@ -1189,7 +1352,9 @@ $statement$create function public.intend_upload(
     p_size_bytes bigint,
     p_format text,
     p_width integer,
-    p_height integer
+    p_height integer,
+    p_usage jsonb,
+    p_rendition_path text default null
 )
 returns boolean
 language plpgsql
@@ -1213,21 +1378,28 @@ begin
     if v_path <> p_path then
         perform copperplate.discard_object(v_kind, v_path, p_key);
     end if;
+    -- complete_generation takes it back; a successor makes a rendition of its own.
+    perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
 
     update public.generation_status as g
     set
         phase = 'uploading',
-        intent = jsonb_build_object(
-            'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
-            'format', p_format, 'width', p_width, 'height', p_height
-        ),
+        decode_no = 0,
+        intent = copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height),
+        -- Every submit leaves this phase: while it lasts, the picture is one that was counted.
+        provider_usage = case
+            when g.phase = 'uploading' then g.provider_usage
+            else copperplate.add_usage(g.provider_usage, p_usage)
+        end,
         updated_at = copperplate.clock()
     where g.prompt_hash = p_key;
     return true;
 end;
 $$$statement$,
-$statement$comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer) is
-'Write ahead where the original is about to be stored, so that a successor can adopt it.'$statement$,
+$statement$comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text) is
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
+which is removed if it is not completed within the grace.
+p_usage, what the provider reported to bill for it, is added up once a submit.'$statement$,
 $statement$create function public.complete_generation(
     p_key text,
     p_fence bigint,
@@ -1238,7 +1410,9 @@ $statement$create function public.complete_generation(
     p_format text,
     p_width integer,
     p_height integer,
-    p_url text
+    p_url text,
+    -- {key, path, digest, size_bytes, format, width, height}
+    p_rendition jsonb default null
 )
 returns copperplate.verdict
 language plpgsql
@@ -1248,51 +1422,57 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_kind text;
     v_provider text;
+    v_stored copperplate.verdict;
 begin
     update public.generation_status as g
     set
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.kind, g.provider into v_kind, v_provider;
+    returning g.provider into v_provider;
 
     if not found then
-        -- Said before: the same answer. Otherwise we are too late, and our object belongs to nobody
-        -- unless a successor has adopted it or is about to.
+        -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
+        -- unless a successor has adopted the original or is about to.
         if exists (
             select from copperplate.cache_entries as e
             where e.key = p_original_key and e.path = p_path
         ) then
-            return copperplate.stored(p_original_key);
+            v_stored := copperplate.stored(p_rendition ->> 'key');
+            -- A successor may have adopted the original; the rendition is nobody's then.
+            if v_stored.path is distinct from p_rendition ->> 'path' then
+                perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
+            end if;
+            return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
         end if;
-        perform copperplate.discard_object('image', p_path, p_key)
+        perform copperplate.discard_refused(p_key, p_path)
         where not exists (
             select from public.generation_status as g
             where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
         );
+        perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
         return copperplate.stale();
     end if;
 
-    insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
-        created_at, last_accessed_at
-    )
-    values (
-        p_original_key, p_key, v_kind, true, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
-        p_format, p_width, p_height, v_now, v_now
+    perform copperplate.add_entry(
+        p_original_key, p_key, true,
+        copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
     );
+    if p_rendition is not null then
+        v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
+    end if;
     perform copperplate.note_provider_success(v_provider);
     insert into copperplate.public_totals (day, completed) values ((v_now at time zone 'UTC')::date, 1);
     perform pg_notify('copperplate', p_key);
-    return copperplate.stored(p_original_key);
+    return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
 end;
 $$$statement$,
 $statement$comment on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) is
-'Record the stored, verified original: hit with its entry, or stale; a stale leader''s object is discarded.'$statement$,
+'Record the stored, verified original, and a stored rendition of it: hit with the entry that stands for the rendition
+(the original''s where none does), or stale; a stale leader''s objects are discarded.'$statement$,
 $statement$create function public.fail_generation(
     p_key text,
     p_fence bigint,
@@ -1383,48 +1563,23 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_now timestamptz := copperplate.clock();
-    v_kind text;
     v_stored copperplate.verdict;
 begin
+    -- Locked before the next statement looks: what took the original away meanwhile is seen.
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
+
     -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
-    select g.kind
-    into v_kind
-    from public.generation_status as g
-    inner join copperplate.cache_entries as o on g.prompt_hash = o.generation_key
-    where g.prompt_hash = p_generation_key and o.is_original and o.path = p_original_path
-    for key share of g;
-
-    if found then
-        v_stored := copperplate.stored(p_key);
-        if v_stored.path = p_path then
-            return v_stored;
-        end if;
-
-        -- Take the object back from among the discarded; once its removal has begun, it is too late.
-        delete from copperplate.discarded_objects as d
-        where d.bucket = copperplate.bucket_of(v_kind) and d.path = p_path and d.claimed_until is null;
-        if found then
-            insert into copperplate.cache_entries (
-                key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
-                created_at, last_accessed_at
-            )
-            values (
-                p_key, p_generation_key, v_kind, false, copperplate.bucket_of(v_kind), p_path, p_digest, p_size_bytes,
-                p_format, p_width, p_height, v_now, v_now
-            )
-            on conflict (key) do nothing;
-            v_stored := copperplate.stored(p_key);
-        end if;
+    if exists (
+        select from copperplate.cache_entries as o
+        where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path
+    ) then
+        v_stored := copperplate.add_rendition(
+            p_key, p_generation_key, copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
+        );
+    else
+        perform copperplate.discard_refused(p_generation_key, p_path);
     end if;
-
-    if v_stored.path is distinct from p_path then
-        perform copperplate.discard_object('image', p_path, p_generation_key);
-    end if;
-    if v_stored.path is null then
-        return copperplate.stale();
-    end if;
-    return v_stored;
+    return case when v_stored.path is null then copperplate.stale() else v_stored end;
 end;
 $$$statement$,
 $statement$comment on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer) is
@@ -1478,10 +1633,11 @@ $statement$comment on function public.report_missing(text, text) is
 $statement$revoke all on function public.begin_submit(text, bigint, integer, text) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer)
+$statement$revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
 from public, anon, authenticated$statement$,
-$statement$revoke all on function public.complete_generation(text, bigint, text, text, text, bigint, text, integer, integer, text)
-from public, anon, authenticated$statement$,
+$statement$revoke all on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean)
 from public, anon, authenticated$statement$,
 $statement$revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated$statement$,
@@ -1491,10 +1647,10 @@ $statement$revoke all on function public.report_missing(text, text) from public,
 $statement$grant execute on function public.begin_submit(text, bigint, integer, text) to service_role$statement$,
 $statement$grant execute on function public.note_request(text, bigint, text, jsonb) to service_role$statement$,
 $statement$grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role$statement$,
-$statement$grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer)
+$statement$grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
 to service_role$statement$,
 $statement$grant execute on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) to service_role$statement$,
 $statement$grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role$statement$,
 $statement$grant execute on function public.intend_rendition(text, text, text) to service_role$statement$,

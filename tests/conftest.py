@@ -17,6 +17,7 @@ pytest_plugins = [
     "postgrest_fixtures",
     "standin.fixtures",
     "supabase_cli",
+    "deployment.fixtures",
 ]
 
 # Set by .ci/run: there, everything must run.

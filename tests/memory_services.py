@@ -45,6 +45,10 @@ class MemoryServices:
     image_provider: ScriptedProvider
     store: CountingStore
 
+    async def drain(self, *, within_seconds: float) -> None:
+        await self.coordinator.drain(within_seconds=within_seconds)
+        await self.usage.flush()
+
 
 def memory_services(
     *,

@@ -6,16 +6,19 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.coordinator import Coordinator, Found
-from copperplate.errors import ProviderFailed, StoreUnavailable
+from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
 from copperplate.leader import Kind, Timings
 from copperplate.model import FailureClass, Job, Made, Size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import timedelta
 
     from copperplate.model import CanonicalValue, Want
 
@@ -126,5 +129,11 @@ class Workbench:
         return task
 
     async def kill(self, process: Coordinator) -> None:
-        """End a process as the platform does: nothing of its flights runs any more, nothing is said."""
-        await process.drain(within_seconds=0)
+        """End a process as SIGKILL does: nothing of its flights runs any more, nothing is said."""
+
+        async def say_nothing(key: str, fence: int, lease: timedelta) -> bool:
+            raise LedgerUnavailable
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.ledger, "heartbeat", say_nothing)
+            await process.drain(within_seconds=0)

@@ -36,6 +36,7 @@ class Services:
     settings: Settings
     clock: Clock
     ledger: AnyLedger
+    coordinator: Coordinator
     kinds: dict[str, Kind]
     serving: Serving
     usage: Usage
@@ -44,6 +45,11 @@ class Services:
     def image_provider(self) -> Provider:
         """Who makes pictures asked for by URL."""
         return self.kinds["image"].provider
+
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
+        await self.coordinator.drain(within_seconds=within_seconds)
+        await self.usage.flush()
 
 
 @contextlib.asynccontextmanager
@@ -76,7 +82,15 @@ async def _wire(settings: Settings, ledger: AnyLedger, store: ObjectStore) -> As
     serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
     usage = Usage(ledger=ledger, providers={"image": provider}, clock=clock)
     try:
-        yield Services(settings=settings, clock=clock, ledger=ledger, kinds=kinds, serving=serving, usage=usage)
+        yield Services(
+            settings=settings,
+            clock=clock,
+            ledger=ledger,
+            coordinator=coordinator,
+            kinds=kinds,
+            serving=serving,
+            usage=usage,
+        )
     finally:
         await coordinator.drain(within_seconds=DRAIN_SECONDS)
         await provider.close()

@@ -125,6 +125,7 @@ class Leader:
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once somebody
         else holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`,
         `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where whoever takes the lease over can resume.
+        Cancelled, it gives the lease up for somebody else to resume at once.
         """
         lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
         crash_point("acquired")
@@ -138,6 +139,9 @@ class Leader:
                 )
         except (LeaseLost, LedgerUnavailable, StoreUnavailable, StoreMisconfigured, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
+            raise
+        except asyncio.CancelledError:
+            await self._hand_over(lease)
             raise
         except Exception as error:
             raise await self._give_up(want, lead, error) from error
@@ -297,6 +301,11 @@ class Leader:
         if not await self._ledger.fail(want.generation_key, lead.fence, failure):
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
+
+    async def _hand_over(self, lease: Lease) -> None:
+        """Give up the lease, so that a successor need not wait until it runs out: this process stops."""
+        with contextlib.suppress(LedgerUnavailable):
+            await self._ledger.heartbeat(lease.key, lease.fence, timedelta(0))
 
     @contextlib.asynccontextmanager
     async def _heartbeat(self, lease: Lease) -> AsyncIterator[None]:

@@ -90,7 +90,7 @@ class Ledger(Sweeper, Protocol):
         """
 
     async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
-        """Extend the lease to `lease` from the ledger's now."""
+        """Set the lease to `lease` from the ledger's now; zero gives it up, and anyone may take over."""
 
     async def intend_upload(
         self,

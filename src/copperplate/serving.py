@@ -59,7 +59,13 @@ class Serving:
 
     async def read(self, want: Want) -> tuple[Found, bytes]:
         """The rendition asked for, with its bytes; raises what `Coordinator.find` raises."""
-        return await self._persist(lambda: self._read(want))
+        found, body = await self._persist(lambda: self._read(want, None))
+        assert isinstance(body, bytes)  # noqa: S101 - there was no limit
+        return found, body
+
+    async def read_or_locate(self, want: Want, *, at_most_bytes: int) -> tuple[Found, bytes | str]:
+        """The rendition asked for, with its bytes, or where there are more, with its public URL if it has one."""
+        return await self._persist(lambda: self._read(want, at_most_bytes))
 
     async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
         """Again where a stored object turned out to be gone: its entry is dropped by then.
@@ -82,8 +88,12 @@ class Serving:
         made, _ = await self._renditions.run(want.rendition_key, lambda: self._make(want, found))
         return replace(made, outcome=found.outcome)
 
-    async def _read(self, want: Want) -> tuple[Found, bytes]:
+    async def _read(self, want: Want, at_most_bytes: int | None) -> tuple[Found, bytes | str]:
         found = await self._find(want, may_lead=True)
+        if at_most_bytes is not None and found.entry.size_bytes > at_most_bytes:
+            url = self._store(want).public_url(found.entry.path)
+            if url is not None:
+                return found, url
         return found, found.body or await self._fetch(want, found.entry)
 
     async def _make(self, want: Want, found: Found) -> Found:

@@ -149,6 +149,13 @@ class LedgerContract:
         await desk.advance(15)
         assert isinstance(await acquire(desk.ledger, want()), Wait)
 
+    async def test_lease_that_is_given_up_is_free_at_once_and_its_fence_is_stale(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        assert await desk.ledger.heartbeat(want().generation_key, held.fence, timedelta(0))
+        successor = await lead(desk.ledger, want())
+        assert successor.fence > held.fence
+        assert not await desk.ledger.heartbeat(want().generation_key, held.fence, LEASE)
+
     async def test_every_write_of_a_stale_fence_is_refused(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key
         old = await lead(ledger, want())

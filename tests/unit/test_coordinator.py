@@ -163,6 +163,18 @@ async def test_dead_leader_is_replaced_after_its_lease_and_its_job_is_collected(
     assert (bench.provider.submits, bench.provider.collects) == (1, 2)
 
 
+async def test_leader_that_is_told_to_stop_hands_its_job_over_at_once() -> None:
+    bench = Workbench(has_jobs=True, collect_seconds=10)
+    first = bench.process()
+    stopped = await bench.begin(first, want())
+    await first.drain(within_seconds=0)
+    assert stopped.cancelled() or stopped.done()
+    following = await bench.begin(bench.process(), want())
+    await bench.clock.advance(10)
+    assert (await following).body == b"picture of job-1"
+    assert (bench.provider.submits, bench.provider.collects) == (1, 2)
+
+
 async def test_submit_whose_answer_was_lost_is_sent_once_more() -> None:
     bench = Workbench(seconds=10)
     first = bench.process()

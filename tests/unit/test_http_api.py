@@ -311,7 +311,7 @@ async def test_a_signal_never_shows_its_words(client: httpx.AsyncClient, service
 async def test_a_server_that_is_not_configured_says_so_and_lives(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], named: list[str]
 ) -> None:
-    for variable in ("VERCEL", "SUPABASE_URL", "DATABASE_URL", "CRON_SECRET", "PORT"):
+    for variable in ("VERCEL", "SUPABASE_URL", "SUPABASE_SECRET_KEY", "DATABASE_URL", "CRON_SECRET", "PORT"):
         monkeypatch.delenv(variable, raising=False)
     for variable, value in environ.items():
         monkeypatch.setenv(variable, value)

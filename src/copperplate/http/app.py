@@ -1,33 +1,24 @@
-"""The application: what `functions/app.py`, `copperplate serve` and tests create."""
+"""The application: what `copperplate serve` and tests create, and what `entry` hands on to."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from copperplate.compose import open_services
-from copperplate.errors import Misconfigured
-from copperplate.http import api, care_routes, page, problems
+from copperplate.http import api, care_routes, page, problems, vercel
+from copperplate.http.entry import Configured, running
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.pictures import Pictures
-from copperplate.http.problems import Problem
 from copperplate.http.wiring import Services, Wiring
-from copperplate.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from starlette.types import Receive, Scope, Send
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-logger = logging.getLogger(__name__)
+    from copperplate.settings import Settings
 
 DESCRIPTION = "Makes each distinct AI picture once and serves every later request from the cache."
-# Answered even where nothing is configured: the process lives.
-HEALTH = "/healthz"
 
 
 class Application(FastAPI):
@@ -35,7 +26,7 @@ class Application(FastAPI):
 
     def __init__(self, wiring: Wiring, **options: Any) -> None:
         super().__init__(**options)
-        self._front = Pictures(_Configured(super().__call__, wiring), wiring)
+        self._front = vercel.Invocation(Pictures(Configured(super().__call__, wiring), wiring), wiring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the application's lifespan."""
@@ -46,20 +37,6 @@ class Application(FastAPI):
         if not self.openapi_schema:
             describe_pictures(super().openapi())
         return super().openapi()
-
-
-class _Configured:
-    """ASGI: answers 503 and says what to set while there are no services."""
-
-    def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
-        self._app = app
-        self._wiring = wiring
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._wiring.services is None and scope["path"] != HEALTH:
-            await Problem.of(self._wiring.fault).send(send, with_body=scope["method"] != "HEAD")
-            return
-        await self._app(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> FastAPI:
@@ -75,7 +52,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         title="Copperplate",
         version=version("copperplate"),
         description=DESCRIPTION,
-        lifespan=lambda _: _running(wiring, settings, services),
+        lifespan=lambda _: running(wiring, settings, services),
         redirect_slashes=False,
         redoc_url=None,
     )
@@ -85,16 +62,3 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.include_router(page.router)
     problems.install(app)
     return app
-
-
-@contextlib.asynccontextmanager
-async def _running(wiring: Wiring, settings: Settings | None, services: Services | None) -> AsyncIterator[None]:
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            if services is None:
-                opened = open_services(Settings.from_env() if settings is None else settings)
-                wiring.open(await stack.enter_async_context(opened))
-        except Misconfigured as fault:
-            logger.error("not configured: %s", fault)  # noqa: TRY400 - the fault is the reader's, no trace helps
-            wiring.close(fault)
-        yield

@@ -13,28 +13,35 @@ if TYPE_CHECKING:
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-# One hour everywhere: a purge reaches browsers and the CDN no later than that.
-_OF_EVERY_PICTURE: Final[RawHeaders] = [
-    (b"cache-control", b"public, max-age=3600, immutable"),
-    (b"vercel-cdn-cache-control", b"public, max-age=3600"),
+_OF_EVERY_ANSWER: Final[RawHeaders] = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; sandbox"),
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"ETag, X-Cache, Cache-Status, X-Copperplate-Key"),
 ]
+# One hour everywhere: a purge reaches browsers and the CDN no later than that.
+_OF_EVERY_PICTURE: Final[RawHeaders] = [
+    (b"cache-control", b"public, max-age=3600, immutable"),
+    (b"vercel-cdn-cache-control", b"public, max-age=3600"),
+    *_OF_EVERY_ANSWER,
+]
+# An address must be forgotten well before its object is removed, an hour after it was discarded.
+_OF_EVERY_ADDRESS: Final[RawHeaders] = [
+    (b"cache-control", b"public, max-age=300"),
+    (b"vercel-cdn-cache-control", b"public, max-age=300"),
+    *_OF_EVERY_ANSWER,
+]
 
 _HIT: Final[RawHeaders] = [(b"x-cache", b"HIT"), (b"cache-status", b"Copperplate; hit")]
 # RFC 9211: why the request went on to the provider, and whether it shared that way with others.
-_BY_OUTCOME: Final[dict[Outcome, RawHeaders]] = {
-    outcome: _OF_EVERY_PICTURE + seen
-    for outcome, seen in {
-        Outcome.HIT: _HIT,
-        Outcome.STALE: _HIT,
-        Outcome.GENERATED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; stored")],
-        Outcome.COALESCED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; collapsed")],
-    }.items()
+_SEEN: Final[dict[Outcome, RawHeaders]] = {
+    Outcome.HIT: _HIT,
+    Outcome.STALE: _HIT,
+    Outcome.GENERATED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; stored")],
+    Outcome.COALESCED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; collapsed")],
 }
+_BY_OUTCOME: Final = {outcome: _OF_EVERY_PICTURE + seen for outcome, seen in _SEEN.items()}
 
 PREFLIGHT: Final[RawHeaders] = [
     (b"allow", b"GET, HEAD, OPTIONS"),
@@ -60,6 +67,17 @@ def of_picture(entry: Entry, outcome: Outcome, picture_format: PictureFormat) ->
     headers.append((b"content-type", picture_format.media_type.encode()))
     headers.append((b"content-length", b"%d" % entry.size_bytes))
     return headers
+
+
+def elsewhere(entry: Entry, outcome: Outcome, url: str) -> RawHeaders:
+    """The headers of a 302: the picture is at `url`."""
+    return [
+        *_OF_EVERY_ADDRESS,
+        *_SEEN[outcome],
+        (b"location", url.encode("latin-1")),
+        (b"x-copperplate-key", entry.key.encode()),
+        (b"content-length", b"0"),
+    ]
 
 
 def if_none_match(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

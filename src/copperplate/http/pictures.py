@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from copperplate.errors import InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
 from copperplate.http.problems import Problem, is_expected, log_unexpected
+from copperplate.http.vercel import MAX_BODY_BYTES
 from copperplate.http.wants import is_picture_path
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from copperplate.coordinator import Found
     from copperplate.http.headers import RawHeaders
     from copperplate.http.wiring import Services, Wiring
     from copperplate.model import Want
@@ -97,11 +99,20 @@ async def _find_answer(services: Services, want: Want, scope: Scope) -> Answer:
         if is_head:
             return Answer(200, headers.of_picture(found.entry, found.outcome, want.rendition.format), b"", None)
         outcome = found.outcome
-        found, body = await services.serving.read(want)
+        found, body = await _read(services, want)
     else:
-        found, body = await services.serving.read(want)
+        found, body = await _read(services, want)
         outcome = found.outcome
+    if isinstance(body, str):
+        return Answer(302, headers.elsewhere(found.entry, outcome, body), b"", outcome)
     return Answer(200, headers.of_picture(found.entry, outcome, want.rendition.format), body, outcome)
+
+
+async def _read(services: Services, want: Want) -> tuple[Found, bytes | str]:
+    """The picture's bytes, or its address where Vercel would not let so many pass."""
+    if services.settings.on_vercel:
+        return await services.serving.read_or_locate(want, at_most_bytes=MAX_BODY_BYTES)
+    return await services.serving.read(want)
 
 
 def _refusal(error: Exception, outcome: Outcome | None) -> Answer:

@@ -8,9 +8,6 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import Response
-from starlette.exceptions import HTTPException
-
 from copperplate.errors import (
     CopperplateError,
     InvalidRequest,
@@ -24,8 +21,7 @@ from copperplate.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI, Request
-    from fastapi.exceptions import RequestValidationError
+    from fastapi import FastAPI, Request, Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -89,6 +85,8 @@ class Problem:
 
     def response(self) -> Response:
         """The same for a FastAPI route."""
+        from fastapi import Response
+
         return Response(self.body, self.status, headers=dict(self.headers), media_type=MEDIA_TYPE)
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -146,16 +144,14 @@ class Guard:
 
 def install(app: FastAPI) -> None:
     """Make every error of the routes a problem."""
+    # Here and not above: pictures are answered without FastAPI, which takes longer to import than all of us.
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+
     app.add_exception_handler(CopperplateError, _answer_ours)
     app.add_exception_handler(HTTPException, _answer_framework)
-    app.add_exception_handler(_validation_error(), _answer_invalid)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_middleware(Guard)
-
-
-def _validation_error() -> type[RequestValidationError]:
-    from fastapi.exceptions import RequestValidationError
-
-    return RequestValidationError
 
 
 async def _answer_ours(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
@@ -167,6 +163,8 @@ async def _answer_ours(request: Request, error: Exception) -> Response:  # noqa:
 
 
 async def _answer_framework(request: Request, error: Exception) -> Response:
+    from starlette.exceptions import HTTPException
+
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for nothing else
     match error.status_code:
         case 404:

@@ -48,6 +48,9 @@ class Services(Protocol):
     def image_provider(self) -> Provider:
         """Who makes pictures asked for by URL."""
 
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
+
 
 class Wiring:
     """Services once they are open; until then the fault that every request but `/healthz` is told."""

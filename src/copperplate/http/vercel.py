@@ -1,0 +1,99 @@
+"""Life in a Vercel function: what may freeze or end the process, and what is done before it does.
+
+Vercel's runtime calls an invocation over once the ASGI call returns; from then on the process may be
+frozen until the next request. Work that an answer leaves behind therefore keeps its call open, after
+the answer was sent. Nothing here runs elsewhere: a server that is not on Vercel keeps its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from copperplate.http.wiring import Services, Wiring
+
+# A response of more than 4.5 MB fails; a larger picture is sent for to the object store.
+MAX_BODY_BYTES: Final = 4_000_000
+# As in vercel.json; the runtime tells the true deadline of an invocation where it knows one.
+MAX_SECONDS: Final = 300.0
+# Kept back at the end of an invocation to give leases up and hand counts over.
+MARGIN_SECONDS: Final = 10.0
+UNAVAILABLE: Final = 503
+
+
+class Invocation:
+    """ASGI: keeps the call open until what its answer left behind is done, or the deadline is near."""
+
+    def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
+        self._app = app
+        self._wiring = wiring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, then finish what it began."""
+        services = self._wiring.services
+        if scope["type"] != "http" or services is None or not services.settings.on_vercel:
+            await self._app(scope, receive, send)
+            return
+        stop_at = services.clock.monotonic() + _seconds_left()
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            # Only an answer that came before the picture leaves a generation behind.
+            if status == UNAVAILABLE:
+                await services.drain(within_seconds=max(0.0, stop_at - services.clock.monotonic()))
+            else:
+                await services.usage.flush()
+
+
+@contextlib.contextmanager
+def leaving_in_time(services: Services) -> Iterator[None]:
+    """While the block runs, SIGTERM gives up leases and hands counts over before anything else.
+
+    Half a second later the process is killed, and the server's own stop waits for its callers first.
+    """
+    if not services.settings.on_vercel or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # The runtime logs everything from INFO on, and every call to Supabase is a line of httpx.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    loop = asyncio.get_running_loop()
+    servers = signal.getsignal(signal.SIGTERM)
+    draining: list[asyncio.Task[None]] = []
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(lambda: draining.append(loop.create_task(services.drain(within_seconds=0))))
+        if callable(servers):
+            servers(number, frame)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, servers)
+
+
+def _seconds_left() -> float:
+    """How long this invocation may still take."""
+    runtime = sys.modules.get("vercel_runtime")  # there already, or this is not Vercel
+    deadline: datetime | None = runtime.get_deadline() if runtime else None
+    left = MAX_SECONDS if deadline is None else (deadline - datetime.now(UTC)).total_seconds()
+    return left - MARGIN_SECONDS

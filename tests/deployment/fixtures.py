@@ -1,0 +1,73 @@
+"""Fixtures: the deployment is built once a run, whichever worker needs it first."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+import npm
+from deployment.build import UV, Deployment, build, find_python
+from deployment.function import Function, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from postgrest_server import PostgrestServer
+    from standin.shelf import Shelf
+    from standin.supabase import Supabase
+
+    Start = Callable[..., AbstractContextManager[Function]]
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """What `vercel build` makes of this tree."""
+    found = find_python()
+    if found is None:
+        pytest.skip("Vercel's runtime needs Python 3.12 or newer, on PATH or among pyenv's versions")
+    if not UV.exists():
+        pytest.skip("uv is not in .tools: make setup")
+    try:
+        commands = npm.install() / ".bin"
+    except npm.NotInstallable as error:
+        pytest.skip(f"no Vercel CLI: {error}")
+    python, version = found
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = shared / "deployment"
+    with (shared / "deployment.lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not (shared / "deployment.built").exists():
+            made = build(root, commands=commands, python=python, version=version)
+            made.unpack(shared / "task")
+            (shared / "deployment.built").touch()
+    return Deployment(root=root, python=python, version=version)
+
+
+@pytest.fixture(scope="session")
+def start(deployment: Deployment) -> Start:
+    """Starts instances of the function: `with start(NAME="value") as function`."""
+    return partial(running, deployment.root.parent / "task", deployment.python, deployment.function)
+
+
+@pytest.fixture
+def shelf_of_project() -> Shelf:
+    """What the project's Storage keeps."""
+    from standin.shelf import Shelf
+
+    return Shelf()
+
+
+@pytest.fixture
+def project(postgrest: PostgrestServer, shelf_of_project: Shelf) -> Iterator[Supabase]:
+    """A Supabase project: a real PostgREST over a migrated database, and the stand-in of Storage."""
+    from standin.storage import make_storage
+    from standin.supabase import Supabase
+
+    with Supabase(postgrest.url, storage=make_storage(shelf_of_project)) as running_project:
+        yield running_project

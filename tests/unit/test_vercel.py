@@ -1,0 +1,167 @@
+"""Life in a function: what an answer leaves behind is finished before the call is over."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.http import vercel
+from copperplate.http.app import create_app
+from copperplate.http.entry import Entry
+from copperplate.model import Lead, Outcome
+from memory_services import MemoryServices, memory_services
+from pictures import want
+from workbench import ScriptedProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import CanonicalValue, Job
+
+SUNSET = "/64x64.jpg?text=a%20beautiful%20sunset"
+ON_VERCEL = {"VERCEL": "1"}
+
+
+@dataclass
+class GatedProvider(ScriptedProvider):
+    """Makes nothing until the gate is opened."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+        await self.gate.wait()
+        return await super().submit(recipe)
+
+
+class Call:
+    """One request as a server makes it; `answered` is set when the answer is out, the task ends with the call."""
+
+    def __init__(self, services: MemoryServices, url: str) -> None:
+        self.answered = asyncio.Event()
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        path, _, query = url.partition("?")
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+        self.task = asyncio.create_task(create_app(services=services)(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            self.body += message["body"]
+            self.answered.set()
+
+
+@pytest.fixture
+def provider() -> GatedProvider:
+    return GatedProvider(FakeClock())
+
+
+def impatient(provider: GatedProvider, environ: dict[str, str]) -> MemoryServices:
+    """Services that answer 503 at once while a picture is being made."""
+    return memory_services(environ=environ, provider=provider, wait_seconds=0)
+
+
+async def test_the_call_stays_open_until_the_generation_it_left_behind_is_over(provider: GatedProvider) -> None:
+    services = impatient(provider, ON_VERCEL)
+    call = Call(services, SUNSET)
+    await call.answered.wait()
+    assert call.status == 503
+    assert not call.task.done()
+    provider.gate.set()
+    await call.task
+    assert (await services.serving.find(want())).outcome is Outcome.HIT
+
+
+async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvider) -> None:
+    services = impatient(provider, {})
+    call = Call(services, SUNSET)
+    await call.task
+    assert call.status == 503
+    provider.gate.set()
+    await services.drain(within_seconds=5)
+
+
+async def test_counts_are_handed_over_before_the_call_is_over() -> None:
+    services = memory_services(environ=ON_VERCEL)
+    await Call(services, SUNSET).task
+    assert (await services.ledger.generation_stats())["total_requests"] == 1
+    await services.usage.close()
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Vercel's runtime, as far as it tells deadlines."""
+    module = ModuleType("vercel_runtime")
+    monkeypatch.setitem(sys.modules, "vercel_runtime", module)
+    return module
+
+
+async def test_before_the_deadline_the_generation_is_handed_over(provider: GatedProvider, runtime: ModuleType) -> None:
+    near = datetime.now(UTC) + timedelta(seconds=vercel.MARGIN_SECONDS + 0.05)
+    runtime.get_deadline = lambda: near  # type: ignore[attr-defined]
+    services = impatient(provider, ON_VERCEL)
+    call = Call(services, SUNSET)
+    await call.task
+    assert call.status == 503
+    assert isinstance(await services.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20)), Lead)
+
+
+async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("copperplate.http.pictures.MAX_BODY_BYTES", 3)
+    services = memory_services(environ=ON_VERCEL)
+    monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
+    for outcome in ("MISS", "HIT"):
+        call = Call(services, SUNSET)
+        await call.task
+        assert (call.status, call.body, call.headers["x-cache"]) == (302, b"", outcome)
+        assert call.headers["location"].startswith("https://project.supabase.co/")
+        assert call.headers["cache-control"] == "public, max-age=300"
+        assert "etag" not in call.headers
+    assert services.store.gets == 0
+    await services.usage.close()
+
+
+@pytest.mark.parametrize("environ", [{}, ON_VERCEL])
+async def test_a_large_picture_is_answered_where_it_may_or_must(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copperplate.http.pictures.MAX_BODY_BYTES", 3)
+    services = memory_services(environ=environ)
+    if not environ:
+        monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
+    call = Call(services, SUNSET)
+    await call.task
+    assert (call.status, call.body) == (200, b"picture 1 as jpg")
+    await services.usage.close()
+
+
+async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr("copperplate.http.entry.open_services", refuse)
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    with pytest.raises(RuntimeError):
+        await Entry()({"type": "lifespan"}, receive, send)
+    assert said == ["lifespan.startup.failed"]
