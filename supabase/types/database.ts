@@ -10,6 +10,7 @@ export type Database = {
           attempt: number;
           completed_at: string | null;
           created_at: string;
+          decode_no: number;
           dimensions: string;
           error_class: string | null;
           error_message: string | null;
@@ -28,6 +29,7 @@ export type Database = {
           provider: string | null;
           provider_request_id: string | null;
           provider_urls: Json | null;
+          provider_usage: NonNullable<Json>;
           recipe: NonNullable<Json>;
           retry_at: string | null;
           started_at: string | null;
@@ -43,6 +45,7 @@ export type Database = {
           attempt?: number;
           completed_at?: string | null;
           created_at: string;
+          decode_no?: number;
           dimensions: string;
           error_class?: string | null;
           error_message?: string | null;
@@ -61,6 +64,7 @@ export type Database = {
           provider?: string | null;
           provider_request_id?: string | null;
           provider_urls?: Json | null;
+          provider_usage?: NonNullable<Json>;
           recipe: NonNullable<Json>;
           retry_at?: string | null;
           started_at?: string | null;
@@ -75,6 +79,7 @@ export type Database = {
           attempt?: number;
           completed_at?: string | null;
           created_at?: string;
+          decode_no?: number;
           dimensions?: string;
           error_class?: string | null;
           error_message?: string | null;
@@ -93,6 +98,7 @@ export type Database = {
           provider?: string | null;
           provider_request_id?: string | null;
           provider_urls?: Json | null;
+          provider_usage?: NonNullable<Json>;
           recipe?: NonNullable<Json>;
           retry_at?: string | null;
           started_at?: string | null;
@@ -153,6 +159,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      begin_decode: { Args: { p_decode_no: number; p_fence: number; p_key: string }; Returns: boolean };
       begin_submit: {
         Args: { p_fence: number; p_key: string; p_provider: string; p_submit_no: number };
         Returns: boolean;
@@ -177,6 +184,7 @@ export type Database = {
           p_key: string;
           p_original_key: string;
           p_path: string;
+          p_rendition?: Json;
           p_size_bytes: number;
           p_url: string;
           p_width: number;
@@ -255,7 +263,9 @@ export type Database = {
           p_height: number;
           p_key: string;
           p_path: string;
+          p_rendition_path?: string;
           p_size_bytes: number;
+          p_usage: Json;
           p_width: number;
         };
         Returns: boolean;

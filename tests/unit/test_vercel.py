@@ -24,7 +24,7 @@ from workbench import ScriptedProvider
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job
+    from copperplate.model import CanonicalValue, Job, Made
 
 SUNSET = "/64x64.jpg?text=a%20beautiful%20sunset"
 ON_VERCEL = {"VERCEL": "1"}
