@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from copperplate.model import CanonicalValue, Want
+    from copperplate.ports import Ledger
 
 BUCKET = "generated-images"
 
@@ -100,6 +101,17 @@ class FlakyStore(MemoryStore):
         await super().put(path, body, media_type=media_type)
 
 
+async def kill(process: Coordinator, ledger: Ledger) -> None:
+    """End a process as SIGKILL does: nothing of its flights runs any more, and it does not say goodbye."""
+
+    async def say_nothing(key: str, fence: int, lease: timedelta) -> bool:
+        raise LedgerUnavailable
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "heartbeat", say_nothing)
+        await process.drain(within_seconds=0)
+
+
 class Workbench:
     """One ledger, one store, one provider, and as many coordinators (processes) as a test wants."""
 
@@ -131,9 +143,4 @@ class Workbench:
     async def kill(self, process: Coordinator) -> None:
         """End a process as SIGKILL does: nothing of its flights runs any more, nothing is said."""
 
-        async def say_nothing(key: str, fence: int, lease: timedelta) -> bool:
-            raise LedgerUnavailable
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.ledger, "heartbeat", say_nothing)
-            await process.drain(within_seconds=0)
+        await kill(process, self.ledger)

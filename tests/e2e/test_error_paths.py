@@ -13,7 +13,7 @@ from asgi_lifespan import LifespanManager
 
 from copperplate import errors
 from copperplate.adapters.fake_clock import FakeClock
-from copperplate.errors import LedgerUnavailable, StoreUnavailable
+from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
 from copperplate.http.app import create_app
 from copperplate.imaging import PillowImages
 from copperplate.settings import Settings
@@ -78,10 +78,16 @@ WORLDS: dict[str, Any] = {
     "fine": fine,
     "no cron secret": memory_services,
     "ledger down": lambda: with_ledger(LedgerUnavailable("10.0.0.1 does not answer")),
-    "store down": fine,  # it goes down once an original is stored
+    "store down": fine,
+    "store refuses": fine,
     "broken": lambda: with_ledger(RuntimeError(f"a bug with {PROMPT} and {SECRET}")),
     "wait over": lambda: fine(provider=Endless(FakeClock()), wait_seconds=0.02),
     "waiters full": lambda: fine(provider=Endless(FakeClock()), wait_seconds=0.3, max_waiters=1),
+}
+# What becomes of the store in some of them, once an original is stored.
+STORES = {
+    "store down": StoreUnavailable("no disk"),
+    "store refuses": StoreMisconfigured("the bucket generated-images does not exist: run `copperplate migrate`"),
 }
 
 
@@ -103,10 +109,10 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
     if world == "waiters full":
         crowd = [asyncio.create_task(ask(app, "GET", PICTURE)) for _ in range(2)]
         await asyncio.sleep(0.01)
-    if world == "store down":
+    if world in STORES:
         await ask(app, "GET", PICTURE.replace("png", "webp"))
         for name in ("get", "put"):
-            setattr(services.store, name, failing(StoreUnavailable("no disk")))
+            setattr(services.store, name, failing(STORES[world]))
     yield app
     await asyncio.gather(*crowd)
     with contextlib.suppress(Exception):

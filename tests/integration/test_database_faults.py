@@ -25,7 +25,7 @@ from copperplate.errors import LedgerUnavailable
 from copperplate.leader import Kind, Timings
 from copperplate.model import Hit, Job, Outcome, Wait
 from pictures import upload, want
-from workbench import BUCKET, PlainImages, ScriptedProvider
+from workbench import BUCKET, PlainImages, ScriptedProvider, kill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -280,7 +280,7 @@ async def test_process_an_hour_off_neither_loses_its_lease_nor_takes_one_early(
     await asyncio.sleep(2)
     assert (slow.submits, quick.submits) == (1, 0)
     died_at = time.monotonic()
-    await leader.drain(within_seconds=0)
+    await kill(leader, ledger)
     await following
     assert quick.submits == 1
     assert 0.5 <= time.monotonic() - died_at <= 1 + 2

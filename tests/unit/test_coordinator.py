@@ -171,7 +171,7 @@ async def test_leader_that_is_told_to_stop_hands_its_job_over_at_once() -> None:
     assert stopped.cancelled() or stopped.done()
     following = await bench.begin(bench.process(), want())
     await bench.clock.advance(10)
-    assert (await following).body == b"picture of job-1"
+    assert (await following).body == b"picture of job-1 as jpg"
     assert (bench.provider.submits, bench.provider.collects) == (1, 2)
 
 

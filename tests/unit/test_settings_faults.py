@@ -17,6 +17,9 @@ VARIABLES = {each.metadata["variable"]: each for each in fields(Settings)}
 ABSURD = {
     "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined"),
     "SUPABASE_URL": ("ftp://x", "None", "https://", "javascript:alert(1)"),
+    "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined"),
+    "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "undefined"),
+    "COPPERPLATE_LEDGER": ("None", "postgrest", "POSTGRES "),
     "COPPERPLATE_PROVIDER": ("None", "midjourney", "FAL "),
     "COPPERPLATE_PROVIDER_SECONDS": ("0", "-1", "nan", "inf", "1e9", "soon"),
     "FAL_KEY": ("two words", "line\nbreak", "k\xe9y", "None", "undefined", "null\n"),
@@ -40,6 +43,8 @@ NEEDED = [
     ({"DATABASE_URL": ""}, "DATABASE_URL"),
     ({"VERCEL": "1"}, "SUPABASE_URL"),
     ({"VERCEL": "1", "SUPABASE_URL": ""}, "SUPABASE_URL"),
+    ({"SUPABASE_URL": "https://project.example"}, "SUPABASE_SECRET_KEY"),
+    ({"COPPERPLATE_LEDGER": "postgres"}, "DATABASE_URL"),
     ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "fal"}, "FAL_KEY"),
     ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "fal", "FAL_KEY": ""}, "FAL_KEY"),
     ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_PROVIDER": "openai"}, "OPENAI_API_KEY"),
