@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.adapters.postgrest_calls import Calls
 from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
 from copperplate.hints import Hints
+from copperplate.model import Upload
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
 
 # PostgREST shows at most `max_rows` rows of an answer (1,000 unless a project lowers it) and drops the rest, which
 # would then stay claimed.
@@ -205,4 +206,5 @@ class PostgrestLedger:
 
 
 def _columns(upload: Upload) -> dict[str, Any]:
-    return {f"p_{name}": value for name, value in asdict(upload).items()}
+    # A rendition's upload names its key as well, which is no column of the object.
+    return {f"p_{each.name}": getattr(upload, each.name) for each in fields(Upload)}
