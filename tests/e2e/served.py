@@ -37,14 +37,14 @@ class Served:
 
     def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
         """Ask over a connection of its own."""
-        return ask(self.port, path, method=method, **headers)
+        return ask(self.port, path, method=method, timeout=60, **headers)
 
     def _is_ready(self) -> bool:
         return bool(READY.search(self.log)) or self.process.poll() is not None
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, workers: int = 1, **variables: str) -> Iterator[Served]:
+def serving(folder: Path, **variables: str) -> Iterator[Served]:
     """Run `copperplate serve` on any free port until the block ends; its log lies in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -54,7 +54,7 @@ def serving(folder: Path, *, workers: int = 1, **variables: str) -> Iterator[Ser
     }
     log = folder / "serve.log"
     with log.open("ab") as stderr:
-        command = [COPPERPLATE, "serve", "--host", "127.0.0.1", "--port", "0", "--workers", str(workers), "--verbose"]
+        command = [COPPERPLATE, "serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1", "--verbose"]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
     try:
         yield Served(process, log)

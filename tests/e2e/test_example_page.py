@@ -236,8 +236,9 @@ def compile_with_types(folder: Path, modules: Path, files: dict[str, str]) -> st
 
 
 def script_of_the_page() -> str:
-    [script] = re.findall(r'<script type="module">(.*?)</script>', EXAMPLE.read_text(), re.DOTALL)
-    return script
+    found = re.search(r'<script type="module">(.*?)</script>', EXAMPLE.read_text(), re.DOTALL)
+    assert found
+    return found[1]
 
 
 def test_page_uses_what_the_types_of_the_database_name(modules: Path, tmp_path: Path) -> None:
