@@ -17,6 +17,7 @@ pytest_plugins = [
     "postgrest_fixtures",
     "standin.fixtures",
     "supabase_cli",
+    "browsing",
     "deployment.fixtures",
 ]
 

@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
     dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
-    serve = _command(commands, "serve", run_serve, "run the server alone, over DATABASE_URL")
+    serve = _command(commands, "serve", run_serve, "run the server alone, over SUPABASE_URL or DATABASE_URL")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")  # noqa: S104
     serve.add_argument("--port", type=_port, help="port (default: PORT or 8000)")
     serve.add_argument("--workers", type=_workers, default=2, help="server processes (default: 2)")
@@ -154,7 +154,9 @@ def run_serve(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     if settings.supabase_url is None and settings.database_url is None:
-        raise Misconfigured("There is no database: set DATABASE_URL, or use `copperplate dev`, which brings its own.")
+        raise Misconfigured(
+            "There is no database: set SUPABASE_URL or DATABASE_URL, or use `copperplate dev`, which brings its own."
+        )
     os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
     listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
     port = listener.getsockname()[1]

@@ -29,7 +29,7 @@ from copperplate.model import (
     Want,
 )
 from copperplate.recipes.image import original_key
-from pictures import upload, want
+from pictures import rendition, upload, want
 
 if TYPE_CHECKING:
     from copperplate.ports import Ledger, LedgerCare
@@ -82,7 +82,7 @@ async def discarded(ledger: LedgerCare) -> set[str]:
 
 async def record(ledger: Ledger, original: Entry, asked: Want, name: str) -> Entry | None:
     """Store a rendition as leaders do: written ahead, then recorded."""
-    stored = upload(name, asked.rendition.format)
+    stored = rendition(asked, name)
     await ledger.intend_rendition(original, stored)
     return await ledger.record_rendition(original, asked.rendition_key, stored)
 

@@ -43,13 +43,7 @@ class DevServer:
 
     def get(self, path: str, *, method: str = "GET", timeout: float = 60, **headers: str) -> Answer:
         """Ask over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        finally:
-            connection.close()
+        return ask(self.port, path, method=method, timeout=timeout, **headers)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `copperplate` command beside the server, with the same data folder."""
@@ -64,6 +58,17 @@ class DevServer:
     def descendants(self) -> set[int]:
         """The pids of everything that runs under this server."""
         return set(_walk(self.process.pid))
+
+
+def ask(port: int, path: str, *, method: str = "GET", timeout: float = 60, **headers: str) -> Answer:
+    """Ask a server of this machine over a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        connection.close()
 
 
 def children_of(parent: int) -> set[int]:

@@ -31,6 +31,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
+    "access-control-expose-headers": "Retry-After",
 }
 
 # For errors that are raised without words of their own.

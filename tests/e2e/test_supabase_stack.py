@@ -1,0 +1,142 @@
+"""`copperplate serve` over a Supabase project: a real PostgREST and Postgres, stand-ins for Storage and fal."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from PIL import Image
+from served import serving
+
+from clusters import eventually
+from copperplate.compose import IMAGE_BUCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from served import Served
+
+    from standin.server import Standin
+    from standin.shelf import Shelf, Stored
+    from standin.supabase import Supabase
+
+    Serve = Callable[..., AbstractContextManager[Served]]
+
+FOX = "/256x256.jpg?text=a%20very%20private%20fox"
+
+
+@pytest.fixture
+def serve(project: Supabase, standin: Standin, tmp_path: Path) -> Serve:
+    """Starts servers that are configured as docs/supabase.md says; each has a folder of its own."""
+
+    def start(name: str, **variables: str) -> AbstractContextManager[Served]:
+        configured = {
+            "SUPABASE_URL": project.url,
+            "SUPABASE_SECRET_KEY": project.secret_key,
+            "FAL_KEY": "stand-in",
+            "COPPERPLATE_FAL_QUEUE_URL": standin.url,
+        }
+        return serving(tmp_path / name, **{**configured, **variables})
+
+    return start
+
+
+def objects_of(shelf: Shelf) -> dict[str, Stored]:
+    return shelf.buckets[IMAGE_BUCKET].objects
+
+
+def stats_of(server: Served) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(server.get("/api/generation/stats").body)["stats"]
+    return figures
+
+
+def test_picture_is_made_once_for_two_servers_that_share_nothing_but_the_project(
+    serve: Serve, standin: Standin, project: Supabase, owner_url: str
+) -> None:
+    with serve("one") as one, serve("other") as other:
+        first, second = one.get(FOX), other.get(FOX)
+        assert (first.status, first.headers["x-cache"], first.headers["content-type"]) == (200, "MISS", "image/jpeg")
+        assert (second.status, second.headers["x-cache"], second.body) == (200, "HIT", first.body)
+        assert Image.open(BytesIO(first.body)).size == (256, 256)
+        held = other.get(FOX, **{"If-None-Match": first.headers["etag"]})
+        assert (held.status, held.body) == (304, b"")
+        assert other.get(FOX, method="HEAD").status == 200
+        eventually(lambda: stats_of(one)["total_requests"] == 3)
+        assert (stats_of(one)["total_api_calls_made"], stats_of(one)["total_api_calls_saved"]) == (1, 2)
+        logs = one.log + other.log
+    assert len(standin.book.drawings) == 1
+    with psycopg.connect(owner_url) as connection:
+        kept = connection.execute("select prompt_hash, prompt, file_size from public.image_cache").fetchall()
+    assert kept == [(first.headers["x-copperplate-key"], "a very private fox", len(first.body))]
+    assert "outcome=generated" in logs
+    for never in ("private", project.secret_key, "stand-in"):
+        assert never not in logs
+
+
+@pytest.mark.parametrize("key", ["secret_key", "service_role_key"])
+def test_crowd_over_two_servers_costs_one_call(serve: Serve, standin: Standin, project: Supabase, key: str) -> None:
+    variable = {"secret_key": "SUPABASE_SECRET_KEY", "service_role_key": "SUPABASE_SERVICE_ROLE_KEY"}[key]
+    only = {"SUPABASE_SECRET_KEY": "", variable: getattr(project, key)}
+    with serve("one", **only) as one, serve("other", **only) as other, ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda number: (one, other)[number % 2].get(FOX), range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    assert len(standin.book.drawings) == 1
+
+
+def test_object_deleted_behind_a_completed_row_is_made_again_once_and_counted(
+    serve: Serve, standin: Standin, shelf_of_project: Shelf
+) -> None:
+    with serve("one") as one, serve("other") as other:
+        first = one.get(FOX)
+        assert other.get(FOX).headers["x-cache"] == "HIT"
+        assert len(standin.book.drawings) == 1
+
+        objects_of(shelf_of_project).clear()
+        again = other.get(FOX)
+        assert (again.status, again.headers["x-cache"]) == (200, "MISS")
+        assert len(standin.book.drawings) == 2
+        assert one.get(FOX).body == again.body
+        assert (again.body, len(objects_of(shelf_of_project))) != (first.body, 0)
+        eventually(lambda: stats_of(one)["total_requests"] == 4)
+        assert (stats_of(one)["total_api_calls_made"], stats_of(one)["total_api_calls_saved"]) == (2, 2)
+
+        # A store that goes on losing pictures must not go on costing money.
+        objects_of(shelf_of_project).clear()
+        refused = one.get(FOX)
+        assert (refused.status, json.loads(refused.body)["code"]) == (503, "generation_failed")
+        assert refused.headers["cache-control"] == "no-store"
+        assert int(refused.headers["retry-after"]) > 0
+    assert len(standin.book.drawings) == 2
+
+
+def test_rendition_that_is_lost_or_new_is_made_from_the_original_for_nothing(
+    serve: Serve, standin: Standin, shelf_of_project: Shelf
+) -> None:
+    with serve("one") as one:
+        first = one.get(FOX)
+        objects = objects_of(shelf_of_project)
+        [rendition] = [name for name, stored in objects.items() if stored.body == first.body]
+        del objects[rendition]
+        again = one.get(FOX)
+        assert (again.status, again.body) == (200, first.body), one.log
+        assert len(objects) == 2
+        other_format = one.get(FOX.replace(".jpg", ".webp"))
+        assert (other_format.status, other_format.headers["content-type"]) == (200, "image/webp")
+        eventually(lambda: stats_of(one)["total_requests"] == 3)
+        assert stats_of(one)["total_api_calls_made"] == 1
+    assert len(standin.book.drawings) == 1
+
+
+def test_key_that_is_not_the_secret_one_is_named_by_every_answer(serve: Serve, project: Supabase) -> None:
+    with serve("one", SUPABASE_SECRET_KEY=project.anon_key) as one:
+        refused = one.get(FOX)
+        assert (refused.status, json.loads(refused.body)["code"]) == (503, "misconfigured")
+        assert "SUPABASE_SECRET_KEY" in json.loads(refused.body)["detail"]
+        assert project.anon_key not in one.log
