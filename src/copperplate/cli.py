@@ -144,7 +144,13 @@ def run_dev(arguments: argparse.Namespace) -> int:
             _say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)
 
-        server.run(listener, workers=arguments.workers, announce_ready=announce_ready, verbose=arguments.verbose)
+        server.run(
+            listener,
+            workers=arguments.workers,
+            stop_seconds=settings.stop.total_seconds(),
+            announce_ready=announce_ready,
+            verbose=arguments.verbose,
+        )
     return EXIT_OK
 
 
@@ -161,6 +167,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     server.run(
         listener,
         workers=arguments.workers,
+        stop_seconds=settings.stop.total_seconds(),
         announce_ready=lambda: _say(f"serving on port {port} with {arguments.workers} processes"),
         verbose=arguments.verbose,
     )
