@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from serve import Machine
+
     from standin.server import Standin
     from standin.supabase import Supabase
 

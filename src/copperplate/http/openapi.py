@@ -82,6 +82,7 @@ def _operations() -> dict[str, Any]:
                 "200": {"description": "It has", "headers": _HEADERS},
                 "304": unchanged,
                 "404": {"description": "It has not"},
+                **{status: {"description": problem["description"]} for status, problem in PROBLEMS.items()},
             },
         },
     }
