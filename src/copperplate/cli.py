@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
     dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
-    serve = _command(commands, "serve", run_serve, "run the server alone, over DATABASE_URL")
+    serve = _command(commands, "serve", run_serve, "run the server alone, over a Supabase project or DATABASE_URL")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")  # noqa: S104
     serve.add_argument("--port", type=_port, help="port (default: PORT or 8000)")
     serve.add_argument("--workers", type=_workers, default=2, help="server processes (default: 2)")
