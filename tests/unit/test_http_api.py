@@ -264,6 +264,14 @@ async def test_the_reference_names_every_address_and_shape_and_runs_nothing(clie
     assert "https://" not in answer.text
 
 
+def test_the_reference_shows_what_a_request_holds() -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Wish"}}}}
+    item = {"post": {"summary": "Wish", "requestBody": body, "responses": {}}}
+    told = {"title": "t", "version": "1", "description": "d"}
+    page = render({"info": told, "paths": {"/wish": item}, "components": {"schemas": {"Wish": {}}}})
+    assert '<p>Body: <a href="#Wish">Wish</a></p>' in page
+
+
 def test_the_reference_shows_markup_as_text() -> None:
     words = "<script>"
     schema = {"type": "string", "enum": [words]}

@@ -81,7 +81,8 @@ def _operation(method: str, path: str, operation: Document) -> str:
         ],
     )
     told = escape(operation.get("description") or operation.get("summary", ""))
-    return f"<h2>{method.upper()} {escape(path)}</h2>\n<p>{told}</p>\n{parameters}{answers}"
+    body = f"<p>Body: {_shapes_of(operation['requestBody'])}</p>\n" if "requestBody" in operation else ""
+    return f"<h2>{method.upper()} {escape(path)}</h2>\n<p>{told}</p>\n{parameters}{body}{answers}"
 
 
 def _shape(name: str, schema: Document) -> str:
@@ -93,10 +94,11 @@ def _shape(name: str, schema: Document) -> str:
     return f'<h2 id="{escape(name)}">{escape(name)}</h2>\n<p>{told}</p>\n{_table(("field", "type", "meaning"), fields)}'
 
 
-def _shapes_of(answer: Document) -> str:
+def _shapes_of(message: Document) -> str:
+    """What a request or an answer may hold: its shapes where it is JSON, else its media types."""
     told = {
         _type_of(content.get("schema", {})) if "json" in media else f"<code>{escape(media)}</code>"
-        for media, content in answer.get("content", {}).items()
+        for media, content in message.get("content", {}).items()
     }
     return ", ".join(sorted(told))
 

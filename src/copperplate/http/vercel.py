@@ -1,4 +1,4 @@
-"""Life in a Vercel function: what may freeze or end the process, and what is done before it does.
+"""Life in a Vercel function: what may freeze the process, and what is done before it does (its end: `stopping`).
 
 Vercel's runtime calls an invocation over once the ASGI call returns; from then on the process may be
 frozen until the next request. Work that an answer leaves behind therefore keeps its call open, after
