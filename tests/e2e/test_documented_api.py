@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMATHESIS = Path(sys.executable).with_name("st")
-EXAMPLES = 60  # per operation and phase
+EXAMPLES = 40  # per operation and phase
 # A schema cannot say which models a server offers, nor that a text of spaces is none: both are answered 400.
 UNSAID = "positive_data_acceptance"
 
