@@ -9,7 +9,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 # A person's own uv settings must not change what the lock file resolves to.
 export UV_NO_PROGRESS := 1
 
-.PHONY: help setup run test check types bench lock clean
+.PHONY: help setup run test check types dist bench lock clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +33,19 @@ test: $(SYNCED) ## Run every test; what cannot run here is listed at the end
 	@.venv/bin/python tests/npm.py
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
-check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file
+check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file, known vulnerabilities
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/sqlfluff lint supabase sql src
 	@.venv/bin/squawk supabase/migrations/*.sql
 	@$(UV) lock --check --quiet
+	@.venv/bin/python tests/audit.py
+
+dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package index would
+	@rm -rf dist
+	@$(UV) build --quiet --out-dir dist
+	@.venv/bin/twine check --strict dist/*
 
 types: $(SYNCED) ## Write supabase/types/database.ts with the Supabase CLI, from the migrations
 	@.venv/bin/python tests/database_types.py
@@ -51,4 +57,4 @@ lock: $(UV) ## Resolve the dependencies anew
 	@$(UV) lock
 
 clean: ## Remove what make built (keeps .copperplate, where pictures live)
-	@rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache

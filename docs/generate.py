@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
+from copperplate.http.app import create_app
 from copperplate.settings import Settings
 
 PAGE = Path(__file__).with_name("settings.md")
+OPENAPI = Path(__file__).with_name("openapi.json")
 BEGIN, END = "<!-- generated: settings -->", "<!-- end -->"
 
 
@@ -29,5 +32,11 @@ def with_table(page: str) -> str:
     return f"{before}{BEGIN}\n\n{settings_table()}\n\n{END}{after}"
 
 
+def openapi() -> str:
+    """The OpenAPI document."""
+    return json.dumps(create_app().openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(with_table(PAGE.read_text()))
+    OPENAPI.write_text(openapi())

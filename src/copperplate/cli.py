@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
     dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
-    serve = _command(commands, "serve", run_serve, "run the server alone, over SUPABASE_URL or DATABASE_URL")
+    serve = _command(commands, "serve", run_serve, "run the server alone, over a Supabase project or DATABASE_URL")
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")  # noqa: S104
     serve.add_argument("--port", type=_port, help="port (default: PORT or 8000)")
     serve.add_argument("--workers", type=_workers, default=2, help="server processes (default: 2)")
@@ -144,7 +144,13 @@ def run_dev(arguments: argparse.Namespace) -> int:
             _say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)
 
-        server.run(listener, workers=arguments.workers, announce_ready=announce_ready, verbose=arguments.verbose)
+        server.run(
+            listener,
+            workers=arguments.workers,
+            stop_seconds=settings.stop.total_seconds(),
+            announce_ready=announce_ready,
+            verbose=arguments.verbose,
+        )
     return EXIT_OK
 
 
@@ -163,6 +169,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     server.run(
         listener,
         workers=arguments.workers,
+        stop_seconds=settings.stop.total_seconds(),
         announce_ready=lambda: _say(f"serving on port {port} with {arguments.workers} processes"),
         verbose=arguments.verbose,
     )

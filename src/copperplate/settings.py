@@ -212,6 +212,13 @@ class Settings:
         "5",
         "How often a leader renews its lease; at most a quarter of the lease.",
     )
+    stop: timedelta = _setting(
+        "COPPERPLATE_STOP_SECONDS",
+        _seconds,
+        "7",
+        "How long a server that is told to stop lets pictures be finished before it hands them over; "
+        "two seconds less than the platform grants (Docker 10, Kubernetes 30). On Vercel: none.",
+    )
     max_waiters: int = _setting(
         "COPPERPLATE_MAX_WAITERS",
         _count,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from memory_server import CRON_SECRET
+
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.http.app import create_app
 from memory_services import memory_services
@@ -25,4 +27,4 @@ class SometimesSlow(ScriptedProvider):
         return await super().submit(recipe)
 
 
-app = create_app(services=memory_services(provider=SometimesSlow(FakeClock())))
+app = create_app(services=memory_services(provider=SometimesSlow(FakeClock()), environ={"CRON_SECRET": CRON_SECRET}))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
+from memory_server import memory_server
 
 from bad_urls import PLAIN, Case, all_cases
 from copperplate.http.app import create_app
@@ -22,6 +19,7 @@ from memory_services import memory_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fastapi import FastAPI
 
@@ -116,27 +114,8 @@ async def test_every_family_through_asgi() -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """A real uvicorn with httptools, over memory; its port and its log."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        listener.set_inheritable(True)
-        port = listener.getsockname()[1]
-        tests = Path(__file__).parents[1]
-        log = tmp_path_factory.mktemp("uvicorn") / "log"
-        arguments = f"--fd {listener.fileno()} --http httptools --no-access-log --app-dir {tests / 'e2e'}".split()
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "memory_app:app", *arguments],
-                env={**os.environ, "PYTHONPATH": str(tests)},
-                pass_fds=[listener.fileno()],
-                stdout=output,
-                stderr=output,
-            )
-    try:
-        yield port, log
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    with memory_server(tmp_path_factory.mktemp("uvicorn") / "log") as running:
+        yield running
 
 
 def exchange(port: int, request: bytes, *, timeout: float = 30) -> Answer | None:

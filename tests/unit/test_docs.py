@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from copperplate.model import Outcome, Phase
+from copperplate.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -65,6 +67,27 @@ def test_every_page_is_linked_from_the_readme_or_the_index_of_decisions() -> Non
         for target in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text())
     }
     assert {page for page in PAGES if page.is_relative_to(DOCS)} <= linked
+
+
+COMMANDS = [
+    pytest.param(page, mark, id=f"{page.name}-{number}")
+    for page in (*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+    for number, mark in enumerate(re.findall(r"^(.*)\n```sh$", page.read_text(), re.MULTILINE))
+]
+
+
+@pytest.mark.parametrize(("page", "mark"), COMMANDS)
+def test_every_command_of_a_page_is_run_by_a_test_or_says_why_not(page: Path, mark: str) -> None:
+    told = re.fullmatch(r"<!-- (?:run by (\S+)|not run: .{10,}) -->", mark)
+    assert told, f"{page.name}: {mark!r} stands before a command"
+    if told[1]:
+        path, _, name = told[1].partition("::")
+        assert name in names_in(ROOT / path), told[1]
+
+
+def test_the_button_asks_for_settings_that_exist() -> None:
+    [asked] = re.findall(r"vercel\.com/new/clone\?\S*&env=([A-Z_,]+)$", (DOCS / "vercel.md").read_text(), re.MULTILINE)
+    assert set(asked.split(",")) <= {each.metadata["variable"] for each in fields(Settings)}
 
 
 def test_index_of_decisions_lists_every_decision_under_its_own_number_once() -> None:

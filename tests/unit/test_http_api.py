@@ -12,6 +12,7 @@ from asgi_lifespan import LifespanManager
 from copperplate.errors import LedgerUnavailable, ProviderFailed
 from copperplate.http import schemas
 from copperplate.http.app import create_app
+from copperplate.http.reference import render
 from copperplate.model import FailureClass
 from copperplate.recipes.explain import Comparison, Difference, Explanation
 from copperplate.settings import Settings
@@ -250,6 +251,40 @@ async def test_the_document_shows_pictures_and_problems(client: httpx.AsyncClien
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
+async def test_the_reference_names_every_address_and_shape_and_runs_nothing(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    answer = await client.get("/docs")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    for path, item in document["paths"].items():
+        for method in {"get", "head", "post"} & set(item):
+            assert f"<h2>{method.upper()} {path}</h2>" in answer.text
+    for name in document["components"]["schemas"]:
+        assert f'<h2 id="{name}">' in answer.text
+    assert "<script" not in answer.text
+    assert "https://" not in answer.text
+
+
+def test_the_reference_shows_what_a_request_holds() -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Wish"}}}}
+    item = {"post": {"summary": "Wish", "requestBody": body, "responses": {}}}
+    told = {"title": "t", "version": "1", "description": "d"}
+    page = render({"info": told, "paths": {"/wish": item}, "components": {"schemas": {"Wish": {}}}})
+    assert '<p>Body: <a href="#Wish">Wish</a></p>' in page
+
+
+def test_the_reference_shows_markup_as_text() -> None:
+    words = "<script>"
+    schema = {"type": "string", "enum": [words]}
+    parameter = {"name": words, "in": "query", "description": words, "schema": schema}
+    answer = {"description": words, "content": {words: {}}}
+    item = {"get": {"description": words, "parameters": [parameter], "responses": {"200": answer}}}
+    shape = {"description": words, "properties": {words: {"type": words, "description": words}}}
+    told = {"title": words, "version": words, "description": words}
+    page = render({"info": told, "paths": {words: item}, "components": {"schemas": {words: shape}}})
+    assert "&lt;script&gt;" in page
+    assert words not in page
+
+
 # --- errors of the framework ---------------------------------------------------------------------
 
 
@@ -266,6 +301,10 @@ async def test_a_wrong_method_says_which_are_right(client: httpx.AsyncClient) ->
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "GET"
     assert is_fresh(answer)
+
+
+async def test_a_wrong_method_is_told_those_of_every_route(client: httpx.AsyncClient) -> None:
+    assert (await client.put("/api/cache/cleanup")).headers["allow"] == "GET, POST"
 
 
 async def test_a_bug_in_a_route_is_a_500_without_words(

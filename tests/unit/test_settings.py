@@ -6,11 +6,15 @@ import importlib.util
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from copperplate.errors import Misconfigured
 from copperplate.settings import Settings
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -108,12 +112,21 @@ def test_no_fault_repeats_what_was_set() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_settings_page_is_what_the_code_says() -> None:
+@pytest.fixture
+def generate() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
+    return generate
+
+
+def test_document_of_the_api_is_what_the_code_says(generate: ModuleType) -> None:
+    assert (DOCS / "openapi.json").read_text() == generate.openapi(), "run .venv/bin/python docs/generate.py"
+
+
+def test_settings_page_is_what_the_code_says(generate: ModuleType) -> None:
     page = (DOCS / "settings.md").read_text()
     assert page == generate.with_table(page), "run .venv/bin/python docs/generate.py"
     assert len({each.metadata["variable"] for each in fields(Settings)}) == len(fields(Settings))

@@ -26,6 +26,7 @@ ABSURD = {
     "COPPERPLATE_FAL_QUEUE_URL": ("http://queue.fal.run", "queue.fal.run", "https://u:p@queue.fal.run"),
     "OPENAI_API_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "OPENAI_BASE_URL": ("api.openai.com", "None"),
+    "COPPERPLATE_STOP_SECONDS": ("-1", "nan", "soon"),
     "COPPERPLATE_WAIT_SECONDS": ("0", "-5", "nan", "86401"),
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),

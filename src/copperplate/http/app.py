@@ -54,6 +54,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         description=DESCRIPTION,
         lifespan=lambda _: running(wiring, settings, services),
         redirect_slashes=False,
+        # `page` has a reference of our own: theirs runs scripts of a host that is not ours.
+        docs_url=None,
         redoc_url=None,
     )
     app.state.wiring = wiring

@@ -14,6 +14,7 @@ from copperplate.errors import Misconfigured
 from copperplate.http import vercel
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
+from copperplate.http.stopping import leaving_in_time
 from copperplate.http.wiring import Services, Wiring
 from copperplate.settings import Settings
 
@@ -87,7 +88,7 @@ async def running(wiring: Wiring, settings: Settings | None, services: Services 
             if services is None:
                 opening = open_services(Settings.from_env() if settings is None else settings)
                 opened = await stack.enter_async_context(opening)
-                stack.enter_context(vercel.leaving_in_time(opened))
+                stack.enter_context(leaving_in_time(opened))
                 wiring.open(opened)
         except Misconfigured as fault:
             logger.error("not configured: %s", fault)  # noqa: TRY400 - the fault is the reader's, no trace helps

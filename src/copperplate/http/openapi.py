@@ -65,13 +65,17 @@ def describe_pictures(document: dict[str, Any]) -> None:
 def _operations() -> dict[str, Any]:
     picture = {"description": "The picture", "headers": _HEADERS, "content": _BODY}
     unchanged = {"description": "If-None-Match named this very picture"}
+    elsewhere = {
+        "description": "On Vercel, of a picture above 4 MB: it lies in Storage",
+        "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+    }
     return {
         "get": {
             "summary": "A picture",
             "description": "Made on the first request, then served from the cache. Unknown parameters are ignored.",
             "operationId": "get_picture",
             "tags": ["pictures"],
-            "responses": {"200": picture, "304": unchanged, **PROBLEMS},
+            "responses": {"200": picture, "302": elsewhere, "304": unchanged, **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture has been made",
@@ -82,6 +86,7 @@ def _operations() -> dict[str, Any]:
                 "200": {"description": "It has", "headers": _HEADERS},
                 "304": unchanged,
                 "404": {"description": "It has not"},
+                **{status: {"description": problem["description"]} for status, problem in PROBLEMS.items()},
             },
         },
     }

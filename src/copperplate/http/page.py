@@ -1,15 +1,16 @@
-"""The front page and `robots.txt`: all that a person or a crawler meets without a URL."""
+"""The front page, the reference and `robots.txt`: what a person or a crawler meets without a URL."""
 
 from __future__ import annotations
 
 from string import Template
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from copperplate.errors import CopperplateError
 from copperplate.http.api import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.http.reference import render
 
 router = APIRouter(include_in_schema=False)
 
@@ -74,6 +75,12 @@ async def front_page(services: Served) -> HTMLResponse:
         savings = "The figures are out of reach just now."
     encoded = EXAMPLE.replace("%", "%25").replace("?", "%3F").replace("=", "%3D")
     return HTMLResponse(_PAGE.substitute(example=EXAMPLE, example_encoded=encoded, savings=savings), headers=_HEADERS)
+
+
+@router.get("/docs", response_class=HTMLResponse)
+async def reference(request: Request) -> HTMLResponse:
+    """Every address, from the OpenAPI document; for people, and without a script."""
+    return HTMLResponse(render(request.app.openapi()), headers=_HEADERS)
 
 
 @router.get("/robots.txt", response_class=PlainTextResponse)

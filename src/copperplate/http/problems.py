@@ -171,13 +171,19 @@ async def _answer_framework(request: Request, error: Exception) -> Response:
         case 404:
             ours: CopperplateError = NotFound("Pictures are at /1024x1024.jpg?text=..., the rest is at /docs.")
         case 405:
-            ours = MethodNotAllowed((error.headers or {}).get("Allow", "GET"))
+            ours = MethodNotAllowed(_methods_of(request, (error.headers or {}).get("Allow", "GET")))
         case status if status < 500:
             ours = InvalidRequest(str(error.detail))
         case _:
             log_unexpected(error, request.scope.get("path", ""))
             ours = CopperplateError()
     return Problem.of(ours).response()
+
+
+def _methods_of(request: Request, told: str) -> str:
+    """Every method of an address; the framework only tells those of the first of its routes."""
+    documented = request.app.openapi()["paths"].get(request.scope["path"], {})
+    return ", ".join(sorted(method.upper() for method in documented)) or told
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature

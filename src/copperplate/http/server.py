@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import math
 import os
 import signal
 import socket
@@ -23,7 +24,8 @@ PARENT_VARIABLE = "COPPERPLATE_PARENT_PID"
 PARENT_CHECK_SECONDS = 0.5
 READY_SECONDS = 30.0
 READY_CHECK_SECONDS = 0.05
-GRACE_SECONDS = 15
+# Answers to those whose pictures were just handed over.
+LAST_ANSWERS_SECONDS = 1
 BACKLOG = 2048
 
 LOGGING = {
@@ -56,11 +58,19 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(listener: socket.socket, *, workers: int, announce_ready: Callable[[], None], verbose: bool = False) -> None:
+def run(
+    listener: socket.socket,
+    *,
+    workers: int,
+    stop_seconds: float,
+    announce_ready: Callable[[], None],
+    verbose: bool = False,
+) -> None:
     """Serve until told to stop (SIGINT, SIGTERM). A worker that dies is replaced; the others keep serving.
 
     Workers read their settings from the environment. `announce_ready` is called once the first of
-    them answers. Request lines are logged only where `verbose`; no log line holds a query.
+    them answers. A stop waits `stop_seconds` for the answers under way. Request lines are logged only
+    where `verbose`; no log line holds a query.
     """
     import uvicorn
     from uvicorn.supervisors import Multiprocess
@@ -78,7 +88,7 @@ def run(listener: socket.socket, *, workers: int, announce_ready: Callable[[], N
         proxy_headers=False,
         http="httptools",
         loop="uvloop" if os.name != "nt" else "auto",
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(stop_seconds) + LAST_ANSWERS_SECONDS,
     )
     threading.Thread(target=_wait_until_ready, args=(listener, announce_ready), daemon=True).start()
     Multiprocess(config, sockets=[listener]).run()

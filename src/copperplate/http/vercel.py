@@ -1,4 +1,4 @@
-"""Life in a Vercel function: what may freeze or end the process, and what is done before it does.
+"""Life in a Vercel function: what may freeze the process, and what is done before it does (its end: `stopping`).
 
 Vercel's runtime calls an invocation over once the ASGI call returns; from then on the process may be
 frozen until the next request. Work that an answer leaves behind therefore keeps its call open, after
@@ -7,22 +7,14 @@ the answer was sent. Nothing here runs elsewhere: a server that is not on Vercel
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import signal
 import sys
-import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from copperplate.http.wiring import Services, Wiring
+    from copperplate.http.wiring import Wiring
 
 # A response of more than 4.5 MB fails; a larger picture is sent for to the object store.
 MAX_BODY_BYTES: Final = 4_000_000
@@ -62,33 +54,6 @@ class Invocation:
                 await services.drain(within_seconds=max(0.0, stop_at - services.clock.monotonic()))
             else:
                 await services.usage.flush()
-
-
-@contextlib.contextmanager
-def leaving_in_time(services: Services) -> Iterator[None]:
-    """While the block runs, SIGTERM gives up leases and hands counts over before anything else.
-
-    Half a second later the process is killed, and the server's own stop waits for its callers first.
-    """
-    if not services.settings.on_vercel or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # The runtime logs everything from INFO on, and every call to Supabase is a line of httpx.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    loop = asyncio.get_running_loop()
-    servers = signal.getsignal(signal.SIGTERM)
-    draining: list[asyncio.Task[None]] = []
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(lambda: draining.append(loop.create_task(services.drain(within_seconds=0))))
-        if callable(servers):
-            servers(number, frame)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, servers)
 
 
 def _seconds_left() -> float:
