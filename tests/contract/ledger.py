@@ -12,6 +12,7 @@ import pytest
 
 from copperplate.model import (
     LATENCY_BOUNDS_MS,
+    Condition,
     Entry,
     Failure,
     FailureClass,
@@ -652,6 +653,82 @@ class CareContract:
         assert await ledger.forget_discarded([identity]) == 1
         await desk.advance(400)
         assert await ledger.claim_discarded(10) == []
+
+    async def test_what_a_cleanup_would_remove_is_counted_and_stays(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        half = await complete(ledger, want("half"), "half")
+        await record(ledger, half, want("half"), "half jpg")
+        await record(ledger, half, want("half", picture_format=WEBP), "half webp")
+        whole = await complete(ledger, want("whole"), "whole")
+        await record(ledger, whole, want("whole"), "whole jpg")
+        await desk.advance(20 * 86_400)
+        await ledger.record_usage([use(want("half"), Outcome.HIT, 3)])
+        await desk.advance(15 * 86_400)
+        month = timedelta(days=30)
+        counted = await ledger.count_old_entries(month)
+        assert counted == {"images": 2, "generations": 1, "bytes": 3_000}
+        assert isinstance(await acquire(ledger, want("whole"), may_lead=False), Hit)
+        assert await ledger.cleanup_entries(month, 100) == counted
+
+    async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        kept = await complete(ledger, want("kept"), "kept")
+        held = await lead(ledger, want("intended"))
+        await ledger.begin_submit(want("intended").generation_key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(want("intended").generation_key, held.fence, upload("intended"), usage={})
+        gone = await complete(ledger, want("gone"), "gone")
+        await ledger.report_missing(gone)
+        paths = [kept.path, upload("intended").path, gone.path, upload("orphan").path]
+        assert await ledger.audit_objects("generated-images", paths, "2026/01:4") == 1
+        assert await ledger.audit_objects("generated-images", paths, "2026/01:4") == 0
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {gone.path, upload("orphan").path}
+
+    async def test_audit_is_one_callers_for_a_minute_and_goes_on_where_it_ended(self, desk: Desk) -> None:
+        ledger, bucket = desk.ledger, "generated-images"
+        claims = await asyncio.gather(*(ledger.claim_audit(bucket) for _ in range(20)))
+        assert sorted(claims, key=str) == ["", *[None] * 19]
+        assert await ledger.audit_objects(bucket, [], "2026/03:1000") == 0
+        assert await ledger.claim_audit("memoji-images") == ""
+        await desk.advance(61)
+        assert await ledger.claim_audit(bucket) == "2026/03:1000"
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            Condition(key=want("wrong").generation_key),
+            Condition(key=want("wrong").rendition_key),
+            Condition(prompt=" wrong "),
+            Condition(key_prefix=want("wrong").generation_key[:12]),
+            Condition(prompt="wrong", model=want("wrong").model),
+            Condition(older_than=timedelta(days=1)),
+        ],
+        ids=["key", "rendition's key", "prompt", "prefix", "prompt and model", "age"],
+    )
+    async def test_purge_counts_first_and_then_forgets_what_is_meant_and_nothing_else(
+        self, desk: Desk, condition: Condition
+    ) -> None:
+        ledger = desk.ledger
+        wrong = await complete(ledger, want("wrong"), "wrong")
+        await record(ledger, wrong, want("wrong"), "wrong jpg")
+        await desk.advance(2 * 86_400)
+        await complete(ledger, want("right"), "right")
+        counts = {"generations": 1, "images": 1, "bytes": 2_000}
+        assert counts.items() <= dict(await ledger.purge(condition, 10, is_dry_run=True)).items()
+        assert isinstance(await acquire(ledger, want("wrong"), may_lead=False), Hit)
+        gone = dict(await ledger.purge(condition, 10, is_dry_run=False))
+        assert counts.items() <= gone.items()
+        assert gone["keys"] == [want("wrong").generation_key]
+        assert await acquire(ledger, want("wrong"), may_lead=False) == Free()
+        assert isinstance(await acquire(ledger, want("right"), may_lead=False), Hit)
+        assert (await ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("wrong").path, upload("wrong jpg", "jpg").path}
+
+    async def test_purge_meets_every_condition_given(self, desk: Desk) -> None:
+        await complete(desk.ledger, want("kept"), "kept")
+        condition = Condition(prompt="kept", model="another/model")
+        assert (await desk.ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
 
     async def test_usage_adds_up(self, desk: Desk) -> None:
         ledger = desk.ledger

@@ -24,10 +24,10 @@ router = APIRouter(dependencies=[Depends(fresh)])
 async def clean_up(request: Request, services: Served) -> schemas.CleanupAnswer:
     """Remove what was not served for 30 days, with its objects. Needs `Authorization: Bearer <CRON_SECRET>`.
 
-    Runs may overlap and may be repeated; each is bounded.
+    Runs may overlap and may be repeated; each ends within four minutes, and the next one goes on.
     """
     _authorise(request, services.settings)
-    cleaned = await clean(services.ledger, [kind.store for kind in services.kinds.values()])
+    cleaned = await clean(services.ledger, [kind.store for kind in services.kinds.values()], clock=services.clock)
     return schemas.CleanupAnswer(success=True, **asdict(cleaned))
 
 
