@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
+# The last migration this program was written for.
+SCHEMA = "20261120001000"
+
 # A canonical recipe: ASCII keys; strings, booleans, integers below 2^53 and arrays of strings.
 CanonicalValue = str | bool | int | list[str]
 CanonicalRecipe = dict[str, CanonicalValue]

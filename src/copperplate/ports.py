@@ -182,6 +182,12 @@ class LedgerCare(Sweeper, Protocol):
         `paths` must be older than any upload under way. The reservation is renewed.
         """
 
+    async def check_setup(self) -> Mapping[str, Any]:
+        """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name)."""
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """Sums since the beginning: `usage`, `latency` (counts by `LATENCY_BOUNDS_MS`), `in_flight`, `discarded`."""
+
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
         """Remove at most `limit` generations that meet `condition`, with all they have; answers counts and `keys`.
 

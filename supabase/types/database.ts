@@ -166,6 +166,7 @@ export type Database = {
         Returns: boolean;
       };
       cache_key: { Args: { p_recipe: Json }; Returns: string };
+      check_setup: { Args: Record<PropertyKey, never>; Returns: Json };
       claim_audit: { Args: { p_bucket: string }; Returns: string };
       claim_discarded: {
         Args: { p_grace?: string; p_limit?: number };
@@ -242,6 +243,7 @@ export type Database = {
           total_requests: number;
         }[];
       };
+      get_usage_totals: { Args: Record<PropertyKey, never>; Returns: Json };
       heartbeat_generation: { Args: { p_fence: number; p_key: string; p_lease: string }; Returns: boolean };
       image_cache_key: {
         Args: {

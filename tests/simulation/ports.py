@@ -306,6 +306,12 @@ class ProcessLedger:
     async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
         raise AssertionError("nobody only counts here")
 
+    async def check_setup(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody looks at the setup here")
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody measures here")
+
     async def claim_audit(self, bucket: str) -> str | None:
         return await self._real.claim_audit(bucket)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from copperplate.model import SCHEMA
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from copperplate.adapters.memory_ledger import _Discarded, _Entry, _Generation
-    from copperplate.model import Condition
+    from copperplate.model import Condition, Use
     from copperplate.ports import Clock
 
 
@@ -23,6 +25,7 @@ class MemoryCare:
     _entries: dict[str, _Entry]
     _discarded: dict[str, _Discarded]
     _audits: dict[str, tuple[str, float]]
+    _uses: list[Use]
 
     async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
         """See `LedgerCare.count_old_entries`."""
@@ -53,6 +56,33 @@ class MemoryCare:
             self._discard_path(bucket, path)
         self._audits[bucket] = (reached, self._clock.monotonic() + 60)
         return len(unknown)
+
+    async def check_setup(self) -> Mapping[str, Any]:
+        """See `LedgerCare.check_setup`."""
+        return {"schema": SCHEMA, "postgres": "none", "now": self._clock.now().timestamp(), "buckets": None}
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """See `LedgerCare.usage_totals`."""
+        sums, histograms = dict[tuple[str, ...], Counter[str]](), dict[tuple[str, str], list[int]]()
+        for use in self._uses:
+            names = (use.kind, use.provider, use.model, use.outcome.value, use.tier)
+            sums.setdefault(names, Counter()).update(
+                requests=use.count,
+                bytes=use.size_bytes,
+                cost_micro_usd=use.cost_micro_usd,
+                saved_micro_usd=use.saved_micro_usd,
+            )
+            counts = histograms.setdefault((use.kind, use.outcome.value), [0] * len(use.latency_buckets))
+            counts[:] = map(sum, zip(counts, use.latency_buckets, strict=True))
+        labels = ("kind", "provider", "model", "outcome", "tier")
+        return {
+            "usage": [{**dict(zip(labels, names, strict=True)), **counts} for names, counts in sums.items()],
+            "latency": [
+                {"kind": kind, "outcome": outcome, "buckets": counts} for (kind, outcome), counts in histograms.items()
+            ],
+            "in_flight": sum(row.is_live for row in self._generations.values()),
+            "discarded": len(self._discarded),
+        }
 
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
         """See `LedgerCare.purge`."""

@@ -134,6 +134,7 @@ class MemoryLedger(MemoryCare):
         self._entries: dict[str, _Entry] = {}
         self._discarded: dict[str, _Discarded] = {}
         self._breakers: dict[str, _Breaker] = {}
+        self._uses: list[Use] = []
         self._audits: dict[str, tuple[str, float]] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
@@ -308,6 +309,7 @@ class MemoryLedger(MemoryCare):
 
     async def record_usage(self, uses: Sequence[Use]) -> None:
         """See `Ledger.record_usage`."""
+        self._uses += uses
         for use in uses:
             served = use.count if use.outcome is not Outcome.FAILED else 0
             if row := self._generations.get(use.generation_key):

@@ -290,6 +290,14 @@ class PostgresLedger:
         """See `LedgerCare.audit_objects`."""
         return int(await self._value("select public.audit_objects(%s, %s, %s)", (bucket, list(paths), reached)))
 
+    async def check_setup(self) -> Mapping[str, Any]:
+        """See `LedgerCare.check_setup`."""
+        return cast("Mapping[str, Any]", await self._value("select public.check_setup()", ()))
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """See `LedgerCare.usage_totals`."""
+        return cast("Mapping[str, Any]", await self._value("select public.get_usage_totals()", ()))
+
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
         """See `LedgerCare.purge`."""
         given = (condition.key, condition.prompt, condition.key_prefix, condition.model, condition.older_than)

@@ -206,6 +206,14 @@ class PostgrestLedger:
         arguments = {"p_bucket": bucket, "p_paths": list(paths), "p_reached": reached}
         return await self._calls.call("audit_objects", arguments, int)
 
+    async def check_setup(self) -> Mapping[str, Any]:
+        """See `LedgerCare.check_setup`."""
+        return await self._row("check_setup")
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """See `LedgerCare.usage_totals`."""
+        return await self._row("get_usage_totals")
+
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
         """See `LedgerCare.purge`."""
         return await self._row(

@@ -105,7 +105,7 @@ class ExplainAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """The process answers. Nothing else was asked."""
+    """`ok`: the process answers. `ready`: database and object store do too."""
 
     status: str = Field(examples=["ok"])
 
