@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ENTRIES, FEW_ENTRIES = 1_000_000, 20_000
 READS, FEW_READS = 25_000, 3_000
 PICTURES, READERS, CLEANERS = 200, 16, 2
+CLEANER_PAUSE_SECONDS = 0.1
 LEASE = timedelta(seconds=20)
 MONTH_LATER, GRACE_LATER = timedelta(days=31), timedelta(days=31, hours=2)
 ALL_DAY = timedelta(days=1)
@@ -134,8 +135,8 @@ async def _measure_readers(run: Run) -> list[Figure]:
                 value=crowd.dangling,
                 unit="reads",
                 how=f"{READERS} readers look one of {PICTURES} pictures up, pause up to 2 ms and fetch it, and make it "
-                f"anew where it is gone; {CLEANERS} cleaners remove everything all the time: {crowd.removed:,} objects, "
-                f"{grace.total_seconds():.0f} s after they were discarded. A dangling read finds no object.",
+                f"anew where it is gone; {CLEANERS} cleaners remove everything all the time: "
+                f"{crowd.removed:,} objects, {grace.total_seconds():.0f} s after they were discarded. A dangling read finds no object.",
                 exactly=limit,
             )
         )
@@ -173,6 +174,7 @@ class _Crowd:
             claimed = await ledger.claim_discarded(OBJECTS)
             self.removed += len(await self._store.remove([path for _, _, path in claimed]))
             await ledger.forget_discarded([id_ for id_, _, _ in claimed])
+            await asyncio.sleep(CLEANER_PAUSE_SECONDS)
 
     async def _read_all(self, ledger: HastyLedger) -> None:
         while self._left > 0:
