@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -12,6 +13,7 @@ import pytest
 
 from copperplate.model import (
     LATENCY_BOUNDS_MS,
+    SCHEMA,
     Condition,
     Entry,
     Failure,
@@ -740,6 +742,26 @@ class CareContract:
         assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (17, 1, 14)
         cache = await ledger.cache_stats()
         assert (cache["total_cached_images"], cache["total_access_count"]) == (1, 15)
+
+    async def test_totals_add_up_by_outcome_with_their_times_and_their_money(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await lead(ledger, want())
+        hits = [replace(use(want(), Outcome.HIT, 5), saved_micro_usd=50), use(want("other"), Outcome.HIT, 2)]
+        await ledger.record_usage(hits)
+        await ledger.record_usage([replace(use(want(), Outcome.GENERATED, 1), cost_micro_usd=7)])
+        totals = await ledger.usage_totals()
+        sums = {row["outcome"]: row for row in totals["usage"]}
+        assert (sums["hit"]["requests"], sums["hit"]["bytes"], sums["hit"]["saved_micro_usd"]) == (7, 7_000, 50)
+        assert (sums["generated"]["requests"], sums["generated"]["cost_micro_usd"]) == (1, 7)
+        latency = {row["outcome"]: row["buckets"] for row in totals["latency"]}
+        assert latency["hit"] == [7, *(0 for _ in LATENCY_BOUNDS_MS)]
+        assert (totals["in_flight"], totals["discarded"]) == (1, 0)
+
+    async def test_setup_names_the_schema_this_program_was_written_for(self, desk: Desk) -> None:
+        setup = await desk.ledger.check_setup()
+        assert setup["schema"] == SCHEMA
+        assert float(setup["now"]) > 0
+        assert setup["buckets"] is None or isinstance(setup["buckets"], dict)
 
     async def test_empty_batch_of_usage_changes_nothing(self, desk: Desk) -> None:
         await desk.ledger.record_usage([])
