@@ -136,7 +136,8 @@ async def _measure_readers(run: Run) -> list[Figure]:
                 unit="reads",
                 how=f"{READERS} readers look one of {PICTURES} pictures up, pause up to 2 ms and fetch it, and make it "
                 f"anew where it is gone; {CLEANERS} cleaners remove everything all the time: "
-                f"{crowd.removed:,} objects, {grace.total_seconds():.0f} s after they were discarded. A dangling read finds no object.",
+                f"{crowd.removed:,} objects, {grace.total_seconds():.0f} s after they were discarded. "
+                "A dangling read finds no object.",
                 exactly=limit,
             )
         )

@@ -64,10 +64,13 @@ begin
             e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
             and (
                 not e.is_original
-                or not exists (
-                    select from copperplate.cache_entries as r
+                -- Not "not exists": the planner would hash every rendition there is before the first row.
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
                     where r.generation_key = e.generation_key and not r.is_original
-                )
+                    limit 1
+                ) is null
             )
         order by e.created_at
         limit p_limit
