@@ -29,6 +29,7 @@ MEASUREMENTS = (
     "long_snapshot",
     "postgrest_calls",
     "cold_start",
+    "cleanup",
 )
 
 

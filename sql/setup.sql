@@ -1956,27 +1956,27 @@ declare
     v_bytes bigint;
     v_generations bigint;
 begin
-    -- Lock the generations first, skipping those somebody works on. Originals without renditions age by
-    -- their own date.
+    -- Lock the generations first, in the same step that picks them: whoever cleans beside us takes other rows,
+    -- and what somebody works on is left alone. Originals without renditions age by their own date.
     v_keys := array(
         select g.prompt_hash
-        from public.generation_status as g
-        where g.prompt_hash = any(array(
-            select e.generation_key
-            from copperplate.cache_entries as e
-            where
-                e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
-                and (
-                    not e.is_original
-                    or not exists (
-                        select from copperplate.cache_entries as r
-                        where r.generation_key = e.generation_key and not r.is_original
-                    )
-                )
-            order by e.created_at
-            limit p_limit
-        ))
-        for update skip locked
+        from copperplate.cache_entries as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where
+            e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
+            and (
+                not e.is_original
+                -- Not "not exists": the planner would hash every rendition there is before the first row.
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    where r.generation_key = e.generation_key and not r.is_original
+                    limit 1
+                ) is null
+            )
+        order by e.created_at
+        limit p_limit
+        for update of g skip locked
     );
 
     with gone as (
@@ -2014,6 +2014,31 @@ $$$statement$,
 $statement$comment on function public.cleanup_old_cache_entries(interval, integer) is
 'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
 Call it again while it answers more than zero.'$statement$,
+$statement$create function public.count_old_cache_entries(p_older_than interval default '30 days')
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with spans as (
+        select
+            e.is_original, e.file_size, e.last_accessed_at < copperplate.clock() - p_older_than as is_old,
+            max(e.last_accessed_at) over (partition by e.generation_key) as used_at
+        from copperplate.cache_entries as e
+        where e.kind = 'image' and e.created_at < copperplate.clock() - p_older_than
+    )
+
+    select jsonb_build_object(
+        'images', count(*) filter (where not s.is_original),
+        'generations', count(*) filter (where s.is_original),
+        'bytes', coalesce(sum(s.file_size), 0)
+    )
+    from spans as s
+    where s.is_old and (not s.is_original or s.used_at < copperplate.clock() - p_older_than);
+$$$statement$,
+$statement$comment on function public.count_old_cache_entries(interval) is
+'What cleanup_old_cache_entries would remove by and by, as the same counts; changes nothing.'$statement$,
 $statement$create function public.cleanup_old_generation_status(p_limit integer default 1000)
 returns jsonb
 language plpgsql
@@ -2073,7 +2098,12 @@ begin
         select g.prompt_hash
         from public.generation_status as g
         where
-            (p_generation_key is null or g.prompt_hash = p_generation_key)
+            (
+                p_generation_key is null
+                or g.prompt_hash = p_generation_key
+                -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+                or g.prompt_hash = (select e.generation_key from copperplate.cache_entries as e where e.key = p_generation_key)
+            )
             and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
             and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
             and (p_model is null or g.model = p_model)
@@ -2087,6 +2117,7 @@ begin
             'dry_run', p_dry_run, 'generations', cardinality(v_keys),
             'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
+        || case when p_dry_run then '{}'::jsonb else jsonb_build_object('keys', v_keys) end
     into v_answer
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
@@ -2102,7 +2133,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
-'Declare pictures wrong: remove the generations that meet every condition given. A dry run only counts.'$statement$,
+'Declare pictures wrong: remove the generations that meet every condition given; answers counts and their keys.
+A dry run only counts.'$statement$,
 $statement$create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
 returns table (id bigint, bucket text, path text)
 language sql
@@ -2153,6 +2185,7 @@ $statement$comment on function public.forget_discarded(bigint[]) is
 'The store has removed these objects; answers how many rows went.'$statement$,
 $statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.count_old_cache_entries(interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
 from public, anon, authenticated$statement$,
@@ -2160,10 +2193,83 @@ $statement$revoke all on function public.claim_discarded(integer, interval) from
 $statement$revoke all on function public.forget_discarded(bigint[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
 $statement$grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role$statement$,
+$statement$grant execute on function public.count_old_cache_entries(interval) to service_role$statement$,
 $statement$grant execute on function public.cleanup_old_generation_status(integer) to service_role$statement$,
 $statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role$statement$,
 $statement$grant execute on function public.claim_discarded(integer, interval) to service_role$statement$,
 $statement$grant execute on function public.forget_discarded(bigint[]) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000850', 'create_audits', array[
+$statement$-- Audits: objects in the store that no row names, found by listing it. A crash of ours leaves none behind; a
+-- restored database, a lost row or a stray upload may.
+
+-- One row per bucket: how far the listing has come, and until when somebody is at it.
+create table copperplate.audits (
+    bucket text not null,
+    reached text not null default '',
+    claimed_until timestamptz not null,
+    constraint audits_pkey primary key (bucket)
+)$statement$,
+$statement$comment on table copperplate.audits is
+'How far the search for forgotten objects has come. Row-level security is on without a policy.'$statement$,
+$statement$alter table copperplate.audits enable row level security$statement$,
+$statement$revoke all on table copperplate.audits from public, anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.audits to service_role$statement$,
+$statement$create function public.claim_audit(p_bucket text)
+returns text
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.audits as a (bucket, claimed_until)
+    values (p_bucket, copperplate.clock() + interval '1 minute')
+    on conflict (bucket) do update set claimed_until = excluded.claimed_until
+    where a.claimed_until < copperplate.clock()
+    returning a.reached;
+$$$statement$,
+$statement$comment on function public.claim_audit(text) is
+'Reserve the listing of a bucket for a minute; answers where to go on, or null while somebody else is at it.'$statement$,
+$statement$create function public.audit_objects(p_bucket text, p_paths text[], p_reached text)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_found integer;
+begin
+    insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
+    select p_bucket, o.path, '', copperplate.clock()
+    from unnest(p_paths) as o (path)
+    where
+        not exists (
+            select from copperplate.cache_entries as e
+            where e.bucket = p_bucket and e.path = o.path
+        )
+        -- A completed generation intends nothing, and those that are not completed are few.
+        and not exists (
+            select from public.generation_status as g
+            where g.status <> 'completed' and g.intent ->> 'path' = o.path
+        )
+    on conflict (bucket, path) do nothing;
+    get diagnostics v_found = row_count;
+
+    insert into copperplate.audits as a (bucket, reached, claimed_until)
+    values (p_bucket, p_reached, copperplate.clock() + interval '1 minute')
+    on conflict (bucket) do update set reached = excluded.reached, claimed_until = excluded.claimed_until;
+    return v_found;
+end;
+$$$statement$,
+$statement$comment on function public.audit_objects(text, text[], text) is
+'Discard those of the objects that no row names, and note how far the listing has come; answers how many.
+Only objects older than any upload under way may be given: they go after their grace like every other.'$statement$,
+$statement$revoke all on function public.claim_audit(text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.audit_objects(text, text[], text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.claim_audit(text) to service_role$statement$,
+$statement$grant execute on function public.audit_objects(text, text[], text) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000900', 'create_buckets', array[
@@ -2189,6 +2295,80 @@ begin
     on conflict (id) do nothing;
 end
 $$$statement$
+]);
+
+select pg_temp.apply_migration('20261120001000', 'create_checks', array[
+$statement$-- What operators look at from outside: `copperplate doctor`, /readyz and /metrics.
+
+create function public.check_setup()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_buckets jsonb;
+begin
+    -- Only a Supabase project has buckets; elsewhere pictures lie in a folder.
+    if to_regclass('storage.buckets') is not null then
+        execute 'select jsonb_object_agg(b.id, b.public) from storage.buckets as b' into v_buckets;
+    end if;
+    return jsonb_build_object(
+        -- The version of this migration, the last one; a test holds it.
+        'schema', '20261120001000',
+        'postgres', current_setting('server_version'),
+        'now', extract(epoch from copperplate.clock()),
+        'buckets', v_buckets
+    );
+end;
+$$$statement$,
+$statement$comment on function public.check_setup() is
+'What this database is: version of our schema and of Postgres, its time in seconds since 1970, and whether each
+Storage bucket is public (null where there is no Storage).'$statement$,
+$statement$create function public.get_usage_totals()
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with sums as (
+        select
+            r.kind, r.provider, r.model, r.outcome, r.tier,
+            sum(r.requests) as requests, sum(r.bytes) as bytes,
+            sum(r.cost_micro_usd) as cost_micro_usd, sum(r.saved_micro_usd) as saved_micro_usd
+        from copperplate.usage_rollups as r
+        group by r.kind, r.provider, r.model, r.outcome, r.tier
+    ),
+
+    latencies as (
+        select l.kind, l.outcome, jsonb_agg(l.total order by l.n) as buckets
+        from (
+            select r.kind, r.outcome, h.n, sum(h.count) as total
+            from copperplate.usage_rollups as r
+            cross join lateral unnest(r.latency) with ordinality as h (count, n)
+            group by r.kind, r.outcome, h.n
+        ) as l
+        group by l.kind, l.outcome
+    )
+
+    select jsonb_build_object(
+        'usage', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from sums as s),
+        'latency', (select coalesce(jsonb_agg(to_jsonb(l)), '[]') from latencies as l),
+        'in_flight', (
+            select count(*) from public.generation_status as g where g.status in ('pending', 'generating')
+        ),
+        'discarded', (select count(*) from copperplate.discarded_objects)
+    );
+$$$statement$,
+$statement$comment on function public.get_usage_totals() is
+'Requests, bytes and money since the beginning by kind, provider, model, outcome and tier, histograms of the time to
+answer, generations in flight, and objects that wait to be removed. For /metrics.'$statement$,
+$statement$revoke all on function public.check_setup() from public, anon, authenticated$statement$,
+$statement$revoke all on function public.get_usage_totals() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.check_setup() to service_role$statement$,
+$statement$grant execute on function public.get_usage_totals() to service_role$statement$
 ]);
 
 drop function pg_temp.apply_migration(text, text, text[]);

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pytest
 
 pytest_plugins = [
+    "log_watch",
     "clusters",
     "crowds",
     "postgres_fixtures",

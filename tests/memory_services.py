@@ -62,7 +62,7 @@ def memory_services(
 ) -> MemoryServices:
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
     clock = clock or SystemClock()
-    ledger, store = MemoryLedger(clock), CountingStore(BUCKET)
+    ledger, store = MemoryLedger(clock), CountingStore(BUCKET, clock)
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
     kinds = {"image": Kind(provider=provider, store=store)}
     images, timings = images or PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))

@@ -6,111 +6,202 @@ Any number of runs may overlap: rows are claimed, and removing an object twice i
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.errors import StoreUnavailable
+from copperplate.errors import StoreMisconfigured, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from copperplate.ports import LedgerCare, ObjectStore
+    from copperplate.model import Condition
+    from copperplate.ports import Cdn, Clock, LedgerCare, ObjectStore
 
 logger = logging.getLogger(__name__)
 
 KEEP: Final = timedelta(days=30)
+# A Vercel function may run for five minutes; the last step of a run takes at most one.
+TIME: Final = timedelta(minutes=3, seconds=30)
 ROWS: Final = 500  # one statement stays well below the database's time limit
 OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
-ROUNDS: Final = 20
+LISTED: Final = 1_000
+ALL: Final = 2**31 - 1
+# Longer than any upload takes, whatever the clocks of store and process say.
+YOUNG: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """What one run removed. Not complete: the bound of a run was reached, or a store did not answer."""
+    """What one run did. Not complete: its time was over, or a store did not answer."""
 
     images: int
     generations: int
+    bytes: int
     swept: int
     objects: int
+    orphans: int
+    seconds: float
     is_complete: bool
 
 
 async def clean(
-    ledger: LedgerCare, stores: Iterable[ObjectStore], *, keep: timedelta = KEEP, rounds: int = ROUNDS
+    ledger: LedgerCare,
+    stores: Iterable[ObjectStore],
+    *,
+    clock: Clock,
+    keep: timedelta = KEEP,
+    within: timedelta = TIME,
 ) -> Cleaned:
-    """Remove what was not served for `keep`, close what was broken off, empty the bin.
+    """Remove what was not served for `keep`, close what was broken off, empty the bin, find what nobody names.
 
-    Each step takes at most `rounds` statements. Raises `LedgerUnavailable`; what was done stays done.
+    One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
+    Raises `LedgerUnavailable`; what was done stays done, and the next run goes on from there.
     """
-    images, bare, entries_done = await _clean_entries(ledger, keep, rounds)
-    swept, sweeping_done = await _sweep(ledger, rounds)
-    done, generations_done = await _clean_generations(ledger, rounds)
-    objects, objects_done = await _remove_objects(ledger, {store.bucket: store for store in stores}, rounds)
-    return Cleaned(
-        images=images,
-        generations=bare + done,
-        swept=swept,
-        objects=objects,
-        is_complete=entries_done and sweeping_done and generations_done and objects_done,
-    )
+    began = clock.monotonic()
+    run = _Run(ledger, {store.bucket: store for store in stores}, clock, keep)
+    tasks = [run.close_broken_off, run.remove_objects, run.remove_entries, run.remove_generations, run.find_orphans]
+    while tasks := [task for task in tasks if not await task()]:
+        if clock.monotonic() - began >= within.total_seconds():
+            break
+    counts = {name: run.counts[name] for name in ("images", "generations", "bytes", "swept", "objects", "orphans")}
+    seconds = round(clock.monotonic() - began, 3)
+    return Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
 
 
-async def _clean_entries(ledger: LedgerCare, keep: timedelta, rounds: int) -> tuple[int, int, bool]:
-    images = generations = 0
-    for _ in range(rounds):
-        gone = await ledger.cleanup_entries(keep, ROWS)
-        if not gone["images"] and not gone["generations"]:
-            return images, generations, True
-        images += gone["images"]
-        generations += gone["generations"]
-    return images, generations, False
+async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, int]:
+    """What a run would remove of pictures: `images`, `generations`, `bytes`. Changes nothing."""
+    return await ledger.count_old_entries(keep)
 
 
-async def _sweep(ledger: LedgerCare, rounds: int) -> tuple[int, bool]:
-    swept = 0
-    for _ in range(rounds):
-        closed = await ledger.sweep(ROWS)
-        swept += closed
-        if closed < ROWS:
-            return swept, True
-    return swept, False
+async def purge(
+    ledger: LedgerCare, condition: Condition, *, is_dry_run: bool, cdn: Cdn | None = None
+) -> dict[str, Any]:
+    """Declare pictures wrong: the ledger forgets them at once, the CDN where there is one, the store after the grace.
+
+    Answers `generations`, `images`, `bytes`. No process keeps pictures in memory, so none has to be told.
+    Raises `LedgerUnavailable`, and purging again goes on; `CdnUnavailable`, and its copies end with their hour.
+    """
+    sums, keys = Counter[str](), list[str]()
+    try:
+        while True:
+            # A real purge comes to its end in steps; a dry run counts everything in one.
+            gone = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
+            sums.update({name: gone[name] for name in ("generations", "images", "bytes")})
+            keys += gone.get("keys", ())
+            if is_dry_run or gone["generations"] < ROWS:
+                return {name: sums[name] for name in ("generations", "images", "bytes")}
+    finally:
+        # Once, and after the ledger: what is asked for meanwhile must not come back.
+        if cdn is not None and keys:
+            await cdn.forget(keys)
 
 
-async def _clean_generations(ledger: LedgerCare, rounds: int) -> tuple[int, bool]:
-    generations = 0
-    for _ in range(rounds):
-        gone = (await ledger.cleanup_generations(ROWS))["generations"]
-        generations += gone
-        if gone < ROWS:
-            return generations, True
-    return generations, False
+class _Run:
+    """One run: each task does one step and answers whether it has nothing left to do."""
 
+    def __init__(self, ledger: LedgerCare, stores: dict[str, ObjectStore], clock: Clock, keep: timedelta) -> None:
+        self._ledger = ledger
+        self._stores = stores
+        self._clock = clock
+        self._keep = keep
+        self._unaudited = sorted(stores)
+        self._audit: _Audit | None = None
+        self.counts = Counter[str]()
+        self.is_hindered = False
 
-async def _remove_objects(ledger: LedgerCare, stores: dict[str, ObjectStore], rounds: int) -> tuple[int, bool]:
-    """Store first, row second: a crash between the two repeats the removal, it never loses an object."""
-    objects = 0
-    for _ in range(rounds):
-        claimed = await ledger.claim_discarded(OBJECTS)
+    async def remove_entries(self) -> bool:
+        gone = await self._ledger.cleanup_entries(self._keep, ROWS)
+        self.counts.update(gone)
+        return not gone["images"] and not gone["generations"]
+
+    async def close_broken_off(self) -> bool:
+        closed = await self._ledger.sweep(ROWS)
+        self.counts["swept"] += closed
+        return closed < ROWS
+
+    async def remove_generations(self) -> bool:
+        gone = await self._ledger.cleanup_generations(ROWS)
+        self.counts.update(gone)
+        return gone["generations"] < ROWS
+
+    async def remove_objects(self) -> bool:
+        """Store first, row second: a crash between the two repeats the removal, it never loses an object."""
+        claimed = await self._ledger.claim_discarded(OBJECTS)
         if not claimed:
-            return objects, True
-        removed, is_whole = await _remove(claimed, stores)
+            return True
+        removed = await self._remove(claimed)
         if removed:
-            objects += await ledger.forget_discarded(removed)
-        if not is_whole:
-            return objects, False
-    return objects, False
+            self.counts["objects"] += await self._ledger.forget_discarded(removed)
+        self.is_hindered |= len(removed) < len(claimed)
+        return len(removed) < len(claimed)
 
+    async def _remove(self, claimed: Sequence[tuple[int, str, str]]) -> list[int]:
+        """The ids of the objects that are certainly gone; the rest is claimed again later."""
+        removed: list[int] = []
+        for bucket in sorted({bucket for _, bucket, _ in claimed}):
+            ids = {path: id_ for id_, within, path in claimed if within == bucket}
+            try:
+                gone = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
+            except (StoreUnavailable, StoreMisconfigured) as error:
+                logger.warning("cleanup: %s: %s", error.code, error)
+                continue
+            removed += [ids[path] for path in ids if path in gone]
+        return removed
 
-async def _remove(claimed: Sequence[tuple[int, str, str]], stores: dict[str, ObjectStore]) -> tuple[list[int], bool]:
-    """The ids of the objects that are certainly gone, and whether those are all; the rest is claimed again later."""
-    removed: list[int] = []
-    for bucket in sorted({bucket for _, bucket, _ in claimed}):
-        ids = {path: id_ for id_, within, path in claimed if within == bucket}
+    async def find_orphans(self) -> bool:
+        """One page of one bucket: old objects that no row names are discarded, and go after their grace."""
+        if not self._unaudited:
+            return True
+        store = self._stores[self._unaudited[0]]
         try:
-            gone = await stores[bucket].remove(list(ids)) if bucket in stores else frozenset[str]()
-        except StoreUnavailable:
-            logger.warning("cleanup: the object store of %s does not answer", bucket)
-            continue
-        removed += [ids[path] for path in ids if path in gone]
-    return removed, len(removed) == len(claimed)
+            if self._audit is None:
+                reached = await self._ledger.claim_audit(store.bucket)
+                if reached is None:  # another run is at it
+                    self._unaudited.pop(0)
+                    return False
+                self._audit = _Audit.resumed(reached, await store.months())
+            self.counts["orphans"] += await self._discard_page(store, self._audit)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            logger.warning("cleanup: %s: %s", error.code, error)
+            self.is_hindered = True
+            self._audit = None
+            self._unaudited.pop(0)
+        return False
+
+    async def _discard_page(self, store: ObjectStore, audit: _Audit) -> int:
+        old: list[str] = []
+        if audit.months:
+            page = await store.list_month(audit.months[0], offset=audit.offset, limit=LISTED)
+            before = self._clock.now() - YOUNG
+            old = [each.path for each in page.objects if each.stored_at < before]
+            audit.advance(page.next_offset)
+        if not audit.months:
+            self._audit = None
+            self._unaudited.pop(0)
+        return await self._ledger.audit_objects(store.bucket, old, audit.reached)
+
+
+@dataclass(slots=True)
+class _Audit:
+    """Where the listing of a bucket stands: the months to go, and the offset within the first of them."""
+
+    months: list[str]
+    offset: int
+
+    @classmethod
+    def resumed(cls, reached: str, months: Sequence[str]) -> _Audit:
+        """From where the last run ended, `YYYY/MM:offset`, or from the beginning."""
+        month, _, offset = reached.partition(":")
+        return cls([each for each in months if each >= month], int(offset) if month in months else 0)
+
+    def advance(self, next_offset: int | None) -> None:
+        if next_offset is None:
+            self.months, self.offset = self.months[1:], 0
+        else:
+            self.offset = next_offset
+
+    @property
+    def reached(self) -> str:
+        return f"{self.months[0]}:{self.offset}" if self.months else ""

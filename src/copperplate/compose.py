@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from copperplate.adapters.postgres import PostgresLedger
     from copperplate.adapters.postgrest import PostgrestLedger
-    from copperplate.ports import Clock, ObjectStore, Provider
+    from copperplate.ports import Cdn, Clock, ObjectStore, Provider
     from copperplate.settings import Settings
 
     AnyLedger = PostgresLedger | PostgrestLedger
@@ -59,8 +59,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     At the end generations under way get ten seconds to land, and what was counted is flushed.
     Raises `Misconfigured`, naming the variables to set.
     """
-    _check(settings)
-    async with _open_backend(settings) as (ledger, store), _wire(settings, ledger, store) as services:
+    async with open_backend(settings) as (ledger, store), _wire(settings, ledger, store) as services:
         yield services
 
 
@@ -99,11 +98,13 @@ async def _wire(settings: Settings, ledger: AnyLedger, store: ObjectStore) -> As
 
 
 @contextlib.asynccontextmanager
-async def _open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, ObjectStore]]:
-    """A Supabase project where one is set, else Postgres and a folder; `COPPERPLATE_LEDGER` may mix them.
+async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, ObjectStore]]:
+    """Ledger and store: a Supabase project where one is set, else Postgres and a folder.
 
-    Drivers are imported here and not above: importing the app stays cheap.
+    `COPPERPLATE_LEDGER` may mix them. Drivers are imported here and not above: importing the app stays cheap.
+    Raises `Misconfigured`.
     """
+    _check(settings)
     url, key = settings.supabase_url, settings.supabase_key
     if url is None or key is None:
         from copperplate.adapters.filesystem import FolderStore
@@ -123,6 +124,26 @@ async def _open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Ob
         from copperplate.adapters.postgrest import PostgrestLedger
 
         yield PostgrestLedger(client, f"{url}/rest/v1", key), store
+
+
+@contextlib.asynccontextmanager
+async def open_cdn(settings: Settings) -> AsyncIterator[Cdn | None]:
+    """Vercel's CDN, where a token to purge it is set."""
+    if settings.vercel_token is None:
+        yield None
+        return
+    if settings.vercel_project_id is None:
+        raise Misconfigured("COPPERPLATE_VERCEL_TOKEN needs VERCEL_PROJECT_ID beside it.")
+    _check_installed("httpx", "supabase")
+    from copperplate.adapters.vercel_cdn import VercelCdn
+
+    async with VercelCdn(
+        settings.vercel_api_url,
+        token=settings.vercel_token,
+        project_id=settings.vercel_project_id,
+        team_id=settings.vercel_team_id,
+    ) as cdn:
+        yield cdn
 
 
 @contextlib.asynccontextmanager

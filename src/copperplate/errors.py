@@ -17,7 +17,8 @@ CopperplateError
 ├── TooManyWaiters            the process holds enough waiters for this key; 503
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
-│   └── StoreUnavailable      the object store
+│   ├── StoreUnavailable      the object store
+│   └── CdnUnavailable        the CDN, when it is to forget pictures
 ├── Misconfigured             settings are missing or wrong; 503
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
 └── Signal                    never leaves the coordinator
@@ -197,6 +198,13 @@ class StoreUnavailable(Unavailable):
 
     code = "store_unavailable"
     title = "The object store does not answer"
+
+
+class CdnUnavailable(Unavailable):
+    """The CDN did not forget what it was told to; its copies end with their hour."""
+
+    code = "cdn_unavailable"
+    title = "The CDN does not answer"
 
 
 class Misconfigured(CopperplateError):

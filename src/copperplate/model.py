@@ -7,8 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
+
+# The last migration this program was written for.
+SCHEMA = "20261120001000"
 
 # A canonical recipe: ASCII keys; strings, booleans, integers below 2^53 and arrays of strings.
 CanonicalValue = str | bool | int | list[str]
@@ -178,6 +181,36 @@ class Entry:
     width: int
     height: int
     is_original: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """One object as a store lists it; `stored_at` is aware, by the store's own clock."""
+
+    path: str
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some objects of one month, and the offset at which the next page begins (None after the last)."""
+
+    objects: Sequence[StoredObject]
+    next_offset: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Which pictures are declared wrong: those that meet everything given here, which is at least one thing.
+
+    `key` is a generation's, or a rendition's; `older_than` is the age of the generation.
+    """
+
+    key: str | None = None
+    prompt: str | None = field(default=None, repr=False)
+    key_prefix: str | None = None
+    model: str | None = None
+    older_than: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from copperplate.model import (
         CanonicalValue,
+        Condition,
         Entry,
         Failure,
         Job,
         Made,
+        Page,
         RenditionUpload,
         Sight,
         Size,
@@ -165,6 +167,33 @@ class LedgerCare(Sweeper, Protocol):
     async def forget_discarded(self, ids: Iterable[int]) -> int:
         """The objects are removed from the store; answers how many rows went."""
 
+    async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
+        """What `cleanup_entries` would remove in all, as the same counts; changes nothing."""
+
+    async def claim_audit(self, bucket: str) -> str | None:
+        """Where the search for forgotten objects of a bucket goes on (empty: from the beginning).
+
+        Reserved for this caller for a minute; None while somebody else is at it.
+        """
+
+    async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
+        """Discard those of `paths` that nothing names, and note how far the search has come; answers how many.
+
+        `paths` must be older than any upload under way. The reservation is renewed.
+        """
+
+    async def check_setup(self) -> Mapping[str, Any]:
+        """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name)."""
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """Sums since the beginning: `usage`, `latency` (counts by `LATENCY_BOUNDS_MS`), `in_flight`, `discarded`."""
+
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
+        """Remove at most `limit` generations that meet `condition`, with all they have; answers counts and `keys`.
+
+        Counts are `generations`, `images` and `bytes`. A dry run only counts, and answers no keys.
+        """
+
 
 class ObjectStore(Protocol):
     """Immutable objects in one bucket. A path is written once and never changed."""
@@ -185,8 +214,24 @@ class ObjectStore(Protocol):
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""
 
+    async def months(self) -> Sequence[str]:
+        """The folders `YYYY/MM` that hold objects, in order; raises `StoreUnavailable`, `StoreMisconfigured`."""
+
+    async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
+        """At most `limit` objects of a folder, by name, from the `offset`-th on; what is no object of ours is left out.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
+
     def public_url(self, path: str) -> str | None:
         """Where anyone can load the object, or None where the store has no public address."""
+
+
+class Cdn(Protocol):
+    """Copies of pictures outside of our reach, forgotten on request."""
+
+    async def forget(self, generation_keys: Sequence[str]) -> None:
+        """Drop every copy of these generations' pictures; raises `CdnUnavailable`, `Misconfigured`."""
 
 
 class Provider(Protocol):

@@ -238,6 +238,30 @@ class Settings:
         "Bearer secret of the cleanup route, 16 characters or more; without it that route is closed.",
         is_secret=True,
     )
+    metrics_token: str | None = _setting(
+        "COPPERPLATE_METRICS_TOKEN",
+        _secret,
+        None,
+        "Bearer secret of `/metrics`, 16 characters or more; without it that route is closed.",
+        is_secret=True,
+    )
+    vercel_token: str | None = _setting(
+        "COPPERPLATE_VERCEL_TOKEN",
+        _secret,
+        None,
+        "Token of Vercel's API: with it `copperplate purge` reaches the CDN too.",
+        is_secret=True,
+    )
+    vercel_project_id: str | None = _setting(
+        "VERCEL_PROJECT_ID", _text, None, "The project whose CDN is purged; Vercel sets it in a deployment."
+    )
+    vercel_team_id: str | None = _setting("VERCEL_TEAM_ID", _text, None, "The team that project belongs to, if any.")
+    vercel_api_url: str = _setting(
+        "COPPERPLATE_VERCEL_API_URL",
+        _service_url,
+        "https://api.vercel.com",
+        "Address of Vercel's API; http only on this machine, for a stand-in.",
+    )
     port: int = _setting("PORT", _port, "8000", "Port of the HTTP server.")
     on_vercel: bool = _setting("VERCEL", _flag, "0", "Set to 1 by Vercel.")
 

@@ -54,27 +54,27 @@ declare
     v_bytes bigint;
     v_generations bigint;
 begin
-    -- Lock the generations first, skipping those somebody works on. Originals without renditions age by
-    -- their own date.
+    -- Lock the generations first, in the same step that picks them: whoever cleans beside us takes other rows,
+    -- and what somebody works on is left alone. Originals without renditions age by their own date.
     v_keys := array(
         select g.prompt_hash
-        from public.generation_status as g
-        where g.prompt_hash = any(array(
-            select e.generation_key
-            from copperplate.cache_entries as e
-            where
-                e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
-                and (
-                    not e.is_original
-                    or not exists (
-                        select from copperplate.cache_entries as r
-                        where r.generation_key = e.generation_key and not r.is_original
-                    )
-                )
-            order by e.created_at
-            limit p_limit
-        ))
-        for update skip locked
+        from copperplate.cache_entries as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where
+            e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
+            and (
+                not e.is_original
+                -- Not "not exists": the planner would hash every rendition there is before the first row.
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    where r.generation_key = e.generation_key and not r.is_original
+                    limit 1
+                ) is null
+            )
+        order by e.created_at
+        limit p_limit
+        for update of g skip locked
     );
 
     with gone as (
@@ -113,6 +113,33 @@ $$;
 comment on function public.cleanup_old_cache_entries(interval, integer) is
 'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
 Call it again while it answers more than zero.';
+
+create function public.count_old_cache_entries(p_older_than interval default '30 days')
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with spans as (
+        select
+            e.is_original, e.file_size, e.last_accessed_at < copperplate.clock() - p_older_than as is_old,
+            max(e.last_accessed_at) over (partition by e.generation_key) as used_at
+        from copperplate.cache_entries as e
+        where e.kind = 'image' and e.created_at < copperplate.clock() - p_older_than
+    )
+
+    select jsonb_build_object(
+        'images', count(*) filter (where not s.is_original),
+        'generations', count(*) filter (where s.is_original),
+        'bytes', coalesce(sum(s.file_size), 0)
+    )
+    from spans as s
+    where s.is_old and (not s.is_original or s.used_at < copperplate.clock() - p_older_than);
+$$;
+
+comment on function public.count_old_cache_entries(interval) is
+'What cleanup_old_cache_entries would remove by and by, as the same counts; changes nothing.';
 
 create function public.cleanup_old_generation_status(p_limit integer default 1000)
 returns jsonb
@@ -175,7 +202,12 @@ begin
         select g.prompt_hash
         from public.generation_status as g
         where
-            (p_generation_key is null or g.prompt_hash = p_generation_key)
+            (
+                p_generation_key is null
+                or g.prompt_hash = p_generation_key
+                -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+                or g.prompt_hash = (select e.generation_key from copperplate.cache_entries as e where e.key = p_generation_key)
+            )
             and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
             and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
             and (p_model is null or g.model = p_model)
@@ -189,6 +221,7 @@ begin
             'dry_run', p_dry_run, 'generations', cardinality(v_keys),
             'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
+        || case when p_dry_run then '{}'::jsonb else jsonb_build_object('keys', v_keys) end
     into v_answer
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
@@ -205,7 +238,8 @@ end;
 $$;
 
 comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
-'Declare pictures wrong: remove the generations that meet every condition given. A dry run only counts.';
+'Declare pictures wrong: remove the generations that meet every condition given; answers counts and their keys.
+A dry run only counts.';
 
 create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
 returns table (id bigint, bucket text, path text)
@@ -261,6 +295,7 @@ comment on function public.forget_discarded(bigint[]) is
 
 revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
 revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated;
+revoke all on function public.count_old_cache_entries(interval) from public, anon, authenticated;
 revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated;
 revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
 from public, anon, authenticated;
@@ -269,6 +304,7 @@ revoke all on function public.forget_discarded(bigint[]) from public, anon, auth
 
 grant execute on function public.sweep_generations(integer, interval) to service_role;
 grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role;
+grant execute on function public.count_old_cache_entries(interval) to service_role;
 grant execute on function public.cleanup_old_generation_status(integer) to service_role;
 grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role;
 grant execute on function public.claim_discarded(integer, interval) to service_role;

@@ -159,12 +159,15 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      audit_objects: { Args: { p_bucket: string; p_paths: string[]; p_reached: string }; Returns: number };
       begin_decode: { Args: { p_decode_no: number; p_fence: number; p_key: string }; Returns: boolean };
       begin_submit: {
         Args: { p_fence: number; p_key: string; p_provider: string; p_submit_no: number };
         Returns: boolean;
       };
       cache_key: { Args: { p_recipe: Json }; Returns: string };
+      check_setup: { Args: Record<PropertyKey, never>; Returns: Json };
+      claim_audit: { Args: { p_bucket: string }; Returns: string };
       claim_discarded: {
         Args: { p_grace?: string; p_limit?: number };
         Returns: {
@@ -197,6 +200,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      count_old_cache_entries: { Args: { p_older_than?: string }; Returns: Json };
       fail_generation: {
         Args: {
           p_billed: boolean;
@@ -239,6 +243,7 @@ export type Database = {
           total_requests: number;
         }[];
       };
+      get_usage_totals: { Args: Record<PropertyKey, never>; Returns: Json };
       heartbeat_generation: { Args: { p_fence: number; p_key: string; p_lease: string }; Returns: boolean };
       image_cache_key: {
         Args: {

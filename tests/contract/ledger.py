@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -12,6 +13,8 @@ import pytest
 
 from copperplate.model import (
     LATENCY_BOUNDS_MS,
+    SCHEMA,
+    Condition,
     Entry,
     Failure,
     FailureClass,
@@ -653,6 +656,82 @@ class CareContract:
         await desk.advance(400)
         assert await ledger.claim_discarded(10) == []
 
+    async def test_what_a_cleanup_would_remove_is_counted_and_stays(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        half = await complete(ledger, want("half"), "half")
+        await record(ledger, half, want("half"), "half jpg")
+        await record(ledger, half, want("half", picture_format=WEBP), "half webp")
+        whole = await complete(ledger, want("whole"), "whole")
+        await record(ledger, whole, want("whole"), "whole jpg")
+        await desk.advance(20 * 86_400)
+        await ledger.record_usage([use(want("half"), Outcome.HIT, 3)])
+        await desk.advance(15 * 86_400)
+        month = timedelta(days=30)
+        counted = await ledger.count_old_entries(month)
+        assert counted == {"images": 2, "generations": 1, "bytes": 3_000}
+        assert isinstance(await acquire(ledger, want("whole"), may_lead=False), Hit)
+        assert await ledger.cleanup_entries(month, 100) == counted
+
+    async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        kept = await complete(ledger, want("kept"), "kept")
+        held = await lead(ledger, want("intended"))
+        await ledger.begin_submit(want("intended").generation_key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(want("intended").generation_key, held.fence, upload("intended"), usage={})
+        gone = await complete(ledger, want("gone"), "gone")
+        await ledger.report_missing(gone)
+        paths = [kept.path, upload("intended").path, gone.path, upload("orphan").path]
+        assert await ledger.audit_objects("generated-images", paths, "2026/01:4") == 1
+        assert await ledger.audit_objects("generated-images", paths, "2026/01:4") == 0
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {gone.path, upload("orphan").path}
+
+    async def test_audit_is_one_callers_for_a_minute_and_goes_on_where_it_ended(self, desk: Desk) -> None:
+        ledger, bucket = desk.ledger, "generated-images"
+        claims = await asyncio.gather(*(ledger.claim_audit(bucket) for _ in range(20)))
+        assert sorted(claims, key=str) == ["", *[None] * 19]
+        assert await ledger.audit_objects(bucket, [], "2026/03:1000") == 0
+        assert await ledger.claim_audit("memoji-images") == ""
+        await desk.advance(61)
+        assert await ledger.claim_audit(bucket) == "2026/03:1000"
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            Condition(key=want("wrong").generation_key),
+            Condition(key=want("wrong").rendition_key),
+            Condition(prompt=" wrong "),
+            Condition(key_prefix=want("wrong").generation_key[:12]),
+            Condition(prompt="wrong", model=want("wrong").model),
+            Condition(older_than=timedelta(days=1)),
+        ],
+        ids=["key", "rendition's key", "prompt", "prefix", "prompt and model", "age"],
+    )
+    async def test_purge_counts_first_and_then_forgets_what_is_meant_and_nothing_else(
+        self, desk: Desk, condition: Condition
+    ) -> None:
+        ledger = desk.ledger
+        wrong = await complete(ledger, want("wrong"), "wrong")
+        await record(ledger, wrong, want("wrong"), "wrong jpg")
+        await desk.advance(2 * 86_400)
+        await complete(ledger, want("right"), "right")
+        counts = {"generations": 1, "images": 1, "bytes": 2_000}
+        assert counts.items() <= dict(await ledger.purge(condition, 10, is_dry_run=True)).items()
+        assert isinstance(await acquire(ledger, want("wrong"), may_lead=False), Hit)
+        gone = dict(await ledger.purge(condition, 10, is_dry_run=False))
+        assert counts.items() <= gone.items()
+        assert gone["keys"] == [want("wrong").generation_key]
+        assert await acquire(ledger, want("wrong"), may_lead=False) == Free()
+        assert isinstance(await acquire(ledger, want("right"), may_lead=False), Hit)
+        assert (await ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+        await desk.advance(3_700)
+        assert await discarded(ledger) == {upload("wrong").path, upload("wrong jpg", "jpg").path}
+
+    async def test_purge_meets_every_condition_given(self, desk: Desk) -> None:
+        await complete(desk.ledger, want("kept"), "kept")
+        condition = Condition(prompt="kept", model="another/model")
+        assert (await desk.ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+
     async def test_usage_adds_up(self, desk: Desk) -> None:
         ledger = desk.ledger
         original = await complete(ledger, want())
@@ -663,6 +742,26 @@ class CareContract:
         assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (17, 1, 14)
         cache = await ledger.cache_stats()
         assert (cache["total_cached_images"], cache["total_access_count"]) == (1, 15)
+
+    async def test_totals_add_up_by_outcome_with_their_times_and_their_money(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await lead(ledger, want())
+        hits = [replace(use(want(), Outcome.HIT, 5), saved_micro_usd=50), use(want("other"), Outcome.HIT, 2)]
+        await ledger.record_usage(hits)
+        await ledger.record_usage([replace(use(want(), Outcome.GENERATED, 1), cost_micro_usd=7)])
+        totals = await ledger.usage_totals()
+        sums = {row["outcome"]: row for row in totals["usage"]}
+        assert (sums["hit"]["requests"], sums["hit"]["bytes"], sums["hit"]["saved_micro_usd"]) == (7, 7_000, 50)
+        assert (sums["generated"]["requests"], sums["generated"]["cost_micro_usd"]) == (1, 7)
+        latency = {row["outcome"]: row["buckets"] for row in totals["latency"]}
+        assert latency["hit"] == [7, *(0 for _ in LATENCY_BOUNDS_MS)]
+        assert (totals["in_flight"], totals["discarded"]) == (1, 0)
+
+    async def test_setup_names_the_schema_this_program_was_written_for(self, desk: Desk) -> None:
+        setup = await desk.ledger.check_setup()
+        assert setup["schema"] == SCHEMA
+        assert float(setup["now"]) > 0
+        assert setup["buckets"] is None or isinstance(setup["buckets"], dict)
 
     async def test_empty_batch_of_usage_changes_nothing(self, desk: Desk) -> None:
         await desk.ledger.record_usage([])

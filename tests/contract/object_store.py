@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from copperplate.ports import ObjectStore
 
 PNG = "image/png"
+MONTHS = ("2025/12", "2026/01", "2026/07")
 
 BAD_PATHS = (
     "",
@@ -126,6 +128,28 @@ class ObjectStoreContract:
                 await asyncio.sleep(0)
         await write
         assert await store.get(path) == body
+
+    async def test_a_month_is_listed_page_by_page_in_order(self, store: ObjectStore) -> None:
+        assert await store.months() == []
+        before = datetime.now(UTC) - timedelta(minutes=1)
+        paths = sorted(f"{month}/{hashlib.sha256(bytes([n])).hexdigest()}.png" for month in MONTHS for n in range(5))
+        for path in paths:
+            await store.put(path, b"bytes", media_type=PNG)
+        assert await store.months() == list(MONTHS)
+        for month in MONTHS:
+            found: list[str] = []
+            offset: int | None = 0
+            while offset is not None:
+                page = await store.list_month(month, offset=offset, limit=2)
+                assert len(page.objects) <= 2
+                assert all(before < each.stored_at < before + timedelta(hours=1) for each in page.objects)
+                found += [each.path for each in page.objects]
+                offset = page.next_offset
+            assert found == [path for path in paths if path.startswith(month)]
+
+    async def test_a_month_without_objects_is_empty(self, store: ObjectStore) -> None:
+        page = await store.list_month("2020/01", offset=0, limit=10)
+        assert (list(page.objects), page.next_offset) == ([], None)
 
     @pytest.mark.parametrize("path", BAD_PATHS)
     async def test_a_bad_path_is_refused_everywhere(self, store: ObjectStore, path: str) -> None:

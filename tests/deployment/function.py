@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import log_watch
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -59,6 +61,7 @@ class Function:
 
     def call(self, path: str, *, method: str = "GET", timeout: float = 60, **headers: str) -> Answer:
         """Ask and wait for the answer and the end of the invocation."""
+        log_watch.note_url(path)
         with self.calling(path, method=method, timeout=timeout, **headers) as (connection, invocation):
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
@@ -168,5 +171,8 @@ def running(task: Path, python: Path, settings: Mapping[str, Any], **environ: st
             finally:
                 if process.poll() is None:
                     function.terminate()
+                output.seek(0)
+                log_watch.read(output.read().decode(errors="replace"))
+                log_watch.read("\n".join(json.dumps(each) for each in function.said if each["type"] == "log"))
                 server.close()
                 listener.join(timeout=5)

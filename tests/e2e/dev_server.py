@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import log_watch
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -43,6 +45,7 @@ class DevServer:
 
     def get(self, path: str, *, method: str = "GET", timeout: float = 60, **headers: str) -> Answer:
         """Ask over a connection of its own."""
+        log_watch.note_url(path)
         return ask(self.port, path, method=method, timeout=timeout, **headers)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -129,6 +132,7 @@ def dev_server(data_dir: Path, *, workers: int = 2, **variables: str) -> Iterato
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         process.wait(STOP_SECONDS)
+        log_watch.read(log.read_text(errors="replace"))
         if process.stdout:
             process.stdout.close()
 

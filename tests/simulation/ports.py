@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Entry, Failure, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import (
+        CanonicalValue,
+        Condition,
+        Entry,
+        Failure,
+        Page,
+        RenditionUpload,
+        Sight,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
     from copperplate.ports import ObjectStore
     from simulation.world import Process, World
 
@@ -291,6 +303,24 @@ class ProcessLedger:
         wanted = list(ids)
         return int(await self._call("forget_discarded", lambda: self._real.forget_discarded(wanted)))
 
+    async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
+        raise AssertionError("nobody only counts here")
+
+    async def check_setup(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody looks at the setup here")
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody measures here")
+
+    async def claim_audit(self, bucket: str) -> str | None:
+        return await self._real.claim_audit(bucket)
+
+    async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
+        return await self._real.audit_objects(bucket, paths, reached)
+
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
+        raise AssertionError("people delete pictures past every process here")
+
 
 class ProcessStore:
     """The object store over an unreliable network, watched."""
@@ -332,6 +362,13 @@ class ProcessStore:
 
         gone: frozenset[str] = await self._call("remove", act)
         return gone
+
+    async def months(self) -> Sequence[str]:
+        # An audit would find every object that was not written ahead, and so hide that it was not.
+        return []
+
+    async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
+        raise AssertionError("there is nothing to list")
 
     def public_url(self, path: str) -> str | None:
         return None

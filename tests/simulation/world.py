@@ -244,7 +244,12 @@ class World:
     async def clean(self, process: Process, *, keep: timedelta) -> None:
         """What the cron does, over the same network."""
         try:
-            await care.clean(ProcessLedger(self, process), stores(ProcessStore(self, process)), keep=keep)
+            await care.clean(
+                ProcessLedger(self, process),
+                stores(ProcessStore(self, process)),
+                clock=ProcessClock(self),
+                keep=keep,
+            )
         except CopperplateError as error:
             self.note(f"{process.name} gave up cleaning: {error.code}")
 

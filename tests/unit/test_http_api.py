@@ -392,6 +392,9 @@ async def test_the_secret_opens_the_cleanup(client: httpx.AsyncClient, method: s
         "generations": 0,
         "swept": 0,
         "objects": 0,
+        "orphans": 0,
+        "bytes": 0,
+        "seconds": answer.json()["seconds"],
         "is_complete": True,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,8 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
     answer = await client.get(SUNSET)
     key = answer.headers["x-copperplate-key"]
     assert len(key) == 64
+    explained = (await client.get("/api/explain", params={"url": SUNSET})).json()["explanation"]
+    tags = f"copperplate,copperplate-{explained['generation_key'][:16]}"
     assert dict(answer.headers) == {
         "content-type": "image/jpeg",
         "content-length": str(len(answer.content)),
@@ -97,6 +100,8 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
         "x-cache": "HIT",
         "cache-status": "Copperplate; hit",
         "x-copperplate-key": key,
+        "cache-tag": tags,
+        "vercel-cache-tag": tags,
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; sandbox",
         "cross-origin-resource-policy": "cross-origin",
@@ -425,7 +430,8 @@ async def test_one_log_line_a_request_without_the_prompt(
     assert len(lines) == 3
     key = picture.headers["x-copperplate-key"][:12]
     assert lines[0].startswith(f"method=GET status=200 outcome=generated key={key} ms=")
-    assert lines[0].endswith(f"bytes={len(picture.content)}")
+    assert re.fullmatch(r".* ms=[0-9.]+ bytes=[0-9]+ cost_micro_usd=[1-9][0-9]*", lines[0])
+    assert f" bytes={len(picture.content)} " in lines[0]
     assert lines[1].startswith("method=HEAD status=404 outcome=failed")
     assert lines[2].startswith("method=GET status=400 outcome=- key=-")
     assert not any(word in caplog.text for word in ("sunset", "nothing", "secret"))

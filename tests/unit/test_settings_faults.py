@@ -34,10 +34,13 @@ ABSURD = {
     "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),
     "CRON_SECRET": ("None", "undefined", "null", "fifteen letters"),
+    "COPPERPLATE_METRICS_TOKEN": ("None", "undefined", "null", "fifteen letters"),
+    "COPPERPLATE_VERCEL_TOKEN": ("None", "undefined", "null", "fifteen letters"),
+    "COPPERPLATE_VERCEL_API_URL": ("http://api.vercel.com", "api.vercel.com", "https://u:p@api.vercel.com"),
     "PORT": ("-1", "65536", "http", "8e3"),
 }
 # Any text will do: what it names is refused where it is used.
-FREE_TEXT = {"COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "VERCEL"}
+FREE_TEXT = {"COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "VERCEL", "VERCEL_PROJECT_ID", "VERCEL_TEAM_ID"}
 # What each provider, and the platform, cannot do without.
 NEEDED = [
     ({}, "DATABASE_URL"),

@@ -7,10 +7,12 @@ import contextlib
 import errno
 import os
 import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.object_paths import check_body, check_object_path
+from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path
 from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.model import Page, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +65,14 @@ class FolderStore:
         targets = {path: self._folder / check_object_path(path) for path in paths}
         return await asyncio.to_thread(self._remove, targets)
 
+    async def months(self) -> Sequence[str]:
+        """The folders that hold objects, in order. Raises `StoreUnavailable`."""
+        return await asyncio.to_thread(self._months)
+
+    async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
+        """Files of a folder, by name; what a crash left half-written is none. Raises `StoreUnavailable`."""
+        return await asyncio.to_thread(self._list_month, month, offset, limit)
+
     def public_url(self, path: str) -> str | None:
         """None: a folder has no address of its own."""
         check_object_path(path)
@@ -102,6 +112,26 @@ class FolderStore:
             raise self._unavailable(exc) from exc
         return frozenset(gone)
 
+    def _months(self) -> list[str]:
+        try:
+            found = (f"{year}/{month}" for year in _names(self._folder) for month in _names(self._folder / year))
+            return [month for month in found if is_month(month)]
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+
+    def _list_month(self, month: str, offset: int, limit: int) -> Page:
+        try:
+            paths = [f"{month}/{name}" for name in _names(self._folder / month)]
+            paths = [path for path in paths if is_object_path(path)]
+            shown = []
+            for path in paths[offset : offset + limit]:
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    stored_at = datetime.fromtimestamp((self._folder / path).stat().st_mtime, UTC)
+                    shown.append(StoredObject(path=path, stored_at=stored_at))
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        return Page(objects=shown, next_offset=offset + limit if offset + limit < len(paths) else None)
+
     def _unavailable(self, exc: OSError) -> StoreUnavailable:
         advice = _ADVICE.get(exc.errno or 0, exc.strerror or "the disk refused")
         return StoreUnavailable(f"Cannot use the folder {self._folder}: {advice}.")
@@ -125,6 +155,14 @@ def _link_new(target: Path, body: bytes) -> bool:
         with contextlib.suppress(OSError):
             temporary.unlink()
     return True
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in `folder`, by name; nothing where there is none."""
+    try:
+        return sorted(found.name for found in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _make_folders(folder: Path) -> None:

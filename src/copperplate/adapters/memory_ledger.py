@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from copperplate.adapters.memory_care import MemoryCare
 from copperplate.hints import Hints
 from copperplate.model import (
     FailureClass,
@@ -27,7 +28,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import (
+        CanonicalValue,
+        Entry,
+        Failure,
+        Job,
+        RenditionUpload,
+        Sight,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0
@@ -39,6 +51,8 @@ class _Generation:
     """One row of `generation_status`; times are seconds of the clock."""
 
     kind: str
+    recipe: Mapping[str, CanonicalValue]
+    created: float
     fence: int
     leader: UUID | None
     lease_until: float
@@ -111,7 +125,7 @@ class _Breaker:
             self.openings += 1
 
 
-class MemoryLedger:
+class MemoryLedger(MemoryCare):
     """`Ledger` and `LedgerCare` over dictionaries. Every method runs without yielding, so it is atomic."""
 
     def __init__(self, clock: Clock) -> None:
@@ -120,6 +134,8 @@ class MemoryLedger:
         self._entries: dict[str, _Entry] = {}
         self._discarded: dict[str, _Discarded] = {}
         self._breakers: dict[str, _Breaker] = {}
+        self._uses: list[Use] = []
+        self._audits: dict[str, tuple[str, float]] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
         self._totals: Counter[str] = Counter()
@@ -148,7 +164,7 @@ class MemoryLedger:
                 return Negative(failure_class=FailureClass.TRANSIENT, retry_after=timedelta(seconds=rest))
             breaker.probe_until = until if breaker.open_until is not None else None
         if row is None:
-            row = _Generation(want.kind, next(self._fences), leader, until, now)
+            row = _Generation(want.kind, want.recipe, now, next(self._fences), leader, until, now)
             self._generations[want.generation_key] = row
         else:
             self._claim_again(want.generation_key, row, leader, until)
@@ -293,6 +309,7 @@ class MemoryLedger:
 
     async def record_usage(self, uses: Sequence[Use]) -> None:
         """See `Ledger.record_usage`."""
+        self._uses += uses
         for use in uses:
             served = use.count if use.outcome is not Outcome.FAILED else 0
             if row := self._generations.get(use.generation_key):
@@ -361,13 +378,13 @@ class MemoryLedger:
         cutoff = self._clock.monotonic() - older_than.total_seconds()
         old = [key for key, kept in self._entries.items() if kept.last_accessed < cutoff]
         images = [key for key in old if not self._entries[key].entry.is_original][:limit]
-        self._remove(images)
+        size_bytes = self._remove(images)
         alive = {kept.entry.generation_key for kept in self._entries.values() if not kept.entry.is_original}
         bare = [key for key in old if key in self._entries and self._entries[key].entry.generation_key not in alive]
         for key in bare:
             self._forget(self._entries[key].entry.generation_key)
-        self._remove(bare)
-        return {"images": len(images), "generations": len(bare)}
+        size_bytes += self._remove(bare)
+        return {"images": len(images), "generations": len(bare), "bytes": size_bytes}
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_generations`."""
@@ -386,8 +403,7 @@ class MemoryLedger:
     async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
         """See `LedgerCare.claim_discarded`."""
         now = self._clock.monotonic()
-        needed = {kept.entry.path for kept in self._entries.values()}
-        needed |= {row.intent.path for row in self._generations.values() if row.intent is not None}
+        needed = self._needed()
         due = [
             (path, gone)
             for path, gone in self._discarded.items()
@@ -471,11 +487,15 @@ class MemoryLedger:
             self._discard(row, upload)
         return standing.entry if standing is not None else None
 
-    def _remove(self, keys: Sequence[str]) -> None:
+    def _remove(self, keys: Sequence[str]) -> int:
+        """Answers their bytes."""
+        size_bytes = 0
         for key in keys:
             gone = self._entries.pop(key)
+            size_bytes += gone.entry.size_bytes
             self._totals["accesses"] -= gone.access_count
             self._discard_path(BUCKETS[gone.kind], gone.entry.path)
+        return size_bytes
 
     def _forget(self, key: str) -> None:
         """A generation goes; what its leader was about to store belongs to nobody."""

@@ -7,6 +7,8 @@ import re
 # YYYY/MM/<64 hex digits>.<format>. Nothing else reaches a store, so nothing can climb out of it.
 _OBJECT_PATH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])/[0-9a-f]{64}\.(?:jpg|png|webp)", re.ASCII)
 
+_MONTH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])", re.ASCII)
+
 
 def check_object_path(path: str) -> str:
     """Answer `path` unchanged if it is an object's name; raises ValueError otherwise."""
@@ -14,6 +16,16 @@ def check_object_path(path: str) -> str:
         message = f"not an object name: {path[:120]!r}; expected YYYY/MM/<64 hex digits>.jpg, .png or .webp"
         raise ValueError(message)
     return path
+
+
+def is_object_path(path: str) -> bool:
+    """Whether `path` is an object's name."""
+    return _OBJECT_PATH.fullmatch(path) is not None
+
+
+def is_month(folder: str) -> bool:
+    """Whether `folder` is one that objects lie in, `YYYY/MM`."""
+    return _MONTH.fullmatch(folder) is not None
 
 
 def check_body(body: bytes) -> bytes:

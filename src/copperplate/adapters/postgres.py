@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
-    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import Condition, Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
 
 logger = logging.getLogger(__name__)
 
@@ -277,6 +277,32 @@ class PostgresLedger:
     async def forget_discarded(self, ids: Iterable[int]) -> int:
         """See `LedgerCare.forget_discarded`."""
         return int(await self._value("select public.forget_discarded(%s)", (list(ids),)))
+
+    async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_entries`."""
+        return cast("Mapping[str, int]", await self._value("select public.count_old_cache_entries(%s)", (older_than,)))
+
+    async def claim_audit(self, bucket: str) -> str | None:
+        """See `LedgerCare.claim_audit`."""
+        return cast("str | None", await self._value("select public.claim_audit(%s)", (bucket,)))
+
+    async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
+        """See `LedgerCare.audit_objects`."""
+        return int(await self._value("select public.audit_objects(%s, %s, %s)", (bucket, list(paths), reached)))
+
+    async def check_setup(self) -> Mapping[str, Any]:
+        """See `LedgerCare.check_setup`."""
+        return cast("Mapping[str, Any]", await self._value("select public.check_setup()", ()))
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """See `LedgerCare.usage_totals`."""
+        return cast("Mapping[str, Any]", await self._value("select public.get_usage_totals()", ()))
+
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
+        """See `LedgerCare.purge`."""
+        given = (condition.key, condition.prompt, condition.key_prefix, condition.model, condition.older_than)
+        query: LiteralString = "select public.purge_entries(%s, %s, %s, %s, %s, %s, %s)"
+        return cast("Mapping[str, Any]", await self._value(query, (*given, is_dry_run, limit)))
 
     # --- calls ----------------------------------------------------------------------------------
 

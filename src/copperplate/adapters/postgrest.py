@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from copperplate.model import Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
+    from copperplate.model import Condition, Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
 
 # PostgREST shows at most `max_rows` rows of an answer (1,000 unless a project lowers it) and drops the rest, which
 # would then stay claimed.
@@ -192,6 +192,41 @@ class PostgrestLedger:
     async def forget_discarded(self, ids: Iterable[int]) -> int:
         """See `LedgerCare.forget_discarded`."""
         return await self._calls.call("forget_discarded", {"p_ids": list(ids)}, int)
+
+    async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_entries`."""
+        return await self._row("count_old_cache_entries", p_older_than=older_than)
+
+    async def claim_audit(self, bucket: str) -> str | None:
+        """See `LedgerCare.claim_audit`."""
+        reached = await self._calls.call("claim_audit", {"p_bucket": bucket}, object)
+        return reached if isinstance(reached, str) else None
+
+    async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
+        """See `LedgerCare.audit_objects`."""
+        arguments = {"p_bucket": bucket, "p_paths": list(paths), "p_reached": reached}
+        return await self._calls.call("audit_objects", arguments, int)
+
+    async def check_setup(self) -> Mapping[str, Any]:
+        """See `LedgerCare.check_setup`."""
+        return await self._row("check_setup")
+
+    async def usage_totals(self) -> Mapping[str, Any]:
+        """See `LedgerCare.usage_totals`."""
+        return await self._row("get_usage_totals")
+
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
+        """See `LedgerCare.purge`."""
+        return await self._row(
+            "purge_entries",
+            p_generation_key=condition.key,
+            p_prompt=condition.prompt,
+            p_key_prefix=condition.key_prefix,
+            p_model=condition.model,
+            p_older_than=condition.older_than,
+            p_dry_run=is_dry_run,
+            p_limit=limit,
+        )
 
     # --- calls ----------------------------------------------------------------------------------
 

@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import json
 import random
-from typing import TYPE_CHECKING, Final, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from copperplate.adapters.object_paths import check_body, check_object_path
+from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path
 from copperplate.adapters.supabase_faults import marks_of, refusal, trouble
 from copperplate.adapters.supabase_http import key_headers
 from copperplate.errors import CopperplateError, ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.model import Page, StoredObject
 from copperplate.picture_header import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
     from storage3._async.file_api import AsyncBucketProxy
-    from storage3.types import FileOptions
+    from storage3.types import FileOptions, ListBucketFilesOptions
 
 CALL_SECONDS: Final = 15.0  # a put, a get or one batch of removals, repeats included
 TRIES: Final = 3
@@ -30,6 +32,7 @@ PAUSE_SECONDS: Final = 0.2
 # A path is written once: whoever has its bytes may keep them.
 YEAR_SECONDS: Final = "31536000"
 BATCH_PATHS: Final = 100  # Storage takes up to 1,000
+PAGE_ROWS: Final = 1_000
 REFUSAL_BYTES: Final = 16 * 1024  # a refusal is a short JSON object; a page of HTML need not be read
 
 T = TypeVar("T")
@@ -98,10 +101,31 @@ class SupabaseStore:
             gone |= {path for path in batch if path not in removed and not await self._has(path)}
         return frozenset(gone)
 
+    async def months(self) -> Sequence[str]:
+        """See `ObjectStore.months`."""
+        years = [row["name"] for row in await self._rows("", 0, PAGE_ROWS)]
+        found = [f"{year}/{row['name']}" for year in years for row in await self._rows(year, 0, PAGE_ROWS)]
+        return [month for month in found if is_month(month)]
+
+    async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
+        """See `ObjectStore.list_month`. Storage takes offsets: what is removed meanwhile shifts the next page."""
+        rows = await self._rows(month, offset, limit)
+        objects = [_stored(month, row) for row in rows if is_object_path(f"{month}/{row['name']}")]
+        return Page(objects=objects, next_offset=offset + limit if len(rows) == limit else None)
+
     def public_url(self, path: str) -> str | None:
         """See `ObjectStore.public_url`; None where the bucket is private."""
         check_object_path(path)
         return f"{self._url}/object/public/{self.bucket}/{path}" if self._is_public else None
+
+    async def _rows(self, folder: str, offset: int, limit: int) -> list[dict[str, Any]]:
+        """One page of a folder, by name: folders and objects."""
+        options: ListBucketFilesOptions = {
+            "limit": limit,
+            "offset": offset,
+            "sortBy": {"column": "name", "order": "asc"},
+        }
+        return await self._insist(lambda: self._ask(lambda files: files.list(folder, options)))
 
     async def _has(self, path: str) -> bool:
         try:
@@ -179,6 +203,10 @@ class SupabaseStore:
 def _is_picture(headers: Mapping[str, str]) -> bool:
     """Whether this can be an object of ours: a page of something in between must not pass for an altered one."""
     return headers.get("content-type", "").startswith("image/") and "content-encoding" not in headers
+
+
+def _stored(month: str, row: Mapping[str, Any]) -> StoredObject:
+    return StoredObject(path=f"{month}/{row['name']}", stored_at=datetime.fromisoformat(row["created_at"]))
 
 
 class _Refused(Exception):

@@ -1,21 +1,23 @@
-"""The cleanup route: Vercel's cron calls it with GET, people with POST."""
+"""Routes for operators: the cleanup, which Vercel's cron calls with GET and people with POST; readiness; metrics."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.care import clean
-from copperplate.errors import Misconfigured, Unauthorized
-from copperplate.http import schemas
+from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
+from copperplate.http import metrics, schemas
 from copperplate.http.api import PROBLEMS, Served, fresh
 
-if TYPE_CHECKING:
-    from copperplate.settings import Settings
-
+READY_SECONDS: Final = 2.0
+# An object that is not there: whoever says so can be asked for those that are.
+NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
 router = APIRouter(dependencies=[Depends(fresh)])
 
 
@@ -24,19 +26,47 @@ router = APIRouter(dependencies=[Depends(fresh)])
 async def clean_up(request: Request, services: Served) -> schemas.CleanupAnswer:
     """Remove what was not served for 30 days, with its objects. Needs `Authorization: Bearer <CRON_SECRET>`.
 
-    Runs may overlap and may be repeated; each is bounded.
+    Runs may overlap and may be repeated; each ends within four minutes, and the next one goes on.
     """
-    _authorise(request, services.settings)
-    cleaned = await clean(services.ledger, [kind.store for kind in services.kinds.values()])
+    _authorise(request, services.settings.cron_secret, "CRON_SECRET")
+    stores = [kind.store for kind in services.kinds.values()]
+    cleaned = await clean(services.ledger, stores, clock=services.clock)
     return schemas.CleanupAnswer(success=True, **asdict(cleaned))
 
 
-def _authorise(request: Request, settings: Settings) -> None:
+@router.get("/readyz", responses=PROBLEMS, tags=["operations"])
+async def ready(services: Served) -> schemas.Health:
+    """Whether database and object store answer within two seconds; 503 says which does not."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await services.ledger.check_setup()
+    except TimeoutError as error:
+        raise LedgerUnavailable("the database does not answer in time") from error
+    for kind in services.kinds.values():
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                with contextlib.suppress(ObjectMissing):
+                    await kind.store.get(NO_OBJECT)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"bucket {kind.store.bucket} does not answer in time") from error
+    return schemas.Health(status="ready")
+
+
+@router.get("/metrics", responses=PROBLEMS, tags=["operations"], response_class=Response)
+async def read_metrics(request: Request, services: Served) -> Response:
+    """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
+    _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
+    await services.usage.flush()
+    text = metrics.render(await services.ledger.usage_totals(), await services.ledger.cache_stats())
+    return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
+
+
+def _authorise(request: Request, expected: str | None, variable: str) -> None:
     """Fails closed: without a secret nobody is let in. Compares in constant time."""
-    if settings.cron_secret is None:
-        raise Misconfigured("This route is closed until CRON_SECRET is set. See docs/settings.md.")
+    if expected is None:
+        raise Misconfigured(f"This route is closed until {variable} is set. See docs/settings.md.")
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     # Headers are decoded as latin-1; the secret was set as UTF-8. Bytes are compared.
-    is_right = hmac.compare_digest(secret.encode("latin-1"), settings.cron_secret.encode(errors="surrogateescape"))
+    is_right = hmac.compare_digest(secret.encode("latin-1"), expected.encode(errors="surrogateescape"))
     if scheme.lower() != "bearer" or not is_right:
-        raise Unauthorized("Send Authorization: Bearer with the value of CRON_SECRET.")
+        raise Unauthorized(f"Send Authorization: Bearer with the value of {variable}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from copperplate.model import Outcome
+from copperplate.recipes.objects import ALL_TAG, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +57,7 @@ def validators(entry: Entry, outcome: Outcome) -> RawHeaders:
     """The headers of a 304: everything but what describes the body. The strong ETag is the digest of the bytes."""
     return [
         *_BY_OUTCOME[outcome],
+        *_tags(entry),
         (b"etag", b'"%b"' % entry.digest.encode()),
         (b"x-copperplate-key", entry.key.encode()),
     ]
@@ -74,10 +76,17 @@ def elsewhere(entry: Entry, outcome: Outcome, url: str) -> RawHeaders:
     return [
         *_OF_EVERY_ADDRESS,
         *_SEEN[outcome],
+        *_tags(entry),
         (b"location", url.encode("latin-1")),
         (b"x-copperplate-key", entry.key.encode()),
         (b"content-length", b"0"),
     ]
+
+
+def _tags(entry: Entry) -> RawHeaders:
+    """What a purge names; Vercel's CDN takes the second, others the first."""
+    tags = f"{ALL_TAG},{tag_of(entry.generation_key)}".encode()
+    return [(b"cache-tag", tags), (b"vercel-cache-tag", tags)]
 
 
 def if_none_match(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -86,7 +86,12 @@ async def _serve(services: Services, want: Want, scope: Scope, send: Send) -> No
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
         services.usage.count(want, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
-    await _send(send, scope, answer, want, seconds)
+    await _send(send, scope, answer, want, seconds, _cost(services, want, answer.outcome))
+
+
+def _cost(services: Services, want: Want, outcome: Outcome | None) -> int:
+    """What this request had the provider paid, in millionths of a dollar, where its price is known."""
+    return (services.image_provider.price_micro_usd(want.recipe) or 0) if outcome is Outcome.GENERATED else 0
 
 
 async def _find_answer(services: Services, want: Want, scope: Scope) -> Answer:
@@ -124,9 +129,9 @@ def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
     return Answer(problem.status, problem.raw_headers(), problem.body, outcome)
 
 
-async def _send(send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float) -> None:
+async def _send(send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int = 0) -> None:
     if requests_log.isEnabledFor(logging.INFO):
-        _log(scope, answer, want, seconds)
+        _log(scope, answer, want, seconds, cost)
     body = b"" if scope["method"] == "HEAD" else answer.body
     # Some servers raise this where the caller has gone; the picture is stored all the same.
     with contextlib.suppress(OSError):
@@ -134,14 +139,15 @@ async def _send(send: Send, scope: Scope, answer: Answer, want: Want | None, sec
         await send({"type": "http.response.body", "body": body})
 
 
-def _log(scope: Scope, answer: Answer, want: Want | None, seconds: float) -> None:
+def _log(scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int) -> None:
     """One line without the prompt: a key says enough to find the picture."""
     requests_log.info(
-        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d",
+        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d cost_micro_usd=%d",
         scope["method"],
         answer.status,
         answer.outcome.value if answer.outcome else "-",
         want.rendition_key[:12] if want else "-",
         seconds * 1000,
         len(answer.body),
+        cost,
     )

@@ -105,20 +105,23 @@ class ExplainAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """The process answers. Nothing else was asked."""
+    """`ok`: the process answers. `ready`: database and object store do too."""
 
     status: str = Field(examples=["ok"])
 
 
 class CleanupAnswer(BaseModel):
-    """What one cleanup removed."""
+    """What one cleanup did."""
 
     success: bool
     images: int = Field(description="Pictures not served for 30 days")
     generations: int = Field(description="Generations that nothing needs any more")
     swept: int = Field(description="Generations whose leader died and nobody asked for since")
     objects: int = Field(description="Objects removed from the store, an hour or more after their last use")
-    is_complete: bool = Field(description="False: the limit of one run was reached, or a store did not answer")
+    orphans: int = Field(description="Objects that no row names, found by listing the store; removed after an hour")
+    bytes: int = Field(description="Bytes of the pictures and originals that went")
+    seconds: float
+    is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")
 
 
 class ProblemOut(BaseModel):

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from copperplate.model import Want
 
 
+# What every picture is tagged with, so that a CDN can forget all of them.
+ALL_TAG = "copperplate"
+
+
+def tag_of(generation_key: str) -> str:
+    """The tag of every rendition of a generation: its prefix is enough to tell generations apart."""
+    return f"{ALL_TAG}-{generation_key[:16]}"
+
+
 def sha256_hex(body: bytes) -> str:
     """The digest of some bytes: SHA-256 in 64 lower-case hex digits."""
     return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,53 @@
+"""Vercel's CDN: copies of pictures are forgotten by the tags they were answered with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+
+import httpx
+
+from copperplate.errors import CdnUnavailable, Misconfigured
+from copperplate.recipes.objects import ALL_TAG, tag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECONDS: Final = 10.0
+MAX_TAGS: Final = 16  # one call takes no more, and only a few calls a minute are taken
+# Deleted, not invalidated: a wrong picture must not be shown once more while it is made anew.
+PATH: Final = "/v1/edge-cache/dangerously-delete-by-tags"
+
+
+class VercelCdn:
+    """Asks Vercel's API, with a token that may purge the cache of the project."""
+
+    def __init__(self, api_url: str, *, token: str, project_id: str, team_id: str | None = None) -> None:
+        self._params = {"projectIdOrName": project_id} | ({"teamId": team_id} if team_id else {})
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.AsyncClient(base_url=api_url, headers=headers, timeout=SECONDS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def forget(self, generation_keys: Sequence[str]) -> None:
+        """See `Cdn.forget`. More keys than one call takes are every picture of the project."""
+        tags = [tag_of(key) for key in generation_keys] if len(generation_keys) <= MAX_TAGS else [ALL_TAG]
+        try:
+            answer = await self._client.post(PATH, params=self._params, json={"tags": tags, "target": "production"})
+        except httpx.HTTPError as error:
+            raise CdnUnavailable(_advise("does not answer", tags)) from error
+        if answer.status_code in (401, 403, 404):
+            raise Misconfigured(
+                f"Vercel refuses the purge ({answer.status_code}): check COPPERPLATE_VERCEL_TOKEN, VERCEL_PROJECT_ID "
+                "and VERCEL_TEAM_ID. Its copies end within the hour."
+            )
+        if not answer.is_success:
+            raise CdnUnavailable(_advise(f"answers {answer.status_code}", tags))
+
+
+def _advise(what: str, tags: list[str]) -> str:
+    command = " ".join(f"--tag {tag}" for tag in tags)
+    return f"Vercel's API {what}: its copies end within the hour, or run `vercel cache dangerously-delete {command}`"

@@ -1,0 +1,58 @@
+"""The command line: `copperplate dev` and the commands beside it, one module for those that belong together."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from copperplate.cli import care, database, doctor, explain, serve
+from copperplate.cli.serve import EXAMPLE
+from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, say
+from copperplate.errors import CopperplateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["EXAMPLE", "build_parser", "main"]
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  it failed; the message says why and what to do
+  2  the command line cannot be understood
+  3  something needed does not run or does not answer"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; answers its exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except CopperplateError as error:
+        say(f"copperplate: {error} [{error.code}]")
+        return EXIT_UNAVAILABLE if error.http_status == 503 else EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        return EXIT_OK
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="copperplate",
+        description="Makes each distinct AI picture once and serves every later request from the cache.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"copperplate {version('copperplate')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve.add(commands)
+    database.add(commands)
+    explain.add(commands)
+    database.add_stats(commands)
+    care.add(commands)
+    doctor.add(commands)
+    return parser

@@ -1,0 +1,91 @@
+"""`copperplate cleanup` and `copperplate purge`: what is old goes, what is wrong goes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.care import clean, count, purge
+from copperplate.cli.database import show
+from copperplate.cli.shared import EXIT_OK, EXIT_USAGE, add_command, backend, between, say, settings_of, with_database
+from copperplate.compose import open_cdn
+from copperplate.model import Condition
+
+if TYPE_CHECKING:
+    import argparse
+
+    from copperplate.settings import Settings
+
+MAX_DAYS = 36_500
+
+
+def add(commands: Any) -> None:
+    """Both commands."""
+    cleanup = add_command(commands, "cleanup", run_cleanup, "remove what is old; the same run as the cron's")
+    cleanup.add_argument(
+        "--max-age-days",
+        type=_days,
+        default=30,
+        metavar="N",
+        help="remove what was not served for N days (default: 30)",
+    )
+    cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    cleanup.add_argument("--json", action="store_true", help="for programs")
+
+    purge_ = add_command(commands, "purge", run_purge, "declare pictures wrong; they are made anew when asked for")
+    purge_.add_argument("--key", help="a picture's key, as in X-Copperplate-Key, or a generation's")
+    purge_.add_argument("--prompt", help="every picture of this text")
+    purge_.add_argument("--prefix", help="every generation whose key begins so")
+    purge_.add_argument("--model", help="every picture this model made")
+    purge_.add_argument("--older-than-days", type=_days, metavar="N", help="every generation older than N days")
+    purge_.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    purge_.add_argument("--json", action="store_true", help="for programs")
+
+
+def run_cleanup(arguments: argparse.Namespace) -> int:
+    """One run, or what it would remove."""
+
+    async def run(settings: Settings) -> dict[str, Any]:
+        keep = timedelta(days=arguments.max_age_days)
+        async with backend(settings) as (ledger, store):
+            if arguments.dry_run:
+                return dict(await count(ledger, keep=keep))
+            return asdict(await clean(ledger, [store], clock=SystemClock(), keep=keep))
+
+    with with_database(settings_of(arguments)) as settings:
+        figures = asyncio.run(run(settings))
+    show(figures, as_json=arguments.json)
+    if not figures.get("is_complete", True):
+        say("not everything is done: run it again, or leave the rest to the next cron")
+    return EXIT_OK
+
+
+def run_purge(arguments: argparse.Namespace) -> int:
+    """Pictures that meet every condition given."""
+    age = arguments.older_than_days
+    settings = settings_of(arguments)
+    condition = Condition(
+        key=arguments.key,
+        prompt=arguments.prompt,
+        key_prefix=arguments.prefix,
+        model=arguments.model,
+        older_than=timedelta(days=age) if age is not None else None,
+    )
+    if condition == Condition():
+        say("copperplate: name what is wrong: --key, --prompt, --prefix, --model or --older-than-days [usage]")
+        return EXIT_USAGE
+
+    async def run(settings: Settings) -> dict[str, Any]:
+        async with backend(settings) as (ledger, _), open_cdn(settings) as cdn:
+            return await purge(ledger, condition, is_dry_run=arguments.dry_run, cdn=cdn)
+
+    with with_database(settings) as opened:
+        show(asyncio.run(run(opened)), as_json=arguments.json)
+    return EXIT_OK
+
+
+def _days(raw: str) -> int:
+    return between(raw, 0, MAX_DAYS)

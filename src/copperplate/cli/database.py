@@ -1,0 +1,91 @@
+"""`copperplate migrate`, `database-url` and `stats`: the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from copperplate.cli.shared import (
+    EXIT_OK,
+    EXIT_UNAVAILABLE,
+    add_command,
+    backend,
+    database_url,
+    say,
+    settings_of,
+    with_database,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from copperplate.settings import Settings
+
+
+def add(commands: Any) -> None:
+    """Both commands that concern the schema and its address."""
+    add_command(commands, "migrate", run_migrate, "bring the database's schema up to date")
+
+    url = add_command(
+        commands, "database-url", run_database_url, "print a URL for psql; needs a running `copperplate dev`"
+    )
+    url.add_argument("--tcp", action="store_true", help="over TCP on 127.0.0.1 instead of the Unix socket")
+
+
+def add_stats(commands: Any) -> None:
+    """The figures."""
+    stats = add_command(commands, "stats", run_stats, "show what was asked, made and saved")
+    stats.add_argument("--json", action="store_true", help="for programs")
+
+
+def run_migrate(arguments: argparse.Namespace) -> int:
+    """Apply what is missing."""
+    from copperplate.local.migrations import migrate
+
+    settings = settings_of(arguments)
+    if settings.database_url is None:
+        # Opening the local database migrates it.
+        with database_url(settings):
+            pass
+    else:
+        migrate(settings.database_url, announce=say)
+    say("the schema is up to date")
+    return EXIT_OK
+
+
+def run_database_url(arguments: argparse.Namespace) -> int:
+    """A URL for the owner of the schema, as the last line."""
+    from copperplate.local.cluster import find_running
+
+    settings = settings_of(arguments)
+    running = find_running(settings.data_dir)
+    if running is None:
+        say(f"copperplate: no database runs on {settings.data_dir}: start `copperplate dev` first [not_running]")
+        return EXIT_UNAVAILABLE
+    print(running.tcp_url() if arguments.tcp else running.owner_url)
+    return EXIT_OK
+
+
+def run_stats(arguments: argparse.Namespace) -> int:
+    """One table of figures, since the beginning and today."""
+
+    async def read(settings: Settings) -> dict[str, Any]:
+        async with backend(settings) as (ledger, _):
+            return {**await ledger.generation_stats(), **await ledger.cache_stats()}
+
+    with with_database(settings_of(arguments)) as settings:
+        figures = asyncio.run(read(settings))
+    show(figures, as_json=arguments.json)
+    return EXIT_OK
+
+
+def show(figures: dict[str, Any], *, as_json: bool) -> None:
+    """Figures by name, as a table or for programs."""
+    if as_json:
+        print(json.dumps(figures, indent=2, default=float))
+        return
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        shown = "-" if value is None else f"{value:,}" if not isinstance(value, bool) else str(value).lower()
+        print(f"{name.replace('_', ' '):<{width}}  {shown:>16}")

@@ -1,0 +1,42 @@
+"""`copperplate doctor`: is everything there, and what to do where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, settings_of, with_database
+from copperplate.doctor import Finding, Level, examine
+
+if TYPE_CHECKING:
+    import argparse
+
+    from copperplate.settings import Settings
+
+
+def add(commands: Any) -> None:
+    """The command."""
+    doctor = add_command(commands, "doctor", run_doctor, "look at everything a deployment needs; says what to do")
+    doctor.add_argument("--generate", action="store_true", help="also make a picture, which may cost money")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """A line per check; 1 where one failed."""
+
+    async def run(settings: Settings) -> list[Finding]:
+        found = []
+        async for finding in examine(settings, SystemClock(), generate=arguments.generate):
+            found.append(finding)
+            if not arguments.json:
+                print(f"{finding.level:<8} {finding.what:<13} {finding.said}", flush=True)
+        return found
+
+    with with_database(settings_of(arguments)) as settings:
+        found = asyncio.run(run(settings))
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    return EXIT_FAILED if any(finding.level is Level.FAILED for finding in found) else EXIT_OK

@@ -1,0 +1,103 @@
+"""`copperplate dev` and `copperplate serve`: the server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from copperplate.cli.shared import EXIT_OK, add_command, port, say, settings_of, workers
+from copperplate.errors import Misconfigured
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLE = "/1024x1024.jpg?text=" + quote("A beautiful sunset over the sea")
+
+# What would point a local server elsewhere.
+REMOTE = ("DATABASE_URL", "SUPABASE_URL", "VERCEL", "COPPERPLATE_LEDGER")
+
+
+def add(commands: Any) -> None:
+    """Both commands."""
+    dev = add_command(commands, "dev", run_dev, "run everything locally: database, migrations, server")
+    dev.add_argument("--port", type=port, help="port of the server (default: PORT or 8000; 0 takes any free one)")
+    dev.add_argument("--workers", type=workers, default=2, help="server processes (default: 2)")
+    dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
+    dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
+
+    serve = add_command(commands, "serve", run_serve, "run the server alone, over a Supabase project or DATABASE_URL")
+    serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: every one)")  # noqa: S104
+    serve.add_argument("--port", type=port, help="port (default: PORT or 8000)")
+    serve.add_argument("--workers", type=workers, default=2, help="server processes (default: 2)")
+    serve.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
+
+
+def run_dev(arguments: argparse.Namespace) -> int:
+    """Everything on this machine, until Ctrl-C; the last line printed is a URL that shows a picture."""
+    from copperplate.http import server
+    from copperplate.local.bootstrap import reset
+    from copperplate.local.cluster import Cluster
+    from copperplate.local.stack import prepare
+
+    for variable in REMOTE:
+        if os.environ.pop(variable, None):
+            say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
+    settings = settings_of(arguments)
+    # Before the database: a taken port must not cost the time of its start.
+    listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
+    bound = listener.getsockname()[1]
+    began = time.monotonic()
+    say(f"copperplate {version('copperplate')}, data in {settings.data_dir}")
+    with Cluster.start(settings.data_dir, announce=say) as cluster:
+        if arguments.reset:
+            reset(cluster.superuser_url, passwords=cluster.passwords)
+            say("the local database is empty again")
+        prepare(cluster, say)
+        say(f"database ready after {time.monotonic() - began:.1f} s")
+        os.environ["DATABASE_URL"] = cluster.owner_url
+        os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
+        base = settings.public_base_url or f"http://127.0.0.1:{bound}"
+
+        def announce_ready() -> None:
+            say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
+            say(f"  what is saved   {base}/api/generation/stats")
+            beside = f" --data-dir {shlex.quote(str(arguments.data_dir))}" if arguments.data_dir else ""
+            say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')
+            say("open this picture, then once more for a hit:")
+            print(base + EXAMPLE, flush=True)
+
+        server.run(
+            listener,
+            workers=arguments.workers,
+            stop_seconds=settings.stop.total_seconds(),
+            announce_ready=announce_ready,
+            verbose=arguments.verbose,
+        )
+    return EXIT_OK
+
+
+def run_serve(arguments: argparse.Namespace) -> int:
+    """The server alone."""
+    from copperplate.http import server
+
+    settings = settings_of(arguments)
+    if settings.supabase_url is None and settings.database_url is None:
+        raise Misconfigured(
+            "There is no database: set SUPABASE_URL or DATABASE_URL, or use `copperplate dev`, which brings its own."
+        )
+    os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
+    listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
+    bound = listener.getsockname()[1]
+    server.run(
+        listener,
+        workers=arguments.workers,
+        stop_seconds=settings.stop.total_seconds(),
+        announce_ready=lambda: say(f"serving on port {bound} with {arguments.workers} processes"),
+        verbose=arguments.verbose,
+    )
+    return EXIT_OK

@@ -1,0 +1,104 @@
+"""What commands share: settings, the backend, how arguments are read, where words go."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from copperplate.compose import open_backend
+from copperplate.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from copperplate.compose import AnyLedger
+    from copperplate.ports import ObjectStore
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 3
+
+
+def add_command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    """A command with what all of them take."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + "."
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=_folder,
+        help="folder of the local database and pictures (default: COPPERPLATE_DATA_DIR or .copperplate)",
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The environment, under what the command line says."""
+    environ: Mapping[str, str] = os.environ
+    if arguments.data_dir is not None:
+        environ = {**environ, "COPPERPLATE_DATA_DIR": str(arguments.data_dir)}
+    settings = Settings.from_env(environ)
+    return replace(settings, data_dir=settings.data_dir.expanduser().absolute())
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """DATABASE_URL, or the local database, started for this command if it does not run."""
+    from copperplate.local.stack import open_database
+
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with open_database(settings.data_dir, say) as url:
+        yield url
+
+
+@contextmanager
+def with_database(settings: Settings) -> Iterator[Settings]:
+    """Settings that name a database: those given, or else the local one's."""
+    if settings.supabase_url is not None:
+        yield settings
+        return
+    with database_url(settings) as url:
+        yield replace(settings, database_url=url)
+
+
+@asynccontextmanager
+async def backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, ObjectStore]]:
+    """Ledger and store, without a provider."""
+    async with open_backend(settings) as opened:
+        yield opened
+
+
+def port(raw: str) -> int:
+    """A port number."""
+    return between(raw, 0, 65_535)
+
+
+def workers(raw: str) -> int:
+    """How many server processes."""
+    return between(raw, 1, 64)
+
+
+def between(raw: str, least: int, most: int) -> int:
+    """A whole number of a range, or the complaint that argparse shows."""
+    if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
+        raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
+    return int(raw)
+
+
+def say(line: str) -> None:
+    """Progress and complaints go beside the output, which stays fit for a pipe."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _folder(raw: str) -> Path:
+    if not raw:
+        raise argparse.ArgumentTypeError("name a folder")
+    return Path(raw)

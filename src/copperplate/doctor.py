@@ -1,0 +1,177 @@
+"""`copperplate doctor`: is everything there that a deployment needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from copperplate.compose import make_image_provider, open_backend, open_services
+from copperplate.errors import CopperplateError, Misconfigured
+from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
+from copperplate.recipes.image import image_want
+from copperplate.recipes.objects import object_path, sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.ports import Clock, LedgerCare, ObjectStore
+    from copperplate.settings import Settings
+
+NO_KEY: Final = "0" * 64
+SKEW_SECONDS: Final = 60
+MIN_POSTGRES: Final = 15
+SIDE: Final = 64
+
+
+class Level(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do about it. Never holds a secret."""
+
+    what: str
+    level: Level
+    said: str
+
+
+async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -> AsyncIterator[Finding]:
+    """Look at everything in turn; with `generate` a picture is made, paid for, served again and purged."""
+    is_fine = True
+    try:
+        async with open_backend(settings) as (ledger, store):
+            async for finding in _examine_backend(settings, clock, ledger, store):
+                is_fine &= finding.level is not Level.FAILED
+                yield finding
+    except CopperplateError as error:
+        is_fine = False
+        yield _failed("database", error)
+    provider = _examine_provider(settings, clock)
+    yield provider
+    yield _examine_secret(settings)
+    if generate and is_fine and provider.level is not Level.FAILED:
+        yield await _examine_life(settings, clock)
+    elif generate:
+        yield Finding(what="miss and hit", level=Level.FAILED, said="not tried: mend the above first")
+
+
+async def _examine_backend(
+    settings: Settings, clock: Clock, ledger: LedgerCare, store: ObjectStore
+) -> AsyncIterator[Finding]:
+    way = "DATABASE_URL" if settings.supabase_url is None or settings.ledger == "postgres" else "SUPABASE_URL"
+    began = clock.monotonic()
+    setup = await ledger.check_setup()
+    took_ms = (clock.monotonic() - began) * 1000
+    version = str(setup["postgres"])
+    is_old = version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < MIN_POSTGRES
+    said = f"Postgres {version} answers by {way} in {took_ms:.0f} ms"
+    yield _finding("database", not is_old, said, f"Postgres {version} is too old: use {MIN_POSTGRES} or newer")
+    yield _finding(
+        "migrations",
+        setup["schema"] == SCHEMA,
+        f"the schema is that of {SCHEMA}",
+        f"the schema is that of {setup['schema']}, this program's is {SCHEMA}: run `copperplate migrate` with the "
+        "newer program",
+    )
+    yield await _examine_rights(ledger)
+    yield await _examine_store(settings, clock, store, setup["buckets"])
+    skew = clock.now().timestamp() - float(setup["now"])
+    yield _finding(
+        "clock",
+        abs(skew) < SKEW_SECONDS,
+        f"{abs(skew):.1f} s beside the database's",
+        f"this machine's clock is {skew:+.0f} s off the database's: let NTP set it",
+    )
+
+
+async def _examine_rights(ledger: LedgerCare) -> Finding:
+    """Every kind of call once, without a change."""
+    try:
+        await ledger.generation_stats()
+        await ledger.purge(Condition(key=NO_KEY), 1, is_dry_run=True)
+        await ledger.forget_discarded([])
+    except CopperplateError as error:
+        return _failed("rights", error)
+    return Finding(what="rights", level=Level.OK, said="tables can be read and written as service_role")
+
+
+async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore, buckets: object) -> Finding:
+    """A small object is written, read and removed."""
+    body = uuid4().bytes
+    path = object_path(clock.now(), sha256_hex(body), NO_KEY, uuid4().hex, "png")
+    try:
+        await store.put(path, body, media_type="image/png")
+        is_same = await store.get(path) == body
+        is_gone = path in await store.remove([path])
+    except CopperplateError as error:
+        return _failed("bucket", error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the reader has to know
+        return Finding(what="bucket", level=Level.FAILED, said=f"{store.bucket}: {type(error).__name__}")
+    if not is_same or not is_gone:
+        return Finding(what="bucket", level=Level.FAILED, said=f"{store.bucket} does not give back what it is given")
+    if settings.supabase_url is not None and isinstance(buckets, dict) and not buckets.get(store.bucket):
+        said = f"{store.bucket} is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
+        return Finding(what="bucket", level=Level.WARNING, said=said)
+    return Finding(what="bucket", level=Level.OK, said=f"{store.bucket}: written, read and removed")
+
+
+def _examine_provider(settings: Settings, clock: Clock) -> Finding:
+    try:
+        provider = make_image_provider(settings, clock)
+    except CopperplateError as error:
+        return _failed("provider", error)
+    said = f"{provider.name} with {provider.models[0]}"
+    return Finding(
+        what="provider",
+        level=Level.OK,
+        said=f"{said}; its key is set and was not tried: --generate does" if provider.is_billable else said,
+    )
+
+
+def _examine_secret(settings: Settings) -> Finding:
+    if settings.cron_secret is None:
+        said = "not set: the cleanup route is closed. Set CRON_SECRET, for instance to `openssl rand -hex 32`"
+        return Finding(what="cron secret", level=Level.WARNING, said=said)
+    return Finding(what="cron secret", level=Level.OK, said="set")
+
+
+async def _examine_life(settings: Settings, clock: Clock) -> Finding:
+    """A picture nobody asked for before: made, served from the cache, purged."""
+    try:
+        async with open_services(settings) as services:
+            provider = services.image_provider
+            want = image_want(
+                prompt=f"a plain grey circle, test {uuid4().hex[:8]}",
+                width=SIDE,
+                height=SIDE,
+                format=PictureFormat.PNG,
+                model=provider.models[0],
+                settings=provider.settings(provider.models[0]),
+            )
+            began = clock.monotonic()
+            first, _ = await services.serving.read(want)
+            made_ms, began = (clock.monotonic() - began) * 1000, clock.monotonic()
+            second, _ = await services.serving.read(want)
+            hit_ms = (clock.monotonic() - began) * 1000
+            await services.ledger.purge(Condition(key=want.generation_key), 1, is_dry_run=False)
+    except CopperplateError as error:
+        return _failed("miss and hit", error)
+    is_right = (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)
+    said = f"made in {made_ms:.0f} ms, served again in {hit_ms:.0f} ms, purged"
+    return _finding("miss and hit", is_right, said, f"ended as {first.outcome}, then {second.outcome}")
+
+
+def _finding(what: str, is_fine: bool, said: str, otherwise: str) -> Finding:
+    return Finding(what=what, level=Level.OK if is_fine else Level.FAILED, said=said if is_fine else otherwise)
+
+
+def _failed(what: str, error: CopperplateError) -> Finding:
+    advice = "" if isinstance(error, Misconfigured) else ": check that it runs, and the address in the settings"
+    return Finding(what=what, level=Level.FAILED, said=f"{error or error.title}{advice} [{error.code}]")

@@ -1,0 +1,71 @@
+"""`/metrics` in Prometheus' text format, from the ledger's own sums.
+
+A scrape reaches any one of many processes, and a function none of them twice: counters kept in a process would run
+backwards. The ledger's are those of all processes, at most a few seconds old (ADR 0020).
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from copperplate.model import LATENCY_BOUNDS_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+LABELS: Final = ("kind", "provider", "model", "outcome", "tier")
+# Name, what it counts, the column, and what one of the column is worth.
+COUNTERS: Final = (
+    ("copperplate_requests_total", "Requests for pictures.", "requests", 1.0),
+    ("copperplate_served_bytes_total", "Bytes of the pictures served.", "bytes", 1.0),
+    ("copperplate_cost_usd_total", "What providers were paid, where their prices are known.", "cost_micro_usd", 1e-6),
+    ("copperplate_saved_usd_total", "What hits would have cost.", "saved_micro_usd", 1e-6),
+)
+GAUGES: Final = (
+    ("copperplate_generations_in_flight", "Generations that somebody leads or led.", "in_flight"),
+    ("copperplate_discarded_objects", "Objects that wait to be removed from the store.", "discarded"),
+    ("copperplate_pictures", "Pictures kept.", "total_cached_images"),
+    ("copperplate_stored_bytes", "Bytes kept, originals included.", "total_stored_bytes"),
+)
+
+
+def render(totals: Mapping[str, Any], cache: Mapping[str, Any]) -> str:
+    """The whole answer, from `LedgerCare.usage_totals` and `cache_stats`."""
+    lines: list[str] = []
+    for name, what, column, worth in COUNTERS:
+        lines += _head(name, what, "counter")
+        lines += [f"{name}{_labels(row, LABELS)} {_number(float(row[column]) * worth)}" for row in totals["usage"]]
+    lines += _head("copperplate_answer_seconds", "Time from a request to its answer.", "histogram")
+    for row in totals["latency"]:
+        lines += _histogram("copperplate_answer_seconds", row)
+    known = {**totals, **cache}
+    for name, what, column in GAUGES:
+        lines += [*_head(name, what, "gauge"), f"{name} {_number(float(known[column]))}"]
+    return "\n".join(lines) + "\n"
+
+
+def _head(name: str, what: str, kind: str) -> list[str]:
+    return [f"# HELP {name} {what}", f"# TYPE {name} {kind}"]
+
+
+def _histogram(name: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """Buckets as Prometheus wants them: each with all that are quicker. The sum is not kept."""
+    bounds = [*(_number(bound / 1000) for bound in LATENCY_BOUNDS_MS), "+Inf"]
+    counts = list(accumulate(int(count) for count in row["buckets"]))
+    for bound, count in zip(bounds, counts, strict=True):
+        yield f"{name}_bucket{_labels({**row, 'le': bound}, ('kind', 'outcome', 'le'))} {count}"
+    yield f"{name}_count{_labels(row, ('kind', 'outcome'))} {counts[-1]}"
+
+
+def _labels(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(str(row[name]))}"' for name in names) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return f"{value:.12g}"

@@ -1,0 +1,168 @@
+"""`cleanup`, `purge` and `doctor` as a person runs them, over a real Postgres and over a Supabase project."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from test_cli import run
+
+from copperplate.compose import open_services
+from copperplate.local.bootstrap import connect, create_database
+from copperplate.local.migrations import find_migrations_folder, read_migrations
+from copperplate.model import SCHEMA, Outcome
+from copperplate.settings import Settings
+from pictures import want
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from copperplate.local.cluster import Cluster
+    from standin.supabase import Supabase
+
+CRON_SECRET = "a secret of the doctor's"
+
+
+@pytest.fixture
+def deployment(owner_url: str, tmp_path: Path) -> dict[str, str]:
+    """The variables of a deployment without Supabase."""
+    return {"DATABASE_URL": owner_url, "COPPERPLATE_DATA_DIR": str(tmp_path), "CRON_SECRET": CRON_SECRET}
+
+
+def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
+    """Ask for pictures, as a server does."""
+
+    async def ask() -> list[Outcome]:
+        async with open_services(Settings.from_env(deployment)) as services:
+            return [(await services.serving.read(asked))[0].outcome for asked in map(want, prompts)]
+
+    return asyncio.run(ask())
+
+
+def findings(answer: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
+    lines = [re.split(r"  +", line.strip(), maxsplit=2) for line in answer.stdout.splitlines()]
+    return {what: (level, said) for level, what, said in (each if len(each) == 3 else [*each, ""] for each in lines)}
+
+
+# --- cleanup and purge -----------------------------------------------------------------------------
+
+
+def test_schema_this_program_expects_is_the_newest_migration() -> None:
+    assert read_migrations(find_migrations_folder())[-1].version == SCHEMA
+
+
+def test_cleanup_counts_first_and_removes_then(deployment: dict[str, str]) -> None:
+    make(deployment, "old one", "old two")
+    later = {**deployment, "DATABASE_URL": f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D8d"}
+    assert json.loads(run("cleanup", "--json", **later).stdout)["images"] == 0
+    counted = json.loads(run("cleanup", "--max-age-days", "7", "--dry-run", "--json", **later).stdout)
+    assert (counted["images"], counted["generations"]) == (2, 2)
+    assert make(deployment, "old one") == [Outcome.HIT]
+    later = {**deployment, "DATABASE_URL": f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D9d"}
+    removed = json.loads(run("cleanup", "--max-age-days", "7", "--json", **later).stdout)
+    assert {name: removed[name] for name in counted} == counted
+    assert removed["is_complete"]
+    assert make(deployment, "old one") == [Outcome.GENERATED]
+
+
+def test_purge_counts_first_and_forgets_then(deployment: dict[str, str]) -> None:
+    make(deployment, "wrong", "right")
+    dry = run("purge", "--prompt", "wrong", "--dry-run", "--json", **deployment)
+    assert (json.loads(dry.stdout)["generations"], json.loads(dry.stdout)["images"]) == (1, 1)
+    assert json.loads(dry.stdout)["bytes"] > 0
+    assert make(deployment, "wrong") == [Outcome.HIT]
+    assert run("purge", "--prompt", "wrong", "--json", **deployment).stdout == dry.stdout
+    assert make(deployment, "wrong", "right") == [Outcome.GENERATED, Outcome.HIT]
+
+
+def test_purge_of_nothing_in_particular_is_refused(deployment: dict[str, str]) -> None:
+    answer = run("purge", "--dry-run", **deployment)
+    assert answer.returncode == 2
+    assert "--prompt" in answer.stderr
+
+
+# --- doctor ----------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_a_whole_deployment_well_and_leaves_nothing_behind(
+    deployment: dict[str, str], tmp_path: Path
+) -> None:
+    answer = run("doctor", "--generate", **deployment)
+    found = findings(answer)
+    assert answer.returncode == 0, answer.stdout
+    assert {level for level, _ in found.values()} == {"ok"}
+    assert list(found) == [
+        "database", "migrations", "rights", "bucket", "clock", "provider", "cron secret", "miss and hit",
+    ]  # fmt: skip
+    assert CRON_SECRET not in answer.stdout + answer.stderr
+    assert "postgresql://" not in answer.stdout + answer.stderr
+    # The picture's two objects wait for their grace; the probe's is gone.
+    assert len(list(tmp_path.rglob("*.???"))) == 2
+
+
+def test_doctor_says_what_to_do_about_each_thing_that_is_wrong(deployment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "objects").write_text("a file in the way")
+    ahead = f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D1h"
+    sick = {**deployment, "DATABASE_URL": ahead, "COPPERPLATE_PROVIDER": "openai", "CRON_SECRET": ""}
+    answer = run("doctor", "--generate", **sick)
+    found = findings(answer)
+    assert answer.returncode == 1
+    assert found["bucket"] == ("failed", found["bucket"][1])
+    assert "a file is in the way" in found["bucket"][1]
+    assert "NTP" in found["clock"][1]
+    assert "OPENAI_API_KEY" in found["provider"][1]
+    assert found["cron secret"][0] == "warning"
+    assert "openssl" in found["cron secret"][1]
+    assert found["miss and hit"] == ("failed", "not tried: mend the above first")
+
+
+def test_doctor_of_an_empty_database_says_migrate(cluster: Cluster, deployment: dict[str, str]) -> None:
+    name = f"empty_{uuid4().hex[:8]}"
+    create_database(cluster.superuser_url, name, template="postgres")
+    answer = run("doctor", **{**deployment, "DATABASE_URL": cluster.url(database=name)})
+    assert answer.returncode == 1
+    assert "copperplate migrate" in findings(answer)["database"][1]
+
+
+def test_doctor_of_an_older_schema_says_so(deployment: dict[str, str]) -> None:
+    with connect(deployment["DATABASE_URL"], autocommit=True) as owner:
+        owner.execute(
+            "create or replace function public.check_setup() returns jsonb language sql as "
+            """$$ select '{"schema": "20200101000000", "postgres": "18", "now": 0, "buckets": null}'::jsonb $$"""
+        )
+    answer = run("doctor", **deployment)
+    assert answer.returncode == 1
+    assert "20200101000000" in findings(answer)["migrations"][1]
+
+
+def test_doctor_of_a_database_that_is_away_names_it_without_its_password(deployment: dict[str, str]) -> None:
+    answer = run("doctor", **{**deployment, "DATABASE_URL": "postgresql://me:hunter2hunter2@127.0.0.1:9/x"})
+    assert answer.returncode == 1
+    assert findings(answer)["database"][0] == "failed"
+    assert "hunter2" not in answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_doctor_of_a_supabase_project_looks_at_its_bucket_too(project: Supabase, tmp_path: Path) -> None:
+    variables = {
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SECRET_KEY": project.secret_key,
+        "COPPERPLATE_PROVIDER": "painter",
+        "COPPERPLATE_DATA_DIR": str(tmp_path),
+        "CRON_SECRET": CRON_SECRET,
+    }
+    answer = run("doctor", "--generate", "--json", **variables)
+    found = {each["what"]: each for each in json.loads(answer.stdout)}
+    assert answer.returncode == 0, answer.stdout
+    assert "SUPABASE_URL" in found["database"]["said"]
+    assert found["bucket"]["said"].startswith("generated-images: written")
+    assert project.secret_key not in answer.stdout + answer.stderr
+    wrong = run("doctor", **{**variables, "SUPABASE_SECRET_KEY": "sb_secret_of-another-project"})
+    assert wrong.returncode == 1
+    assert "SUPABASE_SECRET_KEY" in wrong.stdout
+    assert "another-project" not in wrong.stdout + wrong.stderr

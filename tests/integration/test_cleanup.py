@@ -1,0 +1,123 @@
+"""Cleaning a real ledger: many runs at once, and readers beside them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from ledger import LEASE, complete, record
+
+from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.care import clean
+from copperplate.errors import ObjectMissing
+from copperplate.model import Free, Hit
+from pictures import want
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    LedgerAt = Callable[[timedelta], Awaitable[PostgresLedger]]
+
+BUCKET = "generated-images"
+PICTURES = 30
+MONTH_LATER, GRACE_LATER = timedelta(days=31), timedelta(days=31, hours=2)
+
+
+class TallyingStore(MemoryStore):
+    """Counts removals of each path, and gives other runs a turn in between."""
+
+    def __init__(self) -> None:
+        super().__init__(BUCKET)
+        self.removals = Counter[str]()
+
+    async def remove(self, paths: Sequence[str]) -> frozenset[str]:
+        self.removals.update(paths)
+        await asyncio.sleep(0.01)
+        return await super().remove(paths)
+
+
+@pytest.fixture
+async def ledger_at(owner_url: str) -> AsyncIterator[LedgerAt]:
+    """Opens ledgers whose clock runs ahead."""
+    opened: list[PostgresLedger] = []
+
+    async def open_at(ahead: timedelta) -> PostgresLedger:
+        url = f"{owner_url}&options=-c%20copperplate.clock_offset%3D{int(ahead.total_seconds())}s"
+        ledger = PostgresLedger(url)
+        await ledger.open()
+        opened.append(ledger)
+        return ledger
+
+    yield open_at
+    for ledger in opened:
+        await ledger.close()
+
+
+async def fill(ledger: PostgresLedger, store: MemoryStore) -> set[str]:
+    """Pictures with their originals; answers the paths."""
+    paths: set[str] = set()
+    for number in range(PICTURES):
+        asked = want(f"picture {number}")
+        original = await complete(ledger, asked, f"original {number}")
+        entry = await record(ledger, original, asked, f"jpg {number}")
+        assert entry is not None
+        paths |= {original.path, entry.path}
+    for path in paths:
+        await store.put(path, b"bytes", media_type="image/png")
+    return paths
+
+
+async def test_twenty_runs_at_once_remove_each_object_once(ledger_at: LedgerAt) -> None:
+    store, clock = TallyingStore(), SystemClock()
+    now = await ledger_at(timedelta())
+    paths = await fill(now, store)
+    await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
+    assert not store.removals
+    crons = [await ledger_at(GRACE_LATER) for _ in range(4)]
+    runs = await asyncio.gather(*(clean(crons[number % 4], [store], clock=clock) for number in range(20)))
+    assert store.removals == dict.fromkeys(paths, 1)
+    assert sum(run.objects for run in runs) == len(paths)
+    assert all(run.is_complete for run in runs)
+
+
+async def test_reader_that_looked_a_path_up_still_gets_it_after_a_cleanup(ledger_at: LedgerAt) -> None:
+    store, clock, asked = MemoryStore(BUCKET), SystemClock(), want("picture 0")
+    now = await ledger_at(timedelta())
+    await fill(now, store)
+    reader = await ledger_at(MONTH_LATER)
+    seen = await reader.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=False)
+    assert isinstance(seen, Hit)
+    cleaned = await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
+    assert (cleaned.images, cleaned.objects) == (PICTURES, 0)
+    assert await store.get(seen.entry.path)
+    # Nobody is told of it from now on, so an hour later nobody can miss it.
+    assert await reader.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=False) == Free()
+    assert (await clean(await ledger_at(GRACE_LATER), [store], clock=clock)).objects == 2 * PICTURES
+    with pytest.raises(ObjectMissing):
+        await store.get(seen.entry.path)
+
+
+async def test_run_that_was_killed_between_store_and_ledger_is_made_up_for(ledger_at: LedgerAt) -> None:
+    store, clock = TallyingStore(), SystemClock()
+    now = await ledger_at(timedelta())
+    paths = await fill(now, store)
+    await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
+    killed = await ledger_at(GRACE_LATER)
+    claimed = await killed.claim_discarded(100)
+    await store.remove([path for _, _, path in claimed])
+    # Here it died. Its claim ends, and the objects are removed once more, which changes nothing.
+    beside = await clean(await ledger_at(GRACE_LATER), [store], clock=clock)
+    assert beside.objects == 0
+    later = await clean(await ledger_at(GRACE_LATER + timedelta(minutes=6)), [store], clock=clock)
+    assert later.objects == len(paths)
+    assert (await later_claims(ledger_at)) == []
+
+
+async def later_claims(ledger_at: LedgerAt) -> Sequence[object]:
+    return await (await ledger_at(GRACE_LATER + timedelta(hours=2))).claim_discarded(100)

@@ -1,0 +1,131 @@
+"""Readiness and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+from prometheus_client.parser import text_string_to_metric_families
+
+from copperplate.errors import LedgerUnavailable, StoreUnavailable
+from copperplate.http import care_routes
+from copperplate.http.app import create_app
+from copperplate.http.metrics import render
+from copperplate.model import Outcome
+from memory_services import MemoryServices, memory_services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TOKEN = "a token of the metrics"
+FOX = "/64x64.jpg?text=a%20fox"
+
+
+@pytest.fixture
+def services() -> MemoryServices:
+    return memory_services(environ={"COPPERPLATE_METRICS_TOKEN": TOKEN})
+
+
+@pytest.fixture
+async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
+    async with (
+        LifespanManager(create_app(services=services)) as manager,
+        httpx.AsyncClient(transport=httpx.ASGITransport(manager.app), base_url="http://test") as opened,
+    ):
+        yield opened
+
+
+# --- readiness -------------------------------------------------------------------------------------
+
+
+async def test_ready_where_database_and_store_answer(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_not_ready_without_a_database_but_alive(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    async def away() -> Any:
+        raise LedgerUnavailable("it is down")
+
+    services.ledger.check_setup = away  # type: ignore[method-assign]
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_not_ready_without_a_store(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    async def away(path: str) -> bytes:
+        raise StoreUnavailable("it is down")
+
+    services.store.get = away  # type: ignore[method-assign]
+    answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+
+
+async def test_what_is_silent_is_not_ready_in_time(
+    client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(care_routes, "READY_SECONDS", 0.01)
+    services.store.get = silent  # type: ignore[method-assign, assignment]
+    assert (await client.get("/readyz")).json()["code"] == "store_unavailable"
+    services.ledger.check_setup = silent  # type: ignore[method-assign]
+    assert (await client.get("/readyz")).json()["code"] == "ledger_unavailable"
+
+
+# --- metrics ---------------------------------------------------------------------------------------
+
+
+async def test_metrics_are_what_was_asked_made_and_saved(client: httpx.AsyncClient) -> None:
+    for _ in range(4):
+        await client.get(FOX)
+    answer = await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    requests = {sample.labels["outcome"]: sample.value for sample in families["copperplate_requests"].samples}
+    assert requests == {"generated": 1, "hit": 3}
+    cost = {sample.labels["outcome"]: sample.value for sample in families["copperplate_cost_usd"].samples}
+    saved = {sample.labels["outcome"]: sample.value for sample in families["copperplate_saved_usd"].samples}
+    assert saved["hit"] == pytest.approx(3 * cost["generated"])
+    assert cost["generated"] > 0
+    assert families["copperplate_pictures"].samples[0].value == 1
+    assert families["copperplate_generations_in_flight"].samples[0].value == 0
+    hits = [each for each in families["copperplate_answer_seconds"].samples if each.labels["outcome"] == "hit"]
+    buckets = [sample.value for sample in hits if sample.name.endswith("_bucket")]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == 3 == next(sample.value for sample in hits if sample.name.endswith("_count"))
+    assert hits[0].labels["le"] == "0.001"
+    assert "fox" not in answer.text
+
+
+@pytest.mark.parametrize("value", [None, "Bearer ", "Bearer None", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
+async def test_metrics_need_the_token(client: httpx.AsyncClient, value: str | None) -> None:
+    headers = {} if value is None else {"Authorization": value}
+    answer = await client.get("/metrics", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+async def test_without_a_token_metrics_are_closed() -> None:
+    transport = httpx.ASGITransport(create_app(services=memory_services()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
+    assert "COPPERPLATE_METRICS_TOKEN" in answer.json()["detail"]
+
+
+def test_names_of_models_cannot_break_a_line() -> None:
+    row = {"kind": "image", "provider": "p", "model": 'a"b\\c\nd', "outcome": Outcome.HIT.value, "tier": "storage"}
+    sums = {"requests": 1, "bytes": 2, "cost_micro_usd": 3, "saved_micro_usd": 4}
+    text = render(
+        {"usage": [{**row, **sums}], "latency": [], "in_flight": 0, "discarded": 0},
+        {"total_cached_images": 0, "total_stored_bytes": 0},
+    )
+    [first, *_] = [family for family in text_string_to_metric_families(text) if family.samples]
+    assert first.samples[0].labels["model"] == 'a"b\\c\nd'
