@@ -2021,21 +2021,25 @@ stable
 security invoker
 set search_path = ''
 as $$
-    with spans as (
-        select
-            e.is_original, e.file_size, e.last_accessed_at < copperplate.clock() - p_older_than as is_old,
-            max(e.last_accessed_at) over (partition by e.generation_key) as used_at
-        from copperplate.cache_entries as e
-        where e.kind = 'image' and e.created_at < copperplate.clock() - p_older_than
-    )
-
     select jsonb_build_object(
-        'images', count(*) filter (where not s.is_original),
-        'generations', count(*) filter (where s.is_original),
-        'bytes', coalesce(sum(s.file_size), 0)
+        'images', count(*) filter (where not e.is_original),
+        'generations', count(*) filter (where e.is_original),
+        'bytes', coalesce(sum(e.file_size), 0)
     )
-    from spans as s
-    where s.is_old and (not s.is_original or s.used_at < copperplate.clock() - p_older_than);
+    from copperplate.cache_entries as e
+    where
+        e.kind = 'image' and e.created_at < copperplate.clock() - p_older_than
+        and e.last_accessed_at < copperplate.clock() - p_older_than
+        -- An original stays while any picture made from it does.
+        and (
+            not e.is_original
+            or not exists (
+                select from copperplate.cache_entries as r
+                where
+                    r.generation_key = e.generation_key and not r.is_original
+                    and r.last_accessed_at >= copperplate.clock() - p_older_than
+            )
+        );
 $$$statement$,
 $statement$comment on function public.count_old_cache_entries(interval) is
 'What cleanup_old_cache_entries would remove by and by, as the same counts; changes nothing.'$statement$,

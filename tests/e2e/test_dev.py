@@ -178,14 +178,14 @@ def _ask_and_lose(server: DevServer) -> None:
 
 
 def test_killed_supervisor_leaves_nothing_behind_and_nothing_is_lost(folder: Path) -> None:
-    with dev_server(folder / "survives") as server:
+    with dev_server(folder / "data") as server:
         first = server.get(picture("survives"))
         family = server.descendants()
         assert len(family) >= 3
         server.process.kill()
         server.process.wait(10)
         wait_until(lambda: not any(map(is_running, family)), seconds=10, what="every process is gone")
-    with dev_server(folder / "survives") as server:
+    with dev_server(folder / "data") as server:
         again = server.get(picture("survives"))
         assert (again.headers["x-cache"], again.body) == ("HIT", first.body)
 

@@ -95,6 +95,7 @@ async def test_reader_that_looked_a_path_up_still_gets_it_after_a_cleanup(ledger
     assert isinstance(seen, Hit)
     cleaned = await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
     assert (cleaned.images, cleaned.objects) == (PICTURES, 0)
+    assert (await clean(await ledger_at(MONTH_LATER), [store], clock=clock)).objects == 0
     assert await store.get(seen.entry.path)
     # Nobody is told of it from now on, so an hour later nobody can miss it.
     assert await reader.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=False) == Free()
