@@ -89,6 +89,19 @@ def pytest_runtest_teardown() -> Iterator[None]:
     assert not found, "a log line holds a prompt or a secret:\n" + "\n".join(found)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist hands its count to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["log_lines"] = seen
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what the workers saw."""
+    global seen  # noqa: PLW0603 - one suite, one count
+    seen += getattr(node, "workeroutput", {}).get("log_lines", 0)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """So that nobody believes in a watch that sees nothing."""
     terminalreporter.line(f"log lines scanned for prompts and secrets: {seen}")

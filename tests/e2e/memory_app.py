@@ -27,4 +27,7 @@ class SometimesSlow(ScriptedProvider):
         return await super().submit(recipe)
 
 
-app = create_app(services=memory_services(provider=SometimesSlow(FakeClock()), environ={"CRON_SECRET": CRON_SECRET}))
+# One secret for both, so that a client with one header reaches every route.
+SECRETS = {"CRON_SECRET": CRON_SECRET, "COPPERPLATE_METRICS_TOKEN": CRON_SECRET}
+
+app = create_app(services=memory_services(provider=SometimesSlow(FakeClock()), environ=SECRETS))
