@@ -2096,6 +2096,10 @@ begin
     if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
         raise exception 'purge_entries needs at least one condition'
             using errcode = 'ZC006', hint = 'Name a key, a prompt, a prefix of the key, a model or an age.';
+    elsif '' = any(array[p_generation_key, p_prompt, p_key_prefix, p_model]) then
+        -- Every key begins with nothing: a variable that was never set must not empty the cache.
+        raise exception 'a condition of purge_entries is empty'
+            using errcode = 'ZC006', hint = 'Leave it out, or say what it must be.';
     end if;
 
     v_keys := array(

@@ -86,6 +86,17 @@ def test_purge_of_nothing_in_particular_is_refused(deployment: dict[str, str]) -
     assert "--prompt" in answer.stderr
 
 
+@pytest.mark.parametrize(
+    "condition", [("--prefix", ""), ("--prefix", "zz"), ("--prompt", ""), ("--model", " "), ("--key", "abc")]
+)
+def test_purge_by_a_variable_that_was_never_set_is_refused(
+    deployment: dict[str, str], condition: tuple[str, str]
+) -> None:
+    answer = run("purge", *condition, **deployment)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert condition[0] in answer.stderr
+
+
 # --- doctor ----------------------------------------------------------------------------------------
 
 

@@ -134,9 +134,11 @@ async def test_purge_is_a_dry_run_unless_told_otherwise(
         row = editor.execute(f"select public.purge_entries({condition}) as counts").fetchone()
         assert row == {"counts": {"dry_run": True, "generations": 1, "images": 1, "bytes": 2000}}
     assert editor.execute("select from public.image_cache").rowcount == 1
-    with pytest.raises(psycopg.Error) as refused:
-        editor.execute("select public.purge_entries()")
-    assert refused.value.sqlstate == "ZC006"
+    for nothing in ("", "p_key_prefix => '', p_dry_run => false", "p_model => 'copperplate/painter-1', p_prompt => ''"):
+        with pytest.raises(psycopg.Error) as refused:
+            editor.execute(f"select public.purge_entries({nothing})")
+        assert refused.value.sqlstate == "ZC006"
+    assert editor.execute("select from public.image_cache").rowcount == 1
 
 
 def test_view_takes_neither_inserts_nor_updates(editor: psycopg.Connection[dict[str, Any]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import re
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,6 @@ from copperplate.compose import open_cdn
 from copperplate.model import Condition
 
 if TYPE_CHECKING:
-    import argparse
-
     from copperplate.settings import Settings
 
 MAX_DAYS = 36_500
@@ -36,13 +36,32 @@ def add(commands: Any) -> None:
     cleanup.add_argument("--json", action="store_true", help="for programs")
 
     purge_ = add_command(commands, "purge", run_purge, "declare pictures wrong; they are made anew when asked for")
-    purge_.add_argument("--key", help="a picture's key, as in X-Copperplate-Key, or a generation's")
-    purge_.add_argument("--prompt", help="every picture of this text")
-    purge_.add_argument("--prefix", help="every generation whose key begins so")
-    purge_.add_argument("--model", help="every picture this model made")
+    purge_.add_argument("--key", type=_key, help="a picture's key, as in X-Copperplate-Key, or a generation's")
+    purge_.add_argument("--prompt", type=_given, help="every picture of this text")
+    purge_.add_argument("--prefix", type=_prefix, help="every generation whose key begins so")
+    purge_.add_argument("--model", type=_given, help="every picture this model made")
     purge_.add_argument("--older-than-days", type=_days, metavar="N", help="every generation older than N days")
     purge_.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     purge_.add_argument("--json", action="store_true", help="for programs")
+
+
+def _given(raw: str) -> str:
+    """Not empty, as a variable of a shell is that was never set."""
+    if not raw.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return raw
+
+
+def _prefix(raw: str) -> str:
+    if not re.fullmatch("[0-9a-f]{1,64}", raw):
+        raise argparse.ArgumentTypeError(f"1 to 64 of 0-9 and a-f, not {raw!r}")
+    return raw
+
+
+def _key(raw: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", raw):
+        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}")
+    return raw
 
 
 def run_cleanup(arguments: argparse.Namespace) -> int:
