@@ -33,5 +33,6 @@ def test_nobody_is_told_anything_but_a_picture_or_that_it_is_down(aftermath: out
 
 
 def test_nothing_is_left_stuck_and_every_picture_can_be_had(aftermath: outages.Aftermath) -> None:
-    assert aftermath.stuck_seconds <= LEASE_SECONDS + 2
+    # Promised: a minute for leases of twenty seconds. A lease may be renewed after the last question.
+    assert aftermath.stuck_seconds <= 3 * LEASE_SECONDS
     assert {each.answer for each in aftermath.asks_again} == {"picture"}
