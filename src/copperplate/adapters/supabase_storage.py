@@ -12,6 +12,7 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from copperplate.adapters.counted import PLAIN
 from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path
 from copperplate.adapters.supabase_faults import marks_of, refusal, trouble
 from copperplate.adapters.supabase_http import key_headers
@@ -144,8 +145,7 @@ class SupabaseStore:
     async def _download(self, path: str, limit: int) -> bytes:
         """The object, or its first bytes where it has more than `limit`. storage3 would read all of it."""
         url = f"{self._url}/object/{self.bucket}/{path}"
-        # Compressed bytes could unfold into any number; pictures are compressed already.
-        headers = self._headers | {"Accept-Encoding": "identity"}
+        headers = self._headers | PLAIN
         async with self._client.stream("GET", url, headers=headers) as response:
             if response.status_code != 200:
                 raise await self._refused(response)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.care import clean, count, purge
 from copperplate.cli.database import show
-from copperplate.cli.shared import EXIT_OK, EXIT_USAGE, add_command, backend, between, say, settings_of, with_database
-from copperplate.compose import open_cdn
+from copperplate.cli.shared import EXIT_OK, EXIT_USAGE, add_command, between, say, settings_of, with_database
+from copperplate.compose import open_backend, open_cdn
 from copperplate.model import Condition
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run_cleanup(arguments: argparse.Namespace) -> int:
 
     async def run(settings: Settings) -> dict[str, Any]:
         keep = timedelta(days=arguments.max_age_days)
-        async with backend(settings) as (ledger, store):
+        async with open_backend(settings) as (ledger, store):
             if arguments.dry_run:
                 return dict(await count(ledger, keep=keep))
             return asdict(await clean(ledger, [store], clock=SystemClock(), keep=keep))
@@ -98,7 +98,7 @@ def run_purge(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
 
     async def run(settings: Settings) -> dict[str, Any]:
-        async with backend(settings) as (ledger, _), open_cdn(settings) as cdn:
+        async with open_backend(settings) as (ledger, _), open_cdn(settings) as cdn:
             return await purge(ledger, condition, is_dry_run=arguments.dry_run, cdn=cdn)
 
     with with_database(settings) as opened:

@@ -10,12 +10,12 @@ from copperplate.cli.shared import (
     EXIT_OK,
     EXIT_UNAVAILABLE,
     add_command,
-    backend,
     database_url,
     say,
     settings_of,
     with_database,
 )
+from copperplate.compose import open_backend
 
 if TYPE_CHECKING:
     import argparse
@@ -71,7 +71,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
     """One table of figures, since the beginning and today."""
 
     async def read(settings: Settings) -> dict[str, Any]:
-        async with backend(settings) as (ledger, _):
+        async with open_backend(settings) as (ledger, _):
             return {**await ledger.generation_stats(), **await ledger.cache_stats()}
 
     with with_database(settings_of(arguments)) as settings:

@@ -1,23 +1,19 @@
-"""What commands share: settings, the backend, how arguments are read, where words go."""
+"""What commands share: settings, the database, how arguments are read, where words go."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from copperplate.compose import open_backend
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-
-    from copperplate.compose import AnyLedger
-    from copperplate.ports import ObjectStore
+    from collections.abc import Callable, Iterator, Mapping
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 3
 
@@ -67,13 +63,6 @@ def with_database(settings: Settings) -> Iterator[Settings]:
         return
     with database_url(settings) as url:
         yield replace(settings, database_url=url)
-
-
-@asynccontextmanager
-async def backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, ObjectStore]]:
-    """Ledger and store, without a provider."""
-    async with open_backend(settings) as opened:
-        yield opened
 
 
 def port(raw: str) -> int:
