@@ -8,6 +8,8 @@ CopperplateError
 │   ├── InvalidSeed           not a whole number below 2^64
 │   ├── InvalidModel          not a model this deployment offers
 │   └── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
+├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── Unauthorized              the bearer secret is missing or wrong; 401
 ├── NotFound                  no such page; 404
 ├── MethodNotAllowed          the page is there, the method is not; 405
@@ -30,10 +32,13 @@ CopperplateError
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
+    from uuid import UUID
 
     from copperplate.model import FailureClass
 
@@ -112,6 +117,26 @@ class Unauthorized(CopperplateError):
     code = "unauthorized"
     status = 401
     title = "This needs a secret"
+
+
+class NotEnoughCredits(CopperplateError):
+    """The picture is not there yet, and whoever asks has no credit to have it made."""
+
+    code = "not_enough_credits"
+    status = 402
+    title = "There are not enough credits"
+
+    def __init__(self, user: UUID | None) -> None:
+        super().__init__("This picture has to be made, and that costs a credit. Pictures that are there cost none.")
+        self.user = user
+
+
+class IdempotencyConflict(CopperplateError):
+    """The Idempotency-Key was sent before, with another wish."""
+
+    code = "idempotency_conflict"
+    status = 409
+    title = "This Idempotency-Key stands for another request"
 
 
 class NotFound(CopperplateError):
@@ -243,7 +268,10 @@ class ProviderFailed(Signal):
 
     `billed` is False only where the provider is known not to charge for it. `retry_after` is the
     provider's own wish, already bounded. The message goes to the ledger, never to a caller or a log.
+    `usage` is what was reported to bill for a picture that turned out not to be usable.
     """
+
+    usage: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,

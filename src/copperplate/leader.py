@@ -22,14 +22,15 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.failures import retry_after
+from copperplate.hashing import digest_of
 from copperplate.model import Failure, FailureClass, Job, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload, sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
-    from copperplate.model import Entry, Lead, Made, RenditionUpload, Want
+    from copperplate.model import Entry, Lead, Made, RenditionUpload, Size, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
 MAX_BILLED_SUBMITS = 2
@@ -54,10 +55,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of picture: who makes it, and where its objects live."""
+    """A kind of picture: who makes it, where its objects live, and how large they may be."""
 
     provider: Provider
     store: ObjectStore
+    # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
+    max_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +108,16 @@ class _Prints:
         is_ours = self.rendition is not None and self.rendition.path == entry.path
         body = self.rendition_body if is_ours else None
         return Generated(entry=entry, body=body, original=original, original_body=self.original_body)
+
+
+@contextlib.contextmanager
+def _reporting(usage: Mapping[str, int]) -> Iterator[None]:
+    """What a picture that turns out not to be usable was billed goes with its failure."""
+    try:
+        yield
+    except ProviderFailed as failed:
+        failed.usage = usage
+        raise
 
 
 class Leader:
@@ -156,24 +169,21 @@ class Leader:
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
             return _Prints(original=lead.intent, original_body=body)
         made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        original_format, size = await self._images.verify(
-            made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
-        )
-        crash_point("made")
-        digest = sha256_hex(made.body)
-        upload = Upload(
-            path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
-            digest=digest,
-            size_bytes=len(made.body),
-            format=original_format,
-            width=size.width,
-            height=size.height,
-        )
-        prints = await self._encode(want, lease, _Prints(original=upload, original_body=made.body))
+        with _reporting(made.usage):
+            original_format, size = await self._images.verify(
+                made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
+            )
+            crash_point("made")
+            prints = await self._prepare(want, lease, made.body, original_format, size)
         lease.check()
         if not await self._insist(
             lambda: self._ledger.intend_upload(
-                lease.key, lease.fence, upload, usage=made.usage, rendition=prints.rendition
+                lease.key,
+                lease.fence,
+                prints.original,
+                usage=made.usage,
+                cost_micro_usd=kind.provider.cost_micro_usd(want.recipe, made.usage),
+                rendition=prints.rendition,
             )
         ):
             raise LeaseLost
@@ -181,6 +191,25 @@ class Leader:
         prints = await self._store_all(kind.store, prints)
         crash_point("uploaded")
         return prints
+
+    async def _prepare(self, want: Want, lease: Lease, body: bytes, original_format: str, size: Size) -> _Prints:
+        """What is to be stored: the original and a rendition of it, or the finished picture alone."""
+        is_finished = want.rendition_key == original_key(want.generation_key)
+        if is_finished:
+            at_most_bytes = self._kinds[want.kind].max_bytes
+            body = await self._images.encode(body, want, at_most_bytes=at_most_bytes)
+            original_format, size = want.rendition.format.value, want.size
+        digest = await digest_of(body)
+        upload = Upload(
+            path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
+            digest=digest,
+            size_bytes=len(body),
+            format=original_format,
+            width=size.width,
+            height=size.height,
+        )
+        prints = _Prints(original=upload, original_body=body)
+        return prints if is_finished else await self._encode(want, lease, prints)
 
     async def _encode(self, want: Want, lease: Lease, prints: _Prints) -> _Prints:
         """With the rendition its caller asked for. The picture is paid for: whatever fails here, the original stays."""
@@ -222,7 +251,13 @@ class Leader:
     async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | Made:
         """One billable request, written ahead; its id is noted before anything is awaited."""
         provider = self._kinds[want.kind].provider
-        if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):
+        if not await self._ledger.begin_submit(
+            lease.key,
+            lease.fence,
+            submit_no=submit_no,
+            provider=provider.name,
+            estimate_micro_usd=provider.price_micro_usd(want.recipe),
+        ):
             raise LeaseLost
         crash_point("announced")
         lease.check()
@@ -297,7 +332,15 @@ class Leader:
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
-        failure = Failure(failure_class=cause.failure_class, message=str(cause), retry_after=rest, billed=cause.billed)
+        provider = self._kinds[want.kind].provider
+        failure = Failure(
+            failure_class=cause.failure_class,
+            message=str(cause),
+            retry_after=rest,
+            billed=cause.billed,
+            usage=cause.usage,
+            cost_micro_usd=provider.cost_micro_usd(want.recipe, cause.usage) if cause.usage else None,
+        )
         if not await self._ledger.fail(want.generation_key, lead.fence, failure):
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)

@@ -30,13 +30,16 @@ begin
     where g.prompt_hash = e.prompt_hash;
     get diagnostics v_swept = row_count;
 
+    perform copperplate.release_expired(p_limit);
+    perform copperplate.forget_old_asks(p_limit);
     perform copperplate.fold_totals();
     return v_swept;
 end;
 $$;
 
 comment on function public.sweep_generations(integer, interval) is
-'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many.';
+'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
+held for generations that nobody works on are released, and asks older than a day forgotten.';
 
 create function public.cleanup_old_cache_entries(
     p_older_than interval default '30 days', p_limit integer default 1000

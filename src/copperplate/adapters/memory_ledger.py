@@ -9,8 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.memory_care import MemoryCare
+from copperplate.adapters.memory_credits import MemoryCredits
 from copperplate.hints import Hints
 from copperplate.model import (
+    Denied,
     FailureClass,
     Free,
     Hit,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from copperplate.model import (
         CanonicalValue,
+        Charge,
         Entry,
         Failure,
         Job,
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0
-BUCKETS = {"image": "generated-images"}
+BUCKETS = {"image": "generated-images", "memoji": "memoji-images"}
 
 
 @dataclass(slots=True)
@@ -92,7 +95,14 @@ class _Entry:
     entry: Entry
     kind: str
     last_accessed: float
+    created: float
     access_count: int = 0
+    is_archived: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        """An image is shown as its renditions, a memoji is its original."""
+        return self.entry.is_original == (self.kind == "memoji")
 
 
 @dataclass(slots=True)
@@ -125,12 +135,13 @@ class _Breaker:
             self.openings += 1
 
 
-class MemoryLedger(MemoryCare):
-    """`Ledger` and `LedgerCare` over dictionaries. Every method runs without yielding, so it is atomic."""
+class MemoryLedger(MemoryCare, MemoryCredits):
+    """`Ledger`, `LedgerCare`, `CreditLedger` over dictionaries. Every method runs without yielding, so it is atomic."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._generations: dict[str, _Generation] = {}
+        self._kinds: dict[str, str] = {}  # of every key there ever was
         self._entries: dict[str, _Entry] = {}
         self._discarded: dict[str, _Discarded] = {}
         self._breakers: dict[str, _Breaker] = {}
@@ -144,7 +155,14 @@ class MemoryLedger(MemoryCare):
     # --- Ledger ---------------------------------------------------------------------------------
 
     async def acquire(
-        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        provider: str | None = None,
     ) -> Verdict:
         """See `Ledger.acquire`."""
         sight = self._see(want.generation_key, want.rendition_key)
@@ -158,14 +176,18 @@ class MemoryLedger(MemoryCare):
             return sight
         # What is paid for is collected whatever the breaker says; only a new submit has to wait.
         left = row.lead() if row is not None and self._resumes(row) else None
-        breaker = self._breakers.get(provider or "")
-        if breaker is not None and (left is None or (left.job is None and left.intent is None)):
-            if (rest := breaker.rest(now)) > 0:
-                return Negative(failure_class=FailureClass.TRANSIENT, retry_after=timedelta(seconds=rest))
+        submits = left is None or (left.job is None and left.intent is None)
+        breaker = self._breakers.get(provider or "") if submits else None
+        if breaker is not None and (rest := breaker.rest(now)) > 0:
+            return Negative(failure_class=FailureClass.TRANSIENT, retry_after=timedelta(seconds=rest))
+        if not self._reserve(want.generation_key, charges):
+            return Denied()
+        if breaker is not None:
             breaker.probe_until = until if breaker.open_until is not None else None
         if row is None:
             row = _Generation(want.kind, want.recipe, now, next(self._fences), leader, until, now)
             self._generations[want.generation_key] = row
+            self._kinds[want.generation_key] = want.kind
         else:
             self._claim_again(want.generation_key, row, leader, until)
         return row.lead()
@@ -174,7 +196,9 @@ class MemoryLedger(MemoryCare):
         """See `Ledger.peek`."""
         return self._see(generation_key, rendition_key)
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
         """See `Ledger.begin_submit`."""
         row = self._held(key, fence)
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
@@ -184,6 +208,7 @@ class MemoryLedger(MemoryCare):
             row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
             row.api_calls_made += 1
             row.intent = None
+            self._note_submit(key, estimate_micro_usd)
             self._totals["api_calls"] += 1
         return True
 
@@ -220,6 +245,7 @@ class MemoryLedger(MemoryCare):
         upload: Upload,
         *,
         usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
         rendition: RenditionUpload | None = None,
     ) -> bool:
         """See `Ledger.intend_upload`."""
@@ -230,6 +256,7 @@ class MemoryLedger(MemoryCare):
             self._discard(row, row.intent)
         if row.phase is not Phase.UPLOADING:
             row.usage.update(usage)
+        self._note_cost(key, cost_micro_usd)
         row.phase, row.intent, row.decode_no = Phase.UPLOADING, upload, 0
         self._discard(row, rendition)
         return True
@@ -255,6 +282,7 @@ class MemoryLedger(MemoryCare):
             return None
         row.status, row.leader, row.intent = "completed", None, None
         self._breakers.pop(row.provider, None)
+        self._settle(key)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
         if rendition is not None:
@@ -270,6 +298,10 @@ class MemoryLedger(MemoryCare):
             return newest is not None and newest.fence == fence and newest.status == "failed"
         uncounted = 0 if failure.billed or not row.submit_no else 1
         row.api_calls_made -= uncounted
+        if row.phase is not Phase.UPLOADING:
+            row.usage.update(failure.usage)
+        self._give_back_all([key])
+        self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
         self._totals.update(failures=1, api_calls=-uncounted)
         if row.submit_no:
             self._note_failure(row.provider, failure.failure_class)
@@ -318,7 +350,8 @@ class MemoryLedger(MemoryCare):
                 stored.access_count += served
                 stored.last_accessed = self._clock.monotonic()
             hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
-            self._totals.update(requests=use.count, accesses=served, hits=hits, misses=served - hits)
+            accesses = served if use.kind == "image" else 0
+            self._totals.update(requests=use.count, accesses=accesses, hits=hits, misses=served - hits)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`."""
@@ -355,14 +388,15 @@ class MemoryLedger(MemoryCare):
 
     async def cache_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.cache_stats`."""
-        images = [kept for kept in self._entries.values() if not kept.entry.is_original]
+        every = [kept for kept in self._entries.values() if kept.kind == "image"]
+        images = [kept for kept in every if kept.is_shown]
         accesses = self._totals["accesses"]
         return {
             "total_cached_images": len(images),
             "total_access_count": accesses,
             "avg_access_count": round(accesses / len(images), 2) if images else None,
             "total_size_bytes": sum(kept.entry.size_bytes for kept in images),
-            "total_stored_bytes": sum(kept.entry.size_bytes for kept in self._entries.values()),
+            "total_stored_bytes": sum(kept.entry.size_bytes for kept in every),
         }
 
     async def sweep(self, limit: int) -> int:
@@ -371,12 +405,13 @@ class MemoryLedger(MemoryCare):
         expired = [row for row in self._generations.values() if row.is_live and row.lease_until < horizon][:limit]
         for row in expired:
             self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
+        self._release_expired(self._is_led)
         return len(expired)
 
     async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_entries`."""
         cutoff = self._clock.monotonic() - older_than.total_seconds()
-        old = [key for key, kept in self._entries.items() if kept.last_accessed < cutoff]
+        old = [key for key, kept in self._entries.items() if kept.kind == "image" and kept.last_accessed < cutoff]
         images = [key for key in old if not self._entries[key].entry.is_original][:limit]
         size_bytes = self._remove(images)
         alive = {kept.entry.generation_key for kept in self._entries.values() if not kept.entry.is_original}
@@ -385,6 +420,39 @@ class MemoryLedger(MemoryCare):
             self._forget(self._entries[key].entry.generation_key)
         size_bytes += self._remove(bare)
         return {"images": len(images), "generations": len(bare), "bytes": size_bytes}
+
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_memoji`."""
+        memoji = {key: kept for key, kept in self._entries.items() if kept.kind == "memoji" and not kept.is_archived}
+        much_used = [kept for kept in memoji.values() if kept.access_count > 100][:limit]
+        for kept in much_used:
+            kept.is_archived = True
+        cutoff = self._clock.monotonic() - 90 * DAY_SECONDS
+        old = [key for key, kept in memoji.items() if kept.created < cutoff and kept.access_count < 2][:limit]
+        generations = [memoji[key].entry.generation_key for key in old]
+        size_bytes = self._remove(old)
+        for key in generations:
+            self._forget(key)
+        return {"memoji": len(old), "bytes": size_bytes, "archived": len(much_used)}
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.memoji_stats`."""
+        memoji = [kept for kept in self._entries.values() if kept.kind == "memoji"]
+        usage = sum(kept.access_count for kept in memoji)
+        uses = [use for use in self._uses if use.kind == "memoji"]
+        served = sum(use.count for use in uses if use.outcome is not Outcome.FAILED)
+        hits = sum(use.count for use in uses if use.outcome in (Outcome.HIT, Outcome.STALE))
+        return {
+            "total_memoji": len(memoji),
+            "total_usage": usage,
+            "avg_usage": round(usage / len(memoji), 2) if memoji else None,
+            "total_size_bytes": sum(kept.entry.size_bytes for kept in memoji),
+            "hits": hits,
+            "misses": served - hits,
+            "efficiency_percent": round(100 * hits / served, 1) if served else None,
+            "spent_micro_usd": sum(self._spent(key) or 0 for key, kind in self._kinds.items() if kind == "memoji"),
+            "saved_micro_usd": sum(use.saved_micro_usd for use in uses),
+        }
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_generations`."""
@@ -459,6 +527,10 @@ class MemoryLedger(MemoryCare):
     def _resumes(self, row: _Generation) -> bool:
         return row.is_live or row.failure_class is FailureClass.ABANDONED
 
+    def _is_led(self, key: str) -> bool:
+        row = self._generations.get(key)
+        return row is not None and row.is_live and row.lease_until > self._clock.monotonic()
+
     def _held(self, key: str, fence: int) -> _Generation | None:
         row = self._generations.get(key)
         return row if row is not None and row.fence == fence and row.is_live else None
@@ -474,8 +546,9 @@ class MemoryLedger(MemoryCare):
         row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at
 
     def _add(self, row: _Generation, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
+        now = self._clock.monotonic()
         entry = upload.as_entry(key=entry_key, generation_key=key, is_original=is_original)
-        self._entries[entry_key] = _Entry(entry, row.kind, self._clock.monotonic())
+        self._entries[entry_key] = _Entry(entry, row.kind, now, now)
         return entry
 
     def _add_rendition(self, row: _Generation, key: str, rendition_key: str, upload: Upload) -> Entry | None:
@@ -493,7 +566,10 @@ class MemoryLedger(MemoryCare):
         for key in keys:
             gone = self._entries.pop(key)
             size_bytes += gone.entry.size_bytes
-            self._totals["accesses"] -= gone.access_count
+            if gone.kind == "image":
+                self._totals["accesses"] -= gone.access_count
+            if gone.entry.is_original:
+                self._give_back_all([gone.entry.generation_key])
             self._discard_path(BUCKETS[gone.kind], gone.entry.path)
         return size_bytes
 
@@ -501,6 +577,7 @@ class MemoryLedger(MemoryCare):
         """A generation goes; what its leader was about to store belongs to nobody."""
         row = self._generations.pop(key)
         self._discard(row, row.intent)
+        self._give_back_all([key])
 
     def _stands(self, original: Entry) -> bool:
         stored = self._entries.get(original.key)
@@ -519,8 +596,7 @@ class MemoryLedger(MemoryCare):
             self._discard_path(BUCKETS[row.kind], upload.path)
 
     def _discard_refused(self, key: str, path: str) -> None:
-        row = self._generations.get(key)
-        self._discard_path(BUCKETS[row.kind if row is not None else "image"], path)
+        self._discard_path(BUCKETS[self._kinds[key]], path)
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, _Discarded(next(self._ids), bucket, self._clock.monotonic()))

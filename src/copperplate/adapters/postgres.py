@@ -16,20 +16,37 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
+from copperplate.adapters.credit_calls import CreditCalls
+from copperplate.adapters.verdicts import charge_row, entry_of, sight_of, verdict_of
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.hints import Hints
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
+    from copperplate.adapters.credit_calls import CreditFunction
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from uuid import UUID
 
-    from copperplate.model import Condition, Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import (
+        Charge,
+        Condition,
+        Entry,
+        Failure,
+        Job,
+        RenditionUpload,
+        Sight,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
 
 logger = logging.getLogger(__name__)
+
+# Written in this file, or composed of names that are.
+Query = LiteralString | sql.Composed
 
 CHANNEL = "copperplate"
 TRANSACTION_POOLER_PORT = "6543"
@@ -102,8 +119,8 @@ def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Rese
     raise error
 
 
-class PostgresLedger:
-    """`Ledger` and `LedgerCare` over a pool of direct connections.
+class PostgresLedger(CreditCalls):
+    """`Ledger`, `LedgerCare` and `CreditLedger` over a pool of direct connections.
 
     Calls run as `service_role`, the role PostgREST uses for them, so the same rights hold in both
     worlds. Behind a transaction pooler (port 6543) nothing is kept on a connection: no role
@@ -155,12 +172,20 @@ class PostgresLedger:
     # --- Ledger ---------------------------------------------------------------------------------
 
     async def acquire(
-        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        provider: str | None = None,
     ) -> Verdict:
         """See `Ledger.acquire`."""
+        asked = (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead)
         row = await self._call(
-            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s, p_provider => %s)",
-            (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead, provider),
+            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (*asked, Jsonb([charge_row(charge) for charge in charges]), provider),
         )
         return verdict_of(row)
 
@@ -169,9 +194,13 @@ class PostgresLedger:
         row = await self._call("select * from public.peek_generation(%s, %s)", (generation_key, rendition_key))
         return sight_of(row)
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
         """See `Ledger.begin_submit`."""
-        return await self._ask("select public.begin_submit(%s, %s, %s, %s)", (key, fence, submit_no, provider))
+        return await self._ask(
+            "select public.begin_submit(%s, %s, %s, %s, %s)", (key, fence, submit_no, provider, estimate_micro_usd)
+        )
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""
@@ -194,12 +223,14 @@ class PostgresLedger:
         upload: Upload,
         *,
         usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
         rendition: RenditionUpload | None = None,
     ) -> bool:
         """See `Ledger.intend_upload`."""
+        rendition_path = rendition.path if rendition else None
         return await self._ask(
-            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (key, fence, *_columns(upload), Jsonb(dict(usage)), rendition.path if rendition else None),
+            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, *_columns(upload), Jsonb(dict(usage)), rendition_path, cost_micro_usd),
         )
 
     async def complete(
@@ -214,9 +245,10 @@ class PostgresLedger:
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """See `Ledger.fail`."""
+        said = (failure.failure_class.value, failure.message, failure.retry_after, failure.billed)
         return await self._ask(
-            "select public.fail_generation(%s, %s, %s, %s, %s, %s)",
-            (key, fence, failure.failure_class.value, failure.message, failure.retry_after, failure.billed),
+            "select public.fail_generation(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, *said, Jsonb(dict(failure.usage)), failure.cost_micro_usd),
         )
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
@@ -264,6 +296,15 @@ class PostgresLedger:
         answer = await self._value("select public.cleanup_old_cache_entries(%s, %s)", (older_than, limit))
         return cast("Mapping[str, int]", answer)
 
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_memoji`."""
+        answer = await self._value("select public.cleanup_old_memoji(p_limit => %s)", (limit,))
+        return cast("Mapping[str, int]", answer)
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.memoji_stats`."""
+        return await self._call("select * from public.get_memoji_stats()", ())
+
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_generations`."""
         answer = await self._value("select public.cleanup_old_generation_status(%s)", (limit,))
@@ -306,18 +347,27 @@ class PostgresLedger:
 
     # --- calls ----------------------------------------------------------------------------------
 
+    async def _call_function(self, function: CreditFunction, arguments: Mapping[str, Any]) -> Any:
+        """A function of schema public that answers one value; its names are ours, never a caller's."""
+        query = sql.SQL("select public.{}({})").format(
+            sql.Identifier(function),
+            sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
+        )
+        values = [Jsonb(value) if isinstance(value, dict) else value for value in arguments.values()]
+        return await self._value(query, values)
+
     async def _ask(self, query: LiteralString, params: Sequence[Any]) -> bool:
         return bool(await self._value(query, params))
 
-    async def _value(self, query: LiteralString, params: Sequence[Any]) -> Any:
+    async def _value(self, query: Query, params: Sequence[Any]) -> Any:
         row = await self._call(query, params)
         return next(iter(row.values()))
 
-    async def _call(self, query: LiteralString, params: Sequence[Any], *, repeat: bool = True) -> DictRow:
+    async def _call(self, query: Query, params: Sequence[Any], *, repeat: bool = True) -> DictRow:
         rows = await self._rows(query, params, repeat=repeat)
         return rows[0]
 
-    async def _rows(self, query: LiteralString, params: Sequence[Any], *, repeat: bool = True) -> list[DictRow]:
+    async def _rows(self, query: Query, params: Sequence[Any], *, repeat: bool = True) -> list[DictRow]:
         """Run one statement; a broken connection is replaced and the call repeated while time is left."""
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
         while True:
@@ -331,7 +381,7 @@ class PostgresLedger:
                     raise ours from error
             await asyncio.sleep(pause)
 
-    async def _in_time(self, query: LiteralString, params: Sequence[Any], deadline: float) -> list[DictRow]:
+    async def _in_time(self, query: Query, params: Sequence[Any], deadline: float) -> list[DictRow]:
         """Answer or raise by `deadline`, whatever the network does.
 
         A task of its own, because a cancelled call first asks the server to stop: where that is silent,
@@ -358,7 +408,7 @@ class PostgresLedger:
             raise
         self._refusal = None
 
-    async def _run(self, query: LiteralString, params: Sequence[Any]) -> list[DictRow]:
+    async def _run(self, query: Query, params: Sequence[Any]) -> list[DictRow]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query, params)
             return await cursor.fetchall()
