@@ -85,7 +85,7 @@ class MemoryCredits:
     async def audit_credits(self) -> Mapping[str, Any]:
         """See `CreditLedger.audit_credits`."""
         accounts = [*self._accounts.values(), *self._nobodys]
-        sums = {kind: 0 for kind in ("grant", "settle", "refund")}
+        sums = dict.fromkeys(("grant", "settle", "refund"), 0)
         for (kind, _), (_, delta) in self._ledger.items():
             sums[kind] += delta
         return {

@@ -23,12 +23,12 @@ from copperplate.hints import Hints
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
-    from copperplate.adapters.credit_calls import CreditFunction
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
     from uuid import UUID
 
+    from copperplate.adapters.credit_calls import CreditFunction
     from copperplate.model import (
         Charge,
         Condition,

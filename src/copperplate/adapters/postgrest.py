@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.adapters.postgrest_calls import Calls
 from copperplate.adapters.credit_calls import CreditCalls
+from copperplate.adapters.postgrest_calls import Calls
 from copperplate.adapters.verdicts import charge_row, entry_of, sight_of, verdict_of
 from copperplate.hints import Hints
 from copperplate.model import Upload
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
-    from copperplate.adapters.credit_calls import CreditFunction
     import asyncio
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from copperplate.adapters.credit_calls import CreditFunction
     from copperplate.model import Charge, Condition, Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
 
 # PostgREST shows at most `max_rows` rows of an answer (1,000 unless a project lowers it) and drops the rest, which
