@@ -150,13 +150,25 @@ create policy credit_ledger_is_its_owners
 on copperplate.credit_ledger
 for select
 to authenticated
-using (account_id in (select a.id from copperplate.accounts as a where a.user_id = (select copperplate.signed_in_user())));
+using (
+    account_id in (
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id = (select copperplate.signed_in_user())
+    )
+);
 
 create policy reservations_are_their_owners
 on copperplate.reservations
 for select
 to authenticated
-using (account_id in (select a.id from copperplate.accounts as a where a.user_id = (select copperplate.signed_in_user())));
+using (
+    account_id in (
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id = (select copperplate.signed_in_user())
+    )
+);
 
 -- A person's own generations: those they paid for. What a provider told stays ours.
 create policy generations_are_their_payers
@@ -277,7 +289,8 @@ end;
 $$;
 
 comment on function copperplate.reserve_charges(text, jsonb) is
-'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; ZC008 where it is not there.';
+'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; ZC008 where an account
+cannot pay.';
 
 create function copperplate.settle_reservation(p_generation_key text)
 returns void
@@ -504,52 +517,65 @@ False where there is no such account. Runs by itself when a row of auth.users is
 create view copperplate.credit_faults
 with (security_invoker = true)
 as
-select
-    a.id as account_id,
-    'balance is not the sum of the ledger' as fault,
-    a.balance as found,
-    coalesce(l.total, 0) as expected
-from copperplate.accounts as a
-left join (
+with earned as (
     select
-        e.account_id,
-        sum(e.delta) as total
-    from copperplate.credit_ledger as e
-    group by e.account_id
-) as l on a.id = l.account_id
-where a.balance <> coalesce(l.total, 0)
-union all
-select
-    a.id,
-    'held is not the sum of open reservations',
-    a.held,
-    coalesce(r.total, 0)
-from copperplate.accounts as a
-left join (
+        l.account_id,
+        sum(l.delta) as total
+    from copperplate.credit_ledger as l
+    group by l.account_id
+),
+
+held as (
     select
-        v.account_id,
-        sum(v.amount) as total
-    from copperplate.reservations as v
-    where v.state = 'held'
-    group by v.account_id
-) as r on a.id = r.account_id
-where a.held <> coalesce(r.total, 0)
-union all
-select
-    r.account_id,
-    'a reservation and the ledger disagree',
-    coalesce(l.total, 0),
-    case r.state when 'settled' then -r.amount else 0 end
-from copperplate.reservations as r
-left join (
+        r.account_id,
+        sum(r.amount) as total
+    from copperplate.reservations as r
+    where r.state = 'held'
+    group by r.account_id
+),
+
+taken as (
     select
-        e.ref,
-        sum(e.delta) as total
-    from copperplate.credit_ledger as e
-    where e.kind in ('settle', 'refund')
-    group by e.ref
-) as l on r.id::text = l.ref
-where coalesce(l.total, 0) <> case r.state when 'settled' then -r.amount else 0 end;
+        l.ref,
+        sum(l.delta) as total
+    from copperplate.credit_ledger as l
+    where l.kind in ('settle', 'refund')
+    group by l.ref
+),
+
+sums as (
+    select
+        a.id as account_id,
+        'balance is not the sum of the ledger' as fault,
+        a.balance as found,
+        coalesce(e.total, 0) as expected
+    from copperplate.accounts as a
+    left join earned as e on a.id = e.account_id
+    union all
+    select
+        a.id as account_id,
+        'held is not the sum of open reservations' as fault,
+        a.held as found,
+        coalesce(h.total, 0) as expected
+    from copperplate.accounts as a
+    left join held as h on a.id = h.account_id
+    union all
+    select
+        r.account_id,
+        'a reservation and the ledger disagree' as fault,
+        coalesce(t.total, 0) as found,
+        case r.state when 'settled' then -r.amount else 0 end as expected
+    from copperplate.reservations as r
+    left join taken as t on r.id::text = t.ref
+)
+
+select
+    s.account_id,
+    s.fault,
+    s.found,
+    s.expected
+from sums as s
+where s.found <> s.expected;
 
 comment on view copperplate.credit_faults is
 'Accounts whose sums do not agree with ledger and reservations; empty, always.';

@@ -85,7 +85,7 @@ comment on function copperplate.add_entry(text, text, boolean, jsonb) is
 revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated;
 grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role;
 
--- Where the generation is gone, so is its kind: noted in every bucket, as removing what is not there is removing it.
+-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
 create function copperplate.discard_refused(p_generation_key text, p_path text)
 returns void
 language sql
@@ -101,7 +101,7 @@ as $$
 $$;
 
 comment on function copperplate.discard_refused(text, text) is
-'Note the object of a refused write for removal, in the bucket of its generation''s kind, or in all where that is gone.';
+'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.';
 revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated;
 grant execute on function copperplate.discard_refused(text, text) to service_role;
 
@@ -639,7 +639,8 @@ grant execute on function public.intend_upload(
 grant execute on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) to service_role;
-grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint) to service_role;
+grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
+to service_role;
 grant execute on function public.intend_rendition(text, text, text) to service_role;
 grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 to service_role;

@@ -1,4 +1,4 @@
--- What signed-in people asked under an Idempotency-Key, or to be told later: for a day the same ask has the same answer.
+-- What signed-in people asked under an Idempotency-Key, or to be told later: for a day, the same ask, the same answer.
 create table copperplate.asks (
     id bigint generated always as identity,
     account_id uuid not null,
@@ -151,7 +151,8 @@ begin
 end;
 $$;
 
-comment on function copperplate.forget_old_asks(integer) is 'Remove asks older than a day; at most p_limit; answers how many.';
+comment on function copperplate.forget_old_asks(integer) is
+'Remove asks older than a day; at most p_limit; answers how many.';
 
 -- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do
 -- nothing but forget that very user.

@@ -52,6 +52,9 @@ class Desk(Protocol):
     async def usage(self, key: str) -> dict[str, int]:
         """What the provider reported to bill for a generation."""
 
+    async def spent(self, key: str) -> int | None:
+        """What a generation's submits cost, in millionths of a dollar."""
+
 
 def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True) -> Failure:
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)

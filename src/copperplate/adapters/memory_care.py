@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from copperplate.adapters.memory_tables import DAY_SECONDS, GenerationRow, MemoryTables
-from copperplate.model import SCHEMA, FailureClass
+from copperplate.adapters.memory_credits import DAY_SECONDS
+from copperplate.adapters.memory_tables import GenerationRow, MemoryTables
+from copperplate.model import SCHEMA, FailureClass, Outcome
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
@@ -152,13 +153,12 @@ class MemoryCare(MemoryTables):
     async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
         """See `LedgerCare.count_old_entries`."""
         cutoff = self._clock.monotonic() - older_than.total_seconds()
-        used = {kept.entry.generation_key for kept in self._entries.values() if kept.last_accessed >= cutoff}
+        images = [kept for kept in self._entries.values() if kept.kind == "image"]
+        used = {kept.entry.generation_key for kept in images if kept.last_accessed >= cutoff}
         old = [
             kept.entry
-            for kept in self._entries.values()
-            if kept.last_accessed < cutoff
-            and kept.kind == "image"
-            and not (kept.entry.is_original and kept.entry.generation_key in used)
+            for kept in images
+            if kept.last_accessed < cutoff and not (kept.entry.is_original and kept.entry.generation_key in used)
         ]
         originals = sum(entry.is_original for entry in old)
         size_bytes = sum(entry.size_bytes for entry in old)

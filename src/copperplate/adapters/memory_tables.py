@@ -233,7 +233,7 @@ class MemoryTables(MemoryCredits):
             self._discard_path(BUCKETS[row.kind], upload.path)
 
     def _discard_refused(self, key: str, path: str) -> None:
-        self._discard_path(BUCKETS[self._kinds[key]], path)
+        self._discard_path(BUCKETS[self._kinds.get(key, "image")], path)
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))
