@@ -51,6 +51,9 @@ class ScriptedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        return 3_000 if usage else None
+
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         self.submits += 1
         number = self.submits
@@ -85,8 +88,11 @@ class PlainImages:
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "not a picture")
         return "png", covers
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
-        return original + f" as {want.rendition.format}".encode()
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
+        encoded = original + f" as {want.rendition.format}".encode()
+        if at_most_bytes is not None and len(encoded) > at_most_bytes:
+            raise ProviderFailed(FailureClass.BAD_OUTPUT, "too large")
+        return encoded
 
 
 class FlakyStore(MemoryStore):

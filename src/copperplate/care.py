@@ -28,6 +28,7 @@ ROWS: Final = 500  # one statement stays well below the database's time limit
 OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
 LISTED: Final = 1_000
 ALL: Final = 2**31 - 1
+COUNTED: Final = ("images", "memoji", "archived", "generations", "bytes", "swept", "objects", "orphans")
 # Longer than any upload takes, whatever the clocks of store and process say.
 YOUNG: Final = timedelta(days=1)
 
@@ -37,6 +38,8 @@ class Cleaned:
     """What one run did. Not complete: its time was over, or a store did not answer."""
 
     images: int
+    memoji: int
+    archived: int
     generations: int
     bytes: int
     swept: int
@@ -56,23 +59,33 @@ async def clean(
 ) -> Cleaned:
     """Remove what was not served for `keep`, close what was broken off, empty the bin, find what nobody names.
 
+    Memoji have an age of their own: 90 days and fewer than two uses; those used often are archived.
+
     One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
     Raises `LedgerUnavailable`; what was done stays done, and the next run goes on from there.
     """
     began = clock.monotonic()
     run = _Run(ledger, {store.bucket: store for store in stores}, clock, keep)
-    tasks = [run.close_broken_off, run.remove_objects, run.remove_entries, run.remove_generations, run.find_orphans]
+    tasks = [
+        run.close_broken_off,
+        run.remove_objects,
+        run.remove_entries,
+        run.remove_memoji,
+        run.remove_generations,
+        run.find_orphans,
+    ]
     while tasks := [task for task in tasks if not await task()]:
         if clock.monotonic() - began >= within.total_seconds():
             break
-    counts = {name: run.counts[name] for name in ("images", "generations", "bytes", "swept", "objects", "orphans")}
+    counts = {name: run.counts[name] for name in COUNTED}
     seconds = round(clock.monotonic() - began, 3)
     return Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
 
 
 async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, int]:
-    """What a run would remove of pictures: `images`, `generations`, `bytes`. Changes nothing."""
-    return await ledger.count_old_entries(keep)
+    """What a run would remove of pictures: `images`, `generations`, `memoji`, `bytes`, and archive. Changes nothing."""
+    images, memoji = await ledger.count_old_entries(keep), await ledger.count_old_memoji()
+    return {**images, **memoji, "bytes": images["bytes"] + memoji["bytes"]}
 
 
 async def purge(
@@ -115,6 +128,12 @@ class _Run:
         gone = await self._ledger.cleanup_entries(self._keep, ROWS)
         self.counts.update(gone)
         return not gone["images"] and not gone["generations"]
+
+    async def remove_memoji(self) -> bool:
+        gone = await self._ledger.cleanup_memoji(ROWS)
+        self.counts.update(gone)
+        self.counts["generations"] += gone["memoji"]
+        return not gone["memoji"] and not gone["archived"]
 
     async def close_broken_off(self) -> bool:
         closed = await self._ledger.sweep(ROWS)

@@ -94,8 +94,10 @@ class Coordinator:
             raise StillGenerating from None  # deleted at this very moment; whoever asks again is served
 
     async def _fly(self, want: Want, flight: str, charge: Charge | None) -> tuple[Found, bool]:
-        wait = self._timings.wait.total_seconds()
-        return await self._flights.run(flight, lambda: self._settle(want, flight, charge), within_seconds=wait)
+        wait = self._kinds[want.kind].wait or self._timings.wait
+        return await self._flights.run(
+            flight, lambda: self._settle(want, flight, charge), within_seconds=wait.total_seconds()
+        )
 
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; what is late is left to whoever takes the lease over."""

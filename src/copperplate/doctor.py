@@ -14,7 +14,7 @@ from copperplate.recipes.image import image_want
 from copperplate.recipes.objects import object_path, sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from copperplate.ports import Clock, LedgerCare, ObjectStore
     from copperplate.settings import Settings
@@ -46,8 +46,8 @@ async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -
     """Look at everything in turn; with `generate` a picture is made, paid for, served again and purged."""
     is_fine = True
     try:
-        async with open_backend(settings) as (ledger, store):
-            async for finding in _examine_backend(settings, clock, ledger, store):
+        async with open_backend(settings) as (ledger, stores):
+            async for finding in _examine_backend(settings, clock, ledger, stores.values()):
                 is_fine &= finding.level is not Level.FAILED
                 yield finding
     except CopperplateError as error:
@@ -63,7 +63,7 @@ async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -
 
 
 async def _examine_backend(
-    settings: Settings, clock: Clock, ledger: LedgerCare, store: ObjectStore
+    settings: Settings, clock: Clock, ledger: LedgerCare, stores: Iterable[ObjectStore]
 ) -> AsyncIterator[Finding]:
     way = "DATABASE_URL" if settings.supabase_url is None or settings.ledger == "postgres" else "SUPABASE_URL"
     began = clock.monotonic()
@@ -81,7 +81,8 @@ async def _examine_backend(
         "newer program",
     )
     yield await _examine_rights(ledger)
-    yield await _examine_store(settings, clock, store, setup["buckets"])
+    for store in stores:
+        yield await _examine_store(settings, clock, store, setup["buckets"])
     skew = clock.now().timestamp() - float(setup["now"])
     yield _finding(
         "clock",

@@ -7,7 +7,11 @@ CopperplateError
 │   ├── InvalidFormat         not jpg, jpeg, png or webp
 │   ├── InvalidSeed           not a whole number below 2^64
 │   ├── InvalidModel          not a model this deployment offers
-│   └── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+│   ├── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+│   ├── InvalidBody           not a JSON object, cut off, or slow
+│   ├── BodyTooLarge          more than a wish can need; 413
+│   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
+│   └── InvalidIdempotencyKey empty, too long, or not printable ASCII
 ├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── Unauthorized              the bearer secret is missing or wrong; 401
@@ -109,6 +113,36 @@ class InvalidQuery(InvalidRequest):
 
     code = "invalid_query"
     title = "The query cannot be read"
+
+
+class InvalidBody(InvalidRequest):
+    """The body is no JSON object, or did not arrive."""
+
+    code = "invalid_body"
+    title = "The body cannot be read"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is larger than any wish."""
+
+    code = "body_too_large"
+    status = 413
+    title = "The body is too large"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+    title = "The body must be JSON"
+
+
+class InvalidIdempotencyKey(InvalidRequest):
+    """The Idempotency-Key is empty, too long, repeated, or not printable ASCII."""
+
+    code = "invalid_idempotency_key"
+    title = "The Idempotency-Key is not usable"
 
 
 class Unauthorized(CopperplateError):

@@ -59,6 +59,8 @@ class Kind:
 
     provider: Provider
     store: ObjectStore
+    # How long callers wait; None: as long as for any picture.
+    wait: timedelta | None = None
     # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
     max_bytes: int | None = None
 

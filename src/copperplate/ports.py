@@ -210,6 +210,9 @@ class LedgerCare(Sweeper, Protocol):
     async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
         """Archive memoji used often, remove old ones used once or never; answers `memoji`, `bytes`, `archived`."""
 
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """What `cleanup_memoji` would do in all, as the same counts; changes nothing."""
+
     async def memoji_stats(self) -> Mapping[str, Any]:
         """One row of `get_memoji_stats()`."""
 

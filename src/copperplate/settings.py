@@ -174,6 +174,12 @@ class Settings:
         None,
         "Model of fal or OpenAI: `fal-ai/flux/schnell` or `gpt-image-2.5-flare` unless set. The painter has its own.",
     )
+    memoji_model: str | None = _setting(
+        "COPPERPLATE_MEMOJI_MODEL",
+        _text,
+        None,
+        "The same for memoji, which OpenAI makes where `OPENAI_API_KEY` is set.",
+    )
     provider_deadline: timedelta = _setting(
         "COPPERPLATE_PROVIDER_SECONDS",
         _wait,

@@ -93,6 +93,35 @@ comment on function public.cleanup_old_memoji(interval, bigint, bigint, integer)
 'Archive memoji used more than p_archive_above times (100), remove those older than p_older_than (90 days) with fewer
 than p_min_uses uses (2); at most p_limit of each a call; answers counts. Call it again while it answers more than zero.';
 
+create function public.count_old_memoji(
+    p_older_than interval default '90 days', p_min_uses bigint default 2, p_archive_above bigint default 100
+)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with kept as (
+        select
+            e.file_size,
+            e.access_count > p_archive_above as is_much_used,
+            e.created_at < copperplate.clock() - p_older_than and e.access_count < p_min_uses as is_old
+        from copperplate.cache_entries as e
+        where e.kind = 'memoji' and e.is_original and e.archived_at is null
+    )
+
+    select jsonb_build_object(
+        'memoji', count(*) filter (where k.is_old),
+        'bytes', coalesce(sum(k.file_size) filter (where k.is_old), 0),
+        'archived', count(*) filter (where k.is_much_used)
+    )
+    from kept as k;
+$$;
+
+comment on function public.count_old_memoji(interval, bigint, bigint) is
+'What cleanup_old_memoji would remove and archive by and by, as the same counts; changes nothing.';
+
 create function public.get_memoji_stats()
 returns table (
     total_memoji bigint,
@@ -141,6 +170,8 @@ comment on function public.get_memoji_stats() is
 'One row: memoji kept, how often they were used, hits, misses, and money spent and saved in millionths of a dollar.';
 
 revoke all on function public.cleanup_old_memoji(interval, bigint, bigint, integer) from public, anon, authenticated;
+revoke all on function public.count_old_memoji(interval, bigint, bigint) from public, anon, authenticated;
 revoke all on function public.get_memoji_stats() from public, anon, authenticated;
 grant execute on function public.cleanup_old_memoji(interval, bigint, bigint, integer) to service_role;
+grant execute on function public.count_old_memoji(interval, bigint, bigint) to service_role;
 grant execute on function public.get_memoji_stats() to service_role;

@@ -1,4 +1,4 @@
-"""What every ledger promises of credits: reserved with the lead, settled once, given back once, never after delivery."""
+"""What every ledger promises of credits: reserved with the lead, settled once, never given back after delivery."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 ANSWER = {"url": "https://example.com/a.png", "cached": False}
 
 
-async def ask(ledger: Any, asked: Want, user: UUID, *, credits: int = 1, leader: UUID | None = None) -> Verdict:
+async def ask(ledger: Any, asked: Want, user: UUID, *, leader: UUID | None = None) -> Verdict:
     """Acquire, to be paid by `user`."""
-    charge = Charge(user=user, credits=credits)
-    verdict: Verdict = await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE, charges=[charge])
+    charges = [Charge(user=user)]
+    verdict: Verdict = await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE, charges=charges)
     return verdict
 
 

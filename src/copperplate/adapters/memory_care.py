@@ -84,17 +84,27 @@ class MemoryCare(MemoryTables):
 
     async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_memoji`."""
-        memoji = {key: kept for key, kept in self._entries.items() if kept.kind == "memoji" and not kept.is_archived}
-        much_used = [kept for kept in memoji.values() if kept.access_count > 100][:limit]
-        for kept in much_used:
-            kept.is_archived = True
-        cutoff = self._clock.monotonic() - 90 * DAY_SECONDS
-        old = [key for key, kept in memoji.items() if kept.created < cutoff and kept.access_count < 2][:limit]
-        generations = [memoji[key].entry.generation_key for key in old]
-        size_bytes = self._remove(old)
+        much_used, old = self._aged_memoji()
+        for key in much_used[:limit]:
+            self._entries[key].is_archived = True
+        generations = [self._entries[key].entry.generation_key for key in old[:limit]]
+        size_bytes = self._remove(old[:limit])
         for key in generations:
             self._forget(key)
+        return {"memoji": len(generations), "bytes": size_bytes, "archived": len(much_used[:limit])}
+
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_memoji`."""
+        much_used, old = self._aged_memoji()
+        size_bytes = sum(self._entries[key].entry.size_bytes for key in old)
         return {"memoji": len(old), "bytes": size_bytes, "archived": len(much_used)}
+
+    def _aged_memoji(self) -> tuple[list[str], list[str]]:
+        """The keys of those to archive, and of those to remove."""
+        kept = {key: row for key, row in self._entries.items() if row.kind == "memoji" and not row.is_archived}
+        cutoff = self._clock.monotonic() - 90 * DAY_SECONDS
+        much_used = [key for key, row in kept.items() if row.access_count > 100]
+        return much_used, [key for key, row in kept.items() if row.created < cutoff and row.access_count < 2]
 
     async def memoji_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.memoji_stats`."""

@@ -53,6 +53,8 @@ _MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
 class OpenAIImages:
     """`Provider` over `images.generate`; answers PNG bytes at once. `seconds` bounds the call.
 
+    `variable` is the setting that names `model`.
+
     There are no jobs and no idempotency: an answer that is lost is lost, and the picture may be billed.
     There are no seeds either; a seed in a recipe is only a number that makes it another picture.
     """
@@ -61,13 +63,19 @@ class OpenAIImages:
     is_billable = True
 
     def __init__(
-        self, *, key: str, clock: Clock, model: str = DEFAULT_MODEL, base_url: str = BASE_URL, seconds: float = 120
+        self,
+        *,
+        key: str,
+        clock: Clock,
+        model: str = DEFAULT_MODEL,
+        variable: str = "COPPERPLATE_IMAGE_MODEL",
+        base_url: str = BASE_URL,
+        seconds: float = 120,
     ) -> None:
         if model in RETIRED:
-            message = f"COPPERPLATE_IMAGE_MODEL: OpenAI retires {model} on {RETIRED[model]}. Use {DEFAULT_MODEL}."
-            raise Misconfigured(message)
+            raise Misconfigured(f"{variable}: OpenAI retires {model} on {RETIRED[model]}. Use {DEFAULT_MODEL}.")
         if _MODEL.fullmatch(model) is None:
-            raise Misconfigured(f"COPPERPLATE_IMAGE_MODEL is not a model of OpenAI, such as {DEFAULT_MODEL}.")
+            raise Misconfigured(f"{variable} is not a model of OpenAI, such as {DEFAULT_MODEL}.")
         self.models: tuple[str, ...] = (model,)
         self._key = key
         self._clock = clock

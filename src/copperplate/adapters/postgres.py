@@ -301,6 +301,10 @@ class PostgresLedger(CreditCalls):
         answer = await self._value("select public.cleanup_old_memoji(p_limit => %s)", (limit,))
         return cast("Mapping[str, int]", answer)
 
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_memoji`."""
+        return cast("Mapping[str, int]", await self._value("select public.count_old_memoji()", ()))
+
     async def memoji_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.memoji_stats`."""
         return await self._call("select * from public.get_memoji_stats()", ())

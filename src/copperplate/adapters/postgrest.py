@@ -202,6 +202,10 @@ class PostgrestLedger(CreditCalls):
         """See `LedgerCare.cleanup_memoji`."""
         return await self._row("cleanup_old_memoji", p_limit=limit)
 
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_memoji`."""
+        return await self._row("count_old_memoji")
+
     async def memoji_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.memoji_stats`."""
         return (await self._rows("get_memoji_stats"))[0]

@@ -29,18 +29,19 @@ class Fal:
     name = "fal"
     is_billable = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each by its name
         self,
         *,
         key: str,
         clock: Clock,
         model: str = DEFAULT_MODEL,
+        variable: str = "COPPERPLATE_IMAGE_MODEL",
         queue_url: str = QUEUE_URL,
         seconds: float = 120,
         poll_first_seconds: float = 0.25,
     ) -> None:
         if _MODEL.fullmatch(model) is None:
-            raise Misconfigured("COPPERPLATE_IMAGE_MODEL is not a model of fal, such as fal-ai/flux/schnell.")
+            raise Misconfigured(f"{variable} is not a model of fal, such as fal-ai/flux/schnell.")
         self.models: tuple[str, ...] = (model,)
         self._key = key
         self._clock = clock
