@@ -7,6 +7,7 @@ CopperplateError
 │   ├── InvalidFormat         not jpg, jpeg, png or webp
 │   ├── InvalidSeed           not a whole number below 2^64
 │   ├── InvalidModel          not a model this deployment offers
+│   ├── InvalidConfiguration  not a memoji's configuration
 │   ├── InvalidQuery          not UTF-8, repeated, or contradicting parameters
 │   ├── InvalidBody           not a JSON object, cut off, or slow
 │   ├── BodyTooLarge          more than a wish can need; 413
@@ -106,6 +107,13 @@ class InvalidModel(InvalidRequest):
 
     code = "invalid_model"
     title = "The model is not offered"
+
+
+class InvalidConfiguration(InvalidRequest):
+    """A memoji's configuration has a field or a value nobody knows."""
+
+    code = "invalid_configuration"
+    title = "The memoji's configuration is not valid"
 
 
 class InvalidQuery(InvalidRequest):

@@ -308,6 +308,9 @@ class Provider(Protocol):
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         """What one generation costs, in millionths of a dollar; None where that is not known."""
 
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """What a submit that reported `usage` cost, in millionths of a dollar; None where that cannot be told."""
+
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
@@ -335,8 +338,9 @@ class Images(Protocol):
         Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
         """
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
         """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata.
 
+        A png above `at_most_bytes` is given a palette; where that does not do either, it fails.
         Raises as `verify` does.
         """

@@ -9,8 +9,10 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
+from copperplate import prices
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
+from copperplate.recipes.request import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,9 +44,6 @@ BLOCK_PX: Final = 16
 MAX_RATIO: Final = 3
 # The models' smallest size is not documented to the pixel; 1024x1024 is the first they name.
 MIN_PIXELS: Final = 1_024 * 1_024
-
-# Of one 1024x1024 picture at medium quality, litellm 1.109.1's price map, read 2026-11-20.
-PRICES_MICRO_USD: Final[Mapping[str, int]] = {"gpt-image-2": 53_000, "gpt-image-2.5-flare": 13_000}
 
 
 _MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -98,19 +97,23 @@ class OpenAIImages:
         return Size(width=max(width, _blocks(height / MAX_RATIO)), height=max(height, _blocks(width / MAX_RATIO)))
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
-        """Of a 1024x1024 picture, prompt not counted; None for other sizes, whose tokens only the answer tells."""
-        canvas = self.canvas(_asked_size(recipe))
-        is_standard = canvas == Size(width=1_024, height=1_024)
-        return PRICES_MICRO_USD.get(str(recipe["model"])) if is_standard else None
+        """Of a 1024x1024 picture and its prompt; None for other sizes, whose tokens only the answer tells."""
+        request = request_of(recipe)
+        return prices.estimate_tokens(request.model, QUALITY, self.canvas(request.size), request.prompt)
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """The tokens reported, at the model's prices."""
+        return prices.cost_of_tokens(str(recipe["model"]), usage)
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
         """One POST; see `Provider.submit`."""
+        request = request_of(recipe)
         return await self._calls.generate(
-            model=str(recipe["model"]),
-            prompt=str(recipe["prompt"]),
-            size=str(self.canvas(_asked_size(recipe))),
+            model=request.model,
+            prompt=request.prompt,
+            size=str(self.canvas(request.size)),
             quality=QUALITY,
-            background=BACKGROUND,
+            background=request.background or BACKGROUND,
             moderation=MODERATION,
         )
 
@@ -136,7 +139,3 @@ class OpenAIImages:
 
 def _blocks(px: float) -> int:
     return math.ceil(round(px, 6) / BLOCK_PX) * BLOCK_PX
-
-
-def _asked_size(recipe: Mapping[str, CanonicalValue]) -> Size:
-    return Size(width=int(str(recipe["width"])), height=int(str(recipe["height"])))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from copperplate import prices
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
 from copperplate.errors import Misconfigured
 from copperplate.recipes.image import DEFAULT_MODEL
@@ -59,8 +60,12 @@ class Fal:
         return canvas_of(size)
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
-        """Per started megapixel of the canvas; see `recipe.price_of` for date and source."""
+        """Per started megapixel of the canvas."""
         return price_of(recipe)
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """The billable units reported, at the model's price for one."""
+        return prices.cost_of_units(str(recipe["model"]), usage)
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job:
         """One POST to the queue; see `Provider.submit`."""

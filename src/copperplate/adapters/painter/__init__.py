@@ -44,6 +44,10 @@ class Painter:
         """Zero: it only costs this machine's time."""
         return 0
 
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """Zero, whatever it reports."""
+        return 0
+
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
         """The finished picture as PNG; `width` and `height` of the recipe are px, 1024 where absent."""
         if self._seconds > 0:
