@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,8 @@ async def open_cdn(settings: Settings) -> AsyncIterator[Cdn | None]:
 async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
     from copperplate.adapters.postgres import PostgresLedger
 
+    # It repeats with every try what the ledger says once, and what its errors say.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     ledger = PostgresLedger(settings.database_url or "")
     await ledger.open()
     try:

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from copperplate.adapters.libpq import reason_of
 from copperplate.local.errors import DatabaseUnreachable
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def connect(url: str, *, database: str | None = None, autocommit: bool = False) 
         # No prepared statements: a transaction pooler gives every transaction another session.
         return psycopg.connect(conninfo, autocommit=autocommit, prepare_threshold=None)
     except psycopg.OperationalError as exc:
-        message = f"The database cannot be reached: {str(exc).strip()}. Check DATABASE_URL, or that it runs"
+        message = f"The database cannot be reached: {reason_of(exc)}. Check DATABASE_URL, or that it runs"
         raise DatabaseUnreachable(message) from exc
 
 
