@@ -1,11 +1,25 @@
-"""What libpq says where it cannot connect."""
+"""What libpq makes of a URL, and what it says where it cannot connect."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from copperplate.errors import Misconfigured
 
 if TYPE_CHECKING:
-    import psycopg
+    from collections.abc import Mapping
+
+
+def read_url(database_url: str) -> Mapping[str, Any]:
+    """The parameters of a connection URL, by libpq's names; raises `Misconfigured`."""
+    try:
+        return conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:
+        # Its own words may quote a part of the password.
+        raise Misconfigured("DATABASE_URL is not a URL that libpq can read. See docs/settings.md.") from None
 
 
 def reason_of(error: psycopg.Error) -> str:

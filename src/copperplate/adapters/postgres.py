@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from copperplate.adapters.libpq import reason_of
+from copperplate.adapters.libpq import read_url, reason_of
 from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.hints import Hints
@@ -120,11 +120,7 @@ class PostgresLedger:
     """
 
     def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
-        try:
-            given = conninfo_to_dict(database_url)
-        except psycopg.ProgrammingError:
-            # Its own words may quote a part of the password.
-            raise Misconfigured("DATABASE_URL is not a URL that libpq can read. See docs/settings.md.") from None
+        given = read_url(database_url)
         self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
         options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
         self._conninfo = make_conninfo(database_url, options=options, application_name="copperplate", connect_timeout=3)
