@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -137,7 +138,7 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Sto
     `COPPERPLATE_LEDGER` may mix them. Drivers are imported here and not above: importing the app stays cheap.
     Raises `Misconfigured`.
     """
-    _check(settings)
+    check(settings)
     url, key = settings.supabase_url, settings.supabase_key
     if url is None or key is None:
         from copperplate.adapters.filesystem import FolderStore
@@ -183,6 +184,8 @@ async def open_cdn(settings: Settings) -> AsyncIterator[Cdn | None]:
 async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
     from copperplate.adapters.postgres import PostgresLedger
 
+    # It repeats with every try what the ledger says once, and what its errors say.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     ledger = PostgresLedger(settings.database_url or "")
     await ledger.open()
     try:
@@ -275,8 +278,8 @@ def _check_installed(module: str, extra: str) -> None:
         raise Misconfigured(f"What this needs is not installed: pip install 'copperplate[{extra}]'.")
 
 
-def _check(settings: Settings) -> None:
-    """Refuse what cannot work, naming what to set."""
+def check(settings: Settings) -> None:
+    """Refuse what `open_backend` cannot open: raises `Misconfigured`, naming what to set."""
     if settings.on_vercel and settings.supabase_url is None:
         raise Misconfigured(
             "On Vercel Copperplate needs Supabase: set SUPABASE_URL and SUPABASE_SECRET_KEY in the project's settings."

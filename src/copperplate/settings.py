@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from copperplate.errors import Misconfigured
 
@@ -19,15 +19,23 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _split(raw: str) -> SplitResult:
+    """The parts of a URL; of what is none, empty ones. Its own complaint is not in our words."""
+    try:
+        return urlsplit(raw)
+    except ValueError:
+        return urlsplit("")
+
+
 def _url(raw: str) -> str:
-    parts = urlsplit(raw)
+    parts = _split(raw)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an address such as https://pictures.example.com")
     return raw.rstrip("/")
 
 
 def _service_url(raw: str) -> str:
-    parts = urlsplit(raw)
+    parts = _split(raw)
     is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
@@ -54,7 +62,7 @@ def _secret_key(raw: str) -> str:
 
 
 def _database_url(raw: str) -> str:
-    if urlsplit(raw).scheme not in ("postgres", "postgresql"):
+    if _split(raw).scheme not in ("postgres", "postgresql"):
         raise ValueError("a libpq URL such as postgresql://user:password@host:5432/postgres")
     return raw
 

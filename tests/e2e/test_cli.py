@@ -183,6 +183,25 @@ def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, d
     assert list(tmp_path.rglob("*.jpg"))
 
 
+@pytest.mark.parametrize("command", [("stats",), ("cleanup", "--dry-run"), ("purge", "--prompt", "x"), ("migrate",)])
+def test_database_that_cannot_be_reached_is_one_line_with_the_reason(command: tuple[str, ...]) -> None:
+    refused = run(*command, DATABASE_URL="postgresql://somebody:a-secret@127.0.0.1:1/postgres")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    [told] = refused.stderr.splitlines()
+    assert "DATABASE_URL" in told
+    assert "port 1 failed: Connection refused" in told
+    assert "a-secret" not in told
+
+
+@pytest.mark.parametrize("command", ["stats", "migrate"])
+def test_url_that_libpq_cannot_read_is_refused_without_a_piece_of_it(command: str) -> None:
+    refused = run(command, DATABASE_URL="postgresql://somebody:half-a%zz-secret@127.0.0.1:1/postgres")
+    assert refused.returncode == 3
+    [told] = refused.stderr.splitlines()
+    assert "DATABASE_URL is not a URL that libpq can read" in told
+    assert "secret" not in told
+
+
 def test_migrate_of_a_plain_database_says_which_roles_it_lacks() -> None:
     # Roles belong to the cluster, so this takes one that was never bootstrapped.
     with open_folder() as made, Cluster.start(made, is_durable=False) as plain:

@@ -155,6 +155,8 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
     asking.join()
     failures = [status for status in statuses if status != 200]
     assert len(failures) <= 1, failures
+    [told] = [line for line in server.log.read_text().splitlines() if f"worker {victim} is gone" in line]
+    assert "(SIGKILL)" in told
 
 
 def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(folder: Path) -> None:

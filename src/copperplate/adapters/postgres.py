@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from copperplate.adapters.credit_calls import CreditCalls
+from copperplate.adapters.libpq import read_url, reason_of
 from copperplate.adapters.verdicts import charge_row, entry_of, sight_of, verdict_of
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.hints import Hints
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
+    from typing import Self
     from uuid import UUID
 
     from copperplate.adapters.credit_calls import CreditFunction
@@ -65,14 +67,6 @@ ERRORS: tuple[ErrorRow, ...] = (
     (psycopg.errors.DeadlockDetected, LedgerUnavailable, "always", "the database is busy"),
     (psycopg.errors.LockNotAvailable, LedgerUnavailable, "always", "the database is busy"),
     (psycopg.errors.QueryCanceled, LedgerUnavailable, "never", "the database took too long"),
-    (psycopg.errors.InvalidPassword, Misconfigured, "never", "DATABASE_URL: the password is wrong"),
-    (
-        psycopg.errors.InvalidAuthorizationSpecification,
-        Misconfigured,
-        "never",
-        "DATABASE_URL: the role may not log in",
-    ),
-    (psycopg.errors.InvalidCatalogName, Misconfigured, "never", "DATABASE_URL: there is no such database"),
     (PoolTimeout, LedgerUnavailable, "never", "no database connection was free in time"),
     (TooManyRequests, LedgerUnavailable, "never", "too many requests wait for a database connection"),
     (psycopg.OperationalError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
@@ -119,6 +113,21 @@ def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Rese
     raise error
 
 
+class _Connection(psycopg.AsyncConnection[DictRow]):
+    """A connection of the pool; why there is none is told, where the pool would only log it with every try."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, tell: Callable[[str], None], **options: Any) -> Self:  # type: ignore[override]
+        """Connect; `tell` gets the reason why not, empty once there is one."""
+        try:
+            made = await super().connect(conninfo, **options)
+        except psycopg.Error as error:
+            tell(reason_of(error))
+            raise
+        tell("")
+        return made
+
+
 class PostgresLedger(CreditCalls):
     """`Ledger`, `LedgerCare` and `CreditLedger` over a pool of direct connections.
 
@@ -128,11 +137,7 @@ class PostgresLedger(CreditCalls):
     """
 
     def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
-        try:
-            given = conninfo_to_dict(database_url)
-        except psycopg.ProgrammingError:
-            # Its own words may quote a part of the password.
-            raise Misconfigured("DATABASE_URL is not a URL that libpq can read. See docs/settings.md.") from None
+        given = read_url(database_url)
         self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
         options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
         self._conninfo = make_conninfo(database_url, options=options, application_name="copperplate", connect_timeout=3)
@@ -147,13 +152,16 @@ class PostgresLedger(CreditCalls):
                 "autocommit": True,
                 "row_factory": dict_row,
                 "prepare_threshold": 2 if self._is_direct else None,
+                "tell": self._note_reason,
             },
+            connection_class=_Connection,
             configure=self._become_service_role if self._is_direct else None,
             open=False,
         )
         self._hints = Hints()
         self._listening: asyncio.Task[None] | None = None
         self._refusal: psycopg.Error | None = None
+        self._reason = ""
 
     async def open(self) -> None:
         """Start the pool and the listener; an unreachable database shows at the first call."""
@@ -401,7 +409,14 @@ class PostgresLedger(CreditCalls):
             running.cancel()
         if self._refusal is not None:
             raise self._refusal
+        if self._reason:
+            raise LedgerUnavailable(f"the database of DATABASE_URL does not answer: {self._reason}")
         raise LedgerUnavailable("the database does not answer")
+
+    def _note_reason(self, reason: str) -> None:
+        self._reason = reason
+        if reason:
+            self._refusal = None
 
     async def _become_service_role(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         # Not among the options of the connection: a refusal there carries no SQLSTATE to tell it by.
@@ -419,15 +434,19 @@ class PostgresLedger(CreditCalls):
 
     async def _listen(self) -> None:
         """Turn notifications into hints, for as long as the ledger is open. Losing one only costs time."""
+        is_away = False
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
                     self._hints.announce_all()  # whatever was missed while we did not listen
+                    is_away = False
                     async for notification in connection.notifies():
                         self._hints.announce(notification.payload)
             except psycopg.Error as error:
-                logger.info("notifications interrupted: %s", type(error).__name__)
+                if not is_away:  # said once, not with every try
+                    logger.info("notifications interrupted, trying on: %s", reason_of(error))
+                is_away = True
             await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from copperplate.cli.shared import EXIT_OK, add_command, port, say, settings_of, workers
-from copperplate.errors import Misconfigured
 
 if TYPE_CHECKING:
     import argparse
@@ -83,13 +82,11 @@ def run_dev(arguments: argparse.Namespace) -> int:
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """The server alone."""
+    from copperplate.compose import check
     from copperplate.http import server
 
     settings = settings_of(arguments)
-    if settings.supabase_url is None and settings.database_url is None:
-        raise Misconfigured(
-            "There is no database: set SUPABASE_URL or DATABASE_URL, or use `copperplate dev`, which brings its own."
-        )
+    check(settings)  # here too: a worker can only answer 503
     os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
     listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
     bound = listener.getsockname()[1]
