@@ -97,6 +97,7 @@ async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncI
     )
     serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
     usage = Usage(ledger=ledger, providers={name: kind.provider for name, kind in kinds.items()}, clock=clock)
+    verifier = make_verifier(settings, clock)
     asking = Asking(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock)
     try:
         yield Services(
@@ -109,12 +110,13 @@ async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncI
             serving=serving,
             asking=asking,
             usage=usage,
-            verifier=make_verifier(settings, clock),
+            verifier=verifier,
         )
     finally:
         await coordinator.drain(within_seconds=DRAIN_SECONDS)
         for kind in kinds.values():
             await kind.provider.close()
+        await verifier.close()
         await usage.close()
         images.close()
 
@@ -192,6 +194,25 @@ async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
         yield ledger
     finally:
         await ledger.close()
+
+
+def make_verifier(settings: Settings, clock: Clock) -> Verifier:
+    """Who tells whose a token is: the Supabase project's keys, and its legacy secret where that is set.
+
+    Where there is neither, nobody can sign in, and whoever tries is told what to set.
+    """
+    from copperplate.adapters.supabase_keys import SigningKeys
+    from copperplate.adapters.supabase_users import LOCAL_ISSUER, NobodySignsIn, SupabaseUsers
+
+    if settings.supabase_url is None and settings.supabase_jwt_secret is None:
+        return NobodySignsIn()
+    url = settings.supabase_url
+    return SupabaseUsers(
+        issuer=LOCAL_ISSUER if url is None else f"{url}/auth/v1",
+        keys=None if url is None else SigningKeys(f"{url}/auth/v1/.well-known/jwks.json", clock),
+        secret=settings.supabase_jwt_secret,
+        clock=clock,
+    )
 
 
 def make_image_provider(settings: Settings, clock: Clock) -> Provider:

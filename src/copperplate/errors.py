@@ -15,7 +15,7 @@ CopperplateError
 │   └── InvalidIdempotencyKey empty, too long, or not printable ASCII
 ├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
-├── Unauthorized              the bearer secret is missing or wrong; 401
+├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401
 ├── NotFound                  no such page; 404
 ├── MethodNotAllowed          the page is there, the method is not; 405
 ├── NotGenerated              no picture yet, and this request may not make one; 404
@@ -25,7 +25,8 @@ CopperplateError
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
 │   ├── StoreUnavailable      the object store
-│   └── CdnUnavailable        the CDN, when it is to forget pictures
+│   ├── CdnUnavailable        the CDN, when it is to forget pictures
+│   └── KeysUnavailable       Supabase Auth, whose keys tell who a token is from
 ├── Misconfigured             settings are missing or wrong; 503
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
 └── Signal                    never leaves the coordinator
@@ -154,11 +155,11 @@ class InvalidIdempotencyKey(InvalidRequest):
 
 
 class Unauthorized(CopperplateError):
-    """The bearer secret is missing or wrong."""
+    """The bearer secret, or a person's token, is missing or not valid."""
 
     code = "unauthorized"
     status = 401
-    title = "This needs a secret"
+    title = "This needs a secret or a sign-in"
 
 
 class NotEnoughCredits(CopperplateError):
@@ -272,6 +273,13 @@ class CdnUnavailable(Unavailable):
 
     code = "cdn_unavailable"
     title = "The CDN does not answer"
+
+
+class KeysUnavailable(Unavailable):
+    """Who a token is from cannot be told: the keys it may be signed with are not to be had."""
+
+    code = "keys_unavailable"
+    title = "Nobody can be recognised at the moment"
 
 
 class Misconfigured(CopperplateError):

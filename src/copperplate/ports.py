@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Verdict,
         Want,
     )
+    from copperplate.users import User
 
 
 class Clock(Protocol):
@@ -283,6 +284,19 @@ class ObjectStore(Protocol):
 
     def public_url(self, path: str) -> str | None:
         """Where anyone can load the object, or None where the store has no public address."""
+
+
+class Verifier(Protocol):
+    """Tells who a token is from."""
+
+    async def verify(self, token: str) -> User:
+        """The signed-in person whose token this is, signature, issuer, audience and times checked.
+
+        Raises `Unauthorized`, in words that repeat nothing of the token; `KeysUnavailable`; `Misconfigured`.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; a later call starts afresh."""
 
 
 class Cdn(Protocol):

@@ -90,6 +90,12 @@ def _secret(raw: str) -> str:
     return raw
 
 
+def _jwt_secret(raw: str) -> str:
+    if len(raw) < MIN_JWT_SECRET_CHARS:
+        raise ValueError(f"{MIN_JWT_SECRET_CHARS} characters or more")
+    return raw
+
+
 def _wait(raw: str) -> timedelta:
     # The wait also bounds the first look-up: below a second, hits would be turned away too.
     seconds = _seconds(raw)
@@ -161,6 +167,13 @@ class Settings:
         _secret_key,
         None,
         "Key of the older generation, used where `SUPABASE_SECRET_KEY` is not set.",
+        is_secret=True,
+    )
+    supabase_jwt_secret: str | None = _setting(
+        "SUPABASE_JWT_SECRET",
+        _jwt_secret,
+        None,
+        "Legacy projects only: what users' tokens are signed with (HS256), 32 characters or more. Others publish keys.",
         is_secret=True,
     )
     ledger: str | None = _setting(
@@ -308,4 +321,5 @@ class Settings:
 
 
 MIN_SECRET_CHARS: Final = 16
+MIN_JWT_SECRET_CHARS: Final = 32
 DOCS: Final = "docs/settings.md"

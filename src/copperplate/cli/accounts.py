@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from copperplate.cli.database import show
-from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, between, say, settings_of, with_database
+from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, between, say, settings_of, user_id, with_database
 from copperplate.compose import open_backend
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Awaitable, Callable
 
     from copperplate.ports import CreditLedger
@@ -29,13 +29,13 @@ def add(commands: Any) -> None:
     parts = parser.add_subparsers(required=True, metavar="COMMAND")
 
     grant = add_command(parts, "grant", run_grant, "give a user credits")
-    grant.add_argument("user", type=_user, metavar="UUID", help="the user's id in Supabase Auth")
+    grant.add_argument("user", type=user_id, metavar="UUID", help="the user's id in Supabase Auth")
     grant.add_argument("amount", type=_amount, metavar="N", help=f"how many, 1 to {MAX_GRANT:,}")
     grant.add_argument("--ref", default=None, help="what it is for, such as an order: given twice, it counts once")
     _as_json(grant)
 
     shown = add_command(parts, "show", run_show, "show what a user has")
-    shown.add_argument("user", type=_user, metavar="UUID", help="the user's id in Supabase Auth")
+    shown.add_argument("user", type=user_id, metavar="UUID", help="the user's id in Supabase Auth")
     _as_json(shown)
 
     _as_json(add_command(parts, "audit", run_audit, "add everything up; exit code 1 where a sum does not agree"))
@@ -88,13 +88,6 @@ def _ask(arguments: argparse.Namespace, ask: Callable[[CreditLedger], Awaitable[
 
 def _as_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
-
-
-def _user(raw: str) -> UUID:
-    try:
-        return UUID(raw)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a user's id, such as {uuid4()}, not {raw!r}") from None
 
 
 def _amount(raw: str) -> int:

@@ -59,6 +59,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
         prepare(cluster, say)
         say(f"database ready after {time.monotonic() - began:.1f} s")
         os.environ["DATABASE_URL"] = cluster.owner_url
+        os.environ["SUPABASE_JWT_SECRET"] = cluster.passwords.jwt_secret
         os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
         base = settings.public_base_url or f"http://127.0.0.1:{bound}"
 

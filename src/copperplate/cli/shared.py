@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from copperplate.settings import Settings
 
@@ -80,6 +81,14 @@ def between(raw: str, least: int, most: int) -> int:
     if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
         raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
+
+
+def user_id(raw: str) -> UUID:
+    """A user's id, or the complaint that argparse shows."""
+    try:
+        return UUID(raw)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a user's id, such as {uuid4()}, not {raw!r}") from None
 
 
 def say(line: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -14,9 +14,8 @@ from copperplate.http import schemas
 from copperplate.http.api import PROBLEMS, Served, fresh
 from copperplate.http.bodies import read_object
 from copperplate.http.objects import url_of
-from copperplate.http.users import signed_in
+from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.recipes.memoji import memoji_want
-from copperplate.users import User
 
 if TYPE_CHECKING:
     from copperplate.http.wiring import Services
@@ -34,7 +33,6 @@ PREFLIGHT: Final = {
 }
 
 router = APIRouter(dependencies=[Depends(fresh)])
-SignedIn = Annotated[User, Depends(signed_in)]
 
 
 @router.post(
