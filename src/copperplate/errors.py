@@ -12,7 +12,7 @@ CopperplateError
 │   ├── InvalidBody           not a JSON object, cut off, or slow
 │   ├── BodyTooLarge          more than a wish can need; 413
 │   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
-│   └── InvalidIdempotencyKey empty, too long, or not printable ASCII
+│   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
 ├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401

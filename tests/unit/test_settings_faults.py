@@ -19,6 +19,7 @@ ABSURD = {
     "SUPABASE_URL": ("ftp://x", "None", "https://", "https://[half", "javascript:alert(1)"),
     "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "undefined"),
+    "SUPABASE_JWT_SECRET": ("None", "undefined", "null", "thirty-one characters, no more ..."[:31]),
     "COPPERPLATE_LEDGER": ("None", "postgrest", "POSTGRES "),
     "COPPERPLATE_PROVIDER": ("None", "midjourney", "FAL "),
     "COPPERPLATE_PROVIDER_SECONDS": ("0", "-1", "nan", "inf", "1e9", "soon"),
@@ -40,7 +41,14 @@ ABSURD = {
     "PORT": ("-1", "65536", "http", "8e3"),
 }
 # Any text will do: what it names is refused where it is used.
-FREE_TEXT = {"COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "VERCEL", "VERCEL_PROJECT_ID", "VERCEL_TEAM_ID"}
+FREE_TEXT = {
+    "COPPERPLATE_IMAGE_MODEL",
+    "COPPERPLATE_MEMOJI_MODEL",
+    "COPPERPLATE_DATA_DIR",
+    "VERCEL",
+    "VERCEL_PROJECT_ID",
+    "VERCEL_TEAM_ID",
+}
 # What each provider, and the platform, cannot do without.
 NEEDED = [
     ({}, "DATABASE_URL"),
