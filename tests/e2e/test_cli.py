@@ -225,11 +225,13 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
     with open_folder() as made:
         answer = run("stats", "--json", "--data-dir", str(made))
         assert answer.returncode == 0, answer.stderr
+        assert answer.stderr.startswith(f"{made} has no database yet")
         figures = json.loads(answer.stdout)
         assert (figures["total_requests"], figures["total_cached_images"]) == (0, 0)
         assert find_running(made) is None
         assert not [pid for pid in processes() if str(made) in command_of(pid)]
         table = run("stats", "--data-dir", str(made))
+        assert table.stderr == ""
     assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
     assert len(table.stdout.splitlines()) == len(figures)
 
