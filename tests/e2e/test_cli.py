@@ -183,6 +183,24 @@ def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, d
     assert list(tmp_path.rglob("*.jpg"))
 
 
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("stats", "psycopg"),
+        ("migrate", "psycopg"),
+        ("dev", "psycopg"),
+        ("database-url", "psycopg"),
+        ("serve", "uvicorn"),
+    ],
+)
+def test_missing_extra_is_named_with_what_installs_it(command: str, module: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
+    url = {"DATABASE_URL": "postgresql:///x"} if command == "serve" else {}
+    refused = run(command, "--data-dir", str(tmp_path), PYTHONPATH=str(tmp_path), PORT="0", **url)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr == f"copperplate: {module} is not installed: pip install 'copperplate[all]' [not_installed]\n"
+
+
 @pytest.mark.parametrize("command", [("stats",), ("cleanup", "--dry-run"), ("purge", "--prompt", "x"), ("migrate",)])
 def test_database_that_cannot_be_reached_is_one_line_with_the_reason(command: tuple[str, ...]) -> None:
     refused = run(*command, DATABASE_URL="postgresql://somebody:a-secret@127.0.0.1:1/postgres")
