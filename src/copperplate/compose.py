@@ -83,6 +83,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 @contextlib.asynccontextmanager
 async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncIterator[Services]:
+    _check_installed("PIL", "images")
     clock = SystemClock()
     images = PillowImages()
     kinds = _make_kinds(settings, clock, stores)
@@ -184,6 +185,7 @@ async def open_cdn(settings: Settings) -> AsyncIterator[Cdn | None]:
 
 @contextlib.asynccontextmanager
 async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
+    _check_installed("psycopg_pool", "postgres")
     from copperplate.adapters.postgres import PostgresLedger
 
     # It repeats with every try what the ledger says once, and what its errors say.
