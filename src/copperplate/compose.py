@@ -59,8 +59,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     At the end generations under way get ten seconds to land, and what was counted is flushed.
     Raises `Misconfigured`, naming the variables to set.
     """
-    async with open_backend(settings) as (ledger, store), _wire(settings, ledger, store) as services:
+    async with (
+        open_backend(settings) as (ledger, store),
+        _wire(settings, ledger, _with_disk_cache(settings, store)) as services,
+    ):
         yield services
+
+
+def _with_disk_cache(settings: Settings, store: ObjectStore) -> ObjectStore:
+    if not settings.has_disk_cache:
+        return store
+    from copperplate.adapters.disk_cache import CachedStore, DiskCache
+
+    return CachedStore(store, DiskCache(settings.disk_cache_dir, settings.disk_cache_bytes))
 
 
 @contextlib.asynccontextmanager

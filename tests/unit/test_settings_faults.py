@@ -30,6 +30,7 @@ ABSURD = {
     "COPPERPLATE_WAIT_SECONDS": ("0", "-5", "nan", "86401"),
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
+    "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
     "COPPERPLATE_MAX_WAITERS": ("0", "-1", "1.5", "1e3", "²"),
     "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),
@@ -40,7 +41,10 @@ ABSURD = {
     "PORT": ("-1", "65536", "http", "8e3"),
 }
 # Any text will do: what it names is refused where it is used.
-FREE_TEXT = {"COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "VERCEL", "VERCEL_PROJECT_ID", "VERCEL_TEAM_ID"}
+FREE_TEXT = {
+    "COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "COPPERPLATE_DISK_CACHE_DIR", "VERCEL", "VERCEL_PROJECT_ID",
+    "VERCEL_TEAM_ID",
+}  # fmt: skip
 # What each provider, and the platform, cannot do without.
 NEEDED = [
     ({}, "DATABASE_URL"),
