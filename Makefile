@@ -54,8 +54,8 @@ dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package in
 types: $(SYNCED) ## Write supabase/types/database.ts with the Supabase CLI, from the migrations
 	@.venv/bin/python tests/database_types.py
 
-bench: $(SYNCED) ## Measure; writes bench/results.json and the tables made from it
-	@.venv/bin/python -m bench
+bench: $(SYNCED) ## Measure (ONLY="hits followers": just those); writes bench/results.json and the tables made from it
+	@.venv/bin/python -m bench $(ONLY)
 
 lock: $(UV) ## Resolve the dependencies anew
 	@$(UV) lock

@@ -93,7 +93,7 @@ async def purge(
 ) -> dict[str, Any]:
     """Declare pictures wrong: the ledger forgets them at once, the CDN where there is one, the store after the grace.
 
-    Answers `generations`, `images`, `bytes`. No process keeps pictures in memory, so none has to be told.
+    Answers `generations`, `images`, `bytes`. Every hit asks the ledger first, so no process has to be told.
     Raises `LedgerUnavailable`, and purging again goes on; `CdnUnavailable`, and its copies end with their hour.
     """
     sums, keys = Counter[str](), list[str]()

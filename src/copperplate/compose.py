@@ -77,12 +77,26 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     At the end generations under way get ten seconds to land, and what was counted is flushed.
     Raises `Misconfigured`, naming the variables to set.
     """
-    async with open_backend(settings) as (ledger, stores), _wire(settings, ledger, stores) as services:
+    async with (
+        open_backend(settings) as (ledger, stores),
+        _wire(settings, ledger, _with_disk_cache(settings, stores)) as services,
+    ):
         yield services
+
+
+def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
+    """Images alone: the bytes of memoji go from Storage to whoever looks at them, past us."""
+    if not settings.has_disk_cache:
+        return stores
+    from copperplate.adapters.disk_cache import CachedStore, DiskCache
+
+    cache = DiskCache(settings.disk_cache_dir, settings.disk_cache_bytes)
+    return {**stores, IMAGE_BUCKET: CachedStore(stores[IMAGE_BUCKET], cache)}
 
 
 @contextlib.asynccontextmanager
 async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncIterator[Services]:
+    _check_installed("PIL", "images")
     clock = SystemClock()
     images = PillowImages()
     kinds = _make_kinds(settings, clock, stores)
@@ -184,6 +198,7 @@ async def open_cdn(settings: Settings) -> AsyncIterator[Cdn | None]:
 
 @contextlib.asynccontextmanager
 async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
+    _check_installed("psycopg_pool", "postgres")
     from copperplate.adapters.postgres import PostgresLedger
 
     # It repeats with every try what the ledger says once, and what its errors say.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -26,12 +27,15 @@ from copperplate.hashing import digest_of
 from copperplate.model import Failure, FailureClass, Job, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload, sha256_hex
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from copperplate.model import Entry, Lead, Made, RenditionUpload, Size, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
+
+logger = logging.getLogger(__name__)
 
 MAX_BILLED_SUBMITS = 2
 # A picture that two successors died of, after its first leader, is not decoded again.
@@ -247,6 +251,7 @@ class Leader:
         except ProviderFailed as failed:
             if failed.failure_class is not FailureClass.AMBIGUOUS or submit_no >= MAX_BILLED_SUBMITS:
                 raise
+            self._log_failure(want, lead, failed, failed)
             answer = await self._submit_once(want, lease, submit_no + 1)
         return await provider.collect(answer) if isinstance(answer, Job) else answer
 
@@ -323,11 +328,8 @@ class Leader:
         A setting that is wrong concerns every prompt: each rests for seconds only, however often it was tried.
         """
         is_ours = isinstance(error, Misconfigured)
-        if isinstance(error, ProviderFailed):
-            cause = error
-        else:
-            message = str(error) if is_ours else f"unexpected {type(error).__name__}"
-            cause = ProviderFailed(FailureClass.TRANSIENT, message, billed=not is_ours)
+        cause = _failure_of(error)
+        self._log_failure(want, lead, cause, error)
         rest = retry_after(
             cause.failure_class,
             attempt=1 if is_ours else lead.attempt,
@@ -346,6 +348,18 @@ class Leader:
         if not await self._ledger.fail(want.generation_key, lead.fence, failure):
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
+
+    def _log_failure(self, want: Want, lead: Lead, failed: ProviderFailed, error: Exception) -> None:
+        """A line for each call that failed, since callers see only its class; without messages, which may quote."""
+        logger.warning(
+            "attempt failed: provider=%s class=%s cause=%s billed=%s attempt=%d key=%s",
+            self._kinds[want.kind].provider.name,
+            failed.failure_class,
+            type(error.__cause__ or error).__name__,
+            str(failed.billed).lower(),
+            lead.attempt,
+            want.generation_key[:12],
+        )
 
     async def _hand_over(self, lease: Lease) -> None:
         """Give up the lease, so that a successor need not wait until it runs out: this process stops."""
@@ -383,3 +397,13 @@ class Leader:
     @property
     def _trusted_seconds(self) -> float:
         return (self._timings.lease - self._timings.margin).total_seconds()
+
+
+def _failure_of(error: Exception) -> ProviderFailed:
+    """What an attempt ended with, as a provider's failure; what nobody planned is logged with the way it took."""
+    if isinstance(error, ProviderFailed):
+        return error
+    if isinstance(error, Misconfigured):
+        return ProviderFailed(FailureClass.TRANSIENT, str(error), billed=False)
+    log_unexpected(error, "a generation")
+    return ProviderFailed(FailureClass.TRANSIENT, f"unexpected {type(error).__name__}")

@@ -113,6 +113,12 @@ def _count(raw: str) -> int:
     return int(raw)
 
 
+def _megabytes(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 1_000_000:
+        raise ValueError("a whole number of megabytes from 0 to 1000000, such as 256")
+    return int(raw) * 1_000_000
+
+
 def _port(raw: str) -> int:
     if not raw.isascii() or not raw.isdigit() or int(raw) > 65_535:
         raise ValueError("a port number from 0 to 65535 (0 takes any free one)")
@@ -224,6 +230,19 @@ class Settings:
     data_dir: Path = _setting(
         "COPPERPLATE_DATA_DIR", Path, ".copperplate", "Folder of the local database and of locally stored pictures."
     )
+    disk_cache_dir: Path | None = _setting(
+        "COPPERPLATE_DISK_CACHE_DIR",
+        Path,
+        None,
+        "Where a folder is made in which pictures read from the store are kept, for servers far from it. "
+        "On Vercel the temporary folder.",
+    )
+    disk_cache_bytes: int = _setting(
+        "COPPERPLATE_DISK_CACHE_MB",
+        _megabytes,
+        "256",
+        "Megabytes that this folder may grow to; 0 keeps nothing. A Vercel function has 500 in all.",
+    )
     wait: timedelta = _setting(
         "COPPERPLATE_WAIT_SECONDS",
         _wait,
@@ -305,6 +324,11 @@ class Settings:
     def supabase_key(self) -> str | None:
         """The project's key: a secret one, else that of the older generation."""
         return self.supabase_secret_key or self.supabase_service_role_key
+
+    @property
+    def has_disk_cache(self) -> bool:
+        """Whether pictures are kept on disk after they were read from the store."""
+        return self.disk_cache_bytes > 0 and (self.on_vercel or self.disk_cache_dir is not None)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

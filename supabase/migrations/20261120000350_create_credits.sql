@@ -90,6 +90,9 @@ for each row execute function copperplate.refuse_change();
 create table copperplate.reservations (
     id uuid not null default gen_random_uuid(),
     generation_key text not null,
+    -- Of the generation, told here so that its payer needs to see nothing else of it.
+    kind text not null,
+    generated_url text,
     account_id uuid not null,
     amount bigint not null,
     state text not null default 'held',
@@ -117,10 +120,8 @@ create table copperplate.reservations (
 -- One per generation: a takeover inherits it.
 create unique index reservations_held_idx on copperplate.reservations (generation_key) where state = 'held';
 create index reservations_expiry_idx on copperplate.reservations (expires_at) where state = 'held';
--- What may still be given back when a generation goes.
-create index reservations_undelivered_idx
-on copperplate.reservations (generation_key)
-where state = 'settled' and delivered_at is null;
+-- For what happens when a generation goes.
+create index reservations_generation_idx on copperplate.reservations (generation_key);
 create index reservations_account_idx on copperplate.reservations (account_id, generation_key);
 
 comment on table copperplate.reservations is
@@ -170,24 +171,6 @@ using (
     )
 );
 
--- A person's own generations: those they paid for. What a provider told stays ours.
-create policy generations_are_their_payers
-on public.generation_status
-for select
-to authenticated
-using (
-    prompt_hash in (
-        select r.generation_key
-        from copperplate.reservations as r
-        inner join copperplate.accounts as a on r.account_id = a.id
-        where a.user_id = (select copperplate.signed_in_user())
-    )
-);
-
-grant select (
-    prompt_hash, kind, recipe, status, dimensions, model, format, generated_url, error_class, created_at, completed_at
-) on table public.generation_status to authenticated;
-
 create view public.my_credits
 with (security_invoker = true)
 as
@@ -222,22 +205,23 @@ as
 select
     r.id,
     r.generation_key as prompt_hash,
-    r.amount as credits,
-    r.state as credits_state,
+    r.kind,
+    case r.state
+        when 'held' then 'generating'
+        when 'settled' then 'completed'
+        else 'failed'
+    end as status,
+    r.generated_url,
+    case r.state when 'settled' then r.amount else 0 end as credits,
     r.created_at,
-    g.kind,
-    g.recipe,
-    g.status,
-    g.generated_url,
-    g.error_class,
-    g.completed_at
+    r.closed_at
 from copperplate.reservations as r
 inner join copperplate.accounts as a on r.account_id = a.id
-left join public.generation_status as g on r.generation_key = g.prompt_hash
 where a.user_id = (select copperplate.signed_in_user());
 
 comment on view public.my_generations is
-'The pictures whoever is signed in had made with their credits, and what became of these.';
+'The pictures whoever is signed in had made, and the credits they cost. What failed, or was gone before they were told
+of it, cost none; generated_url is null once the picture is gone.';
 
 revoke all on table public.my_credits from public, anon, authenticated, service_role;
 revoke all on table public.my_credit_ledger from public, anon, authenticated, service_role;
@@ -282,8 +266,10 @@ begin
         if not found then
             raise exception 'not enough credits' using errcode = 'ZC008', hint = 'Grant some, or wait.';
         end if;
-        insert into copperplate.reservations (generation_key, account_id, amount, created_at, expires_at)
-        values (p_generation_key, v_account, v_charge.amount, v_now, v_now + interval '15 minutes');
+        insert into copperplate.reservations (generation_key, kind, account_id, amount, created_at, expires_at)
+        select g.prompt_hash, g.kind, v_account, v_charge.amount, v_now, v_now + interval '15 minutes'
+        from public.generation_status as g
+        where g.prompt_hash = p_generation_key;
     end loop;
 end;
 $$;
@@ -292,7 +278,7 @@ comment on function copperplate.reserve_charges(text, jsonb) is
 'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; ZC008 where an account
 cannot pay.';
 
-create function copperplate.settle_reservation(p_generation_key text)
+create function copperplate.settle_reservation(p_generation_key text, p_url text)
 returns void
 language plpgsql
 volatile
@@ -304,7 +290,7 @@ declare
     v_reservation copperplate.reservations;
 begin
     update copperplate.reservations as r
-    set state = 'settled', closed_at = v_now
+    set state = 'settled', closed_at = v_now, generated_url = p_url
     where r.generation_key = p_generation_key and r.state = 'held'
     returning r.* into v_reservation;
     if not found then
@@ -319,7 +305,7 @@ begin
 end;
 $$;
 
-comment on function copperplate.settle_reservation(text) is
+comment on function copperplate.settle_reservation(text, text) is
 'The picture is stored: what its generation reserved is taken from the account, once.';
 
 create function copperplate.give_back(p_reservation uuid)
@@ -386,6 +372,22 @@ $$;
 
 comment on function copperplate.give_back_all(text[]) is
 'Give back what these generations hold or never delivered: they failed, or are gone.';
+
+create function copperplate.note_pictures_gone(p_generation_keys text[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.give_back_all(p_generation_keys);
+    update copperplate.reservations as r
+    set generated_url = null
+    where r.generation_key = any(p_generation_keys) and r.generated_url is not null;
+$$;
+
+comment on function copperplate.note_pictures_gone(text[]) is
+'These generations have no picture any more: give back what was never delivered, and forget the addresses.';
 
 create function copperplate.release_expired(p_limit integer)
 returns integer
@@ -606,9 +608,10 @@ comment on function public.audit_credits() is
 'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none.';
 
 revoke all on function copperplate.reserve_charges(text, jsonb) from public, anon, authenticated;
-revoke all on function copperplate.settle_reservation(text) from public, anon, authenticated;
+revoke all on function copperplate.settle_reservation(text, text) from public, anon, authenticated;
 revoke all on function copperplate.give_back(uuid) from public, anon, authenticated;
 revoke all on function copperplate.give_back_all(text[]) from public, anon, authenticated;
+revoke all on function copperplate.note_pictures_gone(text[]) from public, anon, authenticated;
 revoke all on function copperplate.release_expired(integer) from public, anon, authenticated;
 revoke all on function public.grant_credits(uuid, bigint, text) from public, anon, authenticated;
 revoke all on function public.get_credits(uuid) from public, anon, authenticated;
@@ -616,9 +619,10 @@ revoke all on function public.refund_credits(uuid) from public, anon, authentica
 revoke all on function public.forget_user(uuid) from public, anon, authenticated;
 revoke all on function public.audit_credits() from public, anon, authenticated;
 grant execute on function copperplate.reserve_charges(text, jsonb) to service_role;
-grant execute on function copperplate.settle_reservation(text) to service_role;
+grant execute on function copperplate.settle_reservation(text, text) to service_role;
 grant execute on function copperplate.give_back(uuid) to service_role;
 grant execute on function copperplate.give_back_all(text[]) to service_role;
+grant execute on function copperplate.note_pictures_gone(text[]) to service_role;
 grant execute on function copperplate.release_expired(integer) to service_role;
 grant execute on function public.grant_credits(uuid, bigint, text) to service_role;
 grant execute on function public.get_credits(uuid) to service_role;

@@ -202,7 +202,7 @@ begin
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
     -- Whoever paid and was never told where it is gets it back.
-    perform copperplate.give_back_all(array(select e.generation_key from removed as e where e.is_original));
+    perform copperplate.note_pictures_gone(array(select e.generation_key from removed as e where e.is_original));
     return null;
 end;
 $$;
@@ -237,7 +237,7 @@ begin
     perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
     from removed as g
     where g.intent is not null;
-    perform copperplate.give_back_all(array(select g.prompt_hash from removed as g));
+    perform copperplate.note_pictures_gone(array(select g.prompt_hash from removed as g));
     return null;
 end;
 $$;

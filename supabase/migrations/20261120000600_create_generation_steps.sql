@@ -424,7 +424,7 @@ begin
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
     perform copperplate.note_provider_success(v_provider);
-    perform copperplate.settle_reservation(p_key);
+    perform copperplate.settle_reservation(p_key, p_url);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
     return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;

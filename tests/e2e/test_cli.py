@@ -183,6 +183,24 @@ def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, d
     assert list(tmp_path.rglob("*.jpg"))
 
 
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("stats", "psycopg"),
+        ("migrate", "psycopg"),
+        ("dev", "psycopg"),
+        ("database-url", "psycopg"),
+        ("serve", "uvicorn"),
+    ],
+)
+def test_missing_extra_is_named_with_what_installs_it(command: str, module: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
+    url = {"DATABASE_URL": "postgresql:///x"} if command == "serve" else {}
+    refused = run(command, "--data-dir", str(tmp_path), PYTHONPATH=str(tmp_path), PORT="0", **url)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr == f"copperplate: {module} is not installed: pip install 'copperplate[all]' [not_installed]\n"
+
+
 @pytest.mark.parametrize("command", [("stats",), ("cleanup", "--dry-run"), ("purge", "--prompt", "x"), ("migrate",)])
 def test_database_that_cannot_be_reached_is_one_line_with_the_reason(command: tuple[str, ...]) -> None:
     refused = run(*command, DATABASE_URL="postgresql://somebody:a-secret@127.0.0.1:1/postgres")
@@ -225,11 +243,13 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
     with open_folder() as made:
         answer = run("stats", "--json", "--data-dir", str(made))
         assert answer.returncode == 0, answer.stderr
+        assert answer.stderr.startswith(f"{made} has no database yet")
         figures = json.loads(answer.stdout)
         assert (figures["total_requests"], figures["total_cached_images"]) == (0, 0)
         assert find_running(made) is None
         assert not [pid for pid in processes() if str(made) in command_of(pid)]
         table = run("stats", "--data-dir", str(made))
+        assert table.stderr == ""
     assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
     assert len(table.stdout.splitlines()) == len(figures)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import shlex
 import signal
 import socket
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -229,6 +232,15 @@ def test_commands_beside_the_server_use_its_database(server: DevServer) -> None:
             assert (
                 connection.execute("select current_user, count(*) from public.generation_status").fetchone() is not None
             )
+
+
+def test_line_about_sql_is_a_command_for_a_second_terminal(server: DevServer) -> None:
+    shown = re.search(r'in SQL +psql "\$\((.+)\)"', server.log.read_text())
+    assert shown is not None
+    elsewhere = {name: value for name, value in server.environment.items() if not name.startswith("COPPERPLATE_")}
+    answer = subprocess.run(shlex.split(shown[1]), env=elsewhere, capture_output=True, text=True, check=True)
+    with psycopg.connect(answer.stdout.splitlines()[-1]) as connection:
+        assert connection.execute("select current_user").fetchone() == ("postgres",)
 
 
 def test_no_prompt_and_no_password_is_logged(server: DevServer) -> None:

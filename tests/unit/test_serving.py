@@ -62,7 +62,7 @@ class CountingStore(FlakyStore):
 class CountingImages(PlainImages):
     encodings = 0
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
         self.encodings += 1
         await asyncio.sleep(0)
         return await super().encode(original, want)

@@ -32,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CopperplateError as error:
         say(f"copperplate: {error} [{error.code}]")
         return EXIT_UNAVAILABLE if error.http_status == 503 else EXIT_FAILED
+    except ModuleNotFoundError as error:
+        # Everything but the recipes is an extra. Why a part of us is missing, only the traceback can say.
+        if error.name is None or error.name.partition(".")[0] == "copperplate":
+            raise
+        say(f"copperplate: {error.name} is not installed: pip install 'copperplate[all]' [not_installed]")
+        return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has gone

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from copperplate.cli.shared import EXIT_OK, add_command, port, say, settings_of, workers
+from copperplate.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -66,7 +67,9 @@ def run_dev(arguments: argparse.Namespace) -> int:
         def announce_ready() -> None:
             say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
             say(f"  what is saved   {base}/api/generation/stats")
-            beside = f" --data-dir {shlex.quote(str(arguments.data_dir))}" if arguments.data_dir else ""
+            # A second terminal shares our defaults, not our environment.
+            is_usual = settings.data_dir == Settings.from_env({}).data_dir.absolute()
+            beside = "" if is_usual else f" --data-dir {shlex.quote(str(settings.data_dir))}"
             say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')
             say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)

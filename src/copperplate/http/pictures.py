@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
-from copperplate.http.problems import Problem, is_expected, log_unexpected
+from copperplate.http.problems import Problem, is_expected
 from copperplate.http.vercel import MAX_BODY_BYTES
 from copperplate.http.wants import is_picture_path
 from copperplate.model import Outcome
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
