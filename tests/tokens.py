@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USER: Final = "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b"
 SECRET: Final = "the-secret-of-a-legacy-project-012345678"
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-MISSING: Final = object()
+MISSING: Final[Any] = object()
 
 
 @cache
