@@ -155,7 +155,12 @@ class InvalidIdempotencyKey(InvalidRequest):
 
 
 class Unauthorized(CopperplateError):
-    """The bearer secret, or a person's token, is missing or not valid."""
+    """The bearer secret, or a person's token, is missing or not valid.
+
+    `challenge` is what `WWW-Authenticate` says (RFC 6750, section 3).
+    """
+
+    challenge: str = "Bearer"
 
     code = "unauthorized"
     status = 401

@@ -14,11 +14,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+from uuid import UUID
 
 import psycopg
 import pytest
 from dev_server import Answer, DevServer, dev_server, is_running, wait_until
 from psycopg.rows import dict_row
+
+from copperplate.adapters.supabase_users import make_local_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,6 +244,24 @@ def test_line_about_sql_is_a_command_for_a_second_terminal(server: DevServer) ->
     answer = subprocess.run(shlex.split(shown[1]), env=elsewhere, capture_output=True, text=True, check=True)
     with psycopg.connect(answer.stdout.splitlines()[-1]) as connection:
         assert connection.execute("select current_user").fetchone() == ("postgres",)
+
+
+def test_token_of_the_command_line_signs_in_to_every_process_of_this_server_only(server: DevServer) -> None:
+    printed = server.run("token", "--user", "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b", "--seconds", "60")
+    assert (printed.returncode, len(printed.stdout.splitlines())) == (0, 1)
+    told = json.loads(server.run("token", "--json").stdout)
+    assert told["seconds"] == 3_600
+    for token in (printed.stdout.strip(), told["token"]):
+        for _ in range(8):
+            answer = server.get("/api/credits", authorization=f"Bearer {token}")
+            assert (answer.status, json.loads(answer.body)["credits"]["available"]) == (200, 0)
+    # What another folder's server would sign with is another secret.
+    foreign = make_local_token(UUID(told["user"]), "0" * 64, seconds=60)
+    assert server.get("/api/credits", authorization=f"Bearer {foreign}").status == 401
+    shown = server.run("credits", "grant", told["user"], "3", "--json")
+    assert json.loads(shown.stdout)["balance"] == 3
+    answer = server.get("/api/credits", authorization=f"Bearer {told['token']}")
+    assert json.loads(answer.body)["credits"] == {"balance": 3, "held": 0, "available": 3}
 
 
 def test_no_prompt_and_no_password_is_logged(server: DevServer) -> None:
