@@ -269,6 +269,17 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
     assert len(table.stdout.splitlines()) == len(figures)
 
 
+def test_variables_of_psql_do_not_lead_the_local_database_astray(folder: Path) -> None:
+    elsewhere = {
+        "PGHOSTADDR": "10.0.0.1",
+        "PGSERVICE": "none",
+        "PGSSLMODE": "verify-full",
+        "PGCLIENTENCODING": "LATIN1",
+    }
+    answer = run("stats", "--json", "--data-dir", str(folder), **elsewhere)
+    assert answer.returncode == 0, answer.stderr
+
+
 def processes() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
 

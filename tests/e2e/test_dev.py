@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import UUID
@@ -25,7 +27,6 @@ from copperplate.adapters.supabase_users import make_local_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Leases scaled down, so that a takeover takes seconds.
 SCALED = {"COPPERPLATE_LEASE_SECONDS": "2", "COPPERPLATE_HEARTBEAT_SECONDS": "0.5"}
@@ -208,6 +209,32 @@ def test_server_told_to_stop_ends_cleanly(folder: Path) -> None:
             assert asked.result(30).status == 200
         assert server.process.wait(30) == 0
         wait_until(lambda: not any(map(is_running, family)), seconds=5, what="every process is gone")
+
+
+def test_closed_terminal_ends_the_server_and_everything_under_it(folder: Path) -> None:
+    with dev_server(folder / "hung-up") as server:
+        family = server.descendants()
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(30) == 0
+        wait_until(lambda: not any(map(is_running, family)), seconds=5, what="every process is gone")
+
+
+def test_server_under_nohup_outlives_its_terminal(folder: Path) -> None:
+    with ignored(signal.SIGHUP), dev_server(folder / "detached") as server:
+        for process in (server.process.pid, *server.workers()):
+            status = Path(f"/proc/{process}/status").read_text()
+            masked = int(status.partition("SigIgn:")[2].split()[0], 16)
+            assert masked & (1 << (signal.SIGHUP - 1)), status
+
+
+@contextlib.contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """As under nohup: children inherit that a signal is ignored."""
+    previous = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, previous)
 
 
 def test_second_server_on_the_same_folder_says_so_and_ends(server: DevServer) -> None:
