@@ -338,7 +338,7 @@ class TestNobody:
             await nobody.verify("a.b.c")
 
     async def test_address_that_no_client_can_read_is_no_error_of_ours(self, clock: FakeClock) -> None:
-        settings = Settings.from_env({"SUPABASE_URL": "https://project.example:99999"})
+        settings = Settings.from_env({"SUPABASE_URL": "https://two..points.example/é"})
         verifier = make_verifier(settings, clock)
         with pytest.raises(KeysUnavailable):
             await verifier.verify(Tokens("x", clock.now()).es())
