@@ -392,10 +392,10 @@ def test_open_database_starts_its_own_and_stops_it() -> None:
             assert rows(url, "select current_user::text") == [("postgres",)]
             assert find_running(made / "data") is not None
         assert find_running(made / "data") is None
-        first, *others = said
-        assert first.endswith("has no database yet: making an empty one")
-        assert others
-        assert all(text.startswith("Applied ") for text in others)
+        first, *rest = said
+        assert "no database yet" in first
+        assert rest
+        assert all(text.startswith("Applied ") for text in rest)
         delete_cluster(made / "data")
     finally:
         shutil.rmtree(made)
