@@ -373,7 +373,7 @@ class MemoryLedger(MemoryCare):
             self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
         return len(expired)
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """See `LedgerCare.cleanup_entries`."""
         cutoff = self._clock.monotonic() - older_than.total_seconds()
         old = [key for key, kept in self._entries.items() if kept.last_accessed < cutoff]
@@ -384,7 +384,11 @@ class MemoryLedger(MemoryCare):
         for key in bare:
             self._forget(self._entries[key].entry.generation_key)
         size_bytes += self._remove(bare)
-        return {"images": len(images), "generations": len(bare), "bytes": size_bytes}
+        counts = {"images": len(images), "generations": len(bare), "bytes": size_bytes}
+        if after is None:
+            return counts
+        # Everything was looked at: it is over once nothing was left to remove.
+        return {**counts, "reached": "" if images else None}
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_generations`."""
