@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
-    from copperplate.model import CanonicalValue, Want
+    from copperplate.model import CanonicalValue, Charge, Want
     from copperplate.ports import Ledger
 
 BUCKET = "generated-images"
@@ -140,9 +140,9 @@ class Workbench:
             max_waiters=max_waiters,
         )
 
-    async def begin(self, process: Coordinator, asked: Want) -> asyncio.Task[Found]:
+    async def begin(self, process: Coordinator, asked: Want, charge: Charge | None = None) -> asyncio.Task[Found]:
         """Ask, and let everything run that can before time moves."""
-        task = asyncio.create_task(process.find(asked))
+        task = asyncio.create_task(process.find(asked, charge=charge))
         await self.clock.settle()
         return task
 

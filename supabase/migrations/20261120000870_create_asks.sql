@@ -72,6 +72,7 @@ as $$
 declare
     v_account copperplate.accounts;
     v_answer jsonb;
+    v_kept jsonb;
 begin
     select a.* into v_account from copperplate.accounts as a where a.user_id = p_user;
     update copperplate.reservations as r
@@ -88,9 +89,9 @@ begin
         where
             k.account_id = v_account.id and k.idempotency_key = p_idempotency_key
             and k.generation_key = p_generation_key
-        returning k.answer into v_answer;
+        returning k.answer into v_kept;
     end if;
-    return coalesce(v_answer, p_answer);
+    return coalesce(v_kept, v_answer);
 end;
 $$;
 

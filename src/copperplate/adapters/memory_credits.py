@@ -69,12 +69,12 @@ class MemoryCredits:
 
     async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
         """See `CreditLedger.grant_credits`."""
-        account = self._accounts.setdefault(user, _Account())
         before = self._ledger.get(("grant", ref))
         if before is None:
+            account = self._accounts.setdefault(user, _Account())
             account.balance += amount
             self._ledger["grant", ref] = (account, amount)
-        elif before != (account, amount):
+        elif before != (self._accounts.get(user), amount):
             raise LedgerUnavailable("this reference stands for another grant")
         return await self.credits(user)
 
