@@ -122,7 +122,7 @@ def _log(services: Services, want: Want, told: Delivered | Pending, seconds: flo
         key=want.generation_key,
         seconds=seconds,
         size_bytes=0,
-        cost_micro_usd=(services.memoji_provider.price_micro_usd(want.recipe) or 0) if is_paid else 0,
+        cost_micro_usd=services.memoji_provider.price_micro_usd(want.recipe) if is_paid else 0,
     )
 
 
