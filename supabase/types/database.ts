@@ -257,7 +257,7 @@ export type Database = {
           path: string;
         }[];
       };
-      cleanup_old_cache_entries: { Args: { p_limit?: number; p_older_than?: string }; Returns: Json };
+      cleanup_old_cache_entries: { Args: { p_after?: string; p_limit?: number; p_older_than?: string }; Returns: Json };
       cleanup_old_generation_status: { Args: { p_limit?: number }; Returns: Json };
       cleanup_old_memoji: {
         Args: { p_archive_above?: number; p_limit?: number; p_min_uses?: number; p_older_than?: string };

@@ -213,7 +213,8 @@ class Model:
 
     def is_asked_by(self, user: UUID, key: str) -> bool:
         account = self.accounts.get(user)
-        return any(each.account is account and each.key == key for each in (*self.asks, *self.reservations))
+        asked = any(each.account is account and each.key == key for each in self.asks)
+        return asked or any(each.account is account and each.key == key for each in self.reservations)
 
     def forget(self, user: UUID) -> bool:
         account = self.accounts.pop(user, None)
@@ -325,7 +326,7 @@ class CreditMachine(RuleBasedStateMachine):
         self.call("acquire", key, leader, user, amount)
 
     @rule(key=key, leader=leader, user=user, amount=amount, is_told=st.booleans())
-    def makes(self, key: str, leader: UUID, user: UUID, amount: int, is_told: bool) -> None:  # noqa: FBT001 - drawn
+    def makes(self, key: str, leader: UUID, user: UUID, amount: int, is_told: bool) -> None:
         self.call("acquire", key, leader, user, amount)
         found = self.model.generations.get(key)
         if found is not None:
@@ -344,7 +345,7 @@ class CreditMachine(RuleBasedStateMachine):
         self.call("refund", key, number)
 
     @rule(user=user, key=key, name=idempotency_key, is_delivery=st.booleans())
-    def asks(self, user: UUID, key: str, name: str | None, is_delivery: bool) -> None:  # noqa: FBT001 - drawn
+    def asks(self, user: UUID, key: str, name: str | None, is_delivery: bool) -> None:
         self.call("deliver" if is_delivery else "begin_ask", user, key, name)
         self.call("is_asked_by", user, key)
 

@@ -395,7 +395,7 @@ def test_open_database_starts_its_own_and_stops_it() -> None:
         first, *rest = said
         assert "no database yet" in first
         assert rest
-        assert all(text.startswith("Applied ") for text in rest)
+        assert all(text.startswith("Applied ") for text in rest), rest
         delete_cluster(made / "data")
     finally:
         shutil.rmtree(made)
