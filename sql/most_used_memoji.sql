@@ -8,5 +8,5 @@ select
     m.generation_cost,
     m.archived_at
 from public.memoji_cache as m
-order by m.usage_count desc, m.prompt_hash
+order by m.usage_count desc, m.prompt_hash asc
 limit 20;
