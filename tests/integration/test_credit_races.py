@@ -211,7 +211,7 @@ async def test_key_of_yesterday_sent_fifty_times_at_once_stands_for_one_generati
     assert [each for each in answers if isinstance(each, psycopg.Error)] == []
     [row] = await run(other, "select generation_key from copperplate.asks")
     assert row["generation_key"] in ("0" * 64, "1" * 64)
-    assert sum(each[0]["told"]["is_conflict"] for each in answers) == MANY // 2  # type: ignore[index,misc]
+    assert sum(each[0]["told"]["is_conflict"] for each in answers) == MANY // 2  # type: ignore[index]
 
 
 async def test_grant_sent_fifty_times_at_once_counts_once(owner_url: str, ledger: PostgresLedger) -> None:
