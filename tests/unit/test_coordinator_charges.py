@@ -1,4 +1,4 @@
-"""Who pays for a picture that many ask for at once: whoever leads, once, and nobody else. Every race is made."""
+"""Who pays for a picture that many ask for at once: whoever leads, once; every interleaving is made to happen."""
 
 from __future__ import annotations
 
