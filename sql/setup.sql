@@ -1086,7 +1086,7 @@ begin
     if (p_amount between 1 and 1000000000 and length(p_ref) between 1 and 200) is not true then
         raise exception 'not a grant'
             using errcode = 'ZC009', hint = 'Grant 1 to 1000000000 credits, with a reference of 1 to 200 characters.';
-    elsif strpos(lower(p_ref), p_user::text) > 0 then
+    elsif strpos(replace(lower(p_ref), '-', ''), replace(p_user::text, '-', '')) > 0 then
         -- The ledger is kept when the user is forgotten.
         raise exception 'the reference names the user'
             using errcode = 'ZC009', hint = 'Use the number of an order, or whatever else says nothing of a person.';
@@ -1460,7 +1460,7 @@ begin
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
     -- Whoever paid and was never told where it is gets it back. Where the generation is gone too, its own trigger sees to
-    -- that, for all that go at once: a cascade comes here once for each, and would lock their accounts in any order.
+    -- that: of all that one deletion takes away, reservations are locked before the first account.
     perform copperplate.note_pictures_gone(array(
         select e.generation_key
         from removed as e

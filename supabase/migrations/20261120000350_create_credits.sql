@@ -482,7 +482,7 @@ begin
     if (p_amount between 1 and 1000000000 and length(p_ref) between 1 and 200) is not true then
         raise exception 'not a grant'
             using errcode = 'ZC009', hint = 'Grant 1 to 1000000000 credits, with a reference of 1 to 200 characters.';
-    elsif strpos(lower(p_ref), p_user::text) > 0 then
+    elsif strpos(replace(lower(p_ref), '-', ''), replace(p_user::text, '-', '')) > 0 then
         -- The ledger is kept when the user is forgotten.
         raise exception 'the reference names the user'
             using errcode = 'ZC009', hint = 'Use the number of an order, or whatever else says nothing of a person.';

@@ -202,7 +202,7 @@ begin
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
     -- Whoever paid and was never told where it is gets it back. Where the generation is gone too, its own trigger sees to
-    -- that, for all that go at once: a cascade comes here once for each, and would lock their accounts in any order.
+    -- that: of all that one deletion takes away, reservations are locked before the first account.
     perform copperplate.note_pictures_gone(array(
         select e.generation_key
         from removed as e

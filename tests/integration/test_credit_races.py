@@ -304,7 +304,7 @@ async def test_everything_at_once_over_eight_connections_leaves_sums_that_agree(
     ledgers = [PostgresLedger(make_conninfo(owner_url, options=each)) for each in offsets]
     for each in ledgers:
         await each.open()
-    await asyncio.gather(*(storm(each, users, seed * 8 + n, 40) for n, each in enumerate(ledgers)))
+    await asyncio.gather(*(storm(each, users, seed * 8 + n, 100) for n, each in enumerate(ledgers)))
     await has(ledgers[0], ALICE)
     audit = await ledgers[0].audit_credits()
     assert min(audit["granted"], audit["settled"], audit["refunded"]) > 0
