@@ -34,11 +34,14 @@ class Delivered:
     url: str
     cached: bool
     credits: int
+    # How it came about this time: a remembered answer is a hit, whatever it says.
+    outcome: Outcome
 
     @classmethod
-    def of(cls, answer: Mapping[str, Any]) -> Delivered:
+    def of(cls, answer: Mapping[str, Any], outcome: Outcome) -> Delivered:
         """As the ledger remembers it."""
-        return cls(key=answer["key"], url=answer["url"], cached=answer["cached"], credits=answer["credits"])
+        told = {name: answer[name] for name in ("key", "url", "cached", "credits")}
+        return cls(**told, outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ class Asking:
         if idempotency_key is not None and (known := await self._recall(user, want, idempotency_key)) is not None:
             return known
         found = await self._find(user, want)
-        return await self._deliver(user, found.entry, url_of, idempotency_key, cached=found.outcome is Outcome.HIT)
+        return await self._deliver(user, found.entry, url_of, idempotency_key, found.outcome)
 
     async def begin(self, user: UUID, want: Want, *, url_of: UrlOf, idempotency_key: str | None) -> Delivered | Pending:
         """As `ask`, but only until somebody is certain to make the picture: then it is `Pending`.
@@ -94,7 +97,7 @@ class Asking:
             if isinstance(sight, Wait):  # a lease is held, and what it costs is reserved with it
                 return Pending(key=want.generation_key)
         found = finding.result()
-        return await self._deliver(user, found.entry, url_of, idempotency_key, cached=found.outcome is Outcome.HIT)
+        return await self._deliver(user, found.entry, url_of, idempotency_key, found.outcome)
 
     async def look(self, user: UUID, key: str, *, url_of: UrlOf) -> Delivered | Pending | Failed:
         """What became of a generation this user asked for.
@@ -105,7 +108,7 @@ class Asking:
             raise NotFound("You have not asked for such a picture, or it was long ago.")
         match await self._ledger.peek(key, original_key(key)):
             case Hit(entry=entry):
-                return await self._deliver(user, entry, url_of, None, cached=False)
+                return await self._deliver(user, entry, url_of, None, Outcome.HIT)
             case Wait():
                 return Pending(key=key)
             case Negative(failure_class=failure_class, retry_after=rest):
@@ -121,7 +124,7 @@ class Asking:
         if ask.answer is None:
             return None
         self._usage.count(want, Outcome.HIT, size_bytes=0, seconds=0.0)
-        return Delivered.of(ask.answer)
+        return Delivered.of(ask.answer, Outcome.HIT)
 
     async def _find(self, user: UUID, want: Want) -> Found:
         started = self._clock.monotonic()
@@ -134,7 +137,8 @@ class Asking:
         return found
 
     async def _deliver(
-        self, user: UUID, entry: Entry, url_of: UrlOf, idempotency_key: str | None, *, cached: bool
+        self, user: UUID, entry: Entry, url_of: UrlOf, idempotency_key: str | None, outcome: Outcome
     ) -> Delivered:
-        answer = {"key": entry.generation_key, "url": url_of(entry), "cached": cached}
-        return Delivered.of(await self._accounts.deliver(user, entry.generation_key, answer, idempotency_key))
+        answer = {"key": entry.generation_key, "url": url_of(entry), "cached": outcome is Outcome.HIT}
+        told = await self._accounts.deliver(user, entry.generation_key, answer, idempotency_key)
+        return Delivered.of(told, outcome)

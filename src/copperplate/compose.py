@@ -214,13 +214,16 @@ async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
 def make_verifier(settings: Settings, clock: Clock) -> Verifier:
     """Who tells whose a token is: the Supabase project's keys, and its legacy secret where that is set.
 
-    Where there is neither, nobody can sign in, and whoever tries is told what to set.
+    Where there is neither, nobody can sign in, and whoever tries is told what to set. Nothing is imported before
+    the first token.
     """
     from copperplate.adapters.supabase_keys import SigningKeys
     from copperplate.adapters.supabase_users import LOCAL_ISSUER, NobodySignsIn, SupabaseUsers
 
     if settings.supabase_url is None and settings.supabase_jwt_secret is None:
-        return NobodySignsIn()
+        return NobodySignsIn("set SUPABASE_URL (and SUPABASE_JWT_SECRET for a legacy project)")
+    if missing := _not_installed("users", "jwt", "cryptography", "httpx"):
+        return NobodySignsIn(missing)
     url = settings.supabase_url
     return SupabaseUsers(
         issuer=LOCAL_ISSUER if url is None else f"{url}/auth/v1",
@@ -310,8 +313,14 @@ def _make_openai(settings: Settings, clock: Clock, model: Model) -> Provider:
 
 
 def _check_installed(module: str, extra: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise Misconfigured(f"What this needs is not installed: pip install 'copperplate[{extra}]'.")
+    if missing := _not_installed(extra, module):
+        raise Misconfigured(f"What this needs is not installed: {missing}.")
+
+
+def _not_installed(extra: str, *modules: str) -> str | None:
+    if all(importlib.util.find_spec(module) for module in modules):
+        return None
+    return f"pip install 'copperplate[{extra}]'"
 
 
 def check(settings: Settings) -> None:

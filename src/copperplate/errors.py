@@ -38,11 +38,12 @@ CopperplateError
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
     from uuid import UUID
 
@@ -155,7 +156,12 @@ class InvalidIdempotencyKey(InvalidRequest):
 
 
 class Unauthorized(CopperplateError):
-    """The bearer secret, or a person's token, is missing or not valid."""
+    """The bearer secret, or a person's token, is missing or not valid.
+
+    `challenge` is what `WWW-Authenticate` says (RFC 6750, section 3).
+    """
+
+    challenge: str = "Bearer"
 
     code = "unauthorized"
     status = 401
@@ -335,3 +341,13 @@ class ProviderFailed(Signal):
         self.failure_class = failure_class
         self.billed = billed
         self.retry_after = retry_after
+
+
+@contextmanager
+def reporting(usage: Mapping[str, int]) -> Iterator[None]:
+    """What a picture that turns out not to be usable was billed goes with its failure."""
+    try:
+        yield
+    except ProviderFailed as failed:
+        failed.usage = usage
+        raise

@@ -91,8 +91,11 @@ def _secret(raw: str) -> str:
 
 
 def _jwt_secret(raw: str) -> str:
-    if len(raw) < MIN_JWT_SECRET_CHARS:
-        raise ValueError(f"{MIN_JWT_SECRET_CHARS} characters or more")
+    if len(raw) < MIN_JWT_SECRET_CHARS or raw != raw.strip():
+        raise ValueError(f"{MIN_JWT_SECRET_CHARS} characters or more, without white space around them")
+    # Whoever knows the secret can sign in as anybody. These are known, or copied from the line beside it.
+    if raw.startswith(("-----BEGIN", "ssh-", "ecdsa-", "{", "eyJ", "sb_publishable_", "sb_secret_")):
+        raise ValueError("the project's JWT secret, not a public key, a token or an API key")
     return raw
 
 

@@ -211,6 +211,21 @@ def test_database_that_cannot_be_reached_is_one_line_with_the_reason(command: tu
     assert "a-secret" not in told
 
 
+def test_token_where_no_local_server_runs_says_where_users_get_theirs(tmp_path: Path) -> None:
+    refused = run("token", "--data-dir", str(tmp_path), SUPABASE_URL="https://project.example")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "copperplate dev" in refused.stderr
+    assert "access_token" in refused.stderr
+
+
+@pytest.mark.parametrize("user", ["me", "", "5b2e7a44", "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2"])
+def test_token_of_nobody_is_refused(user: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["token", "--user", user])
+    assert ended.value.code == 2
+    assert "a user's id" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["stats", "migrate"])
 def test_url_that_libpq_cannot_read_is_refused_without_a_piece_of_it(command: str) -> None:
     refused = run(command, DATABASE_URL="postgresql://somebody:half-a%zz-secret@127.0.0.1:1/postgres")
@@ -252,6 +267,17 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
         assert table.stderr == ""
     assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
     assert len(table.stdout.splitlines()) == len(figures)
+
+
+def test_variables_of_psql_do_not_lead_the_local_database_astray(folder: Path) -> None:
+    elsewhere = {
+        "PGHOSTADDR": "10.0.0.1",
+        "PGSERVICE": "none",
+        "PGSSLMODE": "verify-full",
+        "PGCLIENTENCODING": "LATIN1",
+    }
+    answer = run("stats", "--json", "--data-dir", str(folder), **elsewhere)
+    assert answer.returncode == 0, answer.stderr
 
 
 def processes() -> list[int]:

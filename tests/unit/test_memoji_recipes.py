@@ -127,7 +127,7 @@ def test_what_is_wrong_is_told_with_its_field(configuration: dict[str, Any], tol
 
 
 def test_a_model_that_is_not_offered_is_refused_and_those_that_are_named() -> None:
-    with pytest.raises(InvalidModel, match="gpt-image-2.5-flare"):
+    with pytest.raises(InvalidModel, match=r"gpt-image-2\.5-flare"):
         key(model="gpt-image-1")
 
 

@@ -47,7 +47,8 @@ class SupabaseUsers:
             raise Unauthorized("This is a key of the project, not somebody's token: send a session's access token.")
         if len(token) > MAX_TOKEN_CHARS or _TOKEN.fullmatch(token) is None:
             raise Unauthorized(_REFUSED)
-        header, claims = (_read(part) for part in token.split(".")[:2])
+        head, body, _ = (_decode(part) for part in token.split("."))
+        header, claims = _read(head), _read(body)
         key, algorithm = await self._key_of(header)
         self._check_signature(token, key, algorithm)
         self._check_times(claims)
@@ -83,16 +84,17 @@ class SupabaseUsers:
         options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["aud", "iss"]}
         try:
             jwt.decode(token, key, algorithms=[algorithm], audience=AUDIENCE, issuer=self._issuer, options=options)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        # It reads the header again, a few calls deeper than we did: what is nested may fit here and not there.
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise Unauthorized(_REFUSED) from None
 
     def _check_times(self, claims: dict[str, Any]) -> None:
         """Expiry is required; not-before and issue only have to lie in the past where they are given."""
         now = self._clock.now().timestamp()
-        times = {name: claims.get(name) for name in ("exp", "nbf", "iat")}
-        for name, time in times.items():
-            if time is None and name != "exp":
+        for name in ("exp", "nbf", "iat"):
+            if name not in claims and name != "exp":
                 continue
+            time = claims.get(name)
             if isinstance(time, bool) or not isinstance(time, int | float) or not 0 < time < 2**53:
                 raise Unauthorized(_REFUSED)
             if (time <= now - LEEWAY_SECONDS) if name == "exp" else (time > now + LEEWAY_SECONDS):
@@ -100,24 +102,35 @@ class SupabaseUsers:
 
 
 class NobodySignsIn:
-    """`Verifier` of a server that knows no users."""
+    """`Verifier` of a server that knows no users; `remedy` says what would change that."""
+
+    def __init__(self, remedy: str) -> None:
+        self._remedy = remedy
 
     async def verify(self, token: str) -> User:
         """Raises `Misconfigured`, naming the variables to set."""
-        raise Misconfigured("Nobody can sign in here: set SUPABASE_URL, or SUPABASE_JWT_SECRET for a legacy project.")
+        raise Misconfigured(f"Nobody can sign in here: {self._remedy}.")
 
     async def close(self) -> None:
         """Nothing is open."""
 
 
-def _read(part: str) -> dict[str, Any]:
-    """A part of a token as an object that says nothing twice."""
+def _decode(part: str) -> bytes:
+    """The bytes of a part in the one spelling they have: base64url without padding and without spare bits."""
     try:
-        value = json.loads(
-            base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True),
-            object_pairs_hook=_members,
-        )
-    except (binascii.Error, ValueError, RecursionError):
+        raw = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        raise Unauthorized(_REFUSED) from None
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != part:
+        raise Unauthorized(_REFUSED)
+    return raw
+
+
+def _read(raw: bytes) -> dict[str, Any]:
+    """An object in UTF-8 that says nothing twice."""
+    try:
+        value = json.loads(raw.decode(), object_pairs_hook=_members)
+    except (ValueError, RecursionError):
         raise Unauthorized(_REFUSED) from None
     if not isinstance(value, dict):
         raise Unauthorized(_REFUSED)

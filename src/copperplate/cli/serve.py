@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from copperplate.cli.shared import EXIT_OK, add_command, port, say, settings_of, workers
+from copperplate.cli.shared import EXIT_OK, add_command, forget_libpq_variables, port, say, settings_of, workers
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
     for variable in REMOTE:
         if os.environ.pop(variable, None):
             say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
+    forget_libpq_variables()
     settings = settings_of(arguments)
     # Before the database: a taken port must not cost the time of its start.
     listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)

@@ -52,6 +52,7 @@ def database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
+    forget_libpq_variables()
     with open_database(settings.data_dir, say) as url:
         yield url
 
@@ -64,6 +65,12 @@ def with_database(settings: Settings) -> Iterator[Settings]:
         return
     with database_url(settings) as url:
         yield replace(settings, database_url=url)
+
+
+def forget_libpq_variables() -> None:
+    """The local database's URL says everything; PGHOSTADDR, PGSERVICE and their like would lead it elsewhere."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def port(raw: str) -> int:

@@ -14,7 +14,9 @@ from copperplate.http import schemas
 from copperplate.http.api import PROBLEMS, Served, fresh
 from copperplate.http.bodies import read_object
 from copperplate.http.objects import url_of
+from copperplate.http.request_log import log_request
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
+from copperplate.model import Outcome
 from copperplate.recipes.memoji import memoji_want
 
 if TYPE_CHECKING:
@@ -54,20 +56,20 @@ async def generate_memoji(
     With `Idempotency-Key` the same wish has the same answer for a day. With `Prefer: respond-async` the answer is
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
     """
-    idempotency_key = _idempotency_key(request)
-    want = await _read_want(request, services)
-    asking, located = services.asking, url_of(request, services, MEMOJI_BUCKET)
-    if not _prefers_async(request):
-        delivered = await asking.ask(user.id, want, url_of=located, idempotency_key=idempotency_key)
-        return schemas.MemojiAnswer.of(delivered)
-    response.headers["preference-applied"] = "respond-async"
-    begun = await asking.begin(user.id, want, url_of=located, idempotency_key=idempotency_key)
-    if isinstance(begun, Delivered):
-        return schemas.MemojiAnswer.of(begun)
+    idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
+    want = memoji_want(await read_object(request), provider=services.memoji_provider)
+    started = services.clock.monotonic()
+    ask = services.asking.begin if is_early else services.asking.ask
+    told = await ask(user.id, want, url_of=url_of(request, services, MEMOJI_BUCKET), idempotency_key=idempotency_key)
+    _log(services, want, told, services.clock.monotonic() - started)
+    if is_early:
+        response.headers["preference-applied"] = "respond-async"
+    if isinstance(told, Delivered):
+        return schemas.MemojiAnswer.of(told)
     response.status_code = 202
-    response.headers["location"] = f"/api/generations/{begun.key}"
+    response.headers["location"] = f"/api/generations/{told.key}"
     response.headers["retry-after"] = str(RETRY_SECONDS)
-    return schemas.PendingAnswer(success=True, status="generating", key=begun.key)
+    return schemas.PendingAnswer(success=True, status="generating", key=told.key)
 
 
 @router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"])
@@ -107,8 +109,18 @@ async def preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-async def _read_want(request: Request, services: Services) -> Want:
-    return memoji_want(await read_object(request), provider=services.memoji_provider)
+def _log(services: Services, want: Want, told: Delivered | Pending, seconds: float) -> None:
+    outcome = told.outcome if isinstance(told, Delivered) else None
+    is_paid = outcome is Outcome.GENERATED
+    log_request(
+        "POST",
+        200 if outcome else 202,
+        outcome=outcome,
+        key=want.generation_key,
+        seconds=seconds,
+        size_bytes=0,
+        cost_micro_usd=(services.memoji_provider.price_micro_usd(want.recipe) or 0) if is_paid else 0,
+    )
 
 
 def _idempotency_key(request: Request) -> str | None:

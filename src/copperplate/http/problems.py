@@ -64,7 +64,7 @@ class Problem:
         if error.retry_after_seconds is not None:
             headers["retry-after"] = str(error.retry_after_seconds)
         if isinstance(error, Unauthorized):
-            headers["www-authenticate"] = "Bearer"
+            headers["www-authenticate"] = error.challenge
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allowed
         # What does not answer, and where it lies, is for the log; callers only learn that waiting helps.

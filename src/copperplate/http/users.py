@@ -11,6 +11,7 @@ from copperplate.http.api import Served  # noqa: TC001 - FastAPI reads it
 from copperplate.users import User
 
 HOW = "Sign in and send Authorization: Bearer with the access token of that session."
+CHALLENGE = 'Bearer error="invalid_token"'
 
 
 async def signed_in(request: Request, services: Served) -> User:
@@ -19,7 +20,11 @@ async def signed_in(request: Request, services: Served) -> User:
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized(HOW)
-    return await services.verifier.verify(token)
+    try:
+        return await services.verifier.verify(token)
+    except Unauthorized as refused:
+        refused.challenge = CHALLENGE
+        raise
 
 
 SignedIn = Annotated[User, Depends(signed_in)]

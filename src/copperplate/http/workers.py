@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import logging
 import signal
+from typing import TYPE_CHECKING
 
 from uvicorn.supervisors import Multiprocess
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from uvicorn import Config
 
 logger = logging.getLogger(__name__)
 
 
 class Workers(Multiprocess):
     """K worker processes, each replaced when it ends or hangs."""
+
+    def __init__(self, config: Config, sockets: list[socket]) -> None:
+        is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        super().__init__(config, sockets)
+        if is_detached:  # by nohup, which the handler just set would undo
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def handle_hup(self) -> None:
+        """End, because the terminal is closed: restarted workers, as uvicorn wants it, nobody would see or stop."""
+        self.handle_term()
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that are gone, and say so: what they held was cut off, and somebody will ask why."""
