@@ -25,6 +25,7 @@ KEEP: Final = timedelta(days=30)
 # A Vercel function may run for five minutes; the last step of a run takes at most one.
 TIME: Final = timedelta(minutes=3, seconds=30)
 ROWS: Final = 500  # one statement stays well below the database's time limit
+LOOKED: Final = 2 * ROWS  # entries, of which a picture has two: its original and itself
 OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
 LISTED: Final = 1_000
 ALL: Final = 2**31 - 1
@@ -119,15 +120,18 @@ class _Run:
         self._stores = stores
         self._clock = clock
         self._keep = keep
+        self._place: str | None = ""
         self._unaudited = sorted(stores)
         self._audit: _Audit | None = None
         self.counts = Counter[str]()
         self.is_hindered = False
 
     async def remove_entries(self) -> bool:
-        gone = await self._ledger.cleanup_entries(self._keep, ROWS)
+        """Each entry that is old enough is looked at once in a run, also those that are still in use."""
+        gone = dict(await self._ledger.cleanup_entries(self._keep, LOOKED, self._place))
+        self._place = gone.pop("reached")
         self.counts.update(gone)
-        return not gone["images"] and not gone["generations"]
+        return self._place is None
 
     async def remove_memoji(self) -> bool:
         gone = await self._ledger.cleanup_memoji(ROWS)

@@ -105,6 +105,7 @@ async def _examine_rights(ledger: LedgerCare) -> Finding:
 
 async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore, buckets: object) -> Finding:
     """A small object is written, read and removed."""
+    what = store.bucket
     body = uuid4().bytes
     path = object_path(clock.now(), sha256_hex(body), NO_KEY, uuid4().hex, "png")
     try:
@@ -112,15 +113,15 @@ async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore, b
         is_same = await store.get(path) == body
         is_gone = path in await store.remove([path])
     except CopperplateError as error:
-        return _failed("bucket", error)
+        return _failed(what, error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has to know
-        return Finding(what="bucket", level=Level.FAILED, said=f"{store.bucket}: {type(error).__name__}")
+        return Finding(what=what, level=Level.FAILED, said=type(error).__name__)
     if not is_same or not is_gone:
-        return Finding(what="bucket", level=Level.FAILED, said=f"{store.bucket} does not give back what it is given")
+        return Finding(what=what, level=Level.FAILED, said="it does not give back what it is given")
     if settings.supabase_url is not None and isinstance(buckets, dict) and not buckets.get(store.bucket):
-        said = f"{store.bucket} is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
-        return Finding(what="bucket", level=Level.WARNING, said=said)
-    return Finding(what="bucket", level=Level.OK, said=f"{store.bucket}: written, read and removed")
+        said = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
+        return Finding(what=what, level=Level.WARNING, said=said)
+    return Finding(what=what, level=Level.OK, said="written, read and removed")
 
 
 def _examine_provider(settings: Settings, clock: Clock) -> Finding:

@@ -205,8 +205,12 @@ class LedgerCare(Sweeper, Protocol):
     async def cache_stats(self) -> Mapping[str, Any]:
         """One row of `get_cache_stats()`."""
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
-        """Remove entries not used for `older_than`; answers counts."""
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
+        """Remove entries not used for `older_than`; answers counts.
+
+        With `after`, empty at first, at most `limit` entries are looked at from that place on, and `reached` is where
+        the next call goes on, None at the end: entries in use are then looked at once, not by every call.
+        """
 
     async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
         """Archive memoji used often, remove old ones used once or never; answers `memoji`, `bytes`, `archived`."""

@@ -86,6 +86,12 @@ class PriceRow:
     source: str
 
 
+def dollars(micro_usd: int) -> str:
+    """An amount for people, exact: `$0.003`, `$0.000005`, `$12`."""
+    whole, millionths = divmod(micro_usd, MICRO)
+    return f"${whole}.{millionths:06d}".rstrip("0").rstrip(".") if millionths else f"${whole}"
+
+
 def is_known(provider: str, model: str) -> bool:
     """Whether pictures of this model have a price."""
     tables: Mapping[str, Mapping[str, object]] = {"fal": MEGAPIXEL_PRICES, "openai": TOKEN_PRICES}

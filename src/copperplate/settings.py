@@ -27,15 +27,24 @@ def _split(raw: str) -> SplitResult:
         return urlsplit("")
 
 
-def _url(raw: str) -> str:
+def _address(raw: str) -> SplitResult:
+    """The parts of an address that a client can connect to: its port is one."""
     parts = _split(raw)
+    try:
+        return parts if parts.port != 0 else urlsplit("")
+    except ValueError:
+        return urlsplit("")
+
+
+def _url(raw: str) -> str:
+    parts = _address(raw)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an address such as https://pictures.example.com")
     return raw.rstrip("/")
 
 
 def _service_url(raw: str) -> str:
-    parts = _split(raw)
+    parts = _address(raw)
     is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:

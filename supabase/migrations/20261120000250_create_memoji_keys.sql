@@ -108,7 +108,7 @@ declare
     v_words text[];
 begin
     if v_value = 'null' then
-        return '[]';
+        return '[]'::jsonb;
     end if;
     if jsonb_typeof(v_value) = 'array' then
         select coalesce(array_agg(distinct s.word order by s.word), '{}')

@@ -257,7 +257,7 @@ export type Database = {
           path: string;
         }[];
       };
-      cleanup_old_cache_entries: { Args: { p_limit?: number; p_older_than?: string }; Returns: Json };
+      cleanup_old_cache_entries: { Args: { p_after?: string; p_limit?: number; p_older_than?: string }; Returns: Json };
       cleanup_old_generation_status: { Args: { p_limit?: number }; Returns: Json };
       cleanup_old_memoji: {
         Args: { p_archive_above?: number; p_limit?: number; p_min_uses?: number; p_older_than?: string };
@@ -389,6 +389,7 @@ export type Database = {
         Returns: boolean;
       };
       is_asked_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
+      memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
       peek_generation: {
         Args: { p_generation_key: string; p_rendition_key: string };

@@ -213,7 +213,8 @@ class Model:
 
     def is_asked_by(self, user: UUID, key: str) -> bool:
         account = self.accounts.get(user)
-        return any(each.account is account and each.key == key for each in (*self.asks, *self.reservations))
+        asked = any(each.account is account and each.key == key for each in self.asks)
+        return asked or any(each.account is account and each.key == key for each in self.reservations)
 
     def forget(self, user: UUID) -> bool:
         account = self.accounts.pop(user, None)

@@ -675,6 +675,24 @@ class CareContract:
         assert isinstance(await acquire(ledger, want("whole"), may_lead=False), Hit)
         assert await ledger.cleanup_entries(month, 100) == counted
 
+    async def test_cleanup_step_by_step_comes_to_the_end_and_removes_the_same(self, desk: Desk) -> None:
+        ledger, month = desk.ledger, timedelta(days=30)
+        for name in map(str, range(7)):
+            await record(ledger, await complete(ledger, want(name), name), want(name), f"{name} jpg")
+        await desk.advance(20 * 86_400)
+        await ledger.record_usage([use(want("3"), Outcome.HIT, 1)])
+        await desk.advance(15 * 86_400)
+        counted, sums, place = await ledger.count_old_entries(month), Counter[str](), ""
+        for _ in range(20):
+            gone = dict(await ledger.cleanup_entries(month, 3, place))
+            place = gone.pop("reached")
+            sums.update(gone)
+            if place is None:
+                break
+        assert place is None
+        assert dict(sums) == counted
+        assert isinstance(await acquire(ledger, want("3"), may_lead=False), Hit)
+
     async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, desk: Desk) -> None:
         ledger = desk.ledger
         kept = await complete(ledger, want("kept"), "kept")

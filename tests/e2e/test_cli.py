@@ -43,22 +43,38 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     """Every command, by name."""
-    [choices] = [action.choices for action in build_parser()._subparsers._group_actions]  # type: ignore[union-attr]
-    assert choices is not None
-    return dict(choices)
+    return parts_of(build_parser())
+
+
+def parts_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    groups = parser._subparsers._group_actions if parser._subparsers is not None else []
+    return {str(name): part for group in groups for name, part in dict(group.choices or {}).items()}
+
+
+def whole_commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command that can be run, as `credits grant` for a part of one."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for name, parser in commands().items():
+        parts = parts_of(parser)
+        found |= {f"{name} {part}": each for part, each in parts.items()} if parts else {name: parser}
+    return found
+
+
+# What a command cannot do without.
+GIVEN = {"credits grant": ("11111111-1111-1111-1111-111111111111", "5"), "credits show": ("1" * 32,)}
 
 
 # --- help ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(whole_commands()))
 def test_help_of_every_command_names_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for action in commands()[name]._actions:
-        for option in action.option_strings or [action.dest]:
+    for action in whole_commands()[name]._actions:
+        for option in action.option_strings or [str(action.metavar or action.dest)]:
             assert option in said
         # An option without a word of explanation is a riddle.
         assert action.help
@@ -137,11 +153,10 @@ def test_explain_of_what_is_no_picture_says_how_to_mend_it(url: str) -> None:
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(commands()) - {"explain"}))
+@pytest.mark.parametrize("name", sorted(set(whole_commands()) - {"explain"}))
 def test_faults_of_settings_are_all_reported_at_once(name: str, tmp_path: Path) -> None:
-    answer = run(
-        name, DATABASE_URL="mysql://me:hunter2@db", PORT="99999", COPPERPLATE_WAIT_SECONDS="soon", HOME=str(tmp_path)
-    )
+    wrong = {"DATABASE_URL": "mysql://me:hunter2@db", "PORT": "99999", "COPPERPLATE_WAIT_SECONDS": "soon"}
+    answer = run(*name.split(), *GIVEN.get(name, ()), **wrong, HOME=str(tmp_path))
     assert answer.returncode == 3
     assert all(variable in answer.stderr for variable in ("DATABASE_URL", "PORT", "COPPERPLATE_WAIT_SECONDS"))
     assert "docs/settings.md" in answer.stderr

@@ -146,6 +146,16 @@ async def test_spend_by_model_and_day(
     assert (today["day"] - yesterday["day"]).days == 1
 
 
+async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(ledger: PostgresLedger, ask: Ask) -> None:
+    paid = replace(use(want("paid"), Outcome.GENERATED, 1), provider="fal", model="fal-ai/nobody")
+    free = use(want("free"), Outcome.GENERATED, 1)
+    await ledger.record_usage([paid, free])
+    assert [(row["provider"], row["spent_usd"]) for row in ask("spend_by_model_and_day.sql")] == [
+        ("fal", None),
+        ("painter", 0),
+    ]
+
+
 async def test_storage_to_reclaim_is_what_a_cleanup_takes(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
 ) -> None:

@@ -298,9 +298,9 @@ class ProcessLedger:
     async def cache_stats(self) -> Mapping[str, Any]:
         raise AssertionError("nobody reads statistics here")
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
-        counts: Mapping[str, int] = await self._call(
-            "cleanup_entries", lambda: self._real.cleanup_entries(older_than, limit)
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
+        counts: Mapping[str, Any] = await self._call(
+            "cleanup_entries", lambda: self._real.cleanup_entries(older_than, limit, after)
         )
         return counts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,31 +16,10 @@ from copperplate.errors import InvalidConfiguration, InvalidModel
 from copperplate.model import PictureFormat, Rendition, Size
 from copperplate.recipes.image import image_want, original_key
 from copperplate.recipes.memoji import MemojiRecipe, memoji_want
-from copperplate.recipes.memoji_words import (
-    ACCESSORIES,
-    BACKGROUNDS,
-    COLOR_THEMES,
-    FAMILY_TYPES,
-    GESTURES,
-    HAIR,
-    SKIN_TONES,
-    TEMPLATE,
-    describe,
-)
+from copperplate.recipes.memoji_words import ACCESSORIES, TEMPLATE, WORDS, describe
 from copperplate.recipes.request import request_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 OPENAI = OpenAIImages(key="k", clock=FakeClock())
-WORDS: dict[str, Mapping[str, str]] = {
-    "familyType": FAMILY_TYPES,
-    "gesture": GESTURES,
-    "hair": HAIR,
-    "skinTone": SKIN_TONES,
-    "colorTheme": COLOR_THEMES,
-    "background": BACKGROUNDS,
-}
 
 
 def key(**configuration: Any) -> str:

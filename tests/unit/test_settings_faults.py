@@ -16,7 +16,15 @@ from memory_services import memory_services
 VARIABLES = {each.metadata["variable"]: each for each in fields(Settings)}
 ABSURD = {
     "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined", "postgresql://[half"),
-    "SUPABASE_URL": ("ftp://x", "None", "https://", "https://[half", "javascript:alert(1)"),
+    "SUPABASE_URL": (
+        "ftp://x",
+        "None",
+        "https://",
+        "https://[half",
+        "javascript:alert(1)",
+        "https://x:65536",
+        "https://x:0",
+    ),
     "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "SUPABASE_JWT_SECRET": (

@@ -69,7 +69,7 @@ class MemoryCare(MemoryTables):
         self._release_expired(self._is_led)
         return len(expired)
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """See `LedgerCare.cleanup_entries`."""
         cutoff = self._clock.monotonic() - older_than.total_seconds()
         old = [key for key, kept in self._entries.items() if kept.kind == "image" and kept.last_accessed < cutoff]
@@ -80,7 +80,11 @@ class MemoryCare(MemoryTables):
         for key in bare:
             self._forget(self._entries[key].entry.generation_key)
         size_bytes += self._remove(bare)
-        return {"images": len(images), "generations": len(bare), "bytes": size_bytes}
+        counts = {"images": len(images), "generations": len(bare), "bytes": size_bytes}
+        if after is None:
+            return counts
+        # Everything was looked at: it is over once nothing was left to remove.
+        return {**counts, "reached": "" if images else None}
 
     async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_memoji`."""

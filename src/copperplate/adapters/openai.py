@@ -5,6 +5,8 @@ The SDK takes half a second to import, so it is loaded with the first submit.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import math
 import re
 from typing import TYPE_CHECKING, Final
@@ -108,7 +110,8 @@ class OpenAIImages:
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
         """One POST; see `Provider.submit`."""
         request = request_of(recipe)
-        return await self._calls.generate(
+        calls = await self._open()
+        return await calls.generate(
             model=request.model,
             prompt=request.prompt,
             size=str(self.canvas(request.size)),
@@ -128,12 +131,14 @@ class OpenAIImages:
             opened, self._opened = self._opened, None
             await opened.close()
 
-    @property
-    def _calls(self) -> Calls:
+    async def _open(self) -> Calls:
         if self._opened is None:
-            from copperplate.adapters.openai_calls import Calls
-
-            self._opened = Calls(key=self._key, base_url=self._base_url, seconds=self._seconds, clock=self._clock)
+            # In a thread: leases of this process are renewed meanwhile, and hits answered.
+            calls = await asyncio.to_thread(importlib.import_module, "copperplate.adapters.openai_calls")
+            if self._opened is None:
+                self._opened = calls.Calls(
+                    key=self._key, base_url=self._base_url, seconds=self._seconds, clock=self._clock
+                )
         return self._opened
 
 

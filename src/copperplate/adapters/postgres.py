@@ -299,10 +299,10 @@ class PostgresLedger(CreditCalls):
         """See `LedgerCare.sweep`."""
         return int(await self._value("select public.sweep_generations(%s)", (limit,)))
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """See `LedgerCare.cleanup_entries`."""
-        answer = await self._value("select public.cleanup_old_cache_entries(%s, %s)", (older_than, limit))
-        return cast("Mapping[str, int]", answer)
+        answer = await self._value("select public.cleanup_old_cache_entries(%s, %s, %s)", (older_than, limit, after))
+        return cast("Mapping[str, Any]", answer)
 
     async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_memoji`."""

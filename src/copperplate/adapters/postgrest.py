@@ -194,9 +194,9 @@ class PostgrestLedger(CreditCalls):
         """See `LedgerCare.sweep`."""
         return await self._calls.call("sweep_generations", {"p_limit": limit}, int)
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """See `LedgerCare.cleanup_entries`."""
-        return await self._row("cleanup_old_cache_entries", p_older_than=older_than, p_limit=limit)
+        return await self._row("cleanup_old_cache_entries", p_older_than=older_than, p_limit=limit, p_after=after)
 
     async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_memoji`."""

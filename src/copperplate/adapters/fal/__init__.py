@@ -5,6 +5,8 @@ httpx and fal-client are loaded with the first submit: a process that only serve
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -69,11 +71,13 @@ class Fal:
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job:
         """One POST to the queue; see `Provider.submit`."""
-        return await self._queue.submit(str(recipe["model"]), arguments_of(recipe))
+        queue = await self._open()
+        return await queue.submit(str(recipe["model"]), arguments_of(recipe))
 
     async def collect(self, job: Job) -> Made:
         """Wait for the job and fetch its picture; see `Provider.collect`."""
-        return await self._queue.collect(job)
+        queue = await self._open()
+        return await queue.collect(job)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -81,12 +85,11 @@ class Fal:
             opened, self._opened = self._opened, None
             await opened.close()
 
-    @property
-    def _queue(self) -> Queue:
+    async def _open(self) -> Queue:
         if self._opened is None:
-            from copperplate.adapters.fal.queue import Queue
-
-            self._opened = Queue(
+            # In a thread: leases of this process are renewed meanwhile, and hits answered.
+            queue = await asyncio.to_thread(importlib.import_module, "copperplate.adapters.fal.queue")
+            self._opened = self._opened or queue.Queue(
                 key=self._key,
                 url=self._queue_url,
                 clock=self._clock,
