@@ -108,7 +108,7 @@ class Caller:
 
     def _grant(self) -> Any:
         user, number = self._random.choice(USERS), self._random.randrange(40)
-        return lambda: self._ledger.grant_credits(user, 1 + number % 5, f"{user} {number}")
+        return lambda: self._ledger.grant_credits(user, 1 + number % 5, f"{user.int} {number}")
 
     def _acquire(self) -> Any:
         want, user, leader = self._random.choice(WANTS), self._random.choice(USERS), self._uuid()
