@@ -3342,15 +3342,22 @@ declare
 begin
     v_account := copperplate.open_account(p_user);
 
+    if p_idempotency_key is null then
+        insert into copperplate.asks (account_id, generation_key, created_at)
+        values (v_account, p_generation_key, v_now)
+        on conflict (account_id, generation_key) where idempotency_key is null do update
+        set created_at = excluded.created_at;
+        return jsonb_build_object('is_conflict', false, 'answer', null);
+    end if;
+
     -- A day later the key is free again.
     delete from copperplate.asks as k
     where
-        k.account_id = v_account
-        and (k.idempotency_key = p_idempotency_key or (p_idempotency_key is null and k.generation_key = p_generation_key))
+        k.account_id = v_account and k.idempotency_key = p_idempotency_key
         and k.created_at < v_now - interval '1 day';
     insert into copperplate.asks (account_id, idempotency_key, generation_key, created_at)
     values (v_account, p_idempotency_key, p_generation_key, v_now)
-    on conflict do nothing;
+    on conflict (account_id, idempotency_key) do nothing;
     select k.* into v_ask
     from copperplate.asks as k
     where k.account_id = v_account and k.idempotency_key = p_idempotency_key;

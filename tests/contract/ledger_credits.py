@@ -230,6 +230,17 @@ class CreditContract:
         await desk.advance(86_401)
         assert await ledger.begin_ask(ALICE, other, "k") == Ask(is_conflict=False, answer=None)
 
+    async def test_an_ask_without_a_key_is_remembered_for_a_day_from_the_last_time(self, desk: Desk) -> None:
+        key = want().generation_key
+        for _ in range(3):
+            assert await desk.ledger.begin_ask(BOB, key, None) == Ask(is_conflict=False, answer=None)
+            await desk.advance(80_000)
+        await desk.ledger.sweep(100)
+        assert await desk.ledger.is_asked_by(BOB, key)
+        await desk.advance(80_000)
+        await desk.ledger.sweep(100)
+        assert not await desk.ledger.is_asked_by(BOB, key)
+
     async def test_only_who_asked_or_paid_is_told_of_a_generation(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key
         await ledger.grant_credits(ALICE, 1, "g")
