@@ -49,7 +49,7 @@ class Money:
             amount = self._random.choice((0, 1, 2, 20))
             self._granted[user] = amount
             if amount:
-                run_now(self._world.ledger.grant_credits(user, amount, f"for {user}"))
+                run_now(self._world.ledger.grant_credits(user, amount, f"for {user.int}"))
 
     def draw_user(self) -> UUID | None:
         """Three of four callers are signed in."""
