@@ -20,5 +20,5 @@ select
     r.delivered_at
 from account as c
 inner join copperplate.credit_ledger as l on c.id = l.account_id
-left join copperplate.reservations as r on l.kind <> 'grant' and l.ref = r.id::text and r.account_id = c.id
+left join copperplate.reservations as r on l.kind <> 'grant' and l.ref = r.id::text and c.id = r.account_id
 order by l.id;

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import pytest
 from ledger import LEASE, failure
 
+from copperplate.errors import LedgerUnavailable
 from copperplate.model import Ask, Charge, Credits, Denied, Entry, FailureClass, Free, Hit, Lead, Verdict, Wait, Want
 from pictures import upload, want
 
@@ -63,6 +65,12 @@ class CreditContract:
         for _ in range(3):
             assert await desk.ledger.grant_credits(ALICE, 5, "order 1") == Credits(balance=5, held=0)
         assert await desk.ledger.grant_credits(ALICE, 2, "order 2") == Credits(balance=7, held=0)
+
+    async def test_a_reference_that_names_its_user_is_refused_as_it_outlives_them(self, desk: Desk) -> None:
+        for spelled in (str(ALICE), str(ALICE).upper(), ALICE.hex):
+            with pytest.raises(LedgerUnavailable):
+                await desk.ledger.grant_credits(ALICE, 1, f"welcome {spelled}")
+        assert await has(desk.ledger, ALICE) == (0, 0)
 
     async def test_a_lead_holds_and_a_completion_settles(self, desk: Desk) -> None:
         ledger = desk.ledger

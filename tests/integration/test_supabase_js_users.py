@@ -171,6 +171,8 @@ async def test_nobody_changes_what_is_theirs_or_anybodys(sign_in: SignIn, owner_
         ("rpc", "cleanup_old_memoji", {}),
     )
     assert [(each.code, each.data) for each in answers] == [(FORBIDDEN, None)] * len(answers)
+    # The function itself, not only a table that it would have touched.
+    assert all((each.message or "").startswith("permission denied for function") for each in answers)
     inner = alice.ask(("rpc", "signed_in_user"), ("rpc", "note_user_deleted"), ("rpc", "give_back", {}))
     assert [each.code for each in inner] == ["PGRST202"] * 3
     assert snapshot(owner_url) == before
