@@ -35,12 +35,22 @@ WANTS = [
     image_want(prompt=f"picture {n}", width=64, height=64, format=PictureFormat.PNG, model=MODEL) for n in range(60)
 ]
 # Short, so that leads are taken over while their first holders still write.
-LEASES = [timedelta(seconds=seconds) for seconds in (0.02, 0.2, 20.0)]
-REPLAYED = 0.25
+LEASES = [timedelta(seconds=seconds) for seconds in (0.02, 0.2, 2.0)]
+REPLAYED, COMPLETED = 0.25, 0.5
 WEIGHTS = {
-    "grant": 10, "acquire": 32, "complete": 16, "fail": 5, "deliver": 9, "report_missing": 5, "purge": 2,
-    "refund": 6, "begin_ask": 7, "sweep": 2, "forget": 1, "credits": 5,
-}  # fmt: skip
+    "grant": 10,
+    "acquire": 32,
+    "complete": 16,
+    "fail": 4,
+    "deliver": 8,
+    "report_missing": 8,
+    "purge": 6,
+    "refund": 5,
+    "begin_ask": 6,
+    "sweep": 0.5,
+    "forget": 0.2,
+    "credits": 4,
+}
 
 
 class Caller:
@@ -107,30 +117,32 @@ class Caller:
     # --- each draws now and may be called often -------------------------------------------------
 
     def _grant(self) -> Any:
-        user, number = self._random.choice(USERS), self._random.randrange(40)
-        return lambda: self._ledger.grant_credits(user, 1 + number % 5, f"{user.int} {number}")
+        user, number = self._random.choice(USERS), self._random.randrange(1_000_000)
+        return lambda: self._ledger.grant_credits(user, 1 + number % 5, f"{number} of {user.int}")
 
     def _acquire(self) -> Any:
         want, user, leader = self._random.choice(WANTS), self._random.choice(USERS), self._uuid()
         lease, charges = self._random.choice(LEASES), [Charge(user=user, credits=self._random.choice((1, 1, 2)))]
+        goes_on = self._random.random() < COMPLETED
 
         async def act() -> None:
             verdict = await self._ledger.acquire(want, leader=leader, lease=lease, charges=charges)
             if isinstance(verdict, Lead):
                 self._leads.append((want, verdict.fence, user))
+                if goes_on:
+                    await self._store(want, verdict.fence)
 
         return act
 
     def _complete(self) -> Any:
         want, fence, _ = self._lead()
+        return lambda: self._store(want, fence)
+
+    async def _store(self, want: Want, fence: int) -> None:
         key, upload = want.generation_key, _upload(want, fence)
-
-        async def act() -> None:
-            await self._ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
-            await self._ledger.intend_upload(key, fence, upload, usage={}, cost_micro_usd=40)
-            await self._ledger.complete(key, fence, upload, url=None)
-
-        return act
+        await self._ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
+        await self._ledger.intend_upload(key, fence, upload, usage={}, cost_micro_usd=40)
+        await self._ledger.complete(key, fence, upload, url=None)
 
     def _fail(self) -> Any:
         want, fence, _ = self._lead()

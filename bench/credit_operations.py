@@ -51,7 +51,7 @@ def measure(run: Run) -> list[Figure]:
         played = play(started.owner_url, calls=run.pick(CALLS, 2_000), points=run.pick(POINTS, 2), say=run.say)
     moved = ", ".join(f"{count:,} {kind}" for kind, count in sorted(played.kinds.items()))
     how = (
-        f"Calls by {PROCESSES} processes, {AT_ONCE} at a time in each, on 20 users and 60 pictures: grants, leads, "
+        f"Calls by {PROCESSES} processes, {AT_ONCE} at a time in each, on 20 users and 300 pictures: grants, leads, "
         "completions, failures, takeovers, deliveries, refunds, missing objects, deletions, sweeps that see everything "
         "twenty minutes later, users forgotten, and a quarter of all calls made again later. A durable cluster. "
         f"The ledger of credits then had {moved}. Sums are audited each time all processes rest."

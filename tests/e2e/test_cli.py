@@ -142,6 +142,18 @@ def test_explain_of_two_urls_says_why_they_differ() -> None:
     assert "One generation in two renditions" in formats.stdout
 
 
+def test_explain_of_a_memoji_shows_its_key_and_why_two_differ() -> None:
+    shown = run("explain", "--memoji", '{"familyType": "MOTHER"}')
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "familyType=mother" in shown.stdout
+    assert "public.memoji_cache" in shown.stdout
+    told = run("explain", "--memoji", "{}", '{"familyType": "mother"}')
+    assert "'father' / 'mother'" in told.stdout
+    wrong = run("explain", "--memoji", '{"famlyType": "mother"}')
+    assert wrong.returncode == 1
+    assert wrong.stderr.endswith("[invalid_configuration]\n")
+
+
 @pytest.mark.parametrize("url", ["nonsense", "/10x10.jpg?text=x", "/512x512.jpg", "/512x512.jpg?text=x&seed=-1"])
 def test_explain_of_what_is_no_picture_says_how_to_mend_it(url: str) -> None:
     answer = run("explain", url)

@@ -71,8 +71,8 @@ def configuration_of(rng: random.Random) -> dict[str, object]:
     if rng.random() < 0.3:
         configuration["model"] = rng.choice((None, "gpt-image-2", "copperplate/painter-1", "fal-ai/flux/dev"))
     if rng.random() < 0.15:
-        field = rng.choice((*WORDS, "accessories", "size", "model", "prompt", "Hair", "settings", "v", ""))
-        configuration[field] = rng.choice((wrong_value(rng), "01024x1024", "64", "64x", ["hat", 3], "a b"))
+        field = rng.choice((*WORDS, "accessories", "size", "model", "prompt", "Hair", "settings", "v", "self", ""))
+        configuration[field] = rng.choice((wrong_value(rng), None, "01024x1024", "64", "64x", ["hat", 3], "a b"))
     return configuration
 
 
@@ -123,6 +123,19 @@ def test_sql_normalises_and_refuses_a_hundred_thousand_configurations_as_python_
 def test_the_key_of_a_memoji_never_changes(owner: psycopg.Connection[Any], spelling: str) -> None:
     row = owner.execute("select public.memoji_cache_key(%s)", [spelling]).fetchone()
     assert row == ("2c5144f222a905acbfdaf59789bb4727d38ebf7fb40abd940f9ee0a41e723cc5",)
+
+
+def test_settings_count_in_any_order_and_once_but_for_the_background(owner: psycopg.Connection[Any]) -> None:
+    said = ["quality=medium", "background=opaque", "moderation=auto", "quality=medium"]
+    row = owner.execute("select public.memoji_cache_key('{}', p_settings => %s)", [said]).fetchone()
+    assert row == (want_of(MemojiRecipe(model=MODEL, settings=STANDARD)).generation_key,)
+
+
+@pytest.mark.parametrize("said", [["quality=high", "quality=low"], ["Quality=high"], ["quality"], [None]])
+def test_settings_that_are_none_are_refused(owner: psycopg.Connection[Any], said: list[str | None]) -> None:
+    with pytest.raises(psycopg.Error) as refusal:
+        owner.execute("select public.memoji_cache_key('{}', p_settings => %s::text[])", [said])
+    assert refusal.value.sqlstate == REFUSED
 
 
 @pytest.mark.parametrize("configuration", [None, "null", "[]", "1", '"x"', '{"hair": "green"}', '{"user": 1}'])

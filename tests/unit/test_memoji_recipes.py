@@ -97,6 +97,9 @@ def test_no_memoji_has_the_key_of_an_image() -> None:
         ({"accessories": list(ACCESSORIES)}, "accessories: Choose at most 6."),
         ({"size": "9x9"}, "size: Give WIDTHxHEIGHT in pixels, 64 to 2048 each."),
         ({"gesture": 3}, "gesture: "),
+        ({"hair": ""}, "hair: Choose one of short, long"),
+        ({"famlyType": None}, "'famlyType' is not a field of a memoji."),
+        ({"self": 1}, "'self' is not a field of a memoji."),
         ({"settings": ["a=1"]}, "settings: not a field"),
     ],
 )

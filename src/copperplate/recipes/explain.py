@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
 from copperplate.errors import NotFound
@@ -61,7 +61,7 @@ class Explanation:
 
     def as_table(self) -> str:
         """The steps as two columns; characters that cannot be seen are written as escapes."""
-        return _table(
+        return as_table(
             [
                 ("path", self.path),
                 ("query", self.query),
@@ -79,6 +79,26 @@ class Explanation:
                 ("find it", self.sql),
             ]
         )
+
+
+class Explained(Protocol):
+    """What two explanations are compared by: canonical JSON, and the keys made of it."""
+
+    @property
+    def generation_recipe(self) -> str:
+        """What the provider is paid for."""
+
+    @property
+    def generation_key(self) -> str:
+        """Its key."""
+
+    @property
+    def rendition_recipe(self) -> str:
+        """The form in which it is kept."""
+
+    @property
+    def rendition_key(self) -> str:
+        """Its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -115,7 +135,7 @@ class Comparison:
 
     def as_table(self) -> str:
         """The verdict, then every difference; invisible characters are written as escapes."""
-        return _table([("verdict", self.verdict), *((each.field, each.as_text()) for each in self.differences)])
+        return as_table([("verdict", self.verdict), *((each.field, each.as_text()) for each in self.differences)])
 
 
 def explain(
@@ -187,7 +207,7 @@ def _defaults(asked: PictureQuery, want: Want) -> dict[str, str]:
     return filled
 
 
-def compare(first: Explanation, second: Explanation) -> Comparison:
+def compare(first: Explained, second: Explained) -> Comparison:
     """List the recipe fields in which two requests differ, and say what that costs."""
     one, other = _choices(first), _choices(second)
     same_generation = first.generation_key == second.generation_key
@@ -210,7 +230,7 @@ def compare(first: Explanation, second: Explanation) -> Comparison:
     )
 
 
-def _choices(explanation: Explanation) -> dict[str, CanonicalValue]:
+def _choices(explanation: Explained) -> dict[str, CanonicalValue]:
     rendition = json.loads(explanation.rendition_recipe)
     kept = {name: value for name, value in rendition.items() if name not in _NOT_A_CHOICE}
     return {**json.loads(explanation.generation_recipe), **kept}
@@ -242,6 +262,7 @@ def _visible(text: str) -> str:
     return f"{text!r}, {len(text)} code points"
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
+def as_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values as two columns."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
