@@ -86,6 +86,9 @@ def _reserve_again(self: MemoryLedger, generation_key: str, charges: Any) -> boo
 
 
 def _release_what_is_led(self: MemoryLedger, _: Any) -> None:
+    # A takeover begins the time of what it inherits anew, so that alone would hide what the sweep overlooks.
+    for each in self._reservations:
+        each.expires = -1.0
     _release_expired(self, lambda _: False)
 
 
