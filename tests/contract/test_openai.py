@@ -10,6 +10,7 @@ import pytest
 
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass
+from copperplate.recipes.memoji import memoji_want
 from standin.drawings import number_of
 from studio import KEY, openai_at, recipe_of
 
@@ -48,6 +49,17 @@ async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAII
         "output_format": "png",
     }
     assert "x-stainless-retry-count" not in sent["headers"] or sent["headers"]["x-stainless-retry-count"] == "0"
+
+
+@pytest.mark.parametrize("background", ["auto", "opaque", "transparent"])
+async def test_background_of_a_memoji_is_sent_as_it_was_asked_for(
+    images: OpenAIImages, standin: Standin, background: str
+) -> None:
+    want = memoji_want({"background": background, "size": "512x512"}, provider=images)
+    await images.submit(want.recipe)
+    (sent,) = standin.book.requests
+    assert (sent["body"]["background"], sent["body"]["output_format"]) == (background, "png")
+    assert {f"{name}={sent['body'][name]}" for name in ("quality", "moderation")} == set(want.recipe["settings"])  # type: ignore[arg-type]
 
 
 async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages, standin: Standin) -> None:

@@ -27,7 +27,20 @@ _NOT_A_CHOICE: Final = frozenset({"generation", "kind", "v"})  # the same in eve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Explanation:
+class InJson:
+    """What programs read as well as people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name, ready for JSON."""
+        return asdict(self)
+
+    def as_json(self) -> str:
+        """The fields as an indented JSON object."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explanation(InJson):
     """Every step from a request to its two keys, in order. Holds the prompt, so it has no repr.
 
     `parameters` are the raw parts of the query; `defaults` what was filled in; the recipes are in
@@ -50,14 +63,6 @@ class Explanation:
     rendition_recipe: str
     rendition_key: str
     sql: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The steps by name, ready for JSON."""
-        return asdict(self)
-
-    def as_json(self) -> str:
-        """The steps as an indented JSON object."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
 
     def as_table(self) -> str:
         """The steps as two columns; characters that cannot be seen are written as escapes."""
@@ -117,21 +122,13 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Comparison:
+class Comparison(InJson):
     """Why two requests differ, or that they do not."""
 
     is_same_generation: bool
     is_same_rendition: bool
     verdict: str
     differences: tuple[Difference, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The comparison by name, ready for JSON."""
-        return asdict(self)
-
-    def as_json(self) -> str:
-        """The comparison as an indented JSON object."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
 
     def as_table(self) -> str:
         """The verdict, then every difference; invisible characters are written as escapes."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from copperplate.errors import InvalidConfiguration
 from copperplate.recipes.canonical import canonical_bytes
-from copperplate.recipes.explain import as_table
+from copperplate.recipes.explain import InJson, as_table
 from copperplate.recipes.image import original_recipe
 from copperplate.recipes.memoji import FIELDS, memoji_want
 from copperplate.recipes.request import request_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemojiExplanation:
+class MemojiExplanation(InJson):
     """Every step from a configuration to its keys, in order.
 
     `respelled` are the fields given in another spelling than the one that counts, `defaults` those that were filled
@@ -37,14 +37,6 @@ class MemojiExplanation:
     rendition_recipe: str
     rendition_key: str
     sql: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The steps by name, ready for JSON."""
-        return asdict(self)
-
-    def as_json(self) -> str:
-        """The steps as an indented JSON object."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
 
     def as_table(self) -> str:
         """The steps as two columns."""
