@@ -8,6 +8,10 @@ SYNCED := .venv/.synced
 export UV_PROJECT_ENVIRONMENT := .venv
 # A person's own uv settings must not change what the lock file resolves to.
 export UV_NO_PROGRESS := 1
+# A user without a home of their own keeps what uv fetched in the clone.
+ifeq ($(shell test -w "$$HOME" && echo writable),)
+export UV_CACHE_DIR := .tools/cache
+endif
 
 .PHONY: help setup run test check types dist bench lock clean
 
@@ -50,8 +54,8 @@ dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package in
 types: $(SYNCED) ## Write supabase/types/database.ts with the Supabase CLI, from the migrations
 	@.venv/bin/python tests/database_types.py
 
-bench: $(SYNCED) ## Measure; writes bench/results.json and the tables made from it
-	@.venv/bin/python -m bench
+bench: $(SYNCED) ## Measure (ONLY="hits followers": just those); writes bench/results.json and the tables made from it
+	@.venv/bin/python -m bench $(ONLY)
 
 lock: $(UV) ## Resolve the dependencies anew
 	@$(UV) lock

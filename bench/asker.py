@@ -59,6 +59,9 @@ class CountingProvider:
     def canvas(self, size: Size) -> Size:
         return size
 
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        return None
+
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
@@ -99,7 +102,7 @@ class PlainImages:
         await begin()
         return "png", covers
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
         return original + f" as {want.rendition.format}".encode()
 
 

@@ -55,14 +55,16 @@ def _check(name: str, server: Server, target: str, body: bytes) -> None:
 
 
 def compare(what: str, subject: Seen, baseline: Seen, how: str) -> list[Figure]:
-    """Requests per second, and processor time, as ratios to a baseline; above 1 is better."""
-    rates, costs = (
+    """Requests per second, and processor time, as ratios to a baseline (above 1 is better), and p99 (below 1 is)."""
+    rates, costs, waits = (
         ratios(_per_second(subject), _per_second(baseline)),
         ratios(baseline.microseconds, subject.microseconds),
+        ratios(_p99s(subject), _p99s(baseline)),
     )
     return [
         median_figure(rates, what=f"{what}, requests per second", unit="ratio", how=how),
         median_figure(costs, what=f"{what}, answers per processor second", unit="ratio", how=how),
+        median_figure(waits, what=f"{what}, p99", unit="ratio", how=how),
     ]
 
 
@@ -72,9 +74,13 @@ def describe(what: str, seen: Seen, how: str) -> list[Figure]:
         median_figure(_per_second(seen), what=f"{what}", unit="/s", how=how),
         median_figure(seen.microseconds, what=f"{what}, processor time per answer", unit="µs", how=how),
         median_figure([rate.p50_ms for rate in seen.rates], what=f"{what}, p50", unit="ms", how=how),
-        median_figure([rate.p99_ms for rate in seen.rates], what=f"{what}, p99", unit="ms", how=how),
+        median_figure(_p99s(seen), what=f"{what}, p99", unit="ms", how=how),
     ]
 
 
 def _per_second(seen: Seen) -> list[float]:
     return [rate.per_second for rate in seen.rates]
+
+
+def _p99s(seen: Seen) -> list[float]:
+    return [rate.p99_ms for rate in seen.rates]

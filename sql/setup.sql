@@ -293,6 +293,232 @@ $statement$revoke all on function public.rendition_cache_key(text, text, integer
 $statement$grant execute on function public.rendition_cache_key(text, text, integer) to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000250', 'create_memoji_keys', array[
+$statement$-- The memoji's key in SQL: the same wishes, the same keys, the same refusals as the Python module `recipes.memoji`.
+
+create function copperplate.memoji_words(p_field text)
+returns text[]
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+    select case p_field
+        when 'familyType' then array[
+            'father', 'mother', 'son', 'daughter', 'brother', 'sister', 'grandfather',
+            'grandmother', 'uncle', 'aunt', 'baby', 'person'
+        ]
+        when 'gesture' then array[
+            'wave', 'thumbs-up', 'peace', 'heart', 'clap', 'point', 'ok', 'fist-bump', 'flex',
+            'think', 'none'
+        ]
+        when 'hair' then array[
+            'short', 'long', 'curly', 'wavy', 'bob', 'pixie', 'ponytail', 'bun', 'braids', 'afro',
+            'locs', 'spiky', 'buzz', 'bald'
+        ]
+        when 'skinTone' then array[
+            'light', 'medium-light', 'medium', 'medium-dark', 'dark'
+        ]
+        when 'accessories' then array[
+            'glasses', 'sunglasses', 'hat', 'cap', 'beanie', 'crown', 'headband', 'headphones',
+            'earrings', 'necklace', 'scarf', 'bow-tie', 'flower', 'freckles', 'moustache', 'beard'
+        ]
+        when 'colorTheme' then array[
+            'pastel-blue', 'pastel-pink', 'pastel-green', 'pastel-yellow', 'pastel-purple',
+            'pastel-peach', 'mint', 'coral', 'ocean', 'forest', 'sunset', 'midnight', 'monochrome'
+        ]
+        when 'background' then array[
+            'auto', 'opaque', 'transparent'
+        ]
+    end;
+$$$statement$,
+$statement$comment on function copperplate.memoji_words(text) is
+'The words a field of a memoji''s configuration may be; null for a field that takes none.'$statement$,
+$statement$revoke all on function copperplate.memoji_words(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.memoji_words(text) to service_role$statement$,
+$statement$create function copperplate.spell_word(p_word text)
+returns text
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+    select translate(
+        copperplate.fold_text(p_word), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ _', 'abcdefghijklmnopqrstuvwxyz--'
+    );
+$$$statement$,
+$statement$comment on function copperplate.spell_word(text) is
+'The one spelling of a word: folded like a prompt, A to Z in lower case, words joined by hyphens.
+Raises ZC001 for what is no text.'$statement$,
+$statement$revoke all on function copperplate.spell_word(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.spell_word(text) to service_role$statement$,
+$statement$create function copperplate.memoji_word(p_configuration jsonb, p_field text, p_default text)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_value jsonb := coalesce(p_configuration -> p_field, 'null');
+    v_word text;
+begin
+    if v_value = 'null' then
+        return p_default;
+    end if;
+    if jsonb_typeof(v_value) = 'string' then
+        v_word := copperplate.spell_word(v_value #>> '{}');
+    end if;
+    if (v_word = any(copperplate.memoji_words(p_field))) is not true then
+        raise exception using
+            errcode = 'ZC001',
+            message = format('%s is not one of its words.', p_field),
+            hint = 'Choose one of ' || array_to_string(copperplate.memoji_words(p_field), ', ') || '.';
+    end if;
+    return v_word;
+end
+$$$statement$,
+$statement$comment on function copperplate.memoji_word(jsonb, text, text) is
+'A field of a configuration in its one spelling, its default where it is absent or null. Raises ZC001.'$statement$,
+$statement$revoke all on function copperplate.memoji_word(jsonb, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.memoji_word(jsonb, text, text) to service_role$statement$,
+$statement$create function copperplate.memoji_accessories(p_configuration jsonb)
+returns jsonb
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_value jsonb := coalesce(p_configuration -> 'accessories', 'null');
+    v_words text[];
+begin
+    if v_value = 'null' then
+        return '[]'::jsonb;
+    end if;
+    if jsonb_typeof(v_value) = 'array' then
+        select coalesce(array_agg(distinct s.word order by s.word), '{}')
+        into v_words
+        from (
+            select case jsonb_typeof(i.item) when 'string' then copperplate.spell_word(i.item #>> '{}') end collate "C"
+            from jsonb_array_elements(v_value) as i (item)
+        ) as s (word);
+    end if;
+    if (v_words <@ copperplate.memoji_words('accessories') and cardinality(v_words) <= 6) is not true
+        or array_position(v_words, null) is not null
+    then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'accessories is not a list of at most 6 of its words.',
+            hint = 'Choose from ' || array_to_string(copperplate.memoji_words('accessories'), ', ') || '.';
+    end if;
+    return to_jsonb(v_words);
+end
+$$$statement$,
+$statement$comment on function copperplate.memoji_accessories(jsonb) is
+'The accessories of a configuration in their one spelling: sorted, each once. Raises ZC001.'$statement$,
+$statement$revoke all on function copperplate.memoji_accessories(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.memoji_accessories(jsonb) to service_role$statement$,
+$statement$create function copperplate.memoji_size(p_configuration jsonb)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_value jsonb := coalesce(p_configuration -> 'size', 'null');
+    v_size text;
+begin
+    if v_value = 'null' then
+        return '1024x1024';
+    end if;
+    if jsonb_typeof(v_value) = 'string' then
+        v_size := copperplate.spell_word(v_value #>> '{}');
+    end if;
+    if (v_size collate "C" ~ '^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$') is not true
+        or split_part(v_size, 'x', 1)::integer not between 64 and 2048
+        or split_part(v_size, 'x', 2)::integer not between 64 and 2048
+    then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'size is not a size.',
+            hint = 'Give WIDTHxHEIGHT in pixels, 64 to 2048 each.';
+    end if;
+    return v_size;
+end
+$$$statement$,
+$statement$comment on function copperplate.memoji_size(jsonb) is
+'The size of a configuration, WIDTHxHEIGHT in pixels, 1024x1024 where it is absent or null. Raises ZC001.'$statement$,
+$statement$revoke all on function copperplate.memoji_size(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.memoji_size(jsonb) to service_role$statement$,
+$statement$create function public.memoji_cache_key(
+    p_configuration jsonb,
+    p_model text default 'gpt-image-2.5-flare',
+    p_settings text[] default null
+)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_model text;
+    v_settings text[];
+begin
+    if jsonb_typeof(p_configuration) is distinct from 'object'
+        or p_configuration - array[
+            'model', 'size', 'familyType', 'gesture', 'hair', 'skinTone', 'accessories', 'colorTheme', 'background'
+        ] <> '{}'
+        or coalesce(jsonb_typeof(p_configuration -> 'model'), 'null') not in ('null', 'string')
+    then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'This is not a memoji''s configuration.',
+            hint = 'Give an object of model, size, familyType, gesture, hair, skinTone, accessories, colorTheme and '
+                || 'background; each may be left out.';
+    end if;
+    v_model := coalesce(p_configuration ->> 'model', p_model);
+    v_settings := coalesce(p_settings, case
+        when v_model like 'gpt-image-%' then array['moderation=auto', 'quality=medium']
+        else array[]::text[]
+    end);
+    if (v_model collate "C" ~ '^[!-~]{1,200}$') is not true then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'A model''s name has 1 to 200 ASCII characters and no spaces.',
+            hint = 'See docs/keys.md.';
+    end if;
+    return public.cache_key(jsonb_build_object(
+        'v', 1, 'kind', 'memoji', 'template', 1, 'model', v_model, 'settings', to_jsonb(v_settings),
+        'size', copperplate.memoji_size(p_configuration),
+        'familyType', copperplate.memoji_word(p_configuration, 'familyType', 'father'),
+        'gesture', copperplate.memoji_word(p_configuration, 'gesture', 'wave'),
+        'hair', copperplate.memoji_word(p_configuration, 'hair', 'short'),
+        'skinTone', copperplate.memoji_word(p_configuration, 'skinTone', 'medium'),
+        'accessories', copperplate.memoji_accessories(p_configuration),
+        'colorTheme', copperplate.memoji_word(p_configuration, 'colorTheme', 'pastel-blue'),
+        'background', copperplate.memoji_word(p_configuration, 'background', 'auto')
+    ));
+end
+$$$statement$,
+$statement$comment on function public.memoji_cache_key(jsonb, text, text[]) is
+'The key of a memoji: memoji_cache.prompt_hash.
+
+Normalises like POST /api/generate-memoji: defaults filled in, letter case and white space folded, accessories sorted.
+p_model is that of a configuration that names none; settings that are null are the model''s standard ones. Raises ZC001
+for what that request would refuse.'$statement$,
+$statement$revoke all on function public.memoji_cache_key(jsonb, text, text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.memoji_cache_key(jsonb, text, text[]) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000300', 'create_generation_status', array[
 $statement$-- One row per generation: what the provider is paid for. Kept while any entry of it exists.
 --
@@ -413,6 +639,591 @@ $statement$revoke all on table public.generation_status from public, anon, authe
 $statement$grant select, insert, update, delete on table public.generation_status to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000350', 'create_credits', array[
+$statement$-- Credits: what signed-in people may have made for them. A generation reserves before anything is spent, is settled
+-- when the picture is stored, and gives back what it could not deliver.
+--
+--             acquire_generation            complete_generation
+--   (none) ─────────────────────► held ─────────────────────────► settled ──► delivered: stays so
+--                                  │                                 │
+--            fail, sweep, delete   ▼         gone before delivered   ▼
+--                               released                          refunded
+--
+-- Lock order: generation, then reservation, then account, then ledger.
+
+-- Who is signed in, by the claims that PostgREST sets; null for everybody else. As auth.uid() says it, which a
+-- Postgres without Supabase does not have.
+create function copperplate.signed_in_user()
+returns uuid
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
+$$$statement$,
+$statement$comment on function copperplate.signed_in_user() is 'The id of the user whose token came with this request, or null.'$statement$,
+$statement$revoke all on function copperplate.signed_in_user() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.signed_in_user() to authenticated, service_role$statement$,
+$statement$create table copperplate.accounts (
+    -- Ours, and random: everything else names this one, so that a deleted user leaves sums and no trace.
+    id uuid not null default gen_random_uuid(),
+    -- Supabase's id of the user; null once the user is deleted.
+    user_id uuid,
+    balance bigint not null default 0,
+    held bigint not null default 0,
+    created_at timestamptz not null,
+    constraint accounts_pkey primary key (id),
+    constraint accounts_user_key unique (user_id),
+    constraint accounts_balance_is_not_negative check (balance >= 0),
+    constraint accounts_held_is_within_balance check (held between 0 and balance)
+)$statement$,
+$statement$comment on table copperplate.accounts is
+'Credits of signed-in people: balance, and what of it generations under way hold. A person sees their own row.'$statement$,
+$statement$comment on column copperplate.accounts.user_id is 'The user in auth.users; null once deleted.'$statement$,
+$statement$create table copperplate.credit_ledger (
+    id bigint generated always as identity,
+    account_id uuid not null,
+    -- Credits; the balance of an account is the sum of these.
+    delta bigint not null,
+    kind text not null,
+    -- What it was for: the reservation's id, or the reference given with a grant. Once per kind.
+    ref text not null,
+    created_at timestamptz not null,
+    constraint credit_ledger_pkey primary key (id),
+    constraint credit_ledger_account_fkey foreign key (account_id) references copperplate.accounts (id),
+    constraint credit_ledger_ref_key unique (kind, ref),
+    constraint credit_ledger_kind_is_known check (
+        (kind = 'grant' and delta > 0)       -- somebody gave credits
+        or (kind = 'settle' and delta < 0)   -- a picture was made
+        or (kind = 'refund' and delta > 0)   -- it was gone before it was delivered
+    )
+)$statement$,
+$statement$create index credit_ledger_account_idx on copperplate.credit_ledger (account_id, id)$statement$,
+$statement$comment on table copperplate.credit_ledger is
+'Every change of a balance, in order. Rows are added and never changed. A person sees the rows of their own account.'$statement$,
+$statement$create function copperplate.refuse_change()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    raise exception 'rows of % are never changed', tg_table_name
+        using errcode = 'ZC010', hint = 'Add a row that corrects it.';
+end;
+$$$statement$,
+$statement$comment on function copperplate.refuse_change() is 'Keeps a ledger append-only, for its owner too.'$statement$,
+$statement$revoke all on function copperplate.refuse_change() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.refuse_change() to service_role$statement$,
+$statement$create trigger credit_ledger_is_append_only
+before update or delete on copperplate.credit_ledger
+for each row execute function copperplate.refuse_change()$statement$,
+$statement$create table copperplate.reservations (
+    id uuid not null default gen_random_uuid(),
+    generation_key text not null,
+    -- Of the generation, told here so that its payer needs to see nothing else of it.
+    kind text not null,
+    generated_url text,
+    account_id uuid not null,
+    amount bigint not null,
+    state text not null default 'held',
+    created_at timestamptz not null,
+    -- A generation that nobody works on any more holds nothing beyond this.
+    expires_at timestamptz not null,
+    closed_at timestamptz,
+    -- When the person was told where the picture is; from then on nothing is given back.
+    delivered_at timestamptz,
+    constraint reservations_pkey primary key (id),
+    constraint reservations_account_fkey foreign key (account_id) references copperplate.accounts (id),
+    constraint reservations_amount_is_positive check (amount > 0),
+    constraint reservations_state_is_known check (
+        state in (
+            'held',      -- counted in accounts.held
+            'settled',   -- taken from the balance
+            'released',  -- nothing was taken
+            'refunded'   -- taken and given back
+        )
+    ),
+    constraint reservations_closed_has_time check ((state = 'held') = (closed_at is null)),
+    constraint reservations_delivered_is_settled check (delivered_at is null or state = 'settled')
+)$statement$,
+$statement$-- One per generation: a takeover inherits it.
+create unique index reservations_held_idx on copperplate.reservations (generation_key) where state = 'held'$statement$,
+$statement$create index reservations_expiry_idx on copperplate.reservations (expires_at) where state = 'held'$statement$,
+$statement$-- For what happens when a generation goes.
+create index reservations_generation_idx on copperplate.reservations (generation_key)$statement$,
+$statement$create index reservations_account_idx on copperplate.reservations (account_id, generation_key)$statement$,
+$statement$comment on table copperplate.reservations is
+'What generations reserved of somebody''s credits: held, settled, released or refunded. The generation''s key stays
+when the generation goes. A person sees the rows of their own account.'$statement$,
+$statement$alter table copperplate.accounts enable row level security$statement$,
+$statement$alter table copperplate.credit_ledger enable row level security$statement$,
+$statement$alter table copperplate.reservations enable row level security$statement$,
+$statement$revoke all on table copperplate.accounts from public, anon, authenticated, service_role$statement$,
+$statement$revoke all on table copperplate.credit_ledger from public, anon, authenticated, service_role$statement$,
+$statement$revoke all on table copperplate.reservations from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.accounts to authenticated$statement$,
+$statement$grant select on table copperplate.credit_ledger to authenticated$statement$,
+$statement$grant select on table copperplate.reservations to authenticated$statement$,
+$statement$grant select, insert, update on table copperplate.accounts to service_role$statement$,
+$statement$grant select, insert on table copperplate.credit_ledger to service_role$statement$,
+$statement$grant select, insert, update on table copperplate.reservations to service_role$statement$,
+$statement$create policy accounts_are_their_owners
+on copperplate.accounts
+for select
+to authenticated
+using (user_id = (select copperplate.signed_in_user()))$statement$,
+$statement$create policy credit_ledger_is_its_owners
+on copperplate.credit_ledger
+for select
+to authenticated
+using (
+    account_id in (
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id = (select copperplate.signed_in_user())
+    )
+)$statement$,
+$statement$create policy reservations_are_their_owners
+on copperplate.reservations
+for select
+to authenticated
+using (
+    account_id in (
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id = (select copperplate.signed_in_user())
+    )
+)$statement$,
+$statement$create view public.my_credits
+with (security_invoker = true)
+as
+select
+    a.balance,
+    a.held,
+    a.balance - a.held as available,
+    a.created_at
+from copperplate.accounts as a
+where a.user_id = (select copperplate.signed_in_user())$statement$,
+$statement$comment on view public.my_credits is 'The credits of whoever is signed in: one row, or none before the first grant.'$statement$,
+$statement$create view public.my_credit_ledger
+with (security_invoker = true)
+as
+select
+    l.id,
+    l.delta,
+    l.kind,
+    l.ref,
+    l.created_at
+from copperplate.credit_ledger as l
+inner join copperplate.accounts as a on l.account_id = a.id
+where a.user_id = (select copperplate.signed_in_user())$statement$,
+$statement$comment on view public.my_credit_ledger is 'Every change of the credits of whoever is signed in.'$statement$,
+$statement$create view public.my_generations
+with (security_invoker = true)
+as
+select
+    r.id,
+    r.generation_key as prompt_hash,
+    r.kind,
+    case r.state
+        when 'held' then 'generating'
+        when 'settled' then 'completed'
+        else 'failed'
+    end as status,
+    r.generated_url,
+    case r.state when 'settled' then r.amount else 0 end as credits,
+    r.created_at,
+    r.closed_at
+from copperplate.reservations as r
+inner join copperplate.accounts as a on r.account_id = a.id
+where a.user_id = (select copperplate.signed_in_user())$statement$,
+$statement$comment on view public.my_generations is
+'The pictures whoever is signed in had made, and the credits they cost. What failed, or was gone before they were told
+of it, cost none; generated_url is null once the picture is gone.'$statement$,
+$statement$revoke all on table public.my_credits from public, anon, authenticated, service_role$statement$,
+$statement$revoke all on table public.my_credit_ledger from public, anon, authenticated, service_role$statement$,
+$statement$revoke all on table public.my_generations from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table public.my_credits to authenticated$statement$,
+$statement$grant select on table public.my_credit_ledger to authenticated$statement$,
+$statement$grant select on table public.my_generations to authenticated$statement$,
+$statement$-- --- what the ledger's functions do with credits ----------------------------------------------
+
+create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_charge record;
+    v_account uuid;
+begin
+    -- Whoever takes a generation over inherits what its first leader reserved.
+    if exists (
+        select from copperplate.reservations as r where r.generation_key = p_generation_key and r.state = 'held'
+    ) then
+        return;
+    end if;
+
+    for v_charge in
+        select c.kind, c.user_id, c.amount
+        from jsonb_to_recordset(p_charges) as c (kind text, user_id uuid, amount bigint)
+    loop
+        if v_charge.kind is distinct from 'credit' then
+            raise exception 'unknown kind of charge' using errcode = 'ZC005', hint = 'Known kinds: credit.';
+        end if;
+        -- Read and written in one: of two that want the last credit, one finds it gone.
+        update copperplate.accounts as a
+        set held = a.held + v_charge.amount
+        where a.user_id = v_charge.user_id and a.balance - a.held >= v_charge.amount
+        returning a.id into v_account;
+        if not found then
+            raise exception 'not enough credits' using errcode = 'ZC008', hint = 'Grant some, or wait.';
+        end if;
+        insert into copperplate.reservations (generation_key, kind, account_id, amount, created_at, expires_at)
+        select g.prompt_hash, g.kind, v_account, v_charge.amount, v_now, v_now + interval '15 minutes'
+        from public.generation_status as g
+        where g.prompt_hash = p_generation_key;
+    end loop;
+end;
+$$$statement$,
+$statement$comment on function copperplate.reserve_charges(text, jsonb) is
+'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; ZC008 where an account
+cannot pay.'$statement$,
+$statement$create function copperplate.settle_reservation(p_generation_key text, p_url text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_reservation copperplate.reservations;
+begin
+    update copperplate.reservations as r
+    set state = 'settled', closed_at = v_now, generated_url = p_url
+    where r.generation_key = p_generation_key and r.state = 'held'
+    returning r.* into v_reservation;
+    if not found then
+        return;
+    end if;
+
+    update copperplate.accounts as a
+    set balance = a.balance - v_reservation.amount, held = a.held - v_reservation.amount
+    where a.id = v_reservation.account_id;
+    insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
+    values (v_reservation.account_id, -v_reservation.amount, 'settle', v_reservation.id, v_now);
+end;
+$$$statement$,
+$statement$comment on function copperplate.settle_reservation(text, text) is
+'The picture is stored: what its generation reserved is taken from the account, once.'$statement$,
+$statement$create function copperplate.give_back(p_reservation uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_before copperplate.reservations;
+begin
+    select r.* into v_before
+    from copperplate.reservations as r
+    where r.id = p_reservation
+    for update;
+    if v_before.state is null or v_before.delivered_at is not null then
+        return false;
+    elsif v_before.state in ('released', 'refunded') then
+        return true;
+    end if;
+
+    update copperplate.reservations as r
+    set state = case v_before.state when 'held' then 'released' else 'refunded' end, closed_at = v_now
+    where r.id = p_reservation;
+    if v_before.state = 'held' then
+        update copperplate.accounts as a
+        set held = a.held - v_before.amount
+        where a.id = v_before.account_id;
+    else
+        update copperplate.accounts as a
+        set balance = a.balance + v_before.amount
+        where a.id = v_before.account_id;
+        insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
+        values (v_before.account_id, v_before.amount, 'refund', p_reservation, v_now);
+    end if;
+    return true;
+end;
+$$$statement$,
+$statement$comment on function copperplate.give_back(uuid) is
+'Release what is held, refund what was settled and not delivered; false where it was delivered, or there is no such
+reservation. A repeat answers the same and changes nothing.'$statement$,
+$statement$create function copperplate.give_back_all(p_generation_keys text[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    -- Accounts in one order, so that two of these never wait for each other.
+    select copperplate.give_back(o.id)
+    from (
+        select r.id
+        from copperplate.reservations as r
+        where
+            r.generation_key = any(p_generation_keys)
+            and (r.state = 'held' or (r.state = 'settled' and r.delivered_at is null))
+        order by r.account_id, r.id
+    ) as o;
+$$$statement$,
+$statement$comment on function copperplate.give_back_all(text[]) is
+'Give back what these generations hold or never delivered: they failed, or are gone.'$statement$,
+$statement$create function copperplate.note_pictures_gone(p_generation_keys text[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.give_back_all(p_generation_keys);
+    update copperplate.reservations as r
+    set generated_url = null
+    where r.generation_key = any(p_generation_keys) and r.generated_url is not null;
+$$$statement$,
+$statement$comment on function copperplate.note_pictures_gone(text[]) is
+'These generations have no picture any more: give back what was never delivered, and forget the addresses.'$statement$,
+$statement$create function copperplate.release_expired(p_limit integer)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_expired uuid[];
+begin
+    v_expired := array(
+        select r.id
+        from copperplate.reservations as r
+        where
+            r.state = 'held' and r.expires_at < copperplate.clock()
+            and not exists (
+                select from public.generation_status as g
+                where
+                    g.prompt_hash = r.generation_key and g.status in ('pending', 'generating')
+                    and g.lease_until > copperplate.clock()
+            )
+        limit p_limit
+        for update skip locked
+    );
+    perform copperplate.give_back(o.id)
+    from (
+        select r.id from copperplate.reservations as r where r.id = any(v_expired) order by r.account_id, r.id
+    ) as o;
+    return cardinality(v_expired);
+end;
+$$$statement$,
+$statement$comment on function copperplate.release_expired(integer) is
+'Release what is held for generations that nobody works on any more; at most p_limit; answers how many.'$statement$,
+$statement$-- --- what operators and users ask -------------------------------------------------------------
+
+create function public.grant_credits(p_user uuid, p_amount bigint, p_ref text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_account copperplate.accounts;
+    v_before copperplate.credit_ledger;
+begin
+    if p_amount not between 1 and 1000000000 or p_ref is null or length(p_ref) not between 1 and 200 then
+        raise exception 'not a grant'
+            using errcode = 'ZC009', hint = 'Grant 1 to 1000000000 credits, with a reference of 1 to 200 characters.';
+    end if;
+    insert into copperplate.accounts (user_id, created_at) values (p_user, v_now) on conflict (user_id) do nothing;
+    select a.* into v_account from copperplate.accounts as a where a.user_id = p_user for update;
+
+    select l.* into v_before from copperplate.credit_ledger as l where l.kind = 'grant' and l.ref = p_ref;
+    if not found then
+        update copperplate.accounts as a set balance = a.balance + p_amount where a.id = v_account.id;
+        insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
+        values (v_account.id, p_amount, 'grant', p_ref, v_now);
+    elsif v_before.account_id <> v_account.id or v_before.delta <> p_amount then
+        raise exception 'this reference stands for another grant'
+            using errcode = 'ZC009', hint = 'Give every grant a reference of its own.';
+    end if;
+    return public.get_credits(p_user);
+end;
+$$$statement$,
+$statement$comment on function public.grant_credits(uuid, bigint, text) is
+'Give a user credits, once per reference; answers what get_credits answers.'$statement$,
+$statement$create function public.get_credits(p_user uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'balance', coalesce(max(a.balance), 0),
+        'held', coalesce(max(a.held), 0),
+        'available', coalesce(max(a.balance - a.held), 0)
+    )
+    from copperplate.accounts as a
+    where a.user_id = p_user;
+$$$statement$,
+$statement$comment on function public.get_credits(uuid) is
+'What a user has: balance, held by generations under way, and available, the rest. Zero for a user nobody granted any.'$statement$,
+$statement$create function public.refund_credits(p_reservation uuid)
+returns boolean
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.give_back(p_reservation);
+$$$statement$,
+$statement$comment on function public.refund_credits(uuid) is
+'Give a reservation''s credits back, once; false where its picture was delivered, or there is no such reservation.'$statement$,
+$statement$-- Deletion of a user: no row names them afterwards, and every sum stays.
+create function public.forget_user(p_user uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_account uuid;
+begin
+    update copperplate.accounts as a set user_id = null where a.user_id = p_user
+    returning a.id into v_account;
+    delete from copperplate.asks as k where k.account_id = v_account;
+    return v_account is not null;
+end;
+$$$statement$,
+$statement$comment on function public.forget_user(uuid) is
+'Take a user''s name off their account and remove what they asked; the ledger stays, of an account that is nobody''s.
+False where there is no such account. Runs by itself when a row of auth.users is deleted.'$statement$,
+$statement$-- Sums that must agree. A row here is a fault: of ours, or of a hand that changed a table.
+create view copperplate.credit_faults
+with (security_invoker = true)
+as
+with earned as (
+    select
+        l.account_id,
+        sum(l.delta) as total
+    from copperplate.credit_ledger as l
+    group by l.account_id
+),
+
+held as (
+    select
+        r.account_id,
+        sum(r.amount) as total
+    from copperplate.reservations as r
+    where r.state = 'held'
+    group by r.account_id
+),
+
+taken as (
+    select
+        l.ref,
+        sum(l.delta) as total
+    from copperplate.credit_ledger as l
+    where l.kind in ('settle', 'refund')
+    group by l.ref
+),
+
+sums as (
+    select
+        a.id as account_id,
+        'balance is not the sum of the ledger' as fault,
+        a.balance as found,
+        coalesce(e.total, 0) as expected
+    from copperplate.accounts as a
+    left join earned as e on a.id = e.account_id
+    union all
+    select
+        a.id as account_id,
+        'held is not the sum of open reservations' as fault,
+        a.held as found,
+        coalesce(h.total, 0) as expected
+    from copperplate.accounts as a
+    left join held as h on a.id = h.account_id
+    union all
+    select
+        r.account_id,
+        'a reservation and the ledger disagree' as fault,
+        coalesce(t.total, 0) as found,
+        case r.state when 'settled' then -r.amount else 0 end as expected
+    from copperplate.reservations as r
+    left join taken as t on r.id::text = t.ref
+)
+
+select
+    s.account_id,
+    s.fault,
+    s.found,
+    s.expected
+from sums as s
+where s.found <> s.expected$statement$,
+$statement$comment on view copperplate.credit_faults is
+'Accounts whose sums do not agree with ledger and reservations; empty, always.'$statement$,
+$statement$revoke all on table copperplate.credit_faults from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.credit_faults to service_role$statement$,
+$statement$create function public.audit_credits()
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'accounts', (select count(*) from copperplate.accounts),
+        'balance', (select coalesce(sum(a.balance), 0) from copperplate.accounts as a),
+        'held', (select coalesce(sum(a.held), 0) from copperplate.accounts as a),
+        'granted', coalesce(sum(l.delta) filter (where l.kind = 'grant'), 0),
+        'settled', coalesce(-sum(l.delta) filter (where l.kind = 'settle'), 0),
+        'refunded', coalesce(sum(l.delta) filter (where l.kind = 'refund'), 0),
+        'faults', (select coalesce(jsonb_agg(to_jsonb(f)), '[]') from copperplate.credit_faults as f)
+    )
+    from copperplate.credit_ledger as l;
+$$$statement$,
+$statement$comment on function public.audit_credits() is
+'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none.'$statement$,
+$statement$revoke all on function copperplate.reserve_charges(text, jsonb) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.settle_reservation(text, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.give_back(uuid) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.give_back_all(text[]) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_pictures_gone(text[]) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.release_expired(integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.grant_credits(uuid, bigint, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.get_credits(uuid) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.refund_credits(uuid) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.audit_credits() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.reserve_charges(text, jsonb) to service_role$statement$,
+$statement$grant execute on function copperplate.settle_reservation(text, text) to service_role$statement$,
+$statement$grant execute on function copperplate.give_back(uuid) to service_role$statement$,
+$statement$grant execute on function copperplate.give_back_all(text[]) to service_role$statement$,
+$statement$grant execute on function copperplate.note_pictures_gone(text[]) to service_role$statement$,
+$statement$grant execute on function copperplate.release_expired(integer) to service_role$statement$,
+$statement$grant execute on function public.grant_credits(uuid, bigint, text) to service_role$statement$,
+$statement$grant execute on function public.get_credits(uuid) to service_role$statement$,
+$statement$grant execute on function public.refund_credits(uuid) to service_role$statement$,
+$statement$grant execute on function public.forget_user(uuid) to service_role$statement$,
+$statement$grant execute on function public.audit_credits() to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000400', 'create_cache_entries', array[
 $statement$-- Entries, the objects nobody needs any more, public totals, and the view people know.
 
@@ -420,6 +1231,7 @@ $statement$-- Entries, the objects nobody needs any more, public totals, and the
 -- copperplate.fold_totals() merges the rows of a day now and then. Readers add up.
 create table copperplate.public_totals (
     day date not null,
+    kind text not null,
     requests bigint not null default 0,
     api_calls bigint not null default 0,
     hits bigint not null default 0,
@@ -432,7 +1244,7 @@ create table copperplate.public_totals (
     stored_bytes bigint not null default 0
 )$statement$,
 $statement$comment on table copperplate.public_totals is
-'Sums by day (UTC), to be added up by the reader. Anyone may read it: the statistics are public.'$statement$,
+'Sums by day (UTC) and kind, to be added up by the reader. Anyone may read it: the statistics are public.'$statement$,
 $statement$alter table copperplate.public_totals enable row level security$statement$,
 $statement$revoke all on table copperplate.public_totals from public, anon, authenticated$statement$,
 $statement$grant select on table copperplate.public_totals to anon, authenticated$statement$,
@@ -459,6 +1271,8 @@ create table copperplate.cache_entries (
     access_count bigint not null default 0,
     created_at timestamptz not null,
     last_accessed_at timestamptz not null,
+    -- Since when it is kept for good; null while it may grow old.
+    archived_at timestamptz,
     constraint cache_entries_pkey primary key (key),
     constraint cache_entries_generation_fkey foreign key (generation_key)
     references public.generation_status (prompt_hash) on delete cascade,
@@ -476,6 +1290,10 @@ create index cache_entries_created_idx on copperplate.cache_entries (created_at)
 $statement$create unique index cache_entries_original_idx
 on copperplate.cache_entries (generation_key)
 where is_original$statement$,
+$statement$-- For the memoji's cleanup, which would otherwise read every picture there is.
+create index cache_entries_memoji_idx
+on copperplate.cache_entries (created_at)
+where kind = 'memoji' and archived_at is null$statement$,
 $statement$comment on table copperplate.cache_entries is
 'One row per stored object. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$alter table copperplate.cache_entries enable row level security$statement$,
@@ -507,7 +1325,7 @@ immutable
 security invoker
 set search_path = ''
 as $$
-    select case p_kind when 'image' then 'generated-images' end;
+    select case p_kind when 'image' then 'generated-images' when 'memoji' then 'memoji-images' end;
 $$$statement$,
 $statement$comment on function copperplate.bucket_of(text) is 'The Storage bucket of a kind of picture; null for an unknown one.'$statement$,
 $statement$revoke all on function copperplate.bucket_of(text) from public, anon, authenticated$statement$,
@@ -528,6 +1346,20 @@ $statement$comment on function copperplate.discard_object(text, text, text) is
 'Note an object for removal after its grace; a null path or a repeat changes nothing.'$statement$,
 $statement$revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.discard_object(text, text, text) to service_role$statement$,
+$statement$-- An image is shown as its renditions, which its original backs; a memoji is its original.
+create function copperplate.is_shown(p_entry copperplate.cache_entries)
+returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select p_entry.is_original = (p_entry.kind = 'memoji');
+$$$statement$,
+$statement$comment on function copperplate.is_shown(copperplate.cache_entries) is
+'Whether people are shown this entry: counted as a picture, and listed in its kind''s view.'$statement$,
+$statement$revoke all on function copperplate.is_shown(copperplate.cache_entries) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_shown(copperplate.cache_entries) to service_role$statement$,
 $statement$create function copperplate.note_entries_added()
 returns trigger
 language plpgsql
@@ -535,14 +1367,15 @@ security invoker
 set search_path = ''
 as $$
 begin
-    insert into copperplate.public_totals (day, images, image_bytes, stored_bytes)
+    insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes)
     select
         (copperplate.clock() at time zone 'UTC')::date,
-        count(*) filter (where not e.is_original),
-        coalesce(sum(e.file_size) filter (where not e.is_original), 0),
+        e.kind,
+        count(*) filter (where copperplate.is_shown(e)),
+        coalesce(sum(e.file_size) filter (where copperplate.is_shown(e)), 0),
         coalesce(sum(e.file_size), 0)
     from added as e
-    having count(*) > 0;
+    group by e.kind;
     return null;
 end;
 $$$statement$,
@@ -558,15 +1391,16 @@ begin
     from removed as e
     on conflict (bucket, path) do nothing;
 
-    insert into copperplate.public_totals (day, images, image_bytes, stored_bytes, accesses)
+    insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes, accesses)
     select
         (copperplate.clock() at time zone 'UTC')::date,
-        -count(*) filter (where not e.is_original),
-        -coalesce(sum(e.file_size) filter (where not e.is_original), 0),
+        e.kind,
+        -count(*) filter (where copperplate.is_shown(e)),
+        -coalesce(sum(e.file_size) filter (where copperplate.is_shown(e)), 0),
         -coalesce(sum(e.file_size), 0),
         -coalesce(sum(e.access_count), 0)
     from removed as e
-    having count(*) > 0;
+    group by e.kind;
 
     -- A completed generation has its original: if somebody deletes that alone, it is to be made anew.
     update public.generation_status as g
@@ -576,12 +1410,15 @@ begin
         updated_at = copperplate.clock()
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
+    -- Whoever paid and was never told where it is gets it back.
+    perform copperplate.note_pictures_gone(array(select e.generation_key from removed as e where e.is_original));
     return null;
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.'$statement$,
 $statement$comment on function copperplate.note_entries_removed() is
-'Queues the objects of removed entries for removal and takes them out of the public totals.'$statement$,
+'Queues the objects of removed entries for removal, takes them out of the public totals, and gives back what was paid
+for a picture that nobody was told of.'$statement$,
 $statement$revoke all on function copperplate.note_entries_added() from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.note_entries_removed() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.note_entries_added() to service_role$statement$,
@@ -605,11 +1442,12 @@ begin
     perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
     from removed as g
     where g.intent is not null;
+    perform copperplate.note_pictures_gone(array(select g.prompt_hash from removed as g));
     return null;
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_generations_removed() is
-'Queues the objects that removed generations were about to store for removal.'$statement$,
+'Queues the objects that removed generations were about to store for removal, and gives back what these held.'$statement$,
 $statement$revoke all on function copperplate.note_generations_removed() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.note_generations_removed() to service_role$statement$,
 $statement$create trigger generation_status_removed
@@ -649,8 +1487,9 @@ set search_path = ''
 as $$
 begin
     -- The row goes, and with it every lease on it: the next holder's fence is higher whatever happens.
+    -- A view names its generation's key generation_hash, unless that is the key people know.
     delete from public.generation_status as g
-    where g.prompt_hash = old.generation_hash;
+    where g.prompt_hash = coalesce(to_jsonb(old) ->> 'generation_hash', to_jsonb(old) ->> 'prompt_hash');
     return old;
 end;
 $$$statement$,
@@ -777,12 +1616,74 @@ $statement$grant execute on function copperplate.note_provider_failure(text, tex
 $statement$grant execute on function copperplate.note_provider_success(text) to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000470', 'create_submits', array[
+$statement$-- What was spent: one row per billable request, written before it is sent and kept for good. Money in millionths of a
+-- dollar. A row counts with what the provider reported, and until that is known, or where its answer was lost, with
+-- what was estimated.
+create table copperplate.submits (
+    id bigint generated always as identity,
+    -- Stays when the generation goes.
+    generation_key text not null,
+    kind text not null,
+    provider text not null,
+    model text not null,
+    sent_at timestamptz not null,
+    -- By the price table, before; null where the model has no price there.
+    estimate_micro_usd bigint,
+    -- From what the provider reported; zero where it is known not to bill; null where nothing is known.
+    cost_micro_usd bigint,
+    constraint submits_pkey primary key (id),
+    constraint submits_money_is_not_negative check (estimate_micro_usd >= 0 and cost_micro_usd >= 0)
+)$statement$,
+$statement$create index submits_generation_idx on copperplate.submits (generation_key, id)$statement$,
+$statement$comment on table copperplate.submits is
+'Billable requests to providers, one row each, and what they cost in millionths of a dollar.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column copperplate.submits.cost_micro_usd is
+'From what the provider reported; zero where it does not bill; null where that is not known: then the estimate counts.'$statement$,
+$statement$alter table copperplate.submits enable row level security$statement$,
+$statement$revoke all on table copperplate.submits from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update on table copperplate.submits to service_role$statement$,
+$statement$create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.submits as s
+    set cost_micro_usd = p_cost_micro_usd
+    where
+        p_cost_micro_usd is not null
+        and s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
+$$$statement$,
+$statement$comment on function copperplate.note_cost(text, bigint) is
+'What the newest submit of a generation cost; null changes nothing.'$statement$,
+$statement$create function copperplate.spent_micro_usd(p_generation_key text)
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd))::bigint
+    from copperplate.submits as s
+    where s.generation_key = p_generation_key;
+$$$statement$,
+$statement$comment on function copperplate.spent_micro_usd(text) is
+'What a generation cost so far, all its submits; null where no price is known.'$statement$,
+$statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.spent_micro_usd(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
+$statement$grant execute on function copperplate.spent_micro_usd(text) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000500', 'create_acquire', array[
 $statement$-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
 -- an upsert would lock the row even when it refuses, at a fifth of the speed.
 
--- The ledger's answer. `outcome` is hit, lead, wait, negative, free, or stale (a write refused by
--- its fence). The entry's columns are filled for a hit, the generation's where there is a row.
+-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
+-- write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a row.
 create type copperplate.verdict as (
     outcome text,
     entry_key text,
@@ -895,7 +1796,7 @@ begin
             using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
     end if;
     if copperplate.bucket_of(p_recipe ->> 'kind') is null then
-        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image.';
+        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image, memoji.';
     end if;
 
     insert into public.generation_status (
@@ -904,7 +1805,7 @@ begin
     )
     values (
         p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
-        (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height'), p_recipe ->> 'model',
+        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
     )
     on conflict (prompt_hash) do nothing
@@ -1022,8 +1923,6 @@ begin
         if current_setting('transaction_isolation') <> 'read committed' then
             raise exception 'acquire_generation needs read committed'
                 using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
-        elsif p_charges <> '[]' then
-            raise exception 'unknown kind of charge' using errcode = 'ZC005', hint = 'No kind of charge is set up.';
         end if;
 
         -- What is paid for is collected whatever the breaker says; only a new submit has to wait.
@@ -1047,8 +1946,16 @@ begin
             if v_rest is not null and v_fence is not null and not copperplate.take_probe(p_provider, p_lease) then
                 raise exception 'another caller tries this provider' using errcode = 'ZC007';
             end if;
-        exception when sqlstate 'ZC007' then
-            v_fence := null;
+            if v_fence is not null and p_charges <> '[]' then
+                perform copperplate.reserve_charges(p_generation_key, p_charges);
+            end if;
+        exception
+            when sqlstate 'ZC007' then
+                v_fence := null;
+            when sqlstate 'ZC008' then
+                -- The lease is undone with the rest of the block: nobody waits for one that cannot pay.
+                v.outcome := 'denied';
+                return v;
         end;
         if v_fence is not null then
             v := public.peek_generation(p_generation_key, p_rendition_key);
@@ -1063,7 +1970,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, or free if it may not lead.
+'Settle what the caller is: hit, lead (with a fence), wait, negative, free if it may not lead, or denied where it
+would lead and cannot pay p_charges, [{kind, user_id, amount}], which are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
 While the breaker of p_provider is open, negative instead of a lead that would submit.'$statement$,
 $statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
@@ -1152,7 +2060,7 @@ $statement$comment on function copperplate.add_entry(text, text, boolean, jsonb)
 'Record a stored object of a generation; an entry that stands already stays.'$statement$,
 $statement$revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role$statement$,
-$statement$-- Where the generation is gone, so is its kind; pictures are the only one there is.
+$statement$-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
 create function copperplate.discard_refused(p_generation_key text, p_path text)
 returns void
 language sql
@@ -1160,14 +2068,14 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select copperplate.discard_object(
-        coalesce((select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), 'image'),
-        p_path,
-        p_generation_key
+    select copperplate.discard_object(k.kind, p_path, p_generation_key)
+    from unnest(array['image', 'memoji']) as k (kind)
+    where k.kind = coalesce(
+        (select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), k.kind
     );
 $$$statement$,
 $statement$comment on function copperplate.discard_refused(text, text) is
-'Note the object of a refused write for removal, in the bucket of its generation''s kind.'$statement$,
+'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.'$statement$,
 $statement$revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.discard_refused(text, text) to service_role$statement$,
 $statement$create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
@@ -1230,7 +2138,9 @@ $$$statement$,
 $statement$comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.'$statement$,
 $statement$revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role$statement$,
-$statement$create function public.begin_submit(p_key text, p_fence bigint, p_submit_no integer, p_provider text)
+$statement$create function public.begin_submit(
+    p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null
+)
 returns boolean
 language plpgsql
 volatile
@@ -1241,10 +2151,11 @@ declare
     v_before integer;
     v_job text;
     v_kind text;
+    v_model text;
     v_path text;
 begin
-    select g.submit_no, g.provider_request_id, g.kind, g.intent ->> 'path'
-    into v_before, v_job, v_kind, v_path
+    select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path'
+    into v_before, v_job, v_kind, v_model, v_path
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -1271,13 +2182,16 @@ begin
         updated_at = copperplate.clock()
     where g.prompt_hash = p_key;
 
-    insert into copperplate.public_totals (day, api_calls)
-    values ((copperplate.clock() at time zone 'UTC')::date, 1);
+    insert into copperplate.submits (generation_key, kind, provider, model, sent_at, estimate_micro_usd)
+    values (p_key, v_kind, p_provider, v_model, copperplate.clock(), p_estimate_micro_usd);
+    insert into copperplate.public_totals (day, kind, api_calls)
+    values ((copperplate.clock() at time zone 'UTC')::date, v_kind, 1);
     return true;
 end;
 $$$statement$,
-$statement$comment on function public.begin_submit(text, bigint, integer, text) is
-'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on.'$statement$,
+$statement$comment on function public.begin_submit(text, bigint, integer, text, bigint) is
+'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on, as much as
+p_estimate_micro_usd, millionths of a dollar, null where the price is not known.'$statement$,
 $statement$create function public.note_request(p_key text, p_fence bigint, p_request_id text, p_urls jsonb)
 returns boolean
 language plpgsql
@@ -1354,7 +2268,8 @@ $statement$create function public.intend_upload(
     p_width integer,
     p_height integer,
     p_usage jsonb,
-    p_rendition_path text default null
+    p_rendition_path text default null,
+    p_cost_micro_usd bigint default null
 )
 returns boolean
 language plpgsql
@@ -1380,6 +2295,8 @@ begin
     end if;
     -- complete_generation takes it back; a successor makes a rendition of its own.
     perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
+    -- The picture is that of the newest submit; said twice, it is the same cost.
+    perform copperplate.note_cost(p_key, p_cost_micro_usd);
 
     update public.generation_status as g
     set
@@ -1396,10 +2313,12 @@ begin
     return true;
 end;
 $$$statement$,
-$statement$comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text) is
+$statement$comment on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) is
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
 which is removed if it is not completed within the grace.
-p_usage, what the provider reported to bill for it, is added up once a submit.'$statement$,
+p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
 $statement$create function public.complete_generation(
     p_key text,
     p_fence bigint,
@@ -1423,6 +2342,7 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
+    v_kind text;
     v_stored copperplate.verdict;
 begin
     update public.generation_status as g
@@ -1430,7 +2350,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider into v_provider;
+    returning g.provider, g.kind into v_provider, v_kind;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -1463,7 +2383,8 @@ begin
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
     perform copperplate.note_provider_success(v_provider);
-    insert into copperplate.public_totals (day, completed) values ((v_now at time zone 'UTC')::date, 1);
+    perform copperplate.settle_reservation(p_key, p_url);
+    insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
     return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
 end;
@@ -1479,7 +2400,9 @@ $statement$create function public.fail_generation(
     p_error_class text,
     p_error_message text,
     p_retry_after interval,
-    p_billed boolean
+    p_billed boolean,
+    p_usage jsonb default '{}',
+    p_cost_micro_usd bigint default null
 )
 returns boolean
 language plpgsql
@@ -1491,10 +2414,12 @@ declare
     v_now timestamptz := copperplate.clock();
     v_uncounted integer;
     v_provider text;
+    v_kind text;
 begin
     -- A submit that is known to be free is not counted as a billable call.
-    select case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end
-    into v_uncounted, v_provider
+    select
+        case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
+    into v_uncounted, v_provider, v_kind
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -1512,13 +2437,20 @@ begin
         error_message = left(p_error_message, 1000),
         retry_at = v_now + p_retry_after,
         api_calls_made = g.api_calls_made - v_uncounted,
+        provider_usage = case
+            when g.phase = 'uploading' then g.provider_usage
+            else copperplate.add_usage(g.provider_usage, p_usage)
+        end,
         leader = null,
         lease_until = null,
         updated_at = v_now
     where g.prompt_hash = p_key;
 
-    insert into copperplate.public_totals (day, failures, api_calls)
-    values ((v_now at time zone 'UTC')::date, 1, -v_uncounted);
+    -- Nothing of this attempt is held any longer, and what a free submit was estimated to cost was not spent.
+    perform copperplate.give_back_all(array[p_key]);
+    perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
+    insert into copperplate.public_totals (day, kind, failures, api_calls)
+    values ((v_now at time zone 'UTC')::date, v_kind, 1, -v_uncounted);
     if v_provider is not null then
         perform copperplate.note_provider_failure(v_provider, p_error_class);
     end if;
@@ -1526,8 +2458,9 @@ begin
     return true;
 end;
 $$$statement$,
-$statement$comment on function public.fail_generation(text, bigint, text, text, interval, boolean) is
-'Record a negative entry: no new attempt before p_retry_after has passed.'$statement$,
+$statement$comment on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint) is
+'Record a negative entry: no new attempt before p_retry_after has passed. What was reserved is released.
+p_usage and p_cost_micro_usd are what the provider reported to bill for a picture that is not usable.'$statement$,
 $statement$create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
 returns boolean
 language plpgsql
@@ -1630,29 +2563,32 @@ end;
 $$$statement$,
 $statement$comment on function public.report_missing(text, text) is
 'The object of this entry is gone or altered: drop the entry; for an original, reopen the generation.'$statement$,
-$statement$revoke all on function public.begin_submit(text, bigint, integer, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.begin_submit(text, bigint, integer, text, bigint) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
-from public, anon, authenticated$statement$,
+$statement$revoke all on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean)
+$statement$revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
 from public, anon, authenticated$statement$,
 $statement$revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 from public, anon, authenticated$statement$,
 $statement$revoke all on function public.report_missing(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.begin_submit(text, bigint, integer, text) to service_role$statement$,
+$statement$grant execute on function public.begin_submit(text, bigint, integer, text, bigint) to service_role$statement$,
 $statement$grant execute on function public.note_request(text, bigint, text, jsonb) to service_role$statement$,
 $statement$grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role$statement$,
-$statement$grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
-to service_role$statement$,
+$statement$grant execute on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) to service_role$statement$,
 $statement$grant execute on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) to service_role$statement$,
-$statement$grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role$statement$,
+$statement$grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
+to service_role$statement$,
 $statement$grant execute on function public.intend_rendition(text, text, text) to service_role$statement$,
 $statement$grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 to service_role$statement$,
@@ -1714,16 +2650,16 @@ as $$
         returning t.*
     )
     insert into copperplate.public_totals (
-        day, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
+        day, kind, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
     )
     select
-        g.day, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
+        g.day, g.kind, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
         sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
     from gone as g
-    group by g.day;
+    group by g.day, g.kind;
 $$$statement$,
 $statement$comment on function copperplate.fold_totals() is
-'Merges the public totals into one row a day; concurrent calls split the work.'$statement$,
+'Merges the public totals into one row a day and kind; concurrent calls split the work.'$statement$,
 $statement$revoke all on function copperplate.fold_totals() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.fold_totals() to service_role$statement$,
 $statement$-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
@@ -1798,15 +2734,16 @@ begin
         cost_micro_usd = r.cost_micro_usd + excluded.cost_micro_usd,
         saved_micro_usd = r.saved_micro_usd + excluded.saved_micro_usd;
 
-    insert into copperplate.public_totals (day, requests, hits, misses, accesses)
+    insert into copperplate.public_totals (day, kind, requests, hits, misses, accesses)
     select
         v_today,
+        u.kind,
         sum(u.count),
         coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
         coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
         coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
-    from jsonb_to_recordset(p_uses) as u (outcome text, count bigint)
-    having count(*) > 0;
+    from jsonb_to_recordset(p_uses) as u (kind text, outcome text, count bigint)
+    group by u.kind;
 
     if random() < 0.02 then
         perform copperplate.fold_totals();
@@ -1893,10 +2830,11 @@ as $$
         round(coalesce(sum(t.accesses), 0) / nullif(sum(t.images), 0), 2),
         coalesce(sum(t.image_bytes), 0)::bigint,
         coalesce(sum(t.stored_bytes), 0)::bigint
-    from copperplate.public_totals as t;
+    from copperplate.public_totals as t
+    where t.kind = 'image';
 $$$statement$,
 $statement$comment on function public.get_cache_stats() is
-'One row: cached pictures, how often they were served, and their bytes; stored bytes include originals.'$statement$,
+'One row: cached images, how often they were served, and their bytes; stored bytes include originals.'$statement$,
 $statement$revoke all on function public.get_cache_stats() from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_cache_stats() to service_role, anon, authenticated$statement$
 ]);
@@ -1934,14 +2872,17 @@ begin
     where g.prompt_hash = e.prompt_hash;
     get diagnostics v_swept = row_count;
 
+    perform copperplate.release_expired(p_limit);
+    perform copperplate.forget_old_asks(p_limit);
     perform copperplate.fold_totals();
     return v_swept;
 end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
-'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many.'$statement$,
+'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
+held for generations that nobody works on are released, and asks older than a day forgotten.'$statement$,
 $statement$create function public.cleanup_old_cache_entries(
-    p_older_than interval default '30 days', p_limit integer default 1000
+    p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null
 )
 returns jsonb
 language plpgsql
@@ -1951,19 +2892,42 @@ set search_path = ''
 as $$
 declare
     v_cutoff timestamptz := copperplate.clock() - p_older_than;
+    -- A place is the time and the key of an entry.
+    v_after timestamptz := coalesce(nullif(split_part(p_after, ' ', 1), '')::timestamptz, '-infinity');
+    v_after_key text := coalesce(split_part(p_after, ' ', 2), '');
+    v_reached text;
     v_keys text[];
     v_images bigint;
     v_bytes bigint;
     v_generations bigint;
 begin
+    -- Old pictures that are still in use stay before the oldest that are not: whoever began anew with each call
+    -- would look at all of them again and again.
+    if p_after is not null then
+        v_reached := (
+            select (to_jsonb(e.created_at) #>> '{}') || ' ' || e.key
+            from copperplate.cache_entries as e
+            where e.created_at < v_cutoff and (e.created_at, e.key) > (v_after, v_after_key)
+            order by e.created_at, e.key
+            offset p_limit - 1
+            limit 1
+        );
+    end if;
+
     -- Lock the generations first, in the same step that picks them: whoever cleans beside us takes other rows,
     -- and what somebody works on is left alone. Originals without renditions age by their own date.
     v_keys := array(
         select g.prompt_hash
-        from copperplate.cache_entries as e
+        from (
+            select c.*
+            from copperplate.cache_entries as c
+            where c.created_at < v_cutoff and (c.created_at, c.key) > (v_after, v_after_key)
+            order by c.created_at, c.key
+            limit case when p_after is not null then p_limit end
+        ) as e
         inner join public.generation_status as g on e.generation_key = g.prompt_hash
         where
-            e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
+            e.kind = 'image' and e.last_accessed_at < v_cutoff
             and (
                 not e.is_original
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
@@ -2008,12 +2972,14 @@ begin
 
     select count(*), v_bytes + coalesce(sum(gone.file_size), 0) into v_generations, v_bytes from gone;
 
-    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes);
+    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes)
+        || case when p_after is null then '{}'::jsonb else jsonb_build_object('reached', v_reached) end;
 end;
 $$$statement$,
-$statement$comment on function public.cleanup_old_cache_entries(interval, integer) is
+$statement$comment on function public.cleanup_old_cache_entries(interval, integer, text) is
 'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
-Call it again while it answers more than zero.'$statement$,
+Call it again while it answers more than zero. With p_after, empty at first, it looks at p_limit entries from there on
+and answers where it has come to as reached, null at the end.'$statement$,
 $statement$create function public.count_old_cache_entries(p_older_than interval default '30 days')
 returns jsonb
 language sql
@@ -2192,7 +3158,7 @@ $$$statement$,
 $statement$comment on function public.forget_discarded(bigint[]) is
 'The store has removed these objects; answers how many rows went.'$statement$,
 $statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.cleanup_old_cache_entries(interval, integer, text) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.count_old_cache_entries(interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
@@ -2200,7 +3166,7 @@ from public, anon, authenticated$statement$,
 $statement$revoke all on function public.claim_discarded(integer, interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.forget_discarded(bigint[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
-$statement$grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role$statement$,
+$statement$grant execute on function public.cleanup_old_cache_entries(interval, integer, text) to service_role$statement$,
 $statement$grant execute on function public.count_old_cache_entries(interval) to service_role$statement$,
 $statement$grant execute on function public.cleanup_old_generation_status(integer) to service_role$statement$,
 $statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role$statement$,
@@ -2278,6 +3244,364 @@ $statement$revoke all on function public.claim_audit(text) from public, anon, au
 $statement$revoke all on function public.audit_objects(text, text[], text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.claim_audit(text) to service_role$statement$,
 $statement$grant execute on function public.audit_objects(text, text[], text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000870', 'create_asks', array[
+$statement$-- What signed-in people asked under an Idempotency-Key, or to be told later: for a day, the same ask, the same answer.
+create table copperplate.asks (
+    id bigint generated always as identity,
+    account_id uuid not null,
+    -- As the caller sent it; null for one that only wants to ask again for its generation.
+    idempotency_key text,
+    generation_key text not null,
+    -- What was delivered, as it was sent; null until then.
+    answer jsonb,
+    created_at timestamptz not null,
+    constraint asks_pkey primary key (id),
+    constraint asks_account_fkey foreign key (account_id) references copperplate.accounts (id),
+    constraint asks_idempotency_key unique (account_id, idempotency_key),
+    constraint asks_idempotency_key_is_short check (length(idempotency_key) between 1 and 255)
+)$statement$,
+$statement$create index asks_generation_idx on copperplate.asks (account_id, generation_key)$statement$,
+$statement$create index asks_created_idx on copperplate.asks (created_at)$statement$,
+$statement$comment on table copperplate.asks is
+'Asks of signed-in people that are remembered for a day: their Idempotency-Key, and the answer that was delivered.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.asks enable row level security$statement$,
+$statement$revoke all on table copperplate.asks from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.asks to service_role$statement$,
+$statement$create function public.begin_ask(p_user uuid, p_generation_key text, p_idempotency_key text default null)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_account uuid;
+    v_ask copperplate.asks;
+begin
+    insert into copperplate.accounts (user_id, created_at) values (p_user, v_now) on conflict (user_id) do nothing;
+    select a.id into v_account from copperplate.accounts as a where a.user_id = p_user;
+
+    -- A day later the key is free again.
+    delete from copperplate.asks as k
+    where k.account_id = v_account and k.idempotency_key = p_idempotency_key
+        and k.created_at < v_now - interval '1 day';
+    insert into copperplate.asks (account_id, idempotency_key, generation_key, created_at)
+    values (v_account, p_idempotency_key, p_generation_key, v_now)
+    on conflict (account_id, idempotency_key) do nothing;
+    select k.* into v_ask
+    from copperplate.asks as k
+    where k.account_id = v_account and k.idempotency_key = p_idempotency_key;
+    return jsonb_build_object(
+        'is_conflict', coalesce(v_ask.generation_key <> p_generation_key, false), 'answer', v_ask.answer
+    );
+end;
+$$$statement$,
+$statement$comment on function public.begin_ask(uuid, text, text) is
+'Remember that a user asks for a generation: is_conflict where the key stands for another one, answer where it was
+delivered before.'$statement$,
+$statement$create function public.deliver_generation(
+    p_user uuid, p_generation_key text, p_answer jsonb, p_idempotency_key text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_account copperplate.accounts;
+    v_answer jsonb;
+    v_kept jsonb;
+begin
+    select a.* into v_account from copperplate.accounts as a where a.user_id = p_user;
+    update copperplate.reservations as r
+    set delivered_at = copperplate.clock()
+    where
+        r.account_id = v_account.id and r.generation_key = p_generation_key
+        and r.state = 'settled' and r.delivered_at is null;
+
+    v_answer := p_answer || jsonb_build_object('credits', coalesce(v_account.balance - v_account.held, 0));
+    if p_idempotency_key is not null then
+        -- The first answer stands: everybody who asks with this key gets that one.
+        update copperplate.asks as k
+        set answer = coalesce(k.answer, v_answer)
+        where
+            k.account_id = v_account.id and k.idempotency_key = p_idempotency_key
+            and k.generation_key = p_generation_key
+        returning k.answer into v_kept;
+    end if;
+    return coalesce(v_kept, v_answer);
+end;
+$$$statement$,
+$statement$comment on function public.deliver_generation(uuid, text, jsonb, text) is
+'The user is about to be told where the picture is: nothing is refunded from here on. Answers p_answer with the credits
+left, or what was answered before under the same Idempotency-Key.'$statement$,
+$statement$create function public.is_asked_by(p_user uuid, p_generation_key text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select from copperplate.accounts as a
+        where
+            a.user_id = p_user
+            and (
+                exists (
+                    select from copperplate.asks as k
+                    where k.account_id = a.id and k.generation_key = p_generation_key
+                )
+                or exists (
+                    select from copperplate.reservations as r
+                    where r.account_id = a.id and r.generation_key = p_generation_key
+                )
+            )
+    );
+$$$statement$,
+$statement$comment on function public.is_asked_by(uuid, text) is
+'Whether this user asked for this generation, or paid for it: nobody else is told of it.'$statement$,
+$statement$create function copperplate.forget_old_asks(p_limit integer)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_forgotten integer;
+begin
+    with old as (
+        select k.id
+        from copperplate.asks as k
+        where k.created_at < copperplate.clock() - interval '1 day'
+        limit p_limit
+        for update skip locked
+    )
+
+    delete from copperplate.asks as k
+    using old as o
+    where k.id = o.id;
+    get diagnostics v_forgotten = row_count;
+    return v_forgotten;
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_old_asks(integer) is
+'Remove asks older than a day; at most p_limit; answers how many.'$statement$,
+$statement$-- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do
+-- nothing but forget that very user.
+create function copperplate.note_user_deleted()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform public.forget_user(old.id);
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_user_deleted() is 'Forgets a user whom Supabase Auth deletes.'$statement$,
+$statement$revoke all on function public.begin_ask(uuid, text, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.deliver_generation(uuid, text, jsonb, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.is_asked_by(uuid, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.forget_old_asks(integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_user_deleted() from public, anon, authenticated, service_role$statement$,
+$statement$grant execute on function public.begin_ask(uuid, text, text) to service_role$statement$,
+$statement$grant execute on function public.deliver_generation(uuid, text, jsonb, text) to service_role$statement$,
+$statement$grant execute on function public.is_asked_by(uuid, text) to service_role$statement$,
+$statement$grant execute on function copperplate.forget_old_asks(integer) to service_role$statement$,
+$statement$-- A Postgres without Supabase Auth has no users of its own; there `forget_user` is called by whoever has them.
+do $$
+begin
+    if to_regclass('auth.users') is null then
+        return;
+    end if;
+    create trigger copperplate_user_deleted
+    after delete on auth.users
+    for each row execute function copperplate.note_user_deleted();
+    -- Auth can also keep the row and mark it.
+    create trigger copperplate_user_marked_deleted
+    after update of deleted_at on auth.users
+    for each row
+    when (new.deleted_at is not null)
+    execute function copperplate.note_user_deleted();
+end
+$$$statement$
+]);
+
+select pg_temp.apply_migration('20261120000880', 'create_memoji_cache', array[
+$statement$-- Memoji as people know them: one row per picture, which is its generation's original.
+create view public.memoji_cache
+with (security_invoker = true)
+as
+select
+    g.prompt_hash,
+    g.recipe as configuration,
+    g.model,
+    g.dimensions,
+    g.generated_url as image_url,
+    e.access_count as usage_count,
+    e.last_accessed_at as last_used_at,
+    -- In dollars; null where the model has no price.
+    round(copperplate.spent_micro_usd(g.prompt_hash) / 1000000.0, 6) as generation_cost,
+    e.created_at,
+    e.archived_at,
+    e.file_size,
+    e.path as object_path,
+    e.digest
+from copperplate.cache_entries as e
+inner join public.generation_status as g on e.generation_key = g.prompt_hash
+where e.kind = 'memoji' and e.is_original$statement$,
+$statement$comment on view public.memoji_cache is
+'Cached memoji. generation_cost is in dollars, null where no price is known; archived_at marks those kept for good.
+Deleting a row declares the picture wrong: it goes, with its object.'$statement$,
+$statement$revoke all on table public.memoji_cache from public, anon, authenticated, service_role$statement$,
+$statement$grant select, delete on table public.memoji_cache to service_role$statement$,
+$statement$create trigger memoji_cache_delete
+instead of delete on public.memoji_cache
+for each row execute function copperplate.delete_picture()$statement$,
+$statement$create function public.cleanup_old_memoji(
+    p_older_than interval default '90 days',
+    p_min_uses bigint default 2,
+    p_archive_above bigint default 100,
+    p_limit integer default 1000
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_archived bigint;
+    v_answer jsonb;
+begin
+    -- First: what is archived is kept for good, whatever is asked below.
+    with much_used as (
+        select e.key
+        from copperplate.cache_entries as e
+        where e.kind = 'memoji' and e.is_original and e.archived_at is null and e.access_count > p_archive_above
+        limit p_limit
+        for update skip locked
+    )
+
+    update copperplate.cache_entries as e
+    set archived_at = copperplate.clock()
+    from much_used as m
+    where e.key = m.key;
+    get diagnostics v_archived = row_count;
+
+    with old as (
+        select g.prompt_hash, e.file_size
+        from copperplate.cache_entries as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where
+            e.kind = 'memoji' and e.is_original and e.archived_at is null
+            and e.created_at < copperplate.clock() - p_older_than and e.access_count < p_min_uses
+        order by e.created_at
+        limit p_limit
+        for update of g skip locked
+    ),
+
+    gone as (
+        delete from public.generation_status as g
+        using old as o
+        where g.prompt_hash = o.prompt_hash
+        returning o.file_size
+    )
+
+    select jsonb_build_object('memoji', count(*), 'bytes', coalesce(sum(gone.file_size), 0), 'archived', v_archived)
+    into v_answer
+    from gone;
+    return v_answer;
+end;
+$$$statement$,
+$statement$comment on function public.cleanup_old_memoji(interval, bigint, bigint, integer) is
+'Archive memoji used more than p_archive_above times (100), remove those older than p_older_than (90 days) with fewer
+than p_min_uses uses (2); at most p_limit of each a call; answers counts. Call it again while it answers more than zero.'$statement$,
+$statement$create function public.count_old_memoji(
+    p_older_than interval default '90 days', p_min_uses bigint default 2, p_archive_above bigint default 100
+)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with kept as (
+        select
+            e.file_size,
+            e.access_count > p_archive_above as is_much_used,
+            e.created_at < copperplate.clock() - p_older_than and e.access_count < p_min_uses as is_old
+        from copperplate.cache_entries as e
+        where e.kind = 'memoji' and e.is_original and e.archived_at is null
+    )
+
+    select jsonb_build_object(
+        'memoji', count(*) filter (where k.is_old),
+        'bytes', coalesce(sum(k.file_size) filter (where k.is_old), 0),
+        'archived', count(*) filter (where k.is_much_used)
+    )
+    from kept as k;
+$$$statement$,
+$statement$comment on function public.count_old_memoji(interval, bigint, bigint) is
+'What cleanup_old_memoji would remove and archive by and by, as the same counts; changes nothing.'$statement$,
+$statement$create function public.get_memoji_stats()
+returns table (
+    total_memoji bigint,
+    total_usage bigint,
+    avg_usage numeric,
+    total_size_bytes bigint,
+    hits bigint,
+    misses bigint,
+    efficiency_percent numeric,
+    spent_micro_usd bigint,
+    saved_micro_usd bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with totals as (
+        select
+            coalesce(sum(t.images), 0)::bigint as images,
+            coalesce(sum(t.accesses), 0)::bigint as accesses,
+            coalesce(sum(t.image_bytes), 0)::bigint as image_bytes,
+            coalesce(sum(t.hits), 0)::bigint as hits,
+            coalesce(sum(t.misses), 0)::bigint as misses
+        from copperplate.public_totals as t
+        where t.kind = 'memoji'
+    )
+
+    select
+        t.images, t.accesses, round(t.accesses::numeric / nullif(t.images, 0), 2), t.image_bytes, t.hits, t.misses,
+        round(100.0 * t.hits / nullif(t.hits + t.misses, 0), 1),
+        (
+            select coalesce(sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd)), 0)::bigint
+            from copperplate.submits as s
+            where s.kind = 'memoji'
+        ),
+        (
+            select coalesce(sum(r.saved_micro_usd), 0)::bigint
+            from copperplate.usage_rollups as r
+            where r.kind = 'memoji'
+        )
+    from totals as t;
+$$$statement$,
+$statement$comment on function public.get_memoji_stats() is
+'One row: memoji kept, how often they were used, hits, misses, and money spent and saved in millionths of a dollar.'$statement$,
+$statement$revoke all on function public.cleanup_old_memoji(interval, bigint, bigint, integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.count_old_memoji(interval, bigint, bigint) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.get_memoji_stats() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cleanup_old_memoji(interval, bigint, bigint, integer) to service_role$statement$,
+$statement$grant execute on function public.count_old_memoji(interval, bigint, bigint) to service_role$statement$,
+$statement$grant execute on function public.get_memoji_stats() to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000900', 'create_buckets', array[

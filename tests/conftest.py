@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     "log_watch",
+    "disks",
     "clusters",
     "crowds",
     "postgres_fixtures",

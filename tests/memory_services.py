@@ -10,6 +10,8 @@ from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
+from copperplate.asking import Asking
+from copperplate.compose import make_verifier
 from copperplate.coordinator import Coordinator
 from copperplate.leader import Kind, Timings
 from copperplate.serving import Serving
@@ -18,7 +20,7 @@ from copperplate.usage import Usage
 from workbench import BUCKET, PlainImages, ScriptedProvider
 
 if TYPE_CHECKING:
-    from copperplate.ports import Clock, Images
+    from copperplate.ports import Clock, Images, Verifier
 
 
 class CountingStore(MemoryStore):
@@ -39,11 +41,18 @@ class MemoryServices:
     clock: Clock
     ledger: MemoryLedger
     kinds: dict[str, Kind]
+    stores: dict[str, CountingStore]
+    asking: Asking
+    verifier: Verifier
     serving: Serving
     usage: Usage
     coordinator: Coordinator
     image_provider: ScriptedProvider
     store: CountingStore
+
+    @property
+    def memoji_provider(self) -> ScriptedProvider:
+        return self.image_provider
 
     async def drain(self, *, within_seconds: float) -> None:
         await self.coordinator.drain(within_seconds=within_seconds)
@@ -64,18 +73,24 @@ def memory_services(
     clock = clock or SystemClock()
     ledger, store = MemoryLedger(clock), CountingStore(BUCKET, clock)
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
-    kinds = {"image": Kind(provider=provider, store=store)}
+    memoji_store = CountingStore("memoji-images", clock)
+    kinds = {"image": Kind(provider=provider, store=store), "memoji": Kind(provider=provider, store=memoji_store)}
     images, timings = images or PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))
     coordinator = Coordinator(
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=max_waiters
     )
+    settings = Settings.from_env(environ or {})
+    usage = Usage(ledger=ledger, providers=dict.fromkeys(kinds, provider), clock=clock)
     return MemoryServices(
-        settings=Settings.from_env(environ or {}),
+        settings=settings,
         clock=clock,
         ledger=ledger,
         kinds=kinds,
+        stores={store.bucket: store, memoji_store.bucket: memoji_store},
+        asking=Asking(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock),
+        verifier=make_verifier(settings, clock),
         serving=Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
-        usage=Usage(ledger=ledger, providers={"image": provider}, clock=clock),
+        usage=usage,
         coordinator=coordinator,
         image_provider=provider,
         store=store,

@@ -146,3 +146,12 @@ def usage_of(url: str, key: str) -> dict[str, int]:
         ).fetchone()
     assert row is not None
     return dict(row[0])
+
+
+def spent_of(url: str, key: str) -> int | None:
+    """What a generation's submits cost, in millionths of a dollar, read past every adapter."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("select copperplate.spent_micro_usd(%s)", (key,)).fetchone()
+    assert row is not None
+    spent: int | None = row[0]
+    return spent

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
-    from copperplate.model import CanonicalValue, Want
+    from copperplate.model import CanonicalValue, Charge, Want
     from copperplate.ports import Ledger
 
 BUCKET = "generated-images"
@@ -50,6 +50,9 @@ class ScriptedProvider:
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        return 3_000 if usage else None
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         self.submits += 1
@@ -85,8 +88,11 @@ class PlainImages:
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "not a picture")
         return "png", covers
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
-        return original + f" as {want.rendition.format}".encode()
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
+        encoded = original + f" as {want.rendition.format}".encode()
+        if at_most_bytes is not None and len(encoded) > at_most_bytes:
+            raise ProviderFailed(FailureClass.BAD_OUTPUT, "too large")
+        return encoded
 
 
 class FlakyStore(MemoryStore):
@@ -134,9 +140,9 @@ class Workbench:
             max_waiters=max_waiters,
         )
 
-    async def begin(self, process: Coordinator, asked: Want) -> asyncio.Task[Found]:
+    async def begin(self, process: Coordinator, asked: Want, charge: Charge | None = None) -> asyncio.Task[Found]:
         """Ask, and let everything run that can before time moves."""
-        task = asyncio.create_task(process.find(asked))
+        task = asyncio.create_task(process.find(asked, charge=charge))
         await self.clock.settle()
         return task
 

@@ -46,7 +46,7 @@ insert into copperplate.cache_entries (
 )
 select
     e.key, m.key, 'image', e.format = 'png', 'generated-images', '2026/01/' || e.key || '.' || e.format,
-    e.key, 100000, e.format, 1024, 1024, now(), now()
+    e.key, 100000, e.format, 1024, 1024, now() - interval '40 days' + m.n * interval '1 ms', now()
 from numbers as m
 cross join lateral (values (m.jpg_key, 'jpg'), (m.original_key, 'png')) as e (key, format)
 where m.is_completed

@@ -25,9 +25,11 @@ KEEP: Final = timedelta(days=30)
 # A Vercel function may run for five minutes; the last step of a run takes at most one.
 TIME: Final = timedelta(minutes=3, seconds=30)
 ROWS: Final = 500  # one statement stays well below the database's time limit
+LOOKED: Final = 2 * ROWS  # entries, of which a picture has two: its original and itself
 OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
 LISTED: Final = 1_000
 ALL: Final = 2**31 - 1
+COUNTED: Final = ("images", "memoji", "archived", "generations", "bytes", "swept", "objects", "orphans")
 # Longer than any upload takes, whatever the clocks of store and process say.
 YOUNG: Final = timedelta(days=1)
 
@@ -37,6 +39,8 @@ class Cleaned:
     """What one run did. Not complete: its time was over, or a store did not answer."""
 
     images: int
+    memoji: int
+    archived: int
     generations: int
     bytes: int
     swept: int
@@ -56,23 +60,33 @@ async def clean(
 ) -> Cleaned:
     """Remove what was not served for `keep`, close what was broken off, empty the bin, find what nobody names.
 
+    Memoji have an age of their own: 90 days and fewer than two uses; those used often are archived.
+
     One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
     Raises `LedgerUnavailable`; what was done stays done, and the next run goes on from there.
     """
     began = clock.monotonic()
     run = _Run(ledger, {store.bucket: store for store in stores}, clock, keep)
-    tasks = [run.close_broken_off, run.remove_objects, run.remove_entries, run.remove_generations, run.find_orphans]
+    tasks = [
+        run.close_broken_off,
+        run.remove_objects,
+        run.remove_entries,
+        run.remove_memoji,
+        run.remove_generations,
+        run.find_orphans,
+    ]
     while tasks := [task for task in tasks if not await task()]:
         if clock.monotonic() - began >= within.total_seconds():
             break
-    counts = {name: run.counts[name] for name in ("images", "generations", "bytes", "swept", "objects", "orphans")}
+    counts = {name: run.counts[name] for name in COUNTED}
     seconds = round(clock.monotonic() - began, 3)
     return Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
 
 
 async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, int]:
-    """What a run would remove of pictures: `images`, `generations`, `bytes`. Changes nothing."""
-    return await ledger.count_old_entries(keep)
+    """What a run would remove of pictures: `images`, `generations`, `memoji`, `bytes`, and archive. Changes nothing."""
+    images, memoji = await ledger.count_old_entries(keep), await ledger.count_old_memoji()
+    return {**images, **memoji, "bytes": images["bytes"] + memoji["bytes"]}
 
 
 async def purge(
@@ -80,7 +94,7 @@ async def purge(
 ) -> dict[str, Any]:
     """Declare pictures wrong: the ledger forgets them at once, the CDN where there is one, the store after the grace.
 
-    Answers `generations`, `images`, `bytes`. No process keeps pictures in memory, so none has to be told.
+    Answers `generations`, `images`, `bytes`. Every hit asks the ledger first, so no process has to be told.
     Raises `LedgerUnavailable`, and purging again goes on; `CdnUnavailable`, and its copies end with their hour.
     """
     sums, keys = Counter[str](), list[str]()
@@ -106,15 +120,24 @@ class _Run:
         self._stores = stores
         self._clock = clock
         self._keep = keep
+        self._place: str | None = ""
         self._unaudited = sorted(stores)
         self._audit: _Audit | None = None
         self.counts = Counter[str]()
         self.is_hindered = False
 
     async def remove_entries(self) -> bool:
-        gone = await self._ledger.cleanup_entries(self._keep, ROWS)
+        """Each entry that is old enough is looked at once in a run, also those that are still in use."""
+        gone = dict(await self._ledger.cleanup_entries(self._keep, LOOKED, self._place))
+        self._place = gone.pop("reached")
         self.counts.update(gone)
-        return not gone["images"] and not gone["generations"]
+        return self._place is None
+
+    async def remove_memoji(self) -> bool:
+        gone = await self._ledger.cleanup_memoji(ROWS)
+        self.counts.update(gone)
+        self.counts["generations"] += gone["memoji"]
+        return not gone["memoji"] and not gone["archived"]
 
     async def close_broken_off(self) -> bool:
         closed = await self._ledger.sweep(ROWS)

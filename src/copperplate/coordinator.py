@@ -14,18 +14,19 @@ from copperplate.errors import (
     GenerationFailed,
     LeaseLost,
     LedgerUnavailable,
+    NotEnoughCredits,
     NotGenerated,
     StillGenerating,
 )
 from copperplate.leader import Kind, Leader, Timings
-from copperplate.model import Free, Hit, Lead, Negative, Outcome, Wait
+from copperplate.model import Denied, Free, Hit, Lead, Negative, Outcome, Wait
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.leader import Generated
-    from copperplate.model import Entry, Want
+    from copperplate.model import Charge, Entry, Want
     from copperplate.ports import Clock, Images, Ledger
 
 SWEEP_SECONDS = 60.0
@@ -65,18 +66,22 @@ class Coordinator:
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
 
-    async def find(self, want: Want, *, may_lead: bool = True) -> Found:
+    async def find(self, want: Want, *, may_lead: bool = True, charge: Charge | None = None) -> Found:
         """The entry for `want`, or the original it can be made from; generated if there is none.
 
-        Many callers cost one look-up and one generation. A caller that goes away takes nothing
-        with it. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`,
-        `StillGenerating`, `TooManyWaiters`, `Unavailable`.
+        Many callers cost one look-up and one generation, which one of them pays with `charge`. A caller that
+        goes away takes nothing with it. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`,
+        `NotEnoughCredits`, `StillGenerating`, `TooManyWaiters`, `Unavailable`.
         """
         if not may_lead:
             return await self._look(want)
-        found, joined = await self._flights.run(
-            want.generation_key, lambda: self._settle(want), within_seconds=self._timings.wait.total_seconds()
-        )
+        try:
+            found, joined = await self._fly(want, want.generation_key, charge)
+        except NotEnoughCredits as denied:
+            if charge is None or charge.user == denied.user:
+                raise
+            # We joined somebody who could not pay. The second flight is our own.
+            found, joined = await self._fly(want, f"{want.generation_key} {charge.user}", charge)
         if found.entry.key != want.rendition_key and found.original is not None:
             found = found.original
         if found.entry.is_original or found.entry.key == want.rendition_key:
@@ -87,6 +92,12 @@ class Coordinator:
             return await self._look(want)
         except NotGenerated:
             raise StillGenerating from None  # deleted at this very moment; whoever asks again is served
+
+    async def _fly(self, want: Want, flight: str, charge: Charge | None) -> tuple[Found, bool]:
+        wait = self._kinds[want.kind].wait or self._timings.wait
+        return await self._flights.run(
+            flight, lambda: self._settle(want, flight, charge), within_seconds=wait.total_seconds()
+        )
 
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; what is late is left to whoever takes the lease over."""
@@ -99,20 +110,21 @@ class Coordinator:
                 return Found(entry=entry, outcome=Outcome.HIT)
             case Negative(failure_class=failure_class, retry_after=rest):
                 raise GenerationFailed(failure_class, rest)
-            case Wait() | Free() | Lead():
+            case Wait() | Free() | Lead() | Denied():
                 raise NotGenerated("Ask for it with GET and it will be made.")
             case _:
                 assert_never(verdict)
 
-    async def _settle(self, want: Want) -> Found:
-        leader = uuid4()
+    async def _settle(self, want: Want, flight: str, charge: Charge | None) -> Found:
+        leader, provider = uuid4(), self._kinds[want.kind].provider
+        charges = (charge,) if charge is not None and provider.is_billable else ()
         outcome = Outcome.HIT
         # Listening begins before the first look, so that no completion falls between the two.
         with self._ledger.hints(want.generation_key) as hint:
             while True:
                 asked_at = self._clock.monotonic()
                 verdict = await self._ledger.acquire(
-                    want, leader=leader, lease=self._timings.lease, provider=self._kinds[want.kind].provider.name
+                    want, leader=leader, lease=self._timings.lease, charges=charges, provider=provider.name
                 )
                 match verdict:
                     case Hit(entry=entry):
@@ -123,19 +135,21 @@ class Coordinator:
                             made = await self._leader.generate(want, verdict, asked_at)
                             return _found(made)
                     case Wait():
-                        await self._follow(want, hint)
+                        await self._follow(want, flight, hint)
                     case Negative(failure_class=failure_class, retry_after=rest):
                         raise GenerationFailed(failure_class, rest)
+                    case Denied():
+                        raise NotEnoughCredits(charge.user if charge is not None else None)
                     case Free():
                         continue
                     case _:
                         assert_never(verdict)
                 outcome = Outcome.COALESCED
 
-    async def _follow(self, want: Want, hint: asyncio.Event) -> None:
+    async def _follow(self, want: Want, flight: str, hint: asyncio.Event) -> None:
         """Return when the leader is done, or its lease ran out: one poller per key and process."""
         delay = self._timings.poll_first_seconds
-        while self._flights.is_awaited(want.generation_key):
+        while self._flights.is_awaited(flight):
             await self._nap(hint, delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
             with contextlib.suppress(LedgerUnavailable):  # a blip must not end the wait
                 if not isinstance(await self._ledger.peek(want.generation_key, want.rendition_key), Wait):

@@ -14,7 +14,7 @@ from copperplate.recipes.image import image_want
 from copperplate.recipes.objects import object_path, sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from copperplate.ports import Clock, LedgerCare, ObjectStore
     from copperplate.settings import Settings
@@ -46,8 +46,8 @@ async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -
     """Look at everything in turn; with `generate` a picture is made, paid for, served again and purged."""
     is_fine = True
     try:
-        async with open_backend(settings) as (ledger, store):
-            async for finding in _examine_backend(settings, clock, ledger, store):
+        async with open_backend(settings) as (ledger, stores):
+            async for finding in _examine_backend(settings, clock, ledger, stores.values()):
                 is_fine &= finding.level is not Level.FAILED
                 yield finding
     except CopperplateError as error:
@@ -63,7 +63,7 @@ async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -
 
 
 async def _examine_backend(
-    settings: Settings, clock: Clock, ledger: LedgerCare, store: ObjectStore
+    settings: Settings, clock: Clock, ledger: LedgerCare, stores: Iterable[ObjectStore]
 ) -> AsyncIterator[Finding]:
     way = "DATABASE_URL" if settings.supabase_url is None or settings.ledger == "postgres" else "SUPABASE_URL"
     began = clock.monotonic()
@@ -81,7 +81,8 @@ async def _examine_backend(
         "newer program",
     )
     yield await _examine_rights(ledger)
-    yield await _examine_store(settings, clock, store, setup["buckets"])
+    for store in stores:
+        yield await _examine_store(settings, clock, store, setup["buckets"])
     skew = clock.now().timestamp() - float(setup["now"])
     yield _finding(
         "clock",
@@ -104,6 +105,7 @@ async def _examine_rights(ledger: LedgerCare) -> Finding:
 
 async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore, buckets: object) -> Finding:
     """A small object is written, read and removed."""
+    what = store.bucket
     body = uuid4().bytes
     path = object_path(clock.now(), sha256_hex(body), NO_KEY, uuid4().hex, "png")
     try:
@@ -111,15 +113,15 @@ async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore, b
         is_same = await store.get(path) == body
         is_gone = path in await store.remove([path])
     except CopperplateError as error:
-        return _failed("bucket", error)
+        return _failed(what, error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has to know
-        return Finding(what="bucket", level=Level.FAILED, said=f"{store.bucket}: {type(error).__name__}")
+        return Finding(what=what, level=Level.FAILED, said=type(error).__name__)
     if not is_same or not is_gone:
-        return Finding(what="bucket", level=Level.FAILED, said=f"{store.bucket} does not give back what it is given")
+        return Finding(what=what, level=Level.FAILED, said="it does not give back what it is given")
     if settings.supabase_url is not None and isinstance(buckets, dict) and not buckets.get(store.bucket):
-        said = f"{store.bucket} is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
-        return Finding(what="bucket", level=Level.WARNING, said=said)
-    return Finding(what="bucket", level=Level.OK, said=f"{store.bucket}: written, read and removed")
+        said = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
+        return Finding(what=what, level=Level.WARNING, said=said)
+    return Finding(what=what, level=Level.OK, said="written, read and removed")
 
 
 def _examine_provider(settings: Settings, clock: Clock) -> Finding:

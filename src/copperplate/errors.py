@@ -7,8 +7,15 @@ CopperplateError
 │   ├── InvalidFormat         not jpg, jpeg, png or webp
 │   ├── InvalidSeed           not a whole number below 2^64
 │   ├── InvalidModel          not a model this deployment offers
-│   └── InvalidQuery          not UTF-8, repeated, or contradicting parameters
-├── Unauthorized              the bearer secret is missing or wrong; 401
+│   ├── InvalidConfiguration  not a memoji's configuration
+│   ├── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+│   ├── InvalidBody           not a JSON object, cut off, or slow
+│   ├── BodyTooLarge          more than a wish can need; 413
+│   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
+│   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
+├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
+├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
+├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401
 ├── NotFound                  no such page; 404
 ├── MethodNotAllowed          the page is there, the method is not; 405
 ├── NotGenerated              no picture yet, and this request may not make one; 404
@@ -18,7 +25,8 @@ CopperplateError
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
 │   ├── StoreUnavailable      the object store
-│   └── CdnUnavailable        the CDN, when it is to forget pictures
+│   ├── CdnUnavailable        the CDN, when it is to forget pictures
+│   └── KeysUnavailable       Supabase Auth, whose keys tell who a token is from
 ├── Misconfigured             settings are missing or wrong; 503
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
 └── Signal                    never leaves the coordinator
@@ -30,10 +38,13 @@ CopperplateError
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
+    from uuid import UUID
 
     from copperplate.model import FailureClass
 
@@ -99,6 +110,13 @@ class InvalidModel(InvalidRequest):
     title = "The model is not offered"
 
 
+class InvalidConfiguration(InvalidRequest):
+    """A memoji's configuration has a field or a value nobody knows."""
+
+    code = "invalid_configuration"
+    title = "The memoji's configuration is not valid"
+
+
 class InvalidQuery(InvalidRequest):
     """The query cannot be read, or says two things at once."""
 
@@ -106,12 +124,67 @@ class InvalidQuery(InvalidRequest):
     title = "The query cannot be read"
 
 
+class InvalidBody(InvalidRequest):
+    """The body is no JSON object, or did not arrive."""
+
+    code = "invalid_body"
+    title = "The body cannot be read"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is larger than any wish."""
+
+    code = "body_too_large"
+    status = 413
+    title = "The body is too large"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+    title = "The body must be JSON"
+
+
+class InvalidIdempotencyKey(InvalidRequest):
+    """The Idempotency-Key is empty, too long, repeated, or not printable ASCII."""
+
+    code = "invalid_idempotency_key"
+    title = "The Idempotency-Key is not usable"
+
+
 class Unauthorized(CopperplateError):
-    """The bearer secret is missing or wrong."""
+    """The bearer secret, or a person's token, is missing or not valid.
+
+    `challenge` is what `WWW-Authenticate` says (RFC 6750, section 3).
+    """
+
+    challenge: str = "Bearer"
 
     code = "unauthorized"
     status = 401
-    title = "This needs a secret"
+    title = "This needs a secret or a sign-in"
+
+
+class NotEnoughCredits(CopperplateError):
+    """The picture is not there yet, and whoever asks has no credit to have it made."""
+
+    code = "not_enough_credits"
+    status = 402
+    title = "There are not enough credits"
+
+    def __init__(self, user: UUID | None) -> None:
+        super().__init__("This picture has to be made, and that costs a credit. Pictures that are there cost none.")
+        self.user = user
+
+
+class IdempotencyConflict(CopperplateError):
+    """The Idempotency-Key was sent before, with another wish."""
+
+    code = "idempotency_conflict"
+    status = 409
+    title = "This Idempotency-Key stands for another request"
 
 
 class NotFound(CopperplateError):
@@ -207,6 +280,13 @@ class CdnUnavailable(Unavailable):
     title = "The CDN does not answer"
 
 
+class KeysUnavailable(Unavailable):
+    """Who a token is from cannot be told: the keys it may be signed with are not to be had."""
+
+    code = "keys_unavailable"
+    title = "Nobody can be recognised at the moment"
+
+
 class Misconfigured(CopperplateError):
     """Settings are missing or wrong; the message names every one of them."""
 
@@ -243,7 +323,10 @@ class ProviderFailed(Signal):
 
     `billed` is False only where the provider is known not to charge for it. `retry_after` is the
     provider's own wish, already bounded. The message goes to the ledger, never to a caller or a log.
+    `usage` is what was reported to bill for a picture that turned out not to be usable.
     """
+
+    usage: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,

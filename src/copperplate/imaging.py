@@ -72,13 +72,14 @@ class PillowImages:
         header = read_header(body)
         return await self._run(partial(_verify, body, header, covers), body, header, begin)
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
-        """`original` upright, in sRGB, filling exactly `want.size`, without metadata.
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
+        """`original` upright, in sRGB, filling exactly `want.size`, without metadata; see `Images.encode`.
 
         Raises `ProviderFailed` (bad output) if `original` cannot be decoded, `StillGenerating` if it had no turn.
         """
         header = read_header(original)
-        return await self._run(partial(_encode, original, header, want), original, header, _begin_at_once)
+        work = partial(_encode, original, header, want, at_most_bytes)
+        return await self._run(work, original, header, _begin_at_once)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has. A later call starts afresh."""
@@ -167,14 +168,29 @@ def _upright_size(image: Image) -> Size:
     return Size(width=image.width, height=image.height)
 
 
-def _encode(original: bytes, header: Header, want: Want) -> bytes:
+def _encode(original: bytes, header: Header, want: Want, at_most_bytes: int | None) -> bytes:
     try:
         picture = _fit(_decode(original, header, want.size), want.size)
     except ProviderFailed:
         raise
     except Exception as exc:
         raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
-    return _save(picture, want.rendition.format, want.rendition.quality)
+    body = _save(picture, want.rendition.format, want.rendition.quality)
+    if at_most_bytes is None or len(body) <= at_most_bytes:
+        return body
+    if want.rendition.format is PictureFormat.PNG:
+        body = _save(_with_palette(picture), want.rendition.format, None)
+    if len(body) > at_most_bytes:
+        raise bad_output(f"the picture takes {len(body)} bytes, of {at_most_bytes} that are allowed")
+    return body
+
+
+def _with_palette(picture: Image) -> Image:
+    """In 256 colours, those that fit it best; alpha stays."""
+    from PIL.Image import Quantize
+
+    method = Quantize.FASTOCTREE if picture.mode == "RGBA" else Quantize.MEDIANCUT
+    return picture.quantize(256, method=method)
 
 
 def _decode(original: bytes, header: Header, size: Size) -> Image:

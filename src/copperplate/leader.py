@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -22,15 +23,19 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.failures import retry_after
+from copperplate.hashing import digest_of
 from copperplate.model import Failure, FailureClass, Job, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload, sha256_hex
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
-    from copperplate.model import Entry, Lead, Made, RenditionUpload, Want
+    from copperplate.model import Entry, Lead, Made, RenditionUpload, Size, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
+
+logger = logging.getLogger(__name__)
 
 MAX_BILLED_SUBMITS = 2
 # A picture that two successors died of, after its first leader, is not decoded again.
@@ -54,10 +59,14 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of picture: who makes it, and where its objects live."""
+    """A kind of picture: who makes it, where its objects live, and how large they may be."""
 
     provider: Provider
     store: ObjectStore
+    # How long callers wait; None: as long as for any picture.
+    wait: timedelta | None = None
+    # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
+    max_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +114,16 @@ class _Prints:
         is_ours = self.rendition is not None and self.rendition.path == entry.path
         body = self.rendition_body if is_ours else None
         return Generated(entry=entry, body=body, original=original, original_body=self.original_body)
+
+
+@contextlib.contextmanager
+def _reporting(usage: Mapping[str, int]) -> Iterator[None]:
+    """What a picture that turns out not to be usable was billed goes with its failure."""
+    try:
+        yield
+    except ProviderFailed as failed:
+        failed.usage = usage
+        raise
 
 
 class Leader:
@@ -156,24 +175,21 @@ class Leader:
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
             return _Prints(original=lead.intent, original_body=body)
         made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        original_format, size = await self._images.verify(
-            made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
-        )
-        crash_point("made")
-        digest = sha256_hex(made.body)
-        upload = Upload(
-            path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
-            digest=digest,
-            size_bytes=len(made.body),
-            format=original_format,
-            width=size.width,
-            height=size.height,
-        )
-        prints = await self._encode(want, lease, _Prints(original=upload, original_body=made.body))
+        with _reporting(made.usage):
+            original_format, size = await self._images.verify(
+                made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
+            )
+            crash_point("made")
+            prints = await self._prepare(want, lease, made.body, original_format, size)
         lease.check()
         if not await self._insist(
             lambda: self._ledger.intend_upload(
-                lease.key, lease.fence, upload, usage=made.usage, rendition=prints.rendition
+                lease.key,
+                lease.fence,
+                prints.original,
+                usage=made.usage,
+                cost_micro_usd=kind.provider.cost_micro_usd(want.recipe, made.usage),
+                rendition=prints.rendition,
             )
         ):
             raise LeaseLost
@@ -181,6 +197,25 @@ class Leader:
         prints = await self._store_all(kind.store, prints)
         crash_point("uploaded")
         return prints
+
+    async def _prepare(self, want: Want, lease: Lease, body: bytes, original_format: str, size: Size) -> _Prints:
+        """What is to be stored: the original and a rendition of it, or the finished picture alone."""
+        is_finished = want.rendition_key == original_key(want.generation_key)
+        if is_finished:
+            at_most_bytes = self._kinds[want.kind].max_bytes
+            body = await self._images.encode(body, want, at_most_bytes=at_most_bytes)
+            original_format, size = want.rendition.format.value, want.size
+        digest = await digest_of(body)
+        upload = Upload(
+            path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
+            digest=digest,
+            size_bytes=len(body),
+            format=original_format,
+            width=size.width,
+            height=size.height,
+        )
+        prints = _Prints(original=upload, original_body=body)
+        return prints if is_finished else await self._encode(want, lease, prints)
 
     async def _encode(self, want: Want, lease: Lease, prints: _Prints) -> _Prints:
         """With the rendition its caller asked for. The picture is paid for: whatever fails here, the original stays."""
@@ -216,13 +251,20 @@ class Leader:
         except ProviderFailed as failed:
             if failed.failure_class is not FailureClass.AMBIGUOUS or submit_no >= MAX_BILLED_SUBMITS:
                 raise
+            self._log_failure(want, lead, failed, failed)
             answer = await self._submit_once(want, lease, submit_no + 1)
         return await provider.collect(answer) if isinstance(answer, Job) else answer
 
     async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | Made:
         """One billable request, written ahead; its id is noted before anything is awaited."""
         provider = self._kinds[want.kind].provider
-        if not await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name):
+        if not await self._ledger.begin_submit(
+            lease.key,
+            lease.fence,
+            submit_no=submit_no,
+            provider=provider.name,
+            estimate_micro_usd=provider.price_micro_usd(want.recipe),
+        ):
             raise LeaseLost
         crash_point("announced")
         lease.check()
@@ -286,21 +328,38 @@ class Leader:
         A setting that is wrong concerns every prompt: each rests for seconds only, however often it was tried.
         """
         is_ours = isinstance(error, Misconfigured)
-        if isinstance(error, ProviderFailed):
-            cause = error
-        else:
-            message = str(error) if is_ours else f"unexpected {type(error).__name__}"
-            cause = ProviderFailed(FailureClass.TRANSIENT, message, billed=not is_ours)
+        cause = _failure_of(error)
+        self._log_failure(want, lead, cause, error)
         rest = retry_after(
             cause.failure_class,
             attempt=1 if is_ours else lead.attempt,
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
-        failure = Failure(failure_class=cause.failure_class, message=str(cause), retry_after=rest, billed=cause.billed)
+        provider = self._kinds[want.kind].provider
+        failure = Failure(
+            failure_class=cause.failure_class,
+            message=str(cause),
+            retry_after=rest,
+            billed=cause.billed,
+            usage=cause.usage,
+            cost_micro_usd=provider.cost_micro_usd(want.recipe, cause.usage) if cause.usage else None,
+        )
         if not await self._ledger.fail(want.generation_key, lead.fence, failure):
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
+
+    def _log_failure(self, want: Want, lead: Lead, failed: ProviderFailed, error: Exception) -> None:
+        """A line for each call that failed, since callers see only its class; without messages, which may quote."""
+        logger.warning(
+            "attempt failed: provider=%s class=%s cause=%s billed=%s attempt=%d key=%s",
+            self._kinds[want.kind].provider.name,
+            failed.failure_class,
+            type(error.__cause__ or error).__name__,
+            str(failed.billed).lower(),
+            lead.attempt,
+            want.generation_key[:12],
+        )
 
     async def _hand_over(self, lease: Lease) -> None:
         """Give up the lease, so that a successor need not wait until it runs out: this process stops."""
@@ -338,3 +397,13 @@ class Leader:
     @property
     def _trusted_seconds(self) -> float:
         return (self._timings.lease - self._timings.margin).total_seconds()
+
+
+def _failure_of(error: Exception) -> ProviderFailed:
+    """What an attempt ended with, as a provider's failure; what nobody planned is logged with the way it took."""
+    if isinstance(error, ProviderFailed):
+        return error
+    if isinstance(error, Misconfigured):
+        return ProviderFailed(FailureClass.TRANSIENT, str(error), billed=False)
+    log_unexpected(error, "a generation")
+    return ProviderFailed(FailureClass.TRANSIENT, f"unexpected {type(error).__name__}")

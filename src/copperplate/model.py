@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
+    from uuid import UUID
 
 # The last migration this program was written for.
 SCHEMA = "20261120001000"
@@ -233,6 +234,14 @@ class Made:
     usage: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a new leader pays with: `credits` of a user's account, reserved together with the lease."""
+
+    user: UUID
+    credits: int = 1
+
+
 # --- what the ledger answers -------------------------------------------------------------------
 
 
@@ -281,18 +290,28 @@ class Free:
     """Nothing is stored and nobody generates: whoever may lead can acquire."""
 
 
-Verdict = Hit | Lead | Wait | Negative | Free
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """As `Free`, but the caller cannot pay what leading costs."""
+
+
+Verdict = Hit | Lead | Wait | Negative | Free | Denied
 Sight = Hit | Wait | Negative | Free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A failed attempt as it is written to the ledger: a negative entry with its own TTL."""
+    """A failed attempt as it is written to the ledger: a negative entry with its own TTL.
+
+    `usage` and `cost_micro_usd` are what the provider reported to bill for a picture that is not usable.
+    """
 
     failure_class: FailureClass
     message: str = field(repr=False)
     retry_after: timedelta
     billed: bool
+    usage: Mapping[str, int] = field(default_factory=dict)
+    cost_micro_usd: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +333,30 @@ class Use:
     latency_buckets: tuple[int, ...]
     cost_micro_usd: int
     saved_micro_usd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credits:
+    """What a user has, in credits: `held` of `balance` is reserved by generations under way."""
+
+    balance: int
+    held: int
+
+    @property
+    def available(self) -> int:
+        """What can be spent."""
+        return self.balance - self.held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What is known of an ask under an Idempotency-Key.
+
+    A conflict: the key stands for another generation. `answer` is what was delivered before, if anything was.
+    """
+
+    is_conflict: bool
+    answer: Mapping[str, object] | None
 
 
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000, 15_000, 30_000)

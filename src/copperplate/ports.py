@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.model import (
+        Ask,
         CanonicalValue,
+        Charge,
         Condition,
+        Credits,
         Entry,
         Failure,
         Job,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
         Verdict,
         Want,
     )
+    from copperplate.users import User
 
 
 class Clock(Protocol):
@@ -60,21 +64,33 @@ class Ledger(Sweeper, Protocol):
     """
 
     async def acquire(
-        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        provider: str | None = None,
     ) -> Verdict:
-        """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative` or `Free`.
+        """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative`, `Free` or `Denied`.
 
         At most one live `Lead` per generation key exists at any time. `Free` is answered only where
         `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
         and the lease runs anew. While the breaker of `provider` is open, a lead that would submit is
         refused as `Negative`, and nothing is written; once its rest is over, one caller at a time tries.
+
+        `charges` are reserved with a lead, or else it is `Denied` and nothing is written. A takeover inherits
+        what its predecessor reserved. They are settled by `complete`, released by `fail`.
         """
 
     async def peek(self, generation_key: str, rendition_key: str) -> Sight:
         """Look without changing anything. `Free` also means: a lease ran out, acquire may take over."""
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
-        """Write ahead that submit number `submit_no` of this attempt is about to be sent.
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
+        """Write ahead that submit number `submit_no` of this attempt is about to be sent, at this estimated cost.
 
         Refused as well while a job of this attempt is known: it is to be collected.
         """
@@ -101,13 +117,14 @@ class Ledger(Sweeper, Protocol):
         upload: Upload,
         *,
         usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
         rendition: RenditionUpload | None = None,
     ) -> bool:
         """Write ahead where the original is about to be stored; an earlier intent is discarded.
 
         A `rendition` is about to be stored beside it; what is not completed within the grace is removed.
         `usage` is what the provider reported to bill: added to the generation's once a submit, however
-        often the picture is collected and its upload intended.
+        often the picture is collected and its upload intended; `cost_micro_usd` is that in money, None where unknown.
         """
 
     async def complete(
@@ -146,6 +163,39 @@ class Ledger(Sweeper, Protocol):
         """An event that is set when `key` may have changed. It may come early, late or never."""
 
 
+class CreditLedger(Protocol):
+    """Credits of signed-in people, and what they asked. Every method may be repeated for the same answer."""
+
+    async def credits(self, user: UUID) -> Credits:
+        """What a user has; nothing for somebody who was never granted any."""
+
+    async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
+        """Give `amount` credits, 1 to 10^9, once per `ref`; refused where `ref` stands for another grant."""
+
+    async def refund_credits(self, reservation: UUID) -> bool:
+        """Give back what a reservation took, once; False where its picture was delivered, or there is none."""
+
+    async def audit_credits(self) -> Mapping[str, Any]:
+        """Sums over all accounts, and `faults`: accounts whose sums do not agree."""
+
+    async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
+        """Remember for a day that a user asks for a generation; what is known of the key, if one is given."""
+
+    async def deliver(
+        self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
+    ) -> Mapping[str, Any]:
+        """The user is about to get `answer`: nothing is refunded from here on.
+
+        Answers it with the `credits` left, or what was answered first under the same key.
+        """
+
+    async def is_asked_by(self, user: UUID, generation_key: str) -> bool:
+        """Whether this user asked for the generation, or paid for it."""
+
+    async def forget_user(self, user: UUID) -> bool:
+        """Take a user's name off everything; sums stay. False where nothing names them."""
+
+
 class LedgerCare(Sweeper, Protocol):
     """What operators and the cron ask of the ledger. Every call is bounded by `limit` rows."""
 
@@ -155,8 +205,21 @@ class LedgerCare(Sweeper, Protocol):
     async def cache_stats(self) -> Mapping[str, Any]:
         """One row of `get_cache_stats()`."""
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
-        """Remove entries not used for `older_than`; answers counts."""
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
+        """Remove entries not used for `older_than`; answers counts.
+
+        With `after`, empty at first, at most `limit` entries are looked at from that place on, and `reached` is where
+        the next call goes on, None at the end: entries in use are then looked at once, not by every call.
+        """
+
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        """Archive memoji used often, remove old ones used once or never; answers `memoji`, `bytes`, `archived`."""
+
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """What `cleanup_memoji` would do in all, as the same counts; changes nothing."""
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        """One row of `get_memoji_stats()`."""
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """Remove `generation_status` rows that nothing needs; answers counts."""
@@ -227,6 +290,19 @@ class ObjectStore(Protocol):
         """Where anyone can load the object, or None where the store has no public address."""
 
 
+class Verifier(Protocol):
+    """Tells who a token is from."""
+
+    async def verify(self, token: str) -> User:
+        """The signed-in person whose token this is, signature, issuer, audience and times checked.
+
+        Raises `Unauthorized`, in words that repeat nothing of the token; `KeysUnavailable`; `Misconfigured`.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; a later call starts afresh."""
+
+
 class Cdn(Protocol):
     """Copies of pictures outside of our reach, forgotten on request."""
 
@@ -249,6 +325,9 @@ class Provider(Protocol):
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         """What one generation costs, in millionths of a dollar; None where that is not known."""
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """What a submit that reported `usage` cost, in millionths of a dollar; None where that cannot be told."""
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         """Ask for the picture: exactly one billable request, never repeated inside.
@@ -277,8 +356,9 @@ class Images(Protocol):
         Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
         """
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
         """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata.
 
+        A png above `at_most_bytes` is given a palette; where that does not do either, it fails.
         Raises as `verify` does.
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from dataclasses import replace
@@ -13,7 +12,8 @@ from uuid import uuid4
 from copperplate.coordinator import Found
 from copperplate.crash import crash_point
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
-from copperplate.recipes.objects import rendition_upload, sha256_hex
+from copperplate.hashing import digest_of
+from copperplate.recipes.objects import rendition_upload
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Hashing more than this is worth a thread of its own.
-INLINE_HASH_BYTES = 256 * 1024
 # What callers are told where a kept original cannot be decoded.
 UNREADABLE_REST = timedelta(minutes=15)
 
@@ -130,11 +128,7 @@ class Serving:
 
     async def _verified(self, want: Want, entry: Entry) -> bytes:
         body = await self._store(want).get(entry.path)
-        if len(body) > INLINE_HASH_BYTES:
-            digest = await asyncio.to_thread(sha256_hex, body)
-        else:
-            digest = sha256_hex(body)
-        if digest != entry.digest:
+        if await digest_of(body) != entry.digest:
             raise ObjectMissing("the stored bytes are not the ones that were recorded")
         return body
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from copperplate.errors import Misconfigured
 
@@ -19,15 +19,32 @@ def _text(raw: str) -> str:
     return raw
 
 
+def _split(raw: str) -> SplitResult:
+    """The parts of a URL; of what is none, empty ones. Its own complaint is not in our words."""
+    try:
+        return urlsplit(raw)
+    except ValueError:
+        return urlsplit("")
+
+
+def _address(raw: str) -> SplitResult:
+    """The parts of an address that a client can connect to: its port is one."""
+    parts = _split(raw)
+    try:
+        return parts if parts.port != 0 else urlsplit("")
+    except ValueError:
+        return urlsplit("")
+
+
 def _url(raw: str) -> str:
-    parts = urlsplit(raw)
+    parts = _address(raw)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an address such as https://pictures.example.com")
     return raw.rstrip("/")
 
 
 def _service_url(raw: str) -> str:
-    parts = urlsplit(raw)
+    parts = _address(raw)
     is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
@@ -54,7 +71,7 @@ def _secret_key(raw: str) -> str:
 
 
 def _database_url(raw: str) -> str:
-    if urlsplit(raw).scheme not in ("postgres", "postgresql"):
+    if _split(raw).scheme not in ("postgres", "postgresql"):
         raise ValueError("a libpq URL such as postgresql://user:password@host:5432/postgres")
     return raw
 
@@ -82,6 +99,15 @@ def _secret(raw: str) -> str:
     return raw
 
 
+def _jwt_secret(raw: str) -> str:
+    if len(raw) < MIN_JWT_SECRET_CHARS or raw != raw.strip():
+        raise ValueError(f"{MIN_JWT_SECRET_CHARS} characters or more, without white space around them")
+    # Whoever knows the secret can sign in as anybody. These are known, or copied from the line beside it.
+    if raw.startswith(("-----BEGIN", "ssh-", "ecdsa-", "{", "eyJ", "sb_publishable_", "sb_secret_")):
+        raise ValueError("the project's JWT secret, not a public key, a token or an API key")
+    return raw
+
+
 def _wait(raw: str) -> timedelta:
     # The wait also bounds the first look-up: below a second, hits would be turned away too.
     seconds = _seconds(raw)
@@ -94,6 +120,12 @@ def _count(raw: str) -> int:
     if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 1_000_000:
         raise ValueError("a whole number from 1 to 1000000")
     return int(raw)
+
+
+def _megabytes(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 1_000_000:
+        raise ValueError("a whole number of megabytes from 0 to 1000000, such as 256")
+    return int(raw) * 1_000_000
 
 
 def _port(raw: str) -> int:
@@ -155,6 +187,13 @@ class Settings:
         "Key of the older generation, used where `SUPABASE_SECRET_KEY` is not set.",
         is_secret=True,
     )
+    supabase_jwt_secret: str | None = _setting(
+        "SUPABASE_JWT_SECRET",
+        _jwt_secret,
+        None,
+        "Legacy projects only: what users' tokens are signed with (HS256), 32 characters or more. Others publish keys.",
+        is_secret=True,
+    )
     ledger: str | None = _setting(
         "COPPERPLATE_LEDGER",
         _one_of("postgres"),
@@ -173,6 +212,12 @@ class Settings:
         _text,
         None,
         "Model of fal or OpenAI: `fal-ai/flux/schnell` or `gpt-image-2.5-flare` unless set. The painter has its own.",
+    )
+    memoji_model: str | None = _setting(
+        "COPPERPLATE_MEMOJI_MODEL",
+        _text,
+        None,
+        "The same for memoji, which OpenAI makes where `OPENAI_API_KEY` is set.",
     )
     provider_deadline: timedelta = _setting(
         "COPPERPLATE_PROVIDER_SECONDS",
@@ -193,6 +238,19 @@ class Settings:
     )
     data_dir: Path = _setting(
         "COPPERPLATE_DATA_DIR", Path, ".copperplate", "Folder of the local database and of locally stored pictures."
+    )
+    disk_cache_dir: Path | None = _setting(
+        "COPPERPLATE_DISK_CACHE_DIR",
+        Path,
+        None,
+        "Where a folder is made in which pictures read from the store are kept, for servers far from it. "
+        "On Vercel the temporary folder.",
+    )
+    disk_cache_bytes: int = _setting(
+        "COPPERPLATE_DISK_CACHE_MB",
+        _megabytes,
+        "256",
+        "Megabytes that this folder may grow to; 0 keeps nothing. A Vercel function has 500 in all.",
     )
     wait: timedelta = _setting(
         "COPPERPLATE_WAIT_SECONDS",
@@ -276,6 +334,11 @@ class Settings:
         """The project's key: a secret one, else that of the older generation."""
         return self.supabase_secret_key or self.supabase_service_role_key
 
+    @property
+    def has_disk_cache(self) -> bool:
+        """Whether pictures are kept on disk after they were read from the store."""
+        return self.disk_cache_bytes > 0 and (self.on_vercel or self.disk_cache_dir is not None)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment (an empty variable counts as unset); raises `Misconfigured` with every fault."""
@@ -294,4 +357,5 @@ class Settings:
 
 
 MIN_SECRET_CHARS: Final = 16
+MIN_JWT_SECRET_CHARS: Final = 32
 DOCS: Final = "docs/settings.md"

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from copperplate import prices
 from copperplate.errors import CopperplateError
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, Use
 
@@ -95,7 +96,8 @@ class Usage:
 
     def _use(self, total: _Sum) -> Use:
         want, provider = total.want, self._providers[total.want.kind]
-        price = provider.price_micro_usd(want.recipe) or 0
+        price = provider.price_micro_usd(want.recipe)
+        saving = prices.FALLBACK_SAVING_MICRO_USD if price is None else price
         saves = total.outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED)
         return Use(
             generation_key=want.generation_key,
@@ -108,6 +110,6 @@ class Usage:
             count=total.count,
             size_bytes=total.size_bytes,
             latency_buckets=tuple(total.latency),
-            cost_micro_usd=price * total.count if total.outcome is Outcome.GENERATED else 0,
-            saved_micro_usd=price * total.count if saves else 0,
+            cost_micro_usd=(price or 0) * total.count if total.outcome is Outcome.GENERATED else 0,
+            saved_micro_usd=saving * total.count if saves else 0,
         )

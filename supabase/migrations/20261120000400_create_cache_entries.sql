@@ -4,6 +4,7 @@
 -- copperplate.fold_totals() merges the rows of a day now and then. Readers add up.
 create table copperplate.public_totals (
     day date not null,
+    kind text not null,
     requests bigint not null default 0,
     api_calls bigint not null default 0,
     hits bigint not null default 0,
@@ -17,7 +18,7 @@ create table copperplate.public_totals (
 );
 
 comment on table copperplate.public_totals is
-'Sums by day (UTC), to be added up by the reader. Anyone may read it: the statistics are public.';
+'Sums by day (UTC) and kind, to be added up by the reader. Anyone may read it: the statistics are public.';
 
 alter table copperplate.public_totals enable row level security;
 revoke all on table copperplate.public_totals from public, anon, authenticated;
@@ -47,6 +48,8 @@ create table copperplate.cache_entries (
     access_count bigint not null default 0,
     created_at timestamptz not null,
     last_accessed_at timestamptz not null,
+    -- Since when it is kept for good; null while it may grow old.
+    archived_at timestamptz,
     constraint cache_entries_pkey primary key (key),
     constraint cache_entries_generation_fkey foreign key (generation_key)
     references public.generation_status (prompt_hash) on delete cascade,
@@ -65,6 +68,10 @@ create index cache_entries_created_idx on copperplate.cache_entries (created_at)
 create unique index cache_entries_original_idx
 on copperplate.cache_entries (generation_key)
 where is_original;
+-- For the memoji's cleanup, which would otherwise read every picture there is.
+create index cache_entries_memoji_idx
+on copperplate.cache_entries (created_at)
+where kind = 'memoji' and archived_at is null;
 
 comment on table copperplate.cache_entries is
 'One row per stored object. Row-level security is on without a policy: only service_role and the owner see rows.';
@@ -102,7 +109,7 @@ immutable
 security invoker
 set search_path = ''
 as $$
-    select case p_kind when 'image' then 'generated-images' end;
+    select case p_kind when 'image' then 'generated-images' when 'memoji' then 'memoji-images' end;
 $$;
 
 comment on function copperplate.bucket_of(text) is 'The Storage bucket of a kind of picture; null for an unknown one.';
@@ -127,6 +134,22 @@ comment on function copperplate.discard_object(text, text, text) is
 revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated;
 grant execute on function copperplate.discard_object(text, text, text) to service_role;
 
+-- An image is shown as its renditions, which its original backs; a memoji is its original.
+create function copperplate.is_shown(p_entry copperplate.cache_entries)
+returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select p_entry.is_original = (p_entry.kind = 'memoji');
+$$;
+
+comment on function copperplate.is_shown(copperplate.cache_entries) is
+'Whether people are shown this entry: counted as a picture, and listed in its kind''s view.';
+revoke all on function copperplate.is_shown(copperplate.cache_entries) from public, anon, authenticated;
+grant execute on function copperplate.is_shown(copperplate.cache_entries) to service_role;
+
 create function copperplate.note_entries_added()
 returns trigger
 language plpgsql
@@ -134,14 +157,15 @@ security invoker
 set search_path = ''
 as $$
 begin
-    insert into copperplate.public_totals (day, images, image_bytes, stored_bytes)
+    insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes)
     select
         (copperplate.clock() at time zone 'UTC')::date,
-        count(*) filter (where not e.is_original),
-        coalesce(sum(e.file_size) filter (where not e.is_original), 0),
+        e.kind,
+        count(*) filter (where copperplate.is_shown(e)),
+        coalesce(sum(e.file_size) filter (where copperplate.is_shown(e)), 0),
         coalesce(sum(e.file_size), 0)
     from added as e
-    having count(*) > 0;
+    group by e.kind;
     return null;
 end;
 $$;
@@ -158,15 +182,16 @@ begin
     from removed as e
     on conflict (bucket, path) do nothing;
 
-    insert into copperplate.public_totals (day, images, image_bytes, stored_bytes, accesses)
+    insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes, accesses)
     select
         (copperplate.clock() at time zone 'UTC')::date,
-        -count(*) filter (where not e.is_original),
-        -coalesce(sum(e.file_size) filter (where not e.is_original), 0),
+        e.kind,
+        -count(*) filter (where copperplate.is_shown(e)),
+        -coalesce(sum(e.file_size) filter (where copperplate.is_shown(e)), 0),
         -coalesce(sum(e.file_size), 0),
         -coalesce(sum(e.access_count), 0)
     from removed as e
-    having count(*) > 0;
+    group by e.kind;
 
     -- A completed generation has its original: if somebody deletes that alone, it is to be made anew.
     update public.generation_status as g
@@ -176,13 +201,16 @@ begin
         updated_at = copperplate.clock()
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
+    -- Whoever paid and was never told where it is gets it back.
+    perform copperplate.note_pictures_gone(array(select e.generation_key from removed as e where e.is_original));
     return null;
 end;
 $$;
 
 comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.';
 comment on function copperplate.note_entries_removed() is
-'Queues the objects of removed entries for removal and takes them out of the public totals.';
+'Queues the objects of removed entries for removal, takes them out of the public totals, and gives back what was paid
+for a picture that nobody was told of.';
 revoke all on function copperplate.note_entries_added() from public, anon, authenticated;
 revoke all on function copperplate.note_entries_removed() from public, anon, authenticated;
 grant execute on function copperplate.note_entries_added() to service_role;
@@ -209,12 +237,13 @@ begin
     perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
     from removed as g
     where g.intent is not null;
+    perform copperplate.note_pictures_gone(array(select g.prompt_hash from removed as g));
     return null;
 end;
 $$;
 
 comment on function copperplate.note_generations_removed() is
-'Queues the objects that removed generations were about to store for removal.';
+'Queues the objects that removed generations were about to store for removal, and gives back what these held.';
 revoke all on function copperplate.note_generations_removed() from public, anon, authenticated;
 grant execute on function copperplate.note_generations_removed() to service_role;
 
@@ -259,8 +288,9 @@ set search_path = ''
 as $$
 begin
     -- The row goes, and with it every lease on it: the next holder's fence is higher whatever happens.
+    -- A view names its generation's key generation_hash, unless that is the key people know.
     delete from public.generation_status as g
-    where g.prompt_hash = old.generation_hash;
+    where g.prompt_hash = coalesce(to_jsonb(old) ->> 'generation_hash', to_jsonb(old) ->> 'prompt_hash');
     return old;
 end;
 $$;

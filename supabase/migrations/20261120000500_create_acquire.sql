@@ -1,8 +1,8 @@
 -- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
 -- an upsert would lock the row even when it refuses, at a fifth of the speed.
 
--- The ledger's answer. `outcome` is hit, lead, wait, negative, free, or stale (a write refused by
--- its fence). The entry's columns are filled for a hit, the generation's where there is a row.
+-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
+-- write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a row.
 create type copperplate.verdict as (
     outcome text,
     entry_key text,
@@ -119,7 +119,7 @@ begin
             using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
     end if;
     if copperplate.bucket_of(p_recipe ->> 'kind') is null then
-        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image.';
+        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image, memoji.';
     end if;
 
     insert into public.generation_status (
@@ -128,7 +128,7 @@ begin
     )
     values (
         p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
-        (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height'), p_recipe ->> 'model',
+        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
     )
     on conflict (prompt_hash) do nothing
@@ -250,8 +250,6 @@ begin
         if current_setting('transaction_isolation') <> 'read committed' then
             raise exception 'acquire_generation needs read committed'
                 using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
-        elsif p_charges <> '[]' then
-            raise exception 'unknown kind of charge' using errcode = 'ZC005', hint = 'No kind of charge is set up.';
         end if;
 
         -- What is paid for is collected whatever the breaker says; only a new submit has to wait.
@@ -275,8 +273,16 @@ begin
             if v_rest is not null and v_fence is not null and not copperplate.take_probe(p_provider, p_lease) then
                 raise exception 'another caller tries this provider' using errcode = 'ZC007';
             end if;
-        exception when sqlstate 'ZC007' then
-            v_fence := null;
+            if v_fence is not null and p_charges <> '[]' then
+                perform copperplate.reserve_charges(p_generation_key, p_charges);
+            end if;
+        exception
+            when sqlstate 'ZC007' then
+                v_fence := null;
+            when sqlstate 'ZC008' then
+                -- The lease is undone with the rest of the block: nobody waits for one that cannot pay.
+                v.outcome := 'denied';
+                return v;
         end;
         if v_fence is not null then
             v := public.peek_generation(p_generation_key, p_rendition_key);
@@ -292,7 +298,8 @@ end;
 $$;
 
 comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, or free if it may not lead.
+'Settle what the caller is: hit, lead (with a fence), wait, negative, free if it may not lead, or denied where it
+would lead and cannot pay p_charges, [{kind, user_id, amount}], which are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
 While the breaker of p_provider is open, negative instead of a lead that would submit.';
 revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)

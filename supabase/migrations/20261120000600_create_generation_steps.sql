@@ -85,7 +85,7 @@ comment on function copperplate.add_entry(text, text, boolean, jsonb) is
 revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated;
 grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role;
 
--- Where the generation is gone, so is its kind; pictures are the only one there is.
+-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
 create function copperplate.discard_refused(p_generation_key text, p_path text)
 returns void
 language sql
@@ -93,15 +93,15 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select copperplate.discard_object(
-        coalesce((select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), 'image'),
-        p_path,
-        p_generation_key
+    select copperplate.discard_object(k.kind, p_path, p_generation_key)
+    from unnest(array['image', 'memoji']) as k (kind)
+    where k.kind = coalesce(
+        (select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), k.kind
     );
 $$;
 
 comment on function copperplate.discard_refused(text, text) is
-'Note the object of a refused write for removal, in the bucket of its generation''s kind.';
+'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.';
 revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated;
 grant execute on function copperplate.discard_refused(text, text) to service_role;
 
@@ -169,7 +169,9 @@ comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a pro
 revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated;
 grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role;
 
-create function public.begin_submit(p_key text, p_fence bigint, p_submit_no integer, p_provider text)
+create function public.begin_submit(
+    p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null
+)
 returns boolean
 language plpgsql
 volatile
@@ -180,10 +182,11 @@ declare
     v_before integer;
     v_job text;
     v_kind text;
+    v_model text;
     v_path text;
 begin
-    select g.submit_no, g.provider_request_id, g.kind, g.intent ->> 'path'
-    into v_before, v_job, v_kind, v_path
+    select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path'
+    into v_before, v_job, v_kind, v_model, v_path
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -210,14 +213,17 @@ begin
         updated_at = copperplate.clock()
     where g.prompt_hash = p_key;
 
-    insert into copperplate.public_totals (day, api_calls)
-    values ((copperplate.clock() at time zone 'UTC')::date, 1);
+    insert into copperplate.submits (generation_key, kind, provider, model, sent_at, estimate_micro_usd)
+    values (p_key, v_kind, p_provider, v_model, copperplate.clock(), p_estimate_micro_usd);
+    insert into copperplate.public_totals (day, kind, api_calls)
+    values ((copperplate.clock() at time zone 'UTC')::date, v_kind, 1);
     return true;
 end;
 $$;
 
-comment on function public.begin_submit(text, bigint, integer, text) is
-'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on.';
+comment on function public.begin_submit(text, bigint, integer, text, bigint) is
+'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on, as much as
+p_estimate_micro_usd, millionths of a dollar, null where the price is not known.';
 
 create function public.note_request(p_key text, p_fence bigint, p_request_id text, p_urls jsonb)
 returns boolean
@@ -301,7 +307,8 @@ create function public.intend_upload(
     p_width integer,
     p_height integer,
     p_usage jsonb,
-    p_rendition_path text default null
+    p_rendition_path text default null,
+    p_cost_micro_usd bigint default null
 )
 returns boolean
 language plpgsql
@@ -327,6 +334,8 @@ begin
     end if;
     -- complete_generation takes it back; a successor makes a rendition of its own.
     perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
+    -- The picture is that of the newest submit; said twice, it is the same cost.
+    perform copperplate.note_cost(p_key, p_cost_micro_usd);
 
     update public.generation_status as g
     set
@@ -344,10 +353,12 @@ begin
 end;
 $$;
 
-comment on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text) is
+comment on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) is
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
 which is removed if it is not completed within the grace.
-p_usage, what the provider reported to bill for it, is added up once a submit.';
+p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.';
 
 create function public.complete_generation(
     p_key text,
@@ -372,6 +383,7 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
+    v_kind text;
     v_stored copperplate.verdict;
 begin
     update public.generation_status as g
@@ -379,7 +391,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider into v_provider;
+    returning g.provider, g.kind into v_provider, v_kind;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -412,7 +424,8 @@ begin
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
     perform copperplate.note_provider_success(v_provider);
-    insert into copperplate.public_totals (day, completed) values ((v_now at time zone 'UTC')::date, 1);
+    perform copperplate.settle_reservation(p_key, p_url);
+    insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
     return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
 end;
@@ -430,7 +443,9 @@ create function public.fail_generation(
     p_error_class text,
     p_error_message text,
     p_retry_after interval,
-    p_billed boolean
+    p_billed boolean,
+    p_usage jsonb default '{}',
+    p_cost_micro_usd bigint default null
 )
 returns boolean
 language plpgsql
@@ -442,10 +457,12 @@ declare
     v_now timestamptz := copperplate.clock();
     v_uncounted integer;
     v_provider text;
+    v_kind text;
 begin
     -- A submit that is known to be free is not counted as a billable call.
-    select case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end
-    into v_uncounted, v_provider
+    select
+        case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
+    into v_uncounted, v_provider, v_kind
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -463,13 +480,20 @@ begin
         error_message = left(p_error_message, 1000),
         retry_at = v_now + p_retry_after,
         api_calls_made = g.api_calls_made - v_uncounted,
+        provider_usage = case
+            when g.phase = 'uploading' then g.provider_usage
+            else copperplate.add_usage(g.provider_usage, p_usage)
+        end,
         leader = null,
         lease_until = null,
         updated_at = v_now
     where g.prompt_hash = p_key;
 
-    insert into copperplate.public_totals (day, failures, api_calls)
-    values ((v_now at time zone 'UTC')::date, 1, -v_uncounted);
+    -- Nothing of this attempt is held any longer, and what a free submit was estimated to cost was not spent.
+    perform copperplate.give_back_all(array[p_key]);
+    perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
+    insert into copperplate.public_totals (day, kind, failures, api_calls)
+    values ((v_now at time zone 'UTC')::date, v_kind, 1, -v_uncounted);
     if v_provider is not null then
         perform copperplate.note_provider_failure(v_provider, p_error_class);
     end if;
@@ -478,8 +502,9 @@ begin
 end;
 $$;
 
-comment on function public.fail_generation(text, bigint, text, text, interval, boolean) is
-'Record a negative entry: no new attempt before p_retry_after has passed.';
+comment on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint) is
+'Record a negative entry: no new attempt before p_retry_after has passed. What was reserved is released.
+p_usage and p_cost_micro_usd are what the provider reported to bill for a picture that is not usable.';
 
 create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
 returns boolean
@@ -589,30 +614,33 @@ $$;
 comment on function public.report_missing(text, text) is
 'The object of this entry is gone or altered: drop the entry; for an original, reopen the generation.';
 
-revoke all on function public.begin_submit(text, bigint, integer, text) from public, anon, authenticated;
+revoke all on function public.begin_submit(text, bigint, integer, text, bigint) from public, anon, authenticated;
 revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated;
 revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated;
-revoke all on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
-from public, anon, authenticated;
+revoke all on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) from public, anon, authenticated;
 revoke all on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) from public, anon, authenticated;
-revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean)
+revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
 from public, anon, authenticated;
 revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated;
 revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 from public, anon, authenticated;
 revoke all on function public.report_missing(text, text) from public, anon, authenticated;
 
-grant execute on function public.begin_submit(text, bigint, integer, text) to service_role;
+grant execute on function public.begin_submit(text, bigint, integer, text, bigint) to service_role;
 grant execute on function public.note_request(text, bigint, text, jsonb) to service_role;
 grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role;
-grant execute on function public.intend_upload(text, bigint, text, text, bigint, text, integer, integer, jsonb, text)
-to service_role;
+grant execute on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) to service_role;
 grant execute on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) to service_role;
-grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean) to service_role;
+grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
+to service_role;
 grant execute on function public.intend_rendition(text, text, text) to service_role;
 grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
 to service_role;

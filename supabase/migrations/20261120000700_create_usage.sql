@@ -57,17 +57,17 @@ as $$
         returning t.*
     )
     insert into copperplate.public_totals (
-        day, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
+        day, kind, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
     )
     select
-        g.day, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
+        g.day, g.kind, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
         sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
     from gone as g
-    group by g.day;
+    group by g.day, g.kind;
 $$;
 
 comment on function copperplate.fold_totals() is
-'Merges the public totals into one row a day; concurrent calls split the work.';
+'Merges the public totals into one row a day and kind; concurrent calls split the work.';
 revoke all on function copperplate.fold_totals() from public, anon, authenticated;
 grant execute on function copperplate.fold_totals() to service_role;
 
@@ -143,15 +143,16 @@ begin
         cost_micro_usd = r.cost_micro_usd + excluded.cost_micro_usd,
         saved_micro_usd = r.saved_micro_usd + excluded.saved_micro_usd;
 
-    insert into copperplate.public_totals (day, requests, hits, misses, accesses)
+    insert into copperplate.public_totals (day, kind, requests, hits, misses, accesses)
     select
         v_today,
+        u.kind,
         sum(u.count),
         coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
         coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
         coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
-    from jsonb_to_recordset(p_uses) as u (outcome text, count bigint)
-    having count(*) > 0;
+    from jsonb_to_recordset(p_uses) as u (kind text, outcome text, count bigint)
+    group by u.kind;
 
     if random() < 0.02 then
         perform copperplate.fold_totals();
@@ -242,10 +243,11 @@ as $$
         round(coalesce(sum(t.accesses), 0) / nullif(sum(t.images), 0), 2),
         coalesce(sum(t.image_bytes), 0)::bigint,
         coalesce(sum(t.stored_bytes), 0)::bigint
-    from copperplate.public_totals as t;
+    from copperplate.public_totals as t
+    where t.kind = 'image';
 $$;
 
 comment on function public.get_cache_stats() is
-'One row: cached pictures, how often they were served, and their bytes; stored bytes include originals.';
+'One row: cached images, how often they were served, and their bytes; stored bytes include originals.';
 revoke all on function public.get_cache_stats() from public, anon, authenticated;
 grant execute on function public.get_cache_stats() to service_role, anon, authenticated;

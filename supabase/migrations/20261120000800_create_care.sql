@@ -30,16 +30,19 @@ begin
     where g.prompt_hash = e.prompt_hash;
     get diagnostics v_swept = row_count;
 
+    perform copperplate.release_expired(p_limit);
+    perform copperplate.forget_old_asks(p_limit);
     perform copperplate.fold_totals();
     return v_swept;
 end;
 $$;
 
 comment on function public.sweep_generations(integer, interval) is
-'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many.';
+'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
+held for generations that nobody works on are released, and asks older than a day forgotten.';
 
 create function public.cleanup_old_cache_entries(
-    p_older_than interval default '30 days', p_limit integer default 1000
+    p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null
 )
 returns jsonb
 language plpgsql
@@ -49,19 +52,42 @@ set search_path = ''
 as $$
 declare
     v_cutoff timestamptz := copperplate.clock() - p_older_than;
+    -- A place is the time and the key of an entry.
+    v_after timestamptz := coalesce(nullif(split_part(p_after, ' ', 1), '')::timestamptz, '-infinity');
+    v_after_key text := coalesce(split_part(p_after, ' ', 2), '');
+    v_reached text;
     v_keys text[];
     v_images bigint;
     v_bytes bigint;
     v_generations bigint;
 begin
+    -- Old pictures that are still in use stay before the oldest that are not: whoever began anew with each call
+    -- would look at all of them again and again.
+    if p_after is not null then
+        v_reached := (
+            select (to_jsonb(e.created_at) #>> '{}') || ' ' || e.key
+            from copperplate.cache_entries as e
+            where e.created_at < v_cutoff and (e.created_at, e.key) > (v_after, v_after_key)
+            order by e.created_at, e.key
+            offset p_limit - 1
+            limit 1
+        );
+    end if;
+
     -- Lock the generations first, in the same step that picks them: whoever cleans beside us takes other rows,
     -- and what somebody works on is left alone. Originals without renditions age by their own date.
     v_keys := array(
         select g.prompt_hash
-        from copperplate.cache_entries as e
+        from (
+            select c.*
+            from copperplate.cache_entries as c
+            where c.created_at < v_cutoff and (c.created_at, c.key) > (v_after, v_after_key)
+            order by c.created_at, c.key
+            limit case when p_after is not null then p_limit end
+        ) as e
         inner join public.generation_status as g on e.generation_key = g.prompt_hash
         where
-            e.kind = 'image' and e.created_at < v_cutoff and e.last_accessed_at < v_cutoff
+            e.kind = 'image' and e.last_accessed_at < v_cutoff
             and (
                 not e.is_original
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
@@ -106,13 +132,15 @@ begin
 
     select count(*), v_bytes + coalesce(sum(gone.file_size), 0) into v_generations, v_bytes from gone;
 
-    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes);
+    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes)
+        || case when p_after is null then '{}'::jsonb else jsonb_build_object('reached', v_reached) end;
 end;
 $$;
 
-comment on function public.cleanup_old_cache_entries(interval, integer) is
+comment on function public.cleanup_old_cache_entries(interval, integer, text) is
 'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
-Call it again while it answers more than zero.';
+Call it again while it answers more than zero. With p_after, empty at first, it looks at p_limit entries from there on
+and answers where it has come to as reached, null at the end.';
 
 create function public.count_old_cache_entries(p_older_than interval default '30 days')
 returns jsonb
@@ -302,7 +330,7 @@ comment on function public.forget_discarded(bigint[]) is
 'The store has removed these objects; answers how many rows went.';
 
 revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
-revoke all on function public.cleanup_old_cache_entries(interval, integer) from public, anon, authenticated;
+revoke all on function public.cleanup_old_cache_entries(interval, integer, text) from public, anon, authenticated;
 revoke all on function public.count_old_cache_entries(interval) from public, anon, authenticated;
 revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated;
 revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
@@ -311,7 +339,7 @@ revoke all on function public.claim_discarded(integer, interval) from public, an
 revoke all on function public.forget_discarded(bigint[]) from public, anon, authenticated;
 
 grant execute on function public.sweep_generations(integer, interval) to service_role;
-grant execute on function public.cleanup_old_cache_entries(interval, integer) to service_role;
+grant execute on function public.cleanup_old_cache_entries(interval, integer, text) to service_role;
 grant execute on function public.count_old_cache_entries(interval) to service_role;
 grant execute on function public.cleanup_old_generation_status(integer) to service_role;
 grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role;

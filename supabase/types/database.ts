@@ -136,7 +136,80 @@ export type Database = {
             referencedRelation: "generation_status";
             referencedColumns: ["prompt_hash"];
           },
+          {
+            foreignKeyName: "cache_entries_generation_fkey";
+            columns: ["generation_hash"];
+            isOneToOne: false;
+            referencedRelation: "memoji_cache";
+            referencedColumns: ["prompt_hash"];
+          },
         ];
+      };
+      memoji_cache: {
+        Row: {
+          archived_at: string | null;
+          configuration: NonNullable<Json>;
+          created_at: string;
+          digest: string;
+          dimensions: string;
+          file_size: number;
+          generation_cost: number | null;
+          image_url: string | null;
+          last_used_at: string;
+          model: string;
+          object_path: string;
+          prompt_hash: string;
+          usage_count: number;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      my_credit_ledger: {
+        Row: {
+          created_at: string;
+          delta: number;
+          id: number;
+          kind: string;
+          ref: string;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      my_credits: {
+        Row: {
+          available: number | null;
+          balance: number;
+          created_at: string;
+          held: number;
+        };
+        ComputedFields: never;
+        Insert: {
+          available?: never;
+          balance?: number | null;
+          created_at?: string | null;
+          held?: number | null;
+        };
+        Update: {
+          available?: never;
+          balance?: number | null;
+          created_at?: string | null;
+          held?: number | null;
+        };
+        Relationships: [];
+      };
+      my_generations: {
+        Row: {
+          closed_at: string | null;
+          created_at: string;
+          credits: number | null;
+          generated_url: string | null;
+          id: string;
+          kind: string;
+          prompt_hash: string;
+          status: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
       };
     };
     Functions: {
@@ -159,10 +232,18 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      audit_credits: { Args: Record<PropertyKey, never>; Returns: Json };
       audit_objects: { Args: { p_bucket: string; p_paths: string[]; p_reached: string }; Returns: number };
+      begin_ask: { Args: { p_generation_key: string; p_idempotency_key?: string; p_user: string }; Returns: Json };
       begin_decode: { Args: { p_decode_no: number; p_fence: number; p_key: string }; Returns: boolean };
       begin_submit: {
-        Args: { p_fence: number; p_key: string; p_provider: string; p_submit_no: number };
+        Args: {
+          p_estimate_micro_usd?: number;
+          p_fence: number;
+          p_key: string;
+          p_provider: string;
+          p_submit_no: number;
+        };
         Returns: boolean;
       };
       cache_key: { Args: { p_recipe: Json }; Returns: string };
@@ -176,8 +257,12 @@ export type Database = {
           path: string;
         }[];
       };
-      cleanup_old_cache_entries: { Args: { p_limit?: number; p_older_than?: string }; Returns: Json };
+      cleanup_old_cache_entries: { Args: { p_after?: string; p_limit?: number; p_older_than?: string }; Returns: Json };
       cleanup_old_generation_status: { Args: { p_limit?: number }; Returns: Json };
+      cleanup_old_memoji: {
+        Args: { p_archive_above?: number; p_limit?: number; p_min_uses?: number; p_older_than?: string };
+        Returns: Json;
+      };
       complete_generation: {
         Args: {
           p_digest: string;
@@ -201,18 +286,29 @@ export type Database = {
         };
       };
       count_old_cache_entries: { Args: { p_older_than?: string }; Returns: Json };
+      count_old_memoji: {
+        Args: { p_archive_above?: number; p_min_uses?: number; p_older_than?: string };
+        Returns: Json;
+      };
+      deliver_generation: {
+        Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
+        Returns: Json;
+      };
       fail_generation: {
         Args: {
           p_billed: boolean;
+          p_cost_micro_usd?: number;
           p_error_class: string;
           p_error_message: string;
           p_fence: number;
           p_key: string;
           p_retry_after: string;
+          p_usage?: Json;
         };
         Returns: boolean;
       };
       forget_discarded: { Args: { p_ids: number[] }; Returns: number };
+      forget_user: { Args: { p_user: string }; Returns: boolean };
       get_cache_stats: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -223,6 +319,7 @@ export type Database = {
           total_stored_bytes: number;
         }[];
       };
+      get_credits: { Args: { p_user: string }; Returns: Json };
       get_generation_stats: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -243,7 +340,22 @@ export type Database = {
           total_requests: number;
         }[];
       };
+      get_memoji_stats: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          avg_usage: number;
+          efficiency_percent: number;
+          hits: number;
+          misses: number;
+          saved_micro_usd: number;
+          spent_micro_usd: number;
+          total_memoji: number;
+          total_size_bytes: number;
+          total_usage: number;
+        }[];
+      };
       get_usage_totals: { Args: Record<PropertyKey, never>; Returns: Json };
+      grant_credits: { Args: { p_amount: number; p_ref: string; p_user: string }; Returns: Json };
       heartbeat_generation: { Args: { p_fence: number; p_key: string; p_lease: string }; Returns: boolean };
       image_cache_key: {
         Args: {
@@ -262,6 +374,7 @@ export type Database = {
       };
       intend_upload: {
         Args: {
+          p_cost_micro_usd?: number;
           p_digest: string;
           p_fence: number;
           p_format: string;
@@ -275,6 +388,8 @@ export type Database = {
         };
         Returns: boolean;
       };
+      is_asked_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
+      memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
       peek_generation: {
         Args: { p_generation_key: string; p_rendition_key: string };
@@ -319,6 +434,7 @@ export type Database = {
         };
       };
       record_usage: { Args: { p_uses: Json }; Returns: undefined };
+      refund_credits: { Args: { p_reservation: string }; Returns: boolean };
       rendition_cache_key: {
         Args: { p_format: string; p_generation_key: string; p_quality?: number };
         Returns: string;

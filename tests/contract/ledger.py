@@ -52,6 +52,9 @@ class Desk(Protocol):
     async def usage(self, key: str) -> dict[str, int]:
         """What the provider reported to bill for a generation."""
 
+    async def spent(self, key: str) -> int | None:
+        """What a generation's submits cost, in millionths of a dollar."""
+
 
 def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True) -> Failure:
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
@@ -671,6 +674,24 @@ class CareContract:
         assert counted == {"images": 2, "generations": 1, "bytes": 3_000}
         assert isinstance(await acquire(ledger, want("whole"), may_lead=False), Hit)
         assert await ledger.cleanup_entries(month, 100) == counted
+
+    async def test_cleanup_step_by_step_comes_to_the_end_and_removes_the_same(self, desk: Desk) -> None:
+        ledger, month = desk.ledger, timedelta(days=30)
+        for name in map(str, range(7)):
+            await record(ledger, await complete(ledger, want(name), name), want(name), f"{name} jpg")
+        await desk.advance(20 * 86_400)
+        await ledger.record_usage([use(want("3"), Outcome.HIT, 1)])
+        await desk.advance(15 * 86_400)
+        counted, sums, place = await ledger.count_old_entries(month), Counter[str](), ""
+        for _ in range(20):
+            gone = dict(await ledger.cleanup_entries(month, 3, place))
+            place = gone.pop("reached")
+            sums.update(gone)
+            if place is None:
+                break
+        assert place is None
+        assert dict(sums) == counted
+        assert isinstance(await acquire(ledger, want("3"), may_lead=False), Hit)
 
     async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, desk: Desk) -> None:
         ledger = desk.ledger

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
+from ledger_credits import CreditContract, SpendContract
 from ledger_misses import MissContract
 
 from copperplate.adapters.fake_clock import FakeClock
@@ -21,6 +22,9 @@ class MemoryDesk:
     async def usage(self, key: str) -> dict[str, int]:
         return dict(self.ledger._generations[key].usage)
 
+    async def spent(self, key: str) -> int | None:
+        return self.ledger._spent(key)
+
 
 @pytest.fixture
 def desk() -> MemoryDesk:
@@ -28,6 +32,13 @@ def desk() -> MemoryDesk:
 
 
 class TestMemoryLedger(
-    LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract, HintContract
+    LedgerContract,
+    MissContract,
+    CreditContract,
+    SpendContract,
+    NegativeEntryContract,
+    BreakerContract,
+    CareContract,
+    HintContract,
 ):
     """The suites, over memory."""

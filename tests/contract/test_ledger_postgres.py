@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
+from ledger_credits import CreditContract, SpendContract
 from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.postgres import PostgresLedger
-from postgres_fixtures import usage_of
+from postgres_fixtures import spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +36,9 @@ class PostgresDesk:
     async def usage(self, key: str) -> dict[str, int]:
         return usage_of(self._owner_url, key)
 
+    async def spent(self, key: str) -> int | None:
+        return spent_of(self._owner_url, key)
+
 
 @pytest.fixture
 async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
@@ -45,6 +49,13 @@ async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
 
 
 class TestPostgresLedger(
-    LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract, HintContract
+    LedgerContract,
+    MissContract,
+    CreditContract,
+    SpendContract,
+    NegativeEntryContract,
+    BreakerContract,
+    CareContract,
+    HintContract,
 ):
     """The suites, over Postgres."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger_credits import CreditContract, SpendContract
 from ledger_misses import MissContract
 from psycopg import sql
 
 from copperplate.adapters.postgrest import PostgrestLedger
 from copperplate.adapters.supabase_http import make_client
-from postgres_fixtures import usage_of
+from postgres_fixtures import spent_of, usage_of
 from postgrest_server import make_jwt
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class PostgrestDesk:
     async def usage(self, key: str) -> dict[str, int]:
         return usage_of(self._superuser_url, key)
 
+    async def spent(self, key: str) -> int | None:
+        return spent_of(self._superuser_url, key)
+
 
 @pytest.fixture
 async def desk(postgrest: PostgrestServer, cluster: Cluster, database: str) -> AsyncIterator[PostgrestDesk]:
@@ -51,5 +55,7 @@ async def desk(postgrest: PostgrestServer, cluster: Cluster, database: str) -> A
         yield PostgrestDesk(ledger, postgrest, cluster.url(role="supabase_admin", database=database))
 
 
-class TestPostgrestLedger(LedgerContract, MissContract, NegativeEntryContract, BreakerContract, CareContract):
+class TestPostgrestLedger(
+    LedgerContract, MissContract, CreditContract, SpendContract, NegativeEntryContract, BreakerContract, CareContract
+):
     """The suites, over PostgREST."""

@@ -17,7 +17,6 @@ from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from copperplate.ports import ObjectStore
@@ -169,24 +168,6 @@ async def test_a_writer_killed_midway_leaves_nothing_or_everything(
             await folder.get(path)
     await folder.put(path, body, media_type=PNG)  # the successor repeats the upload
     assert await folder.get(path) == body
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KB; needs root and Linux."""
-    mounted = tmp_path / "disk"
-    mounted.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mounted)]
-    if (
-        sys.platform != "linux"
-        or os.geteuid() != 0
-        or subprocess.run(command, check=False, capture_output=True).returncode
-    ):
-        pytest.skip("mounting a tiny disk needs root on Linux")
-    try:
-        yield mounted
-    finally:
-        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
 async def test_a_write_that_fails_after_the_object_is_there_succeeds_when_repeated(

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.adapters import supabase_storage
+from copperplate.adapters.disk_cache import FOLDER, CachedStore, DiskCache
 from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.leader import Kind, Timings
-from copperplate.model import FailureClass, Outcome
+from copperplate.model import Condition, FailureClass, Outcome
 from copperplate.serving import Serving
 from pictures import want
 from workbench import BUCKET, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import httpx
 
@@ -35,6 +37,13 @@ class Desk(Workbench):
         super().__init__(has_jobs=True)
         store = SupabaseStore(client, project.url, project.secret_key, BUCKET)
         self.kinds = {"image": Kind(provider=self.provider, store=store)}
+
+    def keep_copies(self, folder: Path) -> None:
+        """From now on pictures are kept in a folder, too."""
+        kind = self.kinds["image"]
+        self.kinds["image"] = Kind(
+            provider=kind.provider, store=CachedStore(kind.store, DiskCache(folder, 256_000_000))
+        )
 
     def server(self) -> Serving:
         return Serving(
@@ -126,3 +135,26 @@ async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(de
     _, body = await desk.server().read(want())
     assert body == b"picture of job-1 as jpg"
     assert (desk.provider.submits, desk.provider.collects) == (1, 1)
+
+
+async def test_a_copy_on_disk_that_was_altered_costs_one_read_and_no_entry(
+    desk: Desk, shelf: Shelf, tmp_path: Path
+) -> None:
+    desk.keep_copies(tmp_path)
+    made, body = await desk.server().read(want())
+    assert shelf.asked["get"] == 0
+    for copy in (tmp_path / FOLDER).iterdir():
+        copy.write_bytes(copy.read_bytes()[:-1])
+    again, same = await desk.server().read(want())
+    assert (again.entry, same, shelf.asked["get"]) == (made.entry, body, 1)
+    assert desk.provider.submits == 1
+
+
+async def test_a_picture_declared_wrong_is_made_anew_although_its_copy_is_on_disk(desk: Desk, tmp_path: Path) -> None:
+    desk.keep_copies(tmp_path)
+    made, _ = await desk.server().read(want())
+    await desk.ledger.purge(Condition(key=want().generation_key), 1, is_dry_run=False)
+    assert list((tmp_path / FOLDER).iterdir())
+    again, body = await desk.server().read(want())
+    assert (again.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
+    assert again.entry.path != made.entry.path

@@ -147,6 +147,7 @@ def running(task: Path, python: Path, settings: Mapping[str, Any], **environ: st
                 env={
                     "PATH": os.environ["PATH"],
                     "HOME": folder,
+                    "TMPDIR": folder,  # an instance has its own
                     "LANG": "C.UTF-8",
                     "TZ": "UTC",
                     "VERCEL": "1",

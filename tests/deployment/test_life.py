@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deployment.fixtures import Start
     from deployment.function import Function
     from standin.server import Standin
+    from standin.shelf import Shelf
     from standin.supabase import Supabase
 
 # The first test waits for npm and the build.
@@ -78,6 +79,27 @@ def test_a_picture_outlives_the_instance_that_made_it(deploy: Start, standin: St
         second = another.call(FOX)
     assert (second.headers["x-cache"], second.body) == ("HIT", first.body)
     assert count_calls(standin) == 1
+
+
+def test_second_hit_of_an_instance_asks_storage_nothing(deploy: Start, shelf_of_project: Shelf) -> None:
+    with deploy() as function:
+        made = function.call(FOX)
+        assert function.call(FOX).body == made.body
+    assert shelf_of_project.asked["get"] == 0, "the instance that made it kept it"
+    with deploy() as another:
+        hits = [another.call(FOX) for _ in range(3)]
+    assert {(hit.headers["x-cache"], hit.body) for hit in hits} == {("HIT", made.body)}
+    assert shelf_of_project.asked["get"] == 1
+    with deploy(COPPERPLATE_DISK_CACHE_MB="0") as forgetful:
+        assert [forgetful.call(FOX).body for _ in range(2)] == [made.body] * 2
+    assert shelf_of_project.asked["get"] == 3
+
+
+def test_an_instance_whose_temporary_folder_cannot_be_written_serves_all_the_same(deploy: Start) -> None:
+    with deploy(COPPERPLATE_DISK_CACHE_DIR="/proc") as function:
+        first, second = function.call(FOX), function.call(FOX)
+        assert (first.status, second.status, first.body) == (200, 200, second.body)
+        assert function.log.count("the disk cache is of no use") == 1
 
 
 def test_what_was_served_is_counted_when_the_call_is_over(deploy: Start, owner_url: str) -> None:

@@ -43,22 +43,38 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     """Every command, by name."""
-    [choices] = [action.choices for action in build_parser()._subparsers._group_actions]  # type: ignore[union-attr]
-    assert choices is not None
-    return dict(choices)
+    return parts_of(build_parser())
+
+
+def parts_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    groups = parser._subparsers._group_actions if parser._subparsers is not None else []
+    return {str(name): part for group in groups for name, part in dict(group.choices or {}).items()}
+
+
+def whole_commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command that can be run, as `credits grant` for a part of one."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for name, parser in commands().items():
+        parts = parts_of(parser)
+        found |= {f"{name} {part}": each for part, each in parts.items()} if parts else {name: parser}
+    return found
+
+
+# What a command cannot do without.
+GIVEN = {"credits grant": ("11111111-1111-1111-1111-111111111111", "5"), "credits show": ("1" * 32,)}
 
 
 # --- help ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(whole_commands()))
 def test_help_of_every_command_names_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for action in commands()[name]._actions:
-        for option in action.option_strings or [action.dest]:
+    for action in whole_commands()[name]._actions:
+        for option in action.option_strings or [str(action.metavar or action.dest)]:
             assert option in said
         # An option without a word of explanation is a riddle.
         assert action.help
@@ -137,11 +153,10 @@ def test_explain_of_what_is_no_picture_says_how_to_mend_it(url: str) -> None:
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(commands()) - {"explain"}))
+@pytest.mark.parametrize("name", sorted(set(whole_commands()) - {"explain"}))
 def test_faults_of_settings_are_all_reported_at_once(name: str, tmp_path: Path) -> None:
-    answer = run(
-        name, DATABASE_URL="mysql://me:hunter2@db", PORT="99999", COPPERPLATE_WAIT_SECONDS="soon", HOME=str(tmp_path)
-    )
+    wrong = {"DATABASE_URL": "mysql://me:hunter2@db", "PORT": "99999", "COPPERPLATE_WAIT_SECONDS": "soon"}
+    answer = run(*name.split(), *GIVEN.get(name, ()), **wrong, HOME=str(tmp_path))
     assert answer.returncode == 3
     assert all(variable in answer.stderr for variable in ("DATABASE_URL", "PORT", "COPPERPLATE_WAIT_SECONDS"))
     assert "docs/settings.md" in answer.stderr
@@ -183,6 +198,58 @@ def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, d
     assert list(tmp_path.rglob("*.jpg"))
 
 
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("stats", "psycopg"),
+        ("migrate", "psycopg"),
+        ("dev", "psycopg"),
+        ("database-url", "psycopg"),
+        ("serve", "uvicorn"),
+    ],
+)
+def test_missing_extra_is_named_with_what_installs_it(command: str, module: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
+    url = {"DATABASE_URL": "postgresql:///x"} if command == "serve" else {}
+    refused = run(command, "--data-dir", str(tmp_path), PYTHONPATH=str(tmp_path), PORT="0", **url)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr == f"copperplate: {module} is not installed: pip install 'copperplate[all]' [not_installed]\n"
+
+
+@pytest.mark.parametrize("command", [("stats",), ("cleanup", "--dry-run"), ("purge", "--prompt", "x"), ("migrate",)])
+def test_database_that_cannot_be_reached_is_one_line_with_the_reason(command: tuple[str, ...]) -> None:
+    refused = run(*command, DATABASE_URL="postgresql://somebody:a-secret@127.0.0.1:1/postgres")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    [told] = refused.stderr.splitlines()
+    assert "DATABASE_URL" in told
+    assert "port 1 failed: Connection refused" in told
+    assert "a-secret" not in told
+
+
+def test_token_where_no_local_server_runs_says_where_users_get_theirs(tmp_path: Path) -> None:
+    refused = run("token", "--data-dir", str(tmp_path), SUPABASE_URL="https://project.example")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "copperplate dev" in refused.stderr
+    assert "access_token" in refused.stderr
+
+
+@pytest.mark.parametrize("user", ["me", "", "5b2e7a44", "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2"])
+def test_token_of_nobody_is_refused(user: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["token", "--user", user])
+    assert ended.value.code == 2
+    assert "a user's id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["stats", "migrate"])
+def test_url_that_libpq_cannot_read_is_refused_without_a_piece_of_it(command: str) -> None:
+    refused = run(command, DATABASE_URL="postgresql://somebody:half-a%zz-secret@127.0.0.1:1/postgres")
+    assert refused.returncode == 3
+    [told] = refused.stderr.splitlines()
+    assert "DATABASE_URL is not a URL that libpq can read" in told
+    assert "secret" not in told
+
+
 def test_migrate_of_a_plain_database_says_which_roles_it_lacks() -> None:
     # Roles belong to the cluster, so this takes one that was never bootstrapped.
     with open_folder() as made, Cluster.start(made, is_durable=False) as plain:
@@ -206,13 +273,26 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
     with open_folder() as made:
         answer = run("stats", "--json", "--data-dir", str(made))
         assert answer.returncode == 0, answer.stderr
+        assert answer.stderr.startswith(f"{made} has no database yet")
         figures = json.loads(answer.stdout)
         assert (figures["total_requests"], figures["total_cached_images"]) == (0, 0)
         assert find_running(made) is None
         assert not [pid for pid in processes() if str(made) in command_of(pid)]
         table = run("stats", "--data-dir", str(made))
+        assert table.stderr == ""
     assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
     assert len(table.stdout.splitlines()) == len(figures)
+
+
+def test_variables_of_psql_do_not_lead_the_local_database_astray(folder: Path) -> None:
+    elsewhere = {
+        "PGHOSTADDR": "10.0.0.1",
+        "PGSERVICE": "none",
+        "PGSSLMODE": "verify-full",
+        "PGCLIENTENCODING": "LATIN1",
+    }
+    answer = run("stats", "--json", "--data-dir", str(folder), **elsewhere)
+    assert answer.returncode == 0, answer.stderr
 
 
 def processes() -> list[int]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import re
+import shlex
 import signal
 import socket
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+from uuid import UUID
 
 import psycopg
 import pytest
 from dev_server import Answer, DevServer, dev_server, is_running, wait_until
 from psycopg.rows import dict_row
 
+from copperplate.adapters.supabase_users import make_local_token
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Leases scaled down, so that a takeover takes seconds.
 SCALED = {"COPPERPLATE_LEASE_SECONDS": "2", "COPPERPLATE_HEARTBEAT_SECONDS": "0.5"}
@@ -155,6 +162,8 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
     asking.join()
     failures = [status for status in statuses if status != 200]
     assert len(failures) <= 1, failures
+    [told] = [line for line in server.log.read_text().splitlines() if f"worker {victim} is gone" in line]
+    assert "(SIGKILL)" in told
 
 
 def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(folder: Path) -> None:
@@ -202,6 +211,32 @@ def test_server_told_to_stop_ends_cleanly(folder: Path) -> None:
         wait_until(lambda: not any(map(is_running, family)), seconds=5, what="every process is gone")
 
 
+def test_closed_terminal_ends_the_server_and_everything_under_it(folder: Path) -> None:
+    with dev_server(folder / "hung-up") as server:
+        family = server.descendants()
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(30) == 0
+        wait_until(lambda: not any(map(is_running, family)), seconds=5, what="every process is gone")
+
+
+def test_server_under_nohup_outlives_its_terminal(folder: Path) -> None:
+    with ignored(signal.SIGHUP), dev_server(folder / "detached") as server:
+        for process in (server.process.pid, *server.workers()):
+            status = Path(f"/proc/{process}/status").read_text()
+            masked = int(status.partition("SigIgn:")[2].split()[0], 16)
+            assert masked & (1 << (signal.SIGHUP - 1)), status
+
+
+@contextlib.contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """As under nohup: children inherit that a signal is ignored."""
+    previous = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, previous)
+
+
 def test_second_server_on_the_same_folder_says_so_and_ends(server: DevServer) -> None:
     second = server.run("dev", "--port", "0")
     assert second.returncode == 3
@@ -227,6 +262,33 @@ def test_commands_beside_the_server_use_its_database(server: DevServer) -> None:
             assert (
                 connection.execute("select current_user, count(*) from public.generation_status").fetchone() is not None
             )
+
+
+def test_line_about_sql_is_a_command_for_a_second_terminal(server: DevServer) -> None:
+    shown = re.search(r'in SQL +psql "\$\((.+)\)"', server.log.read_text())
+    assert shown is not None
+    elsewhere = {name: value for name, value in server.environment.items() if not name.startswith("COPPERPLATE_")}
+    answer = subprocess.run(shlex.split(shown[1]), env=elsewhere, capture_output=True, text=True, check=True)
+    with psycopg.connect(answer.stdout.splitlines()[-1]) as connection:
+        assert connection.execute("select current_user").fetchone() == ("postgres",)
+
+
+def test_token_of_the_command_line_signs_in_to_every_process_of_this_server_only(server: DevServer) -> None:
+    printed = server.run("token", "--user", "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b", "--seconds", "60")
+    assert (printed.returncode, len(printed.stdout.splitlines())) == (0, 1)
+    told = json.loads(server.run("token", "--json").stdout)
+    assert told["seconds"] == 3_600
+    for token in (printed.stdout.strip(), told["token"]):
+        for _ in range(8):
+            answer = server.get("/api/credits", authorization=f"Bearer {token}")
+            assert (answer.status, json.loads(answer.body)["credits"]["available"]) == (200, 0)
+    # What another folder's server would sign with is another secret.
+    foreign = make_local_token(UUID(told["user"]), "0" * 64, seconds=60)
+    assert server.get("/api/credits", authorization=f"Bearer {foreign}").status == 401
+    shown = server.run("credits", "grant", told["user"], "3", "--json")
+    assert json.loads(shown.stdout)["balance"] == 3
+    answer = server.get("/api/credits", authorization=f"Bearer {told['token']}")
+    assert json.loads(answer.body)["credits"] == {"balance": 3, "held": 0, "available": 3}
 
 
 def test_no_prompt_and_no_password_is_logged(server: DevServer) -> None:

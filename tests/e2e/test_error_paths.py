@@ -7,6 +7,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+from uuid import UUID
 
 import pytest
 from asgi_lifespan import LifespanManager
@@ -27,8 +28,10 @@ from error_paths import (
     Path,
     all_paths,
 )
+from error_paths_users import ASKED, JWT_SECRET, MEMOJI, user_paths
 from memory_services import MemoryServices, memory_services
 from studio import KEY, fal_at, openai_at
+from tokens import USER
 from workbench import ScriptedProvider
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from copperplate.model import CanonicalValue
     from standin.server import Standin
 
-PATHS = all_paths()
+PATHS = [*all_paths(), *user_paths()]
 PASSWORD = "password-of-the-zebra"
 NEVER_SHOWN = (PROMPT, SECRET, KEY, PASSWORD)
 MAX_RETRY_SECONDS = 86_400
@@ -63,12 +66,13 @@ def failing(error: Exception) -> Any:
 
 
 def fine(**options: Any) -> MemoryServices:
-    return memory_services(environ={"CRON_SECRET": SECRET}, **options)
+    return memory_services(environ={"CRON_SECRET": SECRET, "SUPABASE_JWT_SECRET": JWT_SECRET}, **options)
 
 
 def with_ledger(error: Exception) -> MemoryServices:
     services = fine()
-    for name in ("acquire", "peek", "generation_stats", "cache_stats", "sweep", "cleanup_entries", "record_usage"):
+    calls = "acquire peek generation_stats cache_stats sweep cleanup_entries record_usage credits begin_ask is_asked_by"
+    for name in calls.split():
         setattr(services.ledger, name, failing(error))
     return services
 
@@ -77,6 +81,8 @@ def with_ledger(error: Exception) -> MemoryServices:
 WORLDS: dict[str, Any] = {
     "fine": fine,
     "no cron secret": memory_services,
+    "keys down": lambda: memory_services(environ={"SUPABASE_URL": "http://127.0.0.1:1"}),
+    "asked before": fine,
     "ledger down": lambda: with_ledger(LedgerUnavailable("10.0.0.1 does not answer")),
     "store down": fine,
     "store refuses": fine,
@@ -109,6 +115,9 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
     if world == "waiters full":
         crowd = [asyncio.create_task(ask(app, "GET", PICTURE)) for _ in range(2)]
         await asyncio.sleep(0.01)
+    if world == "asked before":
+        await services.ledger.grant_credits(UUID(USER), 1, "for the first")
+        assert (await ask(app, "POST", MEMOJI, ASKED, b"{}"))[0] == 200
     if world in STORES:
         await ask(app, "GET", PICTURE.replace("png", "webp"))
         for name in ("get", "put"):

@@ -108,7 +108,7 @@ def test_doctor_finds_a_whole_deployment_well_and_leaves_nothing_behind(
     assert answer.returncode == 0, answer.stdout
     assert {level for level, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "database", "migrations", "rights", "bucket", "clock", "provider", "cron secret", "miss and hit",
+        "database", "migrations", "rights", "generated-images", "memoji-images", "clock", "provider", "cron secret", "miss and hit",
     ]  # fmt: skip
     assert CRON_SECRET not in answer.stdout + answer.stderr
     assert "postgresql://" not in answer.stdout + answer.stderr
@@ -123,8 +123,8 @@ def test_doctor_says_what_to_do_about_each_thing_that_is_wrong(deployment: dict[
     answer = run("doctor", "--generate", **sick)
     found = findings(answer)
     assert answer.returncode == 1
-    assert found["bucket"] == ("failed", found["bucket"][1])
-    assert "a file is in the way" in found["bucket"][1]
+    assert found["generated-images"] == ("failed", found["generated-images"][1])
+    assert "a file is in the way" in found["generated-images"][1]
     assert "NTP" in found["clock"][1]
     assert "OPENAI_API_KEY" in found["provider"][1]
     assert found["cron secret"][0] == "warning"
@@ -171,7 +171,8 @@ def test_doctor_of_a_supabase_project_looks_at_its_bucket_too(project: Supabase,
     found = {each["what"]: each for each in json.loads(answer.stdout)}
     assert answer.returncode == 0, answer.stdout
     assert "SUPABASE_URL" in found["database"]["said"]
-    assert found["bucket"]["said"].startswith("generated-images: written")
+    for bucket in ("generated-images", "memoji-images"):
+        assert found[bucket]["said"] == "written, read and removed"
     assert project.secret_key not in answer.stdout + answer.stderr
     wrong = run("doctor", **{**variables, "SUPABASE_SECRET_KEY": "sb_secret_of-another-project"})
     assert wrong.returncode == 1

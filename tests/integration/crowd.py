@@ -172,6 +172,9 @@ class StoppingProvider:
     def canvas(self, size: Size) -> Size:
         return size
 
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        return None
+
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from ledger import LEASE, complete, record
+from ledger import LEASE, complete, record, use
 
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.care import clean
 from copperplate.errors import ObjectMissing
-from copperplate.model import Free, Hit
+from copperplate.model import Free, Hit, Outcome
 from pictures import want
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     LedgerAt = Callable[[timedelta], Awaitable[PostgresLedger]]
 
@@ -84,6 +84,27 @@ async def test_twenty_runs_at_once_remove_each_object_once(ledger_at: LedgerAt) 
     assert store.removals == dict.fromkeys(paths, 1)
     assert sum(run.objects for run in runs) == len(paths)
     assert all(run.is_complete for run in runs)
+
+
+async def test_pictures_in_use_are_looked_at_once_a_run_and_do_not_hide_what_is_old(
+    ledger_at: LedgerAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore(BUCKET)
+    await fill(await ledger_at(timedelta()), store)
+    later = await ledger_at(MONTH_LATER)
+    # All but the newest.
+    await later.record_usage([use(want(f"picture {number}"), Outcome.HIT, 1) for number in range(PICTURES - 1)])
+    steps, step = Counter[str](), later.cleanup_entries
+
+    async def count(older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
+        steps[after or ""] += 1
+        return await step(older_than, limit, after)
+
+    monkeypatch.setattr(later, "cleanup_entries", count)
+    monkeypatch.setattr("copperplate.care.LOOKED", 10)
+    assert (await clean(later, [store], clock=SystemClock())).images == 1
+    assert set(steps.values()) == {1}, "every step looks at others"
+    assert len(steps) == 2 * PICTURES // 10 + 1
 
 
 async def test_reader_that_looked_a_path_up_still_gets_it_after_a_cleanup(ledger_at: LedgerAt) -> None:

@@ -331,3 +331,20 @@ def test_folder_of_another_user_is_refused_by_name(made_once: Path) -> None:
     lines = answer.stdout.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("data_folder_unusable") and "run as the user who" in line for line in lines), lines
+
+
+@needs_root
+def test_user_without_a_name_is_told_what_postgres_needs(folder: Path) -> None:
+    stranger = 54_321
+    data_dir = folder / "stranger"
+    data_dir.mkdir()
+    os.chown(data_dir, stranger, stranger)
+    answer = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY + REFUSED, str(data_dir), str(stranger)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.startswith(
+        f"cluster_failed Postgres needs a user that has a name: give user ID {stranger} one"
+    )

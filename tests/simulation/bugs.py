@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from copperplate.adapters.memory_ledger import MemoryLedger, _Breaker, _Generation
+from copperplate.adapters.memory_ledger import MemoryLedger
+from copperplate.adapters.memory_tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing
 from copperplate.leader import Leader, Lease
 from copperplate.model import Job, Made, Wait
@@ -121,7 +122,9 @@ async def _note_never(self: WatchedLedger, key: str, fence: int, job: Any) -> bo
     return self._held(key, fence) is not None
 
 
-def _claim_again_with_the_old_fence(self: WatchedLedger, key: str, row: _Generation, leader: Any, until: float) -> None:
+def _claim_again_with_the_old_fence(
+    self: WatchedLedger, key: str, row: GenerationRow, leader: Any, until: float
+) -> None:
     fence = row.fence
     MemoryLedger._claim_again(self, key, row, leader, until)
     row.fence = fence
@@ -144,7 +147,7 @@ async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
     return [(gone.id, gone.bucket, path) for path, gone in self._discarded.items()][:limit]
 
 
-def _rest_of_all(self: _Breaker, now: float) -> float:
+def _rest_of_all(self: BreakerRow, now: float) -> float:
     return self.open_until - now if self.open_until is not None else 0.0
 
 
@@ -196,8 +199,8 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     ),
     "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
-    "the breaker does not open": _on(_Breaker, "fail", lambda _, __: None),
-    "the breaker lets everybody try": _on(_Breaker, "rest", _rest_of_all),
+    "the breaker does not open": _on(BreakerRow, "fail", lambda _, __: None),
+    "the breaker lets everybody try": _on(BreakerRow, "rest", _rest_of_all),
     "the breaker stays open": _on(WatchedLedger, "complete", _complete_and_stay_open),
     "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
 }

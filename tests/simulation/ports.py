@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from copperplate.model import (
         CanonicalValue,
+        Charge,
         Condition,
         Entry,
         Failure,
@@ -128,11 +129,20 @@ class ProcessLedger:
         )
 
     async def acquire(
-        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        provider: str | None = None,
     ) -> Verdict:
         async def act() -> Verdict:
             is_free = isinstance(self._real._see(want.generation_key, want.rendition_key), Free)
-            verdict = await self._real.acquire(want, leader=leader, lease=lease, may_lead=may_lead, provider=provider)
+            verdict = await self._real.acquire(
+                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, provider=provider
+            )
             if is_free and isinstance(verdict, Lead):
                 self._oracle.admits(verdict, lease.total_seconds())
             elif is_free and isinstance(verdict, Negative):
@@ -148,9 +158,13 @@ class ProcessLedger:
         sight: Sight = await self._call("peek", lambda: self._real.peek(generation_key, rendition_key))
         return sight
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
         async def act() -> bool:
-            granted = await self._real.begin_submit(key, fence, submit_no=submit_no, provider=provider)
+            granted = await self._real.begin_submit(
+                key, fence, submit_no=submit_no, provider=provider, estimate_micro_usd=estimate_micro_usd
+            )
             if granted:
                 self._oracle.writes_ahead(self._process, key, fence, submit_no)
             return granted
@@ -194,10 +208,13 @@ class ProcessLedger:
         upload: Upload,
         *,
         usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
         rendition: RenditionUpload | None = None,
     ) -> bool:
         async def act() -> bool:
-            accepted = await self._real.intend_upload(key, fence, upload, usage=usage, rendition=rendition)
+            accepted = await self._real.intend_upload(
+                key, fence, upload, usage=usage, cost_micro_usd=cost_micro_usd, rendition=rendition
+            )
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
             return accepted
@@ -281,11 +298,21 @@ class ProcessLedger:
     async def cache_stats(self) -> Mapping[str, Any]:
         raise AssertionError("nobody reads statistics here")
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
-        counts: Mapping[str, int] = await self._call(
-            "cleanup_entries", lambda: self._real.cleanup_entries(older_than, limit)
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
+        counts: Mapping[str, Any] = await self._call(
+            "cleanup_entries", lambda: self._real.cleanup_entries(older_than, limit, after)
         )
         return counts
+
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        counts: Mapping[str, int] = await self._call("cleanup_memoji", lambda: self._real.cleanup_memoji(limit))
+        return counts
+
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        raise AssertionError("nobody only counts here")
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody reads statistics here")
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         counts: Mapping[str, int] = await self._call(
@@ -394,6 +421,9 @@ class SimulatedProvider:
 
     def canvas(self, size: Size) -> Size:
         return size
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        return None
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None

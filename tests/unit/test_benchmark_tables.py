@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from bench import tables
+from bench.__main__ import MEASUREMENTS
 from bench.figures import RESULTS
 
 RESULT = {
@@ -28,6 +31,11 @@ def test_tables_show_the_results() -> None:
     if not (RESULTS.exists() and tables.DOCUMENT.exists()):
         pytest.skip("nothing was measured yet: make bench")
     assert tables.is_current(), "run python -m bench --tables"
+
+
+def test_every_measurement_has_its_table() -> None:
+    shown = re.findall(r"<!-- table: (\w+) -->", tables.DOCUMENT.read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(("machine", *MEASUREMENTS))
 
 
 def test_a_table_gives_value_spread_and_whether_the_aim_is_met() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.adapters.fake_clock import FakeClock
-from copperplate.compose import make_image_provider
+from copperplate.compose import make_image_provider, open_services
 from copperplate.errors import Misconfigured
 from copperplate.settings import Settings
 
@@ -77,3 +77,13 @@ def test_choosing_a_provider_loads_neither_its_sdk_nor_httpx(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.parametrize(("module", "extra"), [("PIL", "images"), ("psycopg_pool", "postgres")])
+async def test_extra_that_is_missing_is_named_before_anybody_asks_for_a_picture(
+    module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Misconfigured, match=rf"pip install 'copperplate\[{extra}\]'"):
+        async with open_services(Settings.from_env({"DATABASE_URL": "postgresql:///x?host=/nowhere"})):
+            pytest.fail("it was opened")

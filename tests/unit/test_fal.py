@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 RECIPE: dict[str, CanonicalValue] = {
+    "kind": "image",
     "prompt": "a red fox",
     "width": 1024,
     "height": 1024,
@@ -75,7 +76,7 @@ def test_price_counts_started_megapixels_of_the_canvas(side: int, price: int) ->
 
 
 def test_price_of_a_model_we_have_none_for_is_unknown() -> None:
-    assert price_of({**RECIPE, "model": "fal-ai/flux-2"}) is None
+    assert price_of({**RECIPE, "model": "fal-ai/flux-9"}) is None
 
 
 @pytest.mark.parametrize("seed", ["0", "42", "17454220438242315174", "18446744073709551615"])

@@ -75,11 +75,19 @@ async def test_cache_stats(client: httpx.AsyncClient) -> None:
         "total_size_bytes": 0,
         "total_stored_bytes": 0,
     }
+    assert empty["memoji"] == {
+        "total_memoji": 0,
+        "total_usage": 0,
+        "average_usage": None,
+        "total_size_bytes": 0,
+        "efficiency_percent": None,
+        "estimated_savings_usd": 0.0,
+    }
     size = len((await client.get(SUNSET)).content)
     await client.get(SUNSET)
     answer = await client.get("/api/cache/stats")
     assert is_fresh(answer)
-    assert set(answer.json()) == {"success", "stats"}
+    assert set(answer.json()) == {"success", "stats", "memoji"}
     row = answer.json()["stats"]
     assert (row["total_cached_images"], row["total_access_count"], row["avg_access_count"]) == (1, 2, 2.0)
     assert row["total_size_bytes"] == size
@@ -389,6 +397,8 @@ async def test_the_secret_opens_the_cleanup(client: httpx.AsyncClient, method: s
     assert answer.json() == {
         "success": True,
         "images": 0,
+        "memoji": 0,
+        "archived": 0,
         "generations": 0,
         "swept": 0,
         "objects": 0,

@@ -361,3 +361,37 @@ async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatc
     await bench.clock.advance(21)
     assert (await bench.process().find(want())).body == b"picture of job-1 as jpg"
     assert bench.provider.submits == 1
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "copperplate.leader"]
+
+
+async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = ProviderFailed(FailureClass.MODERATED, "they quote: a red fox", billed=False)
+    refused.__cause__ = ConnectionResetError("they quote: a red fox")
+    bench = Workbench(failures=[*lost(1), refused])
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(want())
+    start, end = "attempt failed: provider=scripted", f"attempt=1 key={KEY[:12]}"
+    assert lines_of(caplog) == [
+        f"{start} class=ambiguous cause=ProviderFailed billed=true {end}",
+        f"{start} class=moderated cause=ConnectionResetError billed=false {end}",
+    ]
+    assert "fox" not in caplog.text
+
+
+async def test_bug_in_a_provider_is_logged_with_the_way_it_took_and_without_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Workbench(failures=[KeyError("a red fox")])
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(want())
+    assert [line.split(" billed")[0] for line in lines_of(caplog)] == [
+        "attempt failed: provider=scripted class=transient cause=KeyError"
+    ]
+    assert "unexpected error in a generation: KeyError" in caplog.text
+    assert "in submit" in caplog.text
+    assert "fox" not in caplog.text

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 REQUEST = httpx2.Request("POST", "https://api.openai.com/v1/images/generations")
-RECIPE: dict[str, CanonicalValue] = {"prompt": "a fox", "width": 1024, "height": 1024, "model": DEFAULT_MODEL}
+RECIPE: dict[str, CanonicalValue] = {
+    "kind": "image",
+    "prompt": "a fox",
+    "width": 1024,
+    "height": 1024,
+    "model": DEFAULT_MODEL,
+}
 
 
 def adapter(model: str = DEFAULT_MODEL) -> OpenAIImages:
@@ -80,7 +86,7 @@ def test_every_canvas_keeps_the_documented_rules() -> None:
 
 
 def test_price_is_known_for_the_standard_size_only() -> None:
-    assert adapter().price_micro_usd(RECIPE) == 13_000
+    assert adapter().price_micro_usd(RECIPE) == 13_000 + 5 * 3  # five bytes of prompt are three tokens at most
     assert adapter().price_micro_usd({**RECIPE, "width": 2048}) is None
     assert adapter().price_micro_usd({**RECIPE, "model": "gpt-image-3"}) is None
 

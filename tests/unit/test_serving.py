@@ -17,9 +17,10 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.hashing import INLINE_BYTES
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving import INLINE_HASH_BYTES, Serving
+from copperplate.serving import Serving
 from pictures import want
 from workbench import BUCKET, FlakyStore, PlainImages, Workbench
 
@@ -61,7 +62,7 @@ class CountingStore(FlakyStore):
 class CountingImages(PlainImages):
     encodings = 0
 
-    async def encode(self, original: bytes, want: Want) -> bytes:
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
         self.encodings += 1
         await asyncio.sleep(0)
         return await super().encode(original, want)
@@ -150,12 +151,12 @@ async def test_hundred_hits_at_once_read_the_object_once(desk: Desk) -> None:
 
 async def test_object_of_many_bytes_is_verified_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     async def large(*_: object) -> bytes:
-        return b"x" * (INLINE_HASH_BYTES + 1)
+        return b"x" * (INLINE_BYTES + 1)
 
     monkeypatch.setattr(desk.artist, "encode", large)
     await desk.serving.read(want())
     found, body = await desk.serving.read(want())
-    assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_HASH_BYTES + 1)
+    assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_BYTES + 1)
     desk.objects.alter(found.entry, b"y" * len(body))
     assert (await desk.serving.read(want()))[1] == body
 

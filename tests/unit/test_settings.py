@@ -64,6 +64,24 @@ def test_settings_that_contradict_each_other_are_refused(environment: dict[str, 
         Settings.from_env(environment)
 
 
+@pytest.mark.parametrize(
+    ("environment", "has_disk_cache"),
+    [
+        ({}, False),
+        ({"VERCEL": "1"}, True),
+        ({"COPPERPLATE_DISK_CACHE_DIR": "cache"}, True),
+        ({"VERCEL": "1", "COPPERPLATE_DISK_CACHE_MB": "0"}, False),
+    ],
+)
+def test_pictures_are_kept_on_disk_where_it_is_asked_for_and_on_vercel(
+    environment: dict[str, str], *, has_disk_cache: bool
+) -> None:
+    settings = Settings.from_env(environment)
+    assert settings.has_disk_cache is has_disk_cache
+    # All that a function may write is 500 MB.
+    assert settings.disk_cache_bytes < 500_000_000
+
+
 def test_secret_key_of_supabase_is_preferred_to_the_older_one() -> None:
     both = {"SUPABASE_SECRET_KEY": "sb_secret_new", "SUPABASE_SERVICE_ROLE_KEY": "a.b.old"}
     assert Settings.from_env(both).supabase_key == "sb_secret_new"

@@ -15,10 +15,26 @@ from memory_services import memory_services
 
 VARIABLES = {each.metadata["variable"]: each for each in fields(Settings)}
 ABSURD = {
-    "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined"),
-    "SUPABASE_URL": ("ftp://x", "None", "https://", "javascript:alert(1)"),
+    "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined", "postgresql://[half"),
+    "SUPABASE_URL": (
+        "ftp://x",
+        "None",
+        "https://",
+        "https://[half",
+        "javascript:alert(1)",
+        "https://x:65536",
+        "https://x:0",
+    ),
     "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "undefined"),
+    "SUPABASE_JWT_SECRET": (
+        *("None", "undefined", "null", "thirty-one characters, no more ..."[:31]),
+        *("a line break was pasted with this secret\n", " a space was pasted with this other secret"),
+        "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE",
+        '{"kty":"EC","crv":"P-256","kid":"a","x":"b","y":"c"}',
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb2xlIjoiYW5vbiJ9.c2lnbmF0dXJl",
+        *("sb_publishable_0123456789abcdefghijklmnop", "sb_secret_0123456789abcdefghijklmnopqrs"),
+    ),
     "COPPERPLATE_LEDGER": ("None", "postgrest", "POSTGRES "),
     "COPPERPLATE_PROVIDER": ("None", "midjourney", "FAL "),
     "COPPERPLATE_PROVIDER_SECONDS": ("0", "-1", "nan", "inf", "1e9", "soon"),
@@ -30,6 +46,7 @@ ABSURD = {
     "COPPERPLATE_WAIT_SECONDS": ("0", "-5", "nan", "86401"),
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
+    "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
     "COPPERPLATE_MAX_WAITERS": ("0", "-1", "1.5", "1e3", "²"),
     "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),
@@ -40,7 +57,15 @@ ABSURD = {
     "PORT": ("-1", "65536", "http", "8e3"),
 }
 # Any text will do: what it names is refused where it is used.
-FREE_TEXT = {"COPPERPLATE_IMAGE_MODEL", "COPPERPLATE_DATA_DIR", "VERCEL", "VERCEL_PROJECT_ID", "VERCEL_TEAM_ID"}
+FREE_TEXT = {
+    "COPPERPLATE_IMAGE_MODEL",
+    "COPPERPLATE_MEMOJI_MODEL",
+    "COPPERPLATE_DATA_DIR",
+    "COPPERPLATE_DISK_CACHE_DIR",
+    "VERCEL",
+    "VERCEL_PROJECT_ID",
+    "VERCEL_TEAM_ID",
+}
 # What each provider, and the platform, cannot do without.
 NEEDED = [
     ({}, "DATABASE_URL"),
@@ -74,6 +99,7 @@ def test_absurd_value_is_refused_by_name_and_never_shown(variable: str, value: s
     with pytest.raises(Misconfigured) as refused:
         Settings.from_env({variable: value})
     assert variable in str(refused.value)
+    assert "Invalid" not in str(refused.value)  # what it must be, not what a parser thought of it
     assert "docs/settings.md" in str(refused.value)
     if VARIABLES[variable].metadata["is_secret"]:
         assert value not in str(refused.value)

@@ -107,7 +107,9 @@ def test_every_outcome_has_a_tier() -> None:
     assert set(TIERS) == set(Outcome)
 
 
-async def test_unknown_price_counts_as_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_price_costs_nothing_that_is_known_and_saves_what_was_promised(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unknown(recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
@@ -115,7 +117,7 @@ async def test_unknown_price_counts_as_nothing(desk: Desk, monkeypatch: pytest.M
     desk.usage.count(want(), Outcome.GENERATED, size_bytes=1, seconds=0)
     desk.usage.count(want(), Outcome.HIT, size_bytes=1, seconds=0)
     await desk.usage.close()
-    assert {(use.cost_micro_usd, use.saved_micro_usd) for use in desk.book.batches[0]} == {(0, 0)}
+    assert {(use.cost_micro_usd, use.saved_micro_usd) for use in desk.book.batches[0]} == {(0, 0), (0, 20_000)}
 
 
 async def test_ten_thousand_hits_cost_one_flush_after_two_seconds(desk: Desk) -> None:

@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Each costs a cold start tens to hundreds of milliseconds; none is needed before the first request.
-HEAVY = ["fastapi", "starlette", "openai", "fal_client", "httpx", "aiohttp", "PIL", "psycopg", "rich", "click"]
+HEAVY = [
+    *("fastapi", "starlette", "openai", "fal_client", "httpx", "aiohttp", "jwt", "cryptography"),
+    *("PIL", "psycopg", "rich", "click"),
+]
 
 LOADED = f"""
 import sys

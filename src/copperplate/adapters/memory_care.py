@@ -1,39 +1,177 @@
-"""The part of the ledger in memory that operators need: audits and purges."""
+"""The part of the ledger in memory that operators and the cron need."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from copperplate.model import SCHEMA
+from copperplate.adapters.memory_credits import DAY_SECONDS
+from copperplate.adapters.memory_tables import GenerationRow, MemoryTables
+from copperplate.model import SCHEMA, FailureClass, Outcome
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from copperplate.adapters.memory_ledger import _Discarded, _Entry, _Generation
-    from copperplate.model import Condition, Use
-    from copperplate.ports import Clock
+    from copperplate.model import Condition
 
 
-class MemoryCare:
-    """A part of `MemoryLedger`, over its dictionaries."""
+class MemoryCare(MemoryTables):
+    """`LedgerCare` over the tables in memory."""
 
-    _clock: Clock
-    _generations: dict[str, _Generation]
-    _entries: dict[str, _Entry]
-    _discarded: dict[str, _Discarded]
-    _audits: dict[str, tuple[str, float]]
-    _uses: list[Use]
+    async def generation_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.generation_stats`; today is all the time since the beginning."""
+        requests, calls = self._totals["requests"], self._totals["api_calls"]
+        hits, misses = self._totals["hits"], self._totals["misses"]
+        completed, failed, saved = (
+            self._totals["completed"],
+            self._totals["failures"],
+            max(self._totals["hits"] + self._totals["misses"] - calls, 0),
+        )
+        return {
+            "total_requests": requests,
+            "total_api_calls_made": calls,
+            "total_api_calls_saved": saved,
+            "total_completed": completed,
+            "total_failed": failed,
+            "total_hits": hits,
+            "total_misses": misses,
+            "efficiency_percent": round(100 * hits / (hits + misses), 1) if hits + misses else None,
+            "requests_today": requests,
+            "api_calls_made_today": calls,
+            "api_calls_saved_today": saved,
+            "completed_today": completed,
+            "failed_today": failed,
+            "hits_today": hits,
+            "misses_today": misses,
+        }
+
+    async def cache_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.cache_stats`."""
+        every = [kept for kept in self._entries.values() if kept.kind == "image"]
+        images = [kept for kept in every if not kept.entry.is_original]
+        accesses = self._totals["accesses"]
+        return {
+            "total_cached_images": len(images),
+            "total_access_count": accesses,
+            "avg_access_count": round(accesses / len(images), 2) if images else None,
+            "total_size_bytes": sum(kept.entry.size_bytes for kept in images),
+            "total_stored_bytes": sum(kept.entry.size_bytes for kept in every),
+        }
+
+    async def sweep(self, limit: int) -> int:
+        """See `LedgerCare.sweep`."""
+        horizon = self._clock.monotonic() - 600
+        expired = [row for row in self._generations.values() if row.is_live and row.lease_until < horizon][:limit]
+        for row in expired:
+            self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
+        self._release_expired(self._is_led)
+        return len(expired)
+
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
+        """See `LedgerCare.cleanup_entries`."""
+        cutoff = self._clock.monotonic() - older_than.total_seconds()
+        old = [key for key, kept in self._entries.items() if kept.kind == "image" and kept.last_accessed < cutoff]
+        images = [key for key in old if not self._entries[key].entry.is_original][:limit]
+        size_bytes = self._remove(images)
+        alive = {kept.entry.generation_key for kept in self._entries.values() if not kept.entry.is_original}
+        bare = [key for key in old if key in self._entries and self._entries[key].entry.generation_key not in alive]
+        for key in bare:
+            self._forget(self._entries[key].entry.generation_key)
+        size_bytes += self._remove(bare)
+        counts = {"images": len(images), "generations": len(bare), "bytes": size_bytes}
+        if after is None:
+            return counts
+        # Everything was looked at: it is over once nothing was left to remove.
+        return {**counts, "reached": "" if images else None}
+
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_memoji`."""
+        much_used, old = self._aged_memoji()
+        for key in much_used[:limit]:
+            self._entries[key].is_archived = True
+        generations = [self._entries[key].entry.generation_key for key in old[:limit]]
+        size_bytes = self._remove(old[:limit])
+        for key in generations:
+            self._forget(key)
+        return {"memoji": len(generations), "bytes": size_bytes, "archived": len(much_used[:limit])}
+
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_memoji`."""
+        much_used, old = self._aged_memoji()
+        size_bytes = sum(self._entries[key].entry.size_bytes for key in old)
+        return {"memoji": len(old), "bytes": size_bytes, "archived": len(much_used)}
+
+    def _aged_memoji(self) -> tuple[list[str], list[str]]:
+        """The keys of those to archive, and of those to remove."""
+        kept = {key: row for key, row in self._entries.items() if row.kind == "memoji" and not row.is_archived}
+        cutoff = self._clock.monotonic() - 90 * DAY_SECONDS
+        much_used = [key for key, row in kept.items() if row.access_count > 100]
+        return much_used, [key for key, row in kept.items() if row.created < cutoff and row.access_count < 2]
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.memoji_stats`."""
+        memoji = [kept for kept in self._entries.values() if kept.kind == "memoji"]
+        usage = sum(kept.access_count for kept in memoji)
+        uses = [use for use in self._uses if use.kind == "memoji"]
+        served = sum(use.count for use in uses if use.outcome is not Outcome.FAILED)
+        hits = sum(use.count for use in uses if use.outcome in (Outcome.HIT, Outcome.STALE))
+        return {
+            "total_memoji": len(memoji),
+            "total_usage": usage,
+            "avg_usage": round(usage / len(memoji), 2) if memoji else None,
+            "total_size_bytes": sum(kept.entry.size_bytes for kept in memoji),
+            "hits": hits,
+            "misses": served - hits,
+            "efficiency_percent": round(100 * hits / served, 1) if served else None,
+            "spent_micro_usd": sum(self._spent(key) or 0 for key, kind in self._kinds.items() if kind == "memoji"),
+            "saved_micro_usd": sum(use.saved_micro_usd for use in uses),
+        }
+
+    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_generations`."""
+        now = self._clock.monotonic()
+        kept = {stored.entry.generation_key for stored in self._entries.values()}
+        done = [
+            key
+            for key, row in self._generations.items()
+            if (row.status == "failed" and row.retry_at < now and row.window_started < now - DAY_SECONDS)
+            or (row.status == "completed" and key not in kept)
+        ][:limit]
+        for key in done:
+            self._forget(key)
+        return {"generations": len(done)}
+
+    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+        """See `LedgerCare.claim_discarded`."""
+        now = self._clock.monotonic()
+        needed = self._needed()
+        due = [
+            (path, gone)
+            for path, gone in self._discarded.items()
+            if gone.since < now - 3_600 and gone.claimed_until < now and path not in needed
+        ][:limit]
+        for _, gone in due:
+            gone.claimed_until = now + 300
+        return [(gone.id, gone.bucket, path) for path, gone in due]
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        """See `LedgerCare.forget_discarded`."""
+        wanted = set(ids)
+        paths = [path for path, gone in self._discarded.items() if gone.id in wanted]
+        for path in paths:
+            del self._discarded[path]
+        return len(paths)
 
     async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
         """See `LedgerCare.count_old_entries`."""
         cutoff = self._clock.monotonic() - older_than.total_seconds()
-        used = {kept.entry.generation_key for kept in self._entries.values() if kept.last_accessed >= cutoff}
+        images = [kept for kept in self._entries.values() if kept.kind == "image"]
+        used = {kept.entry.generation_key for kept in images if kept.last_accessed >= cutoff}
         old = [
             kept.entry
-            for kept in self._entries.values()
+            for kept in images
             if kept.last_accessed < cutoff and not (kept.entry.is_original and kept.entry.generation_key in used)
         ]
         originals = sum(entry.is_original for entry in old)
@@ -102,7 +240,7 @@ class MemoryCare:
             self._forget(key)
         return {**counts, "keys": keys}
 
-    def _meets(self, key: str, row: _Generation, condition: Condition) -> bool:
+    def _meets(self, key: str, row: GenerationRow, condition: Condition) -> bool:
         prompt = fold_text(condition.prompt) if condition.prompt is not None else None
         age = condition.older_than
         return (
@@ -116,19 +254,3 @@ class MemoryCare:
     def _is_rendition(self, key: str, of: str) -> bool:
         stored = self._entries.get(of)
         return stored is not None and stored.entry.generation_key == key
-
-    def _needed(self) -> set[str]:
-        """The paths of objects that a row names."""
-        needed = {kept.entry.path for kept in self._entries.values()}
-        return needed | {row.intent.path for row in self._generations.values() if row.intent is not None}
-
-    # What `MemoryLedger` has.
-
-    def _remove(self, keys: Sequence[str]) -> int:
-        raise NotImplementedError
-
-    def _forget(self, key: str) -> None:
-        raise NotImplementedError
-
-    def _discard_path(self, bucket: str, path: str) -> None:
-        raise NotImplementedError

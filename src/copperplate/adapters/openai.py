@@ -5,12 +5,16 @@ The SDK takes half a second to import, so it is loaded with the first submit.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import math
 import re
 from typing import TYPE_CHECKING, Final
 
+from copperplate import prices
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
+from copperplate.recipes.request import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,15 +47,14 @@ MAX_RATIO: Final = 3
 # The models' smallest size is not documented to the pixel; 1024x1024 is the first they name.
 MIN_PIXELS: Final = 1_024 * 1_024
 
-# Of one 1024x1024 picture at medium quality, litellm 1.109.1's price map, read 2026-11-20.
-PRICES_MICRO_USD: Final[Mapping[str, int]] = {"gpt-image-2": 53_000, "gpt-image-2.5-flare": 13_000}
-
 
 _MODEL = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 class OpenAIImages:
     """`Provider` over `images.generate`; answers PNG bytes at once. `seconds` bounds the call.
+
+    `variable` is the setting that names `model`.
 
     There are no jobs and no idempotency: an answer that is lost is lost, and the picture may be billed.
     There are no seeds either; a seed in a recipe is only a number that makes it another picture.
@@ -61,13 +64,19 @@ class OpenAIImages:
     is_billable = True
 
     def __init__(
-        self, *, key: str, clock: Clock, model: str = DEFAULT_MODEL, base_url: str = BASE_URL, seconds: float = 120
+        self,
+        *,
+        key: str,
+        clock: Clock,
+        model: str = DEFAULT_MODEL,
+        variable: str = "COPPERPLATE_IMAGE_MODEL",
+        base_url: str = BASE_URL,
+        seconds: float = 120,
     ) -> None:
         if model in RETIRED:
-            message = f"COPPERPLATE_IMAGE_MODEL: OpenAI retires {model} on {RETIRED[model]}. Use {DEFAULT_MODEL}."
-            raise Misconfigured(message)
+            raise Misconfigured(f"{variable}: OpenAI retires {model} on {RETIRED[model]}. Use {DEFAULT_MODEL}.")
         if _MODEL.fullmatch(model) is None:
-            raise Misconfigured(f"COPPERPLATE_IMAGE_MODEL is not a model of OpenAI, such as {DEFAULT_MODEL}.")
+            raise Misconfigured(f"{variable} is not a model of OpenAI, such as {DEFAULT_MODEL}.")
         self.models: tuple[str, ...] = (model,)
         self._key = key
         self._clock = clock
@@ -90,19 +99,24 @@ class OpenAIImages:
         return Size(width=max(width, _blocks(height / MAX_RATIO)), height=max(height, _blocks(width / MAX_RATIO)))
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
-        """Of a 1024x1024 picture, prompt not counted; None for other sizes, whose tokens only the answer tells."""
-        canvas = self.canvas(_asked_size(recipe))
-        is_standard = canvas == Size(width=1_024, height=1_024)
-        return PRICES_MICRO_USD.get(str(recipe["model"])) if is_standard else None
+        """Of a 1024x1024 picture and its prompt; None for other sizes, whose tokens only the answer tells."""
+        request = request_of(recipe)
+        return prices.estimate_tokens(request.model, QUALITY, self.canvas(request.size), request.prompt)
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """The tokens reported, at the model's prices."""
+        return prices.cost_of_tokens(str(recipe["model"]), usage)
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
         """One POST; see `Provider.submit`."""
-        return await self._calls.generate(
-            model=str(recipe["model"]),
-            prompt=str(recipe["prompt"]),
-            size=str(self.canvas(_asked_size(recipe))),
+        request = request_of(recipe)
+        calls = await self._open()
+        return await calls.generate(
+            model=request.model,
+            prompt=request.prompt,
+            size=str(self.canvas(request.size)),
             quality=QUALITY,
-            background=BACKGROUND,
+            background=request.background or BACKGROUND,
             moderation=MODERATION,
         )
 
@@ -117,18 +131,16 @@ class OpenAIImages:
             opened, self._opened = self._opened, None
             await opened.close()
 
-    @property
-    def _calls(self) -> Calls:
+    async def _open(self) -> Calls:
         if self._opened is None:
-            from copperplate.adapters.openai_calls import Calls
-
-            self._opened = Calls(key=self._key, base_url=self._base_url, seconds=self._seconds, clock=self._clock)
+            # In a thread: leases of this process are renewed meanwhile, and hits answered.
+            calls = await asyncio.to_thread(importlib.import_module, "copperplate.adapters.openai_calls")
+            if self._opened is None:
+                self._opened = calls.Calls(
+                    key=self._key, base_url=self._base_url, seconds=self._seconds, clock=self._clock
+                )
         return self._opened
 
 
 def _blocks(px: float) -> int:
     return math.ceil(round(px, 6) / BLOCK_PX) * BLOCK_PX
-
-
-def _asked_size(recipe: Mapping[str, CanonicalValue]) -> Size:
-    return Size(width=int(str(recipe["width"])), height=int(str(recipe["height"])))

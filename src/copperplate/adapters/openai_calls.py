@@ -51,7 +51,7 @@ ERRORS: Final[tuple[ErrorRow, ...]] = (
 SETTINGS_AT_FAULT: Final[tuple[tuple[type[openai.APIStatusError], str], ...]] = (
     (openai.AuthenticationError, "OPENAI_API_KEY"),
     (openai.PermissionDeniedError, "OPENAI_API_KEY"),
-    (openai.NotFoundError, "COPPERPLATE_IMAGE_MODEL or OPENAI_BASE_URL"),
+    (openai.NotFoundError, "COPPERPLATE_IMAGE_MODEL, COPPERPLATE_MEMOJI_MODEL or OPENAI_BASE_URL"),
 )
 # More than this is no number of tokens of one picture.
 MAX_TOKENS: Final = 1_000_000_000

@@ -11,25 +11,44 @@ from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
+from copperplate.adapters.credit_calls import CreditCalls
+from copperplate.adapters.libpq import read_url, reason_of
+from copperplate.adapters.verdicts import charge_row, entry_of, sight_of, verdict_of
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.hints import Hints
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
+    from typing import Self
     from uuid import UUID
 
-    from copperplate.model import Condition, Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.adapters.credit_calls import CreditFunction
+    from copperplate.model import (
+        Charge,
+        Condition,
+        Entry,
+        Failure,
+        Job,
+        RenditionUpload,
+        Sight,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
 
 logger = logging.getLogger(__name__)
+
+# Written in this file, or composed of names that are.
+Query = LiteralString | sql.Composed
 
 CHANNEL = "copperplate"
 TRANSACTION_POOLER_PORT = "6543"
@@ -48,14 +67,6 @@ ERRORS: tuple[ErrorRow, ...] = (
     (psycopg.errors.DeadlockDetected, LedgerUnavailable, "always", "the database is busy"),
     (psycopg.errors.LockNotAvailable, LedgerUnavailable, "always", "the database is busy"),
     (psycopg.errors.QueryCanceled, LedgerUnavailable, "never", "the database took too long"),
-    (psycopg.errors.InvalidPassword, Misconfigured, "never", "DATABASE_URL: the password is wrong"),
-    (
-        psycopg.errors.InvalidAuthorizationSpecification,
-        Misconfigured,
-        "never",
-        "DATABASE_URL: the role may not log in",
-    ),
-    (psycopg.errors.InvalidCatalogName, Misconfigured, "never", "DATABASE_URL: there is no such database"),
     (PoolTimeout, LedgerUnavailable, "never", "no database connection was free in time"),
     (TooManyRequests, LedgerUnavailable, "never", "too many requests wait for a database connection"),
     (psycopg.OperationalError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
@@ -102,8 +113,23 @@ def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Rese
     raise error
 
 
-class PostgresLedger:
-    """`Ledger` and `LedgerCare` over a pool of direct connections.
+class _Connection(psycopg.AsyncConnection[DictRow]):
+    """A connection of the pool; why there is none is told, where the pool would only log it with every try."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, tell: Callable[[str], None], **options: Any) -> Self:  # type: ignore[override]
+        """Connect; `tell` gets the reason why not, empty once there is one."""
+        try:
+            made = await super().connect(conninfo, **options)
+        except psycopg.Error as error:
+            tell(reason_of(error))
+            raise
+        tell("")
+        return made
+
+
+class PostgresLedger(CreditCalls):
+    """`Ledger`, `LedgerCare` and `CreditLedger` over a pool of direct connections.
 
     Calls run as `service_role`, the role PostgREST uses for them, so the same rights hold in both
     worlds. Behind a transaction pooler (port 6543) nothing is kept on a connection: no role
@@ -111,11 +137,7 @@ class PostgresLedger:
     """
 
     def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
-        try:
-            given = conninfo_to_dict(database_url)
-        except psycopg.ProgrammingError:
-            # Its own words may quote a part of the password.
-            raise Misconfigured("DATABASE_URL is not a URL that libpq can read. See docs/settings.md.") from None
+        given = read_url(database_url)
         self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
         options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
         self._conninfo = make_conninfo(database_url, options=options, application_name="copperplate", connect_timeout=3)
@@ -130,13 +152,16 @@ class PostgresLedger:
                 "autocommit": True,
                 "row_factory": dict_row,
                 "prepare_threshold": 2 if self._is_direct else None,
+                "tell": self._note_reason,
             },
+            connection_class=_Connection,
             configure=self._become_service_role if self._is_direct else None,
             open=False,
         )
         self._hints = Hints()
         self._listening: asyncio.Task[None] | None = None
         self._refusal: psycopg.Error | None = None
+        self._reason = ""
 
     async def open(self) -> None:
         """Start the pool and the listener; an unreachable database shows at the first call."""
@@ -155,12 +180,20 @@ class PostgresLedger:
     # --- Ledger ---------------------------------------------------------------------------------
 
     async def acquire(
-        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        provider: str | None = None,
     ) -> Verdict:
         """See `Ledger.acquire`."""
+        asked = (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead)
         row = await self._call(
-            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s, p_provider => %s)",
-            (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead, provider),
+            "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (*asked, Jsonb([charge_row(charge) for charge in charges]), provider),
         )
         return verdict_of(row)
 
@@ -169,9 +202,13 @@ class PostgresLedger:
         row = await self._call("select * from public.peek_generation(%s, %s)", (generation_key, rendition_key))
         return sight_of(row)
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
         """See `Ledger.begin_submit`."""
-        return await self._ask("select public.begin_submit(%s, %s, %s, %s)", (key, fence, submit_no, provider))
+        return await self._ask(
+            "select public.begin_submit(%s, %s, %s, %s, %s)", (key, fence, submit_no, provider, estimate_micro_usd)
+        )
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""
@@ -194,12 +231,14 @@ class PostgresLedger:
         upload: Upload,
         *,
         usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
         rendition: RenditionUpload | None = None,
     ) -> bool:
         """See `Ledger.intend_upload`."""
+        rendition_path = rendition.path if rendition else None
         return await self._ask(
-            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (key, fence, *_columns(upload), Jsonb(dict(usage)), rendition.path if rendition else None),
+            "select public.intend_upload(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, *_columns(upload), Jsonb(dict(usage)), rendition_path, cost_micro_usd),
         )
 
     async def complete(
@@ -214,9 +253,10 @@ class PostgresLedger:
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """See `Ledger.fail`."""
+        said = (failure.failure_class.value, failure.message, failure.retry_after, failure.billed)
         return await self._ask(
-            "select public.fail_generation(%s, %s, %s, %s, %s, %s)",
-            (key, fence, failure.failure_class.value, failure.message, failure.retry_after, failure.billed),
+            "select public.fail_generation(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (key, fence, *said, Jsonb(dict(failure.usage)), failure.cost_micro_usd),
         )
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
@@ -259,10 +299,23 @@ class PostgresLedger:
         """See `LedgerCare.sweep`."""
         return int(await self._value("select public.sweep_generations(%s)", (limit,)))
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """See `LedgerCare.cleanup_entries`."""
-        answer = await self._value("select public.cleanup_old_cache_entries(%s, %s)", (older_than, limit))
+        answer = await self._value("select public.cleanup_old_cache_entries(%s, %s, %s)", (older_than, limit, after))
+        return cast("Mapping[str, Any]", answer)
+
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_memoji`."""
+        answer = await self._value("select public.cleanup_old_memoji(p_limit => %s)", (limit,))
         return cast("Mapping[str, int]", answer)
+
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_memoji`."""
+        return cast("Mapping[str, int]", await self._value("select public.count_old_memoji()", ()))
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.memoji_stats`."""
+        return await self._call("select * from public.get_memoji_stats()", ())
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_generations`."""
@@ -306,18 +359,27 @@ class PostgresLedger:
 
     # --- calls ----------------------------------------------------------------------------------
 
+    async def _call_function(self, function: CreditFunction, arguments: Mapping[str, Any]) -> Any:
+        """A function of schema public that answers one value; its names are ours, never a caller's."""
+        query = sql.SQL("select public.{}({})").format(
+            sql.Identifier(function),
+            sql.SQL(", ").join(sql.SQL("{} => %s").format(sql.Identifier(name)) for name in arguments),
+        )
+        values = [Jsonb(value) if isinstance(value, dict) else value for value in arguments.values()]
+        return await self._value(query, values)
+
     async def _ask(self, query: LiteralString, params: Sequence[Any]) -> bool:
         return bool(await self._value(query, params))
 
-    async def _value(self, query: LiteralString, params: Sequence[Any]) -> Any:
+    async def _value(self, query: Query, params: Sequence[Any]) -> Any:
         row = await self._call(query, params)
         return next(iter(row.values()))
 
-    async def _call(self, query: LiteralString, params: Sequence[Any], *, repeat: bool = True) -> DictRow:
+    async def _call(self, query: Query, params: Sequence[Any], *, repeat: bool = True) -> DictRow:
         rows = await self._rows(query, params, repeat=repeat)
         return rows[0]
 
-    async def _rows(self, query: LiteralString, params: Sequence[Any], *, repeat: bool = True) -> list[DictRow]:
+    async def _rows(self, query: Query, params: Sequence[Any], *, repeat: bool = True) -> list[DictRow]:
         """Run one statement; a broken connection is replaced and the call repeated while time is left."""
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
         while True:
@@ -331,7 +393,7 @@ class PostgresLedger:
                     raise ours from error
             await asyncio.sleep(pause)
 
-    async def _in_time(self, query: LiteralString, params: Sequence[Any], deadline: float) -> list[DictRow]:
+    async def _in_time(self, query: Query, params: Sequence[Any], deadline: float) -> list[DictRow]:
         """Answer or raise by `deadline`, whatever the network does.
 
         A task of its own, because a cancelled call first asks the server to stop: where that is silent,
@@ -347,7 +409,14 @@ class PostgresLedger:
             running.cancel()
         if self._refusal is not None:
             raise self._refusal
+        if self._reason:
+            raise LedgerUnavailable(f"the database of DATABASE_URL does not answer: {self._reason}")
         raise LedgerUnavailable("the database does not answer")
+
+    def _note_reason(self, reason: str) -> None:
+        self._reason = reason
+        if reason:
+            self._refusal = None
 
     async def _become_service_role(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
         # Not among the options of the connection: a refusal there carries no SQLSTATE to tell it by.
@@ -358,22 +427,26 @@ class PostgresLedger:
             raise
         self._refusal = None
 
-    async def _run(self, query: LiteralString, params: Sequence[Any]) -> list[DictRow]:
+    async def _run(self, query: Query, params: Sequence[Any]) -> list[DictRow]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(query, params)
             return await cursor.fetchall()
 
     async def _listen(self) -> None:
         """Turn notifications into hints, for as long as the ledger is open. Losing one only costs time."""
+        is_away = False
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
                     self._hints.announce_all()  # whatever was missed while we did not listen
+                    is_away = False
                     async for notification in connection.notifies():
                         self._hints.announce(notification.payload)
             except psycopg.Error as error:
-                logger.info("notifications interrupted: %s", type(error).__name__)
+                if not is_away:  # said once, not with every try
+                    logger.info("notifications interrupted, trying on: %s", reason_of(error))
+                is_away = True
             await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
 
 

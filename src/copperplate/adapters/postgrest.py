@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.adapters.credit_calls import CreditCalls
 from copperplate.adapters.postgrest_calls import Calls
-from copperplate.adapters.verdicts import entry_of, sight_of, verdict_of
+from copperplate.adapters.verdicts import charge_row, entry_of, sight_of, verdict_of
 from copperplate.hints import Hints
 from copperplate.model import Upload
 from copperplate.recipes.image import original_key
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from copperplate.model import Condition, Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
+    from copperplate.adapters.credit_calls import CreditFunction
+    from copperplate.model import Charge, Condition, Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
 
 # PostgREST shows at most `max_rows` rows of an answer (1,000 unless a project lowers it) and drops the rest, which
 # would then stay claimed.
 PAGE_ROWS: Final = 100
 
 
-class PostgrestLedger:
-    """`Ledger` and `LedgerCare` over HTTP. Followers poll: nothing tells this process that a key has changed.
+class PostgrestLedger(CreditCalls):
+    """`Ledger`, `LedgerCare`, `CreditLedger` over HTTP. Followers poll: nothing tells this process what has changed.
 
     `url` is the data API's address, for a Supabase project its own with `/rest/v1`; `key` is a secret key or
     the legacy service_role key. The client stays its owner's to close.
@@ -41,7 +43,14 @@ class PostgrestLedger:
     # --- Ledger ---------------------------------------------------------------------------------
 
     async def acquire(
-        self, want: Want, *, leader: UUID, lease: timedelta, may_lead: bool = True, provider: str | None = None
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        provider: str | None = None,
     ) -> Verdict:
         """See `Ledger.acquire`."""
         row = await self._row(
@@ -52,6 +61,7 @@ class PostgrestLedger:
             p_leader=leader,
             p_lease=lease,
             p_may_lead=may_lead,
+            p_charges=[charge_row(charge) for charge in charges],
             p_provider=provider,
         )
         return verdict_of(row)
@@ -61,9 +71,18 @@ class PostgrestLedger:
         row = await self._row("peek_generation", p_generation_key=generation_key, p_rendition_key=rendition_key)
         return sight_of(row)
 
-    async def begin_submit(self, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
         """See `Ledger.begin_submit`."""
-        return await self._ask("begin_submit", p_key=key, p_fence=fence, p_submit_no=submit_no, p_provider=provider)
+        return await self._ask(
+            "begin_submit",
+            p_key=key,
+            p_fence=fence,
+            p_submit_no=submit_no,
+            p_provider=provider,
+            p_estimate_micro_usd=estimate_micro_usd,
+        )
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""
@@ -86,6 +105,7 @@ class PostgrestLedger:
         upload: Upload,
         *,
         usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
         rendition: RenditionUpload | None = None,
     ) -> bool:
         """See `Ledger.intend_upload`."""
@@ -96,6 +116,7 @@ class PostgrestLedger:
             **_columns(upload),
             p_usage=dict(usage),
             p_rendition_path=rendition.path if rendition else None,
+            p_cost_micro_usd=cost_micro_usd,
         )
 
     async def complete(
@@ -123,6 +144,8 @@ class PostgrestLedger:
             p_error_message=failure.message,
             p_retry_after=failure.retry_after,
             p_billed=failure.billed,
+            p_usage=dict(failure.usage),
+            p_cost_micro_usd=failure.cost_micro_usd,
         )
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
@@ -171,9 +194,21 @@ class PostgrestLedger:
         """See `LedgerCare.sweep`."""
         return await self._calls.call("sweep_generations", {"p_limit": limit}, int)
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int) -> Mapping[str, int]:
+    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """See `LedgerCare.cleanup_entries`."""
-        return await self._row("cleanup_old_cache_entries", p_older_than=older_than, p_limit=limit)
+        return await self._row("cleanup_old_cache_entries", p_older_than=older_than, p_limit=limit, p_after=after)
+
+    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
+        """See `LedgerCare.cleanup_memoji`."""
+        return await self._row("cleanup_old_memoji", p_limit=limit)
+
+    async def count_old_memoji(self) -> Mapping[str, int]:
+        """See `LedgerCare.count_old_memoji`."""
+        return await self._row("count_old_memoji")
+
+    async def memoji_stats(self) -> Mapping[str, Any]:
+        """See `LedgerCare.memoji_stats`."""
+        return (await self._rows("get_memoji_stats"))[0]
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
         """See `LedgerCare.cleanup_generations`."""
@@ -229,6 +264,9 @@ class PostgrestLedger:
         )
 
     # --- calls ----------------------------------------------------------------------------------
+
+    async def _call_function(self, function: CreditFunction, arguments: Mapping[str, Any]) -> Any:
+        return await self._calls.call(function, dict(arguments), object)
 
     async def _row(self, function: str, **arguments: Any) -> dict[str, Any]:
         return await self._calls.call(function, arguments, dict)

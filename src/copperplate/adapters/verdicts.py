@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.model import Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Upload, Wait
+from copperplate.model import Denied, Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Upload, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import Sight, Verdict
+    from copperplate.model import Charge, Sight, Verdict
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
@@ -29,9 +29,16 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
             )
         case "free":
             return Free()
+        case "denied":
+            return Denied()
         case other:
             message = f"the ledger answered {other!r}: its migrations and this program differ in version"
             raise ValueError(message)
+
+
+def charge_row(charge: Charge) -> dict[str, Any]:
+    """One of `acquire_generation`'s charges."""
+    return {"kind": "credit", "user_id": str(charge.user), "amount": charge.credits}
 
 
 def sight_of(row: Mapping[str, Any]) -> Sight:

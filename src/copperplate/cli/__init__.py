@@ -6,7 +6,7 @@ import argparse
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from copperplate.cli import care, database, doctor, explain, serve
+from copperplate.cli import accounts, care, database, doctor, explain, serve, token
 from copperplate.cli.serve import EXAMPLE
 from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, say
 from copperplate.errors import CopperplateError
@@ -32,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CopperplateError as error:
         say(f"copperplate: {error} [{error.code}]")
         return EXIT_UNAVAILABLE if error.http_status == 503 else EXIT_FAILED
+    except ModuleNotFoundError as error:
+        # Everything but the recipes is an extra. Why a part of us is missing, only the traceback can say.
+        if error.name is None or error.name.partition(".")[0] == "copperplate":
+            raise
+        say(f"copperplate: {error.name} is not installed: pip install 'copperplate[all]' [not_installed]")
+        return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has gone
@@ -54,5 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add(commands)
     database.add_stats(commands)
     care.add(commands)
+    accounts.add(commands)
+    token.add(commands)
     doctor.add(commands)
     return parser

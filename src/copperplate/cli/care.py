@@ -69,10 +69,10 @@ def run_cleanup(arguments: argparse.Namespace) -> int:
 
     async def run(settings: Settings) -> dict[str, Any]:
         keep = timedelta(days=arguments.max_age_days)
-        async with open_backend(settings) as (ledger, store):
+        async with open_backend(settings) as (ledger, stores):
             if arguments.dry_run:
                 return dict(await count(ledger, keep=keep))
-            return asdict(await clean(ledger, [store], clock=SystemClock(), keep=keep))
+            return asdict(await clean(ledger, stores.values(), clock=SystemClock(), keep=keep))
 
     with with_database(settings_of(arguments)) as settings:
         figures = asyncio.run(run(settings))

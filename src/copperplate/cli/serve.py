@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from copperplate.cli.shared import EXIT_OK, add_command, port, say, settings_of, workers
-from copperplate.errors import Misconfigured
+from copperplate.cli.shared import EXIT_OK, add_command, forget_libpq_variables, port, say, settings_of, workers
+from copperplate.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -47,6 +47,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
     for variable in REMOTE:
         if os.environ.pop(variable, None):
             say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
+    forget_libpq_variables()
     settings = settings_of(arguments)
     # Before the database: a taken port must not cost the time of its start.
     listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
@@ -60,13 +61,16 @@ def run_dev(arguments: argparse.Namespace) -> int:
         prepare(cluster, say)
         say(f"database ready after {time.monotonic() - began:.1f} s")
         os.environ["DATABASE_URL"] = cluster.owner_url
+        os.environ["SUPABASE_JWT_SECRET"] = cluster.passwords.jwt_secret
         os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
         base = settings.public_base_url or f"http://127.0.0.1:{bound}"
 
         def announce_ready() -> None:
             say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
             say(f"  what is saved   {base}/api/generation/stats")
-            beside = f" --data-dir {shlex.quote(str(arguments.data_dir))}" if arguments.data_dir else ""
+            # A second terminal shares our defaults, not our environment.
+            is_usual = settings.data_dir == Settings.from_env({}).data_dir.absolute()
+            beside = "" if is_usual else f" --data-dir {shlex.quote(str(settings.data_dir))}"
             say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')
             say("open this picture, then once more for a hit:")
             print(base + EXAMPLE, flush=True)
@@ -83,13 +87,11 @@ def run_dev(arguments: argparse.Namespace) -> int:
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """The server alone."""
+    from copperplate.compose import check
     from copperplate.http import server
 
     settings = settings_of(arguments)
-    if settings.supabase_url is None and settings.database_url is None:
-        raise Misconfigured(
-            "There is no database: set SUPABASE_URL or DATABASE_URL, or use `copperplate dev`, which brings its own."
-        )
+    check(settings)  # here too: a worker can only answer 503
     os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
     listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
     bound = listener.getsockname()[1]

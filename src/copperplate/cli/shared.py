@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from copperplate.settings import Settings
 
@@ -51,6 +52,7 @@ def database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
+    forget_libpq_variables()
     with open_database(settings.data_dir, say) as url:
         yield url
 
@@ -63,6 +65,12 @@ def with_database(settings: Settings) -> Iterator[Settings]:
         return
     with database_url(settings) as url:
         yield replace(settings, database_url=url)
+
+
+def forget_libpq_variables() -> None:
+    """The local database's URL says everything; PGHOSTADDR, PGSERVICE and their like would lead it elsewhere."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def port(raw: str) -> int:
@@ -80,6 +88,14 @@ def between(raw: str, least: int, most: int) -> int:
     if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
         raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
+
+
+def user_id(raw: str) -> UUID:
+    """A user's id, or the complaint that argparse shows."""
+    try:
+        return UUID(raw)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a user's id, such as {uuid4()}, not {raw!r}") from None
 
 
 def say(line: str) -> None:

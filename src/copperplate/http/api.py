@@ -62,7 +62,8 @@ async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
     """What is kept, how often it was served, and its bytes."""
     await services.usage.flush()
     stats = schemas.CacheStats.model_validate(dict(await services.ledger.cache_stats()))
-    return schemas.CacheStatsAnswer(success=True, stats=stats)
+    memoji = await services.ledger.memoji_stats()
+    return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=schemas.MemojiStats.of(memoji))
 
 
 def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL

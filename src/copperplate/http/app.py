@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from copperplate.http import api, care_routes, page, problems, vercel
+from copperplate.http import api, care_routes, memoji, objects, page, problems, vercel
 from copperplate.http.entry import Configured, running
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.pictures import Pictures
@@ -61,6 +61,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.state.wiring = wiring
     app.include_router(api.router)
     app.include_router(care_routes.router)
+    app.include_router(memoji.router)
+    app.include_router(objects.router)
     app.include_router(page.router)
     problems.install(app)
     return app

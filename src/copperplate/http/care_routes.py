@@ -24,13 +24,13 @@ router = APIRouter(dependencies=[Depends(fresh)])
 @router.get("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
 @router.post("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
 async def clean_up(request: Request, services: Served) -> schemas.CleanupAnswer:
-    """Remove what was not served for 30 days, with its objects. Needs `Authorization: Bearer <CRON_SECRET>`.
+    """Remove what was not served for 30 days, and memoji of 90 days that hardly anybody used, with their objects.
 
-    Runs may overlap and may be repeated; each ends within four minutes, and the next one goes on.
+    Needs `Authorization: Bearer <CRON_SECRET>`. Runs may overlap and may be repeated; each ends within four minutes,
+    and the next one goes on.
     """
     _authorise(request, services.settings.cron_secret, "CRON_SECRET")
-    stores = [kind.store for kind in services.kinds.values()]
-    cleaned = await clean(services.ledger, stores, clock=services.clock)
+    cleaned = await clean(services.ledger, services.stores.values(), clock=services.clock)
     return schemas.CleanupAnswer(success=True, **asdict(cleaned))
 
 
@@ -42,13 +42,13 @@ async def ready(services: Served) -> schemas.Health:
             await services.ledger.check_setup()
     except TimeoutError as error:
         raise LedgerUnavailable("the database does not answer in time") from error
-    for kind in services.kinds.values():
+    for store in services.stores.values():
         try:
             async with asyncio.timeout(READY_SECONDS):
                 with contextlib.suppress(ObjectMissing):
-                    await kind.store.get(NO_OBJECT)
+                    await store.get(NO_OBJECT)
         except TimeoutError as error:
-            raise StoreUnavailable(f"bucket {kind.store.bucket} does not answer in time") from error
+            raise StoreUnavailable(f"bucket {store.bucket} does not answer in time") from error
     return schemas.Health(status="ready")
 
 

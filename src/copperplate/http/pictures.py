@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
-from copperplate.http.problems import Problem, is_expected, log_unexpected
+from copperplate.http.problems import Problem, is_expected
+from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_BODY_BYTES
 from copperplate.http.wants import is_picture_path
 from copperplate.model import Outcome
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 METHODS = "GET, HEAD, OPTIONS"
 logger = logging.getLogger(__name__)
-requests_log = logging.getLogger("copperplate.requests")
 
 
 class Answer(NamedTuple):
@@ -131,23 +132,17 @@ def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
 
 async def _send(send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int = 0) -> None:
     if requests_log.isEnabledFor(logging.INFO):
-        _log(scope, answer, want, seconds, cost)
+        log_request(
+            scope["method"],
+            answer.status,
+            outcome=answer.outcome,
+            key=want.rendition_key if want else None,
+            seconds=seconds,
+            size_bytes=len(answer.body),
+            cost_micro_usd=cost,
+        )
     body = b"" if scope["method"] == "HEAD" else answer.body
     # Some servers raise this where the caller has gone; the picture is stored all the same.
     with contextlib.suppress(OSError):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": body})
-
-
-def _log(scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int) -> None:
-    """One line without the prompt: a key says enough to find the picture."""
-    requests_log.info(
-        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d cost_micro_usd=%d",
-        scope["method"],
-        answer.status,
-        answer.outcome.value if answer.outcome else "-",
-        want.rendition_key[:12] if want else "-",
-        seconds * 1000,
-        len(answer.body),
-        cost,
-    )

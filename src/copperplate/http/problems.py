@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from copperplate.errors import (
     Unauthorized,
     Unavailable,
 )
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ class Problem:
         if error.retry_after_seconds is not None:
             headers["retry-after"] = str(error.retry_after_seconds)
         if isinstance(error, Unauthorized):
-            headers["www-authenticate"] = "Bearer"
+            headers["www-authenticate"] = error.challenge
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allowed
         # What does not answer, and where it lies, is for the log; callers only learn that waiting helps.
@@ -99,16 +99,6 @@ class Problem:
         """The same for plain ASGI; a HEAD is answered without the body."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.raw_headers()})
         await send({"type": "http.response.body", "body": self.body if with_body else b""})
-
-
-def log_unexpected(error: BaseException, where: str) -> None:
-    """Log an error nobody planned: its type and the way it took, never its words, which may hold a prompt."""
-    chain: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(chain) < 5:
-        chain.append(f"{type(seen).__name__}\n" + "".join(traceback.format_tb(seen.__traceback__)))
-        seen = seen.__cause__ or seen.__context__
-    logger.error("unexpected error in %s: %s", where, "caused by ".join(chain))
 
 
 def is_expected(error: BaseException) -> bool:

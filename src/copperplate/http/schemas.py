@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.asking import Delivered, Failed
+
+
+MICRO: Final = 1_000_000
 
 
 class _Row(BaseModel):
@@ -49,11 +59,106 @@ class CacheStats(_Row):
     total_stored_bytes: int = Field(description="Bytes in the object store, originals included")
 
 
+class MemojiStats(BaseModel):
+    """The same of memoji, and what they saved. Money in dollars, exact to a millionth."""
+
+    total_memoji: int
+    total_usage: int = Field(description="Answers that gave a memoji's address, the first ones included")
+    average_usage: float | None = Field(description="Null while there are no memoji")
+    total_size_bytes: int
+    efficiency_percent: float | None = Field(description="Hits out of hits and misses; null before the first request")
+    estimated_savings_usd: float = Field(description="Hits at the price of the model; $0.02 each where it is not known")
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """One row of `get_memoji_stats()`."""
+        return cls(
+            total_memoji=row["total_memoji"],
+            total_usage=row["total_usage"],
+            average_usage=row["avg_usage"],
+            total_size_bytes=row["total_size_bytes"],
+            efficiency_percent=row["efficiency_percent"],
+            estimated_savings_usd=row["saved_micro_usd"] / MICRO,
+        )
+
+
 class CacheStatsAnswer(BaseModel):
     """What is kept, and how often it was served."""
 
     success: bool
     stats: CacheStats
+    memoji: MemojiStats
+
+
+class MemojiAnswer(BaseModel):
+    """Where a memoji is."""
+
+    success: bool
+    cached: bool = Field(description="True: it was there, and cost nothing")
+    url: str = Field(description="Where anyone can load the picture, a PNG")
+    key: str = Field(description="SHA-256 of the normalised configuration: `prompt_hash` in public.memoji_cache")
+    credits: int = Field(description="Credits left when this was first answered")
+
+    @classmethod
+    def of(cls, delivered: Delivered) -> Self:
+        """As it was delivered."""
+        return cls(
+            success=True,
+            cached=delivered.cached,
+            url=delivered.url,
+            key=delivered.key,
+            credits=delivered.credits,
+        )
+
+
+class PendingAnswer(BaseModel):
+    """A memoji is being made; ask for it at `Location`."""
+
+    success: bool
+    status: Literal["generating"]
+    key: str
+
+
+class GenerationError(BaseModel):
+    """Why a generation came to nothing."""
+
+    code: str = Field(examples=["moderated"])
+    detail: str
+    retry_after_seconds: int = Field(description="Asking anew before this changes nothing")
+
+    @classmethod
+    def of(cls, failed: Failed) -> Self:
+        """As the ledger remembers it."""
+        return cls(
+            code=failed.failure_class.value,
+            detail=failed.failure_class.public_message,
+            retry_after_seconds=round(failed.retry_after.total_seconds()),
+        )
+
+
+class GenerationAnswer(BaseModel):
+    """What became of a generation."""
+
+    success: bool
+    status: Literal["generating", "completed", "failed"]
+    key: str
+    url: str | None = Field(default=None, description="Once it is completed")
+    error: GenerationError | None = Field(default=None, description="Where it failed")
+
+
+class CreditsOut(BaseModel):
+    """Credits of one account."""
+
+    balance: int
+    held: int = Field(description="Reserved by pictures under way")
+    available: int = Field(description="The rest, which can be spent")
+
+
+class CreditsAnswer(BaseModel):
+    """The credits of whoever is signed in."""
+
+    success: bool
+    credits: CreditsOut
 
 
 class ExplanationOut(BaseModel):
@@ -115,6 +220,8 @@ class CleanupAnswer(BaseModel):
 
     success: bool
     images: int = Field(description="Pictures not served for 30 days")
+    memoji: int = Field(description="Memoji of more than 90 days with fewer than 2 uses")
+    archived: int = Field(description="Memoji with more than 100 uses, kept for good from now on")
     generations: int = Field(description="Generations that nothing needs any more")
     swept: int = Field(description="Generations whose leader died and nobody asked for since")
     objects: int = Field(description="Objects removed from the store, an hour or more after their last use")

@@ -73,7 +73,8 @@ def run(
     where `verbose`; no log line holds a query.
     """
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
+
+    from copperplate.http.workers import Workers
 
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     logging_level = "INFO" if verbose else "WARNING"
@@ -91,7 +92,7 @@ def run(
         timeout_graceful_shutdown=math.ceil(stop_seconds) + LAST_ANSWERS_SECONDS,
     )
     threading.Thread(target=_wait_until_ready, args=(listener, announce_ready), daemon=True).start()
-    Multiprocess(config, sockets=[listener]).run()
+    Workers(config, sockets=[listener]).run()
 
 
 def create_worker_app() -> FastAPI:

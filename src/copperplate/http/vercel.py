@@ -22,7 +22,8 @@ MAX_BODY_BYTES: Final = 4_000_000
 MAX_SECONDS: Final = 300.0
 # Kept back at the end of an invocation to give leases up and hand counts over.
 MARGIN_SECONDS: Final = 10.0
-UNAVAILABLE: Final = 503
+# Answers that may come before the picture: it is still being made, or was only begun.
+EARLY: Final = frozenset({202, 503})
 
 
 class Invocation:
@@ -50,7 +51,7 @@ class Invocation:
             await self._app(scope, receive, watched)
         finally:
             # Only an answer that came before the picture leaves a generation behind.
-            if status == UNAVAILABLE:
+            if status in EARLY:
                 await services.drain(within_seconds=max(0.0, stop_at - services.clock.monotonic()))
             else:
                 await services.usage.flush()

@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import CopperplateError, Misconfigured
 from copperplate.http.wants import Wants
+from copperplate.ports import CreditLedger, LedgerCare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from copperplate.asking import Asking
     from copperplate.leader import Kind
-    from copperplate.ports import Clock, LedgerCare, Provider
+    from copperplate.ports import Clock, ObjectStore, Provider, Verifier
     from copperplate.serving import Serving
     from copperplate.settings import Settings
     from copperplate.usage import Usage
+
+
+class Ledgers(LedgerCare, CreditLedger, Protocol):
+    """What the routes ask of the ledger."""
 
 
 class Services(Protocol):
@@ -29,12 +35,28 @@ class Services(Protocol):
         """Time."""
 
     @property
-    def ledger(self) -> LedgerCare:
-        """Statistics and care."""
+    def ledger(self) -> Ledgers:
+        """Statistics, care and credits."""
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """Kinds of picture, by name."""
+
+    @property
+    def stores(self) -> Mapping[str, ObjectStore]:
+        """Where objects lie, by bucket."""
+
+    @property
+    def asking(self) -> Asking:
+        """Pictures for signed-in people."""
+
+    @property
+    def verifier(self) -> Verifier:
+        """Tells who a token is from."""
+
+    @property
+    def memoji_provider(self) -> Provider:
+        """Who makes memoji; raises `Misconfigured` where nobody does."""
 
     @property
     def serving(self) -> Serving:

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from copperplate.adapters.libpq import read_url, reason_of
 from copperplate.local.errors import DatabaseUnreachable
 
 if TYPE_CHECKING:
@@ -75,13 +76,17 @@ def reset(superuser_url: str, *, passwords: Passwords, expose_new_tables: bool =
 
 
 def connect(url: str, *, database: str | None = None, autocommit: bool = False) -> Connection:
-    """Connect, or raise `DatabaseUnreachable`; the connection closes, and commits, with its `with` block."""
+    """Connect; the connection closes, and commits, with its `with` block.
+
+    Raises `DatabaseUnreachable`, and `Misconfigured` where `url` is none.
+    """
+    read_url(url)
     conninfo = make_conninfo(url, dbname=database) if database else url
     try:
         # No prepared statements: a transaction pooler gives every transaction another session.
         return psycopg.connect(conninfo, autocommit=autocommit, prepare_threshold=None)
     except psycopg.OperationalError as exc:
-        message = f"The database cannot be reached: {str(exc).strip()}. Check DATABASE_URL, or that it runs"
+        message = f"The database cannot be reached: {reason_of(exc)}. Check DATABASE_URL, or that it runs"
         raise DatabaseUnreachable(message) from exc
 
 

@@ -61,6 +61,9 @@ def explain(output: str, folder: Path) -> ClusterError:
     if "No space left on device" in output:
         message = f"The disk of {folder} is full: free some space and start again. Nothing was lost.\n{tail}"
         return DiskFull(message)
+    if "could not look up effective user ID" in output:
+        message = f"Postgres needs a user that has a name: give user ID {os.geteuid()} one, or run as another.\n{tail}"
+        return ClusterFailed(message)
     message = f"Postgres did not start in {folder}. It said:\n{tail or '(nothing)'}"
     return ClusterFailed(message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -27,6 +28,11 @@ class Passwords:
     supabase_admin: str = field(default_factory=_generate, repr=False)
     postgres: str = field(default_factory=_generate, repr=False)
     authenticator: str = field(default_factory=_generate, repr=False)
+
+    @property
+    def jwt_secret(self) -> str:
+        """What tokens for the server over this cluster are signed with; as lasting as the passwords."""
+        return hashlib.sha256(f"tokens of {self.postgres}".encode()).hexdigest()
 
     def of(self, role: str) -> str:
         """Return the password of `role`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from copperplate.local.bootstrap import bootstrap
 from copperplate.local.cluster import Cluster, find_running
 from copperplate.local.errors import ClusterRunning
+from copperplate.local.home import find_home
 from copperplate.local.migrations import migrate
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def open_cluster(data_dir: Path, announce: Callable[[str], None]) -> Iterator[Cl
     if running := find_running(data_dir):
         yield running
         return
+    if find_home(data_dir) is None:
+        # A command in the wrong folder would else answer zeros, and nobody would see why.
+        announce(f"{data_dir} has no database yet: making an empty one")
     try:
         cluster = Cluster.start(data_dir, announce=announce)
     except ClusterRunning:

@@ -5,9 +5,12 @@ httpx and fal-client are loaded with the first submit: a process that only serve
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import re
 from typing import TYPE_CHECKING, Final
 
+from copperplate import prices
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
 from copperplate.errors import Misconfigured
 from copperplate.recipes.image import DEFAULT_MODEL
@@ -29,18 +32,19 @@ class Fal:
     name = "fal"
     is_billable = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each by its name
         self,
         *,
         key: str,
         clock: Clock,
         model: str = DEFAULT_MODEL,
+        variable: str = "COPPERPLATE_IMAGE_MODEL",
         queue_url: str = QUEUE_URL,
         seconds: float = 120,
         poll_first_seconds: float = 0.25,
     ) -> None:
         if _MODEL.fullmatch(model) is None:
-            raise Misconfigured("COPPERPLATE_IMAGE_MODEL is not a model of fal, such as fal-ai/flux/schnell.")
+            raise Misconfigured(f"{variable} is not a model of fal, such as fal-ai/flux/schnell.")
         self.models: tuple[str, ...] = (model,)
         self._key = key
         self._clock = clock
@@ -58,16 +62,22 @@ class Fal:
         return canvas_of(size)
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
-        """Per started megapixel of the canvas; see `recipe.price_of` for date and source."""
+        """Per started megapixel of the canvas."""
         return price_of(recipe)
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """The billable units reported, at the model's price for one."""
+        return prices.cost_of_units(str(recipe["model"]), usage)
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job:
         """One POST to the queue; see `Provider.submit`."""
-        return await self._queue.submit(str(recipe["model"]), arguments_of(recipe))
+        queue = await self._open()
+        return await queue.submit(str(recipe["model"]), arguments_of(recipe))
 
     async def collect(self, job: Job) -> Made:
         """Wait for the job and fetch its picture; see `Provider.collect`."""
-        return await self._queue.collect(job)
+        queue = await self._open()
+        return await queue.collect(job)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -75,12 +85,11 @@ class Fal:
             opened, self._opened = self._opened, None
             await opened.close()
 
-    @property
-    def _queue(self) -> Queue:
+    async def _open(self) -> Queue:
         if self._opened is None:
-            from copperplate.adapters.fal.queue import Queue
-
-            self._opened = Queue(
+            # In a thread: leases of this process are renewed meanwhile, and hits answered.
+            queue = await asyncio.to_thread(importlib.import_module, "copperplate.adapters.fal.queue")
+            self._opened = self._opened or queue.Queue(
                 key=self._key,
                 url=self._queue_url,
                 clock=self._clock,

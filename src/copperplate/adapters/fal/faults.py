@@ -57,7 +57,7 @@ def refused_submit(response: httpx.Response, *, now: datetime) -> CopperplateErr
     if response.status_code in KEY_STATUSES:
         return _key_trouble(response)
     if response.status_code == 404:
-        return Misconfigured("fal has no such model: check COPPERPLATE_IMAGE_MODEL")
+        return Misconfigured("fal has no such model: check COPPERPLATE_IMAGE_MODEL and COPPERPLATE_MEMOJI_MODEL")
     return failed_job(response, now=now)
 
 

@@ -1,6 +1,7 @@
 """The painter: a provider that needs no key and no network, and charges nothing.
 
-It draws a landscape from the recipe alone. The same recipe gives the same pixels on every machine.
+It draws a landscape, or a face for a memoji, from the recipe alone. The same recipe gives the same pixels on
+every machine.
 """
 
 from __future__ import annotations
@@ -44,8 +45,12 @@ class Painter:
         """Zero: it only costs this machine's time."""
         return 0
 
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """Zero, whatever it reports."""
+        return 0
+
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
-        """The finished picture as PNG; `width` and `height` of the recipe are px, 1024 where absent."""
+        """The finished picture as PNG; an image's `width` and `height` are px, 1024 where absent."""
         if self._seconds > 0:
             await self._clock.sleep(self._seconds)
         return Made(body=await asyncio.to_thread(_paint_png, dict(recipe)))

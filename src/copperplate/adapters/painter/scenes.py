@@ -1,4 +1,4 @@
-"""The pictures: a sky, its lights, and one of ten landscapes."""
+"""The pictures: a memoji, or a sky, its lights, and one of ten landscapes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from copperplate.adapters.painter import MIN_SIDE_PX, land, things
 from copperplate.adapters.painter.brushes import Canvas
 from copperplate.adapters.painter.chance import Chance
+from copperplate.adapters.painter.faces import paint_face
 from copperplate.adapters.painter.palettes import choose_palette, choose_scene, mix
 from copperplate.adapters.painter.sky import Stage, paint_sky
 
@@ -33,7 +34,9 @@ def paint_png(recipe: Mapping[str, CanonicalValue]) -> bytes:
 
 
 def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
-    """The picture of a recipe, RGB, `width` by `height` px. Every value of the recipe has its say in it."""
+    """The picture of a recipe at its size. Every value of the recipe has its say in it; a memoji may have alpha."""
+    if recipe.get("kind") == "memoji":
+        return paint_face(recipe)
     chance = Chance(json.dumps(recipe, sort_keys=True, ensure_ascii=True).encode())
     prompt = str(recipe.get("prompt", ""))
     canvas = Canvas(_side(recipe, "width"), _side(recipe, "height"))

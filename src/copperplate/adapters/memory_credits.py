@@ -1,0 +1,211 @@
+"""The part of the ledger in memory that holds credits: accounts, reservations, asks, and what submits cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from copperplate.errors import LedgerUnavailable
+from copperplate.model import Ask, Credits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from copperplate.model import Charge
+    from copperplate.ports import Clock
+
+DAY_SECONDS = 86_400.0
+HOLD_SECONDS = 900.0
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    balance: int = 0
+    held: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Reservation:
+    generation_key: str
+    account: _Account
+    amount: int
+    expires: float
+    state: str = "held"
+    is_delivered: bool = False
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(slots=True)
+class _Ask:
+    generation_key: str
+    since: float
+    answer: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class _Submit:
+    generation_key: str
+    estimate_micro_usd: int | None
+    cost_micro_usd: int | None = None
+
+
+class MemoryCredits:
+    """`CreditLedger` over dictionaries. Every method runs without yielding, so it is atomic."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._accounts: dict[UUID, _Account] = {}
+        self._nobodys: list[_Account] = []
+        self._ledger: dict[tuple[str, str], tuple[_Account, int]] = {}
+        self._reservations: list[_Reservation] = []
+        self._asks: dict[tuple[int, str], _Ask] = {}
+        self._submits: list[_Submit] = []
+
+    async def credits(self, user: UUID) -> Credits:
+        """See `CreditLedger.credits`."""
+        account = self._accounts.get(user, _Account())
+        return Credits(balance=account.balance, held=account.held)
+
+    async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
+        """See `CreditLedger.grant_credits`."""
+        before = self._ledger.get(("grant", ref))
+        if before is None:
+            account = self._accounts.setdefault(user, _Account())
+            account.balance += amount
+            self._ledger["grant", ref] = (account, amount)
+        elif before != (self._accounts.get(user), amount):
+            raise LedgerUnavailable("this reference stands for another grant")
+        return await self.credits(user)
+
+    async def refund_credits(self, reservation: UUID) -> bool:
+        """See `CreditLedger.refund_credits`."""
+        return any(self._give_back(each) for each in self._reservations if each.id == reservation)
+
+    async def audit_credits(self) -> Mapping[str, Any]:
+        """See `CreditLedger.audit_credits`."""
+        accounts = [*self._accounts.values(), *self._nobodys]
+        sums = dict.fromkeys(("grant", "settle", "refund"), 0)
+        for (kind, _), (_, delta) in self._ledger.items():
+            sums[kind] += delta
+        return {
+            "accounts": len(accounts),
+            "balance": sum(account.balance for account in accounts),
+            "held": sum(account.held for account in accounts),
+            "granted": sums["grant"],
+            "settled": -sums["settle"],
+            "refunded": sums["refund"],
+            "faults": [account for account in accounts if self._is_faulty(account)],
+        }
+
+    async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
+        """See `CreditLedger.begin_ask`."""
+        account = self._accounts.setdefault(user, _Account())
+        now = self._clock.monotonic()
+        name = (id(account), idempotency_key or f"nameless {uuid4()}")
+        if name in self._asks and self._asks[name].since < now - DAY_SECONDS:
+            del self._asks[name]
+        ask = self._asks.setdefault(name, _Ask(generation_key, now))
+        return Ask(is_conflict=ask.generation_key != generation_key, answer=ask.answer)
+
+    async def deliver(
+        self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
+    ) -> Mapping[str, Any]:
+        """See `CreditLedger.deliver`."""
+        account = self._accounts.get(user, _Account())
+        for each in self._reservations_of(generation_key):
+            each.is_delivered |= each.account is account and each.state == "settled"
+        delivered = {**answer, "credits": account.balance - account.held}
+        ask = self._asks.get((id(account), idempotency_key)) if idempotency_key is not None else None
+        if ask is None or ask.generation_key != generation_key:
+            return delivered
+        ask.answer = ask.answer or delivered
+        return ask.answer
+
+    async def is_asked_by(self, user: UUID, generation_key: str) -> bool:
+        """See `CreditLedger.is_asked_by`."""
+        account = self._accounts.get(user)
+        is_asker = any(
+            owner == id(account) and ask.generation_key == generation_key for (owner, _), ask in self._asks.items()
+        )
+        return is_asker or any(each.account is account for each in self._reservations_of(generation_key))
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`."""
+        account = self._accounts.pop(user, None)
+        if account is None:
+            return False
+        self._nobodys.append(account)
+        self._asks = {name: ask for name, ask in self._asks.items() if name[0] != id(account)}
+        return True
+
+    # --- what the rest of the ledger does with credits ------------------------------------------
+
+    def _reserve(self, generation_key: str, charges: Sequence[Charge]) -> bool:
+        """False where an account cannot pay; what a predecessor reserved is inherited."""
+        if any(each.state == "held" for each in self._reservations_of(generation_key)):
+            return True
+        accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
+        if any(
+            account.balance - account.held < charge.credits for account, charge in zip(accounts, charges, strict=True)
+        ):
+            return False
+        expires = self._clock.monotonic() + HOLD_SECONDS
+        for account, charge in zip(accounts, charges, strict=True):
+            account.held += charge.credits
+            self._reservations.append(_Reservation(generation_key, account, charge.credits, expires))
+        return True
+
+    def _settle(self, generation_key: str) -> None:
+        for each in self._reservations_of(generation_key):
+            if each.state == "held":
+                each.state = "settled"
+                each.account.held -= each.amount
+                each.account.balance -= each.amount
+                self._ledger["settle", str(each.id)] = (each.account, -each.amount)
+
+    def _give_back_all(self, generation_keys: Iterable[str]) -> None:
+        for key in generation_keys:
+            for each in self._reservations_of(key):
+                self._give_back(each)
+
+    def _give_back(self, each: _Reservation) -> bool:
+        if each.is_delivered:
+            return False
+        if each.state == "held":
+            each.state = "released"
+            each.account.held -= each.amount
+        elif each.state == "settled":
+            each.state = "refunded"
+            each.account.balance += each.amount
+            self._ledger["refund", str(each.id)] = (each.account, each.amount)
+        return True
+
+    def _release_expired(self, is_live: Callable[[str], bool]) -> None:
+        now = self._clock.monotonic()
+        for each in self._reservations:
+            if each.state == "held" and each.expires < now and not is_live(each.generation_key):
+                self._give_back(each)
+        self._asks = {name: ask for name, ask in self._asks.items() if ask.since >= now - DAY_SECONDS}
+
+    def _note_submit(self, generation_key: str, estimate_micro_usd: int | None) -> None:
+        self._submits.append(_Submit(generation_key, estimate_micro_usd))
+
+    def _note_cost(self, generation_key: str, cost_micro_usd: int | None) -> None:
+        """What the newest submit of a generation cost."""
+        mine = [each for each in self._submits if each.generation_key == generation_key]
+        if mine and cost_micro_usd is not None:
+            mine[-1].cost_micro_usd = cost_micro_usd
+
+    def _spent(self, generation_key: str) -> int | None:
+        mine = (each for each in self._submits if each.generation_key == generation_key)
+        known = [each.estimate_micro_usd if each.cost_micro_usd is None else each.cost_micro_usd for each in mine]
+        return sum(each for each in known if each is not None) if any(each is not None for each in known) else None
+
+    def _reservations_of(self, generation_key: str) -> list[_Reservation]:
+        return [each for each in self._reservations if each.generation_key == generation_key]
+
+    def _is_faulty(self, account: _Account) -> bool:
+        earned = sum(delta for owner, delta in self._ledger.values() if owner is account)
+        held = sum(each.amount for each in self._reservations if each.account is account and each.state == "held")
+        return (account.balance, account.held) != (earned, held)

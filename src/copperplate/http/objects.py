@@ -1,0 +1,54 @@
+"""Addresses of stored objects; where the store has none, this server answers at the path Storage would."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Request, Response
+
+from copperplate.errors import NotFound, ObjectMissing
+from copperplate.http.api import PROBLEMS, Served
+from copperplate.model import PictureFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copperplate.http.wiring import Services
+    from copperplate.model import Entry
+
+PREFIX: Final = "/storage/v1/object/public"
+_PATH: Final = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(jpg|png|webp)")
+# An object is never changed, and its name cannot be guessed.
+HEADERS: Final = {
+    "cache-control": "public, max-age=3600, immutable",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cross-origin-resource-policy": "cross-origin",
+    "access-control-allow-origin": "*",
+}
+
+router = APIRouter()
+
+
+def url_of(request: Request, services: Services, bucket: str) -> Callable[[Entry], str]:
+    """Where anyone can load the object of an entry."""
+    store = services.stores[bucket]
+    base = services.settings.public_base_url or str(request.base_url).rstrip("/")
+    return lambda entry: store.public_url(entry.path) or f"{base}{PREFIX}/{bucket}/{entry.path}"
+
+
+@router.api_route(
+    PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
+)
+async def read_object(bucket: str, path: str, services: Served) -> Response:
+    """An object of a store that has no address of its own; Supabase Storage answers for itself."""
+    store = services.stores.get(bucket)
+    found = _PATH.fullmatch(path)
+    if store is None or found is None or store.public_url(path) is not None:
+        raise NotFound("There is no such object here.")
+    try:
+        body = await store.get(path)
+    except ObjectMissing:
+        raise NotFound("There is no such object here.") from None
+    return Response(body, media_type=PictureFormat(found[1]).media_type, headers=HEADERS)

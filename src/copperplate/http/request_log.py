@@ -1,0 +1,34 @@
+"""One line per request for a picture: what came of it, without what it asked for."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from copperplate.model import Outcome
+
+requests_log = logging.getLogger("copperplate.requests")
+
+
+def log_request(  # noqa: PLR0913 - the fields of the line
+    method: str,
+    status: int,
+    *,
+    outcome: Outcome | None,
+    key: str | None,
+    seconds: float,
+    size_bytes: int,
+    cost_micro_usd: int,
+) -> None:
+    """Write the line; a key says enough to find the picture."""
+    requests_log.info(
+        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d cost_micro_usd=%d",
+        method,
+        status,
+        outcome.value if outcome else "-",
+        key[:12] if key else "-",
+        seconds * 1000,
+        size_bytes,
+        cost_micro_usd,
+    )

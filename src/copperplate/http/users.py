@@ -1,0 +1,30 @@
+"""Who is signed in, by the token a request brings (RFC 6750)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from copperplate.errors import Unauthorized
+from copperplate.http.api import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.users import User
+
+HOW = "Sign in and send Authorization: Bearer with the access token of that session."
+CHALLENGE = 'Bearer error="invalid_token"'
+
+
+async def signed_in(request: Request, services: Served) -> User:
+    """Whoever the request's token is from. Raises `Unauthorized` before anything is looked up."""
+    sent = request.headers.getlist("authorization")
+    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized(HOW)
+    try:
+        return await services.verifier.verify(token)
+    except Unauthorized as refused:
+        refused.challenge = CHALLENGE
+        raise
+
+
+SignedIn = Annotated[User, Depends(signed_in)]

@@ -1,0 +1,183 @@
+"""A memoji asked for by a configuration: equal wishes, however they are spelled, have one key.
+
+SQL twin: `public.memoji_cache_key`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from copperplate.errors import CopperplateError, InvalidConfiguration, InvalidModel, InvalidText
+from copperplate.model import PictureFormat, Rendition, Size, Want
+from copperplate.recipes.canonical import cache_key
+from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, ModelName, Settings, original_key
+from copperplate.recipes.memoji_words import (
+    ACCESSORIES,
+    BACKGROUNDS,
+    COLOR_THEMES,
+    FAMILY_TYPES,
+    GESTURES,
+    HAIR,
+    SKIN_TONES,
+    TEMPLATE,
+)
+from copperplate.recipes.text import fold_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from copperplate.model import CanonicalRecipe
+    from copperplate.ports import Provider
+
+MAX_ACCESSORIES: Final = 6
+DEFAULT_SIZE: Final = "1024x1024"
+
+_SIZE: Final = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
+# Lower case of A to Z alone, and one joint between words: no locale, no Unicode version has a say.
+_SPELLING: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ _", "abcdefghijklmnopqrstuvwxyz--")
+# What is said of a provider's fixed settings by the configuration itself.
+_CONFIGURED: Final = "background="
+
+
+def _spell(word: str) -> str:
+    """The one spelling of a word: folded as prompts are, lower case, words joined by hyphens."""
+    try:
+        return fold_text(word).translate(_SPELLING)
+    except InvalidText as fault:
+        raise _wrong(str(fault)) from fault
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    # Raised through pydantic, which adds the field.
+    return PydanticCustomError("memoji", "{message}", {"message": message})
+
+
+def _one_of(choices: Iterable[str]) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        if (spelled := _spell(word)) not in choices:
+            raise _wrong("Choose one of " + ", ".join(choices) + ".")
+        return spelled
+
+    return check
+
+
+def _check_size(size: str) -> str:
+    spelled = _spell(size)
+    found = _SIZE.fullmatch(spelled)
+    if found is None or not all(MIN_SIDE_PX <= int(side) <= MAX_SIDE_PX for side in found.groups()):
+        raise _wrong(f"Give WIDTHxHEIGHT in pixels, {MIN_SIDE_PX} to {MAX_SIDE_PX} each.")
+    return spelled
+
+
+def _sort_accessories(accessories: tuple[str, ...]) -> tuple[str, ...]:
+    """In order, each once: neither order nor repetition makes another picture."""
+    unique = sorted(set(accessories))
+    if len(unique) > MAX_ACCESSORIES:
+        raise _wrong(f"Choose at most {MAX_ACCESSORIES}.")
+    return tuple(unique)
+
+
+def _as_tuple(value: object) -> object:
+    # JSON has no tuples, and a strict model takes nothing else for one.
+    return tuple(value) if isinstance(value, list) else value
+
+
+Accessory = Annotated[str, AfterValidator(_one_of(ACCESSORIES))]
+Accessories = Annotated[tuple[Accessory, ...], BeforeValidator(_as_tuple), AfterValidator(_sort_accessories)]
+
+
+class MemojiRecipe(BaseModel):
+    """What decides a memoji's pixels. Construction normalises; equal recipes are equal pictures.
+
+    Every field but `model` has a default, which counts as if it had been given. Letter case, white space and the
+    order and repetition of accessories make no difference; a field nobody knows is refused, as a typo would else
+    silently give another picture.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", alias_generator=to_camel, title="MemojiConfiguration"
+    )
+
+    model: ModelName
+    size: Annotated[str, AfterValidator(_check_size)] = DEFAULT_SIZE
+    family_type: Annotated[str, AfterValidator(_one_of(FAMILY_TYPES))] = "father"
+    gesture: Annotated[str, AfterValidator(_one_of(GESTURES))] = "wave"
+    hair: Annotated[str, AfterValidator(_one_of(HAIR))] = "short"
+    skin_tone: Annotated[str, AfterValidator(_one_of(SKIN_TONES))] = "medium"
+    accessories: Accessories = ()
+    color_theme: Annotated[str, AfterValidator(_one_of(COLOR_THEMES))] = "pastel-blue"
+    background: Annotated[str, AfterValidator(_one_of(BACKGROUNDS))] = "auto"
+    settings: Settings = Field(default=(), exclude=True)
+
+    def __init__(self, **fields: Any) -> None:
+        """Raise `InvalidConfiguration`, or `InvalidModel`, naming the field."""
+        try:
+            super().__init__(**{name: value for name, value in fields.items() if value is not None})
+        except ValidationError as fault:
+            raise _translate(fault) from fault
+
+    def canonical(self) -> CanonicalRecipe:
+        """The canonical form, version 1: every field present, the prompts' version beside them."""
+        return {
+            "accessories": list(self.accessories),
+            "background": self.background,
+            "colorTheme": self.color_theme,
+            "familyType": self.family_type,
+            "gesture": self.gesture,
+            "hair": self.hair,
+            "kind": "memoji",
+            "model": self.model,
+            "settings": list(self.settings),
+            "size": self.size,
+            "skinTone": self.skin_tone,
+            "template": TEMPLATE,
+            "v": 1,
+        }
+
+
+def memoji_want(configuration: Mapping[str, object], *, provider: Provider) -> Want:
+    """Reduce a configuration, as it came in JSON, to keys. Null counts as absent.
+
+    Raises `InvalidConfiguration`, and `InvalidModel` for a model that `provider` does not offer.
+    """
+    if "settings" in configuration:
+        raise InvalidConfiguration("settings: not a field of a memoji.")
+    model = configuration.get("model")
+    model = provider.models[0] if model is None else model
+    if model not in provider.models:
+        raise InvalidModel("This model is not offered. Offered: " + ", ".join(provider.models) + ".")
+    return want_of(MemojiRecipe(**{**configuration, "model": model, "settings": settings_of(provider, str(model))}))
+
+
+def settings_of(provider: Provider, model: str) -> tuple[str, ...]:
+    """A provider's fixed settings for memoji: all but the background, which the configuration says."""
+    return tuple(each for each in provider.settings(model) if not each.startswith(_CONFIGURED))
+
+
+def want_of(recipe: MemojiRecipe) -> Want:
+    """A recipe's keys. The finished picture is what is kept, so a memoji is its own original."""
+    canonical = recipe.canonical()
+    generation_key = cache_key(canonical)
+    width, _, height = recipe.size.partition("x")
+    return Want(
+        kind="memoji",
+        recipe=canonical,
+        generation_key=generation_key,
+        rendition_key=original_key(generation_key),
+        rendition=Rendition(format=PictureFormat.PNG, quality=None),
+        size=Size(width=int(width), height=int(height)),
+    )
+
+
+def _translate(fault: ValidationError) -> CopperplateError:
+    first = fault.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = str(next(iter(first["loc"]), "configuration"))[:40]
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(to_camel(name) for name in MemojiRecipe.model_fields if name != "settings")
+        return InvalidConfiguration(f"{field!r} is not a field of a memoji. Known: {known}.")
+    return InvalidConfiguration(f"{field}: {first['msg'].removesuffix('.')}.")

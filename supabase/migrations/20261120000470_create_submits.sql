@@ -1,0 +1,67 @@
+-- What was spent: one row per billable request, written before it is sent and kept for good. Money in millionths of a
+-- dollar. A row counts with what the provider reported, and until that is known, or where its answer was lost, with
+-- what was estimated.
+create table copperplate.submits (
+    id bigint generated always as identity,
+    -- Stays when the generation goes.
+    generation_key text not null,
+    kind text not null,
+    provider text not null,
+    model text not null,
+    sent_at timestamptz not null,
+    -- By the price table, before; null where the model has no price there.
+    estimate_micro_usd bigint,
+    -- From what the provider reported; zero where it is known not to bill; null where nothing is known.
+    cost_micro_usd bigint,
+    constraint submits_pkey primary key (id),
+    constraint submits_money_is_not_negative check (estimate_micro_usd >= 0 and cost_micro_usd >= 0)
+);
+
+create index submits_generation_idx on copperplate.submits (generation_key, id);
+
+comment on table copperplate.submits is
+'Billable requests to providers, one row each, and what they cost in millionths of a dollar.
+Row-level security is on without a policy: only service_role and the owner see rows.';
+comment on column copperplate.submits.cost_micro_usd is
+'From what the provider reported; zero where it does not bill; null where that is not known: then the estimate counts.';
+
+alter table copperplate.submits enable row level security;
+revoke all on table copperplate.submits from public, anon, authenticated, service_role;
+grant select, insert, update on table copperplate.submits to service_role;
+
+create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.submits as s
+    set cost_micro_usd = p_cost_micro_usd
+    where
+        p_cost_micro_usd is not null
+        and s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
+$$;
+
+comment on function copperplate.note_cost(text, bigint) is
+'What the newest submit of a generation cost; null changes nothing.';
+
+create function copperplate.spent_micro_usd(p_generation_key text)
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd))::bigint
+    from copperplate.submits as s
+    where s.generation_key = p_generation_key;
+$$;
+
+comment on function copperplate.spent_micro_usd(text) is
+'What a generation cost so far, all its submits; null where no price is known.';
+
+revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated;
+revoke all on function copperplate.spent_micro_usd(text) from public, anon, authenticated;
+grant execute on function copperplate.note_cost(text, bigint) to service_role;
+grant execute on function copperplate.spent_micro_usd(text) to service_role;

@@ -1,0 +1,457 @@
+"""Credits against a model of dictionaries: any calls in any order, each of them repeated later, and time passing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from ledger import LEASE, failure
+
+from copperplate.errors import LedgerUnavailable
+from copperplate.model import Charge, Condition, Lead
+from copperplate.recipes.image import original_key
+from pictures import upload, want
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from copperplate.model import Upload
+
+DAY, HOLD, ABANDONED, REST = 86_400.0, 900.0, 600.0, 60.0
+# All multiples of seven: no sum of them comes within four seconds of a bound above (or of a lease), so that the
+# moments a real database takes decide nothing.
+STEPS = (7, 28, 700, 910, 86_415)
+USERS = [UUID(int=0xA11CE), UUID(int=0xB0B), UUID(int=0xCA201)]
+LEADERS = [UUID(int=number) for number in (1, 2, 3)]
+WANTS = {asked.generation_key: asked for asked in (want("a fox"), want("a hen"))}
+KEYS = list(WANTS)
+ANSWER = {"url": "https://example.com/a.png"}
+
+user, leader, key = st.sampled_from(USERS), st.sampled_from(LEADERS), st.sampled_from(KEYS)
+amount, number = st.sampled_from([1, 1, 2]), st.integers(0, 3)
+idempotency_key = st.sampled_from(["k", "l", None])
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """What somebody has, known by name or not any more."""
+
+    balance: int = 0
+    held: int = 0
+
+
+@dataclass(slots=True)
+class Reservation:
+    """Credits taken for one generation."""
+
+    key: str
+    account: Account
+    amount: int
+    expires: float
+    state: str = "held"
+    is_delivered: bool = False
+
+
+@dataclass(slots=True)
+class Generation:
+    """Who leads a picture, or what became of it."""
+
+    leader: UUID
+    lease_until: float
+    window: float
+    fence: int = 0
+    attempt: int = 1
+    state: str = "led"
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Asked:
+    """What somebody asked for, and the answer that was delivered."""
+
+    account: Account
+    name: str | None
+    key: str
+    since: float
+    answer: dict[str, Any] | None = None
+
+
+@dataclass
+class Model:
+    """What every call must answer, in whatever state and however often it is made."""
+
+    now: float = 0.0
+    accounts: dict[UUID, Account] = field(default_factory=dict)
+    nobodys: list[Account] = field(default_factory=list)
+    grants: dict[str, tuple[Account, int]] = field(default_factory=dict)
+    reservations: list[Reservation] = field(default_factory=list)
+    generations: dict[str, Generation] = field(default_factory=dict)
+    asks: list[Asked] = field(default_factory=list)
+    settled: int = 0
+    refunded: int = 0
+
+    def grant(self, user: UUID, amount: int, ref: str) -> str:
+        account = self.accounts.get(user)
+        if ref not in self.grants:
+            account = self.accounts.setdefault(user, Account())
+            account.balance += amount
+            self.grants[ref] = (account, amount)
+        return "granted" if self.grants[ref] == (account, amount) else "refused"
+
+    def acquire(self, key: str, leader: UUID, user: UUID, amount: int) -> str:
+        found = self.generations.get(key)
+        if found is not None and found.state == "completed":
+            return "Hit"
+        if found is not None and found.state != "led" and found.retry_at > self.now:
+            return "Negative"
+        until = self.now + LEASE.total_seconds()
+        if found is not None and found.state == "led" and found.lease_until > self.now:
+            if found.leader != leader:
+                return "Wait"
+            found.lease_until = until
+            return "Lead"
+        if not self._reserve(key, user, amount):
+            return "Denied"
+        self._claim(key, found, leader, until)
+        return "New lead"
+
+    def _reserve(self, key: str, user: UUID, amount: int) -> bool:
+        if any(each.state == "held" for each in self.of(key)):
+            return True
+        account = self.accounts.get(user, Account())
+        if account.balance - account.held < amount:
+            return False
+        account.held += amount
+        self.reservations.append(Reservation(key, account, amount, self.now + HOLD))
+        return True
+
+    def _claim(self, key: str, found: Generation | None, leader: UUID, until: float) -> None:
+        new = Generation(leader, until, self.now)
+        if found is not None and found.window >= self.now - DAY:
+            new.window = found.window
+            new.attempt = found.attempt + (found.state == "failed")
+        self.generations[key] = new
+
+    def complete(self, key: str, fence: int) -> bool:
+        found = self._newest(key, fence)
+        if found is not None and found.state == "led":
+            found.state = "completed"
+            for each in self.of(key):
+                if each.state == "held":
+                    each.state = "settled"
+                    each.account.held -= each.amount
+                    each.account.balance -= each.amount
+                    self.settled += each.amount
+        return found is not None and found.state == "completed"
+
+    def fail(self, key: str, fence: int) -> bool:
+        found = self._newest(key, fence)
+        if found is not None and found.state == "led":
+            found.state, found.retry_at = "failed", self.now + REST
+            self._give_back_all(key)
+        return found is not None and found.state in ("failed", "abandoned")
+
+    def report_missing(self, key: str, fence: int) -> bool:
+        found = self._newest(key, fence)
+        if found is None or found.state != "completed":
+            return False
+        found.state = "failed"
+        found.retry_at = self.now if found.attempt < 2 else found.window + DAY
+        self._give_back_all(key)
+        return True
+
+    def purge(self, key: str) -> int:
+        found = self.generations.pop(key, None)
+        if found is not None:
+            self._give_back_all(key)
+        return 0 if found is None else 1
+
+    def refund(self, key: str, number: int) -> bool:
+        mine = self.of(key)
+        return bool(mine) and self._give_back(mine[number % len(mine)])
+
+    def sweep(self) -> int:
+        dead = [
+            each
+            for each in self.generations.values()
+            if each.state == "led" and each.lease_until < self.now - ABANDONED
+        ]
+        for each in dead:
+            each.state, each.retry_at = "abandoned", self.now
+        for held in self.reservations:
+            worked_on = self.generations.get(held.key)
+            is_led = worked_on is not None and worked_on.state == "led" and worked_on.lease_until > self.now
+            if held.state == "held" and held.expires < self.now and not is_led:
+                self._give_back(held)
+        self.asks = [each for each in self.asks if each.since >= self.now - DAY]
+        return len(dead)
+
+    def begin_ask(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
+        account = self.accounts.setdefault(user, Account())
+        mine = self._asked(account, name)
+        if mine is not None and mine.since < self.now - DAY:
+            self.asks.remove(mine)
+            mine = None
+        if mine is None:
+            mine = Asked(account, name, key, self.now)
+            self.asks.append(mine)
+        return mine.key != key, mine.answer
+
+    def deliver(self, user: UUID, key: str, name: str | None) -> dict[str, Any]:
+        account = self.accounts.get(user, Account())
+        for each in self.of(key):
+            each.is_delivered |= each.account is account and each.state == "settled"
+        answer = {**ANSWER, "credits": account.balance - account.held}
+        mine = self._asked(account, name)
+        if mine is None or mine.key != key:
+            return answer
+        mine.answer = mine.answer or answer
+        return mine.answer
+
+    def is_asked_by(self, user: UUID, key: str) -> bool:
+        account = self.accounts.get(user)
+        asked = any(each.account is account and each.key == key for each in self.asks)
+        return asked or any(each.account is account and each.key == key for each in self.reservations)
+
+    def forget(self, user: UUID) -> bool:
+        account = self.accounts.pop(user, None)
+        if account is None:
+            return False
+        self.nobodys.append(account)
+        self.asks = [each for each in self.asks if each.account is not account]
+        return True
+
+    def of(self, key: str) -> list[Reservation]:
+        return [each for each in self.reservations if each.key == key]
+
+    def sums(self) -> dict[str, Any]:
+        """What an audit must find."""
+        accounts = [*self.accounts.values(), *self.nobodys]
+        return {
+            "accounts": len(accounts),
+            "balance": sum(each.balance for each in accounts),
+            "held": sum(each.amount for each in self.reservations if each.state == "held"),
+            "granted": sum(granted for _, granted in self.grants.values()),
+            "settled": self.settled,
+            "refunded": self.refunded,
+            "faults": [],
+        }
+
+    def _newest(self, key: str, fence: int) -> Generation | None:
+        found = self.generations.get(key)
+        return found if found is not None and found.fence == fence else None
+
+    def _asked(self, account: Account, name: str | None) -> Asked | None:
+        named = (each for each in self.asks if each.account is account and each.name == name)
+        return next(named, None) if name is not None else None
+
+    def _give_back_all(self, key: str) -> None:
+        for each in self.of(key):
+            self._give_back(each)
+
+    def _give_back(self, each: Reservation) -> bool:
+        if each.is_delivered:
+            return False
+        if each.state == "held":
+            each.state = "released"
+            each.account.held -= each.amount
+        elif each.state == "settled":
+            each.state = "refunded"
+            each.account.balance += each.amount
+            self.refunded += each.amount
+        return True
+
+
+class Bench(Protocol):
+    """A ledger without anything in it, whose clock can be moved."""
+
+    ledger: Any
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """What a call answers."""
+
+    def advance(self, seconds: float) -> None:
+        """Move the ledger's clock."""
+
+    def reservations(self, key: str) -> list[UUID]:
+        """The reservations of a generation, the oldest first."""
+
+
+def _upload(key: str, fence: int) -> Upload:
+    return upload(f"{key} {fence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as it can be made again."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+# The others say whether they found something to do, which a repeat does not.
+REPEATABLE = ("grant", "acquire", "complete", "fail", "refund", "begin_ask", "deliver", "is_asked_by")
+
+
+class CreditMachine(RuleBasedStateMachine):
+    """Makes calls on a ledger and on the model, and compares every answer and every sum."""
+
+    def open_bench(self) -> Bench:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = self.open_bench()
+        self.model = Model()
+        self.history: list[Call] = []
+        self.leads: list[tuple[str, int]] = []
+        self.answer: Any = None
+
+    # --- what can happen ------------------------------------------------------------------------
+
+    @initialize()
+    def begins(self) -> None:
+        for user in USERS[:2]:
+            self.call("grant", user, 9, f"{user} first")
+
+    @rule(user=user, number=number)
+    def grants(self, user: UUID, number: int) -> None:
+        self.call("grant", user, number + 1, f"{user} {number}")
+
+    @rule(key=key, leader=leader, user=user, amount=amount)
+    def acquires(self, key: str, leader: UUID, user: UUID, amount: int) -> None:
+        self.call("acquire", key, leader, user, amount)
+
+    @rule(key=key, leader=leader, user=user, amount=amount, is_told=st.booleans())
+    def makes(self, key: str, leader: UUID, user: UUID, amount: int, is_told: bool) -> None:
+        self.call("acquire", key, leader, user, amount)
+        found = self.model.generations.get(key)
+        if found is not None:
+            self.call("complete", key, found.fence)
+        if is_told:
+            self.call("deliver", user, key, None)
+
+    @precondition(lambda self: self.leads)
+    @rule(number=number, name=st.sampled_from(["complete", "fail", "report_missing"]))
+    def ends(self, number: int, name: str) -> None:
+        """By its leader, or by one of before; and what was made is gone."""
+        self.call(name, *self.leads[-1 - number % len(self.leads)])
+
+    @rule(key=key, number=number)
+    def refunds(self, key: str, number: int) -> None:
+        self.call("refund", key, number)
+
+    @rule(user=user, key=key, name=idempotency_key, is_delivery=st.booleans())
+    def asks(self, user: UUID, key: str, name: str | None, is_delivery: bool) -> None:
+        self.call("deliver" if is_delivery else "begin_ask", user, key, name)
+        self.call("is_asked_by", user, key)
+
+    @rule(key=key, user=user, name=st.sampled_from(["sweep", "purge", "sweep", "forget"]))
+    def cares(self, key: str, user: UUID, name: str) -> None:
+        self.call(name, *{"purge": (key,), "forget": (user,), "sweep": ()}[name])
+
+    @rule(seconds=st.sampled_from(STEPS))
+    def waits(self, seconds: float) -> None:
+        self.model.now += seconds
+        self.bench.advance(seconds)
+        self.answer = None
+
+    @precondition(lambda self: self.history)
+    @rule(back=st.integers(0, 49))
+    def replays(self, back: int) -> None:
+        call = self.history[-1 - back % len(self.history)]
+        self.call(call.name, *call.arguments)
+
+    @precondition(lambda self: self.answer is not None and self.history[-1].name in REPEATABLE)
+    @rule()
+    def repeats(self) -> None:
+        """At once: the same answer, and nothing changes."""
+        last, before = self.answer, self.model.sums()
+        self.call(self.history[-1].name, *self.history[-1].arguments)
+        assert (self.answer, self.model.sums()) == (last, before)
+
+    # --- one call -------------------------------------------------------------------------------
+
+    def call(self, name: str, *arguments: Any) -> None:
+        self.history.append(Call(name, arguments))
+        # Both are asked in the same state: which reservation a refund means is told by what is there now.
+        expected = getattr(self.model, name)(*arguments)
+        answer = self.bench.run(getattr(self, f"_{name}")(*arguments))
+        if name == "acquire":
+            expected, answer = self._compare_leads(arguments[0], expected, answer)
+        assert answer == expected, f"{name}{arguments} answered {answer}, not {expected}"
+        self.answer = answer
+        self.check()
+
+    def check(self) -> None:
+        """Every sum, after every call."""
+        ledger = self.bench.ledger
+        for user in USERS:
+            found, expected = self.bench.run(ledger.credits(user)), self.model.accounts.get(user, Account())
+            assert (found.balance, found.held) == (expected.balance, expected.held)
+            assert 0 <= found.held <= found.balance
+        audit = self.bench.run(ledger.audit_credits())
+        assert audit == self.model.sums()
+        assert audit["balance"] == audit["granted"] - audit["settled"] + audit["refunded"]
+
+    def _compare_leads(self, key: str, expected: str, verdict: Any) -> tuple[Any, Any]:
+        word = type(verdict).__name__
+        if not isinstance(verdict, Lead) or expected not in ("Lead", "New lead"):
+            return expected, word
+        led = self.model.generations[key]
+        if expected == "New lead":
+            assert all(verdict.fence > fence for _, fence in self.leads)
+            led.fence = verdict.fence
+            self.leads.append((key, verdict.fence))
+        return ("Lead", led.fence), (word, verdict.fence)
+
+    async def _grant(self, user: UUID, amount: int, ref: str) -> str:
+        try:
+            await self.bench.ledger.grant_credits(user, amount, ref)
+        except LedgerUnavailable:
+            return "refused"
+        return "granted"
+
+    async def _acquire(self, key: str, leader: UUID, user: UUID, amount: int) -> Any:
+        charges = [Charge(user=user, credits=amount)]
+        return await self.bench.ledger.acquire(WANTS[key], leader=leader, lease=LEASE, charges=charges)
+
+    async def _complete(self, key: str, fence: int) -> bool:
+        ledger = self.bench.ledger
+        await ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
+        await ledger.intend_upload(key, fence, _upload(key, fence), usage={}, cost_micro_usd=40)
+        return await ledger.complete(key, fence, _upload(key, fence), url=None) is not None
+
+    async def _fail(self, key: str, fence: int) -> bool:
+        return bool(await self.bench.ledger.fail(key, fence, failure(rest=REST)))
+
+    async def _report_missing(self, key: str, fence: int) -> bool:
+        entry = _upload(key, fence).as_entry(key=original_key(key), generation_key=key, is_original=True)
+        return bool(await self.bench.ledger.report_missing(entry))
+
+    async def _purge(self, key: str) -> int:
+        counts = await self.bench.ledger.purge(Condition(key=key), 10, is_dry_run=False)
+        return int(counts["generations"])
+
+    async def _refund(self, key: str, number: int) -> bool:
+        mine = self.bench.reservations(key)
+        return bool(await self.bench.ledger.refund_credits(mine[number % len(mine)] if mine else UUID(int=0)))
+
+    async def _sweep(self) -> int:
+        return int(await self.bench.ledger.sweep(100))
+
+    async def _begin_ask(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
+        ask = await self.bench.ledger.begin_ask(user, key, name)
+        return ask.is_conflict, ask.answer
+
+    async def _deliver(self, user: UUID, key: str, name: str | None) -> Any:
+        return await self.bench.ledger.deliver(user, key, ANSWER, name)
+
+    async def _is_asked_by(self, user: UUID, key: str) -> bool:
+        return bool(await self.bench.ledger.is_asked_by(user, key))
+
+    async def _forget(self, user: UUID) -> bool:
+        return bool(await self.bench.ledger.forget_user(user))

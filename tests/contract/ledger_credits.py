@@ -1,0 +1,307 @@
+"""What every ledger promises of credits: reserved with the lead, settled once, never given back after delivery."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from ledger import LEASE, failure
+
+from copperplate.model import Ask, Charge, Credits, Denied, Entry, FailureClass, Free, Hit, Lead, Verdict, Wait, Want
+from pictures import upload, want
+
+if TYPE_CHECKING:
+    from ledger import Desk
+
+ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
+ANSWER = {"url": "https://example.com/a.png", "cached": False}
+
+
+async def ask(ledger: Any, asked: Want, user: UUID, *, leader: UUID | None = None) -> Verdict:
+    """Acquire, to be paid by `user`."""
+    charges = [Charge(user=user)]
+    verdict: Verdict = await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE, charges=charges)
+    return verdict
+
+
+async def ask_and_complete(ledger: Any, asked: Want, user: UUID, name: str = "a") -> Entry:
+    """Lead on somebody's account, and complete."""
+    held = await ask(ledger, asked, user)
+    assert isinstance(held, Lead), held
+    return await finish(ledger, asked, held, name)
+
+
+async def finish(ledger: Any, asked: Want, held: Lead, name: str = "a") -> Entry:
+    key, fence = asked.generation_key, held.fence
+    assert await ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
+    assert await ledger.intend_upload(key, fence, upload(name), usage={}, cost_micro_usd=40)
+    entry: Entry | None = await ledger.complete(key, fence, upload(name), url=None)
+    assert entry is not None
+    return entry
+
+
+async def has(ledger: Any, user: UUID) -> tuple[int, int]:
+    """Balance and held, after everything was audited."""
+    audit = await ledger.audit_credits()
+    assert audit["faults"] == []
+    assert audit["balance"] == audit["granted"] - audit["settled"] + audit["refunded"]
+    found: Credits = await ledger.credits(user)
+    return found.balance, found.held
+
+
+class CreditContract:
+    """The suite."""
+
+    async def test_nobody_has_credits_before_they_are_granted_some(self, desk: Desk) -> None:
+        assert await desk.ledger.credits(ALICE) == Credits(balance=0, held=0)
+        assert await ask(desk.ledger, want(), ALICE) == Denied()
+        assert await desk.ledger.peek(want().generation_key, want().rendition_key) == Free()
+
+    async def test_a_grant_counts_once_per_reference(self, desk: Desk) -> None:
+        for _ in range(3):
+            assert await desk.ledger.grant_credits(ALICE, 5, "order 1") == Credits(balance=5, held=0)
+        assert await desk.ledger.grant_credits(ALICE, 2, "order 2") == Credits(balance=7, held=0)
+
+    async def test_a_lead_holds_and_a_completion_settles(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 2, "g")
+        held = await ask(ledger, want(), ALICE)
+        assert isinstance(held, Lead)
+        assert await has(ledger, ALICE) == (2, 1)
+        entry = await finish(ledger, want(), held)
+        assert await has(ledger, ALICE) == (1, 0)
+        # Said again: the same answer, and nothing is settled twice.
+        assert await ledger.complete(want().generation_key, held.fence, upload("a"), url=None) == entry
+        assert await has(ledger, ALICE) == (1, 0)
+
+    async def test_a_hit_costs_nothing_with_or_without_credits(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        entry = await ask_and_complete(ledger, want(), ALICE)
+        assert await ask(ledger, want(), ALICE) == Hit(entry=entry)
+        assert await ask(ledger, want(), BOB) == Hit(entry=entry)
+        assert await has(ledger, ALICE) == (0, 0)
+
+    async def test_a_repeated_acquire_of_the_holder_reserves_once(self, desk: Desk) -> None:
+        ledger, leader = desk.ledger, uuid4()
+        await ledger.grant_credits(ALICE, 3, "g")
+        first = await ask(ledger, want(), ALICE, leader=leader)
+        assert await ask(ledger, want(), ALICE, leader=leader) == first
+        assert await has(ledger, ALICE) == (3, 1)
+
+    async def test_a_follower_waits_without_credit_and_pays_nothing(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        held = await ask(ledger, want(), ALICE)
+        assert isinstance(held, Lead)
+        assert isinstance(await ask(ledger, want(), BOB), Wait)
+        entry = await finish(ledger, want(), held)
+        assert await ask(ledger, want(), BOB) == Hit(entry=entry)
+        assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((0, 0), (0, 0))
+
+    async def test_the_last_credit_is_reserved_once(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        verdicts = await asyncio.gather(*(ask(ledger, want(f"picture {n}"), ALICE) for n in range(10)))
+        assert sorted(type(each).__name__ for each in verdicts) == ["Denied"] * 9 + ["Lead"]
+        assert await has(ledger, ALICE) == (1, 1)
+
+    async def test_whoever_is_denied_leaves_nothing_behind(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        assert await ask(ledger, want(), BOB) == Denied()
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+
+    async def test_a_takeover_inherits_what_was_reserved(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        await desk.advance(21)
+        held = await ask(desk.ledger, want(), BOB)  # who has no credit of his own
+        assert isinstance(held, Lead)
+        assert await has(ledger, ALICE) == (1, 1)
+        await finish(ledger, want(), held)
+        assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((0, 0), (0, 0))
+
+    async def test_a_failure_releases_and_the_next_attempt_is_paid_by_who_makes_it(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 1, "g")
+        await ledger.grant_credits(BOB, 1, "h")
+        held = await ask(ledger, want(), ALICE)
+        assert isinstance(held, Lead)
+        for _ in range(2):  # said twice, it is released once
+            assert await ledger.fail(key, held.fence, failure(FailureClass.TRANSIENT, rest=5))
+        assert await has(ledger, ALICE) == (1, 0)
+        await desk.advance(6)
+        await ask_and_complete(ledger, want(), BOB)
+        assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((1, 0), (0, 0))
+
+    async def test_a_stale_leader_settles_and_releases_nothing(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 1, "g")
+        old = await ask(ledger, want(), ALICE)
+        assert isinstance(old, Lead)
+        await desk.advance(21)
+        new = await ask(ledger, want(), BOB)
+        assert isinstance(new, Lead)
+        assert not await ledger.fail(key, old.fence, failure())
+        assert await ledger.complete(key, old.fence, upload("old"), url=None) is None
+        assert await has(ledger, ALICE) == (1, 1)
+
+    async def test_the_sweep_releases_what_nobody_works_on_and_leaves_what_is_led(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 2, "g")
+        assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+        living = await ask(ledger, want("alive"), ALICE)
+        assert isinstance(living, Lead)
+        await desk.advance(901)
+        held = await ask(ledger, want("alive"), ALICE)
+        assert isinstance(held, Lead)
+        await ledger.sweep(100)
+        assert await has(ledger, ALICE) == (2, 1)
+        await finish(ledger, want("alive"), held)
+        assert await has(ledger, ALICE) == (1, 0)
+
+    async def test_a_job_collected_after_the_release_is_paid_by_who_collects(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        await desk.advance(901)
+        await ledger.sweep(100)
+        assert await ask(ledger, want(), BOB) == Denied()
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert await has(ledger, ALICE) == (1, 1)
+
+    async def test_a_picture_gone_before_it_was_delivered_is_refunded_once(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        entry = await ask_and_complete(ledger, want(), ALICE)
+        assert await has(ledger, ALICE) == (0, 0)
+        for _ in range(2):
+            await ledger.report_missing(entry)
+        assert await has(ledger, ALICE) == (1, 0)
+        assert (await ledger.audit_credits())["refunded"] == 1
+
+    async def test_nothing_is_refunded_after_delivery(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 3, "g")
+        entry = await ask_and_complete(ledger, want(), ALICE)
+        assert await ledger.deliver(ALICE, key, ANSWER, None) == {**ANSWER, "credits": 2}
+        assert await ledger.report_missing(entry)
+        assert await has(ledger, ALICE) == (2, 0)
+
+    async def test_delivery_to_somebody_else_is_none(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 1, "g")
+        entry = await ask_and_complete(ledger, want(), ALICE)
+        assert await ledger.deliver(BOB, key, ANSWER, None) == {**ANSWER, "credits": 0}
+        await ledger.report_missing(entry)
+        assert await has(ledger, ALICE) == (1, 0)
+
+    async def test_a_refund_of_nothing_is_refused(self, desk: Desk) -> None:
+        assert not await desk.ledger.refund_credits(uuid4())
+
+    async def test_an_ask_under_a_key_has_one_answer(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 2, "g")
+        assert await ledger.begin_ask(ALICE, key, "k") == Ask(is_conflict=False, answer=None)
+        await ask_and_complete(ledger, want(), ALICE)
+        first = await ledger.deliver(ALICE, key, ANSWER, "k")
+        assert first == {**ANSWER, "credits": 1}
+        await ledger.grant_credits(ALICE, 1, "h")
+        assert await ledger.deliver(ALICE, key, {**ANSWER, "cached": True}, "k") == first
+        assert await ledger.begin_ask(ALICE, key, "k") == Ask(is_conflict=False, answer=first)
+
+    async def test_a_key_stands_for_one_generation_of_one_user_for_a_day(self, desk: Desk) -> None:
+        ledger, key, other = desk.ledger, want().generation_key, want("another").generation_key
+        await ledger.begin_ask(ALICE, key, "k")
+        assert await ledger.begin_ask(ALICE, other, "k") == Ask(is_conflict=True, answer=None)
+        assert await ledger.begin_ask(BOB, other, "k") == Ask(is_conflict=False, answer=None)
+        await desk.advance(86_401)
+        assert await ledger.begin_ask(ALICE, other, "k") == Ask(is_conflict=False, answer=None)
+
+    async def test_only_who_asked_or_paid_is_told_of_a_generation(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 1, "g")
+        assert not await ledger.is_asked_by(ALICE, key)
+        await ask(ledger, want(), ALICE)
+        await ledger.begin_ask(BOB, key, None)
+        assert await ledger.is_asked_by(ALICE, key)
+        assert await ledger.is_asked_by(BOB, key)
+        assert not await ledger.is_asked_by(UUID(int=3), key)
+
+    async def test_the_sweep_forgets_asks_of_yesterday(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.begin_ask(BOB, key, None)
+        await desk.advance(86_401)
+        await ledger.sweep(100)
+        assert not await ledger.is_asked_by(BOB, key)
+
+    async def test_a_user_who_is_forgotten_leaves_sums_and_no_name(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        await ledger.grant_credits(ALICE, 5, "g")
+        await ledger.begin_ask(ALICE, key, "k")
+        await ask_and_complete(ledger, want(), ALICE)
+        before = await ledger.audit_credits()
+        assert await ledger.forget_user(ALICE)
+        assert not await ledger.forget_user(ALICE)
+        assert await ledger.audit_credits() == before
+        assert await ledger.credits(ALICE) == Credits(balance=0, held=0)
+        assert not await ledger.is_asked_by(ALICE, key)
+
+    async def test_a_generation_under_way_of_a_forgotten_user_is_settled(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        held = await ask(ledger, want(), ALICE)
+        assert isinstance(held, Lead)
+        await ledger.forget_user(ALICE)
+        await finish(ledger, want(), held)
+        audit = await ledger.audit_credits()
+        assert (audit["balance"], audit["held"], audit["settled"], audit["faults"]) == (0, 0, 1, [])
+
+
+class SpendContract:
+    """What submits cost: the report counts, else the estimate, and nothing where it is known not to be billed."""
+
+    async def test_a_reported_cost_stands_for_the_estimate(self, desk: Desk) -> None:
+        await desk.ledger.grant_credits(ALICE, 1, "g")
+        held = await ask(desk.ledger, want(), ALICE)
+        assert isinstance(held, Lead)
+        await desk.ledger.begin_submit(
+            want().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
+        )
+        assert await desk.spent(want().generation_key) == 50
+        await desk.ledger.intend_upload(want().generation_key, held.fence, upload("a"), usage={}, cost_micro_usd=40)
+        assert await desk.spent(want().generation_key) == 40
+
+    async def test_a_second_submit_counts_beside_the_lost_one(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        for number in (1, 2, 2):
+            await ledger.begin_submit(key, held.fence, submit_no=number, provider="p", estimate_micro_usd=50)
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, cost_micro_usd=40)
+        assert await desk.spent(key) == 90
+
+    async def test_a_submit_that_is_not_billed_costs_nothing(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50)
+        await ledger.fail(key, held.fence, failure(FailureClass.RATE_LIMITED, billed=False))
+        assert await desk.spent(key) == 0
+
+    async def test_a_picture_that_was_billed_and_is_not_usable_costs_what_was_reported(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50)
+        bad = replace(failure(FailureClass.BAD_OUTPUT), usage={"out": 7}, cost_micro_usd=45)
+        await ledger.fail(key, held.fence, bad)
+        assert await desk.spent(key) == 45
+        assert await desk.usage(key) == {"out": 7}
+
+    async def test_a_price_nobody_knows_is_unknown_and_not_zero(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want().generation_key
+        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+        assert await desk.spent(key) is None
