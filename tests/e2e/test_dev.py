@@ -212,7 +212,8 @@ def test_server_told_to_stop_ends_cleanly(folder: Path) -> None:
 
 
 def test_closed_terminal_ends_the_server_and_everything_under_it(folder: Path) -> None:
-    with dev_server(folder / "hung-up") as server:
+    # Whoever runs the suite may have ignored the signal, and children inherit that.
+    with inherited(signal.SIGHUP, signal.SIG_DFL), dev_server(folder / "hung-up") as server:
         family = server.descendants()
         server.process.send_signal(signal.SIGHUP)
         assert server.process.wait(30) == 0
@@ -220,7 +221,7 @@ def test_closed_terminal_ends_the_server_and_everything_under_it(folder: Path) -
 
 
 def test_server_under_nohup_outlives_its_terminal(folder: Path) -> None:
-    with ignored(signal.SIGHUP), dev_server(folder / "detached") as server:
+    with inherited(signal.SIGHUP, signal.SIG_IGN), dev_server(folder / "detached") as server:
         for process in (server.process.pid, *server.workers()):
             status = Path(f"/proc/{process}/status").read_text()
             masked = int(status.partition("SigIgn:")[2].split()[0], 16)
@@ -228,9 +229,9 @@ def test_server_under_nohup_outlives_its_terminal(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def ignored(number: signal.Signals) -> Iterator[None]:
-    """As under nohup: children inherit that a signal is ignored."""
-    previous = signal.signal(number, signal.SIG_IGN)
+def inherited(number: signal.Signals, action: signal.Handlers) -> Iterator[None]:
+    """What children do about a signal from their first moment on; ignoring it is what nohup does."""
+    previous = signal.signal(number, action)
     try:
         yield
     finally:
