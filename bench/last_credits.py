@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from bench.databases import cluster, query, url_of
 from bench.figures import ROOT, Figure, Run
-from bench.processes import COPPERPLATE, child_environment, dev
+from bench.processes import COPPERPLATE, child_environment, dev, hear, program, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,16 +81,14 @@ def crowd(url: str, folder: Path, *, misses: int, granted: int, processes: int =
     user = uuid4()
     query(url, "select public.grant_credits(%s, %s, %s)", user, granted, f"for {uuid4()}")
     with ExitStack() as stack:
-        payers = [stack.enter_context(_payer(url, folder, user)) for _ in range(processes)]
+        payers = [stack.enter_context(program("bench.payer", url, str(folder), str(user))) for _ in range(processes)]
         for payer in payers:
-            assert _line(payer) == "ready"
+            assert hear(payer) == "ready"
         began, answers = time.monotonic(), Counter[str]()
         for number, payer in enumerate(payers):
-            assert payer.stdin is not None
-            payer.stdin.write(f"{number * misses // processes} {misses // processes}\n")
-            payer.stdin.flush()
+            tell(payer, f"{number * misses // processes} {misses // processes}")
         for payer in payers:
-            answers += Counter(json.loads(_line(payer)))
+            answers += Counter(json.loads(hear(payer)))
         seconds = time.monotonic() - began
     calls = len((folder / "submits").read_text().splitlines())
     return Crowd(answers=answers, calls=calls, seconds=seconds, **_left(url, user))
@@ -102,24 +100,6 @@ def _left(url: str, user: UUID) -> dict[str, int]:
     found = query(url, "select public.get_credits(%s)", user)[0][0]
     faults = query(url, "select count(*) from copperplate.credit_faults")[0][0]
     return {"balance": found["balance"], "held": found["held"], "faults": faults}
-
-
-@contextmanager
-def _payer(url: str, folder: Path, user: UUID) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "bench.payer", url, str(folder), str(user)]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=child_environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def _line(payer: subprocess.Popen[str]) -> str:
-    assert payer.stdout is not None
-    line = payer.stdout.readline().strip()
-    assert line, f"a process ended with {payer.wait(10)}"
-    return line
 
 
 # --- over HTTP -----------------------------------------------------------------------------------
