@@ -23,6 +23,8 @@ MEASUREMENTS = (
     "hits",
     "servers",
     "acquire_and_peek",
+    "charges",
+    "credit_operations",
     "storage_calls",
     "crashes",
     "restarts",

@@ -36,32 +36,32 @@ def program() -> str:
     return shutil.which("pgbench") or str(find_binaries().folder / "pgbench")
 
 
-def describe() -> str:
+def describe(clients: int = CLIENTS) -> str:
     """How the figures were made."""
     version = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout
     number = re.search(r"\d+[\d.]*", version)
-    return f"pgbench {number[0] if number else ''} -M prepared, {CLIENTS} clients, {THREADS} threads"
+    return f"pgbench {number[0] if number else ''} -M prepared, {clients} clients, {THREADS} threads"
 
 
 def per_second(
-    statements: list[Statement], url: str, folder: Path, *, rounds: int, seconds: int
+    statements: list[Statement], url: str, folder: Path, *, rounds: int, seconds: int, clients: int = CLIENTS
 ) -> dict[str, list[float]]:
     """Transactions per second of each statement, one value a round; every round runs all of them in turn."""
     rates: dict[str, list[float]] = {statement.name: [] for statement in statements}
     for number in range(rounds):
         # Every other round backwards: what drifts in one direction favours nobody.
         for statement in statements if number % 2 == 0 else reversed(statements):
-            rates[statement.name].append(_run(statement, url, folder, seconds))
+            rates[statement.name].append(_run(statement, url, folder, seconds, clients))
     return rates
 
 
-def _run(statement: Statement, url: str, folder: Path, seconds: int) -> float:
+def _run(statement: Statement, url: str, folder: Path, seconds: int, clients: int) -> float:
     script = folder / "statement.sql"
     script.write_text(f"\\set n random({statement.first}, {statement.last})\n{statement.sql};\n", encoding="utf-8")
     given = conninfo_to_dict(url)
     environ = {variable: str(given[name]) for name, variable in _VARIABLES.items() if name in given}
     done = subprocess.run(
-        [program(), "-n", "-M", "prepared", f"-c{CLIENTS}", f"-j{THREADS}", f"-T{seconds}", "-f", str(script)],
+        [program(), "-n", "-M", "prepared", f"-c{clients}", f"-j{THREADS}", f"-T{seconds}", "-f", str(script)],
         env=child_environment({**environ, "PGOPTIONS": "-c role=service_role"}),
         capture_output=True,
         text=True,

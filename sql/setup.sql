@@ -472,6 +472,7 @@ as $$
 declare
     v_model text;
     v_settings text[];
+    v_is_good boolean;
 begin
     if jsonb_typeof(p_configuration) is distinct from 'object'
         or p_configuration - array[
@@ -486,14 +487,20 @@ begin
                 || 'background; each may be left out.';
     end if;
     v_model := coalesce(p_configuration ->> 'model', p_model);
-    v_settings := coalesce(p_settings, case
+    -- sorted, each once, without the background, which the configuration says
+    select
+        coalesce(array_agg(distinct s.setting collate "C" order by s.setting collate "C"), '{}'),
+        count(distinct s.setting) = count(distinct substring(s.setting from '^([a-z][a-z0-9_]*)=[ -~]*$'))
+        and bool_or(s.setting is null) is not true
+    into v_settings, v_is_good
+    from unnest(coalesce(p_settings, case
         when v_model like 'gpt-image-%' then array['moderation=auto', 'quality=medium']
-        else array[]::text[]
-    end);
-    if (v_model collate "C" ~ '^[!-~]{1,200}$') is not true then
+    end)) as s (setting)
+    where (s.setting like 'background=%') is not true;
+    if (v_is_good and v_model collate "C" ~ '^[!-~]{1,200}$') is not true then
         raise exception using
             errcode = 'ZC001',
-            message = 'A model''s name has 1 to 200 ASCII characters and no spaces.',
+            message = 'A model''s name has 1 to 200 ASCII characters and no spaces; settings are name=value.',
             hint = 'See docs/keys.md.';
     end if;
     return public.cache_key(jsonb_build_object(
@@ -649,7 +656,8 @@ $statement$-- Credits: what signed-in people may have made for them. A generatio
 --            fail, sweep, delete   ▼         gone before delivered   ▼
 --                               released                          refunded
 --
--- Lock order: generation, then reservation, then account, then ledger.
+-- Lock order: generations, then reservations, then accounts, then ledger and asks. Who takes several of a kind takes
+-- all of them before the first of the next.
 
 -- Who is signed in, by the claims that PostgREST sets; null for everybody else. As auth.uid() says it, which a
 -- Postgres without Supabase does not have.
@@ -766,7 +774,7 @@ $statement$revoke all on table copperplate.reservations from public, anon, authe
 $statement$grant select on table copperplate.accounts to authenticated$statement$,
 $statement$grant select on table copperplate.credit_ledger to authenticated$statement$,
 $statement$grant select on table copperplate.reservations to authenticated$statement$,
-$statement$grant select, insert, update on table copperplate.accounts to service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.accounts to service_role$statement$,
 $statement$grant select, insert on table copperplate.credit_ledger to service_role$statement$,
 $statement$grant select, insert, update on table copperplate.reservations to service_role$statement$,
 $statement$create policy accounts_are_their_owners
@@ -862,10 +870,12 @@ declare
     v_charge record;
     v_account uuid;
 begin
-    -- Whoever takes a generation over inherits what its first leader reserved.
-    if exists (
-        select from copperplate.reservations as r where r.generation_key = p_generation_key and r.state = 'held'
-    ) then
+    -- Whoever takes a generation over inherits what its first leader reserved. Written and not only looked at: a sweep
+    -- that is about to release it has either done so when this returns, or finds that it may not.
+    update copperplate.reservations as r
+    set expires_at = v_now + interval '15 minutes'
+    where r.generation_key = p_generation_key and r.state = 'held';
+    if found then
         return;
     end if;
 
@@ -970,16 +980,28 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    -- Accounts in one order, so that two of these never wait for each other.
-    select copperplate.give_back(o.id)
-    from (
-        select r.id
+    -- Every reservation before the first account, and accounts in one order: two of these never wait for each other,
+    -- nor does a sweep, which skips the reservations that are locked here.
+    with locked as materialized (
+        select
+            r.id,
+            r.account_id
         from copperplate.reservations as r
         where
             r.generation_key = any(p_generation_keys)
             and (r.state = 'held' or (r.state = 'settled' and r.delivered_at is null))
-        order by r.account_id, r.id
-    ) as o;
+        order by r.id
+        for update
+    ),
+
+    ordered as materialized (
+        select l.id
+        from locked as l
+        order by l.account_id, l.id
+    )
+
+    select copperplate.give_back(o.id)
+    from ordered as o;
 $$$statement$,
 $statement$comment on function copperplate.give_back_all(text[]) is
 'Give back what these generations hold or never delivered: they failed, or are gone.'$statement$,
@@ -990,10 +1012,10 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select copperplate.give_back_all(p_generation_keys);
     update copperplate.reservations as r
     set generated_url = null
     where r.generation_key = any(p_generation_keys) and r.generated_url is not null;
+    select copperplate.give_back_all(p_generation_keys);
 $$$statement$,
 $statement$comment on function copperplate.note_pictures_gone(text[]) is
 'These generations have no picture any more: give back what was never delivered, and forget the addresses.'$statement$,
@@ -1032,7 +1054,33 @@ $statement$comment on function copperplate.release_expired(integer) is
 'Release what is held for generations that nobody works on any more; at most p_limit; answers how many.'$statement$,
 $statement$-- --- what operators and users ask -------------------------------------------------------------
 
-create function public.grant_credits(p_user uuid, p_amount bigint, p_ref text)
+create function copperplate.open_account(p_user uuid)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_account uuid;
+begin
+    -- A round is lost only to somebody who forgets this very user at this moment.
+    for v_round in 1..5 loop
+        insert into copperplate.accounts (user_id, created_at)
+        values (p_user, copperplate.clock())
+        on conflict (user_id) do nothing;
+        -- Locked as a foreign key would: it stays, and stays this user's, until the caller is done.
+        select a.id into v_account
+        from copperplate.accounts as a
+        where a.user_id = p_user
+        for key share;
+        exit when found;
+    end loop;
+    return v_account;
+end;
+$$$statement$,
+$statement$comment on function copperplate.open_account(uuid) is 'The id of a user''s account, which is made where there is none.'$statement$,
+$statement$create function public.grant_credits(p_user uuid, p_amount bigint, p_ref text)
 returns jsonb
 language plpgsql
 volatile
@@ -1040,23 +1088,28 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_now timestamptz := copperplate.clock();
-    v_account copperplate.accounts;
-    v_before copperplate.credit_ledger;
+    v_account uuid;
 begin
-    if p_amount not between 1 and 1000000000 or p_ref is null or length(p_ref) not between 1 and 200 then
+    if (p_amount between 1 and 1000000000 and length(p_ref) between 1 and 200) is not true then
         raise exception 'not a grant'
             using errcode = 'ZC009', hint = 'Grant 1 to 1000000000 credits, with a reference of 1 to 200 characters.';
+    elsif strpos(replace(lower(p_ref), '-', ''), replace(p_user::text, '-', '')) > 0 then
+        -- The ledger is kept when the user is forgotten.
+        raise exception 'the reference names the user'
+            using errcode = 'ZC009', hint = 'Use the number of an order, or whatever else says nothing of a person.';
     end if;
-    insert into copperplate.accounts (user_id, created_at) values (p_user, v_now) on conflict (user_id) do nothing;
-    select a.* into v_account from copperplate.accounts as a where a.user_id = p_user for update;
+    v_account := copperplate.open_account(p_user);
 
-    select l.* into v_before from copperplate.credit_ledger as l where l.kind = 'grant' and l.ref = p_ref;
-    if not found then
-        update copperplate.accounts as a set balance = a.balance + p_amount where a.id = v_account.id;
-        insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
-        values (v_account.id, p_amount, 'grant', p_ref, v_now);
-    elsif v_before.account_id <> v_account.id or v_before.delta <> p_amount then
+    -- The ledger's row first: of two that give the same reference, the second waits here and finds it.
+    insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
+    values (v_account, p_amount, 'grant', p_ref, copperplate.clock())
+    on conflict (kind, ref) do nothing;
+    if found then
+        update copperplate.accounts as a set balance = a.balance + p_amount where a.id = v_account;
+    elsif not exists (
+        select from copperplate.credit_ledger as l
+        where l.kind = 'grant' and l.ref = p_ref and l.account_id = v_account and l.delta = p_amount
+    ) then
         raise exception 'this reference stands for another grant'
             using errcode = 'ZC009', hint = 'Give every grant a reference of its own.';
     end if;
@@ -1136,11 +1189,12 @@ held as (
 
 taken as (
     select
+        l.account_id,
         l.ref,
         sum(l.delta) as total
     from copperplate.credit_ledger as l
     where l.kind in ('settle', 'refund')
-    group by l.ref
+    group by l.account_id, l.ref
 ),
 
 sums as (
@@ -1161,12 +1215,12 @@ sums as (
     left join held as h on a.id = h.account_id
     union all
     select
-        r.account_id,
+        coalesce(r.account_id, t.account_id) as account_id,
         'a reservation and the ledger disagree' as fault,
         coalesce(t.total, 0) as found,
         case r.state when 'settled' then -r.amount else 0 end as expected
     from copperplate.reservations as r
-    left join taken as t on r.id::text = t.ref
+    full join taken as t on r.id::text = t.ref and r.account_id = t.account_id
 )
 
 select
@@ -1206,6 +1260,7 @@ $statement$revoke all on function copperplate.give_back(uuid) from public, anon,
 $statement$revoke all on function copperplate.give_back_all(text[]) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.note_pictures_gone(text[]) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.release_expired(integer) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.open_account(uuid) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.grant_credits(uuid, bigint, text) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.get_credits(uuid) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.refund_credits(uuid) from public, anon, authenticated$statement$,
@@ -1217,6 +1272,7 @@ $statement$grant execute on function copperplate.give_back(uuid) to service_role
 $statement$grant execute on function copperplate.give_back_all(text[]) to service_role$statement$,
 $statement$grant execute on function copperplate.note_pictures_gone(text[]) to service_role$statement$,
 $statement$grant execute on function copperplate.release_expired(integer) to service_role$statement$,
+$statement$grant execute on function copperplate.open_account(uuid) to service_role$statement$,
 $statement$grant execute on function public.grant_credits(uuid, bigint, text) to service_role$statement$,
 $statement$grant execute on function public.get_credits(uuid) to service_role$statement$,
 $statement$grant execute on function public.refund_credits(uuid) to service_role$statement$,
@@ -1410,8 +1466,14 @@ begin
         updated_at = copperplate.clock()
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
-    -- Whoever paid and was never told where it is gets it back.
-    perform copperplate.note_pictures_gone(array(select e.generation_key from removed as e where e.is_original));
+    -- Whoever paid and was never told where it is gets it back. Where the generation is gone too, its own trigger sees to
+    -- that: of all that one deletion takes away, reservations are locked before the first account.
+    perform copperplate.note_pictures_gone(array(
+        select e.generation_key
+        from removed as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where e.is_original
+    ));
     return null;
 end;
 $$$statement$,
@@ -2873,14 +2935,15 @@ begin
     get diagnostics v_swept = row_count;
 
     perform copperplate.release_expired(p_limit);
-    perform copperplate.forget_old_asks(p_limit);
+    -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
+    perform copperplate.forget_old_asks(20 * p_limit);
     perform copperplate.fold_totals();
     return v_swept;
 end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and asks older than a day forgotten.'$statement$,
+held for generations that nobody works on are released, and asks older than a day forgotten, twenty times as many.'$statement$,
 $statement$create function public.cleanup_old_cache_entries(
     p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null
 )
@@ -3263,6 +3326,8 @@ create table copperplate.asks (
     constraint asks_idempotency_key_is_short check (length(idempotency_key) between 1 and 255)
 )$statement$,
 $statement$create index asks_generation_idx on copperplate.asks (account_id, generation_key)$statement$,
+$statement$-- Without a key there is nothing to tell one ask from the next: one row for all of them.
+create unique index asks_nameless_idx on copperplate.asks (account_id, generation_key) where idempotency_key is null$statement$,
 $statement$create index asks_created_idx on copperplate.asks (created_at)$statement$,
 $statement$comment on table copperplate.asks is
 'Asks of signed-in people that are remembered for a day: their Idempotency-Key, and the answer that was delivered.
@@ -3282,12 +3347,20 @@ declare
     v_account uuid;
     v_ask copperplate.asks;
 begin
-    insert into copperplate.accounts (user_id, created_at) values (p_user, v_now) on conflict (user_id) do nothing;
-    select a.id into v_account from copperplate.accounts as a where a.user_id = p_user;
+    v_account := copperplate.open_account(p_user);
+
+    if p_idempotency_key is null then
+        insert into copperplate.asks (account_id, generation_key, created_at)
+        values (v_account, p_generation_key, v_now)
+        on conflict (account_id, generation_key) where idempotency_key is null do update
+        set created_at = excluded.created_at;
+        return jsonb_build_object('is_conflict', false, 'answer', null);
+    end if;
 
     -- A day later the key is free again.
     delete from copperplate.asks as k
-    where k.account_id = v_account and k.idempotency_key = p_idempotency_key
+    where
+        k.account_id = v_account and k.idempotency_key = p_idempotency_key
         and k.created_at < v_now - interval '1 day';
     insert into copperplate.asks (account_id, idempotency_key, generation_key, created_at)
     values (v_account, p_idempotency_key, p_generation_key, v_now)
@@ -3334,6 +3407,7 @@ begin
             and k.generation_key = p_generation_key
         returning k.answer into v_kept;
     end if;
+    -- None where the ask is forgotten by now, as its user may be.
     return coalesce(v_kept, v_answer);
 end;
 $$$statement$,
@@ -3373,6 +3447,7 @@ security invoker
 set search_path = ''
 as $$
 declare
+    v_accounts uuid[];
     v_forgotten integer;
 begin
     with old as (
@@ -3381,19 +3456,41 @@ begin
         where k.created_at < copperplate.clock() - interval '1 day'
         limit p_limit
         for update skip locked
+    ),
+
+    gone as (
+        delete from copperplate.asks as k
+        using old as o
+        where k.id = o.id
+        returning k.account_id
     )
 
-    delete from copperplate.asks as k
-    using old as o
-    where k.id = o.id;
-    get diagnostics v_forgotten = row_count;
+    select array_agg(distinct g.account_id), count(*) into v_accounts, v_forgotten
+    from gone as g;
+
+    -- An account that was opened by asking alone goes with its last ask. A token outlives its user by up to an hour:
+    -- what it opens anew after the user was forgotten does not stay. Locked first, looked at in the next statement:
+    -- who has just begun to ask holds the account.
+    v_accounts := array(
+        select a.id
+        from copperplate.accounts as a
+        where a.id = any(v_accounts) and a.balance = 0 and a.held = 0
+        for update skip locked
+    );
+    delete from copperplate.accounts as a
+    where
+        a.id = any(v_accounts)
+        and not exists (select from copperplate.asks as k where k.account_id = a.id)
+        and not exists (select from copperplate.reservations as r where r.account_id = a.id)
+        and not exists (select from copperplate.credit_ledger as l where l.account_id = a.id);
     return v_forgotten;
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_old_asks(integer) is
-'Remove asks older than a day; at most p_limit; answers how many.'$statement$,
+'Remove asks older than a day, at most p_limit, and accounts that were never more than asks; answers how many asks.'$statement$,
 $statement$-- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do
--- nothing but forget that very user.
+-- nothing but forget that very user. Where it fails, so does the deletion, which can then be tried again: a deletion
+-- that passed over the fault would leave a name here that nobody is ever going to take off.
 create function copperplate.note_user_deleted()
 returns trigger
 language plpgsql

@@ -186,6 +186,10 @@ BAD_EXPLANATIONS = {
     "bad format": ("?text=a&format=gif", "invalid_format"),
     "bad seed": ("?text=a&seed=-1", "invalid_seed"),
     "bad model": ("?text=a&model=x", "invalid_model"),
+    "bad memoji": ("?memoji=%7B%22hair%22%3A1%7D", "invalid_configuration"),
+    "memoji that is no object": ("?memoji=%5B%5D", "invalid_configuration"),
+    "memoji of another model": ("?memoji=%7B%22model%22%3A%22x%22%7D", "invalid_model"),
+    "memoji beside a picture": ("?memoji=%7B%7D&text=a", "invalid_query"),
     "bad other": ("?text=a&other=%2fnowhere", None),
 }
 

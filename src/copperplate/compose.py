@@ -60,9 +60,8 @@ class Services:
     @property
     def memoji_provider(self) -> Provider:
         """Who makes memoji; raises `Misconfigured` where nobody does, and pictures are served all the same."""
-        if (kind := self.kinds.get("memoji")) is None:
-            raise Misconfigured("Nobody makes memoji: set OPENAI_API_KEY, or name a provider in COPPERPLATE_PROVIDER.")
-        return kind.provider
+        kind = self.kinds.get("memoji")
+        return require_memoji_provider(None if kind is None else kind.provider)
 
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
@@ -256,6 +255,13 @@ def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
     if name == "painter" and settings.provider is None and _is_deployed(settings):
         return None
     return _make_provider(name, settings, clock, Model("COPPERPLATE_MEMOJI_MODEL", settings.memoji_model))
+
+
+def require_memoji_provider(provider: Provider | None) -> Provider:
+    """The provider there is; raises `Misconfigured`, naming the variable to set, where nobody makes memoji."""
+    if provider is None:
+        raise Misconfigured("Nobody makes memoji: set OPENAI_API_KEY, or name a provider in COPPERPLATE_PROVIDER.")
+    return provider
 
 
 def _is_deployed(settings: Settings) -> bool:

@@ -38,11 +38,12 @@ CopperplateError
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
     from uuid import UUID
 
@@ -340,3 +341,13 @@ class ProviderFailed(Signal):
         self.failure_class = failure_class
         self.billed = billed
         self.retry_after = retry_after
+
+
+@contextmanager
+def reporting(usage: Mapping[str, int]) -> Iterator[None]:
+    """What a picture that turns out not to be usable was billed goes with its failure."""
+    try:
+        yield
+    except ProviderFailed as failed:
+        failed.usage = usage
+        raise

@@ -21,6 +21,7 @@ from copperplate.errors import (
     StillGenerating,
     StoreMisconfigured,
     StoreUnavailable,
+    reporting,
 )
 from copperplate.failures import retry_after
 from copperplate.hashing import digest_of
@@ -30,7 +31,7 @@ from copperplate.recipes.objects import object_path, rendition_upload, sha256_he
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from copperplate.model import Entry, Lead, Made, RenditionUpload, Size, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
@@ -116,16 +117,6 @@ class _Prints:
         return Generated(entry=entry, body=body, original=original, original_body=self.original_body)
 
 
-@contextlib.contextmanager
-def _reporting(usage: Mapping[str, int]) -> Iterator[None]:
-    """What a picture that turns out not to be usable was billed goes with its failure."""
-    try:
-        yield
-    except ProviderFailed as failed:
-        failed.usage = usage
-        raise
-
-
 class Leader:
     """Generates a picture under a lease."""
 
@@ -175,7 +166,7 @@ class Leader:
         if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
             return _Prints(original=lead.intent, original_body=body)
         made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
-        with _reporting(made.usage):
+        with reporting(made.usage):
             original_format, size = await self._images.verify(
                 made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
             )

@@ -170,7 +170,10 @@ class CreditLedger(Protocol):
         """What a user has; nothing for somebody who was never granted any."""
 
     async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
-        """Give `amount` credits, 1 to 10^9, once per `ref`; refused where `ref` stands for another grant."""
+        """Give `amount` credits, 1 to 10^9, once per `ref`.
+
+        Refused where `ref` stands for another grant, or names the user: it is kept when they are forgotten.
+        """
 
     async def refund_credits(self, reservation: UUID) -> bool:
         """Give back what a reservation took, once; False where its picture was delivered, or there is none."""

@@ -1,28 +1,42 @@
-"""What pictures cost: one table, dated, in whole millionths of a dollar. Pure.
+"""What pictures cost: one table, dated, in whole millionths of a dollar. Pure; no fraction is ever a float.
 
-A price that is not here is not known, and nobody pretends it is zero. Raise `VERSION` with every change.
+A price that is not here is not known, and nobody pretends it is zero. Raise `VERSION` and `AS_OF` with every change;
+a test holds the table's digest.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from copperplate.model import Size
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import Size
-
 VERSION: Final = 1
-# When they were read, from litellm 1.109.1's price map and fal's catalogue as it quotes it; not checked against a bill.
+# When they were read; none was checked against a bill.
 AS_OF: Final = date(2026, 11, 20)
 
 MICRO: Final = 1_000_000
+# fal bills started megapixels and does not say of how many px. Those who quote a price for 1024x1024 count one.
 MEGAPIXEL: Final = 1_024 * 1_024
 # What a hit counts as saved where its picture has no price: the figure people were promised before there was a table.
 FALLBACK_SAVING_MICRO_USD: Final = 20_000
+
+LITELLM: Final = "litellm 1.109.1"
+FAL_PAGE: Final = "fal's page of the model"
+FAL_QUOTED: Final = "fal's price list, as others quote it"
+OPENAI_TOKENS: Final = "OpenAI's calculator of tokens, as its forum quotes it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPrice:
+    """Millionths of a dollar for one megapixel, and who says so."""
+
+    micro_usd: int
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,84 +48,142 @@ class TokenPrice:
     out: int
 
 
-# fal bills started megapixels; its prices for a picture are those of 1024x1024, which is one.
-MICRO_USD_PER_MEGAPIXEL: Final[Mapping[str, int]] = {
-    "fal-ai/flux/schnell": 3_000,
-    "fal-ai/flux/dev": 25_000,
-    "fal-ai/flux-2": 12_000,
+MEGAPIXEL_PRICES: Final[Mapping[str, UnitPrice]] = {
+    "fal-ai/flux/schnell": UnitPrice(micro_usd=3_000, source=FAL_PAGE),
+    "fal-ai/flux/dev": UnitPrice(micro_usd=25_000, source=FAL_PAGE),
+    "fal-ai/flux-2": UnitPrice(micro_usd=12_000, source=FAL_QUOTED),
 }
 TOKEN_PRICES: Final[Mapping[str, TokenPrice]] = {
     "gpt-image-2": TokenPrice(text_in=5, image_in=8, out=30),
     "gpt-image-2.5-flare": TokenPrice(text_in=5, image_in=8, out=30),
     "gpt-image-2.5-sunburst": TokenPrice(text_in=5, image_in=8, out=30),
 }
-# Of one 1024x1024 picture, by model and quality, its prompt not counted.
-PICTURE_PRICES: Final[Mapping[tuple[str, str], int]] = {
-    ("gpt-image-2", "low"): 6_000,
-    ("gpt-image-2", "medium"): 53_000,
-    ("gpt-image-2", "high"): 211_000,
-    ("gpt-image-2.5-flare", "low"): 6_000,
-    ("gpt-image-2.5-flare", "medium"): 13_000,
-    ("gpt-image-2.5-flare", "high"): 53_000,
+# How many patches a quality draws along the longer side; `drawn_tokens` makes tokens of them.
+_PATCHES_2: Final[Mapping[str, int]] = {"low": 16, "medium": 48, "high": 96}
+_PATCHES_2_5: Final[Mapping[str, int]] = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
+PATCHES: Final[Mapping[str, Mapping[str, int]]] = {
+    "gpt-image-2": _PATCHES_2,
+    "gpt-image-2.5-flare": _PATCHES_2_5,
+    "gpt-image-2.5-sunburst": _PATCHES_2_5,
 }
-# English takes about four bytes to a token; half of that is enough for most texts.
+# A patch takes half a token, and another quarter for each megapixel (of a million px) of the picture.
+_PATCH_PX: Final = 2 * MICRO
+_TOKEN_PX: Final = 4 * MICRO
+# English takes about four bytes to a token; half of that is enough for most texts. Around each prompt OpenAI counts six
+# tokens of its own: real answers tell 12 for 22 bytes, and 10 for 13.
 BYTES_PER_TOKEN: Final = 2
+TOKENS_AROUND_PROMPT: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRow:
-    """One line of the table, for people: a `micro_usd` price for one `unit`."""
+    """One line of the table, for people: a `micro_usd` price for one `unit`, and the `source` it was read from."""
 
     provider: str
     model: str
     unit: str
     micro_usd: int
+    source: str
+
+
+def dollars(micro_usd: int) -> str:
+    """An amount for people, exact: `$0.003`, `$0.000005`, `$12`."""
+    whole, millionths = divmod(micro_usd, MICRO)
+    return f"${whole}.{millionths:06d}".rstrip("0").rstrip(".") if millionths else f"${whole}"
+
+
+def is_known(provider: str, model: str) -> bool:
+    """Whether pictures of this model have a price."""
+    tables: Mapping[str, Mapping[str, object]] = {"fal": MEGAPIXEL_PRICES, "openai": TOKEN_PRICES}
+    return provider == "painter" or model in tables.get(provider, {})
 
 
 def estimate_megapixels(model: str, canvas: Size) -> int | None:
     """What fal will ask for one picture of this size in px; None for a model without a price."""
-    price = MICRO_USD_PER_MEGAPIXEL.get(model)
-    return None if price is None else price * math.ceil(canvas.width * canvas.height / MEGAPIXEL)
+    price = MEGAPIXEL_PRICES.get(model)
+    return None if price is None else price.micro_usd * _up(canvas.width * canvas.height, MEGAPIXEL)
 
 
 def cost_of_units(model: str, usage: Mapping[str, int]) -> int | None:
     """What fal's report costs: `micro_units`, millionths of a megapixel, rounded up to a millionth of a dollar."""
-    price, units = MICRO_USD_PER_MEGAPIXEL.get(model), usage.get("micro_units")
-    return None if price is None or units is None else -(-price * units // MICRO)
+    price, units = MEGAPIXEL_PRICES.get(model), usage.get("micro_units")
+    return None if price is None or units is None else _up(price.micro_usd * units, MICRO)
+
+
+def drawn_tokens(model: str, quality: str, canvas: Size) -> int | None:
+    """How many tokens OpenAI draws for one picture of this size in px; None for a model or quality it is not known of.
+
+    By OpenAI's own calculator. It gave what a real answer of gpt-image-2 billed (120 tokens, 1536x864, low), and the
+    published tokens of gpt-image-2.5-flare in its five qualities at 1024x1024.
+    """
+    patches = PATCHES.get(model, {}).get(quality)
+    if patches is None:
+        return None
+    longer, shorter = max(canvas.width, canvas.height), min(canvas.width, canvas.height)
+    across = (2 * patches * shorter + longer) // (2 * longer)  # to the nearest whole patch
+    return _up(patches * across * (_PATCH_PX + canvas.width * canvas.height), _TOKEN_PX)
 
 
 def estimate_tokens(model: str, quality: str, canvas: Size, prompt: str) -> int | None:
-    """What OpenAI will ask for one 1024x1024 picture, its prompt counted generously.
+    """What OpenAI will ask for one picture of this size in px, its prompt counted generously.
 
-    None for other sizes, whose tokens only the answer tells, and for a model without a price.
+    None for a model without a price, and for a quality it does not have.
     """
-    picture, tokens = PICTURE_PRICES.get((model, quality)), TOKEN_PRICES.get(model)
-    if picture is None or tokens is None or canvas.width * canvas.height != MEGAPIXEL:
+    price, drawn = TOKEN_PRICES.get(model), drawn_tokens(model, quality, canvas)
+    if price is None or drawn is None:
         return None
-    return picture + tokens.text_in * math.ceil(len(prompt.encode()) / BYTES_PER_TOKEN)
+    return price.out * drawn + price.text_in * prompt_tokens(prompt)
+
+
+def prompt_tokens(prompt: str) -> int:
+    """How many tokens OpenAI will read at most, for most texts."""
+    return TOKENS_AROUND_PROMPT + _up(len(prompt.encode()), BYTES_PER_TOKEN)
 
 
 def cost_of_tokens(model: str, usage: Mapping[str, int]) -> int | None:
-    """What OpenAI's report costs: `text_in`, `image_in` and `out` tokens. None for a model without a price."""
-    price = TOKEN_PRICES.get(model)
-    if price is None or not usage:
+    """What OpenAI's report costs: `text_in`, `image_in` and `out` tokens.
+
+    None for a model without a price, and for a report without `out`, which speaks of no picture. Text that OpenAI
+    had cached costs less there; it caches none as short as ours.
+    """
+    price, drawn = TOKEN_PRICES.get(model), usage.get("out")
+    if price is None or drawn is None:
         return None
-    counts = (usage.get("text_in", 0), usage.get("image_in", 0), usage.get("out", 0))
-    return price.text_in * counts[0] + price.image_in * counts[1] + price.out * counts[2]
+    return price.text_in * usage.get("text_in", 0) + price.image_in * usage.get("image_in", 0) + price.out * drawn
 
 
 def rows() -> list[PriceRow]:
     """The whole table, in order."""
-    megapixels = [
-        PriceRow(provider="fal", model=model, unit="started megapixel", micro_usd=price)
-        for model, price in MICRO_USD_PER_MEGAPIXEL.items()
+    free = PriceRow(provider="painter", model="any", unit="picture", micro_usd=0, source="it is local")
+    return [*_megapixels(), *_pictures(), *_tokens(), free]
+
+
+def _megapixels() -> list[PriceRow]:
+    return [
+        PriceRow(provider="fal", model=model, unit="started megapixel", micro_usd=price.micro_usd, source=price.source)
+        for model, price in MEGAPIXEL_PRICES.items()
     ]
-    pictures = [
-        PriceRow(provider="openai", model=model, unit=f"1024x1024 picture, {quality}", micro_usd=price)
-        for (model, quality), price in PICTURE_PRICES.items()
+
+
+def _pictures() -> list[PriceRow]:
+    """Of the standard size, the prompt not counted: what the tokens come to."""
+    size = Size(width=1_024, height=1_024)
+    return [
+        PriceRow(
+            provider="openai",
+            model=model,
+            unit=f"1024x1024 picture, {quality}",
+            micro_usd=TOKEN_PRICES[model].out * (drawn_tokens(model, quality, size) or 0),
+            source=OPENAI_TOKENS,
+        )
+        for model, qualities in PATCHES.items()
+        for quality in qualities
     ]
-    tokens = [
-        PriceRow(provider="openai", model=model, unit=unit, micro_usd=micro_usd)
+
+
+def _tokens() -> list[PriceRow]:
+    return [
+        PriceRow(provider="openai", model=model, unit=unit, micro_usd=micro_usd, source=LITELLM)
         for model, price in TOKEN_PRICES.items()
         for unit, micro_usd in (
             ("token of text read", price.text_in),
@@ -119,4 +191,8 @@ def rows() -> list[PriceRow]:
             ("token drawn", price.out),
         )
     ]
-    return [*megapixels, *pictures, *tokens, PriceRow(provider="painter", model="any", unit="picture", micro_usd=0)]
+
+
+def _up(amount: int, unit: int) -> int:
+    """Started units, each counted as a whole one."""
+    return -(-amount // unit)

@@ -6,15 +6,16 @@ import asyncio
 import bisect
 import contextlib
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from copperplate import prices
 from copperplate.errors import CopperplateError
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, Use
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from copperplate.model import Want
     from copperplate.ports import Clock, Ledger, Provider
@@ -31,6 +32,15 @@ TIERS = {
     Outcome.GENERATED: "provider",
     Outcome.FAILED: "none",
 }
+
+
+def unpriced(usage: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """Provider, model and number of pictures generated at no known price; `usage` is `usage_totals`' of that name."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in usage:
+        if row["outcome"] == Outcome.GENERATED and not prices.is_known(row["provider"], row["model"]):
+            counts[row["provider"], row["model"]] += int(row["requests"])
+    return [(*named, count) for named, count in sorted(counts.items())]
 
 
 @dataclass(slots=True)

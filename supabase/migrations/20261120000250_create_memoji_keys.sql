@@ -186,6 +186,7 @@ as $$
 declare
     v_model text;
     v_settings text[];
+    v_is_good boolean;
 begin
     if jsonb_typeof(p_configuration) is distinct from 'object'
         or p_configuration - array[
@@ -200,14 +201,20 @@ begin
                 || 'background; each may be left out.';
     end if;
     v_model := coalesce(p_configuration ->> 'model', p_model);
-    v_settings := coalesce(p_settings, case
+    -- sorted, each once, without the background, which the configuration says
+    select
+        coalesce(array_agg(distinct s.setting collate "C" order by s.setting collate "C"), '{}'),
+        count(distinct s.setting) = count(distinct substring(s.setting from '^([a-z][a-z0-9_]*)=[ -~]*$'))
+        and bool_or(s.setting is null) is not true
+    into v_settings, v_is_good
+    from unnest(coalesce(p_settings, case
         when v_model like 'gpt-image-%' then array['moderation=auto', 'quality=medium']
-        else array[]::text[]
-    end);
-    if (v_model collate "C" ~ '^[!-~]{1,200}$') is not true then
+    end)) as s (setting)
+    where (s.setting like 'background=%') is not true;
+    if (v_is_good and v_model collate "C" ~ '^[!-~]{1,200}$') is not true then
         raise exception using
             errcode = 'ZC001',
-            message = 'A model''s name has 1 to 200 ASCII characters and no spaces.',
+            message = 'A model''s name has 1 to 200 ASCII characters and no spaces; settings are name=value.',
             hint = 'See docs/keys.md.';
     end if;
     return public.cache_key(jsonb_build_object(

@@ -7,7 +7,8 @@
 --            fail, sweep, delete   ▼         gone before delivered   ▼
 --                               released                          refunded
 --
--- Lock order: generation, then reservation, then account, then ledger.
+-- Lock order: generations, then reservations, then accounts, then ledger and asks. Who takes several of a kind takes
+-- all of them before the first of the next.
 
 -- Who is signed in, by the claims that PostgREST sets; null for everybody else. As auth.uid() says it, which a
 -- Postgres without Supabase does not have.
@@ -137,7 +138,7 @@ revoke all on table copperplate.reservations from public, anon, authenticated, s
 grant select on table copperplate.accounts to authenticated;
 grant select on table copperplate.credit_ledger to authenticated;
 grant select on table copperplate.reservations to authenticated;
-grant select, insert, update on table copperplate.accounts to service_role;
+grant select, insert, update, delete on table copperplate.accounts to service_role;
 grant select, insert on table copperplate.credit_ledger to service_role;
 grant select, insert, update on table copperplate.reservations to service_role;
 
@@ -244,10 +245,12 @@ declare
     v_charge record;
     v_account uuid;
 begin
-    -- Whoever takes a generation over inherits what its first leader reserved.
-    if exists (
-        select from copperplate.reservations as r where r.generation_key = p_generation_key and r.state = 'held'
-    ) then
+    -- Whoever takes a generation over inherits what its first leader reserved. Written and not only looked at: a sweep
+    -- that is about to release it has either done so when this returns, or finds that it may not.
+    update copperplate.reservations as r
+    set expires_at = v_now + interval '15 minutes'
+    where r.generation_key = p_generation_key and r.state = 'held';
+    if found then
         return;
     end if;
 
@@ -358,16 +361,28 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    -- Accounts in one order, so that two of these never wait for each other.
-    select copperplate.give_back(o.id)
-    from (
-        select r.id
+    -- Every reservation before the first account, and accounts in one order: two of these never wait for each other,
+    -- nor does a sweep, which skips the reservations that are locked here.
+    with locked as materialized (
+        select
+            r.id,
+            r.account_id
         from copperplate.reservations as r
         where
             r.generation_key = any(p_generation_keys)
             and (r.state = 'held' or (r.state = 'settled' and r.delivered_at is null))
-        order by r.account_id, r.id
-    ) as o;
+        order by r.id
+        for update
+    ),
+
+    ordered as materialized (
+        select l.id
+        from locked as l
+        order by l.account_id, l.id
+    )
+
+    select copperplate.give_back(o.id)
+    from ordered as o;
 $$;
 
 comment on function copperplate.give_back_all(text[]) is
@@ -380,10 +395,10 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select copperplate.give_back_all(p_generation_keys);
     update copperplate.reservations as r
     set generated_url = null
     where r.generation_key = any(p_generation_keys) and r.generated_url is not null;
+    select copperplate.give_back_all(p_generation_keys);
 $$;
 
 comment on function copperplate.note_pictures_gone(text[]) is
@@ -426,6 +441,34 @@ comment on function copperplate.release_expired(integer) is
 
 -- --- what operators and users ask -------------------------------------------------------------
 
+create function copperplate.open_account(p_user uuid)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_account uuid;
+begin
+    -- A round is lost only to somebody who forgets this very user at this moment.
+    for v_round in 1..5 loop
+        insert into copperplate.accounts (user_id, created_at)
+        values (p_user, copperplate.clock())
+        on conflict (user_id) do nothing;
+        -- Locked as a foreign key would: it stays, and stays this user's, until the caller is done.
+        select a.id into v_account
+        from copperplate.accounts as a
+        where a.user_id = p_user
+        for key share;
+        exit when found;
+    end loop;
+    return v_account;
+end;
+$$;
+
+comment on function copperplate.open_account(uuid) is 'The id of a user''s account, which is made where there is none.';
+
 create function public.grant_credits(p_user uuid, p_amount bigint, p_ref text)
 returns jsonb
 language plpgsql
@@ -434,23 +477,28 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_now timestamptz := copperplate.clock();
-    v_account copperplate.accounts;
-    v_before copperplate.credit_ledger;
+    v_account uuid;
 begin
-    if p_amount not between 1 and 1000000000 or p_ref is null or length(p_ref) not between 1 and 200 then
+    if (p_amount between 1 and 1000000000 and length(p_ref) between 1 and 200) is not true then
         raise exception 'not a grant'
             using errcode = 'ZC009', hint = 'Grant 1 to 1000000000 credits, with a reference of 1 to 200 characters.';
+    elsif strpos(replace(lower(p_ref), '-', ''), replace(p_user::text, '-', '')) > 0 then
+        -- The ledger is kept when the user is forgotten.
+        raise exception 'the reference names the user'
+            using errcode = 'ZC009', hint = 'Use the number of an order, or whatever else says nothing of a person.';
     end if;
-    insert into copperplate.accounts (user_id, created_at) values (p_user, v_now) on conflict (user_id) do nothing;
-    select a.* into v_account from copperplate.accounts as a where a.user_id = p_user for update;
+    v_account := copperplate.open_account(p_user);
 
-    select l.* into v_before from copperplate.credit_ledger as l where l.kind = 'grant' and l.ref = p_ref;
-    if not found then
-        update copperplate.accounts as a set balance = a.balance + p_amount where a.id = v_account.id;
-        insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
-        values (v_account.id, p_amount, 'grant', p_ref, v_now);
-    elsif v_before.account_id <> v_account.id or v_before.delta <> p_amount then
+    -- The ledger's row first: of two that give the same reference, the second waits here and finds it.
+    insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)
+    values (v_account, p_amount, 'grant', p_ref, copperplate.clock())
+    on conflict (kind, ref) do nothing;
+    if found then
+        update copperplate.accounts as a set balance = a.balance + p_amount where a.id = v_account;
+    elsif not exists (
+        select from copperplate.credit_ledger as l
+        where l.kind = 'grant' and l.ref = p_ref and l.account_id = v_account and l.delta = p_amount
+    ) then
         raise exception 'this reference stands for another grant'
             using errcode = 'ZC009', hint = 'Give every grant a reference of its own.';
     end if;
@@ -538,11 +586,12 @@ held as (
 
 taken as (
     select
+        l.account_id,
         l.ref,
         sum(l.delta) as total
     from copperplate.credit_ledger as l
     where l.kind in ('settle', 'refund')
-    group by l.ref
+    group by l.account_id, l.ref
 ),
 
 sums as (
@@ -563,12 +612,12 @@ sums as (
     left join held as h on a.id = h.account_id
     union all
     select
-        r.account_id,
+        coalesce(r.account_id, t.account_id) as account_id,
         'a reservation and the ledger disagree' as fault,
         coalesce(t.total, 0) as found,
         case r.state when 'settled' then -r.amount else 0 end as expected
     from copperplate.reservations as r
-    left join taken as t on r.id::text = t.ref
+    full join taken as t on r.id::text = t.ref and r.account_id = t.account_id
 )
 
 select
@@ -613,6 +662,7 @@ revoke all on function copperplate.give_back(uuid) from public, anon, authentica
 revoke all on function copperplate.give_back_all(text[]) from public, anon, authenticated;
 revoke all on function copperplate.note_pictures_gone(text[]) from public, anon, authenticated;
 revoke all on function copperplate.release_expired(integer) from public, anon, authenticated;
+revoke all on function copperplate.open_account(uuid) from public, anon, authenticated;
 revoke all on function public.grant_credits(uuid, bigint, text) from public, anon, authenticated;
 revoke all on function public.get_credits(uuid) from public, anon, authenticated;
 revoke all on function public.refund_credits(uuid) from public, anon, authenticated;
@@ -624,6 +674,7 @@ grant execute on function copperplate.give_back(uuid) to service_role;
 grant execute on function copperplate.give_back_all(text[]) to service_role;
 grant execute on function copperplate.note_pictures_gone(text[]) to service_role;
 grant execute on function copperplate.release_expired(integer) to service_role;
+grant execute on function copperplate.open_account(uuid) to service_role;
 grant execute on function public.grant_credits(uuid, bigint, text) to service_role;
 grant execute on function public.get_credits(uuid) to service_role;
 grant execute on function public.refund_credits(uuid) to service_role;

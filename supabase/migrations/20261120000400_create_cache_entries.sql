@@ -201,8 +201,14 @@ begin
         updated_at = copperplate.clock()
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
-    -- Whoever paid and was never told where it is gets it back.
-    perform copperplate.note_pictures_gone(array(select e.generation_key from removed as e where e.is_original));
+    -- Whoever paid and was never told where it is gets it back. Where the generation is gone too, its own trigger sees to
+    -- that: of all that one deletion takes away, reservations are locked before the first account.
+    perform copperplate.note_pictures_gone(array(
+        select e.generation_key
+        from removed as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where e.is_original
+    ));
     return null;
 end;
 $$;

@@ -31,7 +31,8 @@ begin
     get diagnostics v_swept = row_count;
 
     perform copperplate.release_expired(p_limit);
-    perform copperplate.forget_old_asks(p_limit);
+    -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
+    perform copperplate.forget_old_asks(20 * p_limit);
     perform copperplate.fold_totals();
     return v_swept;
 end;
@@ -39,7 +40,7 @@ $$;
 
 comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and asks older than a day forgotten.';
+held for generations that nobody works on are released, and asks older than a day forgotten, twenty times as many.';
 
 create function public.cleanup_old_cache_entries(
     p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null

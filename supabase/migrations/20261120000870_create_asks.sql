@@ -15,6 +15,8 @@ create table copperplate.asks (
 );
 
 create index asks_generation_idx on copperplate.asks (account_id, generation_key);
+-- Without a key there is nothing to tell one ask from the next: one row for all of them.
+create unique index asks_nameless_idx on copperplate.asks (account_id, generation_key) where idempotency_key is null;
 create index asks_created_idx on copperplate.asks (created_at);
 
 comment on table copperplate.asks is
@@ -37,12 +39,20 @@ declare
     v_account uuid;
     v_ask copperplate.asks;
 begin
-    insert into copperplate.accounts (user_id, created_at) values (p_user, v_now) on conflict (user_id) do nothing;
-    select a.id into v_account from copperplate.accounts as a where a.user_id = p_user;
+    v_account := copperplate.open_account(p_user);
+
+    if p_idempotency_key is null then
+        insert into copperplate.asks (account_id, generation_key, created_at)
+        values (v_account, p_generation_key, v_now)
+        on conflict (account_id, generation_key) where idempotency_key is null do update
+        set created_at = excluded.created_at;
+        return jsonb_build_object('is_conflict', false, 'answer', null);
+    end if;
 
     -- A day later the key is free again.
     delete from copperplate.asks as k
-    where k.account_id = v_account and k.idempotency_key = p_idempotency_key
+    where
+        k.account_id = v_account and k.idempotency_key = p_idempotency_key
         and k.created_at < v_now - interval '1 day';
     insert into copperplate.asks (account_id, idempotency_key, generation_key, created_at)
     values (v_account, p_idempotency_key, p_generation_key, v_now)
@@ -91,6 +101,7 @@ begin
             and k.generation_key = p_generation_key
         returning k.answer into v_kept;
     end if;
+    -- None where the ask is forgotten by now, as its user may be.
     return coalesce(v_kept, v_answer);
 end;
 $$;
@@ -134,6 +145,7 @@ security invoker
 set search_path = ''
 as $$
 declare
+    v_accounts uuid[];
     v_forgotten integer;
 begin
     with old as (
@@ -142,21 +154,43 @@ begin
         where k.created_at < copperplate.clock() - interval '1 day'
         limit p_limit
         for update skip locked
+    ),
+
+    gone as (
+        delete from copperplate.asks as k
+        using old as o
+        where k.id = o.id
+        returning k.account_id
     )
 
-    delete from copperplate.asks as k
-    using old as o
-    where k.id = o.id;
-    get diagnostics v_forgotten = row_count;
+    select array_agg(distinct g.account_id), count(*) into v_accounts, v_forgotten
+    from gone as g;
+
+    -- An account that was opened by asking alone goes with its last ask. A token outlives its user by up to an hour:
+    -- what it opens anew after the user was forgotten does not stay. Locked first, looked at in the next statement:
+    -- who has just begun to ask holds the account.
+    v_accounts := array(
+        select a.id
+        from copperplate.accounts as a
+        where a.id = any(v_accounts) and a.balance = 0 and a.held = 0
+        for update skip locked
+    );
+    delete from copperplate.accounts as a
+    where
+        a.id = any(v_accounts)
+        and not exists (select from copperplate.asks as k where k.account_id = a.id)
+        and not exists (select from copperplate.reservations as r where r.account_id = a.id)
+        and not exists (select from copperplate.credit_ledger as l where l.account_id = a.id);
     return v_forgotten;
 end;
 $$;
 
 comment on function copperplate.forget_old_asks(integer) is
-'Remove asks older than a day; at most p_limit; answers how many.';
+'Remove asks older than a day, at most p_limit, and accounts that were never more than asks; answers how many asks.';
 
 -- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do
--- nothing but forget that very user.
+-- nothing but forget that very user. Where it fails, so does the deletion, which can then be tried again: a deletion
+-- that passed over the fault would leave a name here that nobody is ever going to take off.
 create function copperplate.note_user_deleted()
 returns trigger
 language plpgsql

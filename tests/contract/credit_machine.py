@@ -315,11 +315,11 @@ class CreditMachine(RuleBasedStateMachine):
     @initialize()
     def begins(self) -> None:
         for user in USERS[:2]:
-            self.call("grant", user, 9, f"{user} first")
+            self.call("grant", user, 9, f"first of {user.int}")
 
     @rule(user=user, number=number)
     def grants(self, user: UUID, number: int) -> None:
-        self.call("grant", user, number + 1, f"{user} {number}")
+        self.call("grant", user, number + 1, f"{number} of {user.int}")
 
     @rule(key=key, leader=leader, user=user, amount=amount)
     def acquires(self, key: str, leader: UUID, user: UUID, amount: int) -> None:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+import pytest
 from ledger import LEASE, failure
 
+from copperplate.errors import LedgerUnavailable
 from copperplate.model import Ask, Charge, Credits, Denied, Entry, FailureClass, Free, Hit, Lead, Verdict, Wait, Want
 from pictures import upload, want
 
@@ -63,6 +65,12 @@ class CreditContract:
         for _ in range(3):
             assert await desk.ledger.grant_credits(ALICE, 5, "order 1") == Credits(balance=5, held=0)
         assert await desk.ledger.grant_credits(ALICE, 2, "order 2") == Credits(balance=7, held=0)
+
+    async def test_a_reference_that_names_its_user_is_refused_as_it_outlives_them(self, desk: Desk) -> None:
+        for spelled in (str(ALICE), str(ALICE).upper(), ALICE.hex):
+            with pytest.raises(LedgerUnavailable):
+                await desk.ledger.grant_credits(ALICE, 1, f"welcome {spelled}")
+        assert await has(desk.ledger, ALICE) == (0, 0)
 
     async def test_a_lead_holds_and_a_completion_settles(self, desk: Desk) -> None:
         ledger = desk.ledger
@@ -221,6 +229,17 @@ class CreditContract:
         assert await ledger.begin_ask(BOB, other, "k") == Ask(is_conflict=False, answer=None)
         await desk.advance(86_401)
         assert await ledger.begin_ask(ALICE, other, "k") == Ask(is_conflict=False, answer=None)
+
+    async def test_an_ask_without_a_key_is_remembered_for_a_day_from_the_last_time(self, desk: Desk) -> None:
+        key = want().generation_key
+        for _ in range(3):
+            assert await desk.ledger.begin_ask(BOB, key, None) == Ask(is_conflict=False, answer=None)
+            await desk.advance(80_000)
+        await desk.ledger.sweep(100)
+        assert await desk.ledger.is_asked_by(BOB, key)
+        await desk.advance(80_000)
+        await desk.ledger.sweep(100)
+        assert not await desk.ledger.is_asked_by(BOB, key)
 
     async def test_only_who_asked_or_paid_is_told_of_a_generation(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key

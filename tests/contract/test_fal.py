@@ -67,7 +67,15 @@ async def test_job_is_collected_with_the_units_it_is_billed_in_millionths(fal: F
     job = await fal.submit(recipe_of(fal, "a red fox", width=1280, height=1280))
     picture = await fal.collect(job)
     assert number_of(picture.body) == 1
-    assert picture.usage == {"micro_units": standin.book.bill()["fal"] * 1_000_000} == {"micro_units": 2_000_000}
+    assert picture.usage == {"micro_units": 2_000_000}
+    assert standin.book.bill() == {"fal": {"megapixels": 2, "micro_usd": 6_000}}
+
+
+@pytest.mark.parametrize("scenario", ["nsfw", "two_images", "file_404"])
+async def test_job_without_a_picture_tells_what_it_billed_all_the_same(scenario: str, fal: Fal) -> None:
+    with pytest.raises(ProviderFailed) as failed:
+        await fal.collect(await fal.submit(recipe_of(fal, f"a fox [{scenario}]")))
+    assert failed.value.usage == {"micro_units": 1_000_000}
 
 
 async def test_job_that_is_collected_twice_tells_its_units_twice_as_it_was_made_once(fal: Fal) -> None:

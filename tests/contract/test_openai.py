@@ -10,6 +10,7 @@ import pytest
 
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass
+from copperplate.recipes.memoji import memoji_want
 from standin.drawings import number_of
 from studio import KEY, openai_at, recipe_of
 
@@ -50,9 +51,29 @@ async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAII
     assert "x-stainless-retry-count" not in sent["headers"] or sent["headers"]["x-stainless-retry-count"] == "0"
 
 
-async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages) -> None:
-    made = await images.submit(recipe_of(images, "a red fox"))
-    assert made.usage == {"text_in": 10, "image_in": 0, "out": 430}
+@pytest.mark.parametrize("background", ["auto", "opaque", "transparent"])
+async def test_background_of_a_memoji_is_sent_as_it_was_asked_for(
+    images: OpenAIImages, standin: Standin, background: str
+) -> None:
+    want = memoji_want({"background": background, "size": "512x512"}, provider=images)
+    await images.submit(want.recipe)
+    (sent,) = standin.book.requests
+    assert (sent["body"]["background"], sent["body"]["output_format"]) == (background, "png")
+    assert {f"{name}={sent['body'][name]}" for name in ("quality", "moderation")} == set(want.recipe["settings"])  # type: ignore[arg-type]
+
+
+async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages, standin: Standin) -> None:
+    made = await images.submit(recipe_of(images, "a red fox", width=1536, height=1024))
+    assert made.usage == {"text_in": 9, "image_in": 0, "out": 342}
+    billed = {"text_tokens": 9, "image_tokens": 0, "output_tokens": 342, "micro_usd": 9 * 5 + 342 * 30}
+    assert standin.book.bill() == {"openai": billed}
+
+
+@pytest.mark.parametrize("scenario", ["two_images", "no_images", "bytes_not_base64"])
+async def test_answer_that_is_no_picture_tells_what_it_billed_all_the_same(scenario: str, images: OpenAIImages) -> None:
+    failed = await failure_of(images, scenario)
+    assert set(failed.usage) == {"text_in", "image_in", "out"}
+    assert failed.usage["out"] == 439
 
 
 async def test_answer_is_counted_while_it_arrives(images: OpenAIImages, standin: Standin) -> None:

@@ -83,7 +83,7 @@ def test_openai_sdk_gets_its_picture(standin: Standin) -> None:
     assert answer.data is not None
     assert answer.usage is not None
     assert number_of(base64.b64decode(answer.data[0].b64_json or "")) == 1
-    assert (answer.usage.total_tokens, answer.size, answer.output_format) == (440, "1024x1024", "png")
+    assert (answer.usage.total_tokens, answer.size, answer.output_format) == (439 + 9, "1024x1024", "png")
 
 
 def test_openai_sdk_itself_would_post_three_times_what_is_dropped(standin: Standin) -> None:
@@ -109,7 +109,8 @@ def test_other_processes_tell_it_what_shall_go_wrong_and_read_what_it_counted(st
     report: dict[str, Any] = httpx.get(f"{standin.url}/control").json()
     assert report["posts"] == {"a red fox": 3}
     assert report["pictures"] == 2
-    assert report["bill"] == {"fal": 0}  # nothing was fetched
+    # Nobody fetched either of them; they were drawn.
+    assert report["bill"] == {"fal": {"megapixels": 2, "micro_usd": 6_000}}
     assert "secret" not in json.dumps(report)
     assert httpx.delete(f"{standin.url}/control").json()["posts"] == {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from memory_server import CRON_SECRET
+from memory_server import CRON_SECRET, JWT_SECRET
 
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.http.app import create_app
@@ -22,12 +22,15 @@ class SometimesSlow(ScriptedProvider):
     """Lets a caller hang up while its picture is made."""
 
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
-        if str(recipe["prompt"]).startswith("slow"):
+        if str(recipe.get("prompt")).startswith("slow"):
             await asyncio.sleep(0.5)
         return await super().submit(recipe)
 
 
-# One secret for both, so that a client with one header reaches every route.
-SECRETS = {"CRON_SECRET": CRON_SECRET, "COPPERPLATE_METRICS_TOKEN": CRON_SECRET}
+SECRETS = {
+    "CRON_SECRET": CRON_SECRET,
+    "COPPERPLATE_METRICS_TOKEN": CRON_SECRET,
+    "SUPABASE_JWT_SECRET": JWT_SECRET,
+}
 
-app = create_app(services=memory_services(provider=SometimesSlow(FakeClock()), environ=SECRETS))
+app = create_app(services=memory_services(provider=SometimesSlow(FakeClock(), is_billable=False), environ=SECRETS))

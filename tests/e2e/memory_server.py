@@ -9,11 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
+
+from copperplate.adapters.supabase_users import make_local_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CRON_SECRET = "sixteen characters or more"
+JWT_SECRET = "a secret of at least thirty-two characters"
+# One for the cron and for a signed-in person, so that a client with one header reaches every route.
+CRON_SECRET = os.environ.get("MEMORY_TOKEN") or make_local_token(UUID(int=1), JWT_SECRET, seconds=3_600)
 
 
 @contextlib.contextmanager
@@ -29,7 +34,11 @@ def memory_server(log: Path) -> Iterator[tuple[int, Path]]:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", "memory_app:app", *arguments],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])},
+                env={
+                    **os.environ,
+                    "MEMORY_TOKEN": CRON_SECRET,
+                    "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")]),
+                },
                 pass_fds=[listener.fileno()],
                 stdout=output,
                 stderr=output,

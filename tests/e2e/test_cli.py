@@ -142,6 +142,18 @@ def test_explain_of_two_urls_says_why_they_differ() -> None:
     assert "One generation in two renditions" in formats.stdout
 
 
+def test_explain_of_a_memoji_shows_its_key_and_why_two_differ() -> None:
+    shown = run("explain", "--memoji", '{"familyType": "MOTHER"}')
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "familyType=mother" in shown.stdout
+    assert "public.memoji_cache" in shown.stdout
+    told = run("explain", "--memoji", "{}", '{"familyType": "mother"}')
+    assert "'father' / 'mother'" in told.stdout
+    wrong = run("explain", "--memoji", '{"famlyType": "mother"}')
+    assert wrong.returncode == 1
+    assert wrong.stderr.endswith("[invalid_configuration]\n")
+
+
 @pytest.mark.parametrize("url", ["nonsense", "/10x10.jpg?text=x", "/512x512.jpg", "/512x512.jpg?text=x&seed=-1"])
 def test_explain_of_what_is_no_picture_says_how_to_mend_it(url: str) -> None:
     answer = run("explain", url)
@@ -150,10 +162,24 @@ def test_explain_of_what_is_no_picture_says_how_to_mend_it(url: str) -> None:
     assert "Traceback" not in answer.stderr
 
 
+# --- prices --------------------------------------------------------------------------------------
+
+
+def test_prices_are_printed_with_their_age_and_source_and_need_no_settings() -> None:
+    answer, programs = run("prices"), run("prices", "--json", DATABASE_URL="mysql://db")
+    assert (answer.returncode, answer.stderr, programs.returncode, programs.stderr) == (0, "", 0, "")
+    table = json.loads(programs.stdout)
+    head, *lines = answer.stdout.split("\n\n")[0].splitlines()
+    assert head.split() == ["provider", "model", "for", "one", "price", "source"]
+    assert len(lines) == len(table["prices"])
+    assert re.search(r"fal-ai/flux/schnell +started megapixel +\$0\.003 ", answer.stdout)
+    assert f"Version {table['version']}, as read on {table['as_of']}; not checked against a bill." in answer.stdout
+
+
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(whole_commands()) - {"explain"}))
+@pytest.mark.parametrize("name", sorted(set(whole_commands()) - {"explain", "prices"}))
 def test_faults_of_settings_are_all_reported_at_once(name: str, tmp_path: Path) -> None:
     wrong = {"DATABASE_URL": "mysql://me:hunter2@db", "PORT": "99999", "COPPERPLATE_WAIT_SECONDS": "soon"}
     answer = run(*name.split(), *GIVEN.get(name, ()), **wrong, HOME=str(tmp_path))

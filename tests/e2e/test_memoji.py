@@ -131,7 +131,11 @@ def test_more_wishes_than_credits_make_as_many_pictures_as_there_are_credits(
     server: DevServer, standin: Standin
 ) -> None:
     person = Person(server, granted=10)
-    wishes = [{"hair": hair, "gesture": gesture} for hair in ALL_HAIR[:10] for gesture in list(GESTURES)[:5]]
+    wishes = [
+        {"hair": hair, "gesture": gesture, "colorTheme": "forest"}
+        for hair in ALL_HAIR[:10]
+        for gesture in list(GESTURES)[:5]
+    ]
     answers = person.ask_many(wishes)
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [402] * 40
     assert posts(standin) == 10
@@ -233,8 +237,8 @@ def test_the_promised_table_and_its_delete_work_as_written(server: DevServer, st
             [key],
         ).fetchone()
         assert row is not None
-        # 10 tokens read at $5 a million and 430 drawn at $30.
-        assert float(row[3]) == pytest.approx((10 * 5 + 430 * 30) / 1_000_000)
+        [drawing] = standin.book.drawings.values()
+        assert float(row[3]) == pytest.approx(drawing.charge_micro_usd / 1_000_000)
         connection.execute("delete from public.memoji_cache where prompt_hash = %s", [key])
         assert connection.execute(
             "select count(*) from public.memoji_cache where prompt_hash = %s", [key]

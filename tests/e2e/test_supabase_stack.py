@@ -6,14 +6,17 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+import httpx
+import jwt
 import psycopg
 import pytest
 from PIL import Image
 from served import serving
 
 from clusters import eventually
-from copperplate.compose import IMAGE_BUCKET
+from copperplate.compose import IMAGE_BUCKET, MEMOJI_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,3 +143,37 @@ def test_key_that_is_not_the_secret_one_is_named_by_every_answer(serve: Serve, p
         assert (refused.status, json.loads(refused.body)["code"]) == (503, "misconfigured")
         assert "SUPABASE_SECRET_KEY" in json.loads(refused.body)["detail"]
         assert project.anon_key not in one.log
+
+
+def test_memoji_of_signed_in_people_lie_in_their_bucket_and_cost_one_credit(
+    serve: Serve, standin: Standin, project: Supabase, shelf_of_project: Shelf, owner_url: str
+) -> None:
+    secret, user = "what this project's legacy tokens are signed with", uuid4()
+    claims = {"sub": str(user), "role": "authenticated", "aud": "authenticated", "iss": f"{project.url}/auth/v1"}
+    token = jwt.encode({**claims, "exp": 4_000_000_000}, secret, algorithm="HS256")
+    openai = {"OPENAI_API_KEY": "sk-standin", "OPENAI_BASE_URL": standin.openai_url, "SUPABASE_JWT_SECRET": secret}
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("select public.grant_credits(%s, 2, 'order 1')", [user])
+    with serve("one", **openai) as one, serve("other", **openai) as other:
+        headers = {"authorization": f"Bearer {token}"}
+        wishes = ({"hair": "Long"}, {"hair": " long ", "accessories": []})
+        first, second = (
+            httpx.post(f"http://127.0.0.1:{each.port}/api/generate-memoji", json=wish, headers=headers, timeout=60)
+            for each, wish in zip((one, other), wishes, strict=True)
+        )
+        assert (first.status_code, first.json()["cached"], first.json()["credits"]) == (200, False, 1), first.text
+        assert second.json() == {**first.json(), "cached": True}
+        eventually(lambda: stats_of(one)["total_requests"] == 2)
+        logs = one.log + other.log
+    assert len(standin.book.drawings) == 1
+    [(path, stored)] = shelf_of_project.buckets[MEMOJI_BUCKET].objects.items()
+    assert first.json()["url"] == f"{project.url}/storage/v1/object/public/{MEMOJI_BUCKET}/{path}"
+    assert httpx.get(first.json()["url"]).content == stored.body
+    assert Image.open(BytesIO(stored.body)).size == (1024, 1024)
+    assert objects_of(shelf_of_project) == {}
+    with psycopg.connect(owner_url) as connection:
+        rows = connection.execute("select prompt_hash, usage_count, image_url from public.memoji_cache").fetchall()
+        assert [(row[0], row[2]) for row in rows] == [(first.json()["key"], first.json()["url"])]
+        assert connection.execute("select public.audit_credits() -> 'faults'").fetchone() == ([],)
+    for never in (token, secret, str(user), project.secret_key):
+        assert never not in logs

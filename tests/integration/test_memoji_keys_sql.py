@@ -11,15 +11,7 @@ from psycopg.types.json import Jsonb
 
 from copperplate.errors import CopperplateError
 from copperplate.recipes.memoji import MemojiRecipe, want_of
-from copperplate.recipes.memoji_words import (
-    ACCESSORIES,
-    BACKGROUNDS,
-    COLOR_THEMES,
-    FAMILY_TYPES,
-    GESTURES,
-    HAIR,
-    SKIN_TONES,
-)
+from copperplate.recipes.memoji_words import ACCESSORIES, WORDS
 from copperplate.recipes.text import WHITE_SPACE
 
 if TYPE_CHECKING:
@@ -30,14 +22,6 @@ BATCHES: Final = 50
 REFUSED: Final = "ZC001"
 MODEL: Final = "gpt-image-2.5-flare"
 STANDARD: Final = ("moderation=auto", "quality=medium")
-WORDS: Final = {
-    "familyType": tuple(FAMILY_TYPES),
-    "gesture": tuple(GESTURES),
-    "hair": tuple(HAIR),
-    "skinTone": tuple(SKIN_TONES),
-    "colorTheme": tuple(COLOR_THEMES),
-    "background": tuple(BACKGROUNDS),
-}
 TRY_FUNCTION: Final = """
 create function pg_temp.try_memoji_key(p_configuration jsonb) returns text language plpgsql as $$
 begin
@@ -74,7 +58,7 @@ def wrong_value(rng: random.Random) -> object:
 def configuration_of(rng: random.Random) -> dict[str, object]:
     """Mostly good, sometimes wrong in one field."""
     configuration: dict[str, object] = {
-        field: rng.choice((spelled(rng, rng.choice(words)), None))
+        field: rng.choice((spelled(rng, rng.choice(tuple(words))), None))
         for field, words in WORDS.items()
         if rng.random() < 0.6
     }
@@ -87,8 +71,8 @@ def configuration_of(rng: random.Random) -> dict[str, object]:
     if rng.random() < 0.3:
         configuration["model"] = rng.choice((None, "gpt-image-2", "copperplate/painter-1", "fal-ai/flux/dev"))
     if rng.random() < 0.15:
-        field = rng.choice((*WORDS, "accessories", "size", "model", "prompt", "Hair", "settings", "v", ""))
-        configuration[field] = rng.choice((wrong_value(rng), "01024x1024", "64", "64x", ["hat", 3], "a b"))
+        field = rng.choice((*WORDS, "accessories", "size", "model", "prompt", "Hair", "settings", "v", "self", ""))
+        configuration[field] = rng.choice((wrong_value(rng), None, "01024x1024", "64", "64x", ["hat", 3], "a b"))
     return configuration
 
 
@@ -141,6 +125,19 @@ def test_the_key_of_a_memoji_never_changes(owner: psycopg.Connection[Any], spell
     assert row == ("2c5144f222a905acbfdaf59789bb4727d38ebf7fb40abd940f9ee0a41e723cc5",)
 
 
+def test_settings_count_in_any_order_and_once_but_for_the_background(owner: psycopg.Connection[Any]) -> None:
+    said = ["quality=medium", "background=opaque", "moderation=auto", "quality=medium"]
+    row = owner.execute("select public.memoji_cache_key('{}', p_settings => %s)", [said]).fetchone()
+    assert row == (want_of(MemojiRecipe(model=MODEL, settings=STANDARD)).generation_key,)
+
+
+@pytest.mark.parametrize("said", [["quality=high", "quality=low"], ["Quality=high"], ["quality"], [None]])
+def test_settings_that_are_none_are_refused(owner: psycopg.Connection[Any], said: list[str | None]) -> None:
+    with pytest.raises(psycopg.Error) as refusal:
+        owner.execute("select public.memoji_cache_key('{}', p_settings => %s::text[])", [said])
+    assert refusal.value.sqlstate == REFUSED
+
+
 @pytest.mark.parametrize("configuration", [None, "null", "[]", "1", '"x"', '{"hair": "green"}', '{"user": 1}'])
 def test_what_is_no_configuration_is_refused_with_advice(
     owner: psycopg.Connection[Any], configuration: str | None
@@ -152,7 +149,7 @@ def test_what_is_no_configuration_is_refused_with_advice(
 
 
 def test_the_words_of_both_are_the_same(owner: psycopg.Connection[Any]) -> None:
-    for field, words in {**WORDS, "accessories": tuple(ACCESSORIES)}.items():
+    for field, words in {**WORDS, "accessories": ACCESSORIES}.items():
         row = owner.execute("select copperplate.memoji_words(%s)", [field]).fetchone()
         assert row is not None
-        assert tuple(row[0]) == words
+        assert tuple(row[0]) == tuple(words)

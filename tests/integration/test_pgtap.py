@@ -35,7 +35,7 @@ def tested(cluster: Cluster) -> Iterator[str]:
 
 
 def test_there_are_files() -> None:
-    assert len(FILES) >= 6
+    assert len(FILES) >= 10
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

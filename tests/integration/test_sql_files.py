@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -11,10 +12,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 from ledger import LEASE, complete, failure, lead, record, use
+from ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
 from psycopg.rows import dict_row
 
 from copperplate.adapters.postgres import PostgresLedger
 from copperplate.model import Outcome, PictureFormat
+from copperplate.recipes.memoji import MemojiRecipe, want_of
 from pictures import MODEL, upload, want
 
 if TYPE_CHECKING:
@@ -132,18 +135,116 @@ async def test_failing_prompts(ledger: PostgresLedger, ask: Ask) -> None:
     assert 0 < (row["retry_at"] - datetime.now(UTC)).total_seconds() <= 60
 
 
+async def spend(
+    ledger: PostgresLedger, asked: Want, provider: str, *, estimate: int | None, cost: int | None = None
+) -> None:
+    """One submit, and what is known of its price; without a cost its answer is lost."""
+    held = await lead(ledger, asked)
+    key = asked.generation_key
+    await ledger.begin_submit(key, held.fence, submit_no=1, provider=provider, estimate_micro_usd=estimate)
+    if cost is not None:
+        await ledger.intend_upload(key, held.fence, upload(key), usage={}, cost_micro_usd=cost)
+
+
 async def test_spend_by_model_and_day(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
 ) -> None:
-    await make(ledger, want("yesterday"), requests=2)
-    editor.execute("update copperplate.usage_rollups set day = day - 1")
-    await make(ledger, want("one"), requests=10)
-    await make(ledger, want("two"), requests=5)
+    hits = replace(use(want(), Outcome.HIT, 9), saved_micro_usd=27_000)
+    await spend(ledger, want("yesterday"), "painter", estimate=3_000, cost=2_000)
+    editor.execute("update copperplate.submits set sent_at = sent_at - interval '1 day'")
+    for prompt, cost in (("billed", 2_500), ("lost", None), ("free", 0)):
+        await spend(ledger, want(prompt), "painter", estimate=3_000, cost=cost)
+    await ledger.record_usage([hits])
     today, yesterday = ask("spend_by_model_and_day.sql")
-    assert (today["model"], today["requests"], today["generated"]) == (MODEL, 15, 2)
-    assert (float(today["spent_usd"]), float(today["saved_usd"])) == (0.006, 0.039)
-    assert (float(yesterday["spent_usd"]), float(yesterday["saved_usd"])) == (0.003, 0.003)
+    assert (today["model"], today["requests"], today["submits"]) == (MODEL, 9, 3)
+    assert (today["estimated"], today["unpriced"]) == (1, 0)
+    assert (float(today["spent_usd"]), float(today["saved_usd"])) == (0.0055, 0.027)
+    assert (yesterday["requests"], float(yesterday["spent_usd"]), float(yesterday["saved_usd"])) == (0, 0.002, 0)
     assert (today["day"] - yesterday["day"]).days == 1
+
+
+async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(ledger: PostgresLedger, ask: Ask) -> None:
+    await spend(ledger, want("unknown"), "fal", estimate=None)
+    await spend(ledger, want("half known"), "openai", estimate=None)
+    await spend(ledger, want("known"), "openai", estimate=4_000)
+    await ledger.record_usage([use(want("only hits"), Outcome.HIT, 1)])
+    assert [(row["provider"], row["unpriced"], row["spent_usd"]) for row in ask("spend_by_model_and_day.sql")] == [
+        ("fal", 1, None),
+        ("openai", 1, Decimal("0.0040")),
+        ("painter", 0, 0),
+    ]
+
+
+async def test_credit_audit_is_empty_until_a_hand_changes_a_balance(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+) -> None:
+    await ledger.grant_credits(ALICE, 5, "order 17")
+    await ask_and_complete(ledger, want(), ALICE)
+    assert ask("credit_audit.sql") == []
+    editor.execute("update copperplate.accounts set balance = 100")
+    [row] = ask("credit_audit.sql")
+    assert (row["user_id"], row["found"], row["expected"]) == (ALICE, 100, 4)
+    # And a row of the ledger that no reservation stands behind.
+    editor.execute("update copperplate.accounts set balance = 3")
+    editor.execute(
+        "insert into copperplate.credit_ledger (account_id, delta, kind, ref, created_at)"
+        " select id, -1, 'settle', 'nothing', now() from copperplate.accounts"
+    )
+    [row] = ask("credit_audit.sql")
+    assert (row["fault"], row["found"], row["expected"]) == ("a reservation and the ledger disagree", -1, 0)
+
+
+async def test_credits_of_user(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask) -> None:
+    await ledger.grant_credits(ALICE, 5, "order 17")
+    await ledger.grant_credits(BOB, 9, "order 18")
+    await ask_and_complete(ledger, want("kept"), ALICE, "kept")
+    await ledger.deliver(ALICE, want("kept").generation_key, ANSWER, None)
+    await ledger.report_missing(await ask_and_complete(ledger, want("lost"), ALICE, "lost"))
+    assert ask("credits_of_user.sql") == []
+    text = (FOLDER / "credits_of_user.sql").read_text().replace("00000000-0000-4000-8000-000000000000", str(ALICE))
+    rows = editor.execute(text.encode()).fetchall()
+    kept, lost = want("kept").generation_key, want("lost").generation_key
+    assert [(row["kind"], row["delta"], row["balance"], row["reference"], row["generation_key"]) for row in rows] == [
+        ("grant", 5, 5, "order 17", None),
+        ("settle", -1, 4, None, kept),
+        ("settle", -1, 3, None, lost),
+        ("refund", 1, 4, None, lost),
+    ]
+    assert [row["delivered_at"] is not None for row in rows] == [False, True, False, False]
+
+
+async def make_memoji(ledger: PostgresLedger, hair: str, *, uses: int) -> Want:
+    """One memoji, billed at $0.005, used so many times."""
+    asked = want_of(MemojiRecipe(model=MODEL, hair=hair))
+    held = await lead(ledger, asked)
+    key, made = asked.generation_key, upload(hair)
+    await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter", estimate_micro_usd=7_000)
+    await ledger.intend_upload(key, held.fence, made, usage={}, cost_micro_usd=5_000)
+    await ledger.complete(key, held.fence, made, url=None)
+    await ledger.record_usage([replace(use(asked, Outcome.HIT, uses), kind="memoji")])
+    return asked
+
+
+async def test_most_used_memoji(ledger: PostgresLedger, ask: Ask) -> None:
+    await make(ledger, want("no memoji"), requests=50)
+    for hair, uses in (("short", 3), ("long", 9)):
+        await make_memoji(ledger, hair, uses=uses)
+    rows = ask("most_used_memoji.sql")
+    assert [(row["configuration"]["hair"], row["usage_count"]) for row in rows] == [("long", 9), ("short", 3)]
+    assert {row["generation_cost"] for row in rows} == {Decimal("0.005")}
+
+
+async def test_old_memoji_are_what_a_cleanup_takes(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+) -> None:
+    for hair, uses, age_days in (("short", 1, 91), ("long", 2, 91), ("curly", 1, 89), ("bob", 101, 91)):
+        age(editor, await make_memoji(ledger, hair, uses=uses), f"{age_days} days")
+    [row] = ask("old_memoji.sql")
+    assert (row["configuration"]["hair"], row["usage_count"]) == ("short", 1)
+    taken = editor.execute("select public.cleanup_old_memoji() as taken").fetchone()
+    assert taken is not None
+    assert taken["taken"] == {"memoji": 1, "bytes": row["file_size"], "archived": 1}
+    assert ask("old_memoji.sql") == []
 
 
 async def test_storage_to_reclaim_is_what_a_cleanup_takes(
@@ -201,6 +302,7 @@ $$;
 JOBS = {
     "copperplate-sweep": ("*/10 * * * *", "sweep_generations"),
     "copperplate-cleanup": ("17 * * * *", "cleanup_old_cache_entries"),
+    "copperplate-memoji": ("32 * * * *", "cleanup_old_memoji"),
     "copperplate-failures": ("47 * * * *", "cleanup_old_generation_status"),
 }
 
@@ -208,6 +310,7 @@ JOBS = {
 async def check_schedule(url: str, ledger: PostgresLedger) -> None:
     """Schedule twice, execute what was scheduled, unschedule."""
     await make(ledger, want("old"), requests=1)
+    memoji = await make_memoji(ledger, "bob", uses=1)
     held = await lead(ledger, want("failed"))
     await ledger.fail(want("failed").generation_key, held.fence, failure(rest=60))
     await lead(ledger, want("abandoned"))
@@ -220,6 +323,7 @@ async def check_schedule(url: str, ledger: PostgresLedger) -> None:
         assert {name: job["schedule"] for name, job in jobs.items()} == {name: when for name, (when, _) in JOBS.items()}
 
         age(editor, want("old"), "31 days")
+        age(editor, memoji, "91 days")
         editor.execute(
             "update public.generation_status set lease_until = now() - interval '1 hour' where leader is not null"
         )

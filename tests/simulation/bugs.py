@@ -79,11 +79,11 @@ async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: An
     return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, **named)
 
 
-async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, *, submit_no: int, provider: str) -> bool:
+async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, **named: Any) -> bool:
     row = self._held(key, fence)
     if row is not None:
         row.job = None
-    return await MemoryLedger.begin_submit(self, key, fence, submit_no=submit_no, provider=provider)
+    return await MemoryLedger.begin_submit(self, key, fence, **named)
 
 
 async def _intend_nothing(self: WatchedLedger, *_: Any) -> bool:
@@ -104,6 +104,7 @@ async def _complete_and_forget(self: WatchedLedger, key: str, fence: int, upload
 
 def _forget_the_intent(self: WatchedLedger, key: str) -> None:
     del self._generations[key]
+    self._give_back_all([key])
 
 
 def _always_kept(self: WatchedLedger, path: str) -> bool:
@@ -151,11 +152,34 @@ def _rest_of_all(self: BreakerRow, now: float) -> float:
     return self.open_until - now if self.open_until is not None else 0.0
 
 
-async def _complete_and_stay_open(self: WatchedLedger, key: str, fence: int, upload: Any, *, url: str | None) -> Any:
+async def _complete_and_stay_open(self: WatchedLedger, key: str, fence: int, upload: Any, **named: Any) -> Any:
     breakers = dict(self._breakers)
-    entry = await MemoryLedger.complete(self, key, fence, upload, url=url)
+    entry = await MemoryLedger.complete(self, key, fence, upload, **named)
     self._breakers = breakers
     return entry
+
+
+def _settle_whatever_the_state(self: WatchedLedger, generation_key: str) -> None:
+    for each in self._reservations_of(generation_key):
+        each.state = "held" if each.state == "released" else each.state
+    MemoryLedger._settle(self, generation_key)
+
+
+def _reserve_again(self: WatchedLedger, generation_key: str, charges: Any) -> bool:
+    kept, self._reservations = self._reservations, []
+    is_reserved = MemoryLedger._reserve(self, generation_key, charges)
+    self._reservations = kept + self._reservations
+    return is_reserved
+
+
+def _give_back_what_was_delivered(self: WatchedLedger, each: Any) -> bool:
+    each.is_delivered = False
+    return MemoryLedger._give_back(self, each)
+
+
+async def _fail_and_keep(self: WatchedLedger, key: str, fence: int, failure: Any) -> bool:
+    with patch.object(self.__class__, "_give_back_all", lambda *_: None):
+        return await MemoryLedger.fail(self, key, fence, failure)
 
 
 @contextlib.contextmanager
@@ -202,5 +226,10 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "the breaker does not open": _on(BreakerRow, "fail", lambda _, __: None),
     "the breaker lets everybody try": _on(BreakerRow, "rest", _rest_of_all),
     "the breaker stays open": _on(WatchedLedger, "complete", _complete_and_stay_open),
+    "complete takes what was given back": _on(WatchedLedger, "_settle", _settle_whatever_the_state),
+    "a takeover reserves again": _on(WatchedLedger, "_reserve", _reserve_again),
+    "a failure gives nothing back": _on(WatchedLedger, "fail", _fail_and_keep),
+    "what was delivered is refunded": _on(WatchedLedger, "_give_back", _give_back_what_was_delivered),
+    "the sweep gives nothing back": _on(WatchedLedger, "_release_expired", lambda *_: None),
     "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
 }

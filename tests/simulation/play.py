@@ -36,6 +36,7 @@ class Report:
     requests: int
     refusals: int
     faults: int
+    debits: int
 
 
 def play(seed: int) -> Report:
@@ -57,6 +58,7 @@ def play(seed: int) -> Report:
         len(world.requests),
         world.oracle.refusals,
         world.faults.drawn,
+        world.money.debits if world.money is not None else 0,
     )
 
 
@@ -112,6 +114,11 @@ def _audit(world: World) -> None:
     for request in world.requests:
         if not request.process.is_dead:
             world.oracle.check(bool(request.answer), f"a caller of {request.process.name} was never answered")
+    if world.money is not None:
+        process, _ = world.start_process()
+        world.begin(process, world.clean(process, keep=timedelta(days=30)))
+        world.loop.run(60)
+        world.money.is_over()
     # Whatever failed has rested by then; what was left half done was taken up and may have failed once more.
     world.provider.failing, world.provider.seconds = 0.0, 0.5
     for _ in range(2):

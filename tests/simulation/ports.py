@@ -121,7 +121,7 @@ class ProcessLedger:
         return await self._world.call(
             self._process,
             name,
-            act,
+            self._world.paid(name, act),
             typical=0.01,
             unavailable=LedgerUnavailable("lost"),
             give_up=GIVE_UP_SECONDS,

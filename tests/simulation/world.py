@@ -17,6 +17,7 @@ from copperplate.serving import Serving
 from pictures import want
 from simulation.faults import Fault, Faults
 from simulation.loop import Freezable, SimulatedLoop, run_now
+from simulation.money import Money, ask_as, make_asking
 from simulation.oracle import Oracle
 from simulation.ports import (
     ProcessClock,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
+    from copperplate.asking import Asking
     from copperplate.model import Want
 
 TIMINGS = Timings()
@@ -58,6 +60,7 @@ class Process(Freezable):
     """A server process: what it holds dies with it."""
 
     is_troubled: bool = False
+    asking: Asking | None = None
     frozen_seconds: float = 0.0
     cut_off_until: float = -math.inf
 
@@ -95,6 +98,9 @@ class World:
         self.store = WatchedStore(ProcessStore.bucket)
         self.provider = Truth(self)
         self.faults = Faults.draw_profile(self.random)
+        self.money = Money(self) if self.seed % 8 == 1 else None
+        if self.money is not None:
+            self.money.grant()
         self._names: dict[str, str] = {}
         self.keys = KEYS
         self.wants = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
@@ -108,6 +114,19 @@ class World:
         self.trace.append(f"{self.loop.time():10.3f} {line}")
 
     # --- calls ----------------------------------------------------------------------------------
+
+    def paid(self, name: str, act: Callable[[], Any]) -> Callable[[], Any]:
+        """A call on the ledger, after which credits are looked at where there are any."""
+        money = self.money
+        if money is None:
+            return act
+
+        async def watched() -> Any:
+            answer = await act()
+            money.check(name)
+            return answer
+
+        return watched
 
     async def call(
         self,
@@ -218,6 +237,7 @@ class World:
         kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
         images = PlainImages()
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
+        process.asking = make_asking(self, coordinator, ledger, clock)
         return process, Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
 
     def begin(self, process: Process | None, work: Any) -> None:
@@ -228,10 +248,14 @@ class World:
         request = Request(process, asked, self.loop.time())
         self.requests.append(request)
         frozen = process.frozen_seconds
+        user = self.money.draw_user() if self.money is not None and not self.faults.is_over else None
         try:
-            found, body = await serving.read(asked)
-            self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
-            request.answer = f"{found.outcome} {body!r}"
+            if user is not None:
+                request.answer = await ask_as(self, process, user, asked)
+            else:
+                found, body = await serving.read(asked)
+                self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
+                request.answer = f"{found.outcome} {body!r}"
         except Signal as error:
             request.answer = type(error).__name__
             self.oracle.broken(f"a caller saw {request.answer}")
@@ -260,6 +284,8 @@ class World:
         if asked.generation_key in self.ledger._generations:
             self.note("a person deletes the picture")
             self.ledger.delete(asked.generation_key)
+            if self.money is not None:
+                self.money.check("delete")
             self.oracle.voids(asked.generation_key)
 
     def harm_an_object(self) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-MEGAPIXEL = 1024 * 1024
+from standin.bill import charge
+
 _IN_PROMPT = re.compile(r"\[([a-z0-9_]+)(?:=([-0-9.a-z_]+))?\]")
 
 
@@ -41,13 +41,15 @@ class Drawing:
     width: int
     height: int
     scenario: Scenario
+    model: str
+    usage: dict[str, int]
+    is_billed: bool
     begun: float = field(default_factory=time.monotonic)
     polls: int = 0
-    is_billed: bool = False
 
     @property
-    def units(self) -> int:
-        return math.ceil(self.width * self.height / MEGAPIXEL)
+    def charge_micro_usd(self) -> int:
+        return charge(self.model, self.usage) if self.is_billed else 0
 
 
 class Book:
@@ -80,18 +82,22 @@ class Book:
         masked = {name: "masked" if name == "authorization" else value for name, value in headers.items()}
         self.requests.append({"at": time.monotonic(), "method": method, "path": path, "headers": masked, "body": body})
 
-    def begin(self, provider: str, prompt: str, width: int, height: int, scenario: Scenario) -> Drawing:
+    def begin(self, **of_drawing: Any) -> Drawing:
+        """Take a picture on, with everything a `Drawing` has but a number and an id."""
         number = next(self.numbers)
-        drawing = Drawing(number, f"standin-{number:06d}", provider, prompt, width, height, scenario)
+        drawing = Drawing(number=number, id=f"standin-{number:06d}", **of_drawing)
         self.drawings[drawing.id] = drawing
         return drawing
 
-    def bill(self) -> dict[str, int]:
-        """Units by provider: what was drawn and delivered, as fal and OpenAI say they bill."""
-        bill: Counter[str] = Counter()
-        for drawing in self.drawings.values():
-            bill[drawing.provider] += drawing.units if drawing.is_billed else 0
-        return dict(bill)
+    def bill(self) -> dict[str, dict[str, int]]:
+        """By provider, the units of what is billed and `micro_usd`; what is billed says `standin.bill`."""
+        bill: dict[str, Counter[str]] = {}
+        for drawing in tuple(self.drawings.values()):
+            sums = bill.setdefault(drawing.provider, Counter(micro_usd=0))
+            if drawing.is_billed:
+                sums.update(drawing.usage)
+                sums["micro_usd"] += drawing.charge_micro_usd
+        return {provider: dict(sums) for provider, sums in bill.items()}
 
     def report(self) -> dict[str, Any]:
         """What `GET /control` answers."""

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from standin import answers
+from standin.bill import megapixels
 from standin.drawings import draw, numbered
 
 if TYPE_CHECKING:
@@ -82,7 +83,18 @@ class FalQueue:
         if refusal := refuse(scenario):
             return refusal
         size = body.get("image_size") or {}
-        drawing = self._book.begin("fal", prompt, int(size.get("width", 1024)), int(size.get("height", 768)), scenario)
+        width, height = int(size.get("width", 1024)), int(size.get("height", 768))
+        drawing = self._book.begin(
+            provider="fal",
+            prompt=prompt,
+            width=width,
+            height=height,
+            scenario=scenario,
+            model=request.path_params["app"],
+            usage=megapixels(width, height),
+            # Whether or not anybody fetches it: it runs. One that fails is not billed, nor one that never ends.
+            is_billed=scenario.name not in (*FAILED_JOBS, "stuck"),
+        )
         if scenario.is_("drop"):
             return answers.drop(request)
         if scenario.is_("slow_submit"):
@@ -134,8 +146,7 @@ class FalQueue:
             return Response(answers.NGINX.format("x"), int(scenario.name[-3:]), media_type="text/html")
         if scenario.is_("result_html"):
             return Response(answers.NGINX.format("200"), media_type="text/html")
-        drawing.is_billed = True
-        headers = {"X-Fal-Billable-Units": str(drawing.units), "x-fal-request-id": drawing.id}
+        headers = {"X-Fal-Billable-Units": str(drawing.usage["megapixels"]), "x-fal-request-id": drawing.id}
         result = JSONResponse(self._result(request, drawing), headers=headers)
         return answers.disguised(result, scenario, "result")
 

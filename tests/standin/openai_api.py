@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from standin import answers
+from standin.bill import tokens
 from standin.drawings import draw
 
 if TYPE_CHECKING:
@@ -54,12 +55,21 @@ class OpenAIApi:
         if refusal := refuse(scenario):
             return refusal
         width, height = (int(side) for side in str(body.get("size", "1024x1024")).split("x"))
-        drawing = self._book.begin("openai", prompt, width, height, scenario)
+        model, quality = str(body.get("model")), str(body.get("quality"))
+        drawing = self._book.begin(
+            provider="openai",
+            prompt=prompt,
+            width=width,
+            height=height,
+            scenario=scenario,
+            model=model,
+            usage=tokens(model, quality, width, height, prompt),
+            is_billed=True,  # it is drawn, whether or not the answer arrives
+        )
         if scenario.is_("drop"):
             return answers.drop(request)
         if scenario.is_("slow"):
             await asyncio.sleep(float(scenario.value))
-        drawing.is_billed = True
         return answers.disguised(JSONResponse(answer(drawing, scenario)), scenario, "answer")
 
 
@@ -78,6 +88,7 @@ def answer(drawing: Drawing, scenario: Scenario) -> Any:
     """A body with one picture, or what a scenario makes of it."""
     encoded = base64.b64encode(draw(drawing.number, drawing.width, drawing.height, scenario.name)).decode()
     image = {"b64_json": encoded}
+    read, drawn = drawing.usage["text_tokens"], drawing.usage["output_tokens"]
     body = {
         "created": 1_795_000_000,
         "background": "opaque",
@@ -86,11 +97,11 @@ def answer(drawing: Drawing, scenario: Scenario) -> Any:
         "quality": "medium",
         "size": f"{drawing.width}x{drawing.height}",
         "usage": {
-            "input_tokens": 10,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": 10},
-            "output_tokens": 430,
-            "output_tokens_details": {"image_tokens": 430, "text_tokens": 0},
-            "total_tokens": 440,
+            "input_tokens": read,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": read},
+            "output_tokens": drawn,
+            "output_tokens_details": {"image_tokens": drawn, "text_tokens": 0},
+            "total_tokens": read + drawn,
         },
     }
     shapes: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Who pays for a picture that many ask for at once: whoever leads, once, and nobody else. Every race is made."""
+"""Who pays for a picture that many ask for at once: whoever leads, once; every interleaving is made to happen."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_follower_without_credit_joins_and_pays_nothing(bench: Workbench, 
 async def test_follower_with_credit_keeps_it(bench: Workbench) -> None:
     bench.provider.seconds = 12
     for user in (ALICE, BOB):
-        await bench.ledger.grant_credits(user, 1, f"of {user}")
+        await bench.ledger.grant_credits(user, 1, f"of {user.int}")
     tasks = [await bench.begin(bench.process(), asked, Charge(user=BOB)) for asked in (want(), WEBP)]
     tasks.append(await bench.begin(bench.process(), want(), Charge(user=ALICE)))
     await bench.clock.advance(13)
@@ -122,7 +122,7 @@ async def test_the_same_over_many_processes_is_one_lead_and_one_debit(bench: Wor
 
 async def test_when_the_leader_fails_the_others_get_the_failure_and_pay_nothing(bench: Workbench) -> None:
     for user in (ALICE, BOB):
-        await bench.ledger.grant_credits(user, 1, f"of {user}")
+        await bench.ledger.grant_credits(user, 1, f"of {user.int}")
     bench.provider.seconds = 5
     bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
     process = bench.process()
@@ -137,7 +137,7 @@ async def test_when_the_leader_fails_the_others_get_the_failure_and_pay_nothing(
 
 async def test_after_a_failure_whoever_tries_again_pays_for_that_attempt_alone(bench: Workbench) -> None:
     for user in (ALICE, BOB):
-        await bench.ledger.grant_credits(user, 1, f"of {user}")
+        await bench.ledger.grant_credits(user, 1, f"of {user.int}")
     bench.provider.failures = [ProviderFailed(FailureClass.TRANSIENT, "no", billed=False)]
     process = bench.process()
     with pytest.raises(GenerationFailed):

@@ -6,10 +6,14 @@ import json
 
 import pytest
 
-from copperplate.errors import InvalidQuery, InvalidSize, InvalidText, NotFound
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.openai import OpenAIImages
+from copperplate.errors import InvalidConfiguration, InvalidQuery, InvalidSize, InvalidText, NotFound
 from copperplate.model import PictureFormat
 from copperplate.recipes.explain import compare, explain
+from copperplate.recipes.explain_memoji import explain_memoji
 from copperplate.recipes.image import image_want, standard_settings
+from copperplate.recipes.memoji import memoji_want
 
 URL = "/1024x768.jpg?text=Zoe%CC%88++%C2%A0sails&utm_source=x"
 
@@ -125,3 +129,37 @@ def test_two_spellings_of_one_request_do_not_differ() -> None:
     assert found.is_same_rendition
     assert found.differences == ()
     assert json.loads(found.as_json())["verdict"].startswith("The same picture")
+
+
+# --- memoji --------------------------------------------------------------------------------------
+
+OPENAI = OpenAIImages(key="k", clock=FakeClock())
+
+
+def test_every_step_from_a_configuration_to_its_key_is_shown() -> None:
+    shown = explain_memoji('{"hair": " LONG", "skinTone": "dark", "accessories": ["hat", "Cap"]}', provider=OPENAI)
+    want = memoji_want({"hair": "long", "skinTone": "dark", "accessories": ["cap", "hat"]}, provider=OPENAI)
+    assert shown.respelled == {"hair": "long", "accessories": "cap hat"}
+    assert {"model", "familyType", "settings"} < set(shown.defaults)
+    assert not {"hair", "skinTone"} & set(shown.defaults)
+    assert "a baseball cap, a felt hat" in shown.prompt
+    assert (shown.generation_key, shown.rendition_key) == (want.generation_key, want.rendition_key)
+    assert shown.sql == f"select * from public.memoji_cache where prompt_hash = '{want.generation_key}';"
+    assert all(each in shown.as_table() for each in (shown.generation_key, shown.rendition_key, "hair=long"))
+    assert json.loads(shown.as_json()) == shown.as_dict()
+
+
+def test_two_configurations_are_compared_field_by_field() -> None:
+    mother, spelled = (
+        explain_memoji(each, provider=OPENAI) for each in ('{"familyType": "mother"}', '{"hair": "bun"}')
+    )
+    assert [each.field for each in compare(mother, spelled).differences] == ["familyType", "hair"]
+    same = compare(mother, explain_memoji('{"familyType": "MOTHER", "hair": null}', provider=OPENAI))
+    assert same.is_same_rendition
+    assert same.differences == ()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"hair": NaN}', '{"self": 1}'])
+def test_what_is_no_configuration_is_not_explained(text: str) -> None:
+    with pytest.raises(InvalidConfiguration):
+        explain_memoji(text, provider=OPENAI)

@@ -15,6 +15,7 @@ from copperplate.http.app import create_app
 from copperplate.http.reference import render
 from copperplate.model import FailureClass
 from copperplate.recipes.explain import Comparison, Difference, Explanation
+from copperplate.recipes.explain_memoji import MemojiExplanation
 from copperplate.settings import Settings
 from memory_services import MemoryServices, memory_services
 
@@ -138,9 +139,19 @@ async def test_explain_takes_the_parameters_themselves(client: httpx.AsyncClient
     assert direct["explanation"]["rendition_key"] == by_url["explanation"]["rendition_key"]
 
 
+async def test_explain_takes_configurations_of_memoji(client: httpx.AsyncClient) -> None:
+    both = {"memoji": '{"hair": "LONG"}', "other": '{"hair": "bun"}'}
+    told = (await client.get("/api/explain", params=both)).json()
+    assert told["explanation"]["respelled"] == {"hair": "long"}
+    assert [each["field"] for each in told["comparison"]["differences"]] == ["hair"]
+
+
 @pytest.mark.parametrize(
     ("params", "status", "code"),
     [
+        ({"memoji": ""}, 400, "invalid_configuration"),
+        ({"memoji": "{}", "other": "[]"}, 400, "invalid_configuration"),
+        ({"memoji": "{}", "url": SUNSET}, 400, "invalid_query"),
         ({}, 400, "invalid_query"),
         ({"url": ""}, 404, "not_found"),
         ({"url": "/healthz"}, 404, "not_found"),
@@ -179,6 +190,7 @@ async def test_explain_spends_nothing(client: httpx.AsyncClient, services: Memor
     ("schema", "value"),
     [
         (schemas.ExplanationOut, Explanation),
+        (schemas.MemojiExplanationOut, MemojiExplanation),
         (schemas.ComparisonOut, Comparison),
         (schemas.DifferenceOut, Difference),
     ],

@@ -120,6 +120,23 @@ async def test_without_a_token_metrics_are_closed() -> None:
     assert "COPPERPLATE_METRICS_TOKEN" in answer.json()["detail"]
 
 
+def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
+    def row(provider: str, model: str, outcome: Outcome, requests: int) -> dict[str, Any]:
+        named = {"kind": "image", "provider": provider, "model": model, "outcome": outcome.value, "tier": "provider"}
+        return {**named, "requests": requests, "bytes": 0, "cost_micro_usd": 0, "saved_micro_usd": 0}
+
+    usage = [
+        row("fal", "fal-ai/nobody", Outcome.GENERATED, 2),
+        row("fal", "fal-ai/nobody", Outcome.HIT, 50),
+        row("fal", "fal-ai/flux/schnell", Outcome.GENERATED, 7),
+        row("painter", "painter-1", Outcome.GENERATED, 9),
+    ]
+    sums = {"usage": usage, "latency": [], "in_flight": 0, "discarded": 0}
+    lines = render(sums, {"total_cached_images": 0, "total_stored_bytes": 0}).splitlines()
+    unpriced = [line for line in lines if line.startswith("copperplate_unpriced")]
+    assert unpriced == ['copperplate_unpriced_generations_total{provider="fal",model="fal-ai/nobody"} 2']
+
+
 def test_names_of_models_cannot_break_a_line() -> None:
     row = {"kind": "image", "provider": "p", "model": 'a"b\\c\nd', "outcome": Outcome.HIT.value, "tier": "storage"}
     sums = {"requests": 1, "bytes": 2, "cost_micro_usd": 3, "saved_micro_usd": 4}

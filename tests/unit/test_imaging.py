@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import struct
 import subprocess
 import sys
@@ -470,3 +471,50 @@ def test_truncated_files_are_never_tolerated_by_accident() -> None:
 def test_pillow_is_only_loaded_to_work() -> None:
     script = "import sys, copperplate.imaging; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 0
+
+
+# --- pictures that may only be so large ----------------------------------------------------------
+
+
+def noisy(mode: str, side: int) -> bytes:
+    """A picture that hardly shrinks; with alpha its upper half is invisible."""
+    generated = Image.frombytes("RGB", (side, side), random.Random(5).randbytes(side * side * 3)).convert(mode)
+    if mode == "RGBA":
+        alpha = Image.new("L", (side, side), 255)
+        alpha.paste(0, (0, 0, side, side // 2))
+        generated.putalpha(alpha)
+    return encoded(generated, "PNG")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+async def test_a_png_that_is_too_large_is_given_a_palette(images: PillowImages, mode: str) -> None:
+    side = 600
+    body = noisy(mode, side)
+    whole = want(size=Size(width=side, height=side))
+    limit = len(body) // 2
+    assert len(await images.encode(body, whole)) > limit
+    small = await images.encode(body, whole, at_most_bytes=limit)
+    assert len(small) <= limit
+    assert small[25] == 3  # a png's colour type: palette
+    shown = decoded(small)
+    assert shown.size == (side, side)
+    if mode == "RGBA":
+        alpha = shown.convert("RGBA").getchannel("A")
+        assert (alpha.getpixel((9, 9)), alpha.getpixel((9, side - 9))) == (0, 255)
+
+
+async def test_a_png_that_a_palette_does_not_make_small_enough_is_bad_output(images: PillowImages) -> None:
+    with pytest.raises(ProviderFailed) as failed:
+        await images.encode(noisy("RGB", 600), want(size=Size(width=600, height=600)), at_most_bytes=100_000)
+    assert failed.value.failure_class is FailureClass.BAD_OUTPUT
+
+
+async def test_what_is_small_enough_is_left_as_it_is(images: PillowImages) -> None:
+    body = encoded(picture(), "PNG")
+    assert await images.encode(body, want(), at_most_bytes=5_000_000) == await images.encode(body, want())
+
+
+async def test_a_jpg_that_is_too_large_has_no_palette_to_be_saved_by(images: PillowImages) -> None:
+    asked = want(PictureFormat.JPG, size=Size(width=600, height=600), quality=95)
+    with pytest.raises(ProviderFailed):
+        await images.encode(noisy("RGB", 600), asked, at_most_bytes=1_000)

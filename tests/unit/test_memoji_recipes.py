@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -16,31 +16,10 @@ from copperplate.errors import InvalidConfiguration, InvalidModel
 from copperplate.model import PictureFormat, Rendition, Size
 from copperplate.recipes.image import image_want, original_key
 from copperplate.recipes.memoji import MemojiRecipe, memoji_want
-from copperplate.recipes.memoji_words import (
-    ACCESSORIES,
-    BACKGROUNDS,
-    COLOR_THEMES,
-    FAMILY_TYPES,
-    GESTURES,
-    HAIR,
-    SKIN_TONES,
-    TEMPLATE,
-    describe,
-)
+from copperplate.recipes.memoji_words import ACCESSORIES, TEMPLATE, WORDS, describe
 from copperplate.recipes.request import request_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 OPENAI = OpenAIImages(key="k", clock=FakeClock())
-WORDS: dict[str, Mapping[str, str]] = {
-    "familyType": FAMILY_TYPES,
-    "gesture": GESTURES,
-    "hair": HAIR,
-    "skinTone": SKIN_TONES,
-    "colorTheme": COLOR_THEMES,
-    "background": BACKGROUNDS,
-}
 
 
 def key(**configuration: Any) -> str:
@@ -118,6 +97,9 @@ def test_no_memoji_has_the_key_of_an_image() -> None:
         ({"accessories": list(ACCESSORIES)}, "accessories: Choose at most 6."),
         ({"size": "9x9"}, "size: Give WIDTHxHEIGHT in pixels, 64 to 2048 each."),
         ({"gesture": 3}, "gesture: "),
+        ({"hair": ""}, "hair: Choose one of short, long"),
+        ({"famlyType": None}, "'famlyType' is not a field of a memoji."),
+        ({"self": 1}, "'self' is not a field of a memoji."),
         ({"settings": ["a=1"]}, "settings: not a field"),
     ],
 )

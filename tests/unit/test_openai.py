@@ -85,9 +85,12 @@ def test_every_canvas_keeps_the_documented_rules() -> None:
             assert max(canvas.width, canvas.height) <= 3840
 
 
-def test_price_is_known_for_the_standard_size_only() -> None:
-    assert adapter().price_micro_usd(RECIPE) == 13_000 + 5 * 3  # five bytes of prompt are three tokens at most
-    assert adapter().price_micro_usd({**RECIPE, "width": 2048}) is None
+def test_price_is_that_of_the_canvas_and_the_prompt() -> None:
+    assert (
+        adapter().price_micro_usd(RECIPE) == 439 * 30 + 9 * 5
+    )  # five bytes of prompt are three tokens at most, and six around
+    assert adapter().price_micro_usd({**RECIPE, "width": 64, "height": 64}) == 439 * 30 + 9 * 5
+    assert adapter().price_micro_usd({**RECIPE, "width": 2048}) == 295 * 30 + 9 * 5  # wider, and fewer patches
     assert adapter().price_micro_usd({**RECIPE, "model": "gpt-image-3"}) is None
 
 

@@ -15,20 +15,13 @@ from copperplate.adapters.painter.hair import FRONT
 from copperplate.imaging import PillowImages
 from copperplate.recipes import memoji_words
 from copperplate.recipes.memoji import memoji_want
+from copperplate.recipes.memoji_words import WORDS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAINTER = Painter(FakeClock())
 SIDE = 96
-WORDS = {
-    "familyType": memoji_words.FAMILY_TYPES,
-    "gesture": memoji_words.GESTURES,
-    "hair": memoji_words.HAIR,
-    "skinTone": memoji_words.SKIN_TONES,
-    "colorTheme": memoji_words.COLOR_THEMES,
-    "background": memoji_words.BACKGROUNDS,
-}
 
 
 @cache

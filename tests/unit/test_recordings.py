@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import openai
 import pytest
 from openai.types import ImagesResponse
 
+from copperplate import prices
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_job
 from copperplate.adapters.fal.files import Files
@@ -34,7 +36,7 @@ ADDRESSES = Addresses(queue_url="https://queue.fal.run")
 def interactions(pattern: str) -> Iterator[dict[str, Any]]:
     for path in sorted(RECORDINGS.glob(pattern)):
         for each in json.loads(path.read_text())["interactions"]:
-            yield each["response"] | {"url": each["request"]["url"]}
+            yield each["response"] | {"url": each["request"]["url"], "asked": each["request"].get("body")}
 
 
 def fal_answers(status: int) -> list[dict[str, Any]]:
@@ -83,6 +85,21 @@ async def test_openais_real_pictures_are_verified_and_their_tokens_read() -> Non
         assert tokens_of(response)["out"] >= 100
         assert base64.b64encode(only_picture(response)).decode() in answer["body"]
     images.close()
+
+
+def test_openais_real_answers_billed_what_the_price_table_says() -> None:
+    costs = {}
+    for answer in openai_answers("openai-images-*.json", 200):
+        # The recordings cut long bodies; what is asked stands before the pictures sent along.
+        [(model, prompt)] = re.findall(r'"model":"([^"]+)","prompt":"([^"]+)"', answer["asked"])
+        response = ImagesResponse.model_validate_json(answer["body"])
+        usage = tokens_of(response)
+        costs[model] = prices.cost_of_tokens(model, usage)
+        width, height = (int(side) for side in str(response.size).split("x"))
+        drawn = prices.drawn_tokens(model, str(response.quality), Size(width=width, height=height))
+        assert drawn in (None, usage["out"])
+        assert usage["text_in"] <= prices.prompt_tokens(prompt)
+    assert costs == {"gpt-image-1": None, "gpt-image-2": 12 * 5 + 64 * 8 + 120 * 30}
 
 
 @pytest.mark.parametrize("status", [400, 401])

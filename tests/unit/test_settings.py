@@ -148,3 +148,8 @@ def test_settings_page_is_what_the_code_says(generate: ModuleType) -> None:
     page = (DOCS / "settings.md").read_text()
     assert page == generate.with_table(page), "run .venv/bin/python docs/generate.py"
     assert len({each.metadata["variable"] for each in fields(Settings)}) == len(fields(Settings))
+
+
+def test_prices_on_the_page_are_those_of_the_table(generate: ModuleType) -> None:
+    page = (DOCS / "providers.md").read_text()
+    assert page == generate.with_table(page, "prices"), "run .venv/bin/python docs/generate.py"

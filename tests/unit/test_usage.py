@@ -11,7 +11,7 @@ import pytest
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, PictureFormat
-from copperplate.usage import FLUSH_SECONDS, TIERS, Usage
+from copperplate.usage import FLUSH_SECONDS, TIERS, Usage, unpriced
 from pictures import want
 from workbench import ScriptedProvider
 
@@ -118,6 +118,15 @@ async def test_unknown_price_costs_nothing_that_is_known_and_saves_what_was_prom
     desk.usage.count(want(), Outcome.HIT, size_bytes=1, seconds=0)
     await desk.usage.close()
     assert {(use.cost_micro_usd, use.saved_micro_usd) for use in desk.book.batches[0]} == {(0, 0), (0, 20_000)}
+
+
+def test_pictures_without_a_price_are_counted_by_model() -> None:
+    def row(model: str, outcome: Outcome, requests: int) -> dict[str, object]:
+        return {"provider": "openai", "model": model, "outcome": outcome.value, "requests": requests}
+
+    generated, hit = Outcome.GENERATED, Outcome.HIT
+    rows = [row("gpt-image-9", generated, 2), row("gpt-image-9", generated, 3), row("gpt-image-9", hit, 50)]
+    assert unpriced([*rows, row("gpt-image-2", generated, 7)]) == [("openai", "gpt-image-9", 5)]
 
 
 async def test_ten_thousand_hits_cost_one_flush_after_two_seconds(desk: Desk) -> None:

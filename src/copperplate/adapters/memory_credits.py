@@ -69,6 +69,8 @@ class MemoryCredits:
 
     async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
         """See `CreditLedger.grant_credits`."""
+        if user.hex in ref.lower().replace("-", ""):
+            raise LedgerUnavailable("the reference names the user, and the ledger outlives them")
         before = self._ledger.get(("grant", ref))
         if before is None:
             account = self._accounts.setdefault(user, _Account())

@@ -15,7 +15,7 @@ from openai.types import ImagesResponse
 
 from copperplate.adapters.counted import PLAIN, CountedStream, check_plain
 from copperplate.adapters.wishes import parse_retry_after
-from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed
+from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed, reporting
 from copperplate.model import FailureClass, Made
 from copperplate.picture_header import MAX_BODY_BYTES
 
@@ -101,7 +101,9 @@ class Calls:
             raise ProviderFailed(FailureClass.AMBIGUOUS, message) from error
         except (openai.OpenAIError, ValueError) as error:
             raise translate(error, now=self._clock.now()) from error
-        return Made(body=only_picture(response), usage=tokens_of(response))
+        usage = tokens_of(response)
+        with reporting(usage):
+            return Made(body=only_picture(response), usage=usage)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,7 +6,7 @@ import argparse
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from copperplate.cli import accounts, care, database, doctor, explain, serve, token
+from copperplate.cli import accounts, care, database, doctor, explain, prices, serve, token
 from copperplate.cli.serve import EXAMPLE
 from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, say
 from copperplate.errors import CopperplateError
@@ -62,5 +62,6 @@ def build_parser() -> argparse.ArgumentParser:
     care.add(commands)
     accounts.add(commands)
     token.add(commands)
+    prices.add(commands)
     doctor.add(commands)
     return parser

@@ -16,6 +16,7 @@ from copperplate.cli.shared import (
     with_database,
 )
 from copperplate.compose import open_backend
+from copperplate.usage import unpriced
 
 if TYPE_CHECKING:
     import argparse
@@ -70,13 +71,16 @@ def run_database_url(arguments: argparse.Namespace) -> int:
 def run_stats(arguments: argparse.Namespace) -> int:
     """One table of figures, since the beginning and today."""
 
-    async def read(settings: Settings) -> dict[str, Any]:
+    async def read(settings: Settings) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
         async with open_backend(settings) as (ledger, _):
-            return {**await ledger.generation_stats(), **await ledger.cache_stats()}
+            figures = {**await ledger.generation_stats(), **await ledger.cache_stats()}
+            return figures, unpriced((await ledger.usage_totals())["usage"])
 
     with with_database(settings_of(arguments)) as settings:
-        figures = asyncio.run(read(settings))
-    show(figures, as_json=arguments.json)
+        figures, unknown = asyncio.run(read(settings))
+    show({**figures, "unpriced_generations": sum(count for *_, count in unknown)}, as_json=arguments.json)
+    for provider, model, count in unknown:
+        say(f"unknown price: {count} pictures by {model} of {provider}; see `copperplate prices`")
     return EXIT_OK
 
 

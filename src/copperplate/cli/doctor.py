@@ -32,7 +32,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         async for finding in examine(settings, SystemClock(), generate=arguments.generate):
             found.append(finding)
             if not arguments.json:
-                print(f"{finding.level:<8} {finding.what:<13} {finding.said}", flush=True)
+                print(f"{finding.level:<8} {finding.what:<17} {finding.said}", flush=True)
         return found
 
     with with_database(settings_of(arguments)) as settings:

@@ -12,6 +12,7 @@ from copperplate.http import schemas
 from copperplate.http.problems import HEADERS
 from copperplate.http.wiring import Services, Wiring
 from copperplate.recipes import explain as explaining
+from copperplate.recipes.explain_memoji import MemojiExplanation, explain_memoji
 
 
 def wiring_of(request: Request) -> Wiring:
@@ -32,6 +33,8 @@ def fresh(response: Response) -> None:
 
 Wired = Annotated[Wiring, Depends(wiring_of)]
 Served = Annotated[Services, Depends(services_of)]
+
+Explained = explaining.Explanation | MemojiExplanation
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -69,6 +72,7 @@ async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
 def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
     request: Request,
     url: Annotated[str | None, Query(description="A picture's address, percent-encoded as one value")] = None,
+    memoji: Annotated[str | None, Query(description="Instead: a memoji's configuration, in JSON")] = None,
     width: int = 1024,
     height: int = 1024,
     format: str = "jpg",  # noqa: A002 - one idea, one word
@@ -77,7 +81,11 @@ def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
     model: str | None = None,  # noqa: ARG001 - declared for the document; the query is read as received
     seed: str | None = None,  # noqa: ARG001
 ) -> str:
-    """The address to explain: `url`, or else the one that this very query makes."""
+    """The address to explain: `url`, or else the one that this very query makes; or a memoji's configuration."""
+    if memoji is not None:
+        if (url, text, prompt) != (None, None, None):
+            raise InvalidQuery("Name a memoji's configuration or a picture, not both.")
+        return memoji
     if url is not None:
         return url
     if text is None and prompt is None:
@@ -89,20 +97,32 @@ def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
 @router.get("/api/explain", responses=PROBLEMS, tags=["keys"])
 async def explain(
     wiring: Wired,
-    address: Annotated[str, Depends(_asked)],
-    other: Annotated[str | None, Query(description="A second address: why do the two differ?")] = None,
+    asked: Annotated[str, Depends(_asked)],
+    memoji: str | None = None,
+    other: Annotated[str | None, Query(description="A second one of its kind: why do the two differ?")] = None,
 ) -> schemas.ExplainAnswer:
-    """Every step from a picture's address to its keys; nothing is generated."""
-    first = _explained(wiring, address)
-    answer = schemas.ExplainAnswer(success=True, explanation=schemas.ExplanationOut.model_validate(first.as_dict()))
+    """Every step from a picture's address, or a memoji's configuration, to its keys; nothing is generated."""
+    explained = _explained if memoji is None else _explained_memoji
+    first = explained(wiring, asked)
+    answer = schemas.ExplainAnswer(success=True, explanation=_shown(first))
     if other is not None:
-        second = _explained(wiring, other)
-        answer.other = schemas.ExplanationOut.model_validate(second.as_dict())
+        second = explained(wiring, other)
+        answer.other = _shown(second)
         answer.comparison = schemas.ComparisonOut.model_validate(explaining.compare(first, second).as_dict())
     return answer
 
 
-def _explained(wiring: Wiring, address: str) -> explaining.Explanation:
+def _shown(explained: Explained) -> schemas.ExplanationOut | schemas.MemojiExplanationOut:
+    if isinstance(explained, MemojiExplanation):
+        return schemas.MemojiExplanationOut.model_validate(explained.as_dict())
+    return schemas.ExplanationOut.model_validate(explained.as_dict())
+
+
+def _explained_memoji(wiring: Wiring, configuration: str) -> Explained:
+    return explain_memoji(configuration, provider=wiring.require().memoji_provider)
+
+
+def _explained(wiring: Wiring, address: str) -> Explained:
     wiring.require()
     wants = wiring.wants
     assert wants is not None  # noqa: S101 - there are services, so there are wants

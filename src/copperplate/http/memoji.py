@@ -14,6 +14,7 @@ from copperplate.http import schemas
 from copperplate.http.api import PROBLEMS, Served, fresh
 from copperplate.http.bodies import read_object
 from copperplate.http.objects import url_of
+from copperplate.http.openapi import SESSION
 from copperplate.http.request_log import log_request
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from copperplate.model import Want
 
 RETRY_SECONDS: Final = 2
+FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 PREFLIGHT: Final = {
@@ -41,10 +43,11 @@ router = APIRouter(dependencies=[Depends(fresh)])
     "/api/generate-memoji",
     responses={202: {"model": schemas.PendingAnswer, "description": "It is being made"}, **PROBLEMS},
     openapi_extra={
+        **FOR_USERS,
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/MemojiConfiguration"}}},
-        }
+        },
     },
     tags=["memoji"],
 )
@@ -72,7 +75,7 @@ async def generate_memoji(
     return schemas.PendingAnswer(success=True, status="generating", key=told.key)
 
 
-@router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"])
+@router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
 async def look_at_generation(
     key: str, user: SignedIn, request: Request, response: Response, services: Served
 ) -> schemas.GenerationAnswer:
@@ -91,7 +94,7 @@ async def look_at_generation(
             return schemas.GenerationAnswer(success=True, status="failed", key=key, error=error)
 
 
-@router.get("/api/credits", responses=PROBLEMS, tags=["memoji"])
+@router.get("/api/credits", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
 async def read_credits(user: SignedIn, services: Served) -> schemas.CreditsAnswer:
     """The credits of whoever is signed in: `held` are reserved by pictures under way."""
     found = await services.ledger.credits(user.id)
@@ -119,7 +122,7 @@ def _log(services: Services, want: Want, told: Delivered | Pending, seconds: flo
         key=want.generation_key,
         seconds=seconds,
         size_bytes=0,
-        cost_micro_usd=(services.memoji_provider.price_micro_usd(want.recipe) or 0) if is_paid else 0,
+        cost_micro_usd=services.memoji_provider.price_micro_usd(want.recipe) if is_paid else 0,
     )
 
 

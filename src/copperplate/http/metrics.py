@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.model import LATENCY_BOUNDS_MS
+from copperplate.usage import unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,12 @@ COUNTERS: Final = (
     ("copperplate_requests_total", "Requests for pictures.", "requests", 1.0),
     ("copperplate_served_bytes_total", "Bytes of the pictures served.", "bytes", 1.0),
     ("copperplate_cost_usd_total", "What providers were paid, where their prices are known.", "cost_micro_usd", 1e-6),
-    ("copperplate_saved_usd_total", "What hits would have cost.", "saved_micro_usd", 1e-6),
+    (
+        "copperplate_saved_usd_total",
+        "What hits would have cost; $0.02 each where that is not known.",
+        "saved_micro_usd",
+        1e-6,
+    ),
 )
 GAUGES: Final = (
     ("copperplate_generations_in_flight", "Generations that somebody leads or led.", "in_flight"),
@@ -37,6 +43,7 @@ def render(totals: Mapping[str, Any], cache: Mapping[str, Any]) -> str:
     for name, what, column, worth in COUNTERS:
         lines += _head(name, what, "counter")
         lines += [f"{name}{_labels(row, LABELS)} {_number(float(row[column]) * worth)}" for row in totals["usage"]]
+    lines += _unpriced(totals["usage"])
     lines += _head("copperplate_answer_seconds", "Time from a request to its answer.", "histogram")
     for row in totals["latency"]:
         lines += _histogram("copperplate_answer_seconds", row)
@@ -44,6 +51,14 @@ def render(totals: Mapping[str, Any], cache: Mapping[str, Any]) -> str:
     for name, what, column in GAUGES:
         lines += [*_head(name, what, "gauge"), f"{name} {_number(float(known[column]))}"]
     return "\n".join(lines) + "\n"
+
+
+def _unpriced(usage: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """So that a cost of zero can be told from one nobody knows."""
+    name = "copperplate_unpriced_generations_total"
+    yield from _head(name, "Pictures paid for at a price that is not known.", "counter")
+    for provider, model, count in unpriced(usage):
+        yield f"{name}{_labels({'provider': provider, 'model': model}, ('provider', 'model'))} {count}"
 
 
 def _head(name: str, what: str, kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The picture's URL in the OpenAPI document: it is answered before routing, so no route declares it."""
+"""What no route declares in the OpenAPI document: the picture's URL, answered before routing, and a memoji's body."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from copperplate.http.api import PROBLEMS
 from copperplate.http.schemas import ProblemOut
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import MAX_SEED, MAX_SIDE_PX, MIN_SIDE_PX
+from copperplate.recipes.memoji import MAX_ACCESSORIES
+from copperplate.recipes.memoji_words import ACCESSORIES
+from copperplate.recipes.memoji_words import WORDS as MEMOJI_WORDS
 from copperplate.recipes.text import MAX_CODE_POINTS
 
+# The name of the scheme by which routes say that they want a signed-in person.
+SESSION: Final = "session"
 _SIDE: Final = {"type": "integer", "minimum": MIN_SIDE_PX, "maximum": MAX_SIDE_PX}
 _PATH: Final = [
     {"name": "width", "in": "path", "required": True, "schema": _SIDE, "example": 1024},
@@ -57,9 +62,40 @@ _BODY: Final = {
 
 
 def describe_pictures(document: dict[str, Any]) -> None:
-    """Add the picture's URL and the shape of problems to an OpenAPI document."""
-    document.setdefault("components", {}).setdefault("schemas", {})["ProblemOut"] = ProblemOut.model_json_schema()
+    """Add the picture's URL, a memoji's configuration and the shape of problems to an OpenAPI document."""
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["ProblemOut"] = ProblemOut.model_json_schema()
+    components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
+    components["securitySchemes"] = {SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
     document["paths"]["/{width}x{height}.{format}"] = {"parameters": [*_PATH, *_QUERY], **_operations()}
+
+
+def _memoji_configuration() -> dict[str, Any]:
+    """Every field in its one spelling; others are taken too, see docs/memoji.md."""
+    word: dict[str, Any] = {
+        name: {"type": ["string", "null"], "enum": [*words, None]} for name, words in MEMOJI_WORDS.items()
+    }
+    return {
+        "title": "MemojiConfiguration",
+        "type": "object",
+        "additionalProperties": False,
+        "description": "Null counts as absent. Letter case and white space make no difference.",
+        "properties": {
+            "model": {"type": ["string", "null"], "description": "One that the server offers"},
+            "size": {
+                "type": ["string", "null"],
+                "pattern": "^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$",
+                "example": "1024x1024",
+            },
+            **word,
+            "accessories": {
+                "type": ["array", "null"],
+                "items": {"type": "string", "enum": list(ACCESSORIES)},
+                "description": f"At most {MAX_ACCESSORIES} different ones; order makes no difference",
+            },
+        },
+        "example": {"familyType": "grandmother", "gesture": "heart", "accessories": ["glasses"]},
+    }
 
 
 def _operations() -> dict[str, Any]:

@@ -90,9 +90,9 @@ async def _serve(services: Services, want: Want, scope: Scope, send: Send) -> No
     await _send(send, scope, answer, want, seconds, _cost(services, want, answer.outcome))
 
 
-def _cost(services: Services, want: Want, outcome: Outcome | None) -> int:
-    """What this request had the provider paid, in millionths of a dollar, where its price is known."""
-    return (services.image_provider.price_micro_usd(want.recipe) or 0) if outcome is Outcome.GENERATED else 0
+def _cost(services: Services, want: Want, outcome: Outcome | None) -> int | None:
+    """What this request had the provider paid, in millionths of a dollar; None where its price is not known."""
+    return services.image_provider.price_micro_usd(want.recipe) if outcome is Outcome.GENERATED else 0
 
 
 async def _find_answer(services: Services, want: Want, scope: Scope) -> Answer:
@@ -130,7 +130,9 @@ def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
     return Answer(problem.status, problem.raw_headers(), problem.body, outcome)
 
 
-async def _send(send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int = 0) -> None:
+async def _send(
+    send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int | None = 0
+) -> None:
     if requests_log.isEnabledFor(logging.INFO):
         log_request(
             scope["method"],

@@ -19,16 +19,16 @@ def log_request(  # noqa: PLR0913 - the fields of the line
     key: str | None,
     seconds: float,
     size_bytes: int,
-    cost_micro_usd: int,
+    cost_micro_usd: int | None,
 ) -> None:
-    """Write the line; a key says enough to find the picture."""
+    """Write the line; a key says enough to find the picture. A cost of None is one nobody knows."""
     requests_log.info(
-        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d cost_micro_usd=%d",
+        "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d cost_micro_usd=%s",
         method,
         status,
         outcome.value if outcome else "-",
         key[:12] if key else "-",
         seconds * 1000,
         size_bytes,
-        cost_micro_usd,
+        "-" if cost_micro_usd is None else cost_micro_usd,
     )

@@ -182,6 +182,20 @@ class ExplanationOut(BaseModel):
     sql: str
 
 
+class MemojiExplanationOut(BaseModel):
+    """Every step from a memoji's configuration to its keys, in order."""
+
+    configuration: str = Field(description="As it was given, in JSON")
+    respelled: dict[str, str] = Field(description="What was given in another spelling than the one that counts")
+    defaults: dict[str, str] = Field(description="What was filled in")
+    prompt: str = Field(description="What a provider is told")
+    generation_recipe: str = Field(description="Canonical JSON; its UTF-8 bytes are hashed")
+    generation_key: str = Field(description="SHA-256: `prompt_hash` in public.memoji_cache")
+    rendition_recipe: str
+    rendition_key: str = Field(description="SHA-256: the stored object's")
+    sql: str
+
+
 class DifferenceOut(BaseModel):
     """One field in which two recipes differ; null where one has no such field."""
 
@@ -204,8 +218,8 @@ class ExplainAnswer(BaseModel):
     """One request explained, or two and what makes them differ."""
 
     success: bool
-    explanation: ExplanationOut
-    other: ExplanationOut | None = None
+    explanation: ExplanationOut | MemojiExplanationOut
+    other: ExplanationOut | MemojiExplanationOut | None = None
     comparison: ComparisonOut | None = None
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
 from copperplate.errors import NotFound
@@ -27,7 +27,20 @@ _NOT_A_CHOICE: Final = frozenset({"generation", "kind", "v"})  # the same in eve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Explanation:
+class InJson:
+    """What programs read as well as people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name, ready for JSON."""
+        return asdict(self)
+
+    def as_json(self) -> str:
+        """The fields as an indented JSON object."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explanation(InJson):
     """Every step from a request to its two keys, in order. Holds the prompt, so it has no repr.
 
     `parameters` are the raw parts of the query; `defaults` what was filled in; the recipes are in
@@ -51,17 +64,9 @@ class Explanation:
     rendition_key: str
     sql: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """The steps by name, ready for JSON."""
-        return asdict(self)
-
-    def as_json(self) -> str:
-        """The steps as an indented JSON object."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
-
     def as_table(self) -> str:
         """The steps as two columns; characters that cannot be seen are written as escapes."""
-        return _table(
+        return as_table(
             [
                 ("path", self.path),
                 ("query", self.query),
@@ -81,6 +86,26 @@ class Explanation:
         )
 
 
+class Explained(Protocol):
+    """What two explanations are compared by: canonical JSON, and the keys made of it."""
+
+    @property
+    def generation_recipe(self) -> str:
+        """What the provider is paid for."""
+
+    @property
+    def generation_key(self) -> str:
+        """Its key."""
+
+    @property
+    def rendition_recipe(self) -> str:
+        """The form in which it is kept."""
+
+    @property
+    def rendition_key(self) -> str:
+        """Its key."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Difference:
     """One recipe field that differs; None where that request's recipe has no such field."""
@@ -97,7 +122,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Comparison:
+class Comparison(InJson):
     """Why two requests differ, or that they do not."""
 
     is_same_generation: bool
@@ -105,17 +130,9 @@ class Comparison:
     verdict: str
     differences: tuple[Difference, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The comparison by name, ready for JSON."""
-        return asdict(self)
-
-    def as_json(self) -> str:
-        """The comparison as an indented JSON object."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
-
     def as_table(self) -> str:
         """The verdict, then every difference; invisible characters are written as escapes."""
-        return _table([("verdict", self.verdict), *((each.field, each.as_text()) for each in self.differences)])
+        return as_table([("verdict", self.verdict), *((each.field, each.as_text()) for each in self.differences)])
 
 
 def explain(
@@ -187,7 +204,7 @@ def _defaults(asked: PictureQuery, want: Want) -> dict[str, str]:
     return filled
 
 
-def compare(first: Explanation, second: Explanation) -> Comparison:
+def compare(first: Explained, second: Explained) -> Comparison:
     """List the recipe fields in which two requests differ, and say what that costs."""
     one, other = _choices(first), _choices(second)
     same_generation = first.generation_key == second.generation_key
@@ -210,7 +227,7 @@ def compare(first: Explanation, second: Explanation) -> Comparison:
     )
 
 
-def _choices(explanation: Explanation) -> dict[str, CanonicalValue]:
+def _choices(explanation: Explained) -> dict[str, CanonicalValue]:
     rendition = json.loads(explanation.rendition_recipe)
     kept = {name: value for name, value in rendition.items() if name not in _NOT_A_CHOICE}
     return {**json.loads(explanation.generation_recipe), **kept}
@@ -242,6 +259,7 @@ def _visible(text: str) -> str:
     return f"{text!r}, {len(text)} code points"
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
+def as_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values as two columns."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

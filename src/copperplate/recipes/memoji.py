@@ -45,11 +45,11 @@ _CONFIGURED: Final = "background="
 
 
 def _spell(word: str) -> str:
-    """The one spelling of a word: folded as prompts are, lower case, words joined by hyphens."""
+    """The one spelling of a word: folded as prompts are, lower case, joined by hyphens; empty if it is no text."""
     try:
         return fold_text(word).translate(_SPELLING)
-    except InvalidText as fault:
-        raise _wrong(str(fault)) from fault
+    except InvalidText:
+        return ""
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -114,10 +114,12 @@ class MemojiRecipe(BaseModel):
     background: Annotated[str, AfterValidator(_one_of(BACKGROUNDS))] = "auto"
     settings: Settings = Field(default=(), exclude=True)
 
-    def __init__(self, **fields: Any) -> None:
-        """Raise `InvalidConfiguration`, or `InvalidModel`, naming the field."""
+    def __init__(self, /, **fields: Any) -> None:  # a caller may call a field self
+        """Null counts as absent, in a field there is. Raise `InvalidConfiguration`, or `InvalidModel`."""
         try:
-            super().__init__(**{name: value for name, value in fields.items() if value is not None})
+            super().__init__(
+                **{name: value for name, value in fields.items() if value is not None or name not in FIELDS}
+            )
         except ValidationError as fault:
             raise _translate(fault) from fault
 
@@ -138,6 +140,10 @@ class MemojiRecipe(BaseModel):
             "template": TEMPLATE,
             "v": 1,
         }
+
+
+# What a configuration may hold, by its names in JSON.
+FIELDS: Final = tuple(to_camel(name) for name in MemojiRecipe.model_fields if name != "settings")
 
 
 def memoji_want(configuration: Mapping[str, object], *, provider: Provider) -> Want:
@@ -178,6 +184,5 @@ def _translate(fault: ValidationError) -> CopperplateError:
     first = fault.errors(include_url=False, include_context=False, include_input=False)[0]
     field = str(next(iter(first["loc"]), "configuration"))[:40]
     if first["type"] == "extra_forbidden":
-        known = ", ".join(to_camel(name) for name in MemojiRecipe.model_fields if name != "settings")
-        return InvalidConfiguration(f"{field!r} is not a field of a memoji. Known: {known}.")
+        return InvalidConfiguration(f"{field!r} is not a field of a memoji. Known: {', '.join(FIELDS)}.")
     return InvalidConfiguration(f"{field}: {first['msg'].removesuffix('.')}.")

@@ -106,6 +106,17 @@ BACKGROUNDS: Final[Mapping[str, str]] = {
 }
 
 
+# The closed list of every field that takes one word.
+WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "familyType": FAMILY_TYPES,
+    "gesture": GESTURES,
+    "hair": HAIR,
+    "skinTone": SKIN_TONES,
+    "colorTheme": COLOR_THEMES,
+    "background": BACKGROUNDS,
+}
+
+
 def describe(recipe: Mapping[str, CanonicalValue]) -> str:
     """The prompt for a canonical memoji recipe, in the wording of `TEMPLATE`. Raises `KeyError` for an unknown word."""
     accessories = recipe["accessories"]
@@ -113,14 +124,13 @@ def describe(recipe: Mapping[str, CanonicalValue]) -> str:
     worn = [ACCESSORIES[each] for each in accessories]
     wearing = f" Wearing or showing: {', '.join(worn)}." if worn else " No accessories."
 
-    def said(words: Mapping[str, str], field: str) -> str:
-        return words[str(recipe[field])]
+    said = {field: words[str(recipe[field])] for field, words in WORDS.items()}
 
     return (
         "A single 3D memoji-style character, head and shoulders, centred, facing the viewer, "
-        f"rendered as a smooth, glossy toy with soft studio light: {said(FAMILY_TYPES, 'familyType')}, "
-        f"with {said(SKIN_TONES, 'skinTone')} and {said(HAIR, 'hair')}, {said(GESTURES, 'gesture')}.{wearing} "
-        f"Clothing and accents in {said(COLOR_THEMES, 'colorTheme')}. Background: {said(BACKGROUNDS, 'background')}. "
+        f"rendered as a smooth, glossy toy with soft studio light: {said['familyType']}, "
+        f"with {said['skinTone']} and {said['hair']}, {said['gesture']}.{wearing} "
+        f"Clothing and accents in {said['colorTheme']}. Background: {said['background']}. "
         "Big expressive eyes, clean rounded shapes, gentle shadows, high detail. "
         "Exactly one character, fully inside the frame. No text, letters, logos, borders or watermarks."
     )

@@ -14,7 +14,7 @@ from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_poll, no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files
-from copperplate.errors import ProviderFailed, StillGenerating
+from copperplate.errors import ProviderFailed, StillGenerating, reporting
 from copperplate.model import FailureClass, Job, Made
 
 if TYPE_CHECKING:
@@ -90,8 +90,9 @@ class Queue:
         except TimeoutError:
             raise StillGenerating from None  # the id is noted: whoever asks later collects
         units = self._units.pop(urls["response_url"], None)
-        body = await self._files.fetch(picture_url(result))
-        return Made(body=body, usage={} if units is None else {"micro_units": units})
+        usage = {} if units is None else {"micro_units": units}
+        with reporting(usage):
+            return Made(body=await self._files.fetch(picture_url(result)), usage=usage)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,43 @@
+"""`copperplate prices`: what pictures cost, as far as we know."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from copperplate import prices
+from copperplate.cli.shared import EXIT_OK, add_command
+
+if TYPE_CHECKING:
+    import argparse
+
+HEAD = ("provider", "model", "for one", "price", "source")
+
+
+def add(commands: Any) -> None:
+    """The one command."""
+    parser = add_command(commands, "prices", run, "show what pictures cost, as far as that is known")
+    parser.add_argument("--json", action="store_true", help="for programs; prices in millionths of a dollar")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The whole table, and how old it is."""
+    if arguments.json:
+        table = {
+            "version": prices.VERSION,
+            "as_of": prices.AS_OF.isoformat(),
+            "prices": list(map(asdict, prices.rows())),
+        }
+        print(json.dumps(table, indent=2))
+        return EXIT_OK
+    lines = [
+        HEAD,
+        *((row.provider, row.model, row.unit, prices.dollars(row.micro_usd), row.source) for row in prices.rows()),
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip())
+    print(f"\nVersion {prices.VERSION}, as read on {prices.AS_OF}; not checked against a bill.")
+    print("The price of any other model is unknown: it is counted as unknown, not as nothing.")
+    return EXIT_OK

@@ -1,0 +1,91 @@
+"""Show every step from a memoji's configuration to its key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from copperplate.errors import InvalidConfiguration
+from copperplate.recipes.canonical import canonical_bytes
+from copperplate.recipes.explain import InJson, as_table
+from copperplate.recipes.image import original_recipe
+from copperplate.recipes.memoji import FIELDS, memoji_want
+from copperplate.recipes.request import request_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.model import Want
+    from copperplate.ports import Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemojiExplanation(InJson):
+    """Every step from a configuration to its keys, in order.
+
+    `respelled` are the fields given in another spelling than the one that counts, `defaults` those that were filled
+    in; `prompt` is what a provider is told.
+    """
+
+    configuration: str
+    respelled: Mapping[str, str] = field(hash=False)
+    defaults: Mapping[str, str] = field(hash=False)
+    prompt: str
+    generation_recipe: str
+    generation_key: str
+    rendition_recipe: str
+    rendition_key: str
+    sql: str
+
+    def as_table(self) -> str:
+        """The steps as two columns."""
+        return as_table(
+            [
+                ("configuration", self.configuration),
+                ("spelled as", _list(self.respelled)),
+                ("filled in", _list(self.defaults)),
+                ("prompt", self.prompt),
+                ("generation recipe", self.generation_recipe),
+                ("generation key", self.generation_key),
+                ("original's recipe", self.rendition_recipe),
+                ("original's key", self.rendition_key),
+                ("find it", self.sql),
+            ]
+        )
+
+
+def explain_memoji(text: str, *, provider: Provider) -> MemojiExplanation:
+    """Explain a configuration, given as JSON. Raises what `POST /api/generate-memoji` would answer."""
+    try:
+        configuration = json.loads(text)
+    except (ValueError, RecursionError):  # not JSON, or nested without end
+        raise InvalidConfiguration('This is not JSON. A configuration reads {"familyType": "mother"}') from None
+    if not isinstance(configuration, dict):
+        raise InvalidConfiguration('A configuration is an object, such as {"familyType": "mother"}')
+    return _explanation(configuration, memoji_want(configuration, provider=provider))
+
+
+def _explanation(configuration: Mapping[str, object], want: Want) -> MemojiExplanation:
+    given = {name: value for name, value in configuration.items() if value is not None}
+    return MemojiExplanation(
+        configuration=json.dumps(configuration, ensure_ascii=False),
+        respelled={
+            name: _say(want.recipe[name]) for name in FIELDS if name in given and given[name] != want.recipe[name]
+        },
+        defaults={name: _say(want.recipe[name]) for name in (*FIELDS, "settings") if name not in given},
+        prompt=request_of(want.recipe).prompt,
+        generation_recipe=canonical_bytes(want.recipe).decode(),
+        generation_key=want.generation_key,
+        rendition_recipe=canonical_bytes(original_recipe(want.generation_key)).decode(),
+        rendition_key=want.rendition_key,
+        sql=f"select * from public.memoji_cache where prompt_hash = '{want.generation_key}';",  # noqa: S608 - shown, not run
+    )
+
+
+def _say(value: object) -> str:
+    return (" ".join(value) or "(none)") if isinstance(value, list) else str(value)
+
+
+def _list(fields: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in fields.items()) or "(none)"

@@ -1,0 +1,122 @@
+"""What the ledger says was spent, beside the stand-in's bill: to the unit where the service told, never below it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.errors import GenerationFailed
+from studio import open_studio, provider_at, want_of
+
+if TYPE_CHECKING:
+    from copperplate.model import Want
+    from standin.server import Standin
+    from studio import Studio
+
+# The service told what it bills, of a picture or of what is none.
+TOLD = {
+    "fal": ["ok", "nsfw", "two_images", "no_images", "file_404", "truncated_png", "black", "data_url"],
+    "openai": ["ok", "two_images", "no_images", "bytes_not_base64", "truncated_png", "black"],
+}
+# It drew, and we did not hear of it, or heard no amount.
+UNHEARD = {"fal": ["drop", "receipt_html", "result_html", "result_404"], "openai": ["drop", "usage_missing"]}
+# A gateway answered in its place. Nobody can know what the service did; the stand-in did nothing.
+GATEWAY = {"fal": ["http_502_html", "empty_answer"], "openai": ["http_502_html", "broken_json", "html_answer"]}
+# Its own refusal, or a job that failed in its own words.
+REFUSED = {
+    "fal": ["moderated", "http_422", "http_429", "http_500", "job_moderated", "job_500"],
+    "openai": ["moderated", "http_400", "http_429", "http_500"],
+}
+
+
+def cases(table: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(name, scenario) for name, scenarios in table.items() for scenario in scenarios]
+
+
+def wish(studio: Studio, scenario: str, number: int = 0) -> Want:
+    """A picture of two started megapixels, so that units differ from pictures."""
+    return want_of(studio.provider, f"a fox of {number} [{scenario}]", width=1280, height=1280)
+
+
+async def ask(studio: Studio, want: Want) -> None:
+    with contextlib.suppress(GenerationFailed):
+        await studio.coordinator.find(want)
+
+
+def spent(studio: Studio, want: Want) -> int | None:
+    return studio.ledger._spent(want.generation_key)
+
+
+def estimate(studio: Studio, want: Want) -> int:
+    price = studio.provider.price_micro_usd(want.recipe)
+    assert price is not None
+    return price
+
+
+@pytest.mark.parametrize(("name", "scenario"), cases(TOLD))
+async def test_what_the_service_told_is_spent_to_the_unit(name: str, scenario: str, standin: Standin) -> None:
+    studio = open_studio(provider_at(name, standin))
+    want = wish(studio, scenario)
+    await ask(studio, want)
+    assert spent(studio, want) == standin.book.bill()[name]["micro_usd"] > 0
+    await studio.close()
+
+
+@pytest.mark.parametrize(("name", "scenario"), cases(UNHEARD))
+async def test_what_was_lost_is_spent_as_estimated_once_a_post_and_not_below_the_bill(
+    name: str, scenario: str, standin: Standin
+) -> None:
+    studio = open_studio(provider_at(name, standin))
+    want = wish(studio, scenario)
+    await ask(studio, want)
+    assert spent(studio, want) == estimate(studio, want) * standin.book.posts.total()
+    assert estimate(studio, want) >= max(drawing.charge_micro_usd for drawing in standin.book.drawings.values()) > 0
+    await studio.close()
+
+
+@pytest.mark.parametrize(("name", "scenario"), cases(GATEWAY))
+async def test_what_a_gateway_answered_is_spent_as_estimated(name: str, scenario: str, standin: Standin) -> None:
+    studio = open_studio(provider_at(name, standin))
+    want = wish(studio, scenario)
+    await ask(studio, want)
+    assert spent(studio, want) == estimate(studio, want) * standin.book.posts.total()
+    assert standin.book.bill() == {}
+    await studio.close()
+
+
+@pytest.mark.parametrize(("name", "scenario"), cases(REFUSED))
+async def test_what_the_service_refused_is_neither_spent_nor_billed(name: str, scenario: str, standin: Standin) -> None:
+    studio = open_studio(provider_at(name, standin))
+    want = wish(studio, scenario)
+    await ask(studio, want)
+    assert spent(studio, want) == 0
+    assert sum(drawing.charge_micro_usd for drawing in standin.book.drawings.values()) == 0
+    await studio.close()
+
+
+@pytest.mark.parametrize("name", ["fal", "openai"])
+async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(name: str, standin: Standin) -> None:
+    """Two hundred outcomes, twenty at a time: the bill, with the estimate where the service was not heard."""
+    studio = open_studio(provider_at(name, standin))
+    chance = random.Random(1)
+    scenarios = [*TOLD[name], *UNHEARD[name], *GATEWAY[name], "moderated", "http_429"]
+    wants = [wish(studio, chance.choice(scenarios), number) for number in range(200)]
+    limit = asyncio.Semaphore(20)
+
+    async def limited(want: Want) -> None:
+        async with limit:
+            await ask(studio, want)
+
+    await asyncio.gather(*map(limited, wants))
+    silent = tuple(f"[{scenario}]" for scenario in (*UNHEARD[name], *GATEWAY[name]))
+    unheard = [want for want in wants if str(want.recipe["prompt"]).endswith(silent)]
+    heard = sum(each.charge_micro_usd for each in standin.book.drawings.values() if not each.prompt.endswith(silent))
+    estimated = sum(estimate(studio, want) * standin.book.posts[str(want.recipe["prompt"])] for want in unheard)
+    total = sum(spent(studio, want) or 0 for want in wants)
+    assert total == heard + estimated
+    assert total >= standin.book.bill()[name]["micro_usd"]
+    await studio.close()

@@ -1,0 +1,313 @@
+"""Credits where two connections meet: each order in which they can, scripted; and many at once, by numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from ledger import failure
+from ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from copperplate.adapters.postgres import PostgresLedger
+from copperplate.model import Condition, Denied, FailureClass, Lead
+from pictures import MODEL, upload, want
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.model import Want
+
+CAROL = UUID(int=0xCA201)
+MANY = 50
+Connection = psycopg.AsyncConnection[dict[str, Any]]
+
+
+@pytest.fixture
+async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
+    made = PostgresLedger(owner_url)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def other(owner_url: str) -> AsyncIterator[Connection]:
+    """Another process, at whichever point of its transaction the test has it."""
+    async with await psycopg.AsyncConnection.connect(owner_url, row_factory=dict_row) as connection:
+        yield connection
+
+
+async def run(connection: Connection, statement: str, *arguments: object) -> list[dict[str, Any]]:
+    cursor = await connection.execute(statement.encode(), arguments)
+    return await cursor.fetchall() if cursor.description else []
+
+
+async def at_once(url: str, *statements: tuple[object, ...]) -> list[list[dict[str, Any]] | psycopg.Error]:
+    """Each statement over a connection of its own, all at the same time; answers rows or refusals."""
+
+    async def one(statement: str, *arguments: object) -> list[dict[str, Any]] | psycopg.Error:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            await start.wait()
+            try:
+                return await run(connection, statement, *arguments)
+            except psycopg.Error as error:
+                return error
+
+    start = asyncio.Barrier(len(statements))
+    return await asyncio.gather(*(one(*each) for each in statements))  # type: ignore[arg-type]
+
+
+async def until_blocked(url: str, calls: int, query: str) -> None:
+    """Return once so many calls wait for a lock."""
+    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
+        waiting = None
+        while waiting != (calls,):
+            await asyncio.sleep(0.01)
+            cursor = await watch.execute(
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like %s",
+                (f"%{query}%",),
+            )
+            waiting = await cursor.fetchone()
+
+
+async def deadlocks(connection: Connection) -> int:
+    [row] = await run(connection, "select deadlocks from pg_stat_database where datname = current_database()")
+    return int(row["deadlocks"])
+
+
+# --- reserved ---------------------------------------------------------------------------------
+
+
+async def test_takeover_beside_a_sweep_that_is_releasing_pays_for_itself(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    assert isinstance(await ask(ledger, want(), ALICE), Lead)
+    later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
+    await later.open()
+    await run(other, "set copperplate.clock_offset = '901s'")
+    assert await run(other, "select copperplate.release_expired(10) as n") == [{"n": 1}]
+    # Bob has nothing. What Alice held is being released: there is nothing to inherit.
+    taking = asyncio.create_task(ask(later, want(), BOB))
+    await until_blocked(owner_url, 1, "acquire_generation")
+    await other.commit()
+    assert await taking == Denied()
+    assert await has(later, ALICE) == (1, 0)
+    await later.close()
+
+
+async def test_sweep_beside_a_takeover_leaves_what_that_inherits(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    assert isinstance(await ask(ledger, want(), ALICE), Lead)
+    later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
+    await later.open()
+    await run(other, "set copperplate.clock_offset = '901s'")
+    await run(other, "select copperplate.reserve_charges(%s, '[]')", want().generation_key)
+    await later.sweep(100)
+    await other.commit()
+    await later.sweep(100)
+    assert await has(later, ALICE) == (1, 1)
+    await later.close()
+
+
+async def test_two_completions_at_once_settle_once(ledger: PostgresLedger, other: Connection, owner_url: str) -> None:
+    await ledger.grant_credits(ALICE, 2, "g")
+    held = await ask(ledger, want(), ALICE)
+    assert isinstance(held, Lead)
+    key, fence, made = want().generation_key, held.fence, upload("a")
+    assert await ledger.begin_submit(key, fence, submit_no=1, provider="p")
+    assert await ledger.intend_upload(key, fence, made, usage={})
+    await run(other, "select from public.generation_status where prompt_hash = %s for update", key)
+    both = [asyncio.create_task(ledger.complete(key, fence, made, url=None)) for _ in range(2)]
+    await until_blocked(owner_url, 2, "complete_generation")
+    await other.commit()
+    first, second = await asyncio.gather(*both)
+    assert first == second
+    assert await has(ledger, ALICE) == (1, 0)
+
+
+# --- given back -------------------------------------------------------------------------------
+
+
+async def test_purge_before_a_delivery_refunds_and_the_delivery_changes_nothing(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    await ask_and_complete(ledger, want(), ALICE)
+    await run(other, "delete from public.generation_status where prompt_hash = %s", want().generation_key)
+    delivering = asyncio.create_task(ledger.deliver(ALICE, want().generation_key, ANSWER, None))
+    await until_blocked(owner_url, 1, "deliver_generation")
+    await other.commit()
+    assert (await delivering)["url"] == ANSWER["url"]
+    assert await has(ledger, ALICE) == (1, 0)
+
+
+async def test_purge_that_waited_for_a_delivery_refunds_nothing(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    entry = await ask_and_complete(ledger, want(), ALICE)
+    await run(other, "select public.deliver_generation(%s, %s, '{}')", ALICE, want().generation_key)
+    losing = asyncio.create_task(ledger.report_missing(entry))
+    await until_blocked(owner_url, 1, "report_missing")
+    await other.commit()
+    assert await losing
+    assert await has(ledger, ALICE) == (0, 0)
+
+
+async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_line(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    users = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
+    for user, name in users.items():
+        await ledger.grant_credits(user, 2, name)
+    orders = [[ALICE, CAROL, BOB], [BOB, CAROL, ALICE]]
+    for number, order in enumerate(orders):
+        for user in order:
+            asked = want(f"{number} of {users[user]}")
+            await ask_and_complete(ledger, asked, user, asked.generation_key)
+    # Each comes to Carol's account second, and finds it taken.
+    await run(other, "select from copperplate.accounts where user_id = %s for update", CAROL)
+    deletions = asyncio.create_task(
+        at_once(
+            owner_url,
+            *(("delete from public.generation_status where prompt like %s", f"{number} of %") for number in (0, 1)),
+        )
+    )
+    await until_blocked(owner_url, 2, "delete from public.generation_status")
+    await other.commit()
+    assert await deletions == [[], []]
+    assert [await has(ledger, user) for user in users] == [(2, 0)] * 3
+    assert await deadlocks(other) == 0
+
+
+# --- asked and granted ------------------------------------------------------------------------
+
+
+async def test_key_sent_fifty_times_at_once_stands_for_one_generation(owner_url: str, other: Connection) -> None:
+    begin = "select public.begin_ask(%s, %s, 'k') as told"
+    answers = await at_once(owner_url, *((begin, ALICE, str(number % 2) * 64) for number in range(MANY)))
+    [row] = await run(other, "select generation_key from copperplate.asks")
+    told = [(each[0]["told"]["is_conflict"], str(number % 2) * 64) for number, each in enumerate(answers)]  # type: ignore[index]
+    assert all(is_conflict == (key != row["generation_key"]) for is_conflict, key in told)
+    assert await run(other, "select count(*) as n from copperplate.accounts") == [{"n": 1}]
+
+
+async def test_key_of_yesterday_sent_fifty_times_at_once_stands_for_one_generation(
+    owner_url: str, ledger: PostgresLedger, other: Connection
+) -> None:
+    await ledger.begin_ask(ALICE, "f" * 64, "k")
+    url = make_conninfo(owner_url, options="-c copperplate.clock_offset=86401s")
+    begin = "select public.begin_ask(%s, %s, 'k') as told"
+    answers = await at_once(url, *((begin, ALICE, str(number % 2) * 64) for number in range(MANY)))
+    assert [each for each in answers if isinstance(each, psycopg.Error)] == []
+    [row] = await run(other, "select generation_key from copperplate.asks")
+    assert row["generation_key"] in ("0" * 64, "1" * 64)
+    assert sum(each[0]["told"]["is_conflict"] for each in answers) == MANY // 2  # type: ignore[index]
+
+
+async def test_grant_sent_fifty_times_at_once_counts_once(owner_url: str, ledger: PostgresLedger) -> None:
+    grant = "select public.grant_credits(%s, 5, 'order 1') as told"
+    answers = await at_once(owner_url, *([(grant, ALICE)] * MANY))
+    assert [each[0]["told"]["balance"] for each in answers] == [5] * MANY  # type: ignore[index]
+    assert await has(ledger, ALICE) == (5, 0)
+
+
+async def test_reference_given_to_two_users_at_once_is_one_users(owner_url: str, ledger: PostgresLedger) -> None:
+    grant = "select public.grant_credits(%s, 5, 'order 1')"
+    answers = await at_once(owner_url, *((grant, UUID(int=number + 1)) for number in range(10)))
+    assert sorted(each.sqlstate or "" for each in answers if isinstance(each, psycopg.Error)) == ["ZC009"] * 9
+    assert (await ledger.audit_credits())["granted"] == 5
+
+
+async def test_ask_beside_the_deletion_of_its_user_is_answered_and_leaves_no_name_for_long(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.begin_ask(ALICE, want().generation_key, "k")
+    await run(other, "select public.forget_user(%s)", ALICE)
+    # Her token is good for a while yet.
+    asking = asyncio.create_task(ledger.begin_ask(ALICE, want().generation_key, "k"))
+    await until_blocked(owner_url, 1, "begin_ask")
+    await other.commit()
+    assert not (await asking).is_conflict
+    await run(other, "set copperplate.clock_offset = '86401s'")
+    await run(other, "select public.sweep_generations(100)")
+    assert await run(other, "select id from copperplate.accounts where user_id = %s", ALICE) == []
+
+
+async def test_account_that_somebody_has_begun_to_ask_with_is_not_tidied_away(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.begin_ask(ALICE, want().generation_key, "old")
+    await run(other, "set copperplate.clock_offset = '86401s'")
+    await run(other, "select public.begin_ask(%s, %s, 'new')", ALICE, want().generation_key)
+    url = make_conninfo(owner_url, options="-c copperplate.clock_offset=86401s")
+    assert await at_once(url, ("select copperplate.forget_old_asks(10) as n",)) == [[{"n": 1}]]
+    await other.commit()
+    assert await ledger.is_asked_by(ALICE, want().generation_key)
+
+
+# --- all of it --------------------------------------------------------------------------------
+
+
+async def end(ledger: PostgresLedger, asked: Want, held: Lead, rng: random.Random) -> None:
+    """Complete, fail or die. Others may have taken over or removed it at any point: no answer is looked at."""
+    key, fence, made = asked.generation_key, held.fence, upload(f"{asked.generation_key} {held.fence}")
+    await ledger.begin_submit(key, fence, submit_no=held.submit_no + 1, provider="p")
+    match rng.randrange(4):
+        case 0:
+            return
+        case 1:
+            await ledger.fail(key, fence, failure(FailureClass.MODERATED, rest=0))
+        case _:
+            await ledger.intend_upload(key, fence, made, usage={})
+            await ledger.complete(key, fence, made, url="https://example.com/a.png")
+
+
+async def storm(ledger: PostgresLedger, users: list[UUID], seed: int, steps: int) -> None:
+    """One process that does everything there is to do with few keys and few accounts."""
+    rng = random.Random(seed)
+    for _ in range(steps):
+        asked, user = want(f"picture {rng.randrange(6)}"), rng.choice(users)
+        match rng.randrange(8):
+            case 0 | 1 | 2:
+                held = await ask(ledger, asked, user)
+                if isinstance(held, Lead):
+                    await end(ledger, asked, held, rng)
+            case 3:
+                await ledger.deliver(user, asked.generation_key, ANSWER, rng.choice(("k", None)))
+            case 4:
+                await ledger.purge(Condition(model=MODEL), rng.randrange(1, 4), is_dry_run=False)
+            case 5:
+                await ledger.sweep(100)
+            case 6:
+                await ledger.begin_ask(user, asked.generation_key, rng.choice(("k", "l", None)))
+            case _:
+                await ledger.grant_credits(user, 1, str(uuid4()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_everything_at_once_over_eight_connections_leaves_sums_that_agree(
+    owner_url: str, other: Connection, seed: int
+) -> None:
+    users = [ALICE, BOB, CAROL]
+    # Half of them live sixteen minutes later: to these every lease has ended and every reservation expired.
+    offsets = [f"-c copperplate.clock_offset={number % 2 * 960}s" for number in range(8)]
+    ledgers = [PostgresLedger(make_conninfo(owner_url, options=each)) for each in offsets]
+    for each in ledgers:
+        await each.open()
+    await asyncio.gather(*(storm(each, users, seed * 8 + n, 100) for n, each in enumerate(ledgers)))
+    await has(ledgers[0], ALICE)
+    audit = await ledgers[0].audit_credits()
+    assert min(audit["granted"], audit["settled"], audit["refunded"]) > 0
+    assert await deadlocks(other) == 0
+    for each in ledgers:
+        await each.close()
