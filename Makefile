@@ -51,8 +51,9 @@ dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package in
 	@$(UV) build --quiet --out-dir dist
 	@.venv/bin/twine check --strict dist/*
 
-types: $(SYNCED) ## Write supabase/types/database.ts with the Supabase CLI, from the migrations
+types: $(SYNCED) ## Write what is made from the migrations: supabase/types/database.ts, and what doctor compares with
 	@.venv/bin/python tests/database_types.py
+	@.venv/bin/python tests/expected_schema.py
 
 bench: $(SYNCED) ## Measure (ONLY="hits followers": just those); writes bench/results.json and the tables made from it
 	@.venv/bin/python -m bench $(ONLY)

@@ -3794,10 +3794,164 @@ $$$statement$,
 $statement$comment on function public.get_usage_totals() is
 'Requests, bytes and money since the beginning by kind, provider, model, outcome and tier, histograms of the time to
 answer, generations in flight, and objects that wait to be removed. For /metrics.'$statement$,
+$statement$-- Security definer: only the owner may read which migrations are recorded. It takes nothing and answers versions.
+create function copperplate.recorded_migrations()
+returns text[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+    v_versions text[];
+begin
+    if to_regclass('supabase_migrations.schema_migrations') is not null then
+        execute 'select array_agg(m.version::text order by m.version) from supabase_migrations.schema_migrations as m'
+        into v_versions;
+    end if;
+    return v_versions;
+end;
+$$$statement$,
+$statement$comment on function copperplate.recorded_migrations() is
+'Versions of the migrations that are recorded as applied; null where there is no record.'$statement$,
+$statement$-- Of everything in our schema, and in public of what is named: how it is made, and who may do what. Postgres'
+-- own catalogs tell, which every role may read.
+create function public.describe_schema(p_names text[] default null)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with ours as (
+        select n.oid, n.nspname as name, n.nspname = 'copperplate' as is_all
+        from pg_catalog.pg_namespace as n
+        where n.nspname in ('public', 'copperplate')
+    ),
+
+    relations as (
+        select
+            c.oid, o.name || '.' || c.relname as name, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
+            case c.relkind when 'S' then 'sequence' when 'v' then 'view' when 'c' then 'type' else 'table' end as kind,
+            -- Up to version 15 every column is qualified, later only where it has to be.
+            case
+                when c.relkind = 'v' then regexp_replace(pg_catalog.pg_get_viewdef(c.oid), '\m\w+[.]', '', 'g')
+            end as body
+        from pg_catalog.pg_class as c
+        inner join ours as o on c.relnamespace = o.oid
+        where c.relkind in ('r', 'p', 'v', 'm', 'S', 'c') and (o.is_all or p_names is null or c.relname = any(p_names))
+    ),
+
+    columns as (
+        select
+            a.attrelid,
+            string_agg(
+                concat_ws(
+                    ' ', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+                    a.attgenerated, pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attacl is not null
+                ),
+                ', ' order by a.attnum
+            ) as made
+        from pg_catalog.pg_attribute as a
+        left join pg_catalog.pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
+        where a.attnum > 0 and not a.attisdropped
+        group by a.attrelid
+    ),
+
+    objects (name, made, oid, rights) as (
+        select 'schema ' || o.name, '', o.oid, array['usage', 'create'] from ours as o where o.is_all
+        union all
+        select
+            r.kind || ' ' || r.name,
+            concat_ws(' ', r.relrowsecurity, r.relforcerowsecurity, r.reloptions, c.made, r.body),
+            r.oid,
+            case
+                when r.kind in ('table', 'view') then array['select', 'insert', 'update', 'delete', 'truncate']
+                when r.kind = 'sequence' then array['usage', 'update']
+            end
+        from relations as r
+        left join columns as c on r.oid = c.attrelid
+        union all
+        select 'constraint ' || r.name || ' ' || c.conname, pg_catalog.pg_get_constraintdef(c.oid), null, null
+        from pg_catalog.pg_constraint as c
+        inner join relations as r on c.conrelid = r.oid
+        where c.contype <> 'n'
+        union all
+        select 'index ' || r.name || ' ' || c.relname, concat_ws(' ', pg_catalog.pg_get_indexdef(c.oid), i.indisvalid), null, null
+        from pg_catalog.pg_index as i
+        inner join relations as r on i.indrelid = r.oid
+        inner join pg_catalog.pg_class as c on i.indexrelid = c.oid
+        -- A constraint's own goes with it.
+        where not exists (
+            select from pg_catalog.pg_constraint as k where k.conrelid = i.indrelid and k.conindid = i.indexrelid
+        )
+        union all
+        select 'trigger ' || r.name || ' ' || t.tgname, concat_ws(' ', pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled), null, null
+        from pg_catalog.pg_trigger as t
+        inner join relations as r on t.tgrelid = r.oid
+        where not t.tgisinternal
+        union all
+        select
+            'policy ' || r.name || ' ' || p.polname,
+            concat_ws(
+                ' ', p.polcmd, p.polpermissive, p.polroles::regrole[],
+                pg_catalog.pg_get_expr(p.polqual, p.polrelid), pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)
+            ),
+            null,
+            null
+        from pg_catalog.pg_policy as p
+        inner join relations as r on p.polrelid = r.oid
+        union all
+        select
+            'function ' || p.oid::regprocedure,
+            concat_ws(
+                ' ', replace(p.prosrc, E'\r', ''), pg_catalog.pg_get_function_sqlbody(p.oid), l.lanname, p.provolatile,
+                p.prosecdef, p.proisstrict, p.proconfig, pg_catalog.pg_get_function_result(p.oid),
+                pg_catalog.pg_get_function_arguments(p.oid)
+            ),
+            p.oid,
+            array['execute']
+        from pg_catalog.pg_proc as p
+        inner join ours as o on p.pronamespace = o.oid
+        inner join pg_catalog.pg_language as l on p.prolang = l.oid
+        where o.is_all or p_names is null or p.proname = any(p_names)
+    ),
+
+    granted as (
+        select o.name, string_agg(r.role || ' ' || v.verb, ', ' order by r.role, v.verb) as rights
+        from objects as o
+        cross join lateral unnest(o.rights) as v (verb)
+        cross join unnest(array['anon', 'authenticated', 'service_role']) as r (role)
+        where
+            case
+                when o.name like 'function %' then pg_catalog.has_function_privilege(r.role, o.oid, v.verb)
+                when o.name like 'schema %' then pg_catalog.has_schema_privilege(r.role, o.oid, v.verb)
+                when o.name like 'sequence %' then pg_catalog.has_sequence_privilege(r.role, o.oid, v.verb)
+                else pg_catalog.has_table_privilege(r.role, o.oid, v.verb)
+            end
+        group by o.name
+    )
+
+    select jsonb_build_object(
+        'migrations', to_jsonb(copperplate.recorded_migrations()),
+        'objects', (
+            select jsonb_object_agg(o.name, jsonb_build_array(md5(o.made), coalesce(g.rights, '')))
+            from objects as o
+            left join granted as g on o.name = g.name
+        )
+    );
+$$$statement$,
+$statement$comment on function public.describe_schema(text[]) is
+'For copperplate doctor: the migrations that are recorded, and of each object in schema copperplate, and of those in
+public that are named (all, without names), a digest of how it is made and what the API roles may do with it.'$statement$,
 $statement$revoke all on function public.check_setup() from public, anon, authenticated$statement$,
 $statement$revoke all on function public.get_usage_totals() from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.recorded_migrations() from public, anon, authenticated$statement$,
+$statement$revoke all on function public.describe_schema(text[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.check_setup() to service_role$statement$,
-$statement$grant execute on function public.get_usage_totals() to service_role$statement$
+$statement$grant execute on function public.get_usage_totals() to service_role$statement$,
+$statement$grant execute on function copperplate.recorded_migrations() to service_role$statement$,
+$statement$grant execute on function public.describe_schema(text[]) to service_role$statement$
 ]);
 
 drop function pg_temp.apply_migration(text, text, text[]);

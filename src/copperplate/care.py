@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,7 +80,10 @@ async def clean(
             break
     counts = {name: run.counts[name] for name in COUNTED}
     seconds = round(clock.monotonic() - began, 3)
-    return Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
+    done = Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
+    # Of a cron nobody reads the answer.
+    logger.info("cleanup: %s", " ".join(f"{name}={value}" for name, value in asdict(done).items()))
+    return done
 
 
 async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, int]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from copperplate.compose import make_image_provider, open_backend, open_services
-from copperplate.errors import CopperplateError, Misconfigured
+from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_want
 from copperplate.recipes.objects import object_path, sha256_hex
+from copperplate.schema import FOLDER, Schema
+from copperplate.settings import DOCS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Mapping
 
     from copperplate.ports import Clock, LedgerCare, ObjectStore
     from copperplate.settings import Settings
@@ -23,6 +25,8 @@ NO_KEY: Final = "0" * 64
 SKEW_SECONDS: Final = 60
 MIN_POSTGRES: Final = 15
 SIDE: Final = 64
+# Variables that say which database and which store.
+PLACES: Final = {"DATABASE_URL", "SUPABASE_URL", "COPPERPLATE_LEDGER"}
 
 
 class Level(StrEnum):
@@ -42,17 +46,24 @@ class Finding:
     said: str
 
 
-async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -> AsyncIterator[Finding]:
-    """Look at everything in turn; with `generate` a picture is made, paid for, served again and purged."""
-    is_fine = True
-    try:
-        async with open_backend(settings) as (ledger, stores):
-            async for finding in _examine_backend(settings, clock, ledger, stores.values()):
-                is_fine &= finding.level is not Level.FAILED
-                yield finding
-    except CopperplateError as error:
-        is_fine = False
-        yield _failed("database", error)
+async def examine(
+    settings: Settings, clock: Clock, *, faults: Mapping[str, str] | None = None, generate: bool = False
+) -> AsyncIterator[Finding]:
+    """Look at everything in turn, and go on with what works where something does not.
+
+    `faults` are what is wrong with settings, by variable; each of these counts as unset. With `generate` a picture is
+    made, paid for, served again and purged.
+    """
+    faults, is_fine = faults or {}, not faults
+    for fault in faults.values():
+        yield Finding(what="settings", level=Level.FAILED, said=f"{fault}. See {DOCS}")
+    # Without what was meant, it would be another database that is looked at.
+    if faults.keys() & PLACES:
+        yield Finding(what="database", level=Level.FAILED, said="not looked at: mend the settings first")
+    else:
+        async for finding in _examine_backend(settings, clock):
+            is_fine &= finding.level is not Level.FAILED
+            yield finding
     provider = _examine_provider(settings, clock)
     yield provider
     yield _examine_secret(settings)
@@ -62,34 +73,82 @@ async def examine(settings: Settings, clock: Clock, *, generate: bool = False) -
         yield Finding(what="miss and hit", level=Level.FAILED, said="not tried: mend the above first")
 
 
-async def _examine_backend(
-    settings: Settings, clock: Clock, ledger: LedgerCare, stores: Iterable[ObjectStore]
-) -> AsyncIterator[Finding]:
-    way = "DATABASE_URL" if settings.supabase_url is None or settings.ledger == "postgres" else "SUPABASE_URL"
+async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
+    try:
+        async with open_backend(settings) as (ledger, stores):
+            setup: Mapping[str, Any] = {}
+            try:
+                setup, findings = await _examine_setup(settings, clock, ledger)
+                for finding in findings:
+                    yield finding
+                if setup.get("schema", SCHEMA) == SCHEMA:
+                    async for finding in _examine_objects(ledger):
+                        yield finding
+                yield await _examine_rights(ledger)
+            except LedgerUnavailable as error:
+                yield _failed("database", error)
+            for store in stores.values():
+                yield await _examine_store(settings, clock, store, setup.get("buckets"))
+    except CopperplateError as error:
+        yield _failed("database", error)
+
+
+async def _examine_setup(
+    settings: Settings, clock: Clock, ledger: LedgerCare
+) -> tuple[Mapping[str, Any], list[Finding]]:
+    """What the database is, if it can say so; raises `LedgerUnavailable`."""
     began = clock.monotonic()
-    setup = await ledger.check_setup()
-    took_ms = (clock.monotonic() - began) * 1000
+    try:
+        setup = await ledger.check_setup()
+    except Misconfigured as error:
+        return {}, [_failed("database", error)]
+    version = _examine_version(settings, setup, clock.monotonic() - began)
+    return setup, [version, _examine_migrations(setup), _examine_clock(setup, clock)]
+
+
+def _examine_version(settings: Settings, setup: Mapping[str, Any], seconds: float) -> Finding:
+    way = "DATABASE_URL" if settings.supabase_url is None or settings.ledger == "postgres" else "SUPABASE_URL"
     version = str(setup["postgres"])
     is_old = version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < MIN_POSTGRES
-    said = f"Postgres {version} answers by {way} in {took_ms:.0f} ms"
-    yield _finding("database", not is_old, said, f"Postgres {version} is too old: use {MIN_POSTGRES} or newer")
-    yield _finding(
+    said = f"Postgres {version} answers by {way} in {seconds * 1000:.0f} ms"
+    return _finding("database", not is_old, said, f"Postgres {version} is too old: use {MIN_POSTGRES} or newer")
+
+
+def _examine_migrations(setup: Mapping[str, Any]) -> Finding:
+    return _finding(
         "migrations",
         setup["schema"] == SCHEMA,
         f"the schema is that of {SCHEMA}",
         f"the schema is that of {setup['schema']}, this program's is {SCHEMA}: run `copperplate migrate` with the "
         "newer program",
     )
-    yield await _examine_rights(ledger)
-    for store in stores:
-        yield await _examine_store(settings, clock, store, setup["buckets"])
+
+
+def _examine_clock(setup: Mapping[str, Any], clock: Clock) -> Finding:
     skew = clock.now().timestamp() - float(setup["now"])
-    yield _finding(
+    return _finding(
         "clock",
         abs(skew) < SKEW_SECONDS,
         f"{abs(skew):.1f} s beside the database's",
         f"this machine's clock is {skew:+.0f} s off the database's: let NTP set it",
     )
+
+
+async def _examine_objects(ledger: LedgerCare) -> AsyncIterator[Finding]:
+    """What somebody changed or dropped by hand; raises `LedgerUnavailable`."""
+    shipped = Schema.shipped()
+    try:
+        differences = shipped.compare(await ledger.describe_schema(shipped.public_names))
+    except Misconfigured as error:
+        said = f"{error}. Where that changes nothing, run again what the last file of {FOLDER} says [{error.code}]"
+        yield Finding(what="objects", level=Level.FAILED, said=said)
+        return
+    for each in differences:
+        level = Level.FAILED if each.is_serious else Level.WARNING
+        yield Finding(what="objects", level=level, said=each.said)
+    if not differences:
+        said = f"all {len(shipped.objects)} and their rights are as the migrations make them"
+        yield Finding(what="objects", level=Level.OK, said=said)
 
 
 async def _examine_rights(ledger: LedgerCare) -> Finding:

@@ -251,6 +251,9 @@ class LedgerCare(Sweeper, Protocol):
     async def check_setup(self) -> Mapping[str, Any]:
         """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name)."""
 
+    async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """What is there of our schema, and of public those `names`, for `schema.Schema.compare` to read."""
+
     async def usage_totals(self) -> Mapping[str, Any]:
         """Sums since the beginning: `usage`, `latency` (counts by `LATENCY_BOUNDS_MS`), `in_flight`, `discarded`."""
 

@@ -13,6 +13,7 @@ from copperplate.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from dataclasses import Field
 
 
 def _text(raw: str) -> str:
@@ -326,8 +327,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Check what concerns more than one setting."""
         if self.heartbeat * 4 > self.lease:
-            fault = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"
-            raise Misconfigured(f"{fault}. See {DOCS}.")
+            raise Misconfigured(f"{TOO_SLOW}. See {DOCS}.")
 
     @property
     def supabase_key(self) -> str | None:
@@ -342,20 +342,38 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment (an empty variable counts as unset); raises `Misconfigured` with every fault."""
+        settings, faults = cls.read(environ)
+        if faults:
+            raise Misconfigured("; ".join(faults.values()) + f". See {DOCS}.")
+        return settings
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, str]]:
+        """What can be read of the environment, and the faults by variable; what is faulty counts as unset."""
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
-        faults: list[str] = []
+        faults: dict[str, str] = {}
         for each in fields(cls):
-            raw = environ.get(each.metadata["variable"]) or each.metadata["default"]
+            variable = each.metadata["variable"]
             try:
-                values[each.name] = None if raw is None else each.metadata["parse"](raw)
+                values[each.name] = _parse(each, environ.get(variable))
             except ValueError as error:
-                faults.append(f"{each.metadata['variable']} must be {error}")
-        if faults:
-            raise Misconfigured("; ".join(faults) + f". See {DOCS}.")
-        return cls(**values)
+                values[each.name] = _parse(each, None)
+                faults[variable] = f"{variable} must be {error}"
+        if values["heartbeat"] * 4 > values["lease"]:
+            pair = {each.metadata["variable"]: each for each in fields(cls) if each.name in ("heartbeat", "lease")}
+            if not pair.keys() & faults.keys():
+                faults[next(iter(pair))] = TOO_SLOW
+            values |= {each.name: _parse(each, None) for each in pair.values()}
+        return cls(**values), faults
+
+
+def _parse(each: Field[Any], raw: str | None) -> Any:
+    raw = raw or each.metadata["default"]
+    return None if raw is None else each.metadata["parse"](raw)
 
 
 MIN_SECRET_CHARS: Final = 16
 MIN_JWT_SECRET_CHARS: Final = 32
 DOCS: Final = "docs/settings.md"
+TOO_SLOW: Final = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"

@@ -294,6 +294,7 @@ export type Database = {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;
       };
+      describe_schema: { Args: { p_names?: string[] }; Returns: Json };
       fail_generation: {
         Args: {
           p_billed: boolean;

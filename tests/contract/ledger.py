@@ -32,6 +32,7 @@ from copperplate.model import (
     Want,
 )
 from copperplate.recipes.image import original_key
+from copperplate.schema import Schema
 from pictures import rendition, upload, want
 
 if TYPE_CHECKING:
@@ -783,6 +784,10 @@ class CareContract:
         assert setup["schema"] == SCHEMA
         assert float(setup["now"]) > 0
         assert setup["buckets"] is None or isinstance(setup["buckets"], dict)
+
+    async def test_schema_is_as_this_program_was_shipped_with_it(self, desk: Desk) -> None:
+        shipped = Schema.shipped()
+        assert shipped.compare(await desk.ledger.describe_schema(shipped.public_names)) == []
 
     async def test_empty_batch_of_usage_changes_nothing(self, desk: Desk) -> None:
         await desk.ledger.record_usage([])

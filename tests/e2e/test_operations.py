@@ -108,8 +108,8 @@ def test_doctor_finds_a_whole_deployment_well_and_leaves_nothing_behind(
     assert answer.returncode == 0, answer.stdout
     assert {level for level, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "database", "migrations", "rights", "generated-images", "memoji-images", "clock", "provider", "cron secret",
-        "miss and hit",
+        "database", "migrations", "clock", "objects", "rights", "generated-images", "memoji-images", "provider",
+        "cron secret", "miss and hit",
     ]  # fmt: skip
     assert CRON_SECRET not in answer.stdout + answer.stderr
     assert "postgresql://" not in answer.stdout + answer.stderr
@@ -141,6 +141,46 @@ def test_doctor_of_an_empty_database_says_migrate(cluster: Cluster, deployment: 
     assert "copperplate migrate" in findings(answer)["database"][1]
 
 
+def test_doctor_reports_every_setting_that_is_wrong_and_looks_at_the_rest(deployment: dict[str, str]) -> None:
+    wrong = {**deployment, "PORT": "http", "CRON_SECRET": "short", "COPPERPLATE_HEARTBEAT_SECONDS": "6"}
+    answer = run("doctor", "--generate", **wrong)
+    assert answer.returncode == 1
+    assert re.findall(r"^failed +settings +(\w+)", answer.stdout, re.MULTILINE) == [
+        "CRON_SECRET", "PORT", "COPPERPLATE_HEARTBEAT_SECONDS",
+    ]  # fmt: skip
+    found = findings(answer)
+    assert {
+        found[what][0] for what in ("database", "migrations", "objects", "rights", "memoji-images", "provider")
+    } == {"ok"}
+    assert found["miss and hit"] == ("failed", "not tried: mend the above first")
+
+
+def test_doctor_looks_at_no_other_database_than_the_one_that_was_meant(
+    deployment: dict[str, str], tmp_path: Path
+) -> None:
+    answer = run("doctor", **{**deployment, "DATABASE_URL": "mysql://me:hunter2@db/x"})
+    found = findings(answer)
+    assert answer.returncode == 1
+    assert "DATABASE_URL" in found["settings"][1]
+    assert found["database"] == ("failed", "not looked at: mend the settings first")
+    assert {found["provider"][0], found["cron secret"][0]} == {"ok"}
+    assert list(tmp_path.iterdir()) == [], "none was started instead"
+    assert "hunter2" not in answer.stdout + answer.stderr
+
+
+def test_doctor_tells_what_was_dropped_and_goes_on(deployment: dict[str, str]) -> None:
+    with connect(deployment["DATABASE_URL"], autocommit=True) as owner:
+        owner.execute("drop function public.check_setup()")
+        owner.execute("drop function public.get_generation_stats()")
+    answer = run("doctor", **deployment)
+    found = findings(answer)
+    assert answer.returncode == 1
+    assert found["database"][0] == found["rights"][0] == "failed"
+    for name, file in (("check_setup", "create_checks"), ("get_generation_stats", "create_usage")):
+        assert re.search(rf"objects +function public.{name}\(\) is gone: .*_{file}.sql", answer.stdout), answer.stdout
+    assert (found["memoji-images"][0], found["provider"][0]) == ("ok", "ok")
+
+
 def test_doctor_of_an_older_schema_says_so(deployment: dict[str, str]) -> None:
     with connect(deployment["DATABASE_URL"], autocommit=True) as owner:
         owner.execute(
@@ -160,7 +200,9 @@ def test_doctor_of_a_database_that_is_away_names_it_without_its_password(deploym
     assert "Traceback" not in answer.stderr
 
 
-def test_doctor_of_a_supabase_project_looks_at_its_bucket_too(project: Supabase, tmp_path: Path) -> None:
+def test_doctor_of_a_supabase_project_looks_at_its_bucket_and_its_objects_too(
+    project: Supabase, owner_url: str, tmp_path: Path
+) -> None:
     variables = {
         "SUPABASE_URL": project.url,
         "SUPABASE_SECRET_KEY": project.secret_key,
@@ -175,6 +217,12 @@ def test_doctor_of_a_supabase_project_looks_at_its_bucket_too(project: Supabase,
     for bucket in ("generated-images", "memoji-images"):
         assert found[bucket]["said"] == "written, read and removed"
     assert project.secret_key not in answer.stdout + answer.stderr
+    assert found["objects"]["level"] == "ok"
+    with connect(owner_url, autocommit=True) as owner:
+        owner.execute("grant select on public.generation_status to anon")
+    changed = run("doctor", **variables)
+    assert changed.returncode == 1
+    assert "revoke select on table public.generation_status from public, anon" in findings(changed)["objects"][1]
     wrong = run("doctor", **{**variables, "SUPABASE_SECRET_KEY": "sb_secret_of-another-project"})
     assert wrong.returncode == 1
     assert "SUPABASE_SECRET_KEY" in wrong.stdout

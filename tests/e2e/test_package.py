@@ -79,7 +79,7 @@ def test_the_wheel_has_types_migrations_licence_and_nothing_of_ours(wheel: Path)
         told = HeaderParser().parsestr(archive.read(place).decode())
     assert told["License-Expression"] == "MIT"
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert "copperplate/py.typed" in names
+    assert {"copperplate/py.typed", "copperplate/schema.json"} <= set(names)
     packed = {Path(name).name for name in names if name.startswith("copperplate/local/migrations/")}
     assert packed == {file.name for file in (ROOT / "supabase" / "migrations").iterdir()}
     assert {name.split("/")[0] for name in names} == {"copperplate", f"copperplate-{told['Version']}.dist-info"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 
 from copperplate.local.bootstrap import drop_database
 from copperplate.local.cluster import ignore
-from copperplate.local.migrations import migrate
+from copperplate.local.migrations import find_migrations_folder, migrate
 from postgres_fixtures import make_supabase_database
 from rights import ROLES, SCHEMAS, Rights, cells, describe_differences, read_database, read_matrix
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
 
 PUBLIC_FUNCTIONS = {"public.get_generation_stats", "public.get_cache_stats"}
-# Runs when Supabase Auth deletes a user, whose role has no rights of ours; nobody can call it.
-OF_ITS_OWNER = "note_user_deleted"
+# Run with the rights of their owner; each says why where it is made.
+OF_THEIR_OWNER = ("note_user_deleted", "recorded_migrations")
 # A view that joins is not to be written to by anybody, which Postgres finds out first.
 REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)
 
@@ -68,7 +69,7 @@ def test_matrix_lets_anon_call_the_two_statistics_and_write_nothing(matrix: Righ
 def test_matrix_lets_service_role_call_every_function(matrix: Rights) -> None:
     functions = {cell for cell in matrix.asked if cell.kind == "function" and cell.role == "service_role"}
     refused = {cell.name for cell in functions - matrix.allowed}
-    assert refused == {f"copperplate.{OF_ITS_OWNER}"}
+    assert refused == {"copperplate.note_user_deleted"}
 
 
 @pytest.mark.parametrize(
@@ -163,13 +164,21 @@ def test_no_column_has_rights_of_its_own(superuser: psycopg.Connection[Any]) -> 
     assert found.fetchall() == []
 
 
-def test_every_function_pins_its_search_path_and_runs_as_its_caller(superuser: psycopg.Connection[Any]) -> None:
+def test_every_function_pins_its_search_path_and_runs_as_its_caller_or_says_why_not(
+    superuser: psycopg.Connection[Any],
+) -> None:
     loose = superuser.execute(
         "select p.proname from pg_proc as p where p.pronamespace = any(%s::regnamespace[])"
-        """ and (p.prosecdef or not coalesce(p.proconfig @> array['search_path=""'], false))""",
-        [SCHEMAS],
+        " and (p.prosecdef and p.proname <> all(%s)"
+        """ or not coalesce(p.proconfig @> array['search_path=""'], false))""",
+        [SCHEMAS, list(OF_THEIR_OWNER)],
     )
-    assert loose.fetchall() == [(OF_ITS_OWNER,)]
+    assert loose.fetchall() == []
+    migrations = "".join(file.read_text() for file in find_migrations_folder().glob("*.sql"))
+    for name in OF_THEIR_OWNER:
+        assert re.search(
+            rf"^-- .* owner.*(?:\n-- .*)*\ncreate function copperplate\.{name}\(", migrations, re.MULTILINE
+        ), name
 
 
 def test_every_table_has_row_level_security_and_everything_a_comment(superuser: psycopg.Connection[Any]) -> None:

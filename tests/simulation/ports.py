@@ -336,6 +336,9 @@ class ProcessLedger:
     async def check_setup(self) -> Mapping[str, Any]:
         raise AssertionError("nobody looks at the setup here")
 
+    async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
+        raise AssertionError("nobody looks at the schema here")
+
     async def usage_totals(self) -> Mapping[str, Any]:
         raise AssertionError("nobody measures here")
 

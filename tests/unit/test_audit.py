@@ -43,10 +43,16 @@ def test_a_tool_of_the_tests_may_have_what_is_not_critical(severity: str, faults
     assert audit.read_npm(json.dumps(told)).faults == faults
 
 
+@pytest.mark.parametrize("require_all", ["", "1"], ids=["", "everything required"])
 @pytest.mark.parametrize(("report", "status"), [(audit.Report(["a fault"]), 1), (audit.Report(not_run="offline"), 0)])
 def test_only_a_fault_stops_a_check(
-    report: audit.Report, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    report: audit.Report,
+    status: int,
+    require_all: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("COPPERPLATE_REQUIRE_ALL", require_all)
     monkeypatch.setattr(audit, "audit_pip", lambda: report)
     monkeypatch.setattr(audit, "audit_npm", audit.Report)
     assert audit.main() == status

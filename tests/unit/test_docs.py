@@ -86,7 +86,9 @@ def test_every_command_of_a_page_is_run_by_a_test_or_says_why_not(page: Path, ma
 
 
 def test_the_button_asks_for_settings_that_exist() -> None:
-    [asked] = re.findall(r"vercel\.com/new/clone\?\S*&env=([A-Z_,]+)$", (DOCS / "vercel.md").read_text(), re.MULTILINE)
+    [asked] = re.findall(
+        r"vercel\.com/new/clone\?\S*&env=([A-Z_,]+)\)$", (DOCS / "vercel.md").read_text(), re.MULTILINE
+    )
     assert set(asked.split(",")) <= {each.metadata["variable"] for each in fields(Settings)}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 SUNSET = "/64x64.jpg?text=a%20beautiful%20sunset"
 ON_VERCEL = {"VERCEL": "1"}
+CRON_SECRET = "sixteen characters or more"
 
 
 @dataclass
@@ -44,13 +47,14 @@ class GatedProvider(ScriptedProvider):
 class Call:
     """One request as a server makes it; `answered` is set when the answer is out, the task ends with the call."""
 
-    def __init__(self, services: MemoryServices, url: str) -> None:
+    def __init__(self, services: MemoryServices, url: str, **headers: str) -> None:
         self.answered = asyncio.Event()
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
         path, _, query = url.partition("?")
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}
+        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": sent}
         self.task = asyncio.create_task(create_app(services=services)(scope, self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
@@ -118,6 +122,32 @@ async def test_before_the_deadline_the_generation_is_handed_over(provider: Gated
     await call.task
     assert call.status == 503
     assert isinstance(await services.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20)), Lead)
+
+
+@pytest.mark.parametrize(("seconds", "is_complete"), [(300.0, True), (vercel.MARGIN_SECONDS, False)])
+async def test_a_cleanup_ends_before_the_deadline(
+    runtime: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    *,
+    is_complete: bool,
+) -> None:
+    caplog.set_level(logging.INFO, "copperplate.care")
+    monkeypatch.setattr("copperplate.care.LOOKED", 1)
+    deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+    runtime.get_deadline = lambda: deadline  # type: ignore[attr-defined]
+    clock = FakeClock()
+    services = memory_services(environ={**ON_VERCEL, "CRON_SECRET": CRON_SECRET}, clock=clock)
+    for name in ("one", "two", "three"):
+        await services.serving.read(want(name))
+    await clock.advance(31 * 86_400)
+    call = Call(services, "/api/cache/cleanup", authorization=f"Bearer {CRON_SECRET}")
+    await call.task
+    told = json.loads(call.body)
+    assert (told["success"], told["is_complete"]) == (True, is_complete)
+    assert told["images"] == (3 if is_complete else 1)
+    assert f"images={told['images']} " in caplog.text
 
 
 async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytest.MonkeyPatch) -> None:

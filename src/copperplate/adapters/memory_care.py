@@ -9,6 +9,7 @@ from copperplate.adapters.memory_credits import DAY_SECONDS
 from copperplate.adapters.memory_tables import GenerationRow, MemoryTables
 from copperplate.model import SCHEMA, FailureClass, Outcome
 from copperplate.recipes.text import fold_text
+from copperplate.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -198,6 +199,12 @@ class MemoryCare(MemoryTables):
     async def check_setup(self) -> Mapping[str, Any]:
         """See `LedgerCare.check_setup`."""
         return {"schema": SCHEMA, "postgres": "none", "now": self._clock.now().timestamp(), "buckets": None}
+
+    async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """See `LedgerCare.describe_schema`. It is always as this program makes it."""
+        made = Schema.shipped()
+        objects = {name: [each.digest, each.rights] for name, each in made.objects.items()}
+        return {"migrations": list(made.migrations), "objects": objects}
 
     async def usage_totals(self) -> Mapping[str, Any]:
         """See `LedgerCare.usage_totals`."""

@@ -347,6 +347,10 @@ class PostgresLedger(CreditCalls):
         """See `LedgerCare.check_setup`."""
         return cast("Mapping[str, Any]", await self._value("select public.check_setup()", ()))
 
+    async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """See `LedgerCare.describe_schema`."""
+        return cast("Mapping[str, Any]", await self._value("select public.describe_schema(%s)", (list(names),)))
+
     async def usage_totals(self) -> Mapping[str, Any]:
         """See `LedgerCare.usage_totals`."""
         return cast("Mapping[str, Any]", await self._value("select public.get_usage_totals()", ()))

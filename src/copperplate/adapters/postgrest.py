@@ -246,6 +246,10 @@ class PostgrestLedger(CreditCalls):
         """See `LedgerCare.check_setup`."""
         return await self._row("check_setup")
 
+    async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """See `LedgerCare.describe_schema`."""
+        return await self._row("describe_schema", p_names=list(names))
+
     async def usage_totals(self) -> Mapping[str, Any]:
         """See `LedgerCare.usage_totals`."""
         return await self._row("get_usage_totals")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, settings_of, with_database
-from copperplate.doctor import Finding, Level, examine
+from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, read_settings, with_database
+from copperplate.doctor import PLACES, Finding, Level, examine
 
 if TYPE_CHECKING:
     import argparse
@@ -26,17 +27,19 @@ def add(commands: Any) -> None:
 
 def run_doctor(arguments: argparse.Namespace) -> int:
     """A line per check; 1 where one failed."""
+    settings, faults = read_settings(arguments)
 
     async def run(settings: Settings) -> list[Finding]:
         found = []
-        async for finding in examine(settings, SystemClock(), generate=arguments.generate):
+        async for finding in examine(settings, SystemClock(), faults=faults, generate=arguments.generate):
             found.append(finding)
             if not arguments.json:
-                print(f"{finding.level:<8} {finding.what:<17} {finding.said}", flush=True)
+                print(f"{finding.level:<8} {finding.what:<16}  {finding.said}", flush=True)
         return found
 
-    with with_database(settings_of(arguments)) as settings:
-        found = asyncio.run(run(settings))
+    # A database of its own is only started where none was meant.
+    with nullcontext(settings) if faults.keys() & PLACES else with_database(settings) as complete:
+        found = asyncio.run(run(complete))
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     return EXIT_FAILED if any(finding.level is Level.FAILED for finding in found) else EXIT_OK

@@ -36,11 +36,22 @@ def add_command(
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The environment, under what the command line says."""
-    environ: Mapping[str, str] = os.environ
-    if arguments.data_dir is not None:
-        environ = {**environ, "COPPERPLATE_DATA_DIR": str(arguments.data_dir)}
-    settings = Settings.from_env(environ)
+    """The environment, under what the command line says; raises `Misconfigured`."""
+    return _with_whole_path(Settings.from_env(_environ(arguments)))
+
+
+def read_settings(arguments: argparse.Namespace) -> tuple[Settings, dict[str, str]]:
+    """The same, as far as it can be read, and the faults by variable."""
+    settings, faults = Settings.read(_environ(arguments))
+    return _with_whole_path(settings), faults
+
+
+def _environ(arguments: argparse.Namespace) -> Mapping[str, str]:
+    folder = arguments.data_dir
+    return os.environ if folder is None else {**os.environ, "COPPERPLATE_DATA_DIR": str(folder)}
+
+
+def _with_whole_path(settings: Settings) -> Settings:
     return replace(settings, data_dir=settings.data_dir.expanduser().absolute())
 
 

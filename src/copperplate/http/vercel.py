@@ -39,7 +39,7 @@ class Invocation:
         if scope["type"] != "http" or services is None or not services.settings.on_vercel:
             await self._app(scope, receive, send)
             return
-        stop_at = services.clock.monotonic() + _seconds_left()
+        stop_at = services.clock.monotonic() + seconds_left()
         status = 0
 
         async def watched(message: Message) -> None:
@@ -57,8 +57,8 @@ class Invocation:
                 await services.usage.flush()
 
 
-def _seconds_left() -> float:
-    """How long this invocation may still take."""
+def seconds_left() -> float:
+    """How long this invocation may still take, less what its end needs."""
     runtime = sys.modules.get("vercel_runtime")  # there already, or this is not Vercel
     deadline: datetime | None = runtime.get_deadline() if runtime else None
     left = MAX_SECONDS if deadline is None else (deadline - datetime.now(UTC)).total_seconds()
