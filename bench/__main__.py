@@ -25,6 +25,8 @@ MEASUREMENTS = (
     "acquire_and_peek",
     "charges",
     "credit_operations",
+    "last_credits",
+    "spend",
     "storage_calls",
     "crashes",
     "restarts",

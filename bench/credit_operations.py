@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from bench.databases import cluster, query
-from bench.figures import ROOT, Figure, Run
-from bench.processes import child_environment
+from bench.figures import Figure, Run
+from bench.processes import hear, program, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PROCESSES, AT_ONCE = 8, 6
 CALLS, POINTS = 100_000, 10
@@ -73,15 +71,15 @@ def play(
     """So many calls in all, and an audit at so many points where all processes rest."""
     played, before = Played(), _deadlocks(url)
     with ExitStack() as stack:
-        callers = [stack.enter_context(_caller(url, f"{seed} {number}")) for number in range(processes)]
+        callers = [
+            stack.enter_context(program("bench.credit_caller", url, f"{seed} {number}")) for number in range(processes)
+        ]
         for point in range(points):
             began = time.monotonic()
             for caller in callers:
-                assert caller.stdin is not None
-                caller.stdin.write(f"{calls // points // processes} {AT_ONCE}\n")
-                caller.stdin.flush()
+                tell(caller, f"{calls // points // processes} {AT_ONCE}")
             for caller in callers:
-                _add(played, caller)
+                _add(played, hear(caller))
             played.seconds += time.monotonic() - began
             _audit(url, played)
             say(f"point {point + 1}: {dict(played.names)}, errors {dict(played.errors)}, faults {played.faults}")
@@ -90,21 +88,7 @@ def play(
     return played
 
 
-@contextmanager
-def _caller(url: str, seed: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "bench.credit_caller", url, seed]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=child_environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def _add(played: Played, caller: subprocess.Popen[str]) -> None:
-    assert caller.stdout is not None
-    line = caller.stdout.readline()
-    assert line, f"a caller ended with {caller.wait(10)}"
+def _add(played: Played, line: str) -> None:
     said = json.loads(line)
     played.names += Counter(said["names"])
     played.errors += Counter(said["errors"])

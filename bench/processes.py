@@ -55,6 +55,37 @@ def pinned(core: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def program(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program of ours that reads lines and answers each with one; it ends when its input does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=child_environment({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def tell(process: subprocess.Popen[str], line: str) -> None:
+    """Give a program its next line."""
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    """What a program answers; fails where it ended instead."""
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line, f"a process ended with {process.wait(10)}"
+    return line
+
+
+@contextlib.contextmanager
 def dev(folder: Path, *, workers: int, **settings: str) -> Iterator[Server]:
     """`copperplate dev` over a folder, its Postgres included."""
     command = [str(COPPERPLATE), "dev", "--port", "0", "--workers", str(workers)]

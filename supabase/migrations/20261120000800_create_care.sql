@@ -293,14 +293,18 @@ as $$
         where
             o.discarded_at < copperplate.clock() - p_grace
             and (o.claimed_until is null or o.claimed_until < copperplate.clock())
-            -- Never an object that a row needs after all.
-            and not exists (
-                select from copperplate.cache_entries as e where e.bucket = o.bucket and e.path = o.path
-            )
-            and not exists (
-                select from public.generation_status as g
+            -- Never an object that a row needs after all. Row by row, not "not exists": once the planner takes a table
+            -- for empty it would read all of it first, and a large cleanup leaves it far from empty on disk.
+            and not coalesce((
+                select true from copperplate.cache_entries as e
+                where e.bucket = o.bucket and e.path = o.path
+                limit 1
+            ), false)
+            and not coalesce((
+                select true from public.generation_status as g
                 where g.prompt_hash = o.generation_key and g.intent ->> 'path' = o.path
-            )
+                limit 1
+            ), false)
         order by o.id
         limit p_limit
         for update skip locked

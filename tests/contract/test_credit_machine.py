@@ -92,6 +92,12 @@ def _release_what_is_led(self: MemoryLedger, _: Any) -> None:
     _release_expired(self, lambda _: False)
 
 
+def _release_before_its_time(self: MemoryLedger, is_live: Any) -> None:
+    for each in self._reservations:
+        each.expires = -1.0
+    _release_expired(self, is_live)
+
+
 _settle, _give_back, _reserve = MemoryLedger._settle, MemoryLedger._give_back, MemoryLedger._reserve
 _release_expired = MemoryLedger._release_expired
 BUGS = {
@@ -100,6 +106,7 @@ BUGS = {
     "what was delivered is refunded": ("_give_back", _give_back_what_was_delivered),
     "a takeover reserves again": ("_reserve", _reserve_again),
     "the sweep releases what is led": ("_release_expired", _release_what_is_led),
+    "the sweep releases before its time": ("_release_expired", _release_before_its_time),
 }
 
 

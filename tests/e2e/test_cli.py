@@ -179,7 +179,7 @@ def test_prices_are_printed_with_their_age_and_source_and_need_no_settings() -> 
 # --- settings ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(set(whole_commands()) - {"explain", "prices"}))
+@pytest.mark.parametrize("name", sorted(set(whole_commands()) - {"doctor", "explain", "prices"}))
 def test_faults_of_settings_are_all_reported_at_once(name: str, tmp_path: Path) -> None:
     wrong = {"DATABASE_URL": "mysql://me:hunter2@db", "PORT": "99999", "COPPERPLATE_WAIT_SECONDS": "soon"}
     answer = run(*name.split(), *GIVEN.get(name, ()), **wrong, HOME=str(tmp_path))

@@ -108,11 +108,11 @@ def test_a_hundred_equal_wishes_in_different_spellings_are_one_call_and_one_cred
 
 
 def test_strangers_without_credit_get_what_one_of_them_pays(server: DevServer, standin: Standin) -> None:
-    standin.book.tell("*", "slow:2")
+    standin.book.tell("*", "slow:4")
     payer, others = Person(server, granted=1), [Person(server) for _ in range(8)]
     with ThreadPoolExecutor(9) as pool:
         paid = pool.submit(payer.ask, {"hair": "afro"})
-        wait_until(lambda: payer.credits()["held"] == 1, seconds=10, what="the credit is held")
+        wait_until(lambda: payer.credits()["held"] == 1, seconds=30, what="the credit is held")
         waited = [pool.submit(each.ask, {"hair": "afro"}) for each in others]
         answers = [each.result() for each in (paid, *waited)]
     assert {answer.status_code for answer in answers} == {200}

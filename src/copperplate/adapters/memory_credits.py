@@ -144,15 +144,18 @@ class MemoryCredits:
     # --- what the rest of the ledger does with credits ------------------------------------------
 
     def _reserve(self, generation_key: str, charges: Sequence[Charge]) -> bool:
-        """False where an account cannot pay; what a predecessor reserved is inherited."""
-        if any(each.state == "held" for each in self._reservations_of(generation_key)):
+        """False where an account cannot pay; what a predecessor reserved is inherited, and its time runs anew."""
+        expires = self._clock.monotonic() + HOLD_SECONDS
+        inherited = [each for each in self._reservations_of(generation_key) if each.state == "held"]
+        if inherited:
+            for each in inherited:
+                each.expires = expires if charges else each.expires
             return True
         accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
         if any(
             account.balance - account.held < charge.credits for account, charge in zip(accounts, charges, strict=True)
         ):
             return False
-        expires = self._clock.monotonic() + HOLD_SECONDS
         for account, charge in zip(accounts, charges, strict=True):
             account.held += charge.credits
             self._reservations.append(_Reservation(generation_key, account, charge.credits, expires))
