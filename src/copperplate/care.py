@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.errors import StoreMisconfigured, StoreUnavailable
+from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from copperplate.model import Condition
     from copperplate.ports import Cdn, Clock, LedgerCare, ObjectStore
@@ -36,7 +36,7 @@ YOUNG: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """What one run did. Not complete: its time was over, or a store did not answer."""
+    """What one run did. Not complete: its time was over, or a store or the ledger did not answer in time."""
 
     images: int
     memoji: int
@@ -63,7 +63,8 @@ async def clean(
     Memoji have an age of their own: 90 days and fewer than two uses; those used often are archived.
 
     One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
-    Raises `LedgerUnavailable`; what was done stays done, and the next run goes on from there.
+    A task that the ledger does not answer is left to the next run, which goes on from what was done. Raises
+    `LedgerUnavailable` where it does not answer from the start.
     """
     began = clock.monotonic()
     run = _Run(ledger, {store.bucket: store for store in stores}, clock, keep)
@@ -75,7 +76,7 @@ async def clean(
         run.remove_generations,
         run.find_orphans,
     ]
-    while tasks := [task for task in tasks if not await task()]:
+    while tasks := [task for task in tasks if not await run.attempt(task)]:
         if clock.monotonic() - began >= within.total_seconds():
             break
     counts = {name: run.counts[name] for name in COUNTED}
@@ -128,6 +129,20 @@ class _Run:
         self._audit: _Audit | None = None
         self.counts = Counter[str]()
         self.is_hindered = False
+        self._is_answered = False
+
+    async def attempt(self, task: Callable[[], Awaitable[bool]]) -> bool:
+        """One step of `task`; it has nothing left to do once the ledger, which answered others, fails it."""
+        try:
+            is_done = await task()
+        except LedgerUnavailable as error:
+            if not self._is_answered:
+                raise
+            logger.warning("cleanup: %s: %s", error.code, error)
+            self.is_hindered = True
+            return True
+        self._is_answered = True
+        return is_done
 
     async def remove_entries(self) -> bool:
         """Each entry that is old enough is looked at once in a run, also those that are still in use."""

@@ -6,18 +6,18 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from copperplate import care
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.care import clean
-from copperplate.errors import StoreUnavailable
+from copperplate.errors import LedgerUnavailable, StoreUnavailable
 from copperplate.model import Outcome
 from memory_services import MemoryServices, memory_services
 from pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
 DAY = 86_400.0
 
@@ -167,3 +167,22 @@ async def test_store_that_cannot_be_listed_ends_nothing_else() -> None:
 
 async def _dark() -> Sequence[str]:
     raise StoreUnavailable("the store cannot be listed")
+
+
+async def test_task_that_the_ledger_is_too_slow_for_does_not_hold_up_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def take_too_long(*_: object) -> dict[str, int]:
+        raise LedgerUnavailable("the database took too long")
+
+    clock, services = await filled(3)
+    await clock.advance(31 * DAY)
+    await clean(services.ledger, [services.store], clock=clock)
+    await clock.advance(3_601)
+    monkeypatch.setattr(services.ledger, "cleanup_entries", take_too_long)
+    cleaned = await clean(services.ledger, [services.store], clock=clock)
+    assert (cleaned.objects, cleaned.is_complete) == (6, False)
+    assert caplog.text.count("took too long") == 1
+    monkeypatch.setattr(services.ledger, "sweep", take_too_long)
+    with pytest.raises(LedgerUnavailable):
+        await clean(services.ledger, [services.store], clock=clock)
