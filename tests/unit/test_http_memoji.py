@@ -310,6 +310,7 @@ async def test_everybody_sees_their_own_credits(client: httpx.AsyncClient) -> No
     [
         "/storage/v1/object/public/memoji-images/2026/01/" + "0" * 64 + ".png",
         "/storage/v1/object/public/memoji-images/2026/01/" + "0" * 64 + ".svg",
+        "/storage/v1/object/public/memoji-images/2026/13/" + "0" * 64 + ".png",
         "/storage/v1/object/public/memoji-images/../../etc/passwd",
         "/storage/v1/object/public/memoji-images/%2e%2e/%2e%2e/etc/passwd",
         "/storage/v1/object/public/other/2026/01/" + "0" * 64 + ".png",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request, Response
 
+from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
 from copperplate.http.api import PROBLEMS, Served
 from copperplate.model import PictureFormat
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from copperplate.model import Entry
 
 PREFIX: Final = "/storage/v1/object/public"
-_PATH: Final = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(jpg|png|webp)")
 # An object is never changed, and its name cannot be guessed.
 HEADERS: Final = {
     "cache-control": "public, max-age=3600, immutable",
@@ -44,11 +44,10 @@ def url_of(request: Request, services: Services, bucket: str) -> Callable[[Entry
 async def read_object(bucket: str, path: str, services: Served) -> Response:
     """An object of a store that has no address of its own; Supabase Storage answers for itself."""
     store = services.stores.get(bucket)
-    found = _PATH.fullmatch(path)
-    if store is None or found is None or store.public_url(path) is not None:
+    if store is None or not is_object_path(path) or store.public_url(path) is not None:
         raise NotFound("There is no such object here.")
     try:
         body = await store.get(path)
     except ObjectMissing:
         raise NotFound("There is no such object here.") from None
-    return Response(body, media_type=PictureFormat(found[1]).media_type, headers=HEADERS)
+    return Response(body, media_type=PictureFormat(PurePosixPath(path).suffix[1:]).media_type, headers=HEADERS)
