@@ -159,7 +159,13 @@ def test_two_configurations_are_compared_field_by_field() -> None:
     assert same.differences == ()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"hair": NaN}', '{"self": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", "[" * 100_000),
+        *('{"hair": NaN}', '{"self": 1}', '{"hair": "short", "hair": "long"}', '{"size": ' + "1" * 5_000 + "}"),
+    ],
+)
 def test_what_is_no_configuration_is_not_explained(text: str) -> None:
     with pytest.raises(InvalidConfiguration):
         explain_memoji(text, provider=OPENAI)

@@ -32,9 +32,10 @@ def run_explain(arguments: argparse.Namespace) -> int:
     from copperplate.recipes.explain import compare
 
     explained = (_memoji_explainer if arguments.memoji else _url_explainer)(settings_of(arguments))
-    answer: Explanation | MemojiExplanation | Comparison = explained(arguments.url)
+    first = explained(arguments.url)
+    answer: Explanation | MemojiExplanation | Comparison = first
     if arguments.other is not None:
-        answer = compare(explained(arguments.url), explained(arguments.other))
+        answer = compare(first, explained(arguments.other))
     print(answer.as_json() if arguments.json else answer.as_table())
     return EXIT_OK
 

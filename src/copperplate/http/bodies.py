@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import ClientDisconnect
 
 from copperplate.errors import BodyTooLarge, InvalidBody, UnsupportedMediaType
+from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -33,7 +33,10 @@ async def read_object(request: Request) -> dict[str, Any]:
         raise InvalidBody(f"The body did not arrive within {READ_SECONDS:.0f} seconds.") from None
     except ClientDisconnect:
         raise InvalidBody("The body was cut off.") from None
-    return _parse(body)
+    try:
+        return parse_object(body)
+    except InvalidJSON as fault:
+        raise InvalidBody(str(fault)) from None
 
 
 async def _read(request: Request) -> bytes:
@@ -43,24 +46,3 @@ async def _read(request: Request) -> bytes:
         if len(body) > MAX_BYTES:
             raise BodyTooLarge(f"Send at most {MAX_BYTES} bytes.")
     return bytes(body)
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body, object_pairs_hook=_members, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested without end
-        raise InvalidBody("This is not JSON in UTF-8.") from None
-    if not isinstance(value, dict):
-        raise InvalidBody("Send a JSON object.")
-    return value
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise InvalidBody("A member is there twice.")
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidBody(f"JSON has no {name}.")

@@ -76,7 +76,7 @@ class Explanation(InJson):
                 ("text, in NFC", _visible(self.text_composed)),
                 ("text, white space folded", _visible(self.text_folded)),
                 ("size and format", f"{self.size} {self.format}"),
-                ("filled in", ", ".join(f"{name}={value}" for name, value in self.defaults.items()) or _NONE),
+                ("filled in", listed(self.defaults)),
                 ("generation recipe", self.generation_recipe),
                 ("generation key", self.generation_key),
                 ("rendition recipe", self.rendition_recipe),
@@ -257,6 +257,11 @@ def _describe_at(text: str, at: int) -> str:
 
 def _visible(text: str) -> str:
     return f"{text!r}, {len(text)} code points"
+
+
+def listed(fields: Mapping[str, str]) -> str:
+    """Fields and their values on one line."""
+    return ", ".join(f"{name}={value}" for name, value in fields.items()) or _NONE
 
 
 def as_table(rows: Sequence[tuple[str, str]]) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from copperplate.errors import InvalidConfiguration
 from copperplate.recipes.canonical import canonical_bytes
-from copperplate.recipes.explain import InJson, as_table
+from copperplate.recipes.explain import InJson, as_table, listed
 from copperplate.recipes.image import original_recipe
 from copperplate.recipes.memoji import FIELDS, memoji_want
 from copperplate.recipes.request import request_of
+from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +44,8 @@ class MemojiExplanation(InJson):
         return as_table(
             [
                 ("configuration", self.configuration),
-                ("spelled as", _list(self.respelled)),
-                ("filled in", _list(self.defaults)),
+                ("spelled as", listed(self.respelled)),
+                ("filled in", listed(self.defaults)),
                 ("prompt", self.prompt),
                 ("generation recipe", self.generation_recipe),
                 ("generation key", self.generation_key),
@@ -58,11 +59,9 @@ class MemojiExplanation(InJson):
 def explain_memoji(text: str, *, provider: Provider) -> MemojiExplanation:
     """Explain a configuration, given as JSON. Raises what `POST /api/generate-memoji` would answer."""
     try:
-        configuration = json.loads(text)
-    except (ValueError, RecursionError):  # not JSON, or nested without end
-        raise InvalidConfiguration('This is not JSON. A configuration reads {"familyType": "mother"}') from None
-    if not isinstance(configuration, dict):
-        raise InvalidConfiguration('A configuration is an object, such as {"familyType": "mother"}')
+        configuration = parse_object(text)
+    except InvalidJSON as fault:
+        raise InvalidConfiguration(f'{fault} A configuration reads {{"familyType": "mother"}}') from None
     return _explanation(configuration, memoji_want(configuration, provider=provider))
 
 
@@ -85,7 +84,3 @@ def _explanation(configuration: Mapping[str, object], want: Want) -> MemojiExpla
 
 def _say(value: object) -> str:
     return (" ".join(value) or "(none)") if isinstance(value, list) else str(value)
-
-
-def _list(fields: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in fields.items()) or "(none)"
