@@ -27,7 +27,7 @@ from copperplate.failures import retry_after
 from copperplate.hashing import digest_of
 from copperplate.model import Failure, FailureClass, Job, PictureFormat, Upload
 from copperplate.recipes.image import original_key
-from copperplate.recipes.objects import object_path, rendition_upload, sha256_hex
+from copperplate.recipes.objects import object_path, rendition_upload
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class Leader:
             body = await store.get(intent.path)
         except ObjectMissing:
             return None
-        return body if sha256_hex(body) == intent.digest else None
+        return body if await digest_of(body) == intent.digest else None
 
     async def _store(self, store: ObjectStore, upload: Upload, body: bytes) -> None:
         """Store an object; the picture is paid for, so a failing store is asked several times."""

@@ -99,7 +99,7 @@ class OpenAIImages:
         return Size(width=max(width, _blocks(height / MAX_RATIO)), height=max(height, _blocks(width / MAX_RATIO)))
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
-        """Of a 1024x1024 picture and its prompt; None for other sizes, whose tokens only the answer tells."""
+        """Of the tokens drawn for the size and read of the prompt; None for a model without a price."""
         request = request_of(recipe)
         return prices.estimate_tokens(request.model, QUALITY, self.canvas(request.size), request.prompt)
 
