@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
 from ledger_misses import MissContract
 from psycopg import sql
@@ -56,6 +56,13 @@ async def desk(postgrest: PostgrestServer, cluster: Cluster, database: str) -> A
 
 
 class TestPostgrestLedger(
-    LedgerContract, MissContract, CreditContract, SpendContract, NegativeEntryContract, BreakerContract, CareContract
+    LedgerContract,
+    MissContract,
+    CreditContract,
+    SpendContract,
+    NegativeEntryContract,
+    BreakerContract,
+    RefusalContract,
+    CareContract,
 ):
     """The suites, over PostgREST."""
