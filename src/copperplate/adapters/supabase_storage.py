@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     import httpx
-    from storage3._async.file_api import AsyncBucketProxy
+    from storage3 import AsyncStorageClient
     from storage3.types import FileOptions, ListBucketFilesOptions
 
 CALL_SECONDS: Final = 15.0  # a put, a get or one batch of removals, repeats included
@@ -126,21 +126,22 @@ class SupabaseStore:
             "offset": offset,
             "sortBy": {"column": "name", "order": "asc"},
         }
-        return await self._insist(lambda: self._ask(lambda files: files.list(folder, options)))
+        return await self._insist(lambda: self._ask(lambda storage: storage.from_(self.bucket).list(folder, options)))
 
     async def _has(self, path: str) -> bool:
         try:
-            await self._insist(lambda: self._ask(lambda files: files.info(path)))
+            await self._insist(lambda: self._ask(lambda storage: storage.from_(self.bucket).info(path)))
         except ObjectMissing:
             return False
         return True
 
     async def _upload(self, path: str, body: bytes, media_type: str) -> None:
         options: FileOptions = {"content-type": media_type, "cache-control": YEAR_SECONDS, "x-upsert": "false"}
-        await self._ask(lambda files: files.upload(path, body, options))
+        await self._ask(lambda storage: storage.from_(self.bucket).upload(path, body, options))
 
     async def _remove(self, paths: list[str]) -> frozenset[str]:
-        return frozenset(str(row["name"]) for row in await self._ask(lambda files: files.remove(paths)))
+        rows = await self._ask(lambda storage: storage.from_(self.bucket).remove(paths))
+        return frozenset(str(row["name"]) for row in rows)
 
     async def _download(self, path: str, limit: int) -> bytes:
         """The object, or its first bytes where it has more than `limit`. storage3 would read all of it."""
@@ -188,14 +189,14 @@ class SupabaseStore:
             await asyncio.sleep(pause)
         raise AssertionError("the last try answers or raises")
 
-    async def _ask(self, question: Callable[[AsyncBucketProxy], Awaitable[T]]) -> T:
+    async def _ask(self, question: Callable[[AsyncStorageClient], Awaitable[T]]) -> T:
         """The answer of storage3."""
         from storage3 import AsyncStorageClient
         from storage3.exceptions import StorageApiError
 
         storage = AsyncStorageClient(f"{self._url}/", self._headers, http_client=self._client)
         try:
-            return await question(storage.from_(self.bucket))
+            return await question(storage)
         except StorageApiError as error:
             raise _Refused(*refusal(self.bucket, error.code, error.status)) from error
 
