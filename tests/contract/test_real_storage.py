@@ -16,6 +16,7 @@ from object_store import PNG, ObjectStoreContract, path_of
 from copperplate.adapters.supabase_http import key_headers, make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.errors import StoreMisconfigured
+from copperplate.model import Needs
 from real_storage import KEY, URL
 
 if TYPE_CHECKING:
@@ -55,6 +56,6 @@ class TestRealStorage(ObjectStoreContract):
 
     async def test_anyone_can_load_it_and_the_bucket_says_so(self, store: SupabaseStore) -> None:
         await store.put(path_of("public"), b"bytes", media_type=PNG)
-        await store.check()
+        await store.check(Needs(address=True))
         async with httpx.AsyncClient() as anyone:
             assert (await anyone.get(store.public_url(path_of("public")) or "")).content == b"bytes"

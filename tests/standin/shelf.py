@@ -150,8 +150,9 @@ class Bucket:
             setattr(self, name, asked[name])
 
     def refuse_type(self, media_type: str) -> None:
-        """Refuse a type that is not one of those allowed."""
-        if self.allowed_mime_types and media_type not in self.allowed_mime_types:
+        """Refuse a type that is not one of those allowed; `image/*` allows every picture."""
+        family = f"{media_type.partition('/')[0]}/*"
+        if self.allowed_mime_types and not {media_type, family} & set(self.allowed_mime_types):
             raise Refused("InvalidMimeType", media_type)
 
     def list(self, folder: str, limit: int, offset: int) -> list[dict[str, Any]]:
