@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from real_storage import is_named
 from recordings import RECORDINGS
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"
 collect_ignore = [] if RECORDINGS.is_dir() else ["unit/test_recordings.py"]
 if not (RECORDINGS / "supabase-storage.json").is_file():
     collect_ignore.append("contract/test_supabase_recording.py")
+if not is_named():
+    collect_ignore.append("contract/test_real_storage.py")
 
 # Over several workers the files that take long come first, so that none of them is left for one worker at the end.
 # Files of the last rooms are done in seconds.
