@@ -187,7 +187,7 @@ class CreditLedger(Protocol):
     async def deliver(
         self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
     ) -> Mapping[str, Any]:
-        """The user is about to get `answer`: nothing is refunded from here on.
+        """The user is about to get `answer`, which holds no address: nothing is refunded from here on.
 
         Answers it with the `credits` left, or what was answered first under the same key.
         """
@@ -279,6 +279,9 @@ class ObjectStore(Protocol):
 
     async def get(self, path: str) -> bytes:
         """The whole object. Raises `ObjectMissing`, `StoreUnavailable`, `StoreMisconfigured`."""
+
+    async def exists(self, path: str) -> bool:
+        """Whether an object is there, without its bytes. Raises `StoreUnavailable`, `StoreMisconfigured`."""
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""
