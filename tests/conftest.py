@@ -23,6 +23,9 @@ pytest_plugins = [
     "deployment.fixtures",
 ]
 
+# Tests start hundreds of processes, and each would compile everything it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Set by .ci/run: there, everything must run.
 REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"
 
