@@ -26,6 +26,7 @@ async def is_lost(entry: Entry, *, store: ObjectStore, ledger: Ledger) -> bool:
     """
     try:
         async with asyncio.timeout(EXISTS_SECONDS):
+            await store.check_addresses()
             if await store.exists(entry.path):
                 return False
     except (StoreUnavailable, TimeoutError) as error:

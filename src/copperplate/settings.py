@@ -59,9 +59,8 @@ def _service_url(raw: str) -> str:
 
 def _networks(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
     try:
-        if "%" in raw:  # a zone is a name of this machine's, and no part of a network
-            raise ValueError
-        return tuple(ip_network(each.strip(), strict=False) for each in raw.split(","))
+        # A zone is a name of this machine's, and no part of a network.
+        return tuple(ip_network(each.strip().replace("%", " "), strict=False) for each in raw.split(","))
     except ValueError:
         raise ValueError("addresses or networks with commas between, such as 127.0.0.1,10.0.0.0/8,fd00::/8") from None
 
