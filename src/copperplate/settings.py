@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from copperplate.errors import Misconfigured
@@ -167,6 +167,13 @@ class Settings:
         None,
         "Postgres to use as ledger, for `serve`, `migrate` and `stats`. `copperplate dev` always runs its own.",
         is_secret=True,
+    )
+    pooler: Literal["transaction", "session"] | None = _setting(
+        "COPPERPLATE_POOLER",
+        _one_of("transaction", "session"),
+        None,
+        "How a pooler before `DATABASE_URL` lends sessions of Postgres; unset, a pooler that is found counts as "
+        "`transaction`. `session` lends one to each connection, which then listens and prepares statements.",
     )
     supabase_url: str | None = _setting(
         "SUPABASE_URL",
