@@ -25,7 +25,7 @@ from copperplate.errors import (
 )
 from copperplate.failures import retry_after
 from copperplate.hashing import digest_of
-from copperplate.model import Failure, FailureClass, Job, PictureFormat, Upload
+from copperplate.model import Failure, FailureClass, Job, Needs, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
 from copperplate.unexpected import log_unexpected
@@ -64,6 +64,8 @@ class Kind:
 
     provider: Provider
     store: ObjectStore
+    # What `store` has to do for a picture of this kind, whatever its size.
+    needs: Needs = field(default_factory=Needs)
     # How long callers wait; None: as long as for any picture.
     wait: timedelta | None = None
     # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.

@@ -194,10 +194,23 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some objects of one month, and the offset at which the next page begins (None after the last)."""
+    """Some objects of one month, and the offset at which the next page begins (None after the last).
+
+    `odd` counts what lies among them and is no object of ours.
+    """
 
     objects: Sequence[StoredObject]
     next_offset: int | None
+    odd: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a store must be able to do for one picture: take so many bytes of these types, at an address or not."""
+
+    media_types: frozenset[str] = frozenset(each.media_type for each in PictureFormat)
+    min_bytes: int = 0
+    address: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Failure,
         Job,
         Made,
+        Needs,
         Page,
         RenditionUpload,
         Sight,
@@ -261,9 +262,10 @@ class LedgerCare(Sweeper, Protocol):
         """Sums since the beginning: `usage`, `latency` (counts by `LATENCY_BOUNDS_MS`), `in_flight`, `discarded`."""
 
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
-        """Remove at most `limit` generations that meet `condition`, with all they have; answers counts and `keys`.
+        """Remove at most `limit` generations that meet `condition`, with all they have; answers what went.
 
-        Counts are `generations`, `images` and `bytes`. A dry run only counts, and answers no keys.
+        Counts are `generations`, `images` and `bytes`; `keys` of generations and `objects` as [bucket, path]. A dry
+        run only counts.
         """
 
 
@@ -271,6 +273,15 @@ class ObjectStore(Protocol):
     """Immutable objects in one bucket. A path is written once and never changed."""
 
     bucket: str
+
+    async def check(self, needs: Needs) -> None:
+        """Whether such an object would be taken now: asked before money is spent, and cheap where it took one lately.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
+
+    async def check_addresses(self) -> None:
+        """Raises `StoreMisconfigured` where `public_url` answers addresses that nobody can open, `StoreUnavailable`."""
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body` durably before returning.
@@ -281,7 +292,10 @@ class ObjectStore(Protocol):
         """
 
     async def get(self, path: str) -> bytes:
-        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`, `StoreMisconfigured`."""
+        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`, `StoreMisconfigured`.
+
+        Missing is only what the store says so of to a caller who would see it: what is hidden is misconfigured.
+        """
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""
@@ -290,7 +304,7 @@ class ObjectStore(Protocol):
         """The folders `YYYY/MM` that hold objects, in order; raises `StoreUnavailable`, `StoreMisconfigured`."""
 
     async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
-        """At most `limit` objects of a folder, by name, from the `offset`-th on; what is no object of ours is left out.
+        """At most `limit` objects of a folder, by name, from the `offset`-th on; what is no object of ours is counted.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`.
         """
@@ -315,8 +329,11 @@ class Verifier(Protocol):
 class Cdn(Protocol):
     """Copies of pictures outside of our reach, forgotten on request."""
 
-    async def forget(self, generation_keys: Sequence[str]) -> None:
-        """Drop every copy of these generations' pictures; raises `CdnUnavailable`, `Misconfigured`."""
+    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
+        """Drop every copy of these generations' pictures, and of these objects, as (bucket, path).
+
+        Raises `CdnUnavailable`, `Misconfigured`.
+        """
 
 
 class Provider(Protocol):

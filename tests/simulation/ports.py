@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Condition,
         Entry,
         Failure,
+        Needs,
         Page,
         RenditionUpload,
         Sight,
@@ -366,6 +367,12 @@ class ProcessStore:
         return await self._world.call(
             self._process, name, act, typical=0.05, unavailable=StoreUnavailable("lost"), give_up=5.0, repeats=True
         )
+
+    async def check(self, needs: Needs) -> None:
+        await self._real.check(needs)
+
+    async def check_addresses(self) -> None:
+        await self._real.check_addresses()
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         async def act() -> None:
