@@ -81,7 +81,7 @@ async def test_picture_can_be_loaded_at_its_public_address_by_anybody(
     assert answer.content == shelf_of_project.buckets[IMAGE_BUCKET].objects[entry.path].body
     assert len(answer.content) == entry.size_bytes
     assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.headers["cache-control"] == "max-age=31536000"
+    assert answer.headers["cache-control"] == "max-age=3600"
 
 
 async def test_every_read_and_write_of_a_table_is_refused(front_end: SupabaseJs, entry: Entry, owner_url: str) -> None:
