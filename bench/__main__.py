@@ -35,6 +35,7 @@ MEASUREMENTS = (
     "long_snapshot",
     "postgrest_calls",
     "cold_start",
+    "poolers",
     "cleanup",
 )
 

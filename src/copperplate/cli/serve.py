@@ -12,10 +12,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from copperplate.cli import consent
 from copperplate.cli.progress import Progress
 from copperplate.cli.shared import (
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_USAGE,
     add_command,
     forget_libpq_variables,
     port,
@@ -44,6 +47,7 @@ def add(commands: Any) -> None:
     dev.add_argument("--port", type=port, help="port of the server (default: PORT or 8000; 0 takes any free one)")
     dev.add_argument("--workers", type=workers, default=2, help="server processes (default: 2)")
     dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
+    consent.add_yes(dev)
     dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
     serve = add_command(commands, "serve", run_serve, "run the server alone, over a Supabase project or DATABASE_URL")
@@ -56,23 +60,29 @@ def add(commands: Any) -> None:
 def run_dev(arguments: argparse.Namespace) -> int:
     """Everything on this machine, until Ctrl-C; the last line printed is a URL that shows a picture."""
     began = time.monotonic()
+    for variable in REMOTE:
+        if os.environ.pop(variable, None):
+            say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
+    if arguments.reset and not consent.can_be_had(arguments):
+        return EXIT_USAGE
+    forget_libpq_variables()
+    settings = settings_of(arguments)
     with contextlib.ExitStack() as resources:
         with Progress("loading the server") as progress:
             from copperplate.http import server
             from copperplate.local.cluster import Cluster
 
-            for variable in REMOTE:
-                if os.environ.pop(variable, None):
-                    say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
-            forget_libpq_variables()
-            settings = settings_of(arguments)
             # Before the database: a taken port must not cost the time of its start.
             listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
             say(f"copperplate {version('copperplate')}, data in {settings.data_dir}")
             progress.step = "starting Postgres, whose files are made the first time"
             cluster = resources.enter_context(Cluster.start(settings.data_dir, announce=say))
-            progress.step = "bringing the database up to date"
-            _prepare(cluster, does_reset=arguments.reset)
+        if arguments.reset and not _reset(arguments, settings, cluster):
+            return EXIT_FAILED
+        with Progress("bringing the database up to date"):
+            from copperplate.local.stack import prepare
+
+            prepare(cluster, say)
             say(f"database ready after {time.monotonic() - began:.1f} s")
         os.environ["DATABASE_URL"] = cluster.owner_url
         os.environ["SUPABASE_JWT_SECRET"] = cluster.passwords.jwt_secret
@@ -81,14 +91,15 @@ def run_dev(arguments: argparse.Namespace) -> int:
         return _serve(arguments, settings, listener, lambda: _announce_dev(arguments, settings, base, began))
 
 
-def _prepare(cluster: Cluster, *, does_reset: bool) -> None:
-    from copperplate.local.bootstrap import reset
-    from copperplate.local.stack import prepare
+def _reset(arguments: argparse.Namespace, settings: Settings, cluster: Cluster) -> bool:
+    """Empty the local database, if that is what is wanted; answers whether it is."""
+    from copperplate.local.bootstrap import contents, reset
 
-    if does_reset:
-        reset(cluster.superuser_url, passwords=cluster.passwords)
-        say("the local database is empty again")
-    prepare(cluster, say)
+    if not consent.is_given(arguments, f"everything in {settings.data_dir}: {contents(cluster.superuser_url)}"):
+        return False
+    reset(cluster.superuser_url, passwords=cluster.passwords)
+    say("the local database is empty again")
+    return True
 
 
 def _announce_dev(arguments: argparse.Namespace, settings: Settings, base: str, began: float) -> None:
