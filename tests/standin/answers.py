@@ -91,6 +91,12 @@ def trickle(body: bytes, media_type: str) -> Response:
     return StreamingResponse(drops(), media_type=media_type, headers={"Content-Length": str(len(body))})
 
 
+def canned(answer: tuple[int, object, dict[str, str]]) -> Response:
+    """Word for word what a test gives."""
+    status, body, headers = answer
+    return HTMLResponse(body, status, headers) if isinstance(body, str) else JSONResponse(body, status, headers)
+
+
 def problem(status: int, body: object, **headers: str) -> JSONResponse:
     """An error in the service's own form."""
     return JSONResponse(body, status, headers)

@@ -19,9 +19,9 @@ from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_job
 from copperplate.adapters.fal.files import Files
 from copperplate.adapters.fal.queue import picture_url
-from copperplate.adapters.openai_calls import only_picture, tokens_of, translate
+from copperplate.adapters.openai_calls import only_picture, tokens_of
+from copperplate.adapters.openai_faults import translate
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.imaging import PillowImages
 from copperplate.model import FailureClass, Size
 from recordings import RECORDINGS
@@ -112,8 +112,7 @@ def test_openais_real_errors_are_told_apart(status: int) -> None:
         body = json.loads(answer["body"])
         ours = translate(client._make_status_error("refused", body=body, response=response), now=CLOCK.now())
         if status == 401:
-            assert isinstance(ours, Misconfigured)
+            assert ours.failure_class is FailureClass.ACCOUNT
         else:
-            assert isinstance(ours, ProviderFailed)
             assert ours.failure_class is FailureClass.INVALID
     client.close()
