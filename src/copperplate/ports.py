@@ -201,7 +201,7 @@ class CreditLedger(Protocol):
     async def deliver(
         self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
     ) -> Mapping[str, Any]:
-        """The user is about to get `answer`: nothing is refunded from here on.
+        """The user is about to get `answer`, which holds no address: nothing is refunded from here on.
 
         Answers it with the `credits` left, or what was answered first under the same key.
         """
@@ -263,7 +263,10 @@ class LedgerCare(Sweeper, Protocol):
         """
 
     async def check_setup(self) -> Mapping[str, Any]:
-        """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name)."""
+        """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name).
+
+        A ledger without a gateway before it adds `pooler`: `place` and `mode` of the one it found, or None.
+        """
 
     async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
         """What is there of our schema, and of public those `names`, for `schema.Schema.compare` to read."""
@@ -306,6 +309,9 @@ class ObjectStore(Protocol):
 
         Missing is only what the store says so of to a caller who would see it: what is hidden is misconfigured.
         """
+
+    async def exists(self, path: str) -> bool:
+        """Whether an object is there, without its bytes. Raises `StoreUnavailable`, `StoreMisconfigured`."""
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from standin.book import Scenario
+    from standin.book import Book, Scenario
 
 NGINX = (
     "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr><center>gateway</center></body></html>"
@@ -95,6 +95,13 @@ def canned(answer: tuple[int, object, dict[str, str]]) -> Response:
     """Word for word what a test gives."""
     status, body, headers = answer
     return HTMLResponse(body, status, headers) if isinstance(body, str) else JSONResponse(body, status, headers)
+
+
+async def held(book: Book) -> None:
+    """Return once the test releases the book, or empties it for the next one."""
+    released = book.released
+    while not released.is_set():
+        await asyncio.sleep(0.01)
 
 
 def problem(status: int, body: object, **headers: str) -> JSONResponse:
