@@ -67,10 +67,12 @@ async def test_fals_real_results_name_one_picture_at_an_address_we_allow() -> No
     images.close()
 
 
-def test_fals_real_refusals_are_invalid_requests() -> None:
+def test_fals_real_refusals_are_invalid_requests_but_for_an_argument_the_model_misses() -> None:
     for answer in fal_answers(422):
         failed = failed_job(httpx.Response(422, text=answer["body"]), now=CLOCK.now())
-        assert (failed.failure_class, failed.billed) == (FailureClass.INVALID, False)
+        is_ours = "value_error.missing" in answer["body"]
+        assert failed.failure_class is (FailureClass.ACCOUNT if is_ours else FailureClass.INVALID)
+        assert not failed.billed
 
 
 async def test_openais_real_pictures_are_verified_and_their_tokens_read() -> None:
