@@ -29,7 +29,7 @@ def measure(run: Run) -> list[Figure]:
     from pgbouncer_server import start_pgbouncer
 
     refused, submits, behind, direct = [], [], [], []
-    for number in range(run.pick(3, 1)):
+    for number in range(run.pick(2, 1)):
         with cluster(run) as started, start_pgbouncer(started, pool_size=SESSIONS) as pgbouncer:
             run.say(f"round {number + 1}")
             statuses, milliseconds = _ask(run, pgbouncer.url("postgres"), f"behind-{number}")
