@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Credits,
         Entry,
         Failure,
+        FailureClass,
         Job,
         Made,
         Needs,
@@ -72,14 +73,15 @@ class Ledger(Sweeper, Protocol):
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative`, `Free` or `Denied`.
 
         At most one live `Lead` per generation key exists at any time. `Free` is answered only where
         `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
-        and the lease runs anew. While the breaker of `provider` is open, a lead that would submit is
-        refused as `Negative`, and nothing is written; once its rest is over, one caller at a time tries.
+        and the lease runs anew. `services` names what a submit needs (`Kind.services`): while the breaker of
+        one of them is open, a lead that would submit is refused as `Negative`, and nothing is written; once
+        its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
 
         `charges` are reserved with a lead, or else it is `Denied` and nothing is written. A takeover inherits
         what its predecessor reserved. They are settled by `complete`, released by `fail`.
@@ -140,6 +142,17 @@ class Ledger(Sweeper, Protocol):
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """Record a negative entry and give up the lease."""
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """Open the breaker of a service that refuses, for the sake of our account or settings, whatever it is asked.
+
+        It rests for `rest` from now, for all processes; those it refuses are told `failure_class` (`ACCOUNT` or
+        `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are kept. True for the
+        report that begins the rest, so that it is logged once; a repeat answers False.
+        """
+
+    async def report_success(self, name: str) -> None:
+        """Close the breaker of a service that did what it was asked. `complete` does so for what it needed."""
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """Write ahead where a rendition of `original` is about to be stored.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
 from ledger_misses import MissContract
 
@@ -84,6 +84,13 @@ async def desk(shared: tuple[PostgrestServer, str]) -> AsyncIterator[PostgrestDe
 
 
 class TestPostgrestLedger(
-    LedgerContract, MissContract, CreditContract, SpendContract, NegativeEntryContract, BreakerContract, CareContract
+    LedgerContract,
+    MissContract,
+    CreditContract,
+    SpendContract,
+    NegativeEntryContract,
+    BreakerContract,
+    RefusalContract,
+    CareContract,
 ):
     """The suites, over PostgREST."""

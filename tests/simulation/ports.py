@@ -137,12 +137,12 @@ class ProcessLedger:
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         async def act() -> Verdict:
             is_free = isinstance(self._real._see(want.generation_key, want.rendition_key), Free)
             verdict = await self._real.acquire(
-                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, provider=provider
+                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, services=services
             )
             if is_free and isinstance(verdict, Lead):
                 self._oracle.admits(verdict, lease.total_seconds())
@@ -245,13 +245,21 @@ class ProcessLedger:
             row = self._real._held(key, fence)
             accepted = await self._real.fail(key, fence, failure)
             if row is not None and row.submit_no:
-                self._oracle.fails(failure.failure_class)
+                self._oracle.fails(key, failure.failure_class)
             if accepted:
                 self._oracle.accepted(key, fence, "fail")
                 self._oracle.releases(key)
             return accepted
 
         return bool(await self._call("fail", act))
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        return bool(
+            await self._call("report_refusal", lambda: self._real.report_refusal(name, failure_class, reason, rest))
+        )
+
+    async def report_success(self, name: str) -> None:
+        await self._call("report_success", lambda: self._real.report_success(name))
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         return bool(await self._call("intend_rendition", lambda: self._real.intend_rendition(original, upload)))
