@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from real_storage import is_named
@@ -24,6 +25,7 @@ pytest_plugins = [
     "deployment.fixtures",
 ]
 
+TESTS = Path(__file__).parent
 # Tests start hundreds of processes, and each would compile everything it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -36,6 +38,16 @@ if not (RECORDINGS / "supabase-storage.json").is_file():
     collect_ignore.append("contract/test_supabase_recording.py")
 if not is_named():
     collect_ignore.append("contract/test_real_storage.py")
+
+# Over several workers the files that take long come first, so that none of them is left for one worker at the end.
+# Files of the last rooms are done in seconds.
+ROOMS = ("deployment", "e2e", "integration", "simulation", "contract", "unit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files by their rooms for `--dist loadfile --no-loadscope-reorder`; a plain run is left as it is."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: ROOMS.index(item.path.relative_to(TESTS).parts[0]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
