@@ -5,8 +5,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 SYNCED := .venv/.synced
-# Of the test suite. A third of its time is spent waiting for leases: three keep two cores busy.
-WORKERS ?= 3
+# Of the test suite. Half of its time is spent waiting for leases and processes: four keep two cores busy.
+WORKERS ?= 4
 export UV_PROJECT_ENVIRONMENT := .venv
 # A person's own uv settings must not change what the lock file resolves to.
 export UV_NO_PROGRESS := 1
