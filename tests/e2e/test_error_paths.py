@@ -88,7 +88,7 @@ WORLDS: dict[str, Any] = {
     "store refuses": fine,
     "broken": lambda: with_ledger(RuntimeError(f"a bug with {PROMPT} and {SECRET}")),
     "wait over": lambda: fine(provider=Endless(FakeClock()), wait_seconds=0.02),
-    "waiters full": lambda: fine(provider=Endless(FakeClock()), wait_seconds=0.3, max_waiters=1),
+    "waiters full": lambda: fine(provider=Endless(FakeClock()), wait_seconds=60, max_waiters=1),
 }
 # What becomes of the store in some of them, once an original is stored.
 STORES = {
@@ -114,7 +114,7 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
     crowd = []
     if world == "waiters full":
         crowd = [asyncio.create_task(ask(app, "GET", PICTURE)) for _ in range(2)]
-        await asyncio.sleep(0.01)
+        await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)  # one waits, and the other is sent away
     if world == "asked before":
         await services.ledger.grant_credits(UUID(USER), 1, "for the first")
         assert (await ask(app, "POST", MEMOJI, ASKED, b"{}"))[0] == 200
@@ -123,7 +123,9 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
         for name in ("get", "put"):
             setattr(services.store, name, failing(STORES[world]))
     yield app
-    await asyncio.gather(*crowd)
+    for each in crowd:
+        each.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
     with contextlib.suppress(Exception):
         await services.usage.close()
     await services.coordinator.drain(within_seconds=0)
