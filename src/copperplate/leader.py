@@ -23,7 +23,7 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
-from copperplate.failures import refusal_rest, retry_after
+from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.hashing import digest_of
 from copperplate.keeping import Keeping, Kept
 from copperplate.model import Failure, FailureClass, Job, Needs, PictureFormat, Upload
