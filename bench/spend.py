@@ -208,7 +208,7 @@ async def _ask_all(callers: _Callers, url: str, wants: list[Want]) -> None:
             await callers.ask(want)
 
     while left := [want for want in wants if not callers.standin.book.posts[_prompt(want)]]:
-        await asyncio.to_thread(query, url, "delete from copperplate.breakers returning provider")
+        await asyncio.to_thread(query, url, "delete from copperplate.breakers returning name")
         await asyncio.gather(*map(one, left))
 
 

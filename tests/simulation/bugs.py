@@ -223,7 +223,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     ),
     "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
-    "the breaker does not open": _on(BreakerRow, "fail", lambda _, __: None),
+    "the breaker does not open": _on(BreakerRow, "fail", lambda *_: None),
     "the breaker lets everybody try": _on(BreakerRow, "rest", _rest_of_all),
     "the breaker stays open": _on(WatchedLedger, "complete", _complete_and_stay_open),
     "complete takes what was given back": _on(WatchedLedger, "_settle", _settle_whatever_the_state),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, Lead, Negative, Upload
     from simulation.world import Process, World
 
-SPEAKS_OF_PROVIDER = (FailureClass.TRANSIENT, FailureClass.AMBIGUOUS, FailureClass.RATE_LIMITED)
+NEVER_COUNTED = (FailureClass.MODERATED, FailureClass.ACCOUNT)
+MAY_SPEAK_OF_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
 
 
 @dataclass(slots=True)
@@ -44,10 +45,14 @@ class Breaker:
     rest: float = 0.0
     open_until: float | None = None
     trying_until: float = -math.inf
+    keys: set[str] = field(default_factory=set)
 
-    def fails(self, now: float) -> None:
-        self.failures = self.failures + 1 if self.failed_at >= now - 600 else 1
-        self.failed_at, self.trying_until = now, -math.inf
+    def fails(self, now: float, key: str, failure_class: FailureClass) -> None:
+        if self.failed_at < now - 600:
+            self.failures, self.keys = 0, set()
+        self.failures += not (failure_class in MAY_SPEAK_OF_PROMPT and key in self.keys)
+        self.keys.add(key)
+        self.failed_at = now
         if (self.failures >= 5) if self.open_until is None else (self.open_until <= now):
             self.rest = min(2 * self.rest or 30.0, 120.0)
             self.open_until = now + self.rest
@@ -118,11 +123,10 @@ class Oracle:
         self.check(verdict.retry_after.total_seconds() <= until - now + 0.001, "the breaker rests too long")
         self.refusals += 1
 
-    def fails(self, failure_class: FailureClass) -> None:
-        if failure_class in SPEAKS_OF_PROVIDER:
-            self._breaker.fails(self._world.loop.time())
-        else:
-            self._breaker.trying_until = -math.inf
+    def fails(self, key: str, failure_class: FailureClass) -> None:
+        self._breaker.trying_until = -math.inf
+        if failure_class not in NEVER_COUNTED:
+            self._breaker.fails(self._world.loop.time(), key, failure_class)
 
     def beats(self, key: str, fence: int, lease: float) -> None:
         self.accepted(key, fence, "heartbeat")

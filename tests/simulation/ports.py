@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Condition,
         Entry,
         Failure,
+        Needs,
         Page,
         RenditionUpload,
         Sight,
@@ -136,12 +137,12 @@ class ProcessLedger:
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         async def act() -> Verdict:
             is_free = isinstance(self._real._see(want.generation_key, want.rendition_key), Free)
             verdict = await self._real.acquire(
-                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, provider=provider
+                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, services=services
             )
             if is_free and isinstance(verdict, Lead):
                 self._oracle.admits(verdict, lease.total_seconds())
@@ -244,13 +245,21 @@ class ProcessLedger:
             row = self._real._held(key, fence)
             accepted = await self._real.fail(key, fence, failure)
             if row is not None and row.submit_no:
-                self._oracle.fails(failure.failure_class)
+                self._oracle.fails(key, failure.failure_class)
             if accepted:
                 self._oracle.accepted(key, fence, "fail")
                 self._oracle.releases(key)
             return accepted
 
         return bool(await self._call("fail", act))
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        return bool(
+            await self._call("report_refusal", lambda: self._real.report_refusal(name, failure_class, reason, rest))
+        )
+
+    async def report_success(self, name: str) -> None:
+        await self._call("report_success", lambda: self._real.report_success(name))
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         return bool(await self._call("intend_rendition", lambda: self._real.intend_rendition(original, upload)))
@@ -370,6 +379,12 @@ class ProcessStore:
             self._process, name, act, typical=0.05, unavailable=StoreUnavailable("lost"), give_up=5.0, repeats=True
         )
 
+    async def check(self, needs: Needs) -> None:
+        await self._real.check(needs)
+
+    async def check_addresses(self) -> None:
+        await self._real.check_addresses()
+
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         async def act() -> None:
             await self._real.put(path, body, media_type=media_type)
@@ -386,6 +401,13 @@ class ProcessStore:
 
         body: bytes = await self._call("get", act)
         return body
+
+    async def exists(self, path: str) -> bool:
+        async def act() -> bool:
+            return await self._real.exists(path)
+
+        is_there: bool = await self._call("exists", act)
+        return is_there
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         async def act() -> frozenset[str]:

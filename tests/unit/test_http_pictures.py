@@ -67,9 +67,12 @@ async def stats(services: MemoryServices) -> Mapping[str, Any]:
     return await services.ledger.generation_stats()
 
 
+HOST = (b"host", b"pictures.test")
+
+
 def scope_of(url: str, method: str = "GET") -> dict[str, Any]:
     path, _, query = url.partition("?")
-    return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": []}
+    return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": [HOST]}
 
 
 # --- hits and misses -----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from copperplate.adapters.object_paths import check_object_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from copperplate.model import Page
+    from copperplate.model import Needs, Page
     from copperplate.ports import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,14 @@ class CachedStore:
         self._store = store
         self._copies = copies
 
+    async def check(self, needs: Needs) -> None:
+        """See `ObjectStore.check`."""
+        await self._store.check(needs)
+
+    async def check_addresses(self) -> None:
+        """See `ObjectStore.check_addresses`."""
+        await self._store.check_addresses()
+
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """See `ObjectStore.put`. Copied once it is stored: who made a picture is the first to be asked for it."""
         kept = bytes(body)
@@ -58,6 +66,10 @@ class CachedStore:
             body = await self._store.get(path)
             await self._copies.keep(name, body)
         return body
+
+    async def exists(self, path: str) -> bool:
+        """See `ObjectStore.exists`. The store is asked: a copy proves nothing of it."""
+        return await self._store.exists(path)
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """See `ObjectStore.remove`. The copies go first, whatever the store says."""

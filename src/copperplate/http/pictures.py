@@ -7,8 +7,9 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from copperplate.errors import InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
+from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
+from copperplate.http.origin import has_one_host
 from copperplate.http.problems import Problem, is_expected
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_BODY_BYTES
@@ -47,6 +48,9 @@ class Pictures:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         services, wants = self._wiring.services, self._wiring.wants
+        if scope["type"] == "http" and not has_one_host(scope):
+            await _send(send, scope, _refusal(InvalidHost("Send one Host header."), None), None, 0.0)
+            return
         if services is None or wants is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
