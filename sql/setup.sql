@@ -810,7 +810,7 @@ using (
         where a.user_id = (select copperplate.signed_in_user())
     )
 )$statement$,
-$statement$-- Security definer: a person sees their own reservations and no generation. It tells one thing of that: is it led?
+$statement$-- Security definer, with its owner's rights: a person sees their reservations, but no generation and no lease.
 create function copperplate.is_lapsed(p_reservation copperplate.reservations)
 returns boolean
 language sql
