@@ -22,6 +22,7 @@ from copperplate.users import User
 from forged_tokens import Case, forged, valid
 from standin.auth import PATH, Auth
 from tokens import SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key
+from walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -338,7 +339,7 @@ class TestKeys:
         monkeypatch.setattr(supabase_keys, "FETCH_SECONDS", 0.1)
         auth.gate.clear()
         await clock.advance(10 * MINUTE)
-        assert await asyncio.wait_for(verifier.verify(tokens.es()), 2) == SOMEBODY
+        assert await asyncio.wait_for(verifier.verify(tokens.es()), wall(2)) == SOMEBODY
         assert auth.requests == [PATH] * 2
 
     async def test_no_others_than_published_are_kept_after_a_move_to_none(

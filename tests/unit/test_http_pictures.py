@@ -109,7 +109,7 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
         "content-security-policy": "default-src 'none'; sandbox",
         "cross-origin-resource-policy": "cross-origin",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "ETag, X-Cache, Cache-Status, X-Copperplate-Key",
+        "access-control-expose-headers": "ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored",
     }
 
 
@@ -292,7 +292,7 @@ async def test_a_wrong_url_is_a_problem_that_nobody_keeps(client: httpx.AsyncCli
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "Retry-After",
+        "access-control-expose-headers": "Retry-After, X-Copperplate-Ignored",
         "content-type": "application/problem+json",
         "content-length": str(len(answer.content)),
     }

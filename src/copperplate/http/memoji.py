@@ -15,6 +15,7 @@ from copperplate.http.api import PROBLEMS, Served, fresh
 from copperplate.http.bodies import read_object
 from copperplate.http.objects import addresses_of
 from copperplate.http.openapi import SESSION
+from copperplate.http.parameters import refuse_unknown
 from copperplate.http.request_log import log_request
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
@@ -59,6 +60,7 @@ async def generate_memoji(
     With `Idempotency-Key` the same wish has the same answer for a day. With `Prefer: respond-async` the answer is
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
     """
+    refuse_unknown(request.scope)
     idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
     want = memoji_want(await read_object(request), provider=services.memoji_provider)
     started = services.clock.monotonic()
