@@ -23,8 +23,9 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
-from copperplate.failures import REFUSAL_REST, retry_after
+from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.hashing import digest_of
+from copperplate.keeping import Keeping, Kept
 from copperplate.model import Failure, FailureClass, Job, Needs, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
@@ -35,6 +36,7 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from copperplate.errors import CopperplateError
     from copperplate.model import Entry, Lead, Made, RenditionUpload, Size, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
@@ -44,6 +46,8 @@ MAX_BILLED_SUBMITS = 2
 # A picture that two successors died of, after its first leader, is not decoded again.
 MAX_DECODES = 2
 UPLOAD_TRIES = 6
+# Callers wait meanwhile. What is not stored then is kept, and tried again without them.
+UPLOAD_SECONDS = 10.0
 INSIST_SECONDS = 0.2
 
 
@@ -87,6 +91,8 @@ class Lease:
     fence: int
     trusted_until: float
     clock: Clock
+    # What was paid for under it and is not stored yet.
+    unstored: _Prints | None = None
 
     def check(self) -> None:
         """Raise `LeaseLost` unless the lease is certainly still ours."""
@@ -116,6 +122,11 @@ class _Prints:
     rendition: RenditionUpload | None = None
     rendition_body: bytes | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes to keep them."""
+        return len(self.original_body) + len(self.rendition_body or b"")
+
     def recorded(self, entry: Entry, key: str) -> Generated:
         """As the ledger recorded them under the generation's `key`."""
         original = self.original.as_entry(key=original_key(key), generation_key=key, is_original=True)
@@ -137,6 +148,7 @@ class Leader:
         self._images = images
         self._clock = clock
         self._timings = timings
+        self._keeping: Keeping[_Prints, Generated] = Keeping(clock)
 
     async def generate(self, want: Want, lead: Lead, asked_at: float) -> Generated:
         """The picture of `want`, resumed from the recovery point in `lead`.
@@ -151,12 +163,12 @@ class Leader:
         try:
             async with self._heartbeat(lease):
                 prints = await self._obtain(want, lead, lease)
-                url = self._kinds[want.kind].store.public_url(prints.original.path)
-                crash_point("completing")
-                entry = await self._ledger.complete(
-                    lease.key, lease.fence, prints.original, url=url, rendition=prints.rendition
-                )
-        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StoreMisconfigured, StillGenerating):
+                made = await self._complete(want, lease, prints)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            await self._report_store(want, error)
+            await self._keep(want, lease)
+            raise
+        except (LeaseLost, LedgerUnavailable, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
             raise
         except asyncio.CancelledError:
@@ -164,16 +176,78 @@ class Leader:
             raise
         except Exception as error:
             raise await self._give_up(want, lead, error) from error
+        self._keeping.forget(lease.key)
+        return made
+
+    async def finish_kept(self, key: str) -> Generated | None:
+        """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`.
+        """
+        return await self._keeping.finish(key)
+
+    async def drain(self) -> None:
+        """Give up the leases of what is kept."""
+        await self._keeping.drain()
+
+    async def _complete(self, want: Want, lease: Lease, prints: _Prints) -> Generated:
+        url = self._kinds[want.kind].store.public_url(prints.original.path)
+        crash_point("completing")
+        entry = await self._ledger.complete(
+            lease.key, lease.fence, prints.original, url=url, rendition=prints.rendition
+        )
         if entry is None:
             raise LeaseLost
         crash_point("completed")
         return prints.recorded(entry, lease.key)
 
+    async def _keep(self, want: Want, lease: Lease) -> None:
+        """Hold on to what is paid for until the store takes it; without such, the next caller may lead at once."""
+        prints = lease.unstored
+        if prints is None:
+            await self._hand_over(lease)
+            return
+        kept = Kept(
+            prints=prints,
+            size_bytes=prints.size_bytes,
+            finish=lambda: self._finish(want, lease, prints),
+            hold=lambda: self._heartbeat(lease),
+            release=lambda: self._hand_over(lease),
+        )
+        self._keeping.keep(lease.key, kept)
+
+    async def _finish(self, want: Want, lease: Lease, prints: _Prints) -> Generated:
+        """One more try to store what is kept; it renews the store's rest, or ends it."""
+        lease.check()
+        try:
+            stored = await self._store_all(self._kinds[want.kind].store, prints, tries=1)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            await self._report_store(want, error)
+            raise
+        return await self._complete(want, lease, stored)
+
+    async def _report_store(self, want: Want, error: CopperplateError) -> None:
+        """Let the store rest for all processes, so that no money is spent on what it would refuse."""
+        name = self._kinds[want.kind].services[1]
+        with contextlib.suppress(LedgerUnavailable):
+            if await self._ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_REST):
+                logger.error("%s takes no pictures, none is asked for: %s: %s", name, error.code, error)
+
+    async def _check_store(self, want: Want) -> None:
+        """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each."""
+        kind = self._kinds[want.kind]
+        await kind.store.check(replace(kind.needs, min_bytes=want.size.width * want.size.height // 10))
+
     async def _obtain(self, want: Want, lead: Lead, lease: Lease) -> _Prints:
         """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
         kind = self._kinds[want.kind]
-        if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
-            return _Prints(original=lead.intent, original_body=body)
+        if lead.intent is not None:
+            kept = self._keeping.find(lease.key)
+            if kept is not None and kept.original.path == lead.intent.path:
+                lease.unstored = kept
+                return await self._store_all(kind.store, kept)
+            if (body := await self._adopt(kind.store, lead.intent)) is not None:
+                return _Prints(original=lead.intent, original_body=body)
         made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
         with reporting(made.usage):
             original_format, size = await self._images.verify(
@@ -194,6 +268,7 @@ class Leader:
         ):
             raise LeaseLost
         crash_point("intended")
+        lease.unstored = prints
         prints = await self._store_all(kind.store, prints)
         crash_point("uploaded")
         return prints
@@ -226,14 +301,14 @@ class Leader:
             return replace(prints, rendition=rendition, rendition_body=body)
         return prints
 
-    async def _store_all(self, store: ObjectStore, prints: _Prints) -> _Prints:
+    async def _store_all(self, store: ObjectStore, prints: _Prints, *, tries: int = UPLOAD_TRIES) -> _Prints:
         """Store both at once; without the rendition if that alone fails."""
         if prints.rendition is None or prints.rendition_body is None:
-            await self._store(store, prints.original, prints.original_body)
+            await self._store(store, prints.original, prints.original_body, tries)
             return prints
         failed, unrendered = await asyncio.gather(
-            self._store(store, prints.original, prints.original_body),
-            self._store(store, prints.rendition, prints.rendition_body),
+            self._store(store, prints.original, prints.original_body, tries),
+            self._store(store, prints.rendition, prints.rendition_body, tries),
             return_exceptions=True,
         )
         if failed is not None:
@@ -244,7 +319,8 @@ class Leader:
         """The picture from a submit of our own; one that got no answer is sent once more, under the next number."""
         provider = self._kinds[want.kind].provider
         if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
-            raise ProviderFailed(FailureClass.AMBIGUOUS, "two submits of this attempt got no answer")
+            raise ProviderFailed(FailureClass.AMBIGUOUS, "no picture of two submits of this attempt was stored")
+        await self._check_store(want)
         submit_no = lead.submit_no + 1
         try:
             answer = await self._submit_once(want, lease, submit_no)
@@ -312,15 +388,19 @@ class Leader:
             return None
         return body if await digest_of(body) == intent.digest else None
 
-    async def _store(self, store: ObjectStore, upload: Upload, body: bytes) -> None:
-        """Store an object; the picture is paid for, so a failing store is asked several times."""
+    async def _store(self, store: ObjectStore, upload: Upload, body: bytes, tries: int) -> None:
+        """Store an object; the picture is paid for, so a failing store is asked several times, one that hangs once."""
         media_type = PictureFormat(upload.format).media_type
-        for number in range(UPLOAD_TRIES - 1):
-            with contextlib.suppress(StoreUnavailable):
+        give_up_at = self._clock.monotonic() + UPLOAD_SECONDS
+        for number in range(tries):
+            try:
                 await store.put(upload.path, body, media_type=media_type)
+            except StoreUnavailable:
+                if number == tries - 1 or self._clock.monotonic() >= give_up_at:
+                    raise
+            else:
                 return
             await self._clock.sleep(0.2 * 2**number)
-        await store.put(upload.path, body, media_type=media_type)
 
     async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed | LeaseLost:
         """Write the negative entry; what we did not expect counts as transient, and as billed.
@@ -329,14 +409,15 @@ class Leader:
         """
         cause = _failure_of(error)
         self._log_failure(want, lead, cause, error)
-        if cause.failure_class is FailureClass.ACCOUNT:
-            await self._report_refusal(want, cause)
         rest = retry_after(
             cause.failure_class,
             attempt=lead.attempt,
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
+        if cause.failure_class is FailureClass.ACCOUNT:
+            rest = refusal_rest(billed=cause.billed)
+            await self._report_refusal(want, cause, rest)
         provider = self._kinds[want.kind].provider
         failure = Failure(
             failure_class=cause.failure_class,
@@ -350,12 +431,12 @@ class Leader:
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
 
-    async def _report_refusal(self, want: Want, cause: ProviderFailed) -> None:
+    async def _report_refusal(self, want: Want, cause: ProviderFailed, rest: timedelta) -> None:
         """Let the provider rest for all processes; the one that begins the rest tells the operator."""
         name = self._kinds[want.kind].provider.name
         reason = without_prompt(str(cause), request_of(want.recipe).prompt)
-        if await self._ledger.report_refusal(name, cause.failure_class, reason, REFUSAL_REST):
-            seconds = REFUSAL_REST.total_seconds()
+        if await self._ledger.report_refusal(name, cause.failure_class, reason, rest):
+            seconds = rest.total_seconds()
             logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)
 
     def _log_failure(self, want: Want, lead: Lead, failed: ProviderFailed, error: Exception) -> None:

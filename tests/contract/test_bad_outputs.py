@@ -42,7 +42,7 @@ OF_FAL = [
     "gzip_status",
     "gzip_result",
 ]
-OF_OPENAI = [*OF_BOTH, "image_without_bytes", "bytes_not_base64", "bytes_number", "html_answer", "broken_json"]
+OF_OPENAI = [*OF_BOTH, "bytes_are_text", "bytes_not_base64", "bytes_number", "html_answer", "broken_json"]
 OF_OPENAI += ["flood_answer=60000000", "gzip_answer"]
 CASES = [("fal", each) for each in OF_FAL] + [("openai", each) for each in OF_OPENAI]
 

@@ -247,6 +247,7 @@ MODERATED_DETAIL = [{"loc": ["body", "prompt"], "msg": "no", "type": "content_po
         (answer(422, {"detail": "text"}), FailureClass.INVALID, False),
         (answer(400, {"detail": "no"}), FailureClass.INVALID, False),
         (answer(413, "too large"), FailureClass.INVALID, False),
+        (answer(403, {"detail": "no"}), FailureClass.ACCOUNT, False),
         (answer(408, "slow"), FailureClass.TRANSIENT, False),
         (answer(409, "busy"), FailureClass.TRANSIENT, False),
         (answer(429, {"detail": "slow down"}), FailureClass.RATE_LIMITED, False),
@@ -265,16 +266,6 @@ def test_answer_decides_class_and_bill(response: httpx.Response, failure_class: 
     for failed in (failed_job(response, now=NOW), refused_submit(response, now=NOW)):
         assert isinstance(failed, ProviderFailed)
         assert (failed.failure_class, failed.billed) == (failure_class, billed)
-
-
-@pytest.mark.parametrize(("status", "variable"), [(401, "FAL_KEY"), (402, "FAL_KEY"), (403, "FAL_KEY"), (404, "MODEL")])
-def test_refusal_of_key_or_model_is_a_settings_fault(
-    status: int, variable: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    refused = refused_submit(answer(status, {"detail": "no"}), now=NOW)
-    assert isinstance(refused, Misconfigured)
-    assert variable in str(refused)
-    assert ("FAL_KEY" in caplog.text) is (status != 404)
 
 
 @pytest.mark.parametrize("status", [300, 307, 401, 403, 408, 409, 425, 429, 500, 502, 503, 504])

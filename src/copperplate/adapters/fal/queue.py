@@ -50,6 +50,7 @@ class Queue:
     """fal's queue for one key. Belongs to the event loop it is first used in."""
 
     def __init__(self, *, key: str, url: str, clock: Clock, seconds: float, poll_first_seconds: float) -> None:
+        self._key = key
         self._url = url
         self._clock = clock
         self._seconds = seconds
@@ -66,7 +67,7 @@ class Queue:
         )
 
     async def submit(self, model: str, arguments: dict[str, Any]) -> Job:
-        """One POST, never repeated and never redirected. Raises `ProviderFailed`, `Misconfigured`."""
+        """One POST, never repeated and never redirected. Raises `ProviderFailed`."""
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
                 response = await self._http.post(f"{self._url}/{model}", json=arguments, headers=SUBMIT_HEADERS)
@@ -77,7 +78,7 @@ class Queue:
         except TimeoutError as error:
             raise _lost(f"the submit was sent and not answered within {SUBMIT_SECONDS} s") from error
         if not response.is_success:
-            raise refused_submit(response, now=self._clock.now())
+            raise refused_submit(response, now=self._clock.now(), secrets=(self._key,))
         return self._receipt(response)
 
     async def collect(self, job: Job) -> Made:
