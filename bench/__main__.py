@@ -35,6 +35,7 @@ MEASUREMENTS = (
     "cold_start",
     "poolers",
     "cleanup",
+    "refusing_stores",
 )
 
 
