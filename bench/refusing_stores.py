@@ -42,8 +42,8 @@ TROUBLES: Final[dict[str, Callable[[Any], object]]] = {
 HOW: Final = (
     "Two leaders over one ledger in memory and the stand-in of Storage (real sockets), a provider without jobs. "
     f"Both have stored a picture; then Storage refuses. {PROMPTS} prompts are asked for in turns, one every "
-    f"{BETWEEN_SECONDS:.0f} s of the ledger's clock, which goes about twenty times as fast as ours; a call to Storage has "
-    f"{CALL_SECONDS:.1f} s. Storage is mended and all are asked for again. "
+    f"{BETWEEN_SECONDS:.0f} s of the ledger's clock, which goes about twenty times as fast as ours; "
+    f"a call to Storage has {CALL_SECONDS:.1f} s. Storage is mended and all are asked for again. "
     "Lost are pictures that were paid for once more."
 )
 

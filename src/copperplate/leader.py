@@ -91,6 +91,7 @@ class Lease:
     fence: int
     trusted_until: float
     clock: Clock
+    is_refused: bool = False
     # What was paid for under it and is not stored yet.
     unstored: _Prints | None = None
 
@@ -255,8 +256,8 @@ class Leader:
             )
             crash_point("made")
             prints = await self._prepare(want, lease, made.body, original_format, size)
-        lease.check()
-        if not await self._insist(
+        # Not by our clock: a process that stood still keeps what it paid for, unless a successor has a higher fence.
+        if lease.is_refused or not await self._insist(
             lambda: self._ledger.intend_upload(
                 lease.key,
                 lease.fence,
@@ -476,7 +477,7 @@ class Leader:
             asked_at = self._clock.monotonic()
             try:
                 if not await self._ledger.heartbeat(lease.key, lease.fence, self._timings.lease):
-                    lease.trusted_until = asked_at
+                    lease.trusted_until, lease.is_refused = asked_at, True
                     return
             except LedgerUnavailable:
                 pause = INSIST_SECONDS  # what is left of the lease is no time to wait out
