@@ -385,8 +385,8 @@ class Provider(Protocol):
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
-        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
-        setting is at fault and nothing was sent or taken.
+        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, of class `ACCOUNT` where it refuses us
+        whatever the prompt, and `Misconfigured` where a setting is at fault and nothing was sent or taken.
         """
 
     async def collect(self, job: Job) -> Made:
