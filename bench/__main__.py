@@ -37,6 +37,7 @@ MEASUREMENTS = (
     "cold_start",
     "poolers",
     "cleanup",
+    "refusing_stores",
 )
 
 
