@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
 from ledger_credits import CreditContract, SpendContract
+from ledger_jobs import JobContract
 from ledger_misses import MissContract
 from psycopg import sql
 
@@ -56,6 +57,13 @@ async def desk(postgrest: PostgrestServer, cluster: Cluster, database: str) -> A
 
 
 class TestPostgrestLedger(
-    LedgerContract, MissContract, CreditContract, SpendContract, NegativeEntryContract, BreakerContract, CareContract
+    LedgerContract,
+    MissContract,
+    JobContract,
+    CreditContract,
+    SpendContract,
+    NegativeEntryContract,
+    BreakerContract,
+    CareContract,
 ):
     """The suites, over PostgREST."""

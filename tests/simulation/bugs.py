@@ -9,7 +9,8 @@ from unittest.mock import patch
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing
-from copperplate.leader import Leader, Lease
+from copperplate.leader import Leader
+from copperplate.lease import Lease
 from copperplate.model import Job, Made, Wait
 from simulation.ports import WatchedLedger
 
@@ -75,7 +76,7 @@ async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: An
         and row.leader == leader
         and isinstance(self._see(want.generation_key, want.rendition_key), Wait)
     ):
-        return row.lead()
+        return row.lead(self._clock.monotonic())
     return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, **named)
 
 

@@ -43,6 +43,7 @@ class GenerationRow:
     api_calls_made: int = 0
     total_requests: int = 0
     job: Job | None = None
+    noted_at: float | None = None
     intent: Upload | None = None
     usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
@@ -53,7 +54,7 @@ class GenerationRow:
         """Somebody leads it, or did until its lease ran out."""
         return self.status in ("pending", "generating")
 
-    def lead(self) -> Lead:
+    def lead(self, now: float) -> Lead:
         """What whoever holds it is told."""
         return Lead(
             fence=self.fence,
@@ -62,6 +63,7 @@ class GenerationRow:
             submit_no=self.submit_no,
             decode_no=self.decode_no,
             job=self.job,
+            job_age=timedelta(seconds=0.0 if self.noted_at is None else now - self.noted_at),
             intent=self.intent,
         )
 
@@ -156,14 +158,16 @@ class MemoryTables(MemoryCredits):
         if not resumes:
             self._discard(row, row.intent)
             row.phase, row.submit_no, row.job, row.intent = Phase.CLAIMED, 0, None, None
-            row.decode_no = 0
+            row.noted_at = None
+        if not resumes or row.failure_class is FailureClass.UNCOLLECTED:
+            row.decode_no = 0  # who wrote the latter came back alive from decoding
         row.status = "pending" if row.phase is Phase.CLAIMED else "generating"
         row.fence, row.leader, row.lease_until = next(self._fences), leader, until
         row.failure_class = None
         self._generations[key] = row
 
     def _resumes(self, row: GenerationRow) -> bool:
-        return row.is_live or row.failure_class is FailureClass.ABANDONED
+        return row.is_live or row.failure_class in (FailureClass.ABANDONED, FailureClass.UNCOLLECTED)
 
     def _is_led(self, key: str) -> bool:
         row = self._generations.get(key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from copperplate.adapters.wishes import parse_retry_after
-from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed, StillGenerating
+from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed
 from copperplate.model import FailureClass
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def no_answer(error: httpx.HTTPError) -> ProviderFailed:
 def refused_submit(response: httpx.Response, *, now: datetime) -> CopperplateError:
     """The failure of a submit that was answered with an error, or with a redirect."""
     if response.status_code in KEY_STATUSES:
-        return _key_trouble(response)
+        return key_trouble(response)
     if response.status_code == 404:
         return Misconfigured("fal has no such model: check COPPERPLATE_IMAGE_MODEL and COPPERPLATE_MEMOJI_MODEL")
     return failed_job(response, now=now)
@@ -66,7 +66,7 @@ def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
 
     An error page that is not fal's own may come from a gateway that let the request pass, so it counts as billed.
     """
-    body = _json(response)
+    body = read_json(response)
     is_fals_own = "detail" in body or "x-fal-request-id" in response.headers
     message = f"{response.status_code} {describe(body, response)}"
     if response.status_code == 422 and is_moderation(body, response):
@@ -77,24 +77,6 @@ def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
             billed = response.status_code >= 500 and not is_fals_own
             return ProviderFailed(failure_class, message, billed=billed, retry_after=wish)
     return ProviderFailed(FailureClass.BAD_OUTPUT, message)
-
-
-def failed_poll(response: httpx.Response, *, is_done: bool, now: datetime) -> CopperplateError:
-    """What an error means while a noted job is collected: its own failure, or only that we could not ask.
-
-    `is_done` says that fal called the job completed, so that an error in fal's own form is the job's.
-    """
-    status = response.status_code
-    if status in KEY_STATUSES:
-        _key_trouble(response)
-        return StillGenerating()  # the job is paid for; it is collected once the key is mended
-    if status in (404, 410):
-        return ProviderFailed(FailureClass.BAD_OUTPUT, f"{status}: fal does not know the job any more")
-    if is_done and "detail" in _json(response):
-        return failed_job(response, now=now)
-    if status in range(300, 400) or status in (408, 409, 425, 429) or status >= 500:
-        return StillGenerating()
-    return failed_job(response, now=now)
 
 
 def is_moderation(body: dict[str, Any], response: httpx.Response) -> bool:
@@ -115,13 +97,15 @@ def describe(body: dict[str, Any], response: httpx.Response) -> str:
     return str(detail or body.get("error") or response.headers.get("content-type"))[:300]
 
 
-def _key_trouble(response: httpx.Response) -> Misconfigured:
+def key_trouble(response: httpx.Response) -> Misconfigured:
+    """One line for the operator, and the failure of whatever needed the key."""
     # One key serves every prompt: this is no prompt's failure, and nobody but an operator can mend it.
     logger.error("fal refuses FAL_KEY with status %d: no picture can be made until it is mended", response.status_code)
     return Misconfigured(f"fal refuses FAL_KEY with status {response.status_code}")
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
+def read_json(response: httpx.Response) -> dict[str, Any]:
+    """The object in an answer; an empty one where there is none."""
     try:
         body = response.json()
     except ValueError:
