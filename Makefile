@@ -8,6 +8,8 @@ SYNCED := .venv/.synced
 export UV_PROJECT_ENVIRONMENT := .venv
 # A person's own uv settings must not change what the lock file resolves to.
 export UV_NO_PROGRESS := 1
+# Tests start hundreds of processes, and each would compile everything it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # A user without a home of their own keeps what uv fetched in the clone.
 ifeq ($(shell test -w "$$HOME" && echo writable),)
 export UV_CACHE_DIR := .tools/cache

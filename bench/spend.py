@@ -147,7 +147,7 @@ async def _ask_all(coordinator: Any, standin: Standin, url: str, wants: list[Wan
                 await coordinator.find(want)
 
     while left := [want for want in wants if not standin.book.posts[_prompt(want)]]:
-        await asyncio.to_thread(query, url, "delete from copperplate.breakers returning provider")
+        await asyncio.to_thread(query, url, "delete from copperplate.breakers returning name")
         await asyncio.gather(*map(one, left))
 
 

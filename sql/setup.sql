@@ -614,7 +614,7 @@ create table public.generation_status (
     ),
     constraint generation_status_error_class_is_known check (
         error_class in (
-            'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output',
+            'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output', 'account',
             'abandoned', 'missing_object', 'uncollected', 'lost'
         )
     ),
@@ -1566,45 +1566,77 @@ for each row execute function copperplate.delete_picture()$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000450', 'create_breakers', array[
-$statement$-- The breaker: while a provider fails and fails, nobody pays to hear it again.
+$statement$-- The breaker: while a service refuses or fails, no process pays or waits to hear it again.
 
--- A row exists from a provider's first failure to its next completed picture.
+-- A row exists from a service's first failure to its next success. Providers go by their own name, the stores of
+-- buckets by `storage:<bucket>`.
 create table copperplate.breakers (
-    provider text not null,
-    -- Failures in a row that speak of the provider, none more than ten minutes after the one before.
-    failures integer not null,
+    name text not null,
+    -- Failures in a row that speak of the service, none more than ten minutes after the one before.
+    failures integer not null default 0,
+    -- The generations they belong to, by key, while the breaker is closed.
+    keys text[] not null default '{}',
     last_failed_at timestamptz not null,
-    -- How often it opened since the last completion; each rest is twice the one before.
+    -- How often it opened in this row of failures; each rest is twice the one before.
     openings integer not null default 0,
     -- Null while closed. Once this has passed, one caller at a time may try.
     open_until timestamptz,
     -- The lease of the caller that is trying.
     probe_until timestamptz,
-    constraint breakers_pkey primary key (provider),
+    -- The class of the failure that opened it: what refused callers are told. Null while closed.
+    error_class text,
+    -- What the service itself said where it refused us: no secret, no prompt.
+    reason text not null default '',
+    constraint breakers_pkey primary key (name),
     constraint breakers_counts_are_not_negative check (failures >= 0 and openings >= 0),
-    constraint breakers_open_was_opened check ((open_until is null) = (openings = 0))
+    constraint breakers_open_was_opened check (
+        (open_until is null) = (openings = 0) and (open_until is null) = (error_class is null)
+    ),
+    constraint breakers_error_class_is_known check (
+        error_class in (
+            'rate_limited', 'transient', 'ambiguous', 'bad_output', 'invalid', 'account', 'store', 'uncollected'
+        )
+    ),
+    constraint breakers_reason_is_short check (length(reason) <= 500)
 )$statement$,
 $statement$comment on table copperplate.breakers is
-'One row per provider that failed since it last made a picture.
+'One row per service, a provider or the store of a bucket, that failed since it last did what it was asked.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column copperplate.breakers.name is 'A provider''s name, or storage: and the bucket.'$statement$,
 $statement$alter table copperplate.breakers enable row level security$statement$,
 $statement$revoke all on table copperplate.breakers from public, anon, authenticated$statement$,
 $statement$grant select, insert, update, delete on table copperplate.breakers to service_role$statement$,
-$statement$create function copperplate.breaker_rest(p_provider text)
-returns interval
+$statement$create function copperplate.storage_of(p_kind text)
+returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select 'storage:' || copperplate.bucket_of(p_kind);
+$$$statement$,
+$statement$comment on function copperplate.storage_of(text) is 'The breaker''s name of the store that keeps a kind of picture.'$statement$,
+$statement$create function copperplate.longest_rest(p_names text[], out rest interval, out error_class text)
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greatest(b.open_until, b.probe_until, c.now) - c.now
+    select
+        greatest(b.open_until, b.probe_until, c.now) - c.now,
+        -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
+        -- Pictures that cannot be fetched: the next prompt has none yet.
+        case b.error_class when 'invalid' then 'account' when 'uncollected' then 'transient' else b.error_class end
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
-    where b.provider = p_provider and b.open_until is not null;
+    where b.name = any (p_names) and b.open_until is not null
+    order by 1 desc
+    limit 1;
 $$$statement$,
-$statement$comment on function copperplate.breaker_rest(text) is
-'How long nobody may ask this provider; zero where one may try; null while the breaker is closed.'$statement$,
-$statement$create function copperplate.take_probe(p_provider text, p_lease interval)
+$statement$comment on function copperplate.longest_rest(text[]) is
+'How long these services may not be asked, and the class of the failure that says so; zero where one caller may try;
+nulls while every breaker is closed.'$statement$,
+$statement$create function copperplate.take_probes(p_names text[], p_lease interval)
 returns boolean
 language plpgsql
 volatile
@@ -1614,16 +1646,42 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
 begin
+    -- By name: the one lock order of breakers.
+    perform from copperplate.breakers as b where b.name = any (p_names) order by b.name for update;
     update copperplate.breakers as b
     set probe_until = v_now + p_lease
-    where b.provider = p_provider and b.open_until <= v_now and (b.probe_until is null or b.probe_until <= v_now);
-    -- Closed meanwhile: nobody needs to try.
-    return found or not exists (select from copperplate.breakers as b where b.provider = p_provider);
+    where b.name = any (p_names) and b.open_until <= v_now and (b.probe_until is null or b.probe_until <= v_now);
+    return not exists (
+        select from copperplate.breakers as b
+        where
+            b.name = any (p_names)
+            and b.open_until is not null
+            and b.probe_until is distinct from v_now + p_lease
+    );
 end;
 $$$statement$,
-$statement$comment on function copperplate.take_probe(text, interval) is
-'Become the one caller that tries a provider whose rest is over, for the length of its lease.'$statement$,
-$statement$create function copperplate.note_provider_failure(p_provider text, p_error_class text)
+$statement$comment on function copperplate.take_probes(text[], interval) is
+'Become the one caller that tries those services whose rest is over, for the length of its lease. False where another
+caller tries one, or where one rests again: what was taken is to be rolled back.'$statement$,
+$statement$create function copperplate.release_probes(p_names text[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.breakers as b
+    set probe_until = null
+    where b.name in (
+        select p.name
+        from copperplate.breakers as p
+        where p.name = any (p_names) and p.probe_until is not null
+        order by p.name
+        for update
+    );
+$$$statement$,
+$statement$comment on function copperplate.release_probes(text[]) is 'The caller that tried is done: the next one may try.'$statement$,
+$statement$create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
 returns void
 language plpgsql
 volatile
@@ -1632,52 +1690,133 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
+    -- One picture that cannot be had says nothing of the service, however often it is asked for.
+    v_may_be_prompt boolean := p_error_class in ('bad_output', 'invalid');
 begin
-    if p_error_class not in ('transient', 'ambiguous', 'rate_limited') then
-        -- It speaks of the prompt or of one picture. The next caller may try.
-        update copperplate.breakers as b set probe_until = null
-        where b.provider = p_provider and b.probe_until is not null;
+    -- These speak of the prompt, were reported by report_refusal, or were counted when they were put off first. A job
+    -- is asked for again and again: after the first time that says nothing new of the service.
+    if
+        p_error_class in ('moderated', 'account', 'lost')
+        or (
+            p_error_class = 'uncollected'
+            and exists (select from copperplate.breakers as b where b.name = p_name and p_generation_key = any (b.keys))
+        )
+    then
         return;
     end if;
 
-    insert into copperplate.breakers as b (provider, failures, last_failed_at)
-    values (p_provider, 1, v_now)
-    on conflict (provider) do update
+    insert into copperplate.breakers as b (name, failures, keys, last_failed_at)
+    values (p_name, 1, array[p_generation_key], v_now)
+    on conflict (name) do update
     set
-        failures = case when b.last_failed_at < v_now - interval '10 minutes' then 1 else b.failures + 1 end,
-        last_failed_at = v_now,
-        probe_until = null;
+        failures = case
+            when b.last_failed_at < v_now - interval '10 minutes' then 1
+            when v_may_be_prompt and p_generation_key = any (b.keys) then b.failures
+            else b.failures + 1
+        end,
+        keys = case
+            when b.last_failed_at < v_now - interval '10 minutes' then array[p_generation_key]
+            when p_generation_key = any (b.keys) then b.keys
+            when b.open_until is not null and p_error_class <> 'uncollected' then b.keys
+            else b.keys || p_generation_key
+        end,
+        last_failed_at = v_now;
 
     -- Whoever was let in before it opened changes nothing by failing late.
     update copperplate.breakers as b
     set
         openings = b.openings + 1,
-        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes')
+        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
+        error_class = p_error_class
     where
-        b.provider = p_provider
+        b.name = p_name
         and ((b.open_until is null and b.failures >= 5) or b.open_until <= v_now);
 end;
 $$$statement$,
-$statement$comment on function copperplate.note_provider_failure(text, text) is
-'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.'$statement$,
-$statement$create function copperplate.note_provider_success(p_provider text)
+$statement$comment on function copperplate.note_failure(text, text, text) is
+'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.
+bad_output, invalid and uncollected count once a generation; moderated and lost never, and account opens by report_refusal.'$statement$,
+$statement$create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    delete from copperplate.breakers as b where b.provider = p_provider;
+    delete from copperplate.breakers as b
+    where b.name in (
+        select s.name
+        from copperplate.breakers as s
+        where s.name = any (p_names) and (s.error_class is distinct from 'account' or s.last_failed_at < p_asked_at)
+        order by s.name
+        for update
+    );
 $$$statement$,
-$statement$comment on function copperplate.note_provider_success(text) is 'A picture was made: the breaker closes.'$statement$,
-$statement$revoke all on function copperplate.breaker_rest(text) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.take_probe(text, interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_provider_failure(text, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_provider_success(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.breaker_rest(text) to service_role$statement$,
-$statement$grant execute on function copperplate.take_probe(text, interval) to service_role$statement$,
-$statement$grant execute on function copperplate.note_provider_failure(text, text) to service_role$statement$,
-$statement$grant execute on function copperplate.note_provider_success(text) to service_role$statement$
+$statement$comment on function copperplate.note_success(text[], timestamptz) is
+'These services did what they were asked at p_asked_at: their breakers close, unless our account was refused since.'$statement$,
+$statement$create function public.report_refusal(p_name text, p_error_class text, p_reason text, p_rest interval)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_is_known boolean;
+begin
+    insert into copperplate.breakers as b (name, last_failed_at) values (p_name, v_now)
+    on conflict (name) do nothing;
+    -- Locked before it is read: of many that report at once, one opens it.
+    select b.open_until > v_now and b.error_class = p_error_class
+    into v_is_known
+    from copperplate.breakers as b
+    where b.name = p_name
+    for update;
+
+    update copperplate.breakers as b
+    set
+        failures = 0,
+        keys = '{}',
+        last_failed_at = v_now,
+        openings = 1,
+        open_until = v_now + p_rest,
+        probe_until = null,
+        error_class = p_error_class,
+        reason = left(p_reason, 500)
+    where b.name = p_name;
+    return found and not coalesce(v_is_known, false);
+end;
+$$$statement$,
+$statement$comment on function public.report_refusal(text, text, text, interval) is
+'A service refuses whatever it is asked, for the sake of our account or settings there: it rests for p_rest from now.
+True for the report that begins the rest, so that one process tells the operator.'$statement$,
+$statement$create function public.report_success(p_name text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.note_success(array[p_name], copperplate.clock());
+$$$statement$,
+$statement$comment on function public.report_success(text) is 'The service did what it was asked: its rest is over.'$statement$,
+$statement$revoke all on function copperplate.storage_of(text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.longest_rest(text[]) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.take_probes(text[], interval) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.release_probes(text[]) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_failure(text, text, text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_success(text[], timestamptz) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated$statement$,
+$statement$revoke all on function public.report_success(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.storage_of(text) to service_role$statement$,
+$statement$grant execute on function copperplate.longest_rest(text[]) to service_role$statement$,
+$statement$grant execute on function copperplate.take_probes(text[], interval) to service_role$statement$,
+$statement$grant execute on function copperplate.release_probes(text[]) to service_role$statement$,
+$statement$grant execute on function copperplate.note_failure(text, text, text) to service_role$statement$,
+$statement$grant execute on function copperplate.note_success(text[], timestamptz) to service_role$statement$,
+$statement$grant execute on function public.report_refusal(text, text, text, interval) to service_role$statement$,
+$statement$grant execute on function public.report_success(text) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000470', 'create_submits', array[
@@ -1816,7 +1955,10 @@ begin
         end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
         g.intent, g.error_class, g.decode_no,
-        least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
+        case
+            when g.noted_at is not null
+                then least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
+        end
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
@@ -1938,10 +2080,10 @@ begin
         provider_urls = case when v_resume then g.provider_urls end,
         noted_at = case when v_resume then g.noted_at end,
         intent = case when v_resume then g.intent end,
-        -- Only failures of the provider count against the day's attempts; a limited rate does not.
+        -- Only failures of the picture count against the day's attempts: a limited rate and our account do not.
         attempt = case
             when g.window_started_at < v_now - interval '1 day' then 1
-            when v_resume or g.error_class = 'rate_limited' then g.attempt
+            when v_resume or g.error_class in ('rate_limited', 'account') then g.attempt
             else g.attempt + 1
         end,
         window_started_at = case
@@ -1975,7 +2117,7 @@ $statement$create function public.acquire_generation(
     p_lease interval,
     p_may_lead boolean,
     p_charges jsonb default '[]',
-    p_provider text default null
+    p_services text[] default '{}'
 )
 returns copperplate.verdict
 language plpgsql
@@ -1987,6 +2129,7 @@ declare
     v copperplate.verdict;
     v_fence bigint;
     v_rest interval;
+    v_error_class text;
 begin
     -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
     for v_round in 1..5 loop
@@ -2009,12 +2152,12 @@ begin
                 using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
         end if;
 
-        -- What is paid for is collected whatever the breaker says; only a new submit has to wait.
+        -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
         if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
-            v_rest := copperplate.breaker_rest(p_provider);
+            select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
             if v_rest > interval '0' then
                 v.outcome := 'negative';
-                v.error_class := 'transient';
+                v.error_class := v_error_class;
                 v.retry_after_ms := least(ceil(extract(epoch from v_rest) * 1000), 2147483647)::integer;
                 return v;
             end if;
@@ -2026,9 +2169,9 @@ begin
             else
                 v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
             end if;
-            -- Generation first, then breaker: the one lock order. Who is too late gives the lease back.
-            if v_rest is not null and v_fence is not null and not copperplate.take_probe(p_provider, p_lease) then
-                raise exception 'another caller tries this provider' using errcode = 'ZC007';
+            -- Generation first, then breakers: the one lock order. Who is too late gives the lease back.
+            if v_rest is not null and v_fence is not null and not copperplate.take_probes(p_services, p_lease) then
+                raise exception 'another caller tries this service' using errcode = 'ZC007';
             end if;
             if v_fence is not null and p_charges <> '[]' then
                 perform copperplate.reserve_charges(p_generation_key, p_charges);
@@ -2053,14 +2196,14 @@ begin
     return v;
 end;
 $$$statement$,
-$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text) is
+$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[]) is
 'Settle what the caller is: hit, lead (with a fence), wait, negative, free if it may not lead, or denied where it
 would lead and cannot pay p_charges, [{kind, user_id, amount}], which are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
-While the breaker of p_provider is open, negative instead of a lead that would submit.'$statement$,
-$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+While a breaker of p_services, what a submit needs, is open: negative instead of a lead that would submit.'$statement$,
+$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
 from public, anon, authenticated$statement$,
-$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
 to service_role$statement$
 ]);
 
@@ -2429,6 +2572,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
     v_kind text;
+    v_asked_at timestamptz;
     v_stored copperplate.verdict;
 begin
     update public.generation_status as g
@@ -2436,7 +2580,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind into v_provider, v_kind;
+    returning g.provider, g.kind, g.started_at into v_provider, v_kind, v_asked_at;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -2468,7 +2612,7 @@ begin
     if p_rendition is not null then
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
-    perform copperplate.note_provider_success(v_provider);
+    perform copperplate.note_success(array[v_provider, copperplate.storage_of(v_kind)], v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
@@ -2542,8 +2686,9 @@ begin
         case when p_error_class = 'uncollected' then 0 else 1 end,
         -v_uncounted
     );
+    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
     if v_provider is not null then
-        perform copperplate.note_provider_failure(v_provider, p_error_class);
+        perform copperplate.note_failure(v_provider, p_error_class, p_key);
     end if;
     perform pg_notify('copperplate', p_key);
     return true;
@@ -3185,7 +3330,13 @@ begin
             'dry_run', p_dry_run, 'generations', cardinality(v_keys),
             'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
-        || case when p_dry_run then '{}'::jsonb else jsonb_build_object('keys', v_keys) end
+        || case
+            when p_dry_run then '{}'::jsonb
+            else jsonb_build_object(
+                'keys', v_keys,
+                'objects', coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path) order by e.key) filter (where e.key is not null), '[]')
+            )
+        end
     into v_answer
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
@@ -3201,8 +3352,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
-'Declare pictures wrong: remove the generations that meet every condition given; answers counts and their keys.
-A dry run only counts.'$statement$,
+'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
+their objects. A dry run only counts.'$statement$,
 $statement$create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
 returns table (id bigint, bucket text, path text)
 language sql

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can run as another user, or mount")
 DEADLINE_SECONDS = 15.0
+TEMPORARY = "/tmp"  # noqa: S108 - each test makes a folder of its own in it
+MEMORY = "/dev/shm"  # noqa: S108
+# A container has 64 MB there unless it asks for more; two workers and a few clusters each need less than this.
+ROOM_BYTES = 4 << 30
 
 OWNER = """
 import json, sys
@@ -41,14 +45,22 @@ cluster.stop()
 
 
 @contextmanager
-def open_folder() -> Iterator[Path]:
+def open_folder(parent: str | Path = TEMPORARY) -> Iterator[Path]:
     """Short and open to all, so that Postgres' own user can come here too."""
-    made = Path(tempfile.mkdtemp(prefix="cp-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="cp-", dir=parent))
     made.chmod(0o755)
     try:
         yield made
     finally:
         shutil.rmtree(made)
+
+
+def find_quick_folder() -> str:
+    """Where a cluster that nobody keeps lies best: in memory, if there is room for all that tests write."""
+    with suppress(OSError):
+        if shutil.disk_usage(MEMORY).free >= ROOM_BYTES and os.access(MEMORY, os.W_OK):
+            return MEMORY
+    return TEMPORARY
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from real_storage import is_named
 from recordings import RECORDINGS
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ pytest_plugins = [
     "deployment.fixtures",
 ]
 
+# Tests start hundreds of processes, and each would compile everything it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Set by .ci/run: there, everything must run.
 REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"
 
@@ -30,6 +34,8 @@ REQUIRE_ALL = "COPPERPLATE_REQUIRE_ALL"
 collect_ignore = [] if RECORDINGS.is_dir() else ["unit/test_recordings.py"]
 if not (RECORDINGS / "supabase-storage.json").is_file():
     collect_ignore.append("contract/test_supabase_recording.py")
+if not is_named():
+    collect_ignore.append("contract/test_real_storage.py")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

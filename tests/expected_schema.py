@@ -35,7 +35,7 @@ def generate(url: str) -> str:
 def _find_file(name: str) -> str:
     """The last migration that makes the object."""
     kind, _, rest = name.partition(" ")
-    last = rest.split(" ")[-1].partition("(")[0]
+    last = rest.partition("(")[0].split(" ")[-1]
     if kind == "sequence" and last.endswith("_id_seq"):  # of an identity column
         last = last.removesuffix("_id_seq")
     made = rf"^\s*(?:create [\w ]*|constraint ){re.escape(last)}\b"

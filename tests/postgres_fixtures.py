@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from clusters import open_folder
+from clusters import find_quick_folder, open_folder
 from copperplate.local.binaries import ENVIRONMENT_VARIABLE, find_binaries
 from copperplate.local.bootstrap import bootstrap, connect, create_database, drop_database
 from copperplate.local.cluster import Cluster, ignore
@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 def cluster() -> Iterator[Cluster]:
     """An embedded cluster of this test process alone, in a folder that Postgres' own user can enter."""
     # Durability is what the cluster's own tests are about; everywhere else it only costs time.
-    with open_folder() as folder, Cluster.start(folder, is_durable=False) as running:
+    with open_folder(find_quick_folder()) as folder, Cluster.start(folder, is_durable=False) as running:
         bootstrap(running.superuser_url, passwords=running.passwords)
         create_database(running.superuser_url, TEMPLATE, template="postgres")
         migrate(running.url(database=TEMPLATE), announce=ignore)
@@ -55,7 +55,7 @@ def start_older(folder: Path) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def older_cluster() -> Iterator[Cluster]:
     """That cluster, bootstrapped."""
-    with open_folder() as folder, start_older(folder) as running:
+    with open_folder(find_quick_folder()) as folder, start_older(folder) as running:
         bootstrap(running.superuser_url, passwords=running.passwords)
         yield running
 
@@ -63,7 +63,7 @@ def older_cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def cron_cluster() -> Iterator[Cluster]:
     """A migrated cluster with the real pg_cron, which has to be there when Postgres starts."""
-    with open_folder() as folder:
+    with open_folder(find_quick_folder()) as folder:
         with start_older(folder) as running, connect(running.superuser_url, autocommit=True) as superuser:
             if not superuser.execute("select from pg_available_extensions where name = 'pg_cron'").rowcount:
                 pytest.skip("pg_cron is not installed (Debian: apt-get install postgresql-15-cron)")
@@ -81,6 +81,13 @@ def cron_cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def make_database(cluster: Cluster) -> Iterator[Callable[[], str]]:
     """Makes migrated, empty databases; each call answers a new name."""
+    with making_databases(cluster) as make:
+        yield make
+
+
+@contextmanager
+def making_databases(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """What `make_database` gives a test, for fixtures of another scope."""
     made: list[str] = []
 
     def make() -> str:
@@ -89,9 +96,11 @@ def make_database(cluster: Cluster) -> Iterator[Callable[[], str]]:
         made.append(name)
         return name
 
-    yield make
-    for name in made:
-        drop_database(cluster.superuser_url, name)
+    try:
+        yield make
+    finally:
+        for name in made:
+            drop_database(cluster.superuser_url, name)
 
 
 @pytest.fixture
@@ -136,6 +145,17 @@ def make_supabase_database(server: Cluster, name: str, *, expose_new_tables: boo
     bootstrap(url, passwords=server.passwords, expose_new_tables=expose_new_tables)
     with connect(url) as superuser:
         superuser.execute(STORAGE.read_bytes())
+
+
+def empty(url: str) -> None:
+    """Remove every row of a migrated database; `url` is its superuser's."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        tables = connection.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('public', 'copperplate')"
+        ).fetchall()
+        # Neither triggers nor foreign keys are to notice. To truncate would write every file of every index anew.
+        connection.execute("set session_replication_role = replica")
+        connection.execute("; ".join(f"delete from {name}" for (name,) in tables).encode())
 
 
 def usage_of(url: str, key: str) -> dict[str, int]:

@@ -5,10 +5,12 @@ Any number of runs may overlap: rows are claimed, and removing an object twice i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
@@ -29,14 +31,17 @@ LOOKED: Final = 2 * ROWS  # entries, of which a picture has two: its original an
 OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
 LISTED: Final = 1_000
 ALL: Final = 2**31 - 1
-COUNTED: Final = ("images", "memoji", "archived", "generations", "bytes", "swept", "objects", "orphans")
+COUNTED: Final = ("images", "memoji", "archived", "generations", "bytes", "swept", "objects", "orphans", "odd")
 # Longer than any upload takes, whatever the clocks of store and process say.
 YOUNG: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """What one run did. Not complete: its time was over, or a store or the ledger did not answer in time."""
+    """What one run did. Not complete: its time was over, or a store or the ledger did not answer in time.
+
+    `odd` is how much lies in the folders of a store that is no object of ours; it is left where it is.
+    """
 
     images: int
     memoji: int
@@ -46,6 +51,7 @@ class Cleaned:
     swept: int
     objects: int
     orphans: int
+    odd: int
     seconds: float
     is_complete: bool
 
@@ -94,26 +100,53 @@ async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, i
 
 
 async def purge(
-    ledger: LedgerCare, condition: Condition, *, is_dry_run: bool, cdn: Cdn | None = None
+    ledger: LedgerCare,
+    condition: Condition,
+    *,
+    is_dry_run: bool,
+    stores: Mapping[str, ObjectStore] = MappingProxyType({}),
+    cdns: Sequence[Cdn] = (),
 ) -> dict[str, Any]:
-    """Declare pictures wrong: the ledger forgets them at once, the CDN where there is one, the store after the grace.
+    """Declare pictures wrong: the ledger forgets them at once, then the stores (by bucket), then every CDN.
 
-    Answers `generations`, `images`, `bytes`. Every hit asks the ledger first, so no process has to be told.
-    Raises `LedgerUnavailable`, and purging again goes on; `CdnUnavailable`, and its copies end with their hour.
+    Answers `generations`, `images`, `bytes`. Every hit asks the ledger first, so no process has to be told. An object
+    that a store does not remove is left to the next cleanup. Raises `LedgerUnavailable`, and purging again goes on;
+    what the first CDN that failed says, once all were asked: its copies end with their hour.
     """
-    sums, keys = Counter[str](), list[str]()
+    sums, keys, objects = Counter[str](), list[str](), list[tuple[str, str]]()
     try:
         while True:
             # A real purge comes to its end in steps; a dry run counts everything in one.
             gone = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
             sums.update({name: gone[name] for name in ("generations", "images", "bytes")})
             keys += gone.get("keys", ())
+            objects += [(bucket, path) for bucket, path in gone.get("objects", ())]
             if is_dry_run or gone["generations"] < ROWS:
                 return {name: sums[name] for name in ("generations", "images", "bytes")}
     finally:
-        # Once, and after the ledger: what is asked for meanwhile must not come back.
-        if cdn is not None and keys:
-            await cdn.forget(keys)
+        # Once, and after the ledger: what is asked for meanwhile must not come back. The objects before the CDNs,
+        # which would else fetch them once more.
+        if keys:
+            await _remove_now(stores, objects)
+            await _forget_copies(cdns, keys, objects)
+
+
+async def _remove_now(stores: Mapping[str, ObjectStore], objects: Sequence[tuple[str, str]]) -> None:
+    """Without the grace of other removals: nobody shall load what was declared wrong."""
+    for bucket, store in stores.items():
+        try:
+            await store.remove([path for within, path in objects if within == bucket])
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            logger.warning("purge: objects are left to the next cleanup: %s: %s", error.code, error)
+
+
+async def _forget_copies(cdns: Sequence[Cdn], keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
+    ends = await asyncio.gather(*(cdn.forget(keys, objects) for cdn in cdns), return_exceptions=True)
+    failed = [end for end in ends if isinstance(end, BaseException)]
+    for end in failed[1:]:
+        logger.warning("purge: %s", end)
+    if failed:
+        raise failed[0]
 
 
 class _Run:
@@ -217,11 +250,19 @@ class _Run:
             page = await store.list_month(audit.months[0], offset=audit.offset, limit=LISTED)
             before = self._clock.now() - YOUNG
             old = [each.path for each in page.objects if each.stored_at < before]
+            self._count_odd(store.bucket, audit.months[0], page.odd)
             audit.advance(page.next_offset)
         if not audit.months:
             self._audit = None
             self._unaudited.pop(0)
         return await self._ledger.audit_objects(store.bucket, old, audit.reached)
+
+    def _count_odd(self, bucket: str, month: str, odd: int) -> None:
+        if odd:
+            self.counts["odd"] += odd
+            logger.warning(
+                "cleanup: %d of what lies in %s/%s is no object of ours and is left there", odd, bucket, month
+            )
 
 
 @dataclass(slots=True)

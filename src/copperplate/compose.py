@@ -14,14 +14,16 @@ from copperplate.coordinator import Coordinator
 from copperplate.errors import Misconfigured
 from copperplate.imaging import PillowImages
 from copperplate.leader import Kind, Timings
+from copperplate.model import Needs, PictureFormat
 from copperplate.serving import Serving
 from copperplate.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from copperplate.adapters.postgres import PostgresLedger
     from copperplate.adapters.postgrest import PostgrestLedger
+    from copperplate.adapters.vercel_cdn import VercelCdn
     from copperplate.ports import Cdn, Clock, ObjectStore, Provider, Verifier
     from copperplate.settings import Settings
 
@@ -32,6 +34,11 @@ IMAGE_BUCKET = "generated-images"
 MEMOJI_BUCKET = "memoji-images"
 BUCKETS = (IMAGE_BUCKET, MEMOJI_BUCKET)
 MEMOJI_MAX_BYTES = 5_000_000
+# A memoji is a PNG that is handed out as an address.
+NEEDS = {
+    IMAGE_BUCKET: Needs(),
+    MEMOJI_BUCKET: Needs(media_types=frozenset({PictureFormat.PNG.media_type}), address=True),
+}
 # OpenAI takes half a minute at high quality, and two when it is busy.
 MEMOJI_WAITS = 4
 DRAIN_SECONDS = 10.0
@@ -136,11 +143,16 @@ async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncI
 
 
 def _make_kinds(settings: Settings, clock: Clock, stores: Stores) -> dict[str, Kind]:
-    kinds = {"image": Kind(provider=make_image_provider(settings, clock), store=stores[IMAGE_BUCKET])}
+    kinds = {
+        "image": Kind(
+            provider=make_image_provider(settings, clock), store=stores[IMAGE_BUCKET], needs=NEEDS[IMAGE_BUCKET]
+        )
+    }
     if (provider := make_memoji_provider(settings, clock)) is not None:
         kinds["memoji"] = Kind(
             provider=provider,
             store=stores[MEMOJI_BUCKET],
+            needs=NEEDS[MEMOJI_BUCKET],
             wait=settings.wait * MEMOJI_WAITS,
             max_bytes=MEMOJI_MAX_BYTES,
         )
@@ -177,23 +189,33 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Sto
 
 
 @contextlib.asynccontextmanager
-async def open_cdn(settings: Settings) -> AsyncIterator[Cdn | None]:
-    """Vercel's CDN, where a token to purge it is set."""
-    if settings.vercel_token is None:
-        yield None
-        return
+async def open_cdns(settings: Settings) -> AsyncIterator[Sequence[Cdn]]:
+    """The CDNs that can be purged: Storage's in a Supabase project, Vercel's where a token to purge it is set."""
+    async with contextlib.AsyncExitStack() as opened:
+        cdns: list[Cdn] = []
+        if settings.supabase_url is not None and settings.supabase_key is not None:
+            from copperplate.adapters.supabase_cdn import StorageCdn
+            from copperplate.adapters.supabase_http import make_client
+
+            client = await opened.enter_async_context(make_client())
+            cdns.append(StorageCdn(client, settings.supabase_url, settings.supabase_key))
+        if settings.vercel_token is not None:
+            cdns.append(await opened.enter_async_context(_make_vercel_cdn(settings, settings.vercel_token)))
+        yield cdns
+
+
+def _make_vercel_cdn(settings: Settings, token: str) -> VercelCdn:
     if settings.vercel_project_id is None:
         raise Misconfigured("COPPERPLATE_VERCEL_TOKEN needs VERCEL_PROJECT_ID beside it.")
     _check_installed("httpx", "supabase")
     from copperplate.adapters.vercel_cdn import VercelCdn
 
-    async with VercelCdn(
+    return VercelCdn(
         settings.vercel_api_url,
-        token=settings.vercel_token,
+        token=token,
         project_id=settings.vercel_project_id,
         team_id=settings.vercel_team_id,
-    ) as cdn:
-        yield cdn
+    )
 
 
 @contextlib.asynccontextmanager

@@ -117,15 +117,15 @@ class Coordinator:
                 assert_never(verdict)
 
     async def _settle(self, want: Want, flight: str, charge: Charge | None) -> Found:
-        leader, provider = uuid4(), self._kinds[want.kind].provider
-        charges = (charge,) if charge is not None and provider.is_billable else ()
+        leader, kind = uuid4(), self._kinds[want.kind]
+        charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
         # Listening begins before the first look, so that no completion falls between the two.
         with self._ledger.hints(want.generation_key) as hint:
             while True:
                 asked_at = self._clock.monotonic()
                 verdict = await self._ledger.acquire(
-                    want, leader=leader, lease=self._timings.lease, charges=charges, provider=provider.name
+                    want, leader=leader, lease=self._timings.lease, charges=charges, services=kind.services
                 )
                 match verdict:
                     case Hit(entry=entry):

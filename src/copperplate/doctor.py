@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from copperplate.compose import make_image_provider, open_backend, open_services
+from copperplate.compose import NEEDS, make_image_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_want
@@ -76,7 +76,6 @@ async def examine(
 async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     try:
         async with open_backend(settings) as (ledger, stores):
-            setup: Mapping[str, Any] = {}
             try:
                 setup, findings = await _examine_setup(settings, clock, ledger)
                 for finding in findings:
@@ -88,7 +87,7 @@ async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Fi
             except LedgerUnavailable as error:
                 yield _failed("database", error)
             for store in stores.values():
-                yield await _examine_store(settings, clock, store, setup.get("buckets"))
+                yield await _examine_store(settings, clock, store)
     except CopperplateError as error:
         yield _failed("database", error)
 
@@ -119,8 +118,8 @@ def _examine_migrations(setup: Mapping[str, Any]) -> Finding:
         "migrations",
         setup["schema"] == SCHEMA,
         f"the schema is that of {SCHEMA}",
-        f"the schema is that of {setup['schema']}, this program's is {SCHEMA}: run `copperplate migrate` with the "
-        "newer program",
+        f"the schema is that of {setup['schema']}, this program's is {SCHEMA}: run `copperplate migrate` of the "
+        "newer program, with DATABASE_URL set",
     )
 
 
@@ -162,22 +161,24 @@ async def _examine_rights(ledger: LedgerCare) -> Finding:
     return Finding(what="rights", level=Level.OK, said="tables can be read and written as service_role")
 
 
-async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore, buckets: object) -> Finding:
-    """A small object is written, read and removed."""
+async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -> Finding:
+    """It takes what it has to take, and a small object is written, read and removed."""
     what = store.bucket
     body = uuid4().bytes
     path = object_path(clock.now(), sha256_hex(body), NO_KEY, uuid4().hex, "png")
     try:
+        await store.check(NEEDS[store.bucket])
         await store.put(path, body, media_type="image/png")
         is_same = await store.get(path) == body
         is_gone = path in await store.remove([path])
+        is_private = settings.supabase_url is not None and store.public_url(path) is None
     except CopperplateError as error:
         return _failed(what, error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has to know
         return Finding(what=what, level=Level.FAILED, said=type(error).__name__)
     if not is_same or not is_gone:
         return Finding(what=what, level=Level.FAILED, said="it does not give back what it is given")
-    if settings.supabase_url is not None and isinstance(buckets, dict) and not buckets.get(store.bucket):
+    if is_private:
         said = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
         return Finding(what=what, level=Level.WARNING, said=said)
     return Finding(what=what, level=Level.OK, said="written, read and removed")

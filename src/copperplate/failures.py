@@ -13,6 +13,8 @@ DAY = timedelta(days=1)
 BACKOFF_FIRST = timedelta(seconds=5)
 BACKOFF_CAP = timedelta(minutes=15)
 RETRY_AFTER_MIN = timedelta(seconds=1)
+# A refused call costs nothing, and that a person mended something is to be noticed soon.
+REFUSAL_REST = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,9 @@ POLICIES: dict[FailureClass, Policy] = {
     FailureClass.TRANSIENT: Policy(rest=None, counts_as_attempt=True),
     FailureClass.AMBIGUOUS: Policy(rest=DAY, counts_as_attempt=True),
     FailureClass.BAD_OUTPUT: Policy(rest=None, counts_as_attempt=True),
+    # Every prompt rests with the service, by its breaker; none is remembered for longer.
+    FailureClass.ACCOUNT: Policy(rest=REFUSAL_REST, counts_as_attempt=False),
+    FailureClass.STORE: Policy(rest=REFUSAL_REST, counts_as_attempt=False),
     # The ledger sets these two itself, with its own times.
     FailureClass.ABANDONED: Policy(rest=timedelta(0), counts_as_attempt=False),
     FailureClass.MISSING_OBJECT: Policy(rest=timedelta(0), counts_as_attempt=True),

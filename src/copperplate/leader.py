@@ -24,12 +24,14 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
-from copperplate.failures import retry_after
+from copperplate.failures import REFUSAL_REST, retry_after
 from copperplate.hashing import digest_of
 from copperplate.lease import INSIST_SECONDS, Lease, keep
-from copperplate.model import Failure, FailureClass, Job, Made, PictureFormat, Upload
+from copperplate.model import Failure, FailureClass, Job, Made, Needs, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
+from copperplate.recipes.request import request_of
+from copperplate.refusals import without_prompt
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -73,10 +75,17 @@ class Kind:
 
     provider: Provider
     store: ObjectStore
+    # What `store` has to do for a picture of this kind, whatever its size.
+    needs: Needs = field(default_factory=Needs)
     # How long callers wait; None: as long as for any picture.
     wait: timedelta | None = None
     # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
     max_bytes: int | None = None
+
+    @property
+    def services(self) -> tuple[str, str]:
+        """What a submit needs, by the names of their breakers."""
+        return (self.provider.name, f"storage:{self.store.bucket}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,14 +338,15 @@ class Leader:
     async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed | LeaseLost:
         """Write the negative entry; what we did not expect counts as transient, and as billed.
 
-        A setting that is wrong concerns every prompt: each rests for seconds only, however often it was tried.
+        What our account or a setting is at fault for concerns every prompt: the provider rests before this one does.
         """
-        is_ours = isinstance(error, Misconfigured)
         cause = _failure_of(error)
         self._log_failure(want, lead, cause, error)
+        if cause.failure_class is FailureClass.ACCOUNT:
+            await self._report_refusal(want, cause)
         rest = retry_after(
             cause.failure_class,
-            attempt=1 if is_ours else lead.attempt,
+            attempt=lead.attempt,
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
@@ -352,6 +362,14 @@ class Leader:
         if not await self._ledger.fail(want.generation_key, lead.fence, failure):
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
+
+    async def _report_refusal(self, want: Want, cause: ProviderFailed) -> None:
+        """Let the provider rest for all processes; the one that begins the rest tells the operator."""
+        name = self._kinds[want.kind].provider.name
+        reason = without_prompt(str(cause), request_of(want.recipe).prompt)
+        if await self._ledger.report_refusal(name, cause.failure_class, reason, REFUSAL_REST):
+            seconds = REFUSAL_REST.total_seconds()
+            logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)
 
     def _log_failure(self, want: Want, lead: Lead, failed: ProviderFailed, error: Exception) -> None:
         """A line for each call that failed, since callers see only its class; without messages, which may quote."""
@@ -376,6 +394,6 @@ def _failure_of(error: Exception) -> ProviderFailed:
     if isinstance(error, ProviderFailed):
         return error
     if isinstance(error, Misconfigured):
-        return ProviderFailed(FailureClass.TRANSIENT, str(error), billed=False)
+        return ProviderFailed(FailureClass.ACCOUNT, str(error), billed=False)
     log_unexpected(error, "a generation")
     return ProviderFailed(FailureClass.TRANSIENT, f"unexpected {type(error).__name__}")

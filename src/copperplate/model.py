@@ -61,6 +61,8 @@ class FailureClass(StrEnum):
     TRANSIENT = "transient"
     AMBIGUOUS = "ambiguous"
     BAD_OUTPUT = "bad_output"
+    ACCOUNT = "account"  # our account or our settings at the provider, whatever the prompt
+    STORE = "store"  # the object store takes no pictures; never a generation's own failure
     ABANDONED = "abandoned"  # set by the sweep: the leader died and nobody asked again
     MISSING_OBJECT = "missing_object"  # set when a stored original turned out to be gone
     UNCOLLECTED = "uncollected"  # the provider's job is paid for; its picture cannot be had yet
@@ -90,6 +92,8 @@ _PUBLIC_MESSAGES = {
     FailureClass.TRANSIENT: "The provider failed. Ask again after Retry-After.",
     FailureClass.AMBIGUOUS: "The provider's answer was lost twice. Ask again after Retry-After.",
     FailureClass.BAD_OUTPUT: "The provider's answer was not a usable picture. Ask again after Retry-After.",
+    FailureClass.ACCOUNT: "The provider refuses this service, whatever the prompt. Ask again after Retry-After.",
+    FailureClass.STORE: "Pictures cannot be stored at the moment. Ask again after Retry-After.",
     FailureClass.ABANDONED: "The last attempt was cut off. Ask again after Retry-After.",
     FailureClass.MISSING_OBJECT: "The stored picture is gone and could not be made again yet.",
     FailureClass.UNCOLLECTED: "The provider's picture cannot be fetched yet. Ask again after Retry-After.",
@@ -199,10 +203,23 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some objects of one month, and the offset at which the next page begins (None after the last)."""
+    """Some objects of one month, and the offset at which the next page begins (None after the last).
+
+    `odd` counts what lies among them and is no object of ours.
+    """
 
     objects: Sequence[StoredObject]
     next_offset: int | None
+    odd: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a store must be able to do for one picture: take so many bytes of these types, at an address or not."""
+
+    media_types: frozenset[str] = frozenset(each.media_type for each in PictureFormat)
+    min_bytes: int = 0
+    address: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

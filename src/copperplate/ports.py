@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         Credits,
         Entry,
         Failure,
+        FailureClass,
         Job,
         Made,
+        Needs,
         Page,
         RenditionUpload,
         Sight,
@@ -71,14 +73,15 @@ class Ledger(Sweeper, Protocol):
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative`, `Free` or `Denied`.
 
         At most one live `Lead` per generation key exists at any time. `Free` is answered only where
         `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
-        and the lease runs anew. While the breaker of `provider` is open, a lead that would submit is
-        refused as `Negative`, and nothing is written; once its rest is over, one caller at a time tries.
+        and the lease runs anew. `services` names what a submit needs (`Kind.services`): while the breaker of
+        one of them is open, a lead that would submit is refused as `Negative`, and nothing is written; once
+        its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
 
         `charges` are reserved with a lead, or else it is `Denied` and nothing is written. A takeover inherits
         what its predecessor reserved. They are settled by `complete`, released by `fail`.
@@ -139,6 +142,17 @@ class Ledger(Sweeper, Protocol):
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """Record a negative entry and give up the lease."""
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """Open the breaker of a service that refuses, for the sake of our account or settings, whatever it is asked.
+
+        It rests for `rest` from now, for all processes; those it refuses are told `failure_class` (`ACCOUNT` or
+        `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are kept. True for the
+        report that begins the rest, so that it is logged once; a repeat answers False.
+        """
+
+    async def report_success(self, name: str) -> None:
+        """Close the breaker of a service that did what it was asked. `complete` does so for what it needed."""
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """Write ahead where a rendition of `original` is about to be stored.
@@ -258,9 +272,10 @@ class LedgerCare(Sweeper, Protocol):
         """Sums since the beginning: `usage`, `latency` (counts by `LATENCY_BOUNDS_MS`), `in_flight`, `discarded`."""
 
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
-        """Remove at most `limit` generations that meet `condition`, with all they have; answers counts and `keys`.
+        """Remove at most `limit` generations that meet `condition`, with all they have; answers what went.
 
-        Counts are `generations`, `images` and `bytes`. A dry run only counts, and answers no keys.
+        Counts are `generations`, `images` and `bytes`; `keys` of generations and `objects` as [bucket, path]. A dry
+        run only counts.
         """
 
 
@@ -268,6 +283,15 @@ class ObjectStore(Protocol):
     """Immutable objects in one bucket. A path is written once and never changed."""
 
     bucket: str
+
+    async def check(self, needs: Needs) -> None:
+        """Whether such an object would be taken now: asked before money is spent, and cheap where it took one lately.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
+
+    async def check_addresses(self) -> None:
+        """Raises `StoreMisconfigured` where `public_url` answers addresses that nobody can open, `StoreUnavailable`."""
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body` durably before returning.
@@ -278,7 +302,10 @@ class ObjectStore(Protocol):
         """
 
     async def get(self, path: str) -> bytes:
-        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`, `StoreMisconfigured`."""
+        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`, `StoreMisconfigured`.
+
+        Missing is only what the store says so of to a caller who would see it: what is hidden is misconfigured.
+        """
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""
@@ -287,7 +314,7 @@ class ObjectStore(Protocol):
         """The folders `YYYY/MM` that hold objects, in order; raises `StoreUnavailable`, `StoreMisconfigured`."""
 
     async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
-        """At most `limit` objects of a folder, by name, from the `offset`-th on; what is no object of ours is left out.
+        """At most `limit` objects of a folder, by name, from the `offset`-th on; what is no object of ours is counted.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`.
         """
@@ -312,8 +339,11 @@ class Verifier(Protocol):
 class Cdn(Protocol):
     """Copies of pictures outside of our reach, forgotten on request."""
 
-    async def forget(self, generation_keys: Sequence[str]) -> None:
-        """Drop every copy of these generations' pictures; raises `CdnUnavailable`, `Misconfigured`."""
+    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
+        """Drop every copy of these generations' pictures, and of these objects, as (bucket, path).
+
+        Raises `CdnUnavailable`, `Misconfigured`.
+        """
 
 
 class Provider(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 from dataclasses import dataclass, field, fields
@@ -72,7 +74,24 @@ def _secret_key(raw: str) -> str:
     key = _key(raw)
     if key.startswith("sb_publishable_"):
         raise ValueError("a secret key (sb_secret_…), not the publishable one")
+    role = _role_of(key)
+    if role not in (None, "service_role"):
+        raise ValueError(
+            f"a secret key (sb_secret_…) or the service_role key: this one is a token of the role {role!r}"
+        )
     return key
+
+
+def _role_of(key: str) -> str | None:
+    """The role that a key of the older generation names in its payload; None for what is no such key."""
+    parts = key.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        return str(claims.get("role", "anon"))[:40]
+    except (ValueError, AttributeError):
+        return None
 
 
 def _database_url(raw: str) -> str:

@@ -85,7 +85,7 @@ create table public.generation_status (
     ),
     constraint generation_status_error_class_is_known check (
         error_class in (
-            'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output',
+            'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output', 'account',
             'abandoned', 'missing_object', 'uncollected', 'lost'
         )
     ),

@@ -1,47 +1,81 @@
--- The breaker: while a provider fails and fails, nobody pays to hear it again.
+-- The breaker: while a service refuses or fails, no process pays or waits to hear it again.
 
--- A row exists from a provider's first failure to its next completed picture.
+-- A row exists from a service's first failure to its next success. Providers go by their own name, the stores of
+-- buckets by `storage:<bucket>`.
 create table copperplate.breakers (
-    provider text not null,
-    -- Failures in a row that speak of the provider, none more than ten minutes after the one before.
-    failures integer not null,
+    name text not null,
+    -- Failures in a row that speak of the service, none more than ten minutes after the one before.
+    failures integer not null default 0,
+    -- The generations they belong to, by key, while the breaker is closed.
+    keys text[] not null default '{}',
     last_failed_at timestamptz not null,
-    -- How often it opened since the last completion; each rest is twice the one before.
+    -- How often it opened in this row of failures; each rest is twice the one before.
     openings integer not null default 0,
     -- Null while closed. Once this has passed, one caller at a time may try.
     open_until timestamptz,
     -- The lease of the caller that is trying.
     probe_until timestamptz,
-    constraint breakers_pkey primary key (provider),
+    -- The class of the failure that opened it: what refused callers are told. Null while closed.
+    error_class text,
+    -- What the service itself said where it refused us: no secret, no prompt.
+    reason text not null default '',
+    constraint breakers_pkey primary key (name),
     constraint breakers_counts_are_not_negative check (failures >= 0 and openings >= 0),
-    constraint breakers_open_was_opened check ((open_until is null) = (openings = 0))
+    constraint breakers_open_was_opened check (
+        (open_until is null) = (openings = 0) and (open_until is null) = (error_class is null)
+    ),
+    constraint breakers_error_class_is_known check (
+        error_class in (
+            'rate_limited', 'transient', 'ambiguous', 'bad_output', 'invalid', 'account', 'store', 'uncollected'
+        )
+    ),
+    constraint breakers_reason_is_short check (length(reason) <= 500)
 );
 
 comment on table copperplate.breakers is
-'One row per provider that failed since it last made a picture.
+'One row per service, a provider or the store of a bucket, that failed since it last did what it was asked.
 Row-level security is on without a policy: only service_role and the owner see rows.';
+comment on column copperplate.breakers.name is 'A provider''s name, or storage: and the bucket.';
 
 alter table copperplate.breakers enable row level security;
 revoke all on table copperplate.breakers from public, anon, authenticated;
 grant select, insert, update, delete on table copperplate.breakers to service_role;
 
-create function copperplate.breaker_rest(p_provider text)
-returns interval
+create function copperplate.storage_of(p_kind text)
+returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select 'storage:' || copperplate.bucket_of(p_kind);
+$$;
+
+comment on function copperplate.storage_of(text) is 'The breaker''s name of the store that keeps a kind of picture.';
+
+create function copperplate.longest_rest(p_names text[], out rest interval, out error_class text)
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select greatest(b.open_until, b.probe_until, c.now) - c.now
+    select
+        greatest(b.open_until, b.probe_until, c.now) - c.now,
+        -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
+        -- Pictures that cannot be fetched: the next prompt has none yet.
+        case b.error_class when 'invalid' then 'account' when 'uncollected' then 'transient' else b.error_class end
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
-    where b.provider = p_provider and b.open_until is not null;
+    where b.name = any (p_names) and b.open_until is not null
+    order by 1 desc
+    limit 1;
 $$;
 
-comment on function copperplate.breaker_rest(text) is
-'How long nobody may ask this provider; zero where one may try; null while the breaker is closed.';
+comment on function copperplate.longest_rest(text[]) is
+'How long these services may not be asked, and the class of the failure that says so; zero where one caller may try;
+nulls while every breaker is closed.';
 
-create function copperplate.take_probe(p_provider text, p_lease interval)
+create function copperplate.take_probes(p_names text[], p_lease interval)
 returns boolean
 language plpgsql
 volatile
@@ -51,18 +85,46 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
 begin
+    -- By name: the one lock order of breakers.
+    perform from copperplate.breakers as b where b.name = any (p_names) order by b.name for update;
     update copperplate.breakers as b
     set probe_until = v_now + p_lease
-    where b.provider = p_provider and b.open_until <= v_now and (b.probe_until is null or b.probe_until <= v_now);
-    -- Closed meanwhile: nobody needs to try.
-    return found or not exists (select from copperplate.breakers as b where b.provider = p_provider);
+    where b.name = any (p_names) and b.open_until <= v_now and (b.probe_until is null or b.probe_until <= v_now);
+    return not exists (
+        select from copperplate.breakers as b
+        where
+            b.name = any (p_names)
+            and b.open_until is not null
+            and b.probe_until is distinct from v_now + p_lease
+    );
 end;
 $$;
 
-comment on function copperplate.take_probe(text, interval) is
-'Become the one caller that tries a provider whose rest is over, for the length of its lease.';
+comment on function copperplate.take_probes(text[], interval) is
+'Become the one caller that tries those services whose rest is over, for the length of its lease. False where another
+caller tries one, or where one rests again: what was taken is to be rolled back.';
 
-create function copperplate.note_provider_failure(p_provider text, p_error_class text)
+create function copperplate.release_probes(p_names text[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.breakers as b
+    set probe_until = null
+    where b.name in (
+        select p.name
+        from copperplate.breakers as p
+        where p.name = any (p_names) and p.probe_until is not null
+        order by p.name
+        for update
+    );
+$$;
+
+comment on function copperplate.release_probes(text[]) is 'The caller that tried is done: the next one may try.';
+
+create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
 returns void
 language plpgsql
 volatile
@@ -71,53 +133,138 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
+    -- One picture that cannot be had says nothing of the service, however often it is asked for.
+    v_may_be_prompt boolean := p_error_class in ('bad_output', 'invalid');
 begin
-    if p_error_class not in ('transient', 'ambiguous', 'rate_limited') then
-        -- It speaks of the prompt or of one picture. The next caller may try.
-        update copperplate.breakers as b set probe_until = null
-        where b.provider = p_provider and b.probe_until is not null;
+    -- These speak of the prompt, were reported by report_refusal, or were counted when they were put off first. A job
+    -- is asked for again and again: after the first time that says nothing new of the service.
+    if
+        p_error_class in ('moderated', 'account', 'lost')
+        or (
+            p_error_class = 'uncollected'
+            and exists (select from copperplate.breakers as b where b.name = p_name and p_generation_key = any (b.keys))
+        )
+    then
         return;
     end if;
 
-    insert into copperplate.breakers as b (provider, failures, last_failed_at)
-    values (p_provider, 1, v_now)
-    on conflict (provider) do update
+    insert into copperplate.breakers as b (name, failures, keys, last_failed_at)
+    values (p_name, 1, array[p_generation_key], v_now)
+    on conflict (name) do update
     set
-        failures = case when b.last_failed_at < v_now - interval '10 minutes' then 1 else b.failures + 1 end,
-        last_failed_at = v_now,
-        probe_until = null;
+        failures = case
+            when b.last_failed_at < v_now - interval '10 minutes' then 1
+            when v_may_be_prompt and p_generation_key = any (b.keys) then b.failures
+            else b.failures + 1
+        end,
+        keys = case
+            when b.last_failed_at < v_now - interval '10 minutes' then array[p_generation_key]
+            when p_generation_key = any (b.keys) then b.keys
+            when b.open_until is not null and p_error_class <> 'uncollected' then b.keys
+            else b.keys || p_generation_key
+        end,
+        last_failed_at = v_now;
 
     -- Whoever was let in before it opened changes nothing by failing late.
     update copperplate.breakers as b
     set
         openings = b.openings + 1,
-        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes')
+        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
+        error_class = p_error_class
     where
-        b.provider = p_provider
+        b.name = p_name
         and ((b.open_until is null and b.failures >= 5) or b.open_until <= v_now);
 end;
 $$;
 
-comment on function copperplate.note_provider_failure(text, text) is
-'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.';
+comment on function copperplate.note_failure(text, text, text) is
+'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.
+bad_output, invalid and uncollected count once a generation; moderated and lost never, and account opens by report_refusal.';
 
-create function copperplate.note_provider_success(p_provider text)
+create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    delete from copperplate.breakers as b where b.provider = p_provider;
+    delete from copperplate.breakers as b
+    where b.name in (
+        select s.name
+        from copperplate.breakers as s
+        where s.name = any (p_names) and (s.error_class is distinct from 'account' or s.last_failed_at < p_asked_at)
+        order by s.name
+        for update
+    );
 $$;
 
-comment on function copperplate.note_provider_success(text) is 'A picture was made: the breaker closes.';
+comment on function copperplate.note_success(text[], timestamptz) is
+'These services did what they were asked at p_asked_at: their breakers close, unless our account was refused since.';
 
-revoke all on function copperplate.breaker_rest(text) from public, anon, authenticated;
-revoke all on function copperplate.take_probe(text, interval) from public, anon, authenticated;
-revoke all on function copperplate.note_provider_failure(text, text) from public, anon, authenticated;
-revoke all on function copperplate.note_provider_success(text) from public, anon, authenticated;
-grant execute on function copperplate.breaker_rest(text) to service_role;
-grant execute on function copperplate.take_probe(text, interval) to service_role;
-grant execute on function copperplate.note_provider_failure(text, text) to service_role;
-grant execute on function copperplate.note_provider_success(text) to service_role;
+create function public.report_refusal(p_name text, p_error_class text, p_reason text, p_rest interval)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_is_known boolean;
+begin
+    insert into copperplate.breakers as b (name, last_failed_at) values (p_name, v_now)
+    on conflict (name) do nothing;
+    -- Locked before it is read: of many that report at once, one opens it.
+    select b.open_until > v_now and b.error_class = p_error_class
+    into v_is_known
+    from copperplate.breakers as b
+    where b.name = p_name
+    for update;
+
+    update copperplate.breakers as b
+    set
+        failures = 0,
+        keys = '{}',
+        last_failed_at = v_now,
+        openings = 1,
+        open_until = v_now + p_rest,
+        probe_until = null,
+        error_class = p_error_class,
+        reason = left(p_reason, 500)
+    where b.name = p_name;
+    return found and not coalesce(v_is_known, false);
+end;
+$$;
+
+comment on function public.report_refusal(text, text, text, interval) is
+'A service refuses whatever it is asked, for the sake of our account or settings there: it rests for p_rest from now.
+True for the report that begins the rest, so that one process tells the operator.';
+
+create function public.report_success(p_name text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.note_success(array[p_name], copperplate.clock());
+$$;
+
+comment on function public.report_success(text) is 'The service did what it was asked: its rest is over.';
+
+revoke all on function copperplate.storage_of(text) from public, anon, authenticated;
+revoke all on function copperplate.longest_rest(text[]) from public, anon, authenticated;
+revoke all on function copperplate.take_probes(text[], interval) from public, anon, authenticated;
+revoke all on function copperplate.release_probes(text[]) from public, anon, authenticated;
+revoke all on function copperplate.note_failure(text, text, text) from public, anon, authenticated;
+revoke all on function copperplate.note_success(text[], timestamptz) from public, anon, authenticated;
+revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated;
+revoke all on function public.report_success(text) from public, anon, authenticated;
+grant execute on function copperplate.storage_of(text) to service_role;
+grant execute on function copperplate.longest_rest(text[]) to service_role;
+grant execute on function copperplate.take_probes(text[], interval) to service_role;
+grant execute on function copperplate.release_probes(text[]) to service_role;
+grant execute on function copperplate.note_failure(text, text, text) to service_role;
+grant execute on function copperplate.note_success(text[], timestamptz) to service_role;
+grant execute on function public.report_refusal(text, text, text, interval) to service_role;
+grant execute on function public.report_success(text) to service_role;

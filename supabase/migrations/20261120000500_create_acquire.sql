@@ -73,7 +73,10 @@ begin
         end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
         g.intent, g.error_class, g.decode_no,
-        least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
+        case
+            when g.noted_at is not null
+                then least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
+        end
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
@@ -201,10 +204,10 @@ begin
         provider_urls = case when v_resume then g.provider_urls end,
         noted_at = case when v_resume then g.noted_at end,
         intent = case when v_resume then g.intent end,
-        -- Only failures of the provider count against the day's attempts; a limited rate does not.
+        -- Only failures of the picture count against the day's attempts: a limited rate and our account do not.
         attempt = case
             when g.window_started_at < v_now - interval '1 day' then 1
-            when v_resume or g.error_class = 'rate_limited' then g.attempt
+            when v_resume or g.error_class in ('rate_limited', 'account') then g.attempt
             else g.attempt + 1
         end,
         window_started_at = case
@@ -240,7 +243,7 @@ create function public.acquire_generation(
     p_lease interval,
     p_may_lead boolean,
     p_charges jsonb default '[]',
-    p_provider text default null
+    p_services text[] default '{}'
 )
 returns copperplate.verdict
 language plpgsql
@@ -252,6 +255,7 @@ declare
     v copperplate.verdict;
     v_fence bigint;
     v_rest interval;
+    v_error_class text;
 begin
     -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
     for v_round in 1..5 loop
@@ -274,12 +278,12 @@ begin
                 using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
         end if;
 
-        -- What is paid for is collected whatever the breaker says; only a new submit has to wait.
+        -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
         if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
-            v_rest := copperplate.breaker_rest(p_provider);
+            select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
             if v_rest > interval '0' then
                 v.outcome := 'negative';
-                v.error_class := 'transient';
+                v.error_class := v_error_class;
                 v.retry_after_ms := least(ceil(extract(epoch from v_rest) * 1000), 2147483647)::integer;
                 return v;
             end if;
@@ -291,9 +295,9 @@ begin
             else
                 v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
             end if;
-            -- Generation first, then breaker: the one lock order. Who is too late gives the lease back.
-            if v_rest is not null and v_fence is not null and not copperplate.take_probe(p_provider, p_lease) then
-                raise exception 'another caller tries this provider' using errcode = 'ZC007';
+            -- Generation first, then breakers: the one lock order. Who is too late gives the lease back.
+            if v_rest is not null and v_fence is not null and not copperplate.take_probes(p_services, p_lease) then
+                raise exception 'another caller tries this service' using errcode = 'ZC007';
             end if;
             if v_fence is not null and p_charges <> '[]' then
                 perform copperplate.reserve_charges(p_generation_key, p_charges);
@@ -319,12 +323,12 @@ begin
 end;
 $$;
 
-comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text) is
+comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[]) is
 'Settle what the caller is: hit, lead (with a fence), wait, negative, free if it may not lead, or denied where it
 would lead and cannot pay p_charges, [{kind, user_id, amount}], which are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
-While the breaker of p_provider is open, negative instead of a lead that would submit.';
-revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+While a breaker of p_services, what a submit needs, is open: negative instead of a lead that would submit.';
+revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
 from public, anon, authenticated;
-grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text)
+grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
 to service_role;

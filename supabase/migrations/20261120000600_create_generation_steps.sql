@@ -386,6 +386,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
     v_kind text;
+    v_asked_at timestamptz;
     v_stored copperplate.verdict;
 begin
     update public.generation_status as g
@@ -393,7 +394,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind into v_provider, v_kind;
+    returning g.provider, g.kind, g.started_at into v_provider, v_kind, v_asked_at;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -425,7 +426,7 @@ begin
     if p_rendition is not null then
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
-    perform copperplate.note_provider_success(v_provider);
+    perform copperplate.note_success(array[v_provider, copperplate.storage_of(v_kind)], v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
@@ -501,8 +502,9 @@ begin
         case when p_error_class = 'uncollected' then 0 else 1 end,
         -v_uncounted
     );
+    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
     if v_provider is not null then
-        perform copperplate.note_provider_failure(v_provider, p_error_class);
+        perform copperplate.note_failure(v_provider, p_error_class, p_key);
     end if;
     perform pg_notify('copperplate', p_key);
     return true;

@@ -260,7 +260,13 @@ begin
             'dry_run', p_dry_run, 'generations', cardinality(v_keys),
             'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
-        || case when p_dry_run then '{}'::jsonb else jsonb_build_object('keys', v_keys) end
+        || case
+            when p_dry_run then '{}'::jsonb
+            else jsonb_build_object(
+                'keys', v_keys,
+                'objects', coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path) order by e.key) filter (where e.key is not null), '[]')
+            )
+        end
     into v_answer
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
@@ -277,8 +283,8 @@ end;
 $$;
 
 comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
-'Declare pictures wrong: remove the generations that meet every condition given; answers counts and their keys.
-A dry run only counts.';
+'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
+their objects. A dry run only counts.';
 
 create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
 returns table (id bigint, bucket text, path text)

@@ -223,9 +223,9 @@ export type Database = {
           p_leader: string;
           p_lease: string;
           p_may_lead: boolean;
-          p_provider?: string;
           p_recipe: Json;
           p_rendition_key: string;
+          p_services?: string[];
         };
         Returns: unknown;
         SetofOptions: {
@@ -444,6 +444,11 @@ export type Database = {
         Returns: string;
       };
       report_missing: { Args: { p_key: string; p_path: string }; Returns: boolean };
+      report_refusal: {
+        Args: { p_error_class: string; p_name: string; p_reason: string; p_rest: string };
+        Returns: boolean;
+      };
+      report_success: { Args: { p_name: string }; Returns: undefined };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
     };
     Enums: {

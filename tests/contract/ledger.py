@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from copperplate.ports import Ledger, LedgerCare
 
 LEASE = timedelta(seconds=20)
+STORAGE = "storage:generated-images"
+SERVICES = ("painter", STORAGE)
+REST = timedelta(seconds=15)
 PNG, WEBP = PictureFormat.PNG, PictureFormat.WEBP
 
 
@@ -440,8 +443,12 @@ class NegativeEntryContract:
         await desk.ledger.fail(want().generation_key, held.fence, failure(billed=False))
         assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
 
-    @pytest.mark.parametrize(("failure_class", "attempt"), [("rate_limited", 1), ("transient", 2), ("moderated", 2)])
-    async def test_limited_rate_costs_no_attempt(self, desk: Desk, failure_class: str, attempt: int) -> None:
+    @pytest.mark.parametrize(
+        ("failure_class", "attempt"), [("rate_limited", 1), ("account", 1), ("transient", 2), ("moderated", 2)]
+    )
+    async def test_limited_rate_and_our_account_cost_no_attempt(
+        self, desk: Desk, failure_class: str, attempt: int
+    ) -> None:
         held = await lead(desk.ledger, want())
         await desk.ledger.fail(want().generation_key, held.fence, failure(FailureClass(failure_class), rest=1))
         await desk.advance(2)
@@ -515,6 +522,29 @@ class BreakerContract:
             await fail_at(desk, f"picture {number}", FailureClass.MODERATED)
         assert isinstance(await ask_of(desk, "another picture"), Lead)
 
+    @pytest.mark.parametrize("failure_class", [FailureClass.BAD_OUTPUT, FailureClass.INVALID])
+    async def test_same_failure_of_five_pictures_opens_the_breaker(
+        self, desk: Desk, failure_class: FailureClass
+    ) -> None:
+        for number in range(5):
+            assert isinstance(await fail_at(desk, f"picture {number}", failure_class), Lead)
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        # That no prompt is accepted is no fault of the next one.
+        told = FailureClass.ACCOUNT if failure_class is FailureClass.INVALID else failure_class
+        assert refused.failure_class is told
+
+    @pytest.mark.parametrize("failure_class", [FailureClass.BAD_OUTPUT, FailureClass.INVALID])
+    async def test_one_picture_that_cannot_be_had_opens_nothing_however_often_it_is_asked(
+        self, desk: Desk, failure_class: FailureClass
+    ) -> None:
+        for number in range(4):
+            await fail_at(desk, f"picture {number}", FailureClass.BAD_OUTPUT)
+        for _ in range(3):
+            await desk.advance(61)
+            await fail_at(desk, "picture 0", failure_class)
+        assert isinstance(await ask_of(desk, "another picture"), Lead)
+
     async def test_completed_picture_ends_the_row_of_failures(self, desk: Desk) -> None:
         for number in range(4):
             await fail_at(desk, f"picture {number}")
@@ -566,26 +596,152 @@ class BreakerContract:
         await desk.advance(31)
         tried = await ask_of(desk, "tried")
         assert isinstance(tried, Lead)
-        key = want("tried").generation_key
-        await desk.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
-        await desk.ledger.intend_upload(key, tried.fence, upload("tried"), usage={})
-        assert await desk.ledger.complete(key, tried.fence, upload("tried"), url=None)
+        await finish(desk.ledger, want("tried"), tried)
         assert isinstance(await ask_of(desk, "one"), Lead)
         assert isinstance(await ask_of(desk, "two"), Lead)
 
 
+class RefusalContract:
+    """A service that refuses us, whatever it is asked, rests for seconds, for everybody, and is then tried by one."""
+
+    @pytest.mark.parametrize(("name", "told"), [("painter", "account"), (STORAGE, "store")])
+    async def test_refusal_lets_every_prompt_rest_and_tells_whose_it_is(self, desk: Desk, name: str, told: str) -> None:
+        assert await desk.ledger.report_refusal(name, FailureClass(told), "no money", REST)
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass(told)
+        assert timedelta(seconds=5) < refused.retry_after <= REST
+        # Nothing was written, and whoever needs another service is not kept.
+        assert (await lead(desk.ledger, want("another picture"))).attempt == 1
+
+    async def test_of_many_reports_one_begins_the_rest(self, desk: Desk) -> None:
+        reports = (desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST) for _ in range(20))
+        assert Counter(await asyncio.gather(*reports)) == {True: 1, False: 19}
+        await desk.advance(16)
+        assert await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
+
+    async def test_refused_generation_is_free_again_when_the_rest_is_over_and_cost_nothing(self, desk: Desk) -> None:
+        await refuse_at(desk, "picture")
+        refused = await ask_of(desk, "picture")
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass.ACCOUNT
+        await desk.advance(16)
+        again = await ask_of(desk, "picture")
+        assert isinstance(again, Lead)
+        assert (again.attempt, again.submit_no) == (1, 0)
+        assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
+        assert await desk.spent(want("picture").generation_key) in (0, None)
+
+    async def test_after_a_rest_one_caller_at_a_time_tries_each_service(self, desk: Desk) -> None:
+        await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
+        await desk.ledger.report_refusal(STORAGE, FailureClass.STORE, "no bucket", REST)
+        await desk.advance(16)
+        asked = await asyncio.gather(*(ask_of(desk, f"other {number}") for number in range(10)))
+        assert Counter(type(verdict) for verdict in asked) == {Lead: 1, Negative: 9}
+        # Whoever needs one of them alone is no second try of it.
+        alone = await desk.ledger.acquire(want("alone"), leader=uuid4(), lease=LEASE, services=(STORAGE,))
+        assert isinstance(alone, Negative)
+
+    async def test_try_that_is_refused_begins_the_next_rest_and_no_longer_one(self, desk: Desk) -> None:
+        for _ in range(4):
+            assert await refuse_at(desk, "picture")
+            refused = await ask_of(desk, "another picture")
+            assert isinstance(refused, Negative)
+            assert refused.retry_after <= REST
+            await desk.advance(16)
+
+    async def test_try_that_fails_for_its_prompt_lets_the_next_caller_try_both_services(self, desk: Desk) -> None:
+        await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
+        await desk.ledger.report_refusal(STORAGE, FailureClass.STORE, "no bucket", REST)
+        await desk.advance(16)
+        await fail_at(desk, "tried", FailureClass.MODERATED)
+        assert isinstance(await ask_of(desk, "the next"), Lead)
+
+    async def test_picture_ends_the_rests_of_all_it_needed(self, desk: Desk) -> None:
+        await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
+        await desk.ledger.report_refusal(STORAGE, FailureClass.STORE, "no bucket", REST)
+        await desk.advance(16)
+        tried = await ask_of(desk, "tried")
+        assert isinstance(tried, Lead)
+        await finish(desk.ledger, want("tried"), tried)
+        assert isinstance(await ask_of(desk, "one"), Lead)
+        assert isinstance(await ask_of(desk, "two"), Lead)
+
+    async def test_picture_asked_for_before_the_refusal_says_nothing_of_the_account(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want("asked before"))
+        await desk.ledger.begin_submit(want("asked before").generation_key, held.fence, submit_no=1, provider="painter")
+        await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
+        await finish(desk.ledger, want("asked before"), held)
+        assert isinstance(await ask_of(desk, "another picture"), Negative)
+
+    async def test_reported_success_ends_the_rest_at_once(self, desk: Desk) -> None:
+        await desk.ledger.report_refusal(STORAGE, FailureClass.STORE, "no bucket", REST)
+        await desk.ledger.report_success(STORAGE)
+        await desk.ledger.report_success(STORAGE)
+        assert isinstance(await ask_of(desk, "another picture"), Lead)
+
+    @pytest.mark.parametrize("left", ["job", "object"])
+    async def test_what_is_paid_for_is_led_on_whatever_rests(self, desk: Desk, left: str) -> None:
+        ledger, key = desk.ledger, want("paid").generation_key
+        held = await lead(ledger, want("paid"))
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
+        if left == "job":
+            await ledger.note_request(key, held.fence, Job(request_id="r"))
+        else:
+            await ledger.intend_upload(key, held.fence, upload("paid"), usage={})
+        await desk.advance(LEASE.total_seconds() + 1)
+        for name, failure_class in (("painter", FailureClass.ACCOUNT), (STORAGE, FailureClass.STORE)):
+            await ledger.report_refusal(name, failure_class, "no", REST)
+        resumed = await ask_of(desk, "paid")
+        assert isinstance(resumed, Lead)
+        assert (resumed.job or resumed.intent) is not None
+
+    async def test_late_failure_changes_neither_the_rest_nor_what_is_told(self, desk: Desk) -> None:
+        late = await ask_of(desk, "late")
+        assert isinstance(late, Lead)
+        await refuse_at(desk, "picture")
+        key = want("late").generation_key
+        await desk.ledger.begin_submit(key, late.fence, submit_no=1, provider="painter")
+        await desk.ledger.fail(key, late.fence, failure())
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass.ACCOUNT
+        assert refused.retry_after <= REST
+
+
+async def refuse_at(desk: Desk, prompt: str) -> bool:
+    """Ask the painter for a picture, which refuses us; whether that began a rest."""
+    held = await ask_of(desk, prompt)
+    assert isinstance(held, Lead), held
+    key = want(prompt).generation_key
+    assert await desk.ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
+    is_first: bool = await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
+    account = failure(FailureClass.ACCOUNT, rest=REST.total_seconds(), billed=False)
+    assert await desk.ledger.fail(key, held.fence, account)
+    return is_first
+
+
+async def finish(ledger: Ledger, asked: Want, held: Lead) -> None:
+    """Submit what is led, store it and complete it."""
+    key = asked.generation_key
+    await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
+    await ledger.intend_upload(key, held.fence, upload(key), usage={})
+    assert await ledger.complete(key, held.fence, upload(key), url=None)
+
+
 async def ask_of(desk: Desk, prompt: str) -> Verdict:
-    verdict: Verdict = await desk.ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE, provider="painter")
+    verdict: Verdict = await desk.ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE, services=SERVICES)
     return verdict
 
 
-async def fail_at(desk: Desk, prompt: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> None:
+async def fail_at(desk: Desk, prompt: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> Lead:
     """Ask the painter for a picture, in vain."""
     held = await ask_of(desk, prompt)
     assert isinstance(held, Lead), held
     key = want(prompt).generation_key
     assert await desk.ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
     assert await desk.ledger.fail(key, held.fence, failure(failure_class))
+    return held
 
 
 class CareContract:

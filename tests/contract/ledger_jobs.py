@@ -85,7 +85,7 @@ class JobContract:
         held = await note(desk)
         assert await desk.ledger.fail(KEY, held.fence, failure(FailureClass.LOST, rest=0))
         again = await lead(desk.ledger, want())
-        assert (again.job, again.submit_no, again.attempt) == (None, 0, 2)
+        assert (again.job, again.submit_no, again.attempt) == (None, 0, 2), again
         assert again.job_age == timedelta(0)
         assert await desk.ledger.begin_submit(KEY, again.fence, submit_no=1, provider="p", estimate_micro_usd=3_000)
         assert await desk.spent(KEY) == 6_000
@@ -119,8 +119,8 @@ class JobContract:
             assert await desk.ledger.begin_submit(other.generation_key, held.fence, submit_no=1, provider="p")
             assert await desk.ledger.fail(other.generation_key, held.fence, failure(rest=1))
         await desk.advance(2)
-        refused = await desk.ledger.acquire(hen, leader=uuid4(), lease=LEASE, provider="p")
+        refused = await desk.ledger.acquire(hen, leader=uuid4(), lease=LEASE, services=("p",))
         assert isinstance(refused, Negative)
-        collects = await desk.ledger.acquire(want(), leader=uuid4(), lease=LEASE, provider="p")
+        collects = await desk.ledger.acquire(want(), leader=uuid4(), lease=LEASE, services=("p",))
         assert isinstance(collects, Lead)
         assert collects.job == JOB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
 from ledger_jobs import JobContract
 from ledger_misses import MissContract
@@ -40,6 +40,7 @@ class TestMemoryLedger(
     SpendContract,
     NegativeEntryContract,
     BreakerContract,
+    RefusalContract,
     CareContract,
     HintContract,
 ):

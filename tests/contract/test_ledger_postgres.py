@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
 from ledger_jobs import JobContract
 from ledger_misses import MissContract
@@ -57,6 +57,7 @@ class TestPostgresLedger(
     SpendContract,
     NegativeEntryContract,
     BreakerContract,
+    RefusalContract,
     CareContract,
     HintContract,
 ):

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract
+from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
 from ledger_jobs import JobContract
 from ledger_misses import MissContract
-from psycopg import sql
 
 from copperplate.adapters.postgrest import PostgrestLedger
 from copperplate.adapters.supabase_http import make_client
-from postgres_fixtures import spent_of, usage_of
-from postgrest_server import make_jwt
+from postgres_fixtures import empty, making_databases, spent_of, usage_of
+from postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from postgrest_server import PostgrestServer
+
+
+# PostgREST calls the function at the start of every transaction: the clock moves without a new connection.
+MOVABLE_CLOCK = """
+create schema moved;
+create table moved.clock (seconds double precision not null);
+insert into moved.clock values (0);
+create function moved.set_clock() returns void language plpgsql as $$
+begin
+    perform set_config('copperplate.clock_offset', seconds || 's', true) from moved.clock;
+end;
+$$;
+grant usage on schema moved to public;
+grant select on moved.clock to public;
+"""
 
 
 class PostgrestDesk:
-    """Moves the ledger's clock by a setting of the database, which PostgREST's connections get when it starts anew."""
+    """Moves the ledger's clock by a row of the database, which PostgREST reads for every request."""
 
-    def __init__(self, ledger: PostgrestLedger, postgrest: PostgrestServer, superuser_url: str) -> None:
+    def __init__(self, ledger: PostgrestLedger, superuser_url: str) -> None:
         self.ledger = ledger
-        self._postgrest = postgrest
         self._superuser_url = superuser_url
-        self._offset = 0.0
 
     async def advance(self, seconds: float) -> None:
-        self._offset += seconds
-        with psycopg.connect(self._superuser_url, autocommit=True) as connection:
-            name = sql.Identifier(connection.info.dbname)
-            setting = sql.Literal(f"{self._offset}s")
-            connection.execute(sql.SQL("alter database {} set copperplate.clock_offset = {}").format(name, setting))
-        await asyncio.to_thread(self._postgrest.restart)  # meanwhile the client sees its connections end
+        with psycopg.connect(self._superuser_url) as connection:
+            connection.execute("update moved.clock set seconds = seconds + %s", (seconds,))
+
+    def clear(self) -> None:
+        """Leave an empty database behind, whose clock is right."""
+        empty(self._superuser_url)
+        with psycopg.connect(self._superuser_url) as connection:
+            connection.execute("update moved.clock set seconds = 0")
 
     async def usage(self, key: str) -> dict[str, int]:
         return usage_of(self._superuser_url, key)
@@ -49,11 +62,26 @@ class PostgrestDesk:
         return spent_of(self._superuser_url, key)
 
 
+@pytest.fixture(scope="module")
+def shared(cluster: Cluster, postgrest_binary: Path) -> Iterator[tuple[PostgrestServer, str]]:
+    """One PostgREST for all tests of this file, and a URL of its database for the superuser."""
+    with making_databases(cluster) as make:
+        name = make()
+        superuser_url = cluster.url(role="supabase_admin", database=name)
+        with psycopg.connect(superuser_url) as connection:
+            connection.execute(MOVABLE_CLOCK)
+        url = cluster.url(role="authenticator", database=name)
+        with PostgrestServer(postgrest_binary, url, db_pre_request="moved.set_clock") as server:
+            yield server, superuser_url
+
+
 @pytest.fixture
-async def desk(postgrest: PostgrestServer, cluster: Cluster, database: str) -> AsyncIterator[PostgrestDesk]:
+async def desk(shared: tuple[PostgrestServer, str]) -> AsyncIterator[PostgrestDesk]:
+    server, superuser_url = shared
     async with make_client() as client:
-        ledger = PostgrestLedger(client, postgrest.url, make_jwt())
-        yield PostgrestDesk(ledger, postgrest, cluster.url(role="supabase_admin", database=database))
+        desk = PostgrestDesk(PostgrestLedger(client, server.url, make_jwt()), superuser_url)
+        yield desk
+        desk.clear()
 
 
 class TestPostgrestLedger(
@@ -64,6 +92,7 @@ class TestPostgrestLedger(
     SpendContract,
     NegativeEntryContract,
     BreakerContract,
+    RefusalContract,
     CareContract,
 ):
     """The suites, over PostgREST."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
@@ -16,15 +16,20 @@ import pytest
 from object_store import PNG, ObjectStoreContract, path_of
 
 from copperplate.adapters import supabase_storage
+from copperplate.adapters.supabase_cdn import StorageCdn
 from copperplate.adapters.supabase_faults import ERRORS, REFUSALS, refusal, trouble
 from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.errors import (
+    CdnUnavailable,
+    Misconfigured,
     ObjectConflict,
     ObjectMissing,
     StoreMisconfigured,
     StoreUnavailable,
 )
+from copperplate.model import Needs
+from postgrest_server import make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -81,7 +86,7 @@ async def test_an_object_is_kept_as_a_picture_that_never_changes(store: Supabase
     await store.put(path_of("kept", "webp"), b"bytes", media_type="image/webp")
     (stored,) = shelf.buckets[BUCKET].objects.values()
     assert (stored.name, stored.body) == (path_of("kept", "webp"), b"bytes")
-    assert (stored.media_type, stored.cache_control) == ("image/webp", "max-age=31536000")
+    assert (stored.media_type, stored.cache_control) == ("image/webp", "max-age=3600")
 
 
 async def test_anyone_can_load_an_object_at_its_public_address(store: SupabaseStore) -> None:
@@ -89,15 +94,17 @@ async def test_anyone_can_load_an_object_at_its_public_address(store: SupabaseSt
     async with httpx.AsyncClient() as anyone:
         answer = await anyone.get(store.public_url(path_of("public")) or "")
     assert (answer.status_code, answer.content) == (200, b"bytes")
-    assert answer.headers["cache-control"] == "max-age=31536000"
+    assert answer.headers["cache-control"] == "max-age=3600"
 
 
 async def test_a_private_bucket_has_no_public_address(
     storage: Supabase, shelf: Shelf, client: httpx.AsyncClient
 ) -> None:
     shelf.buckets[BUCKET].public = False
-    store = SupabaseStore(client, storage.url, storage.secret_key, BUCKET, is_public=False)
+    store = SupabaseStore(client, storage.url, storage.secret_key, BUCKET)
     await store.put(path_of("private"), b"bytes", media_type=PNG)
+    with pytest.raises(StoreMisconfigured, match=f"{BUCKET} is private"):
+        await store.check_addresses()
     assert store.public_url(path_of("private")) is None
     assert await store.get(path_of("private")) == b"bytes"
 
@@ -146,6 +153,142 @@ async def test_removal_whose_answer_was_lost_is_found_out(store: SupabaseStore, 
     shelf.tell("remove", "lost", "ok")
     assert await store.remove([path_of("lost")]) == {path_of("lost")}
     assert (shelf.asked["remove"], shelf.asked["info"]) == (2, 1)
+
+
+# --- what is hidden is not gone ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+async def test_what_a_key_without_rights_is_not_shown_is_not_called_gone(
+    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient, *, is_public: bool
+) -> None:
+    shelf.buckets[BUCKET].public = is_public
+    shelf.put(BUCKET, path_of("kept"), b"bytes")
+    hidden = SupabaseStore(client, storage.url, storage.anon_key, BUCKET)
+    for call in (hidden.get(path_of("absent")), hidden.remove([path_of("kept"), path_of("absent")]), hidden.months()):
+        with pytest.raises(StoreMisconfigured):
+            await call
+    assert path_of("kept") in shelf.buckets[BUCKET].objects
+    seeing = SupabaseStore(client, storage.url, storage.secret_key, BUCKET)
+    with pytest.raises(ObjectMissing):
+        await seeing.get(path_of("absent"))
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+async def test_a_token_that_has_expired_loses_nothing(
+    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, *, is_public: bool
+) -> None:
+    shelf.buckets[BUCKET].public = is_public
+    expired = make_jwt("service_role", exp=int(time.time()) - 1)
+    monkeypatch.setattr(storage, "service_role_key", expired)  # the gateway knows it; Storage believes it no more
+    store = SupabaseStore(client, storage.url, expired, BUCKET)
+    for call in (store.get(path_of("absent")), store.remove([path_of("absent")])):
+        with pytest.raises(StoreMisconfigured):
+            await call
+
+
+async def test_storage_that_cannot_say_whether_we_have_rights_loses_nothing(store: SupabaseStore, shelf: Shelf) -> None:
+    shelf.tell("bucket", "http_503")
+    with pytest.raises(StoreUnavailable):
+        await store.get(path_of("absent"))
+
+
+# --- what would be refused is known before ------------------------------------------------------------
+
+PICTURE = Needs(min_bytes=1_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "needs", "said"),
+    [
+        ({"file_size_limit": 999}, PICTURE, "takes at most 999 bytes"),
+        ({"allowed_mime_types": ["image/png", "text/plain"]}, PICTURE, "does not take image/jpeg, image/webp: allow"),
+        ({"public": False}, Needs(address=True), "is private, so the addresses of its objects answer 400"),
+    ],
+)
+async def test_what_the_bucket_would_refuse_is_known_without_a_picture(
+    store: SupabaseStore, shelf: Shelf, change: dict[str, Any], needs: Needs, said: str
+) -> None:
+    shelf.buckets[BUCKET].change(change)
+    with pytest.raises(StoreMisconfigured, match=f"bucket {BUCKET} {said}"):
+        await store.check(needs)
+    assert (shelf.asked["bucket"], shelf.asked["put"]) == (1, 0)
+
+
+@pytest.mark.parametrize("types", [None, [], ["image/*"], ["image/jpeg", "image/png", "image/webp"]])
+async def test_a_bucket_that_takes_pictures_is_asked_once_in_a_while(
+    store: SupabaseStore, shelf: Shelf, types: list[str] | None
+) -> None:
+    shelf.buckets[BUCKET].change({"allowed_mime_types": types, "file_size_limit": None, "public": False})
+    await asyncio.gather(*(store.check(Needs()) for _ in range(20)))
+    await store.put(path_of("picture"), b"bytes", media_type=PNG)
+    await store.check(Needs())
+    assert shelf.asked["bucket"] == 1
+    assert set(shelf.buckets[BUCKET].objects) == {path_of("picture")}, "what it tried with is gone"
+
+
+@pytest.mark.parametrize("trouble", ["says=DatabaseReadOnly", "http_503"])
+async def test_a_store_that_takes_no_writes_is_found_out_by_trying(
+    hurried: SupabaseStore, shelf: Shelf, trouble: str
+) -> None:
+    shelf.tell("put", trouble)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await hurried.check(Needs())
+    shelf.tell("put", "ok")
+    await hurried.check(Needs())
+    asked = shelf.asked["put"]
+    await hurried.check(Needs())
+    assert shelf.asked["put"] == asked, "it took one, so it is not tried again"
+
+
+async def test_after_a_refusal_the_bucket_is_looked_at_anew(store: SupabaseStore, shelf: Shelf) -> None:
+    await store.check(Needs())
+    del shelf.buckets[BUCKET]
+    await store.check(Needs())  # known for some seconds
+    with pytest.raises(StoreMisconfigured):
+        await store.put(path_of("late"), b"bytes", media_type=PNG)
+    with pytest.raises(StoreMisconfigured):
+        await store.check(Needs())
+
+
+# --- what lies among the objects ----------------------------------------------------------------------
+
+
+async def test_one_odd_row_is_counted_and_ends_nothing(store: SupabaseStore, shelf: Shelf) -> None:
+    ours = path_of("ours")
+    month = ours.rpartition("/")[0]
+    for name in (ours, f"{month}/notes.txt", f"{path_of('a folder')}/x.png", f"{month}/.hidden", "stray/07/x.png"):
+        shelf.put(BUCKET, name, b"bytes")
+    assert await store.months() == [month]
+    page = await store.list_month(month, offset=0, limit=100)
+    assert ([each.path for each in page.objects], page.odd) == ([ours], 3)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"name": path_of("x").rpartition("/")[2], "id": None, "created_at": None},
+        {"name": path_of("x").rpartition("/")[2], "id": "1"},
+        {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": 5},
+        {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": "yesterday"},
+        {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": "2026-07-01T00:00:00"},
+        {"name": None, "id": "1", "created_at": "2026-07-01T00:00:00Z"},
+        {"id": "1", "created_at": "2026-07-01T00:00:00Z"},
+        {"name": 7, "id": "1", "created_at": "2026-07-01T00:00:00Z"},
+    ],
+)
+async def test_a_row_of_any_shape_is_judged_by_itself(row: dict[str, Any]) -> None:
+    good = {"name": path_of("good").rpartition("/")[2], "id": "2", "created_at": "2026-07-01T00:00:00.000Z"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[row, good])
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        page = await SupabaseStore(client, "https://project.example.com", "sb_secret_x", BUCKET).list_month(
+            "2026/07", offset=0, limit=100
+        )
+    assert ([each.path for each in page.objects], page.odd) == ([path_of("good")], 1)
 
 
 # --- writing, when the service fails ----------------------------------------------------------------
@@ -283,8 +426,12 @@ async def test_bucket_that_does_not_exist_names_the_command_that_makes_it(store:
         store.put(path_of("nowhere"), b"bytes", media_type=PNG),
         store.get(path_of("nowhere")),
         store.remove([path_of("nowhere")]),
+        store.months(),
+        store.check(Needs()),
     ):
-        with pytest.raises(StoreMisconfigured, match=f"{BUCKET} does not exist: run `copperplate migrate`"):
+        with pytest.raises(
+            StoreMisconfigured, match=f"{BUCKET} does not exist: run `copperplate migrate` with DATABASE_URL"
+        ):
             await call
 
 
@@ -353,6 +500,25 @@ async def test_address_where_nothing_listens_is_an_outage(client: httpx.AsyncCli
     store = SupabaseStore(client, "http://127.0.0.1:9", "sb_secret_x", BUCKET)
     with pytest.raises(StoreUnavailable, match=BUCKET):
         await store.get(path_of("nobody"))
+
+
+# --- the CDN before it ---------------------------------------------------------------------------------
+
+
+async def test_many_objects_are_forgotten_by_the_cdn_as_their_buckets(storage: Supabase, shelf: Shelf) -> None:
+    async with make_client() as client:
+        cdn = StorageCdn(client, storage.url, storage.secret_key)
+        await cdn.forget([], [(BUCKET, path_of(str(number))) for number in range(2)])
+        assert sorted(shelf.purged) == sorted(f"{BUCKET}/{path_of(str(number))}" for number in range(2))
+        shelf.purged.clear()
+        await cdn.forget(
+            [], [(name, path_of(str(number))) for number in range(40) for name in (BUCKET, "memoji-images")]
+        )
+        assert sorted(shelf.purged) == [BUCKET, "memoji-images"]
+        with pytest.raises(Misconfigured, match="SUPABASE_SECRET_KEY"):
+            await StorageCdn(client, storage.url, storage.anon_key).forget([], [(BUCKET, path_of("x"))])
+        with pytest.raises(CdnUnavailable, match="ends within the hour"):
+            await StorageCdn(client, "http://127.0.0.1:9", "sb_secret_x").forget([], [(BUCKET, path_of("x"))])
 
 
 # --- the table ---------------------------------------------------------------------------------------

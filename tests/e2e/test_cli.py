@@ -292,7 +292,17 @@ def test_migrate_brings_an_empty_database_up_to_date_and_says_so_again(cluster: 
     first, second = run("migrate", DATABASE_URL=url), run("migrate", DATABASE_URL=url)
     assert (first.returncode, second.returncode) == (0, 0)
     assert "Applied 20261120000100_create_schema.sql" in first.stderr
-    assert second.stderr == "the schema is up to date\n"
+    assert re.fullmatch(r"the schema of \S+/to_migrate is up to date\n", second.stderr)
+
+
+def test_migrate_of_a_project_without_its_database_says_what_to_set_and_changes_none(tmp_path: Path) -> None:
+    project = {"SUPABASE_URL": "https://project.example.com", "SUPABASE_SECRET_KEY": "sb_secret_0123456789"}
+    answer = run("migrate", "--data-dir", str(tmp_path / "data"), **project)
+    assert answer.returncode != 0
+    assert all(
+        words in answer.stderr for words in ("DATABASE_URL", "https://project.example.com", "Nothing was changed")
+    )
+    assert not (tmp_path / "data").exists(), "no database of its own was made instead"
 
 
 def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None:

@@ -75,6 +75,17 @@ def test_migrations_make_both_buckets_with_their_limits_and_a_repeat_changes_not
     assert buckets(url) == BUCKETS
 
 
+def test_a_bucket_that_was_deleted_is_made_again_by_migrate_which_says_so(cluster: Cluster, with_storage: str) -> None:
+    url, told = cluster.url(database=with_storage), list[str]()
+    migrate(url, announce=ignore)
+    with psycopg.connect(cluster.superuser_url, dbname=with_storage) as connection:
+        connection.execute("delete from storage.buckets where id = 'memoji-images'")
+    migrate(url, announce=told.append)
+    assert (buckets(url), told) == (BUCKETS, ["Made the bucket memoji-images again"])
+    migrate(url, announce=told.append)
+    assert len(told) == 1
+
+
 def test_private_bucket_of_that_name_stays_private(cluster: Cluster, with_storage: str) -> None:
     url = cluster.url(database=with_storage)
     with psycopg.connect(url) as connection:

@@ -163,7 +163,7 @@ async def test_call_that_postgres_ends_for_a_deadlock_is_sent_again_and_succeeds
     assert await ledger.intend_upload(KEY, held.fence, upload("original"), usage={})
     async with await psycopg.AsyncConnection.connect(owner_url) as stranger:
         # `complete` locks the generation, then the breaker; a stranger does it the other way round.
-        await stranger.execute("insert into copperplate.breakers values ('painter', 1, now())")
+        await stranger.execute("insert into copperplate.breakers (name, last_failed_at) values ('painter', now())")
         await stranger.commit()
         await stranger.execute("select from copperplate.breakers for update")
         completing = asyncio.create_task(ledger.complete(KEY, held.fence, upload("original"), url=None))

@@ -77,5 +77,6 @@ async def test_a_picture_that_must_go_is_counted_and_then_gone(owner_url: str, l
     await complete(ledger, want(FOX), "a picture")
     [[(counted,)], [(purged,)]] = run(owner_url, block_with("purge_entries"))
     assert counted == {"dry_run": True, "generations": 1, "images": 0, "bytes": counted["bytes"]}
+    assert [bucket for bucket, _ in purged.pop("objects")] == ["generated-images"]
     assert purged == {**counted, "dry_run": False, "keys": [want(FOX).generation_key]}
     assert run(owner_url, block_with("lease_until")) == [[]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.fake_clock import START
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
+from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
 from copperplate.model import FailureClass, Free, Job, Lead, Made, Negative, Size
 from simulation.faults import Fault
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         Condition,
         Entry,
         Failure,
+        Needs,
         Page,
         RenditionUpload,
         Sight,
@@ -136,12 +138,12 @@ class ProcessLedger:
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         async def act() -> Verdict:
             is_free = isinstance(self._real._see(want.generation_key, want.rendition_key), Free)
             verdict = await self._real.acquire(
-                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, provider=provider
+                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, services=services
             )
             if is_free and isinstance(verdict, Lead):
                 self._oracle.admits(verdict, lease.total_seconds())
@@ -244,13 +246,21 @@ class ProcessLedger:
             row = self._real._held(key, fence)
             accepted = await self._real.fail(key, fence, failure)
             if row is not None and row.submit_no:
-                self._oracle.fails(failure.failure_class)
+                self._oracle.fails(key, failure.failure_class)
             if accepted:
                 self._oracle.accepted(key, fence, "fail")
                 self._oracle.releases(key)
             return accepted
 
         return bool(await self._call("fail", act))
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        return bool(
+            await self._call("report_refusal", lambda: self._real.report_refusal(name, failure_class, reason, rest))
+        )
+
+    async def report_success(self, name: str) -> None:
+        await self._call("report_success", lambda: self._real.report_success(name))
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         return bool(await self._call("intend_rendition", lambda: self._real.intend_rendition(original, upload)))
@@ -367,6 +377,12 @@ class ProcessStore:
             self._process, name, act, typical=0.05, unavailable=StoreUnavailable("lost"), give_up=5.0, repeats=True
         )
 
+    async def check(self, needs: Needs) -> None:
+        await self._real.check(needs)
+
+    async def check_addresses(self) -> None:
+        await self._real.check_addresses()
+
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         async def act() -> None:
             await self._real.put(path, body, media_type=media_type)
@@ -464,6 +480,8 @@ class SimulatedProvider:
         self._world.oracle.collects(job.request_id)
 
         async def act() -> Made:
+            if self._truth.hides(number):
+                raise Uncollected("the result is not there")
             return Made(body=self._truth.pictures[number])
 
         while True:
@@ -493,6 +511,10 @@ class Truth:
         if world.is_outage:
             self.failing = 0.9
         self.pictures: dict[int, bytes] = {}
+        # Some results appear late, some not before the trouble is over; drawn apart from all else.
+        self._world = world
+        self._lags = random.Random(world.seed)
+        self._hidden_until: dict[int, float] = {}
 
     def draw_refusal(self) -> ProviderFailed | None:
         if self._random.random() >= self.failing:
@@ -509,7 +531,12 @@ class Truth:
         number = len(self.pictures) + 1
         rotten = self._random.random() < self.failing / 2
         self.pictures[number] = b"rubbish" if rotten else f"picture {number} of {prompt}".encode()
+        self._hidden_until[number] = self._world.loop.time() + self._lags.choice((0, 0, 0, 0, 0, 15, 40, 90))
         return number
+
+    def hides(self, number: int) -> bool:
+        """Whether the result cannot be had yet."""
+        return not self._world.faults.is_over and self._world.loop.time() < self._hidden_until[number]
 
 
 def stores(store: ProcessStore) -> list[ObjectStore]:

@@ -13,6 +13,7 @@ from standin.book import Book
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Mapping
 
 MIB = 1024 * 1024
 PICTURES = ("image/jpeg", "image/png", "image/webp")
@@ -28,9 +29,17 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "AccessDenied": (403, "Unauthorized", "{}"),
     "InvalidKey": (400, "InvalidKey", "Invalid key: {}"),
     "InvalidRequest": (400, "Error", "{}"),
+    "InvalidRange": (400, "invalid_range", "invalid range provided"),
+    "ResourceNotEmpty": (409, "ResourceNotEmpty", "The bucket you tried to delete is not empty"),
+    "MissingParameter": (400, "MissingParameter", "Missing Required Parameter {}"),
     "InvalidJWT": (400, "InvalidJWT", "{}"),
     "LockTimeout": (503, "acquiring_lock_timeout", "acquiring lock timeout"),
-    "SlowDown": (503, "SlowDown", "Please reduce your request rate"),
+    "SlowDown": (429, "too_many_connections", "Too many connections issued to the database"),
+    "DatabaseReadOnly": (
+        503,
+        "DatabaseReadOnly",
+        "The database is currently in read-only mode. Please try again later.",
+    ),
     "DatabaseTimeout": (544, "DatabaseTimeout", "The connection to the database timed out"),
     "InternalError": (500, "InternalError", "Internal server error"),
 }
@@ -44,8 +53,8 @@ class Refused(Exception):
         super().__init__(code)
         status, error, message = ERRORS[code]
         self.body = {"statusCode": str(status), "error": error, "message": message.format(*words), "code": code}
-        # HTTP says 400 whatever the body says, but for the faults of the service itself.
-        self.status = status if status in (500, 544) else 400
+        # HTTP says 400 whatever the body says, but for overload and the faults of the service itself.
+        self.status = status if status in (429, 500, 544) else 400
 
 
 @dataclass
@@ -135,6 +144,17 @@ class Bucket:
             "updated_at": stamp(self.created_at),
         }
 
+    def change(self, asked: Mapping[str, Any]) -> None:
+        """Take over those of its settings that are named."""
+        for name in {"public", "file_size_limit", "allowed_mime_types"} & asked.keys():
+            setattr(self, name, asked[name])
+
+    def refuse_type(self, media_type: str) -> None:
+        """Refuse a type that is not one of those allowed; `image/*` allows every picture."""
+        family = f"{media_type.partition('/')[0]}/*"
+        if self.allowed_mime_types and not {media_type, family} & set(self.allowed_mime_types):
+            raise Refused("InvalidMimeType", media_type)
+
     def list(self, folder: str, limit: int, offset: int) -> list[dict[str, Any]]:
         """One page of a folder, by name: its folders as rows without an id, its objects by their last name."""
         prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
@@ -151,7 +171,7 @@ class Shelf:
     """Everything this stand-in remembers: buckets, what it was asked, what shall go wrong.
 
     `tell("put", "http_503", "ok")`: the next put is answered 503, those after it as they should be. The
-    operations are put, get, public, info, remove and list.
+    operations are put, get, public, info, remove, list, bucket (its settings) and cdn (a purge).
     """
 
     def __init__(self) -> None:
@@ -165,6 +185,8 @@ class Shelf:
             "generated-images": Bucket("generated-images", True, 32 * MIB, list(PICTURES)),
             "memoji-images": Bucket("memoji-images", True, 5 * MIB, list(PICTURES)),
         }
+        self.purged: list[str] = []  # what the CDN was told to forget, `bucket/path`
+        self.has_cdn = True  # whether the project's plan has purges
         self.immovable: set[str] = set()  # what `remove` leaves where it is, and does not say so
         self.signed: dict[str, tuple[str, str, float]] = {}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hmac
 import json
+import math
 import re
 from functools import partial
 from time import time
@@ -23,7 +23,8 @@ from starlette.routing import Route
 
 from postgrest_server import JWT_SECRET
 from standin import answers
-from standin.shelf import ROW_LEVEL_SECURITY, Bucket, Refused, Shelf, Stored
+from standin.assets import asset, read_upload
+from standin.shelf import ROW_LEVEL_SECURITY, Bucket, Refused, Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from standin.book import Scenario
+    from standin.shelf import Stored
 
 SAFE_KEY = re.compile(r"[\w/!\-.*'()&$@=;:+,? ]+", re.ASCII)
 OWNER = "service_role"
@@ -62,7 +64,8 @@ class _Storage:
         return [
             route("/bucket", "POST", self._make_bucket),
             route("/bucket", "GET", self._list_buckets),
-            route("/bucket/{bucket}", "GET", self._get_bucket),
+            route("/bucket/{bucket}", "GET", self._get_bucket, "bucket"),
+            route("/bucket/{bucket}", "PUT", self._change_bucket),
             route("/bucket/{bucket}", "DELETE", self._delete_bucket),
             route("/bucket/{bucket}/empty", "POST", self._empty_bucket),
             route("/object/list/{bucket}", "POST", self._list, "list"),
@@ -73,6 +76,8 @@ class _Storage:
             route(f"/object{an_object}", "POST", self._upload, "put"),
             route(f"/object{an_object}", "GET", self._download, "get"),
             route("/object/{bucket}", "DELETE", self._remove, "remove"),
+            route(f"/cdn{an_object}", "DELETE", self._purge, "cdn"),
+            route("/cdn/{bucket}", "DELETE", self._purge, "cdn"),
         ]
 
     async def _serve(self, act: Callable[[Request], Awaitable[Response]], named: str, request: Request) -> Response:
@@ -104,9 +109,14 @@ class _Storage:
         asked = await request.json()
         if asked["id"] in self._shelf.buckets:
             raise Refused("BucketAlreadyExists")
-        known = {name: asked[name] for name in ("public", "file_size_limit", "allowed_mime_types") if name in asked}
-        self._shelf.buckets[asked["id"]] = Bucket(asked["id"], **known)
+        self._shelf.buckets[asked["id"]] = Bucket(asked["id"])
+        self._shelf.buckets[asked["id"]].change(asked)
         return Json({"name": asked["id"]})
+
+    async def _change_bucket(self, request: Request) -> Response:
+        self._as_owner(request)
+        self._bucket(request).change(await request.json())
+        return Json({"message": "Successfully updated"})
 
     async def _list_buckets(self, request: Request) -> Response:
         is_owner = self._role(request) == OWNER
@@ -124,6 +134,8 @@ class _Storage:
 
     async def _delete_bucket(self, request: Request) -> Response:
         self._as_owner(request)
+        if self._bucket(request).objects:
+            raise Refused("ResourceNotEmpty")
         del self._shelf.buckets[self._bucket(request).id]
         return Json({"message": "Successfully deleted"})
 
@@ -133,17 +145,18 @@ class _Storage:
         bucket, name = self._bucket(request), request.path_params["name"]
         if not SAFE_KEY.fullmatch(name):
             raise Refused("InvalidKey", name)
-        self._as_owner(request)
+        stored = read_upload(name, request.headers, await request.body())
+        role = self._role(request)  # a token that counts comes first; what its role may do comes after the type
+        bucket.refuse_type(stored.media_type)
+        if role != OWNER:
+            raise Refused("AccessDenied", ROW_LEVEL_SECURITY)
         is_upsert = request.headers.get("x-upsert") == "true"
         # Looked at before the bytes are there and not again: two at the same time both find nothing.
         if name in bucket.objects and not is_upsert:
             raise Refused("KeyAlreadyExists")
         await self._meet(name, getattr(request.state, "meet", 1))
-        stored = _read_upload(name, request.headers, await request.body())
         if bucket.file_size_limit is not None and len(stored.body) > bucket.file_size_limit:
             raise Refused("EntityTooLarge")
-        if bucket.allowed_mime_types and stored.media_type not in bucket.allowed_mime_types:
-            raise Refused("InvalidMimeType", stored.media_type)
         if (before := bucket.objects.get(name)) is not None:
             stored.id, stored.created_at = before.id, before.created_at
         bucket.objects[name] = stored
@@ -157,14 +170,15 @@ class _Storage:
 
     async def _download(self, request: Request) -> Response:
         bucket = self._bucket(request)
-        if not bucket.public and self._role(request) != OWNER:
+        # Of a public bucket no token is looked at. Without one that counts, a private bucket is not there.
+        if not bucket.public and self._role(request, or_else="NoSuchBucket") != OWNER:
             raise Refused("NoSuchKey")
-        return _asset(request, self._shelf.object(bucket.id, request.path_params["name"]))
+        return asset(request, self._shelf.object(bucket.id, request.path_params["name"]))
 
     async def _get_public(self, request: Request) -> Response:
         if not self._bucket(request).public:
             raise Refused("NoSuchBucket")
-        return _asset(request, self._shelf.object(request.path_params["bucket"], request.path_params["name"]))
+        return asset(request, self._shelf.object(request.path_params["bucket"], request.path_params["name"]))
 
     async def _info(self, request: Request) -> Response:
         stored = self._visible(request)
@@ -176,14 +190,15 @@ class _Storage:
         if self._role(request) != OWNER:
             return Json([])
         page = asked.get("prefix", ""), asked.get("limit", 100), asked.get("offset", 0)
-        return Json(self._bucket(request).list(*page))
+        bucket = self._shelf.buckets.get(request.path_params["bucket"])
+        return Json(bucket.list(*page) if bucket is not None else [])  # of a bucket that is not there: nothing
 
     async def _remove(self, request: Request) -> Response:
-        role, bucket = self._role(request), self._bucket(request)
+        role, bucket = self._role(request), self._shelf.buckets.get(request.path_params["bucket"])
         names = (await request.json())["prefixes"]
         if not names:
             raise Refused("InvalidRequest", "body/prefixes must NOT have fewer than 1 items")
-        if role != OWNER:
+        if role != OWNER or bucket is None:
             return Json([])
         removed = [bucket.objects.pop(name) for name in names if name in bucket.objects.keys() - self._shelf.immovable]
         more = {"bucket_id": bucket.id, "owner": "", "owner_id": "", "user_metadata": {}}
@@ -200,17 +215,34 @@ class _Storage:
         bucket, name, until = self._shelf.signed.get(request.query_params.get("token", ""), ("", "", 0.0))
         if (bucket, name) != (request.path_params["bucket"], request.path_params["name"]) or time() > until:
             raise Refused("InvalidJWT", "jwt expired")
-        return _asset(request, self._shelf.object(bucket, name))
+        return asset(request, self._shelf.object(bucket, name))
+
+    async def _purge(self, request: Request) -> Response:
+        if self._role(request) != OWNER:
+            raise Refused("AccessDenied", "Access denied: invalid role")
+        if not self._shelf.has_cdn:
+            answer = {
+                "error": "FeatureNotEnabled",
+                "statusCode": "403",
+                "message": "feature not enabled for this tenant",
+            }
+            return Json(answer, 403)
+        self._shelf.purged.append("/".join(request.path_params.values()))
+        return Json({"message": "success", "statusCode": "200"})
 
     # --- rights ---------------------------------------------------------------------------------
 
-    def _role(self, request: Request) -> str:
-        if not (authorization := request.headers.get("authorization", "")):
-            raise Refused("InvalidRequest", "headers must have required property 'authorization'")
-        role = _role_of(authorization.removeprefix("Bearer "), self._jwt_secret)
-        if role is None:
-            raise Refused("AccessDenied", "Invalid Compact JWS")
-        return role
+    def _role(self, request: Request, *, or_else: str | None = None) -> str:
+        """The role of a token that counts; where none does, refuses in the words of most routes, or of `or_else`."""
+        authorization = request.headers.get("authorization", "")
+        try:
+            return _role_of(authorization.removeprefix("Bearer "), self._jwt_secret)
+        except ValueError as error:
+            if or_else is not None:
+                raise Refused(or_else) from error
+            if not authorization:
+                raise Refused("InvalidRequest", "headers must have required property 'authorization'") from error
+            raise Refused("AccessDenied", str(error)) from error
 
     def _as_owner(self, request: Request) -> None:
         """Only who passes by row-level security writes: there is no policy for anybody else."""
@@ -226,47 +258,16 @@ class _Storage:
         return self._shelf.bucket(request.path_params["bucket"])
 
 
-def _role_of(token: str, secret: str) -> str | None:
-    """The role a token names, if it is signed with `secret`."""
+def _role_of(token: str, secret: str) -> str:
+    """The role a token names; raises ValueError where it is not signed with `secret`, or has expired."""
     signed, _, signature = token.rpartition(".")
     expected = base64.urlsafe_b64encode(hmac.digest(secret.encode(), signed.encode(), "sha256")).rstrip(b"=").decode()
     if not hmac.compare_digest(expected.encode(), signature.encode()):
-        return None
-    try:
-        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
-    except (binascii.Error, ValueError):
-        return None
+        raise ValueError("Invalid Compact JWS")
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
+    if claims.get("exp", math.inf) <= time():
+        raise ValueError('"exp" claim timestamp check failed')
     return str(claims.get("role", "anon"))
-
-
-def _read_upload(name: str, headers: Any, body: bytes) -> Stored:
-    """The file of a form as storage3 and storage-js send it, or a bare body."""
-    kind = headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
-        return Stored(name, body, kind, headers.get("cache-control", "no-cache"))
-    boundary = b"--" + kind.partition("boundary=")[2].strip('"').encode()
-    seconds, file, media_type = "", b"", "application/octet-stream"
-    for part in body.split(boundary)[1:-1]:
-        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        said = head.decode().lower()
-        if "filename=" in said:
-            file = content.removesuffix(b"\r\n")
-            media_type = found[1].strip() if (found := re.search(r"content-type:([^\r\n]+)", said)) else media_type
-        elif 'name="cachecontrol"' in said:
-            seconds = content.removesuffix(b"\r\n").decode()
-    return Stored(name, file, media_type, f"max-age={seconds}" if seconds else "no-cache")
-
-
-def _asset(request: Request, stored: Stored) -> Response:
-    """An object's bytes, a part of them, or nothing where the caller has them."""
-    headers = stored.headers()
-    if request.headers.get("if-none-match") == stored.etag:
-        return Response(status_code=304, headers=headers | {"content-length": "0"})
-    if part := re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", "")):
-        first, last = int(part[1]), min(int(part[2]), len(stored.body) - 1)
-        headers["content-range"] = f"bytes {first}-{last}/{len(stored.body)}"
-        return Response(stored.body[first : last + 1], 206, headers)
-    return Response(stored.body, 200, headers)
 
 
 # --- what goes wrong -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from copperplate import care
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.vercel_cdn import VercelCdn
 from copperplate.care import purge
-from copperplate.compose import open_cdn
+from copperplate.compose import open_cdns
 from copperplate.errors import CdnUnavailable, Misconfigured
 from copperplate.model import Condition, Outcome
 from copperplate.recipes.objects import tag_of
@@ -89,7 +89,7 @@ async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: Ve
     services = await filled(2)
     key = want("wrong 0").rendition_key
     async with cdn_of(api) as cdn:
-        counts = await purge(services.ledger, Condition(key=key), is_dry_run=False, cdn=cdn)
+        counts = await purge(services.ledger, Condition(key=key), is_dry_run=False, cdns=[cdn])
     assert (counts["generations"], counts["images"]) == (1, 1)
     assert api.purges == [
         {
@@ -108,7 +108,7 @@ async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> No
     services = await filled(2)
     condition = Condition(model=want().model)
     async with cdn_of(api) as cdn:
-        counted = await purge(services.ledger, condition, is_dry_run=True, cdn=cdn)
+        counted = await purge(services.ledger, condition, is_dry_run=True, cdns=[cdn])
     assert api.purges == []
     assert (await services.serving.read(want("wrong 0")))[0].outcome is Outcome.HIT
     assert await purge(services.ledger, condition, is_dry_run=False) == counted
@@ -120,7 +120,7 @@ async def test_large_purge_goes_in_steps_and_drops_everything_from_the_cdn_in_on
     monkeypatch.setattr(care, "ROWS", 7)
     services = await filled(17)
     async with cdn_of(api) as cdn:
-        counts = await purge(services.ledger, Condition(model=want().model), is_dry_run=False, cdn=cdn)
+        counts = await purge(services.ledger, Condition(model=want().model), is_dry_run=False, cdns=[cdn])
     assert counts["generations"] == 17
     assert [asked["tags"] for asked in api.purges] == [["copperplate"]]
 
@@ -133,7 +133,7 @@ async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_fo
     api.status = status
     async with cdn_of(api) as cdn:
         with pytest.raises(CdnUnavailable, match="vercel cache dangerously-delete --tag copperplate-") as refused:
-            await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdn=cdn)
+            await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=[cdn])
     assert TOKEN not in str(refused.value)
     assert (await services.serving.read(want("wrong 0")))[0].outcome is Outcome.GENERATED
 
@@ -141,19 +141,19 @@ async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_fo
 async def test_cdn_that_does_not_answer_is_named() -> None:
     async with VercelCdn("http://127.0.0.1:9", token=TOKEN, project_id="p") as cdn:
         with pytest.raises(CdnUnavailable, match="does not answer"):
-            await cdn.forget(["0" * 64])
+            await cdn.forget(["0" * 64], [])
 
 
 async def test_wrong_token_names_the_settings_and_not_itself(api: VercelApi) -> None:
     async with cdn_of(api, token="another token altogether") as cdn:
         with pytest.raises(Misconfigured, match="COPPERPLATE_VERCEL_TOKEN") as refused:
-            await cdn.forget(["0" * 64])
+            await cdn.forget(["0" * 64], [])
     assert "another" not in str(refused.value)
 
 
 async def test_without_a_token_there_is_no_cdn_and_with_one_a_project_is_needed() -> None:
-    async with open_cdn(Settings.from_env({})) as cdn:
-        assert cdn is None
+    async with open_cdns(Settings.from_env({})) as cdns:
+        assert cdns == []
     with pytest.raises(Misconfigured, match="VERCEL_PROJECT_ID"):
-        async with open_cdn(Settings.from_env({"COPPERPLATE_VERCEL_TOKEN": TOKEN})):
+        async with open_cdns(Settings.from_env({"COPPERPLATE_VERCEL_TOKEN": TOKEN})):
             pass

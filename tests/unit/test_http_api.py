@@ -415,6 +415,7 @@ async def test_the_secret_opens_the_cleanup(client: httpx.AsyncClient, method: s
         "swept": 0,
         "objects": 0,
         "orphans": 0,
+        "odd": 0,
         "bytes": 0,
         "seconds": answer.json()["seconds"],
         "is_complete": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from copperplate.model import Page
 
 DAY = 86_400.0
 
@@ -163,6 +166,23 @@ async def test_store_that_cannot_be_listed_ends_nothing_else() -> None:
     services.store.months = _dark  # type: ignore[method-assign]
     run = await clean(services.ledger, [services.store], clock=clock)
     assert (run.images, run.orphans, run.is_complete) == (1, 0, False)
+
+
+async def test_what_is_no_object_of_ours_is_counted_said_and_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, services = await filled(1)
+    await with_orphans(services)
+    await clock.advance(DAY + 1)
+    listed = services.store.list_month
+
+    async def list_month(month: str, *, offset: int, limit: int) -> Page:
+        return replace(await listed(month, offset=offset, limit=limit), odd=2)
+
+    monkeypatch.setattr(services.store, "list_month", list_month)
+    run = await clean(services.ledger, [services.store], clock=clock)
+    assert (run.odd, run.orphans, run.is_complete) == (6, 6, True)
+    assert "2 of what lies in generated-images/2025/12 is no object of ours" in caplog.text
 
 
 async def _dark() -> Sequence[str]:

@@ -39,8 +39,8 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
     "address",
     [
         *(
-            "0.0.0.0",
-            "0.1.2.3",  # noqa: S104 - judged, not bound
+            "0.0.0.0",  # noqa: S104 - judged, not bound
+            "0.1.2.3",
             "10.0.0.1",
             "100.64.0.1",
             "100.100.100.200",

@@ -333,19 +333,41 @@ async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_fail
     assert bench.provider.submits == 2
 
 
-async def test_wrong_setting_is_no_prompts_failure_and_rests_for_seconds_only() -> None:
-    # Four: the fifth in a row opens the breaker, which rests longer.
-    bench = Workbench(failures=[Misconfigured("check FAL_KEY") for _ in range(4)])
-    process = bench.process()
-    for _ in range(4):
-        with pytest.raises(GenerationFailed) as failed:
-            await process.find(want())
-        assert (failed.value.http_status, failed.value.failure_class) == (503, FailureClass.TRANSIENT)
-        assert failed.value.retry_after_seconds is not None
-        assert failed.value.retry_after_seconds <= 8
-        await bench.clock.advance(failed.value.retry_after_seconds + 1)
-    assert (await process.find(want())).outcome is Outcome.GENERATED
-    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 1
+def refusal(message: str) -> list[Exception]:
+    """A provider's own, and what was raised for a setting before anything was sent."""
+    return [ProviderFailed(FailureClass.ACCOUNT, message, billed=False), Misconfigured(message)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Workbench(failures=[refusal("no money left: top up")[number] for _ in range(4)])
+    processes = [bench.process(), bench.process()]
+    for rests in range(1, 5):
+        for prompt in ("a red fox", *(f"{other} hens" for other in range(20))):
+            with pytest.raises(GenerationFailed) as failed:
+                await processes[len(prompt) % 2].find(want(prompt))
+            assert (failed.value.http_status, failed.value.failure_class) == (503, FailureClass.ACCOUNT)
+            assert failed.value.retry_after_seconds is not None
+            assert 1 <= failed.value.retry_after_seconds <= 15
+        assert bench.provider.submits == rests
+        await bench.clock.advance(16)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 4
+    assert all("scripted refuses us" in line and "no money left: top up" in line for line in told)
+    for prompt in ("a red fox", "3 hens"):
+        assert (await processes[0].find(want(prompt))).outcome is Outcome.GENERATED
+    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 2
+
+
+async def test_reason_that_repeats_the_prompt_is_withheld(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Workbench(failures=refusal("not for us: 'the red fox runs'")[:1])
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(want("Look: the  red fox runs away"))
+    assert "fox" not in caplog.text
+    assert "withheld" in caplog.text
+    assert "fox" not in bench.ledger._breakers["scripted"].reason
 
 
 async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatch: pytest.MonkeyPatch) -> None:

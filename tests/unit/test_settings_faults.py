@@ -12,7 +12,10 @@ from copperplate.errors import Misconfigured
 from copperplate.http.app import create_app
 from copperplate.settings import Settings
 from memory_services import memory_services
+from postgrest_server import make_jwt
 
+# Keys of the older generation name their role; these have none that may do anything.
+ANON_KEY, NO_ROLE = make_jwt("anon"), make_jwt("authenticated")
 VARIABLES = {each.metadata["variable"]: each for each in fields(Settings)}
 ABSURD = {
     "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined", "postgresql://[half"),
@@ -25,8 +28,8 @@ ABSURD = {
         "https://x:65536",
         "https://x:0",
     ),
-    "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined"),
-    "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "undefined"),
+    "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined", "sb_publishable_0123456789", ANON_KEY),
+    "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "sb_publishable_0123456789", ANON_KEY, NO_ROLE),
     "SUPABASE_JWT_SECRET": (
         *("None", "undefined", "null", "thirty-one characters, no more ..."[:31]),
         *("a line break was pasted with this secret\n", " a space was pasted with this other secret"),
@@ -40,6 +43,8 @@ ABSURD = {
     "COPPERPLATE_PROVIDER_SECONDS": ("0", "-1", "nan", "inf", "1e9", "soon"),
     "FAL_KEY": ("two words", "line\nbreak", "k\xe9y", "None", "undefined", "null\n"),
     "COPPERPLATE_FAL_QUEUE_URL": ("http://queue.fal.run", "queue.fal.run", "https://u:p@queue.fal.run"),
+    "COPPERPLATE_RESULT_HOSTS": ("https://cdn.example.com", "localhost", "10.0.0.1", "a..b", "*.example.com", "cdn/x"),
+    "COPPERPLATE_JOB_RETENTION_SECONDS": ("0", "-1", "nan", "86401", "1d"),
     "OPENAI_API_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "OPENAI_BASE_URL": ("api.openai.com", "None"),
     "COPPERPLATE_STOP_SECONDS": ("-1", "nan", "soon"),
@@ -144,3 +149,10 @@ def test_provider_is_never_asked_with_a_key_that_is_none(name: str) -> None:
 
     with pytest.raises(Misconfigured):
         make_image_provider(Settings.from_env({"COPPERPLATE_PROVIDER": name}), SystemClock())
+
+
+def test_a_key_of_another_role_is_told_its_role_and_one_of_service_role_is_taken() -> None:
+    with pytest.raises(Misconfigured, match=r"SUPABASE_SERVICE_ROLE_KEY must be .*role 'anon'"):
+        Settings.from_env({"SUPABASE_SERVICE_ROLE_KEY": ANON_KEY})
+    for key in (make_jwt("service_role"), "sb_secret_0123456789", "not.a.token"):
+        assert Settings.from_env({"SUPABASE_SERVICE_ROLE_KEY": key}).supabase_key == key

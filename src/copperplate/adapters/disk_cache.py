@@ -18,7 +18,7 @@ from copperplate.adapters.object_paths import check_object_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from copperplate.model import Page
+    from copperplate.model import Needs, Page
     from copperplate.ports import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,14 @@ class CachedStore:
         self.bucket = store.bucket
         self._store = store
         self._copies = copies
+
+    async def check(self, needs: Needs) -> None:
+        """See `ObjectStore.check`."""
+        await self._store.check(needs)
+
+    async def check_addresses(self) -> None:
+        """See `ObjectStore.check_addresses`."""
+        await self._store.check_addresses()
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """See `ObjectStore.put`. Copied once it is stored: who made a picture is the first to be asked for it."""

@@ -7,8 +7,10 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+import stat
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path
 from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from copperplate.model import Needs
+
+# A picture and its first renditions.
+ROOM_BYTES: Final = 8 * 1024 * 1024
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space or move the folder",
     errno.EDQUOT: "the disk quota is used up; free space or raise it",
@@ -42,6 +48,13 @@ class FolderStore:
     def __init__(self, root: Path, bucket: str) -> None:
         self.bucket = bucket
         self._folder = root / bucket
+
+    async def check(self, needs: Needs) -> None:
+        """See `ObjectStore.check`: a file is made and removed, and the disk has room for the picture."""
+        await asyncio.to_thread(self._check, needs.min_bytes)
+
+    async def check_addresses(self) -> None:
+        """A folder has no addresses of its own."""
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body` and return when it would survive a power cut.
@@ -77,6 +90,18 @@ class FolderStore:
         """None: a folder has no address of its own."""
         check_object_path(path)
         return None
+
+    def _check(self, min_bytes: int) -> None:
+        probe = self._folder / f".check.{secrets.token_hex(8)}"
+        try:
+            _make_folders(self._folder)
+            probe.touch(exist_ok=False)
+            probe.unlink()
+            free_bytes = shutil.disk_usage(self._folder).free
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        if free_bytes < max(min_bytes, ROOM_BYTES):
+            raise self._unavailable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def _get(self, target: Path) -> bytes:
         try:
@@ -121,16 +146,14 @@ class FolderStore:
 
     def _list_month(self, month: str, offset: int, limit: int) -> Page:
         try:
-            paths = [f"{month}/{name}" for name in _names(self._folder / month)]
-            paths = [path for path in paths if is_object_path(path)]
-            shown = []
-            for path in paths[offset : offset + limit]:
-                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                    stored_at = datetime.fromtimestamp((self._folder / path).stat().st_mtime, UTC)
-                    shown.append(StoredObject(path=path, stored_at=stored_at))
+            # What a crash left half-written, and what people put there out of sight, is no entry of the month.
+            names = [name for name in _names(self._folder / month) if not name.startswith(".")]
+            rows = [_stored(self._folder, f"{month}/{name}") for name in names[offset : offset + limit]]
         except OSError as exc:
             raise self._unavailable(exc) from exc
-        return Page(objects=shown, next_offset=offset + limit if offset + limit < len(paths) else None)
+        shown = [row for row in rows if row is not None]
+        next_offset = offset + limit if offset + limit < len(names) else None
+        return Page(objects=shown, next_offset=next_offset, odd=len(rows) - len(shown))
 
     def _unavailable(self, exc: OSError) -> StoreUnavailable:
         advice = _ADVICE.get(exc.errno or 0, exc.strerror or "the disk refused")
@@ -155,6 +178,18 @@ def _link_new(target: Path, body: bytes) -> bool:
         with contextlib.suppress(OSError):
             temporary.unlink()
     return True
+
+
+def _stored(root: Path, path: str) -> StoredObject | None:
+    """The object at `path`; None for what is none of ours, and for what was removed meanwhile."""
+    if not is_object_path(path):
+        return None
+    try:
+        found = (root / path).lstat()
+    except FileNotFoundError:
+        return None
+    stored_at = datetime.fromtimestamp(found.st_mtime, UTC)
+    return StoredObject(path=path, stored_at=stored_at) if stat.S_ISREG(found.st_mode) else None
 
 
 def _names(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.memory_credits import DAY_SECONDS
-from copperplate.adapters.memory_tables import GenerationRow, MemoryTables
+from copperplate.adapters.memory_tables import BUCKETS, GenerationRow, MemoryTables
 from copperplate.model import SCHEMA, FailureClass, Outcome
 from copperplate.recipes.text import fold_text
 from copperplate.schema import Schema
@@ -246,10 +246,11 @@ class MemoryCare(MemoryTables):
         }
         if is_dry_run:
             return counts
+        objects = [[BUCKETS[self._entries[key].kind], self._entries[key].entry.path] for key in entries]
         self._remove(entries)
         for key in keys:
             self._forget(key)
-        return {**counts, "keys": keys}
+        return {**counts, "keys": keys, "objects": objects}
 
     def _meets(self, key: str, row: GenerationRow, condition: Condition) -> bool:
         prompt = fold_text(condition.prompt) if condition.prompt is not None else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory_care import MemoryCare
 from copperplate.adapters.memory_credits import DAY_SECONDS
-from copperplate.adapters.memory_tables import BUCKETS, GenerationRow
+from copperplate.adapters.memory_tables import BUCKETS, BreakerRow, GenerationRow, storage_of
 from copperplate.model import Denied, FailureClass, Free, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
 
@@ -31,7 +31,7 @@ class MemoryLedger(MemoryCare):
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         """See `Ledger.acquire`."""
         sight = self._see(want.generation_key, want.rendition_key)
@@ -43,16 +43,16 @@ class MemoryLedger(MemoryCare):
             return row.lead(now)
         if not isinstance(sight, Free) or not may_lead:
             return sight
-        # What is paid for is collected whatever the breaker says; only a new submit has to wait.
+        # What is paid for is collected whatever the breakers say; only a new submit has to wait.
         left = row.lead(now) if row is not None and self._resumes(row) else None
-        submits = left is None or (left.job is None and left.intent is None)
-        breaker = self._breakers.get(provider or "") if submits else None
-        if breaker is not None and (rest := breaker.rest(now)) > 0:
-            return Negative(failure_class=FailureClass.TRANSIENT, retry_after=timedelta(seconds=rest))
+        is_open = self._open_breakers(services if left is None or (left.job is None and left.intent is None) else ())
+        resting = max(is_open, key=lambda breaker: breaker.rest(now), default=None)
+        if resting is not None and (rest := resting.rest(now)) > 0:
+            return Negative(failure_class=resting.public_class, retry_after=timedelta(seconds=rest))
         if not self._reserve(want.generation_key, charges):
             return Denied()
-        if breaker is not None:
-            breaker.probe_until = until if breaker.open_until is not None else None
+        for breaker in is_open:
+            breaker.probe_until = until
         if row is None:
             row = GenerationRow(want.kind, want.recipe, now, next(self._fences), leader, until, now)
             self._generations[want.generation_key] = row
@@ -73,6 +73,7 @@ class MemoryLedger(MemoryCare):
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
             return False
         if submit_no > row.submit_no:
+            row.asked_at = row.asked_at if row.submit_no else self._clock.monotonic()
             self._discard(row, row.intent)
             row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
             row.api_calls_made += 1
@@ -152,7 +153,7 @@ class MemoryLedger(MemoryCare):
                 self._discard_refused(key, rendition.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
-        self._breakers.pop(row.provider, None)
+        self._note_success((row.provider, storage_of(row.kind)), row.asked_at)
         self._settle(key)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
@@ -174,11 +175,21 @@ class MemoryLedger(MemoryCare):
         self._give_back_all([key])
         self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
         self._totals.update(failures=failure.failure_class is not FailureClass.UNCOLLECTED, api_calls=-uncounted)
+        self._release_probes((row.provider, storage_of(row.kind)))
         if row.submit_no:
-            self._note_failure(row.provider, failure.failure_class)
+            self._note_failure(row.provider, failure.failure_class, key)
         self._set_failed(row, failure.failure_class, self._clock.monotonic() + failure.retry_after.total_seconds())
         self._hints.announce(key)
         return True
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """See `Ledger.report_refusal`."""
+        breaker = self._breakers.setdefault(name, BreakerRow())
+        return breaker.refuse(self._clock.monotonic(), failure_class, reason, rest.total_seconds())
+
+    async def report_success(self, name: str) -> None:
+        """See `Ledger.report_success`."""
+        self._breakers.pop(name, None)
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """See `Ledger.intend_rendition`."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from copperplate.model import Needs
     from copperplate.ports import Clock
 
 
@@ -24,6 +25,12 @@ class MemoryStore:
         self._clock = clock or SystemClock()
         self._stored_at: dict[str, datetime] = {}
         self._objects: dict[str, bytes] = {}
+
+    async def check(self, needs: Needs) -> None:
+        """Nothing is in the way."""
+
+    async def check_addresses(self) -> None:
+        """There are none."""
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body`; raises `ObjectConflict` if other bytes are there, ValueError for a bad name or no bytes."""

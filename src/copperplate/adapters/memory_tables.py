@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock
 
 BUCKETS = {"image": "generated-images", "memoji": "memoji-images"}
+# One picture that cannot be had says nothing of the service, however often it is asked for.
+MAY_BE_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
+
+
+def storage_of(kind: str) -> str:
+    """The breaker's name of the store that keeps a kind of picture."""
+    return f"storage:{BUCKETS[kind]}"
 
 
 @dataclass(slots=True)
@@ -38,6 +46,7 @@ class GenerationRow:
     phase: Phase = Phase.CLAIMED
     attempt: int = 1
     submit_no: int = 0
+    asked_at: float = 0.0
     decode_no: int = 0
     provider: str = ""
     api_calls_made: int = 0
@@ -92,26 +101,49 @@ class DiscardedRow:
 
 @dataclass(slots=True)
 class BreakerRow:
-    """What is known of a provider that fails."""
+    """What is known of a service that fails."""
 
     failures: int = 0
-    last_failed_at: float = 0.0
+    keys: set[str] = field(default_factory=set)
+    last_failed_at: float = -math.inf
     openings: int = 0
     open_until: float | None = None
     probe_until: float | None = None
+    failure_class: FailureClass = FailureClass.TRANSIENT
+    reason: str = ""
+
+    @property
+    def public_class(self) -> FailureClass:
+        """What those it refuses are told: where no prompt is accepted, the settings are at fault."""
+        told = {FailureClass.INVALID: FailureClass.ACCOUNT, FailureClass.UNCOLLECTED: FailureClass.TRANSIENT}
+        return told.get(self.failure_class, self.failure_class)
 
     def rest(self, now: float) -> float:
         """Seconds in which nobody may ask; zero or less where one may."""
         return max(self.open_until or now, self.probe_until or now) - now if self.open_until is not None else 0.0
 
-    def fail(self, now: float) -> None:
+    def fail(self, now: float, failure_class: FailureClass, key: str) -> None:
         """Five in a row open it; a failed try opens it for twice as long."""
-        self.failures = self.failures + 1 if self.last_failed_at >= now - 600 else 1
-        self.last_failed_at, self.probe_until = now, None
+        if failure_class is FailureClass.UNCOLLECTED and key in self.keys:
+            return  # the job was put off before: that says nothing new of the service
+        if self.last_failed_at < now - 600:
+            self.failures, self.keys = 0, set()
+        if key not in self.keys or failure_class not in MAY_BE_PROMPT:
+            self.failures += 1
+        self.keys.add(key)
+        self.last_failed_at = now
         is_due = self.failures >= 5 if self.open_until is None else self.open_until <= now
         if is_due:
             self.open_until = now + min(30.0 * 2 ** min(self.openings, 10), 120.0)
-            self.openings += 1
+            self.openings, self.failure_class = self.openings + 1, failure_class
+
+    def refuse(self, now: float, failure_class: FailureClass, reason: str, seconds: float) -> bool:
+        """Open it for that long; True where it did not rest already for this."""
+        is_known = self.open_until is not None and self.open_until > now and self.failure_class is failure_class
+        self.failures, self.keys, self.last_failed_at = 0, set(), now
+        self.openings, self.open_until, self.probe_until = 1, now + seconds, None
+        self.failure_class, self.reason = failure_class, reason[:500]
+        return not is_known
 
 
 class MemoryTables(MemoryCredits):
@@ -153,7 +185,7 @@ class MemoryTables(MemoryCredits):
         resumes = self._resumes(row)
         if row.window_started < now - DAY_SECONDS:
             row.attempt, row.window_started = 1, now
-        elif not resumes and row.failure_class is not FailureClass.RATE_LIMITED:
+        elif not resumes and row.failure_class not in (FailureClass.RATE_LIMITED, FailureClass.ACCOUNT):
             row.attempt += 1
         if not resumes:
             self._discard(row, row.intent)
@@ -177,12 +209,23 @@ class MemoryTables(MemoryCredits):
         row = self._generations.get(key)
         return row if row is not None and row.fence == fence and row.is_live else None
 
-    def _note_failure(self, provider: str, failure_class: FailureClass) -> None:
-        if failure_class in (FailureClass.TRANSIENT, FailureClass.AMBIGUOUS, FailureClass.RATE_LIMITED):
-            self._breakers.setdefault(provider, BreakerRow()).fail(self._clock.monotonic())
-        elif provider in self._breakers:
-            # It speaks of the prompt or of one picture. The next caller may try.
-            self._breakers[provider].probe_until = None
+    def _open_breakers(self, services: Sequence[str]) -> list[BreakerRow]:
+        known = (self._breakers.get(name) for name in services)
+        return [breaker for breaker in known if breaker is not None and breaker.open_until is not None]
+
+    def _release_probes(self, services: Sequence[str]) -> None:
+        for breaker in self._open_breakers(services):
+            breaker.probe_until = None
+
+    def _note_failure(self, name: str, failure_class: FailureClass, key: str) -> None:
+        if failure_class not in (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST):
+            self._breakers.setdefault(name, BreakerRow()).fail(self._clock.monotonic(), failure_class, key)
+
+    def _note_success(self, services: Sequence[str], asked_at: float) -> None:
+        for name in services:
+            breaker = self._breakers.get(name)
+            if breaker and (breaker.failure_class is not FailureClass.ACCOUNT or breaker.last_failed_at < asked_at):
+                del self._breakers[name]
 
     def _set_failed(self, row: GenerationRow, failure_class: FailureClass, retry_at: float) -> None:
         row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at

@@ -7,6 +7,7 @@ import re
 # YYYY/MM/<64 hex digits>.<format>. Nothing else reaches a store, so nothing can climb out of it.
 _OBJECT_PATH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])/[0-9a-f]{64}\.(?:jpg|png|webp)", re.ASCII)
 
+_YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 _MONTH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])", re.ASCII)
 
 
@@ -26,6 +27,11 @@ def is_object_path(path: str) -> bool:
 def is_month(folder: str) -> bool:
     """Whether `folder` is one that objects lie in, `YYYY/MM`."""
     return _MONTH.fullmatch(folder) is not None
+
+
+def is_year(folder: str) -> bool:
+    """Whether `folder` is one that months lie in."""
+    return _YEAR.fullmatch(folder) is not None
 
 
 def check_body(body: bytes) -> bytes:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Condition,
         Entry,
         Failure,
+        FailureClass,
         Job,
         RenditionUpload,
         Sight,
@@ -187,13 +188,13 @@ class PostgresLedger(CreditCalls):
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         """See `Ledger.acquire`."""
         asked = (Jsonb(want.recipe), want.generation_key, want.rendition_key, leader, lease, may_lead)
         row = await self._call(
             "select * from public.acquire_generation(%s, %s, %s, %s, %s, %s, %s, %s)",
-            (*asked, Jsonb([charge_row(charge) for charge in charges]), provider),
+            (*asked, Jsonb([charge_row(charge) for charge in charges]), list(services)),
         )
         return verdict_of(row)
 
@@ -258,6 +259,15 @@ class PostgresLedger(CreditCalls):
             "select public.fail_generation(%s, %s, %s, %s, %s, %s, %s, %s)",
             (key, fence, *said, Jsonb(dict(failure.usage)), failure.cost_micro_usd),
         )
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """See `Ledger.report_refusal`."""
+        said = (name, failure_class.value, reason, rest)
+        return await self._ask("select public.report_refusal(%s, %s, %s, %s)", said)
+
+    async def report_success(self, name: str) -> None:
+        """See `Ledger.report_success`."""
+        await self._call("select public.report_success(%s)", (name,))
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """See `Ledger.intend_rendition`."""

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     import httpx
 
     from copperplate.adapters.credit_calls import CreditFunction
-    from copperplate.model import Charge, Condition, Entry, Failure, Job, RenditionUpload, Sight, Use, Verdict, Want
+    from copperplate.model import (
+        Charge,
+        Condition,
+        Entry,
+        Failure,
+        FailureClass,
+        Job,
+        RenditionUpload,
+        Sight,
+        Use,
+        Verdict,
+        Want,
+    )
 
 # PostgREST shows at most `max_rows` rows of an answer (1,000 unless a project lowers it) and drops the rest, which
 # would then stay claimed.
@@ -50,7 +62,7 @@ class PostgrestLedger(CreditCalls):
         lease: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        provider: str | None = None,
+        services: Sequence[str] = (),
     ) -> Verdict:
         """See `Ledger.acquire`."""
         row = await self._row(
@@ -62,7 +74,7 @@ class PostgrestLedger(CreditCalls):
             p_lease=lease,
             p_may_lead=may_lead,
             p_charges=[charge_row(charge) for charge in charges],
-            p_provider=provider,
+            p_services=list(services),
         )
         return verdict_of(row)
 
@@ -147,6 +159,16 @@ class PostgrestLedger(CreditCalls):
             p_usage=dict(failure.usage),
             p_cost_micro_usd=failure.cost_micro_usd,
         )
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """See `Ledger.report_refusal`."""
+        return await self._ask(
+            "report_refusal", p_name=name, p_error_class=failure_class.value, p_reason=reason, p_rest=rest
+        )
+
+    async def report_success(self, name: str) -> None:
+        """See `Ledger.report_success`."""
+        await self._calls.call("report_success", {"p_name": name}, object)
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """See `Ledger.intend_rendition`."""

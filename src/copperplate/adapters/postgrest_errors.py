@@ -59,13 +59,19 @@ ERRORS: tuple[ErrorRow, ...] = (
         ("PGRST202", "PGRST203"),
         Misconfigured,
         "never",
-        "Supabase does not know our functions: run `copperplate migrate`, or `notify pgrst, 'reload schema'` after it",
+        (
+            "Supabase does not know our functions: run `copperplate migrate` with DATABASE_URL set, or paste "
+            "sql/setup.sql; if that was done, run `notify pgrst, 'reload schema'`"
+        ),
     ),
     (
         ("42883", "42P01", "3F000", "PGRST205"),
         Misconfigured,
         "never",
-        "the database lacks what our functions need: run `copperplate migrate`",
+        (
+            "the database lacks what our functions need: run `copperplate migrate` with DATABASE_URL set, or paste "
+            "sql/setup.sql"
+        ),
     ),
     (("PGRST106",), Misconfigured, "never", "Supabase's API must expose the schema public: see its API settings"),
     (("PGRST300",), Misconfigured, "never", "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs"),

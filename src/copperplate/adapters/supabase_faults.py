@@ -25,7 +25,10 @@ REFUSALS: Final[tuple[Row, ...]] = (
         frozenset({"NoSuchBucket", "Bucket not found"}),
         StoreMisconfigured,
         False,
-        "does not exist: run `copperplate migrate`, or create it in the Supabase dashboard",
+        (
+            "does not exist: run `copperplate migrate` with DATABASE_URL set, or create it in the Supabase dashboard "
+            "(to a key that expired, none exists)"
+        ),
     ),
     (
         frozenset({"KeyAlreadyExists", "ResourceAlreadyExists", "Duplicate"}),

@@ -32,7 +32,7 @@ class VercelCdn:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def forget(self, generation_keys: Sequence[str]) -> None:
+    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
         """See `Cdn.forget`. More keys than one call takes are every picture of the project."""
         tags = [tag_of(key) for key in generation_keys] if len(generation_keys) <= MAX_TAGS else [ALL_TAG]
         try:

@@ -13,7 +13,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.care import clean, count, purge
 from copperplate.cli.database import show
 from copperplate.cli.shared import EXIT_OK, EXIT_USAGE, add_command, between, say, settings_of, with_database
-from copperplate.compose import open_backend, open_cdn
+from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def run_purge(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
 
     async def run(settings: Settings) -> dict[str, Any]:
-        async with open_backend(settings) as (ledger, _), open_cdn(settings) as cdn:
-            return await purge(ledger, condition, is_dry_run=arguments.dry_run, cdn=cdn)
+        async with open_backend(settings) as (ledger, stores), open_cdns(settings) as cdns:
+            return await purge(ledger, condition, is_dry_run=arguments.dry_run, stores=stores, cdns=cdns)
 
     with with_database(settings) as opened:
         show(asyncio.run(run(opened)), as_json=arguments.json)

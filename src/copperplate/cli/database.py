@@ -16,6 +16,7 @@ from copperplate.cli.shared import (
     with_database,
 )
 from copperplate.compose import open_backend
+from copperplate.errors import Misconfigured
 from copperplate.usage import unpriced
 
 if TYPE_CHECKING:
@@ -41,18 +42,36 @@ def add_stats(commands: Any) -> None:
 
 
 def run_migrate(arguments: argparse.Namespace) -> int:
-    """Apply what is missing."""
+    """Apply what is missing, and make buckets again that are gone."""
     from copperplate.local.migrations import migrate
 
     settings = settings_of(arguments)
-    if settings.database_url is None:
-        # Opening the local database migrates it.
-        with database_url(settings):
-            pass
-    else:
+    if settings.database_url is not None:
         migrate(settings.database_url, announce=say)
-    say("the schema is up to date")
+        say(f"the schema of {_place_of(settings.database_url)} is up to date")
+    elif settings.supabase_url is not None:
+        # The local database is not what was meant.
+        raise Misconfigured(
+            f"SUPABASE_URL is set, DATABASE_URL is not: set it to the connection string of {settings.supabase_url} "
+            "(dashboard: Connect, session pooler), or paste sql/setup.sql into its SQL editor. Nothing was changed."
+        )
+    else:
+        with database_url(settings):  # opening the local database migrates it
+            say(f"the schema of the local database in {settings.data_dir} is up to date")
     return EXIT_OK
+
+
+def _place_of(url: str) -> str:
+    """Which database a URL names, without its password."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        named = conninfo_to_dict(url)
+    except ProgrammingError:
+        return "the database in DATABASE_URL"
+    host = str(named.get("host") or named.get("hostaddr") or "localhost")
+    return f"{host}:{named.get('port') or 5432}/{named.get('dbname') or named.get('user') or ''}"
 
 
 def run_database_url(arguments: argparse.Namespace) -> int:

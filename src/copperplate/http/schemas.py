@@ -240,6 +240,7 @@ class CleanupAnswer(BaseModel):
     swept: int = Field(description="Generations whose leader died and nobody asked for since")
     objects: int = Field(description="Objects removed from the store, an hour or more after their last use")
     orphans: int = Field(description="Objects that no row names, found by listing the store; removed after an hour")
+    odd: int = Field(description="What lies among the objects and is none of ours; left where it is")
     bytes: int = Field(description="Bytes of the pictures and originals that went")
     seconds: float
     is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = re.compile(r"(\d+)_(.*)\.sql")
 CHECKOUT_FOLDER = Path("supabase") / "migrations"
+# The migration that may run again: it makes what is not there.
+BUCKETS = "create_buckets"
 REQUIRED_ROLES = ("anon", "authenticated", "service_role")
 # Any number will do; all migrators of a database must use the same.
 LOCK_KEY = 0x636F_7070_6572
@@ -62,6 +64,7 @@ class Migration:
 def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | None = None) -> Sequence[Migration]:
     """Apply what the database of `owner_url` lacks, each file in one transaction; return what was applied.
 
+    Buckets of Supabase Storage that were deleted since their migration are made again, as that makes them.
     Several processes may do this at once: each file is applied by one of them. Raises a `MigrationError`.
     """
     migrations = read_migrations(folder or find_migrations_folder())
@@ -72,6 +75,8 @@ def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | N
             while migration := _apply_next(connection, migrations):
                 announce(f"Applied {migration.file_name}")
                 applied.append(migration)
+            for bucket in _restore_buckets(connection, migrations):
+                announce(f"Made the bucket {bucket} again")
             connection.execute("notify pgrst, 'reload schema'")
     except psycopg.Error as exc:
         message = f"The database could not be migrated: {exc}. Files applied before this are kept"
@@ -145,6 +150,21 @@ def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migr
     connection.execute("reset all")
     connection.execute("reset role")
     return pending
+
+
+def _restore_buckets(connection: Connection, migrations: Sequence[Migration]) -> list[str]:
+    """Run the migration that makes buckets once more, which leaves alone what is there; answers what it made."""
+    making = next((each for each in migrations if each.name == BUCKETS), None)
+    row = connection.execute("select to_regclass('storage.buckets') is not null").fetchone()
+    if making is None or row is None or not row[0]:
+        return []
+    with connection.transaction():
+        before = connection.execute("select id from storage.buckets").fetchall()
+        for statement in making.statements:
+            _run(connection, statement.text.encode(), making.file_name)
+        return sorted(
+            str(found[0]) for found in connection.execute("select id from storage.buckets") if found not in before
+        )
 
 
 def _take_lock(connection: Connection) -> None:
