@@ -5,6 +5,8 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 SYNCED := .venv/.synced
+# Of the test suite. Half of its time is spent waiting for leases and processes: four keep two cores busy.
+WORKERS ?= 4
 export UV_PROJECT_ENVIRONMENT := .venv
 # A person's own uv settings must not change what the lock file resolves to.
 export UV_NO_PROGRESS := 1
@@ -37,7 +39,7 @@ run: $(SYNCED) ## Start a local server; ends with a URL that shows a picture
 
 test: $(SYNCED) ## Run every test; what cannot run here is listed at the end
 	@.venv/bin/python tests/npm.py
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file, known vulnerabilities
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .

@@ -52,9 +52,9 @@ def url_of(data_dir: Path) -> str:
 
 def want_of(path: str, text: str) -> Want:
     """What the server makes of a picture's URL."""
-    want = Wants(make_image_provider(Settings.from_env({}), SystemClock())).read(path, f"text={text}".encode())
-    assert want is not None
-    return want
+    asked = Wants(make_image_provider(Settings.from_env({}), SystemClock())).read(path, f"text={text}".encode())
+    assert asked is not None
+    return asked.want
 
 
 async def put_picture(data_dir: Path, database_url: str, want: Want, size_bytes: int) -> bytes:

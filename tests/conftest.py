@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from real_storage import is_named
@@ -24,6 +25,7 @@ pytest_plugins = [
     "deployment.fixtures",
 ]
 
+TESTS = Path(__file__).parent
 # Tests start hundreds of processes, and each would compile everything it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -36,6 +38,21 @@ if not (RECORDINGS / "supabase-storage.json").is_file():
     collect_ignore.append("contract/test_supabase_recording.py")
 if not is_named():
     collect_ignore.append("contract/test_real_storage.py")
+
+# Over several workers the files that take long come first, so that none of them is left for one worker at the end.
+# One file has the deployment built, for which the others of its room would wait. Those of the last rooms take seconds.
+ROOMS = ("deployment/test_build", "e2e", "integration", "deployment", "simulation", "contract", "unit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files by their rooms for `--dist loadfile --no-loadscope-reorder`; a plain run is left as it is."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.path.relative_to(TESTS).as_posix()
+        return next(number for number, room in enumerate(ROOMS) if file.startswith(room))
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

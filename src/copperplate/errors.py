@@ -9,12 +9,15 @@ CopperplateError
 │   ├── InvalidModel          not a model this deployment offers
 │   ├── InvalidConfiguration  not a memoji's configuration
 │   ├── InvalidQuery          not UTF-8, repeated, or contradicting parameters
+│   ├── InvalidHost           no Host, two, or one that is not ours where it would make an address
+│   ├── UnknownParameter      one that a request which changes something does not know
 │   ├── InvalidBody           not a JSON object, cut off, or slow
 │   ├── BodyTooLarge          more than a wish can need; 413
 │   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
 │   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
 ├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
+├── PictureGone               what was delivered under an Idempotency-Key was removed since; 410
 ├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401
 ├── NotFound                  no such page; 404
 ├── MethodNotAllowed          the page is there, the method is not; 405
@@ -126,6 +129,20 @@ class InvalidQuery(InvalidRequest):
     title = "The query cannot be read"
 
 
+class InvalidHost(InvalidRequest):
+    """The request names no host, several, or one that is not known to be this server's."""
+
+    code = "invalid_host"
+    title = "The host of the request is not usable"
+
+
+class UnknownParameter(InvalidRequest):
+    """A request that changes something brings a parameter that is not known: it may mean something else."""
+
+    code = "unknown_parameter"
+    title = "A parameter is not known, and nothing was done"
+
+
 class InvalidBody(InvalidRequest):
     """The body is no JSON object, or did not arrive."""
 
@@ -187,6 +204,14 @@ class IdempotencyConflict(CopperplateError):
     code = "idempotency_conflict"
     status = 409
     title = "This Idempotency-Key stands for another request"
+
+
+class PictureGone(CopperplateError):
+    """The picture that was delivered under an Idempotency-Key was removed since."""
+
+    code = "picture_gone"
+    status = 410
+    title = "The picture that was delivered is gone"
 
 
 class NotFound(CopperplateError):

@@ -201,7 +201,7 @@ class CreditLedger(Protocol):
     async def deliver(
         self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
     ) -> Mapping[str, Any]:
-        """The user is about to get `answer`: nothing is refunded from here on.
+        """The user is about to get `answer`, which holds no address: nothing is refunded from here on.
 
         Answers it with the `credits` left, or what was answered first under the same key.
         """
@@ -306,6 +306,9 @@ class ObjectStore(Protocol):
 
         Missing is only what the store says so of to a caller who would see it: what is hidden is misconfigured.
         """
+
+    async def exists(self, path: str) -> bool:
+        """Whether an object is there, without its bytes. Raises `StoreUnavailable`, `StoreMisconfigured`."""
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers the paths that are certainly gone now (absent ones included)."""

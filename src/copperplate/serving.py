@@ -13,6 +13,7 @@ from copperplate.coordinator import Found
 from copperplate.crash import crash_point
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
 from copperplate.hashing import digest_of
+from copperplate.losses import is_lost
 from copperplate.recipes.objects import rendition_upload
 from copperplate.single_flight import SingleFlight
 
@@ -91,8 +92,15 @@ class Serving:
         if at_most_bytes is not None and found.entry.size_bytes > at_most_bytes:
             url = self._store(want).public_url(found.entry.path)
             if url is not None:
+                await self._require(want, found)
                 return found, url
         return found, found.body or await self._fetch(want, found.entry)
+
+    async def _require(self, want: Want, found: Found) -> None:
+        """No address without its object; raises `ObjectMissing`. What was just stored is not asked for."""
+        is_fresh = found.body is not None
+        if not is_fresh and await is_lost(found.entry, store=self._store(want), ledger=self._ledger):
+            raise ObjectMissing("the object of an address is gone")
 
     async def _make(self, want: Want, found: Found) -> Found:
         """The rendition of a kept original: encoded, stored, recorded."""

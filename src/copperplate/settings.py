@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -57,6 +58,21 @@ def _service_url(raw: str) -> str:
     if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
         raise ValueError("an https address such as https://queue.fal.run (http only on this machine)")
     return raw.rstrip("/")
+
+
+def _networks(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        # A zone is a name of this machine's, and no part of a network.
+        return tuple(ip_network(each.strip().replace("%", " "), strict=False) for each in raw.split(","))
+    except ValueError:
+        raise ValueError("addresses or networks with commas between, such as 127.0.0.1,10.0.0.0/8,fd00::/8") from None
+
+
+def _hosts(raw: str) -> tuple[str, ...]:
+    hosts = tuple(each.strip().lower() for each in raw.split(","))
+    if not all(re.fullmatch(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", host) for host in hosts):
+        raise ValueError("host names with commas between, such as pictures.example.com,pictures.example.org:8443")
+    return hosts
 
 
 def _key(raw: str) -> str:
@@ -158,7 +174,7 @@ def _port(raw: str) -> int:
     return int(raw)
 
 
-def _hosts(raw: str) -> tuple[str, ...]:
+def _domains(raw: str) -> tuple[str, ...]:
     hosts = tuple(each.strip().lower() for each in raw.split(",") if each.strip())
     if not all(_HOST.fullmatch(each) for each in hosts):
         raise ValueError("host names with a dot, parted by commas, such as cdn.example.com,.example.net")
@@ -265,7 +281,7 @@ class Settings:
     )
     result_hosts: tuple[str, ...] = _setting(
         "COPPERPLATE_RESULT_HOSTS",
-        _hosts,
+        _domains,
         "",
         "Hosts beside fal's own from which its pictures may be fetched: names, or `.suffix` for a domain and all "
         "below it.",
@@ -332,7 +348,24 @@ class Settings:
         "COPPERPLATE_PAINTER_SECONDS", _seconds, "0", "Time the painter pretends to need for a picture."
     )
     public_base_url: str | None = _setting(
-        "COPPERPLATE_PUBLIC_BASE_URL", _url, None, "Address people reach this server at, for links it prints."
+        "COPPERPLATE_PUBLIC_BASE_URL",
+        _url,
+        None,
+        "Address people reach this server at: what it prints and answers as an address begins so.",
+    )
+    allowed_hosts: tuple[str, ...] | None = _setting(
+        "COPPERPLATE_ALLOWED_HOSTS",
+        _hosts,
+        None,
+        "Without `COPPERPLATE_PUBLIC_BASE_URL`: host names, with commas between, that addresses are made from where a "
+        "request names them. Those of this machine, and on Vercel the deployment's own, are allowed as they are.",
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None = _setting(
+        "COPPERPLATE_TRUSTED_PROXIES",
+        _networks,
+        None,
+        "Addresses and networks, with commas between, of proxies in front of `serve` whose `X-Forwarded-Proto`, "
+        "`-Host` and `-For` count; they must set or remove all three. On Vercel the platform's count as they are.",
     )
     cron_secret: str | None = _setting(
         "CRON_SECRET",
@@ -359,6 +392,13 @@ class Settings:
         "VERCEL_PROJECT_ID", _text, None, "The project whose CDN is purged; Vercel sets it in a deployment."
     )
     vercel_team_id: str | None = _setting("VERCEL_TEAM_ID", _text, None, "The team that project belongs to, if any.")
+    vercel_url: str | None = _setting("VERCEL_URL", _text, None, "Host of the deployment; set by Vercel.")
+    vercel_branch_url: str | None = _setting(
+        "VERCEL_BRANCH_URL", _text, None, "Host of the branch's newest deployment; set by Vercel."
+    )
+    vercel_production_url: str | None = _setting(
+        "VERCEL_PROJECT_PRODUCTION_URL", _text, None, "Host of the project in production; set by Vercel."
+    )
     vercel_api_url: str = _setting(
         "COPPERPLATE_VERCEL_API_URL",
         _service_url,

@@ -5,7 +5,7 @@ create table copperplate.asks (
     -- As the caller sent it; null for one that only wants to ask again for its generation.
     idempotency_key text,
     generation_key text not null,
-    -- What was delivered, as it was sent; null until then.
+    -- What was delivered, less its address: that is made for each answer. Null until then.
     answer jsonb,
     created_at timestamptz not null,
     constraint asks_pkey primary key (id),
@@ -107,8 +107,8 @@ end;
 $$;
 
 comment on function public.deliver_generation(uuid, text, jsonb, text) is
-'The user is about to be told where the picture is: nothing is refunded from here on. Answers p_answer with the credits
-left, or what was answered before under the same Idempotency-Key.';
+'The user is about to be told where the picture is: nothing is refunded from here on. Answers p_answer, which holds no
+address, with the credits left, or what was answered before under the same Idempotency-Key.';
 
 create function public.is_asked_by(p_user uuid, p_generation_key text)
 returns boolean

@@ -85,6 +85,14 @@ class ObjectStoreContract:
         with pytest.raises(ObjectMissing):
             await store.get(path_of("never stored"))
 
+    async def test_existence_is_told_without_the_bytes(self, store: ObjectStore) -> None:
+        path = path_of("exists")
+        assert not await store.exists(path)
+        await store.put(path, b"there", media_type=PNG)
+        assert await store.exists(path)
+        await store.remove([path])
+        assert not await store.exists(path)
+
     async def test_a_neighbour_does_not_stand_in_for_a_missing_object(self, store: ObjectStore) -> None:
         await store.put(path_of("neighbour", "png"), b"here", media_type=PNG)
         with pytest.raises(ObjectMissing):
@@ -161,6 +169,8 @@ class ObjectStoreContract:
             await store.remove([path])
         with pytest.raises(ValueError, match="not an object name"):
             store.public_url(path)
+        with pytest.raises(ValueError, match="not an object name"):
+            await store.exists(path)
 
     async def test_one_bad_path_keeps_the_good_ones_from_being_removed(self, store: ObjectStore) -> None:
         path = path_of("good beside bad")

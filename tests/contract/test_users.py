@@ -22,6 +22,7 @@ from copperplate.users import User
 from forged_tokens import Case, forged, valid
 from standin.auth import PATH, Auth
 from tokens import SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key
+from walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -70,13 +71,13 @@ def verifier_of(auth: Auth, clock: FakeClock, **environ: str) -> Verifier:
 
 
 async def accepted(verifier: Verifier, cases: list[Case]) -> list[str]:
-    """Which of these open something; every other one is refused with 401 in words that repeat nothing of it."""
+    """Which of these open something; others are refused in words that repeat nothing of them."""
     opened = []
     for case in cases:
         try:
             await verifier.verify(case.token)
             opened.append(str(case))
-        except Unauthorized as refused:
+        except (Unauthorized, KeysUnavailable) as refused:
             said = str(refused)
         else:
             continue
@@ -206,16 +207,45 @@ class TestKeys:
         auth.publish(jwk(ec_key("next"), "next"), *ours())
         successor = tokens.es(key=ec_key("next"), header={"kid": "next"})
         await clock.advance(MINUTE - 1)
-        assert await refuses(verifier, successor)
+        with pytest.raises(KeysUnavailable):
+            await verifier.verify(successor)
         await clock.advance(1)
         assert await verifier.verify(successor) == SOMEBODY
         auth.publish(jwk(ec_key("next"), "next"))
         await clock.advance(10 * MINUTE - 1)
         assert await verifier.verify(tokens.es()) == SOMEBODY
         await clock.advance(1)
-        assert await refuses(verifier, tokens.es())
+        for _ in range(2):
+            with pytest.raises(Unauthorized):
+                await verifier.verify(tokens.es())
         assert await verifier.verify(successor) == SOMEBODY
         assert auth.requests == [PATH] * 3
+
+    async def test_unknown_one_is_no_fault_of_the_token_until_keys_were_fetched_for_it(
+        self, verifier: Verifier, auth: Auth, tokens: Tokens, clock: FakeClock
+    ) -> None:
+        assert await verifier.verify(tokens.es()) == SOMEBODY
+        rotated = tokens.es(key=ec_key("next"), header={"kid": "next"})
+        for seconds in range(10, 60, 10):
+            await clock.advance(10)
+            with pytest.raises(KeysUnavailable) as refused:
+                await verifier.verify(rotated)
+            assert (refused.value.http_status, refused.value.retry_after_seconds) == (503, 60 - seconds)
+        await clock.advance(10)
+        with pytest.raises(Unauthorized):
+            await verifier.verify(rotated)
+        assert auth.requests == [PATH] * 2
+
+    async def test_what_another_project_issued_makes_nobody_ask(
+        self, verifier: Verifier, auth: Auth, tokens: Tokens
+    ) -> None:
+        for token in (
+            tokens.es(iss="https://other.example/auth/v1", header={"kid": "unknown"}),
+            tokens.es(exp=1, header={"kid": "unknown"}),
+        ):
+            with pytest.raises(Unauthorized):
+                await verifier.verify(token)
+        assert auth.requests == []
 
     async def test_are_asked_for_once_however_many_wait(self, verifier: Verifier, auth: Auth, tokens: Tokens) -> None:
         auth.gate.clear()
@@ -309,7 +339,7 @@ class TestKeys:
         monkeypatch.setattr(supabase_keys, "FETCH_SECONDS", 0.1)
         auth.gate.clear()
         await clock.advance(10 * MINUTE)
-        assert await asyncio.wait_for(verifier.verify(tokens.es()), 2) == SOMEBODY
+        assert await asyncio.wait_for(verifier.verify(tokens.es()), wall(2)) == SOMEBODY
         assert auth.requests == [PATH] * 2
 
     async def test_no_others_than_published_are_kept_after_a_move_to_none(
@@ -341,5 +371,5 @@ class TestNobody:
         settings = Settings.from_env({"SUPABASE_URL": "https://two..points.example/é"})
         verifier = make_verifier(settings, clock)
         with pytest.raises(KeysUnavailable):
-            await verifier.verify(Tokens("x", clock.now()).es())
+            await verifier.verify(Tokens(f"{settings.supabase_url}/auth/v1", clock.now()).es())
         await verifier.close()

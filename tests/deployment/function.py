@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import log_watch
+from walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -124,7 +125,7 @@ class Function:
     def wait_until(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
         """Return once what the runtime said fulfils a condition."""
         with self._told:
-            assert self._told.wait_for(lambda: condition() or self.process.poll() is not None, seconds), what
+            assert self._told.wait_for(lambda: condition() or self.process.poll() is not None, wall(seconds)), what
             assert condition(), f"{what}: the process ended with {self.process.returncode}\n{self.log}"
 
     def _find(self, kind: str) -> dict[str, Any]:

@@ -36,6 +36,11 @@ class Answer(NamedTuple):
 # --- through ASGI --------------------------------------------------------------------------------
 
 
+def hosts_of(case: Case) -> tuple[tuple[bytes, bytes], ...]:
+    """The Host that a case does not bring itself."""
+    return () if any(name == b"host" for name, _ in case.headers) else ((b"host", b"pictures.test"),)
+
+
 async def ask(app: FastAPI, case: Case) -> Answer:
     """Send one case as uvicorn would have read it."""
     raw_path, _, query = case.target.partition(b"#")[0].partition(b"?")
@@ -57,7 +62,7 @@ async def ask(app: FastAPI, case: Case) -> Answer:
         "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
-        "headers": [(b"host", b"pictures.test"), *case.headers],
+        "headers": [*hosts_of(case), *case.headers],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }
@@ -136,7 +141,7 @@ def exchange(port: int, request: bytes, *, timeout: float = 30) -> Answer | None
 
 
 def request_of(case: Case) -> bytes:
-    hosts = () if any(name == b"host" for name, _ in case.headers) else ((b"host", b"pictures.test"),)
+    hosts = hosts_of(case)
     lines = [b"%b: %b\r\n" % pair for pair in (*hosts, *case.headers, (b"connection", b"close"))]
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (case.method, case.target, b"".join(lines))
 

@@ -218,7 +218,7 @@ def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, d
             family = children_of(server.pid)
             server.send_signal(signal.SIGTERM)
             assert server.wait(30) == 0
-            wait_until(lambda: not any(map(is_running, family)), seconds=10, what="every process is gone")
+            wait_until(lambda: not any(map(is_running, family)), seconds=30, what="every process is gone")
         finally:
             server.kill()
     assert list(tmp_path.rglob("*.jpg"))

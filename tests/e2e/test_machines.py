@@ -12,6 +12,7 @@ from serve import machine
 
 from clusters import eventually
 from standin.book import Scenario
+from walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def test_a_picture_that_is_nearly_done_is_answered_before_the_stop(start: Start,
         stopped.tell_to_stop()
         finish(standin)
         assert asked.result().status == 200
-        assert stopped.process.wait(DOCKER_SECONDS) == 0
+        assert stopped.process.wait(wall(DOCKER_SECONDS)) == 0
 
 
 def test_a_machine_that_is_stopped_hands_its_generation_over(start: Start, standin: Standin) -> None:
@@ -94,7 +95,7 @@ def test_a_machine_that_is_stopped_hands_its_generation_over(start: Start, stand
         assert asked.result().headers["retry-after"]
         finish(standin)
         assert waiting.result().status == 200
-        assert stopped.process.wait(DOCKER_SECONDS) == 0
+        assert stopped.process.wait(wall(DOCKER_SECONDS)) == 0
     assert len(standin.book.drawings) == 1
 
 
@@ -106,8 +107,8 @@ def test_a_stop_is_over_before_docker_kills(start: Start, standin: Standin) -> N
         told_at = time.monotonic()
         stopped.tell_to_stop()
         assert asked.result().status == 503
-        assert stopped.process.wait(DOCKER_SECONDS) == 0
-        assert time.monotonic() - told_at < DOCKER_SECONDS
+        assert stopped.process.wait(wall(DOCKER_SECONDS)) == 0
+        assert time.monotonic() - told_at < wall(DOCKER_SECONDS)
         finish(standin)
     with start(workers=1, **PATIENT) as successor:
         assert successor.get(FOX).status == 200

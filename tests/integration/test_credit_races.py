@@ -65,7 +65,7 @@ async def at_once(url: str, *statements: tuple[object, ...]) -> list[list[dict[s
 
 async def until_blocked(url: str, calls: int, query: str) -> None:
     """Return once so many calls wait for a lock."""
-    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
+    async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
         waiting = None
         while waiting != (calls,):
             await asyncio.sleep(0.01)

@@ -25,6 +25,7 @@ from copperplate.errors import LedgerUnavailable
 from copperplate.leader import Kind, Timings
 from copperplate.model import Hit, Job, Outcome, Wait
 from pictures import upload, want
+from walls import wall
 from workbench import BUCKET, PlainImages, ScriptedProvider, kill
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def process_of(
 
 async def until_blocked(url: str, function: str) -> None:
     """Return once a call of `function` waits for a lock."""
-    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
+    async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
         while True:
             cursor = await watch.execute(
                 "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like %s",
@@ -93,7 +94,7 @@ async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> N
             began = time.monotonic()
             asked = [process.find(want(f"picture {number}")) for number in range(20)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
-            assert time.monotonic() - began < PROMISED_SECONDS
+            assert time.monotonic() - began < wall(PROMISED_SECONDS)
         assert all(isinstance(each, LedgerUnavailable) for each in answers)
         assert provider.submits == 0
         assert (await process.find(want("picture 0"))).outcome is Outcome.GENERATED
@@ -102,7 +103,7 @@ async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> N
 async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
     async with opened(owner_url, max_connections=1) as ledger, ledger._pool.connection():
         with pytest.raises(PoolTimeout):
-            async with asyncio.timeout(PROMISED_SECONDS), ledger._pool.connection():
+            async with asyncio.timeout(wall(PROMISED_SECONDS)), ledger._pool.connection():
                 pass
 
 
@@ -112,7 +113,7 @@ async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
 async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
     owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=300")
+    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=1000")
     async with opened(owner_url) as ledger:
         held = await lead(ledger, want())
         async with await psycopg.AsyncConnection.connect(owner_url) as blocker:
@@ -120,7 +121,7 @@ async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
             began = time.monotonic()
             with pytest.raises(LedgerUnavailable, match="took too long"):
                 await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
-            assert 0.3 <= time.monotonic() - began < 0.6  # twice would be the double
+            assert 1 <= time.monotonic() - began < 2  # twice would be the double
         # Whether it was counted nobody knew; said again, it is counted once.
         for _ in range(2):
             assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
@@ -130,7 +131,7 @@ async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
 async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spends_nothing(
     owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=300")
+    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=1000")
     provider = ScriptedProvider(FakeClock())
     async with opened(owner_url) as ledger, await psycopg.AsyncConnection.connect(owner_url) as blocker:
         original = ledger.begin_submit
@@ -269,20 +270,20 @@ async def test_process_an_hour_off_neither_loses_its_lease_nor_takes_one_early(
 ) -> None:
     slow = ScriptedProvider(FakeClock(), seconds=3_600, has_jobs=False)
     quick = ScriptedProvider(FakeClock(), has_jobs=False)
-    leader = process_of(ledger, slow, clock=WrongClock(hours), lease_seconds=1)
-    follower = process_of(ledger, quick, clock=WrongClock(-hours), lease_seconds=1)
+    leader = process_of(ledger, slow, clock=WrongClock(hours), lease_seconds=2)
+    follower = process_of(ledger, quick, clock=WrongClock(-hours), lease_seconds=2)
     leading = asyncio.create_task(leader.find(want()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while slow.submits == 0:
             await asyncio.sleep(0.01)
     following = asyncio.create_task(follower.find(want()))
     # Two leases long the leader's heartbeats hold it.
-    await asyncio.sleep(2)
+    await asyncio.sleep(4)
     assert (slow.submits, quick.submits) == (1, 0)
     died_at = time.monotonic()
     await kill(leader, ledger)
     await following
     assert quick.submits == 1
-    assert 0.5 <= time.monotonic() - died_at <= 1 + 2
+    assert 1 <= time.monotonic() - died_at <= wall(2 + 2)
     leading.cancel()
     await asyncio.wait((leading,))

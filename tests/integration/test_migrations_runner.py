@@ -295,7 +295,7 @@ def test_bootstrap_waits_for_who_changes_the_same_roles_from_another_database(cl
     with ThreadPoolExecutor(1) as pool, psycopg.connect(cluster.superuser_url) as other:
         other.execute("alter role authenticator connection limit 100")
         done = pool.submit(bootstrap, url, passwords=cluster.passwords)
-        give_up_at = time.monotonic() + 15
+        give_up_at = time.monotonic() + 60
         while not rows(cluster.superuser_url, waiting):
             assert time.monotonic() < give_up_at
             time.sleep(0.01)

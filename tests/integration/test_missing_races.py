@@ -39,7 +39,7 @@ async def other(owner_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
 
 async def until_blocked(url: str, calls: int, function: str = "report_missing") -> None:
     """Return once so many calls of `function` wait for the generation."""
-    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
+    async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
         waiting = None
         while waiting != (calls,):
             await asyncio.sleep(0.01)

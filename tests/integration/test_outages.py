@@ -6,6 +6,7 @@ import pytest
 from bench import outages
 
 from clusters import open_folder
+from walls import wall
 
 LEASE_SECONDS = 10.0
 PROMISED_SECONDS = 3.0
@@ -24,7 +25,7 @@ def test_no_picture_is_paid_for_twice(aftermath: outages.Aftermath) -> None:
 
 def test_who_asks_while_it_is_down_is_refused_in_time_and_nothing_is_spent(aftermath: outages.Aftermath) -> None:
     assert aftermath.refused_while_down
-    assert max(each.seconds for each in aftermath.refused_while_down) <= PROMISED_SECONDS
+    assert max(each.seconds for each in aftermath.refused_while_down) <= wall(PROMISED_SECONDS)
     assert [outage.submits for outage in aftermath.outages] == [0]
 
 
@@ -34,5 +35,5 @@ def test_nobody_is_told_anything_but_a_picture_or_that_it_is_down(aftermath: out
 
 def test_nothing_is_left_stuck_and_every_picture_can_be_had(aftermath: outages.Aftermath) -> None:
     # Promised: a minute for leases of twenty seconds. A lease may be renewed after the last question.
-    assert aftermath.stuck_seconds <= 3 * LEASE_SECONDS
+    assert aftermath.stuck_seconds <= wall(3 * LEASE_SECONDS)
     assert {each.answer for each in aftermath.asks_again} == {"picture"}

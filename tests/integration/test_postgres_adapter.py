@@ -27,6 +27,7 @@ from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Free, Hit, Lead, Outcome, Wait
 from pictures import want
+from walls import wall
 from wire import Wire
 
 if TYPE_CHECKING:
@@ -54,17 +55,17 @@ async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
 def within_promise() -> Iterator[None]:
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < PROMISED_SECONDS
+    assert time.monotonic() - began < wall(PROMISED_SECONDS)
 
 
 async def eventually(ledger: PostgresLedger, *, seconds: float = 15) -> None:
     """Return once the ledger answers again."""
-    give_up_at = time.monotonic() + seconds
+    began_at = time.monotonic()
     while True:
         try:
             await ledger.peek(KEY, RENDITION)
         except LedgerUnavailable:
-            assert time.monotonic() < give_up_at, "the database is back, the ledger is not"
+            assert time.monotonic() - began_at < wall(seconds), "the database is back, the ledger is not"
         else:
             return
 
@@ -408,14 +409,14 @@ async def test_notifications_arrive_within_a_second_and_again_after_the_listener
                 await listeners_ready(cluster, name)
                 hint.clear()
                 await complete(leading, asked, name=asked.generation_key)
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(wall(1)):
                     await hint.wait()
             terminate(cluster, name)
 
 
 async def listeners_ready(cluster: Cluster, database: str) -> None:
     """Both ledgers listen."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with psycopg.connect(cluster.superuser_url, autocommit=True) as connection:
                 row = connection.execute(

@@ -31,6 +31,7 @@ from copperplate.serving import Serving
 from pictures import want
 from postgrest_server import PostgrestServer, make_jwt
 from standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
+from walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -72,7 +73,7 @@ def over(client: httpx.AsyncClient, server: PostgrestServer) -> PostgrestLedger:
 def within_promise() -> Iterator[None]:
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < PROMISED_SECONDS
+    assert time.monotonic() - began < wall(PROMISED_SECONDS)
 
 
 @contextlib.contextmanager
@@ -295,7 +296,7 @@ async def test_stricter_isolation_of_the_database_makes_no_call_run_for_ever(
     with psycopg.connect(cluster.url(role="supabase_admin", database=database), autocommit=True) as connection:
         connection.execute("select pg_stat_force_next_flush()")
         ran: tuple[int] | None = (0,)
-        give_up_at = time.monotonic() + 15
+        give_up_at = time.monotonic() + 60
         while (ran is None or ran[0] < 120) and time.monotonic() < give_up_at:  # each backend tells within a second
             ran = connection.execute(
                 "select calls from pg_stat_user_functions where funcname = 'acquire_generation'"

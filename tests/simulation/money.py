@@ -7,10 +7,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from copperplate.asking import Asking
+from copperplate.asking import Addresses, Asking
 from copperplate.model import FailureClass
 from copperplate.recipes.image import original_key
 from simulation.loop import run_now
+from simulation.ports import ProcessStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,5 +170,6 @@ async def ask_as(world: World, process: Process, user: UUID, asked: Want) -> str
         return entry.path
 
     name = world.money.draw_name()
-    delivered = await process.asking.ask(user, asked, url_of=path_of, idempotency_key=name)
+    addresses = Addresses(store=ProcessStore(world, process), url_of=path_of)
+    delivered = await process.asking.ask(user, asked, addresses=addresses, idempotency_key=name)
     return f"delivered, {delivered.credits} credits left"

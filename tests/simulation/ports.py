@@ -400,6 +400,13 @@ class ProcessStore:
         body: bytes = await self._call("get", act)
         return body
 
+    async def exists(self, path: str) -> bool:
+        async def act() -> bool:
+            return await self._real.exists(path)
+
+        is_there: bool = await self._call("exists", act)
+        return is_there
+
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         async def act() -> frozenset[str]:
             for path in paths:

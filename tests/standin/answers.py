@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from standin.book import Scenario
+    from standin.book import Book, Scenario
 
 NGINX = (
     "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr><center>gateway</center></body></html>"
@@ -98,6 +98,13 @@ def in_parts(body: bytes, media_type: str) -> Response:
         yield body
 
     return StreamingResponse(parts(), media_type=media_type)
+
+
+async def held(book: Book) -> None:
+    """Return once the test releases the book, or empties it for the next one."""
+    released = book.released
+    while not released.is_set():
+        await asyncio.sleep(0.01)
 
 
 def problem(status: int, body: object, **headers: str) -> JSONResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -66,9 +67,12 @@ class Book:
     """Everything the stand-in remembers."""
 
     def __init__(self) -> None:
+        self.released = threading.Event()
         self.clear()
 
     def clear(self) -> None:
+        self.release()
+        self.released = threading.Event()
         self.numbers = itertools.count(1)
         self.posts: Counter[str] = Counter()
         self.requests: list[dict[str, Any]] = []
@@ -79,6 +83,10 @@ class Book:
     def tell(self, prompt: str, *scenarios: str) -> None:
         """From now on do this for `prompt` (`*`: for every one), one per POST; the last one stays."""
         self.told[prompt] = [Scenario.parse(each) for each in scenarios]
+
+    def release(self) -> None:
+        """Let the answers go that the scenario `held` holds, those to come as well."""
+        self.released.set()
 
     def next_scenario(self, prompt: str) -> Scenario:
         queue = self.told.get(prompt) or self.told.get("*")

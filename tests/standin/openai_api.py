@@ -70,6 +70,8 @@ class OpenAIApi:
             return answers.drop(request)
         if scenario.is_("slow"):
             await asyncio.sleep(float(scenario.value))
+        if scenario.is_("held"):
+            await answers.held(self._book)
         return answers.disguised(JSONResponse(answer(drawing, scenario)), scenario, "answer")
 
 

@@ -9,9 +9,19 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.asking import Asking, Delivered, Failed, Pending
-from copperplate.errors import GenerationFailed, IdempotencyConflict, NotEnoughCredits, NotFound, ProviderFailed
-from copperplate.model import Credits, FailureClass, Outcome
+from copperplate.asking import Addresses, Asking, Delivered, Failed, Pending
+from copperplate.errors import (
+    GenerationFailed,
+    IdempotencyConflict,
+    NotEnoughCredits,
+    NotFound,
+    PictureGone,
+    ProviderFailed,
+    StillGenerating,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
+from copperplate.model import Condition, Credits, FailureClass, Outcome
 from copperplate.usage import Usage
 from pictures import want
 from workbench import Workbench
@@ -32,6 +42,7 @@ class Desk:
         self.bench = Workbench(**provider)
         self.clock, self.ledger, self.provider = self.bench.clock, self.bench.ledger, self.bench.provider
         self.usage = Usage(ledger=self.ledger, providers={"image": self.provider}, clock=self.clock)
+        self.addresses = Addresses(store=self.bench.store, url_of=url_of)
         self.asking = self.another_process()
 
     def another_process(self) -> Asking:
@@ -52,15 +63,19 @@ class Desk:
     def ask(
         self, user: UUID, asked: Want | None = None, key: str | None = None, process: Asking | None = None
     ) -> Coroutine[Any, Any, Delivered]:
-        return (process or self.asking).ask(user, asked or want(), url_of=url_of, idempotency_key=key)
+        return (process or self.asking).ask(user, asked or want(), addresses=self.addresses, idempotency_key=key)
 
     def order(
         self, user: UUID, asked: Want | None = None, key: str | None = None
     ) -> Coroutine[Any, Any, Delivered | Pending]:
-        return self.asking.begin(user, asked or want(), url_of=url_of, idempotency_key=key)
+        return self.asking.begin(user, asked or want(), addresses=self.addresses, idempotency_key=key)
 
     def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
-        return self.asking.look(user, want().generation_key, url_of=url_of)
+        return self.asking.look(user, want().generation_key, addresses=self.addresses)
+
+    def lose(self) -> None:
+        """Somebody empties the bucket by hand."""
+        self.bench.store._objects.clear()
 
 
 def url_of(entry: Entry) -> str:
@@ -213,3 +228,132 @@ async def test_every_ask_is_counted_with_its_outcome() -> None:
     await desk.usage.close()
     counted = {use.outcome: use.count for use in desk.ledger._uses}
     assert counted == {Outcome.GENERATED: 1, Outcome.HIT: 2, Outcome.FAILED: 1}
+
+
+# --- pictures that are gone ----------------------------------------------------------------------
+
+
+async def test_a_picture_whose_object_is_gone_is_made_anew_for_a_credit() -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 2, "g")
+    first = await desk.ask(ALICE)
+    desk.lose()
+    again = await desk.ask(ALICE)
+    assert (again.cached, again.credits, desk.provider.submits) == (False, 0, 2)
+    assert again.url != first.url
+    assert (await desk.ask(BOB)).url == again.url
+
+
+async def test_who_cannot_pay_for_a_lost_picture_is_given_no_dead_address() -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 1, "g")
+    await desk.ask(ALICE)
+    desk.lose()
+    with pytest.raises(NotEnoughCredits):
+        await desk.ask(BOB)
+
+
+async def test_an_order_for_a_lost_picture_is_pending_again() -> None:
+    desk = Desk(seconds=5)
+    await desk.ledger.grant_credits(ALICE, 2, "g")
+    first = await desk.begin(desk.ask(ALICE))
+    await desk.clock.advance(6)
+    assert not (await first).cached
+    desk.lose()
+    ordered = await desk.begin(desk.order(ALICE))
+    assert await ordered == Pending(key=want().generation_key)
+    await desk.clock.advance(6)
+    assert isinstance(await desk.look(ALICE), Delivered)
+
+
+async def test_a_lost_picture_is_failed_for_whoever_looks_at_it() -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 1, "g")
+    await desk.ask(ALICE)
+    desk.lose()
+    seen = await desk.look(ALICE)
+    assert isinstance(seen, Failed)
+    assert (seen.failure_class, seen.retry_after) == (FailureClass.MISSING_OBJECT, timedelta(0))
+
+
+async def test_a_replay_of_a_picture_that_is_gone_is_told_so_and_pays_nothing() -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 5, "g")
+    await desk.ask(ALICE, key="lost")
+    desk.lose()
+    for _ in range(2):
+        with pytest.raises(PictureGone):
+            await desk.ask(ALICE, key="lost")
+    made = await desk.ask(ALICE, key="new")
+    assert (made.cached, made.credits, desk.provider.submits) == (False, 3, 2)
+    replayed = await desk.ask(ALICE, key="lost")
+    assert (replayed.url, replayed.cached, replayed.credits) == (made.url, False, 4)
+    await desk.ledger.purge(Condition(key=made.key), 10, is_dry_run=False)
+    for key in ("lost", "new"):
+        with pytest.raises(PictureGone):
+            await desk.ask(ALICE, key=key)
+    assert (await desk.ledger.credits(ALICE)).balance == 3
+
+
+async def test_a_replay_while_the_picture_is_made_anew_is_asked_to_wait() -> None:
+    desk = Desk(seconds=5)
+    await desk.ledger.grant_credits(ALICE, 5, "g")
+    first = await desk.begin(desk.ask(ALICE, key="k"))
+    await desk.clock.advance(6)
+    await first
+    desk.lose()
+    remaking = await desk.begin(desk.ask(ALICE))
+    with pytest.raises(StillGenerating):
+        await desk.ask(ALICE, key="k")
+    await desk.clock.advance(6)
+    assert (await desk.ask(ALICE, key="k")).url == (await remaking).url
+
+
+async def test_no_address_is_kept() -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 1, "g")
+    await desk.ask(ALICE, key="k")
+    [ask] = desk.ledger._asks.values()
+    assert ask.answer is not None
+    assert "pictures.example" not in repr(ask.answer)
+
+
+async def test_a_store_that_does_not_answer_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 1, "g")
+    made = await desk.ask(ALICE)
+
+    async def fail(path: str) -> bool:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(desk.bench.store, "exists", fail)
+    assert (await desk.ask(BOB)).url == made.url
+    assert desk.provider.submits == 1
+
+
+async def test_a_store_that_hangs_holds_a_hit_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 1, "g")
+    made = await desk.ask(ALICE)
+
+    async def hang(path: str) -> bool:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(desk.bench.store, "exists", hang)
+    monkeypatch.setattr("copperplate.losses.EXISTS_SECONDS", 0.01)
+    assert (await desk.ask(BOB)).url == made.url
+
+
+async def test_a_store_that_is_closed_by_a_setting_gives_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    await desk.ledger.grant_credits(ALICE, 1, "g")
+    await desk.ask(ALICE)
+
+    async def refuse(path: str) -> bool:
+        raise StoreMisconfigured("there is no bucket")
+
+    monkeypatch.setattr(desk.bench.store, "exists", refuse)
+    with pytest.raises(StoreMisconfigured):
+        await desk.ask(BOB)
+    assert desk.provider.submits == 1

@@ -28,14 +28,23 @@ def rows(page: Path) -> list[list[str]]:
 
 
 @cache
+def statements_in(file: Path) -> list[ast.stmt]:
+    """What a file consists of; parsed once."""
+    return ast.parse(file.read_text()).body
+
+
+def classes_in(file: Path) -> list[ast.ClassDef]:
+    """The classes of a file."""
+    return [node for node in statements_in(file) if isinstance(node, ast.ClassDef)]
+
+
+@cache
 def names_in(file: Path) -> set[str]:
     """Names of the tests of a file as pytest writes them, those of the suites its classes inherit included."""
-    suites: dict[str, ast.ClassDef] = {}
-    for each in [*file.parent.glob("*.py"), file]:
-        suites |= {node.name: node for node in ast.parse(each.read_text()).body if isinstance(node, ast.ClassDef)}
-    tree = ast.parse(file.read_text()).body
+    tree = statements_in(file)
+    suites = {node.name: node for each in [*file.parent.glob("*.py"), file] for node in classes_in(each)}
     found = {node.name for node in tree if isinstance(node, FUNCTIONS)}
-    for node in (node for node in tree if isinstance(node, ast.ClassDef)):
+    for node in classes_in(file):
         parents = [suites[name] for name in map(ast.unparse, node.bases) if name in suites]
         methods = {each.name for parent in (node, *parents) for each in parent.body if isinstance(each, FUNCTIONS)}
         found |= {f"{node.name}::{method}" for method in methods}

@@ -13,7 +13,7 @@ from copperplate.adapters.supabase_users import make_local_token
 from copperplate.errors import ProviderFailed
 from copperplate.http.app import create_app
 from copperplate.http.bodies import MAX_BYTES
-from copperplate.model import Credits, FailureClass
+from copperplate.model import Condition, Credits, FailureClass
 from memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -241,6 +241,33 @@ async def test_the_same_key_and_another_wish_are_409(client: httpx.AsyncClient, 
     assert await services.ledger.credits(ALICE) == Credits(balance=9, held=0)
     # Another user's key is another key.
     assert (await client.post(POST, json={}, headers={**of(BOB), "idempotency-key": "k"})).json()["cached"]
+
+
+# --- pictures that are gone ----------------------------------------------------------------------
+
+
+async def test_a_memoji_whose_object_is_gone_is_made_anew(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    first = (await client.post(POST, json={}, headers=of(ALICE))).json()
+    services.stores["memoji-images"]._objects.clear()
+    told = (await client.get(f"/api/generations/{first['key']}", headers=of(ALICE))).json()
+    assert (told["status"], told["url"], told["error"]["code"]) == ("failed", None, "missing_object")
+    again = (await client.post(POST, json={}, headers=of(ALICE))).json()
+    assert (again["cached"], again["credits"], again["url"] != first["url"]) == (False, 8, True)
+    assert (await client.get(again["url"])).status_code == 200
+
+
+async def test_a_replay_after_a_purge_is_410_and_costs_nothing(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    headers = {**of(ALICE), "idempotency-key": "k"}
+    made = (await client.post(POST, json={}, headers=headers)).json()
+    await services.ledger.purge(Condition(key=made["key"]), 10, is_dry_run=False)
+    for wanted in ({}, {"prefer": "respond-async"}):
+        assert is_problem(await client.post(POST, json={}, headers={**headers, **wanted}), 410, "picture_gone")
+    assert await services.ledger.credits(ALICE) == Credits(balance=9, held=0)
+    assert services.image_provider.submits == 1
+    remade = (await client.post(POST, json={}, headers={**of(ALICE), "idempotency-key": "k 2"})).json()
+    assert (await client.post(POST, json={}, headers=headers)).json() == {**made, "url": remade["url"]}
 
 
 # --- Prefer: respond-async -----------------------------------------------------------------------

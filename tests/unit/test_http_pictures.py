@@ -67,9 +67,12 @@ async def stats(services: MemoryServices) -> Mapping[str, Any]:
     return await services.ledger.generation_stats()
 
 
+HOST = (b"host", b"pictures.test")
+
+
 def scope_of(url: str, method: str = "GET") -> dict[str, Any]:
     path, _, query = url.partition("?")
-    return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": []}
+    return {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": [HOST]}
 
 
 # --- hits and misses -----------------------------------------------------------------------------
@@ -106,7 +109,7 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
         "content-security-policy": "default-src 'none'; sandbox",
         "cross-origin-resource-policy": "cross-origin",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "ETag, X-Cache, Cache-Status, X-Copperplate-Key",
+        "access-control-expose-headers": "ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored",
     }
 
 
@@ -289,7 +292,7 @@ async def test_a_wrong_url_is_a_problem_that_nobody_keeps(client: httpx.AsyncCli
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "Retry-After",
+        "access-control-expose-headers": "Retry-After, X-Copperplate-Ignored",
         "content-type": "application/problem+json",
         "content-length": str(len(answer.content)),
     }

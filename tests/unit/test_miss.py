@@ -111,7 +111,7 @@ async def test_both_objects_are_stored_at_the_same_time(monkeypatch: pytest.Monk
         await put(path, body, media_type=media_type)
 
     monkeypatch.setattr(bench.store, "put", together)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await serving_of(bench).read(want()))[1] == b"picture 1 as jpg"
 
 

@@ -28,6 +28,8 @@ ABSURD = {
         "https://x:65536",
         "https://x:0",
     ),
+    "COPPERPLATE_ALLOWED_HOSTS": ("https://x", "two words", "a/b", "a,,b", "x:port", "*"),
+    "COPPERPLATE_TRUSTED_PROXIES": ("localhost", "10.0.0.0/33", "10.0.0.1,", "10.0.0.1-9", "::1%lo/64", "*"),
     "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined", "sb_publishable_0123456789", ANON_KEY),
     "SUPABASE_SERVICE_ROLE_KEY": ("two words", "line\nbreak", "None", "sb_publishable_0123456789", ANON_KEY, NO_ROLE),
     "SUPABASE_JWT_SECRET": (
@@ -68,6 +70,9 @@ FREE_TEXT = {
     "COPPERPLATE_DATA_DIR",
     "COPPERPLATE_DISK_CACHE_DIR",
     "VERCEL",
+    "VERCEL_URL",
+    "VERCEL_BRANCH_URL",
+    "VERCEL_PROJECT_PRODUCTION_URL",
     "VERCEL_PROJECT_ID",
     "VERCEL_TEAM_ID",
 }

@@ -53,7 +53,7 @@ class Call:
         self.headers: dict[str, str] = {}
         self.body = b""
         path, _, query = url.partition("?")
-        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        sent = [(name.encode(), value.encode()) for name, value in {"host": "pictures.test", **headers}.items()]
         scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": sent}
         self.task = asyncio.create_task(create_app(services=services)(scope, self._receive, self._send))
 
@@ -162,6 +162,23 @@ async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytes
         assert call.headers["cache-control"] == "public, max-age=300"
         assert "etag" not in call.headers
     assert services.store.gets == 0
+    await services.usage.close()
+
+
+async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("copperplate.http.pictures.MAX_BODY_BYTES", 3)
+    services = memory_services(environ=ON_VERCEL)
+    monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
+    locations = []
+    for _ in range(2):
+        call = Call(services, SUNSET)
+        await call.task
+        locations.append(call.headers["location"])
+        assert (await services.store.exists(locations[-1].removeprefix("https://project.supabase.co/"))) is True
+        services.store._objects.clear()
+    assert len(set(locations)) == services.image_provider.submits == 2
     await services.usage.close()
 
 

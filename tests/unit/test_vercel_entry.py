@@ -49,7 +49,8 @@ async def main():
 
     life = asyncio.create_task(functions.app.app({"type": "lifespan", "state": {}}, receive, told))
     await ready.wait()
-    scope = {"type": "http", "method": "GET", "path": "/1024x1024.jpg", "query_string": b"text=a", "headers": []}
+    scope = {"type": "http", "method": "GET", "path": "/1024x1024.jpg", "query_string": b"text=a"}
+    scope["headers"] = [(b"host", b"pictures.test")]
     await functions.app.app(scope, None, send)
     ended.set()
     await life

@@ -67,6 +67,10 @@ class CachedStore:
             await self._copies.keep(name, body)
         return body
 
+    async def exists(self, path: str) -> bool:
+        """See `ObjectStore.exists`. The store is asked: a copy proves nothing of it."""
+        return await self._store.exists(path)
+
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """See `ObjectStore.remove`. The copies go first, whatever the store says."""
         await self._copies.drop([self._name(check_object_path(path)) for path in paths])

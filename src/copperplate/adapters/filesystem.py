@@ -70,6 +70,10 @@ class FolderStore:
         # is often not cached here either, and a cold or remote disk would stop every other request.
         return await asyncio.to_thread(self._get, self._folder / check_object_path(path))
 
+    async def exists(self, path: str) -> bool:
+        """Whether the file is there. Raises `StoreUnavailable`; ValueError for a bad name."""
+        return await asyncio.to_thread(self._exists, self._folder / check_object_path(path))
+
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; a path the disk would not let go is left out of the answer.
 
@@ -111,6 +115,15 @@ class FolderStore:
             raise ObjectMissing(message) from None
         except OSError as exc:
             raise self._unavailable(exc) from exc
+
+    def _exists(self, target: Path) -> bool:
+        try:
+            target.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        return True
 
     def _put(self, target: Path, body: bytes) -> None:
         try:

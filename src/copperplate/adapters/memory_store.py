@@ -48,6 +48,10 @@ class MemoryStore:
             message = f"{self.bucket} has no object {path}"
             raise ObjectMissing(message) from None
 
+    async def exists(self, path: str) -> bool:
+        """Whether it is there; ValueError for a bad name."""
+        return check_object_path(path) in self._objects
+
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; answers all of `paths`, for all of them are gone. ValueError for a bad name."""
         for path in [check_object_path(path) for path in paths]:

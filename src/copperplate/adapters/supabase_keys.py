@@ -47,20 +47,29 @@ class SigningKeys:
         self._url = url
         self._clock = clock
         self._keys: dict[str, PyJWK] = {}
+        # Ids that were published once and are no more: what is signed with them was revoked.
+        self._withdrawn: set[str] = set()
         self._fetched_at = self._ask_again_at = -math.inf
         self._fetches: SingleFlight[None] = SingleFlight(max_waiters=sys.maxsize)
         self._client: httpx.AsyncClient | None = None
 
     async def find(self, kid: str) -> PyJWK | None:
-        """The key of that id; None where the project has none.
+        """The key of that id; None where the project has none, by a set of keys fetched for this question.
 
-        Raises `KeysUnavailable` where none could be fetched for a day, or ever.
+        Raises `KeysUnavailable` where none could be fetched for a day, or ever; and for an id that is not known where
+        the keys may not be fetched again yet: it may be that of a key made since, so this says nothing of the token.
         """
+        asked_at = self._clock.monotonic()
         if self._is_wanting(kid):
             await self._fetches.run("keys", self._renew)
         if self._age() >= STALE_SECONDS:
             raise KeysUnavailable("the keys of Supabase Auth could not be fetched")
-        return self._keys.get(kid)
+        key = self._keys.get(kid)
+        if key is None and kid not in self._withdrawn and self._fetched_at < asked_at:
+            unknown = KeysUnavailable("a token names a key that Supabase Auth did not have when it was asked last")
+            unknown.retry_after_seconds = max(1, math.ceil(self._ask_again_at - self._clock.monotonic()))
+            raise unknown
+        return key
 
     async def close(self) -> None:
         """Close the connection."""
@@ -78,7 +87,9 @@ class SigningKeys:
 
     async def _renew(self) -> None:
         try:
-            self._keys = _parse(await self._fetch())
+            found = _parse(await self._fetch())
+            self._withdrawn = (self._withdrawn | self._keys.keys()) - found.keys()
+            self._keys = found
             self._fetched_at = self._clock.monotonic()
         except (OSError, ValueError, TypeError, RecursionError) as error:
             logger.warning("the keys of Supabase Auth could not be fetched: %s", str(error) or type(error).__name__)

@@ -47,9 +47,12 @@ class SupabaseUsers:
         if len(token) > MAX_TOKEN_CHARS or _TOKEN.fullmatch(token) is None:
             raise Unauthorized(_REFUSED)
         header, claims = (_read(part) for part in token.split(".")[:2])
+        # Before the key is looked for: what another project issued, or has expired, is refused whoever signed it.
+        if claims.get("iss") != self._issuer:
+            raise Unauthorized(_REFUSED)
+        self._check_times(claims)
         key, algorithm = await self._key_of(header)
         self._check_signature(token, key, algorithm)
-        self._check_times(claims)
         subject = claims.get("sub")
         # Anonymous sign-ins are users too: they have an id, and credits only if somebody grants them some.
         if claims.get("role") != ROLE or not isinstance(subject, str) or _UUID.fullmatch(subject) is None:

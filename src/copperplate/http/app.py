@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from copperplate.http import api, care_routes, memoji, objects, page, problems, vercel
 from copperplate.http.entry import Configured, running
 from copperplate.http.openapi import describe_pictures
+from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.pictures import Pictures
 from copperplate.http.wiring import Services, Wiring
 
@@ -65,4 +66,5 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     app.include_router(objects.router)
     app.include_router(page.router)
     problems.install(app)
+    app.add_middleware(IgnoredParameters)
     return app

@@ -17,6 +17,11 @@ MAX_BYTES: Final = 16 * 1024
 READ_SECONDS: Final = 10.0
 
 
+def has_body(request: Request) -> bool:
+    """Whether a request brings a body (RFC 9112, 6.3)."""
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
 async def read_object(request: Request) -> dict[str, Any]:
     """The JSON object that a request brings.
 

@@ -7,14 +7,16 @@ import contextlib
 import hmac
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from copperplate.care import TIME, clean
+from copperplate.care import TIME, clean, count
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
 from copperplate.http import metrics, schemas
 from copperplate.http.api import PROBLEMS, Served, fresh
+from copperplate.http.bodies import has_body, read_object
+from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.vercel import seconds_left
 
 READY_SECONDS: Final = 2.0
@@ -24,16 +26,27 @@ CLEANUP_SHARE: Final = 0.75
 NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
 router = APIRouter(dependencies=[Depends(fresh)])
 
+DryRun = Annotated[bool, Query(description="Only count what would be removed of pictures")]
+
 
 @router.get("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
 @router.post("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
-async def clean_up(request: Request, services: Served) -> schemas.CleanupAnswer:
+async def clean_up(
+    request: Request, services: Served, dry_run: DryRun = False
+) -> schemas.CleanupAnswer | schemas.CleanupCount:
     """Remove what was not served for 30 days, and memoji of 90 days that hardly anybody used, with their objects.
 
     Needs `Authorization: Bearer <CRON_SECRET>`. Runs may overlap and may be repeated; each ends within four minutes,
-    and the next one goes on.
+    and the next one goes on. With `dry_run=true` nothing is removed: the answer is how much of pictures would be. A
+    parameter, or a member of a body, that is not known is refused.
     """
     _authorise(request, services.settings.cron_secret, "CRON_SECRET")
+    refuse_unknown(request.scope)
+    if has_body(request):
+        refuse_unknown_members(await read_object(request), ())
+    if dry_run:
+        counted = await count(services.ledger)
+        return schemas.CleanupCount(success=True, dry_run=True, **counted)
     # Where the platform grants functions less than the five minutes that a run is made for.
     left = seconds_left() * CLEANUP_SHARE if services.settings.on_vercel else TIME.total_seconds()
     within = min(TIME, timedelta(seconds=max(0.0, left)))

@@ -19,7 +19,7 @@ _OF_EVERY_ANSWER: Final[RawHeaders] = [
     (b"content-security-policy", b"default-src 'none'; sandbox"),
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"ETag, X-Cache, Cache-Status, X-Copperplate-Key"),
+    (b"access-control-expose-headers", b"ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored"),
 ]
 # One hour everywhere: a purge reaches browsers and the CDN no later than that.
 _OF_EVERY_PICTURE: Final[RawHeaders] = [

@@ -13,8 +13,9 @@ from copperplate.errors import InvalidIdempotencyKey, NotFound
 from copperplate.http import schemas
 from copperplate.http.api import PROBLEMS, Served, fresh
 from copperplate.http.bodies import read_object
-from copperplate.http.objects import url_of
+from copperplate.http.objects import addresses_of
 from copperplate.http.openapi import SESSION
+from copperplate.http.parameters import refuse_unknown
 from copperplate.http.request_log import log_request
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
@@ -59,11 +60,13 @@ async def generate_memoji(
     With `Idempotency-Key` the same wish has the same answer for a day. With `Prefer: respond-async` the answer is
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
     """
+    refuse_unknown(request.scope)
     idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
     want = memoji_want(await read_object(request), provider=services.memoji_provider)
     started = services.clock.monotonic()
     ask = services.asking.begin if is_early else services.asking.ask
-    told = await ask(user.id, want, url_of=url_of(request, services, MEMOJI_BUCKET), idempotency_key=idempotency_key)
+    addresses = addresses_of(request, services, MEMOJI_BUCKET)
+    told = await ask(user.id, want, addresses=addresses, idempotency_key=idempotency_key)
     _log(services, want, told, services.clock.monotonic() - started)
     if is_early:
         response.headers["preference-applied"] = "respond-async"
@@ -82,7 +85,7 @@ async def look_at_generation(
     """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
     if _KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
-    seen = await services.asking.look(user.id, key, url_of=url_of(request, services, MEMOJI_BUCKET))
+    seen = await services.asking.look(user.id, key, addresses=addresses_of(request, services, MEMOJI_BUCKET))
     match seen:
         case Delivered():
             return schemas.GenerationAnswer(success=True, status="completed", key=key, url=seen.url)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter, Request, Response
 
 from copperplate.adapters.object_paths import is_object_path
+from copperplate.asking import Addresses
 from copperplate.errors import NotFound, ObjectMissing
 from copperplate.http.api import PROBLEMS, Served
+from copperplate.http.care_routes import NO_OBJECT
+from copperplate.http.origin import base_url_of
 from copperplate.model import PictureFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from copperplate.http.wiring import Services
-    from copperplate.model import Entry
 
 PREFIX: Final = "/storage/v1/object/public"
 # An object is never changed, and its name cannot be guessed.
@@ -31,11 +31,15 @@ HEADERS: Final = {
 router = APIRouter()
 
 
-def url_of(request: Request, services: Services, bucket: str) -> Callable[[Entry], str]:
-    """Where anyone can load the object of an entry."""
+def addresses_of(request: Request, services: Services, bucket: str) -> Addresses:
+    """Where the caller of this request can load the objects of a bucket.
+
+    Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
+    """
     store = services.stores[bucket]
-    base = services.settings.public_base_url or str(request.base_url).rstrip("/")
-    return lambda entry: store.public_url(entry.path) or f"{base}{PREFIX}/{bucket}/{entry.path}"
+    has_own = store.public_url(NO_OBJECT) is not None
+    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}/{bucket}"
+    return Addresses(store=store, url_of=lambda entry: store.public_url(entry.path) or f"{base}/{entry.path}")
 
 
 @router.api_route(

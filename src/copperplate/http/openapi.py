@@ -55,6 +55,10 @@ _HEADERS: Final = {
     "X-Cache": {"schema": {"type": "string", "enum": ["HIT", "MISS"]}},
     "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211"},
     "X-Copperplate-Key": {"schema": {"type": "string"}, "description": "`prompt_hash` in public.image_cache"},
+    "X-Copperplate-Ignored": {
+        "schema": {"type": "string"},
+        "description": "Names of parameters that made no difference, where there are any",
+    },
 }
 _BODY: Final = {
     each.media_type: {"schema": {"type": "string", "contentMediaType": each.media_type}} for each in PictureFormat
@@ -108,7 +112,8 @@ def _operations() -> dict[str, Any]:
     return {
         "get": {
             "summary": "A picture",
-            "description": "Made on the first request, then served from the cache. Unknown parameters are ignored.",
+            "description": "Made on the first request, then served from the cache. Unknown parameters are ignored, and "
+            "named in `X-Copperplate-Ignored`.",
             "operationId": "get_picture",
             "tags": ["pictures"],
             "responses": {"200": picture, "302": elsewhere, "304": unchanged, **PROBLEMS},

@@ -7,8 +7,9 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from copperplate.errors import InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
+from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
+from copperplate.http.origin import has_one_host
 from copperplate.http.problems import Problem, is_expected
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_BODY_BYTES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from copperplate.coordinator import Found
     from copperplate.http.headers import RawHeaders
+    from copperplate.http.wants import Asked
     from copperplate.http.wiring import Services, Wiring
     from copperplate.model import Want
 
@@ -47,6 +49,9 @@ class Pictures:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         services, wants = self._wiring.services, self._wiring.wants
+        if scope["type"] == "http" and not has_one_host(scope):
+            await _send(send, scope, _refusal(InvalidHost("Send one Host header."), None), None, 0.0)
+            return
         if services is None or wants is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -54,14 +59,14 @@ class Pictures:
             await self._refuse_method(scope, receive, send)
             return
         try:
-            want = wants.read(scope["path"], scope["query_string"])
+            asked = wants.read(scope["path"], scope["query_string"])
         except InvalidRequest as error:
             await _send(send, scope, _refusal(error, None), None, 0.0)
             return
-        if want is None:
+        if asked is None:
             await self._app(scope, receive, send)
         else:
-            await _serve(services, want, scope, send)
+            await _serve(services, asked, scope, send)
 
     async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A preflight is granted even for a wrong URL: the page's script should see the error itself."""
@@ -73,8 +78,9 @@ class Pictures:
             await _send(send, scope, _refusal(MethodNotAllowed(METHODS), None), None, 0.0)
 
 
-async def _serve(services: Services, want: Want, scope: Scope, send: Send) -> None:
+async def _serve(services: Services, asked: Asked, scope: Scope, send: Send) -> None:
     """Answer, counted before it is sent: whoever holds a picture finds it in the statistics."""
+    want, ignored = asked
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, want, scope)
@@ -87,6 +93,8 @@ async def _serve(services: Services, want: Want, scope: Scope, send: Send) -> No
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
         services.usage.count(want, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
+    if ignored:
+        answer = answer._replace(headers=[*answer.headers, *ignored])
     await _send(send, scope, answer, want, seconds, _cost(services, want, answer.outcome))
 
 

@@ -246,6 +246,18 @@ class CleanupAnswer(BaseModel):
     is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")
 
 
+class CleanupCount(BaseModel):
+    """What cleanups would remove by and by; nothing was."""
+
+    success: bool
+    dry_run: bool
+    images: int = Field(description="Pictures not served for 30 days")
+    memoji: int = Field(description="Memoji of more than 90 days with fewer than 2 uses")
+    archived: int = Field(description="Memoji with more than 100 uses")
+    generations: int = Field(description="Generations that would go with their last picture")
+    bytes: int = Field(description="Bytes of the pictures and originals")
+
+
 class ProblemOut(BaseModel):
     """RFC 9457."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidModel, InvalidRequest
+from copperplate.http.parameters import named
 from copperplate.recipes.image import image_want
 from copperplate.recipes.url import parse_picture_path, parse_picture_query
 
@@ -20,6 +21,13 @@ REMEMBERED_PATH_CHARS = 15
 REMEMBERED_QUERY_BYTES = 1_024
 
 
+class Asked(NamedTuple):
+    """What a picture's URL asks for, and the header that names the parameters it gives in vain, if it does."""
+
+    want: Want
+    ignored: list[tuple[bytes, bytes]]
+
+
 class Wants:
     """Parses picture URLs against the models that one provider offers."""
 
@@ -32,7 +40,7 @@ class Wants:
         """The model of a URL that names none."""
         return self._provider.models[0]
 
-    def read(self, path: str, query: bytes) -> Want | None:
+    def read(self, path: str, query: bytes) -> Asked | None:
         """What a URL asks for, from its decoded path and raw query; None if it is not a picture's.
 
         Raises `InvalidRequest` for a URL that was meant as a picture's but is not one.
@@ -47,14 +55,14 @@ class Wants:
             raise InvalidModel("This model is not offered. Offered: " + ", ".join(self._provider.models) + ".")
         return self._provider.settings(model)
 
-    def _parse(self, path: str, query: bytes) -> Want | None:
+    def _parse(self, path: str, query: bytes) -> Asked | None:
         parsed = parse_picture_path(path)
         if parsed is None:
             return None
         width, height, picture_format = parsed
         asked = parse_picture_query(query)
         model = asked.model or self.default_model
-        return image_want(
+        want = image_want(
             prompt=asked.text,
             width=width,
             height=height,
@@ -63,6 +71,7 @@ class Wants:
             seed=asked.seed,
             settings=self.settings_of(model),
         )
+        return Asked(want, named(asked.ignored))
 
 
 def is_picture_path(path: str) -> bool:

@@ -1,0 +1,98 @@
+"""Parameters that are not known: named to whoever only reads, refused to whoever changes something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote_plus
+
+from copperplate.errors import InvalidQuery, UnknownParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastapi.dependencies.models import Dependant
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER: Final = b"x-copperplate-ignored"
+# A header that any proxy passes: of more names, or longer ones, the rest is dots.
+MAX_NAMES: Final = 10
+MAX_NAME_CHARS: Final = 48
+MAX_QUERY_BYTES: Final = 16_384
+
+
+def named(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """The header that names parameters which made no difference; no header where there are none.
+
+    Names only, each once, percent-encoded but for letters, digits and `-._~`.
+    """
+    names = list(dict.fromkeys(ignored))
+    shown = [_shortened(quote(name, safe="", errors="replace")) for name in names[:MAX_NAMES]]
+    shown += ["..."] * (len(names) > MAX_NAMES)
+    return [(HEADER, ", ".join(shown).encode())] if shown else []
+
+
+class IgnoredParameters:
+    """ASGI: names on every answer of a route the query parameters that it does not know."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and name what its route ignored."""
+        if scope["type"] != "http" or not scope["query_string"]:
+            await self._app(scope, receive, send)
+            return
+
+        async def naming(message: Message) -> None:
+            if message["type"] == "http.response.start" and "route" in scope:  # set by the router
+                known = known_parameters(scope["route"])
+                ignored = named(name for name in _names(scope) if name not in known)
+                message = {**message, "headers": [*message.get("headers", ()), *ignored]}
+            await send(message)
+
+        await self._app(scope, receive, naming)
+
+
+def refuse_unknown(scope: Scope) -> None:
+    """For routes that change something: raises `UnknownParameter` where the query holds one that is not known.
+
+    It may say that nothing is to be done, or less: `?dry_run=1` of a route that has no such thing. One that is known
+    and given twice says two things: `InvalidQuery`.
+    """
+    names, known = _names(scope), known_parameters(scope["route"])
+    if unknown := [name for name in names if name not in known]:
+        raise UnknownParameter(_told("parameter", unknown, known))
+    if len(names) > len(set(names)):
+        raise InvalidQuery("A parameter is given twice. Give it once.")
+
+
+def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:
+    """The same for the members of a JSON body."""
+    unknown = [name for name in body if name not in known]
+    if unknown:
+        raise UnknownParameter(_told("member of the body", unknown, known))
+
+
+def known_parameters(route: Any) -> frozenset[str]:
+    """The query parameters that a route declares, those of what it depends on included."""
+    return frozenset(_declared(route.dependant)) if hasattr(route, "dependant") else frozenset()
+
+
+def _declared(dependant: Dependant) -> Iterable[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _declared(each)
+
+
+def _names(scope: Scope) -> list[str]:
+    parts = scope["query_string"][:MAX_QUERY_BYTES].split(b"&")
+    return [unquote_plus(part.partition(b"=")[0].decode("latin-1"), errors="replace") for part in parts if part]
+
+
+def _told(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
+    names = named(unknown)[0][1].decode()
+    return f"Not known: {what} {names}. Nothing was done. Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_NAME_CHARS else f"{name[: MAX_NAME_CHARS - 3]}..."

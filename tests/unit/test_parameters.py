@@ -1,0 +1,169 @@
+"""Parameters that are not known: refused where something is changed, named where it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from copperplate.adapters.supabase_users import make_local_token
+from copperplate.http.app import create_app
+from copperplate.http.parameters import MAX_NAMES, named
+from memory_services import MemoryServices, memory_services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SECRET, CRON = "a secret of at least thirty-two characters", "a secret of the cron"
+ALICE = UUID(int=0xA11CE)
+CLEANUP = "/api/cache/cleanup"
+IGNORED = "x-copperplate-ignored"
+OPERATOR = {"authorization": f"Bearer {CRON}"}
+# Reading is what all other methods do, and GET too, but for what Vercel's cron can only ask with GET.
+CHANGES_BY_GET = {CLEANUP}
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[MemoryServices]:
+    made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET, "CRON_SECRET": CRON})
+    await made.ledger.grant_credits(ALICE, 10, "g")
+    yield made
+    await made.usage.close()
+
+
+@pytest.fixture
+async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
+        yield client
+
+
+@pytest.fixture
+def cleanups(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was really cleaned up."""
+    seen: list[Any] = []
+
+    async def clean(*arguments: Any, **_: Any) -> None:
+        seen.append(arguments)
+        raise AssertionError("nothing may be removed")
+
+    monkeypatch.setattr("copperplate.http.care_routes.clean", clean)
+    return seen
+
+
+def changing_routes() -> list[tuple[str, str]]:
+    """Every route that changes something, so that a new one has to be among them."""
+    paths = create_app().openapi()["paths"]
+    pairs = [(method.upper(), path) for path, operations in paths.items() for method in operations]
+    changes = [pair for pair in pairs if pair[0] in ("POST", "PUT", "PATCH", "DELETE") or pair[1] in CHANGES_BY_GET]
+    return sorted(changes)
+
+
+def test_those_that_change_something_are_known() -> None:
+    assert changing_routes() == [("GET", CLEANUP), ("POST", CLEANUP), ("POST", "/api/generate-memoji")]
+
+
+@pytest.mark.parametrize(("method", "path"), changing_routes())
+@pytest.mark.parametrize(
+    "query", ["preview=1", "Dry_Run=true", "dry-run=true", "utm_source=x", "=", "%64ryrun=1", "a;b"]
+)
+async def test_what_changes_something_refuses_a_parameter_it_does_not_know(
+    client: httpx.AsyncClient, services: MemoryServices, cleanups: list[Any], method: str, path: str, query: str
+) -> None:
+    token = CRON if path == CLEANUP else make_local_token(ALICE, SECRET, seconds=60)
+    headers = {"authorization": f"Bearer {token}"}
+    answer = await client.request(method, f"{path}?{query}", headers=headers, json={} if method == "POST" else None)
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
+    assert "Nothing was done" in answer.json()["detail"]
+    assert (cleanups, services.image_provider.submits) == ([], 0)
+
+
+async def test_a_refusal_names_what_is_not_known_and_what_is(client: httpx.AsyncClient, cleanups: list[Any]) -> None:
+    told = (await client.post(f"{CLEANUP}?preview=1&max_age=3", headers=OPERATOR)).json()["detail"]
+    assert told == "Not known: parameter preview, max_age. Nothing was done. Known: dry_run."
+    told = (await client.post(CLEANUP, json={"dry_run": True}, headers=OPERATOR)).json()
+    assert (told["code"], "dry_run" in told["detail"], cleanups) == ("unknown_parameter", True, [])
+
+
+@pytest.mark.parametrize("query", ["dry_run=false&dry_run=true", "dry_run=perhaps", "dry_run=", "dry_run"])
+async def test_a_parameter_that_says_nothing_clear_is_refused(
+    client: httpx.AsyncClient, cleanups: list[Any], query: str
+) -> None:
+    assert (await client.post(f"{CLEANUP}?{query}", headers=OPERATOR)).status_code == 400
+    assert cleanups == []
+
+
+@pytest.mark.parametrize("body", [b"dry_run=true", b"true", b"[]", b'{"dry_run": true'])
+async def test_a_body_that_is_not_understood_is_refused(
+    client: httpx.AsyncClient, cleanups: list[Any], body: bytes
+) -> None:
+    headers = {**OPERATOR, "content-type": "application/x-www-form-urlencoded"}
+    assert (await client.post(CLEANUP, content=body, headers=headers)).status_code == 415
+    headers["content-type"] = "application/json"
+    assert (await client.post(CLEANUP, content=body, headers=headers)).status_code == 400
+    assert cleanups == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_dry_run_of_the_cleanup_counts_and_removes_nothing(
+    client: httpx.AsyncClient, cleanups: list[Any], method: str
+) -> None:
+    for wanted in ("true", "1"):
+        answer = await client.request(method, f"{CLEANUP}?dry_run={wanted}", headers=OPERATOR)
+        assert (answer.status_code, answer.json()["dry_run"], answer.json()["images"]) == (200, True, 0)
+    assert cleanups == []
+
+
+async def test_without_its_secret_nothing_is_told_of_parameters(client: httpx.AsyncClient) -> None:
+    assert (await client.post(f"{CLEANUP}?preview=1")).status_code == 401
+
+
+# --- reads ---------------------------------------------------------------------------------------
+
+
+async def test_a_picture_names_what_made_no_difference(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    plain = await client.get("/64x64.jpg?text=a")
+    assert IGNORED not in plain.headers
+    assert "X-Copperplate-Ignored" in plain.headers["access-control-expose-headers"]
+    etag = {"if-none-match": plain.headers["etag"]}
+    for method, headers, status in (("GET", {}, 200), ("HEAD", {}, 200), ("GET", etag, 304)):
+        answer = await client.request(method, "/64x64.jpg?text=a&thumb=256&utm_source=x&thumb=1", headers=headers)
+        assert (answer.status_code, answer.headers[IGNORED]) == (status, "thumb, utm_source")
+    assert services.image_provider.submits == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/api/cache/stats", "/api/generation/stats", "/readyz", "/", "/docs", "/robots.txt", "/metrics"],
+)
+async def test_every_other_read_names_them_too(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"{path}?utm_source=x&days=3")
+    assert answer.headers[IGNORED] == "utm_source, days"
+    assert IGNORED not in (await client.get(path)).headers
+
+
+async def test_what_a_route_knows_is_not_named(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/explain?text=a&width=64&height=64&format=jpg&thumb=3")
+    assert (answer.status_code, answer.headers[IGNORED]) == (200, "thumb")
+    assert "X-Copperplate-Ignored" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    ("names", "value"),
+    [
+        (["a"], b"a"),
+        (["a", "b", "a"], b"a, b"),
+        (["x\r\nset-cookie: a=b"], b"x%0D%0Aset-cookie%3A%20a%3Db"),
+        (["größe", "\ufffd", "\ud800", ""], b"gr%C3%B6%C3%9Fe, %EF%BF%BD, %3F, "),
+        (["n" * 49], b"n" * 45 + b"..."),
+        ([f"n{number}" for number in range(MAX_NAMES + 1)], b"n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, ..."),
+    ],
+)
+def test_the_header_is_bounded_and_plain(names: list[str], value: bytes) -> None:
+    assert named(names) == [(IGNORED.encode(), value)]
+
+
+def test_nothing_ignored_is_no_header() -> None:
+    assert named(()) == []
