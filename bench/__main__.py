@@ -34,6 +34,7 @@ MEASUREMENTS = (
     "long_snapshot",
     "postgrest_calls",
     "cold_start",
+    "poolers",
     "cleanup",
 )
 

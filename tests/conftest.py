@@ -19,6 +19,7 @@ pytest_plugins = [
     "crowds",
     "postgres_fixtures",
     "postgrest_fixtures",
+    "pgbouncer_server",
     "standin.fixtures",
     "supabase_cli",
     "browsing",

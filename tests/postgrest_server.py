@@ -100,7 +100,7 @@ class PostgrestServer:
     def start(self, **settings: object) -> None:
         """Return once it answers; `settings` replace those given before."""
         self._settings |= settings
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         environment = {f"PGRST_{name.upper()}": str(value) for name, value in self._settings.items()}
         self._process = subprocess.Popen(
             [self._binary],
@@ -142,7 +142,8 @@ class PostgrestServer:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -225,7 +225,7 @@ async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
 
     # It repeats with every try what the ledger says once, and what its errors say.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    ledger = PostgresLedger(settings.database_url or "")
+    ledger = PostgresLedger(settings.database_url or "", pooler=settings.pooler)
     await ledger.open()
     try:
         yield ledger

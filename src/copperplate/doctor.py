@@ -102,7 +102,7 @@ async def _examine_setup(
     except Misconfigured as error:
         return {}, [_failed("database", error)]
     version = _examine_version(settings, setup, clock.monotonic() - began)
-    return setup, [version, _examine_migrations(setup), _examine_clock(setup, clock)]
+    return setup, [version, *_examine_pooler(setup), _examine_migrations(setup), _examine_clock(setup, clock)]
 
 
 def _examine_version(settings: Settings, setup: Mapping[str, Any], seconds: float) -> Finding:
@@ -111,6 +111,23 @@ def _examine_version(settings: Settings, setup: Mapping[str, Any], seconds: floa
     is_old = version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < MIN_POSTGRES
     said = f"Postgres {version} answers by {way} in {seconds * 1000:.0f} ms"
     return _finding("database", not is_old, said, f"Postgres {version} is too old: use {MIN_POSTGRES} or newer")
+
+
+def _examine_pooler(setup: Mapping[str, Any]) -> list[Finding]:
+    """What is between this program and the database, where the ledger knows."""
+    if "pooler" not in setup:
+        return []
+    pooler = setup["pooler"]
+    if pooler is None:
+        said = "none was found: each connection has a session of its own"
+    elif pooler["mode"] == "session":
+        said = f"found at {pooler['place']}, in session mode by COPPERPLATE_POOLER: a session for each connection"
+    else:
+        said = (
+            f"found at {pooler['place']}, taken to be in transaction mode: prepared statements and notifications off, "
+            "role and time limits set in each transaction; COPPERPLATE_POOLER=session where it lends whole sessions"
+        )
+    return [Finding(what="pooler", level=Level.OK, said=said)]
 
 
 def _examine_migrations(setup: Mapping[str, Any]) -> Finding:

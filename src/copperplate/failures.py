@@ -13,8 +13,9 @@ DAY = timedelta(days=1)
 BACKOFF_FIRST = timedelta(seconds=5)
 BACKOFF_CAP = timedelta(minutes=15)
 RETRY_AFTER_MIN = timedelta(seconds=1)
-# A refused call costs nothing, and that a person mended something is to be noticed soon.
+# A refused call costs nothing, and that a person mended something is to be noticed soon; a billed one costs.
 REFUSAL_REST = timedelta(seconds=15)
+BILLED_REFUSAL_REST = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,11 @@ def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | 
         return min(backoff, BACKOFF_CAP)
     # Never before the provider's own wish, within reason.
     return min(max(hint, RETRY_AFTER_MIN), BACKOFF_CAP)
+
+
+def refusal_rest(*, billed: bool) -> timedelta:
+    """How long a service rests that refuses us whatever the prompt, and every prompt with it."""
+    return BILLED_REFUSAL_REST if billed else REFUSAL_REST
 
 
 def collect_again_after(age: timedelta, *, first: timedelta, retention: timedelta) -> timedelta:

@@ -24,7 +24,7 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
-from copperplate.failures import REFUSAL_REST, retry_after
+from copperplate.failures import refusal_rest, retry_after
 from copperplate.hashing import digest_of
 from copperplate.lease import INSIST_SECONDS, Lease, keep
 from copperplate.model import Failure, FailureClass, Job, Made, Needs, PictureFormat, Upload
@@ -342,14 +342,15 @@ class Leader:
         """
         cause = _failure_of(error)
         self._log_failure(want, lead, cause, error)
-        if cause.failure_class is FailureClass.ACCOUNT:
-            await self._report_refusal(want, cause)
         rest = retry_after(
             cause.failure_class,
             attempt=lead.attempt,
             hint=cause.retry_after,
             jitter=random.random(),  # noqa: S311 - jitter, not a secret
         )
+        if cause.failure_class is FailureClass.ACCOUNT:
+            rest = refusal_rest(billed=cause.billed)
+            await self._report_refusal(want, cause, rest)
         provider = self._kinds[want.kind].provider
         failure = Failure(
             failure_class=cause.failure_class,
@@ -363,12 +364,12 @@ class Leader:
             return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
         return GenerationFailed(cause.failure_class, rest)
 
-    async def _report_refusal(self, want: Want, cause: ProviderFailed) -> None:
+    async def _report_refusal(self, want: Want, cause: ProviderFailed, rest: timedelta) -> None:
         """Let the provider rest for all processes; the one that begins the rest tells the operator."""
         name = self._kinds[want.kind].provider.name
         reason = without_prompt(str(cause), request_of(want.recipe).prompt)
-        if await self._ledger.report_refusal(name, cause.failure_class, reason, REFUSAL_REST):
-            seconds = REFUSAL_REST.total_seconds()
+        if await self._ledger.report_refusal(name, cause.failure_class, reason, rest):
+            seconds = rest.total_seconds()
             logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)
 
     def _log_failure(self, want: Want, lead: Lead, failed: ProviderFailed, error: Exception) -> None:

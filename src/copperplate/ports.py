@@ -263,7 +263,10 @@ class LedgerCare(Sweeper, Protocol):
         """
 
     async def check_setup(self) -> Mapping[str, Any]:
-        """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name)."""
+        """What the ledger is: `schema`, `postgres`, `now` (seconds since 1970), `buckets` (is it public, by name).
+
+        A ledger without a gateway before it adds `pooler`: `place` and `mode` of the one it found, or None.
+        """
 
     async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
         """What is there of our schema, and of public those `names`, for `schema.Schema.compare` to read."""

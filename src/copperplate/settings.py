@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from copperplate.errors import Misconfigured
@@ -47,7 +47,7 @@ def _address(raw: str) -> SplitResult:
 def _url(raw: str) -> str:
     parts = _address(raw)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as https://pictures.example.com")
+        raise ValueError("an http or https address")
     return raw.rstrip("/")
 
 
@@ -56,7 +56,7 @@ def _service_url(raw: str) -> str:
     is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
-        raise ValueError("an https address such as https://queue.fal.run (http only on this machine)")
+        raise ValueError("an https address (http only on this machine) without user, query or fragment")
     return raw.rstrip("/")
 
 
@@ -89,7 +89,7 @@ def _key(raw: str) -> str:
 def _secret_key(raw: str) -> str:
     key = _key(raw)
     if key.startswith("sb_publishable_"):
-        raise ValueError("a secret key (sb_secret_…), not the publishable one")
+        raise ValueError("a secret key, not the publishable one")
     role = _role_of(key)
     if role not in (None, "service_role"):
         raise ValueError(
@@ -112,7 +112,7 @@ def _role_of(key: str) -> str | None:
 
 def _database_url(raw: str) -> str:
     if _split(raw).scheme not in ("postgres", "postgresql"):
-        raise ValueError("a libpq URL such as postgresql://user:password@host:5432/postgres")
+        raise ValueError("a libpq URL")
     return raw
 
 
@@ -122,14 +122,14 @@ def _seconds(raw: str) -> timedelta:
     except ValueError:
         seconds = -1
     if not 0 <= seconds <= 86_400:  # also refuses nan
-        raise ValueError("a number of seconds from 0 to 86400, such as 20 or 0.5")
+        raise ValueError("a number of seconds from 0 to 86400")
     return timedelta(seconds=seconds)
 
 
 def _positive_seconds(raw: str) -> timedelta:
     seconds = _seconds(raw)
     if not seconds:
-        raise ValueError("a number of seconds above 0, such as 20 or 0.5")
+        raise ValueError("a number of seconds above 0")
     return seconds
 
 
@@ -152,7 +152,7 @@ def _wait(raw: str) -> timedelta:
     # The wait also bounds the first look-up: below a second, hits would be turned away too.
     seconds = _seconds(raw)
     if seconds < timedelta(seconds=1):
-        raise ValueError("a number of seconds from 1 to 86400, such as 30")
+        raise ValueError("a number of seconds from 1 to 86400")
     return seconds
 
 
@@ -164,7 +164,7 @@ def _count(raw: str) -> int:
 
 def _megabytes(raw: str) -> int:
     if not raw.isascii() or not raw.isdigit() or int(raw) > 1_000_000:
-        raise ValueError("a whole number of megabytes from 0 to 1000000, such as 256")
+        raise ValueError("a whole number of megabytes from 0 to 1000000")
     return int(raw) * 1_000_000
 
 
@@ -195,10 +195,24 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 
 def _setting(
-    variable: str, parse: Callable[[str], Any], default: str | None, doc: str, *, is_secret: bool = False
+    variable: str,
+    parse: Callable[[str], Any],
+    default: str | None,
+    doc: str,
+    *,
+    is_secret: bool = False,
+    example: str | None = None,
 ) -> Any:
+    """A field; `example` is shown where a value is refused: one that fits, or from where; the default unless given."""
     return field(
-        metadata={"variable": variable, "parse": parse, "default": default, "doc": doc, "is_secret": is_secret},
+        metadata={
+            "variable": variable,
+            "parse": parse,
+            "default": default,
+            "doc": doc,
+            "is_secret": is_secret,
+            "example": example or default,
+        },
         repr=not is_secret,
     )
 
@@ -213,12 +227,21 @@ class Settings:
         None,
         "Postgres to use as ledger, for `serve`, `migrate` and `stats`. `copperplate dev` always runs its own.",
         is_secret=True,
+        example="postgresql://user:password@host:5432/postgres",
+    )
+    pooler: Literal["transaction", "session"] | None = _setting(
+        "COPPERPLATE_POOLER",
+        _one_of("transaction", "session"),
+        None,
+        "How a pooler before `DATABASE_URL` lends sessions of Postgres; unset, a pooler that is found counts as "
+        "`transaction`. `session` lends one to each connection, which then listens and prepares statements.",
     )
     supabase_url: str | None = _setting(
         "SUPABASE_URL",
         _service_url,
         None,
         "Address of the Supabase project, which then is ledger and store; needed on Vercel.",
+        example="https://YOUR-PROJECT.supabase.co",
     )
     supabase_secret_key: str | None = _setting(
         "SUPABASE_SECRET_KEY",
@@ -226,6 +249,7 @@ class Settings:
         None,
         "Secret key of the Supabase project, `sb_secret_…`; needed beside `SUPABASE_URL`.",
         is_secret=True,
+        example="sb_secret_YOUR-KEY",
     )
     supabase_service_role_key: str | None = _setting(
         "SUPABASE_SERVICE_ROLE_KEY",
@@ -233,6 +257,7 @@ class Settings:
         None,
         "Key of the older generation, used where `SUPABASE_SECRET_KEY` is not set.",
         is_secret=True,
+        example="eyJhbGciOi.YOUR.KEY",
     )
     supabase_jwt_secret: str | None = _setting(
         "SUPABASE_JWT_SECRET",
@@ -240,6 +265,7 @@ class Settings:
         None,
         "Legacy projects only: what users' tokens are signed with (HS256), 32 characters or more. Others publish keys.",
         is_secret=True,
+        example="what the dashboard shows under Project Settings, JWT Keys",
     )
     ledger: str | None = _setting(
         "COPPERPLATE_LEDGER",
@@ -272,7 +298,14 @@ class Settings:
         "120",
         "How long a leader waits for fal or OpenAI. A job of fal that takes longer is collected by a later request.",
     )
-    fal_key: str | None = _setting("FAL_KEY", _key, None, "Key of fal.", is_secret=True)
+    fal_key: str | None = _setting(
+        "FAL_KEY",
+        _key,
+        None,
+        "Key of fal.",
+        is_secret=True,
+        example="YOUR-KEY-ID:YOUR-KEY-SECRET",
+    )
     fal_queue_url: str = _setting(
         "COPPERPLATE_FAL_QUEUE_URL",
         _service_url,
@@ -293,7 +326,14 @@ class Settings:
         "How long fal is told to keep a picture (`X-Fal-Object-Lifecycle-Preference`), a day at most. A paid job whose "
         "picture cannot be had is collected again for so long; then one new submit is paid for.",
     )
-    openai_api_key: str | None = _setting("OPENAI_API_KEY", _key, None, "Key of OpenAI.", is_secret=True)
+    openai_api_key: str | None = _setting(
+        "OPENAI_API_KEY",
+        _key,
+        None,
+        "Key of OpenAI.",
+        is_secret=True,
+        example="sk-proj-YOUR-KEY",
+    )
     openai_base_url: str = _setting(
         "OPENAI_BASE_URL", _url, "https://api.openai.com/v1", "Address of OpenAI's API, or of one that speaks it."
     )
@@ -352,6 +392,7 @@ class Settings:
         _url,
         None,
         "Address people reach this server at: what it prints and answers as an address begins so.",
+        example="https://pictures.example.com",
     )
     allowed_hosts: tuple[str, ...] | None = _setting(
         "COPPERPLATE_ALLOWED_HOSTS",
@@ -373,6 +414,7 @@ class Settings:
         None,
         "Bearer secret of the cleanup route, 16 characters or more; without it that route is closed.",
         is_secret=True,
+        example="what `openssl rand -hex 32` prints",
     )
     metrics_token: str | None = _setting(
         "COPPERPLATE_METRICS_TOKEN",
@@ -380,6 +422,7 @@ class Settings:
         None,
         "Bearer secret of `/metrics`, 16 characters or more; without it that route is closed.",
         is_secret=True,
+        example="what `openssl rand -hex 32` prints",
     )
     vercel_token: str | None = _setting(
         "COPPERPLATE_VERCEL_TOKEN",
@@ -387,6 +430,7 @@ class Settings:
         None,
         "Token of Vercel's API: with it `copperplate purge` reaches the CDN too.",
         is_secret=True,
+        example="what Vercel shows under Account Settings, Tokens",
     )
     vercel_project_id: str | None = _setting(
         "VERCEL_PROJECT_ID", _text, None, "The project whose CDN is purged; Vercel sets it in a deployment."
@@ -443,7 +487,8 @@ class Settings:
                 values[each.name] = _parse(each, environ.get(variable))
             except ValueError as error:
                 values[each.name] = _parse(each, None)
-                faults[variable] = f"{variable} must be {error}"
+                example = each.metadata["example"]
+                faults[variable] = f"{variable} must be {error}" + (f", such as {example}" if example else "")
         if values["heartbeat"] * 4 > values["lease"]:
             pair = {each.metadata["variable"]: each for each in fields(cls) if each.name in ("heartbeat", "lease")}
             if not pair.keys() & faults.keys():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # What a job of fal's leaves to be had yet is in test_collecting.py.
 OF_BOTH = [*(each for each in SPOILT if each != "gzipped"), "two_images", "no_images", "images_missing", "images_null"]
 OF_FAL = [*OF_BOTH, *(each for each in FOREIGN_FILES if each.startswith("file_data_")), "file_page"]
-OF_OPENAI = [*OF_BOTH, "gzipped", "result_list", "result_null", "image_without_bytes", "bytes_not_base64"]
+OF_OPENAI = [*OF_BOTH, "gzipped", "result_list", "result_null", "bytes_are_text", "bytes_not_base64"]
 OF_OPENAI += ["bytes_number", "html_answer", "broken_json", "flood_answer=60000000", "gzip_answer"]
 CASES = [("fal", each) for each in OF_FAL] + [("openai", each) for each in OF_OPENAI]
 

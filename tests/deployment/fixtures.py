@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from copperplate.model import Entry
     from postgrest_server import PostgrestServer
     from standin.shelf import Shelf
     from standin.supabase import Supabase
@@ -71,3 +72,20 @@ def project(postgrest: PostgrestServer, shelf_of_project: Shelf) -> Iterator[Sup
 
     with Supabase(postgrest.url, storage=make_storage(shelf_of_project)) as running_project:
         yield running_project
+
+
+@pytest.fixture
+async def entry(project: Supabase) -> Entry:
+    """A picture that was made over the project, asked for twice."""
+    from copperplate.compose import open_services
+    from copperplate.settings import Settings
+    from pictures import want
+
+    environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
+    async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
+        for outcome in ("generated", "hit"):
+            found, body = await services.serving.read(want())
+            assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)
+            services.usage.count(want(), found.outcome, size_bytes=len(body), seconds=0.1)
+        await services.usage.flush()
+        return found.entry

@@ -242,7 +242,9 @@ def test_missing_extra_is_named_with_what_installs_it(command: str, module: str,
     assert refused.stderr == f"copperplate: {module} is not installed: pip install 'copperplate[all]' [not_installed]\n"
 
 
-@pytest.mark.parametrize("command", [("stats",), ("cleanup", "--dry-run"), ("purge", "--prompt", "x"), ("migrate",)])
+@pytest.mark.parametrize(
+    "command", [("stats",), ("cleanup", "--dry-run"), ("purge", "--prompt", "x", "--yes"), ("migrate",)]
+)
 def test_database_that_cannot_be_reached_is_one_line_with_the_reason(command: tuple[str, ...]) -> None:
     refused = run(*command, DATABASE_URL="postgresql://somebody:a-secret@127.0.0.1:1/postgres")
     assert (refused.returncode, refused.stdout) == (3, "")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from test_cli import run
+from dev_server import COPPERPLATE
+from test_cli import environment, run
 
 from copperplate.compose import open_services
 from copperplate.local.bootstrap import connect, create_database
@@ -19,7 +22,6 @@ from copperplate.settings import Settings
 from pictures import want
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
@@ -65,7 +67,7 @@ def test_cleanup_counts_first_and_removes_then(deployment: dict[str, str]) -> No
     assert (counted["images"], counted["generations"]) == (2, 2)
     assert make(deployment, "old one") == [Outcome.HIT]
     later = {**deployment, "DATABASE_URL": f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D9d"}
-    removed = json.loads(run("cleanup", "--max-age-days", "7", "--json", **later).stdout)
+    removed = json.loads(run("cleanup", "--max-age-days", "7", "--yes", "--json", **later).stdout)
     assert {name: removed[name] for name in counted} == counted
     assert removed["is_complete"]
     assert make(deployment, "old one") == [Outcome.GENERATED]
@@ -77,7 +79,7 @@ def test_purge_counts_first_and_forgets_then(deployment: dict[str, str]) -> None
     assert (json.loads(dry.stdout)["generations"], json.loads(dry.stdout)["images"]) == (1, 1)
     assert json.loads(dry.stdout)["bytes"] > 0
     assert make(deployment, "wrong") == [Outcome.HIT]
-    assert run("purge", "--prompt", "wrong", "--json", **deployment).stdout == dry.stdout
+    assert run("purge", "--prompt", "wrong", "--yes", "--json", **deployment).stdout == dry.stdout
     assert make(deployment, "wrong", "right") == [Outcome.GENERATED, Outcome.HIT]
 
 
@@ -93,18 +95,84 @@ def test_purge_of_a_project_reaches_its_objects_and_its_cdn_and_says_where_there
     make(variables, "wrong", "right", "wrong too")
     kept = shelf_of_project.buckets["generated-images"].objects
     before = set(kept)
-    assert run("purge", "--prompt", "wrong", **variables).returncode == 0
+    assert run("purge", "--prompt", "wrong", "--yes", **variables).returncode == 0
     assert set(shelf_of_project.purged) == {f"generated-images/{path}" for path in before - set(kept)}
     assert len(shelf_of_project.purged) == 2, "the original and the picture"
     shelf_of_project.has_cdn = False
-    without = run("purge", "--prompt", "wrong too", **variables)
+    without = run("purge", "--prompt", "wrong too", "--yes", **variables)
     assert (without.returncode, len(kept)) == (0, 2)
     assert "no CDN that can be purged" in without.stderr
     shelf_of_project.tell("cdn", "http_503")
-    failed = run("purge", "--prompt", "right", **variables)
+    failed = run("purge", "--prompt", "right", "--yes", **variables)
     assert failed.returncode != 0
     assert "[cdn_unavailable]" in failed.stderr
     assert not kept
+
+
+# --- consent ---------------------------------------------------------------------------------------
+
+DESTRUCTIVE = [("purge", "--prompt", "a fox"), ("cleanup", "--max-age-days", "0"), ("dev", "--reset", "--port", "0")]
+
+
+def run_on_a_terminal(answer: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, output, and what was said beside it, of a command whose input is a terminal."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [COPPERPLATE, *arguments],
+        env=environment(**variables),
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.write(ours, f"{answer}\n".encode())
+        output, said = process.communicate(timeout=120)
+    os.close(ours)
+    os.close(theirs)
+    return process.returncode, output, said
+
+
+@pytest.mark.parametrize("command", DESTRUCTIVE, ids=lambda command: command[0])
+def test_without_a_terminal_what_removes_something_wants_to_be_told_so(
+    deployment: dict[str, str], command: tuple[str, ...]
+) -> None:
+    make(deployment, "a fox")
+    refused = run(*command, **deployment)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--yes" in refused.stderr
+    assert make(deployment, "a fox") == [Outcome.HIT]
+
+
+@pytest.mark.parametrize("command", DESTRUCTIVE[:2], ids=lambda command: command[0])
+def test_on_a_terminal_it_says_what_goes_and_asks(deployment: dict[str, str], command: tuple[str, ...]) -> None:
+    make(deployment, "a fox")
+    for answer in ("", "n", "maybe"):
+        code, output, said = run_on_a_terminal(answer, *command, **deployment)
+        assert (code, output) == (1, "")
+        assert "1 pictures of 1 generations" in said
+        assert "nothing was removed" in said
+    assert make(deployment, "a fox") == [Outcome.HIT]
+    code, output, _ = run_on_a_terminal("y", *command, "--json", **deployment)
+    assert (code, json.loads(output)["images"]) == (0, 1)
+    assert make(deployment, "a fox") == [Outcome.GENERATED]
+
+
+def test_where_there_is_nothing_to_purge_nobody_is_asked(deployment: dict[str, str]) -> None:
+    code, output, said = run_on_a_terminal("n", "purge", "--prompt", "nothing", "--json", **deployment)
+    assert (code, json.loads(output)["generations"], "Go on?" in said) == (0, 0, False)
+
+
+def test_a_cleanup_of_what_the_cron_removes_asks_nothing(deployment: dict[str, str]) -> None:
+    assert run("cleanup", **deployment).returncode == 0
+
+
+def test_a_reset_says_what_the_database_holds_and_asks(tmp_path: Path) -> None:
+    folder = {"COPPERPLATE_DATA_DIR": str(tmp_path)}
+    assert run("migrate", **folder).returncode == 0
+    code, _, said = run_on_a_terminal("n", "dev", "--reset", "--port", "0", **folder)
+    assert code == 1
+    assert "0 generations and 0 accounts" in said
+    assert "is empty again" not in said
 
 
 def test_purge_of_nothing_in_particular_is_refused(deployment: dict[str, str]) -> None:
@@ -135,8 +203,8 @@ def test_doctor_finds_a_whole_deployment_well_and_leaves_nothing_behind(
     assert answer.returncode == 0, answer.stdout
     assert {level for level, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "database", "migrations", "clock", "objects", "rights", "generated-images", "memoji-images", "provider",
-        "cron secret", "miss and hit",
+        "database", "pooler", "migrations", "clock", "objects", "rights", "generated-images", "memoji-images",
+        "provider", "cron secret", "miss and hit",
     ]  # fmt: skip
     assert CRON_SECRET not in answer.stdout + answer.stderr
     assert "postgresql://" not in answer.stdout + answer.stderr

@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from ledger import complete, use
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import dict_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from clusters import open_folder
@@ -166,39 +165,6 @@ def test_database_without_the_role_names_the_command_that_says_more() -> None:
     error, again = translate(psycopg.errors.InvalidParameterValue('role "service_role" does not exist'))
     assert (type(error), again) == (Misconfigured, "never")
     assert "copperplate migrate" in str(error)
-
-
-def options_of(ledger: PostgresLedger) -> dict[str, object]:
-    assert isinstance(ledger._pool.kwargs, dict)
-    return {name: value for name, value in ledger._pool.kwargs.items() if name != "tell"}
-
-
-def test_behind_a_transaction_pooler_nothing_is_kept_on_a_connection() -> None:
-    ledger = PostgresLedger("postgresql://postgres.ref:secret@pooler.example:6543/postgres")
-    assert options_of(ledger) == {"autocommit": True, "row_factory": dict_row, "prepare_threshold": None}
-    assert "options" not in ledger._conninfo
-    assert ledger._pool._configure is None
-
-
-async def test_behind_a_transaction_pooler_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = PostgresLedger("postgresql://postgres@127.0.0.1:6543/postgres")
-
-    async def no_pool(**_: object) -> None:
-        return
-
-    monkeypatch.setattr(ledger._pool, "open", no_pool)
-    await ledger.open()
-    assert ledger._listening is None
-    await ledger.close()
-
-
-def test_direct_connections_are_bounded_and_prepared() -> None:
-    ledger = PostgresLedger("postgresql://postgres@127.0.0.1:5432/postgres?options=-c%20timezone%3DUTC")
-    assert options_of(ledger) == {"autocommit": True, "row_factory": dict_row, "prepare_threshold": 2}
-    options = psycopg.conninfo.conninfo_to_dict(ledger._conninfo)["options"]
-    # What the URL says stays; ours comes after it.
-    assert str(options).startswith("-c timezone=UTC ")
-    assert "statement_timeout=5000" in str(options)
 
 
 # --- a database that goes away -------------------------------------------------------------------

@@ -9,9 +9,7 @@ import psycopg
 import pytest
 
 import npm
-from copperplate.compose import IMAGE_BUCKET, open_services
-from copperplate.settings import Settings
-from pictures import want
+from copperplate.compose import IMAGE_BUCKET
 from postgrest_server import make_jwt
 from rights import MATRIX
 from supabase_js import SupabaseJs, check_installed
@@ -42,19 +40,6 @@ def front_end(request: pytest.FixtureRequest, project: Supabase) -> SupabaseJs:
         return SupabaseJs(url=project.url, key=project.anon_key)
     token = make_jwt("authenticated", sub=PERSON) if request.param == "signed in" else None
     return SupabaseJs(url=project.url, key=project.publishable_key, token=token)
-
-
-@pytest.fixture
-async def entry(project: Supabase) -> Entry:
-    """A picture that was made over the project, asked for twice."""
-    environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
-    async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
-        for outcome in ("generated", "hit"):
-            found, body = await services.serving.read(want())
-            assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)
-            services.usage.count(want(), found.outcome, size_bytes=len(body), seconds=0.1)
-        await services.usage.flush()
-        return found.entry
 
 
 def snapshot(owner_url: str) -> list[tuple[Any, ...]]:
@@ -96,7 +81,7 @@ async def test_picture_can_be_loaded_at_its_public_address_by_anybody(
     assert answer.content == shelf_of_project.buckets[IMAGE_BUCKET].objects[entry.path].body
     assert len(answer.content) == entry.size_bytes
     assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.headers["cache-control"] == "max-age=31536000"
+    assert answer.headers["cache-control"] == "max-age=3600"
 
 
 async def test_every_read_and_write_of_a_table_is_refused(front_end: SupabaseJs, entry: Entry, owner_url: str) -> None:

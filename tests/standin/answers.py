@@ -100,6 +100,12 @@ def in_parts(body: bytes, media_type: str) -> Response:
     return StreamingResponse(parts(), media_type=media_type)
 
 
+def canned(answer: tuple[int, object, dict[str, str]]) -> Response:
+    """Word for word what a test gives."""
+    status, body, headers = answer
+    return HTMLResponse(body, status, headers) if isinstance(body, str) else JSONResponse(body, status, headers)
+
+
 async def held(book: Book) -> None:
     """Return once the test releases the book, or empties it for the next one."""
     released = book.released

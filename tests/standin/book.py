@@ -79,6 +79,8 @@ class Book:
         self.drawings: dict[str, Drawing] = {}
         self.told: dict[str, list[Scenario]] = {}
         self.cancelled: list[str] = []
+        # Status, body (an object: JSON; text: a page) and headers of every answer to a POST, where one is given.
+        self.canned: tuple[int, object, dict[str, str]] | None = None
 
     def tell(self, prompt: str, *scenarios: str) -> None:
         """From now on do this for `prompt` (`*`: for every one), one per POST; the last one stays."""

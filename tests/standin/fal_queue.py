@@ -83,6 +83,8 @@ class FalQueue:
         self._book.posts[prompt] += 1
         self._book.note("POST", request.url.path, dict(request.headers), body)
         scenario = self._book.next_scenario(prompt)
+        if self._book.canned is not None:
+            return answers.canned(self._book.canned)
         if refusal := refuse(scenario):
             return refusal
         size = body.get("image_size") or {}

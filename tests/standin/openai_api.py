@@ -52,6 +52,8 @@ class OpenAIApi:
         self._book.posts[prompt] += 1
         self._book.note("POST", request.url.path, dict(request.headers), body)
         scenario = self._book.next_scenario(prompt)
+        if self._book.canned is not None:
+            return answers.canned(self._book.canned)
         if refusal := refuse(scenario):
             return refusal
         width, height = (int(side) for side in str(body.get("size", "1024x1024")).split("x"))
@@ -90,6 +92,8 @@ def answer(drawing: Drawing, scenario: Scenario) -> Any:
     """A body with one picture, or what a scenario makes of it."""
     encoded = base64.b64encode(draw(drawing.number, drawing.width, drawing.height, scenario.name)).decode()
     image = {"b64_json": encoded}
+    url_safe = encoded.translate(str.maketrans("+/", "-_"))
+    lines = "\r\n".join(encoded[first : first + 76] for first in range(0, len(encoded), 76))
     read, drawn = drawing.usage["text_tokens"], drawing.usage["output_tokens"]
     body = {
         "created": 1_795_000_000,
@@ -113,6 +117,16 @@ def answer(drawing: Drawing, scenario: Scenario) -> Any:
         "images_null": {**body, "data": None},
         "image_without_bytes": {**body, "data": [{"url": "https://example.com/a.png"}]},
         "bytes_not_base64": {**body, "data": [{"b64_json": "@@@@"}]},
+        "bytes_data_url": {**body, "data": [{"b64_json": f"data:image/png;base64,{encoded}"}]},
+        "bytes_data_url_parameters": {**body, "data": [{"b64_json": f"DATA:image/png;charset=utf-8;base64,{encoded}"}]},
+        "bytes_url_safe": {**body, "data": [{"b64_json": url_safe}]},
+        "bytes_unpadded": {**body, "data": [{"b64_json": encoded.rstrip("=")}]},
+        "bytes_url_safe_unpadded": {**body, "data": [{"b64_json": url_safe.rstrip("=")}]},
+        "bytes_in_lines": {**body, "data": [{"b64_json": f" {lines}\n"}]},
+        "url_data_url": {**body, "data": [{"url": f"data:image/png;base64,{encoded}"}]},
+        "url_data_url_beside_null": {**body, "data": [{"b64_json": None, "url": f"data:;base64,{encoded}"}]},
+        "bytes_are_text": {**body, "data": [{"b64_json": "data:image/png,hello"}]},
+        "bytes_are_address": {**body, "data": [{"b64_json": "https://example.com/a.png"}]},
         "bytes_number": {**body, "data": [{"b64_json": 7}]},
         "result_list": [body],
         "result_null": None,

@@ -7,7 +7,16 @@ from itertools import pairwise
 
 import pytest
 
-from copperplate.failures import BACKOFF_CAP, BACKOFF_FIRST, DAY, MAX_ATTEMPTS, POLICIES, RETRY_AFTER_MIN, retry_after
+from copperplate.failures import (
+    BACKOFF_CAP,
+    BACKOFF_FIRST,
+    DAY,
+    MAX_ATTEMPTS,
+    POLICIES,
+    RETRY_AFTER_MIN,
+    refusal_rest,
+    retry_after,
+)
 from copperplate.model import FailureClass
 
 GROWING = [each for each, policy in POLICIES.items() if policy.rest is None]
@@ -34,6 +43,8 @@ def test_figures_are_the_promised_ones() -> None:
         (FailureClass.MODERATED, timedelta(days=1)),
         (FailureClass.INVALID, timedelta(hours=1)),
         (FailureClass.AMBIGUOUS, timedelta(days=1)),
+        (FailureClass.ACCOUNT, timedelta(seconds=15)),
+        (FailureClass.STORE, timedelta(seconds=15)),
         (FailureClass.ABANDONED, timedelta(0)),
         (FailureClass.MISSING_OBJECT, timedelta(0)),
     ],
@@ -80,3 +91,7 @@ def test_third_failed_attempt_rests_until_the_day_is_over(failure_class: Failure
 
 def test_limited_rate_never_rests_a_day() -> None:
     assert rest(FailureClass.RATE_LIMITED, 3, hint=20) == timedelta(seconds=20)
+
+
+def test_refusal_rests_for_seconds_and_for_longer_where_asking_again_costs() -> None:
+    assert [refusal_rest(billed=billed).total_seconds() for billed in (False, True)] == [15, 120]

@@ -262,6 +262,7 @@ MODERATED_DETAIL = [{"loc": ["body", "prompt"], "msg": "no", "type": "content_po
         (answer(422, {"detail": "text"}), FailureClass.INVALID, False),
         (answer(400, {"detail": "no"}), FailureClass.INVALID, False),
         (answer(413, "too large"), FailureClass.INVALID, False),
+        (answer(403, {"detail": "no"}), FailureClass.ACCOUNT, False),
         (answer(408, "slow"), FailureClass.TRANSIENT, False),
         (answer(409, "busy"), FailureClass.TRANSIENT, False),
         (answer(429, {"detail": "slow down"}), FailureClass.RATE_LIMITED, False),
@@ -282,16 +283,6 @@ def test_answer_decides_class_and_bill(response: httpx.Response, failure_class: 
         assert (failed.failure_class, failed.billed) == (failure_class, billed)
 
 
-@pytest.mark.parametrize(("status", "variable"), [(401, "FAL_KEY"), (402, "FAL_KEY"), (403, "FAL_KEY"), (404, "MODEL")])
-def test_refusal_of_key_or_model_is_a_settings_fault(
-    status: int, variable: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    refused = refused_submit(answer(status, {"detail": "no"}), now=NOW)
-    assert isinstance(refused, Misconfigured)
-    assert variable in str(refused)
-    assert ("FAL_KEY" in caplog.text) is (status != 404)
-
-
 TYPED = [{"loc": ["body"], "msg": "no", "type": "generation_timeout"}]
 FORMS = {Form.MODEL: {"detail": TYPED}, Form.DETAIL: {"detail": "no", "error_type": "x"}, Form.FOREIGN: "<html>"}
 STATUSES = (300, 307, 400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 499, 500, 502, 503, 504, 599)
@@ -301,7 +292,7 @@ def is_failure_of_the_job(asked: Asked, status: int, form: Form) -> bool:
     """What docs/providers.md says, in other words than the table."""
     if asked is Asked.STATUS or form is Form.FOREIGN or status < 400:
         return False
-    if form is Form.MODEL or status == 422:
+    if status == 422 or (form is Form.MODEL and (status == 400 or status >= 500)):
         return True
     return asked is Asked.FAILED_RESULT and status >= 500
 

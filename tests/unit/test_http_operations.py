@@ -47,6 +47,16 @@ async def test_ready_where_database_and_store_answer(client: httpx.AsyncClient) 
     assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_ready_behind_a_pooler_says_its_mode_and_not_its_place(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    async def behind_one() -> Any:
+        return {"pooler": {"place": "10.0.0.7:6432", "mode": "transaction"}}
+
+    services.ledger.check_setup = behind_one  # type: ignore[method-assign]
+    assert (await client.get("/readyz")).json() == {"status": "ready", "pooler": "transaction"}
+
+
 async def test_not_ready_without_a_database_but_alive(client: httpx.AsyncClient, services: MemoryServices) -> None:
     async def away() -> Any:
         raise LedgerUnavailable("it is down")

@@ -12,7 +12,7 @@ import pytest
 
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.openai import DEFAULT_MODEL, RETIRED, OpenAIImages
-from copperplate.adapters.openai_calls import ERRORS, UNSENT, translate
+from copperplate.adapters.openai_faults import ERRORS, UNSENT, translate
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
 
@@ -107,6 +107,7 @@ SDK_ERRORS = sorted({each for each in descendants(openai.OpenAIError) if each.__
 STATUSES = {
     openai.BadRequestError: 400,
     openai.AuthenticationError: 401,
+    openai.OAuthError: 401,
     openai.PermissionDeniedError: 403,
     openai.NotFoundError: 404,
     openai.ConflictError: 409,
@@ -116,6 +117,10 @@ STATUSES = {
 }
 EXPECTED: dict[type[Exception], tuple[FailureClass, bool]] = {
     openai.BadRequestError: (FailureClass.INVALID, False),
+    openai.AuthenticationError: (FailureClass.ACCOUNT, False),
+    openai.OAuthError: (FailureClass.ACCOUNT, False),
+    openai.PermissionDeniedError: (FailureClass.ACCOUNT, False),
+    openai.NotFoundError: (FailureClass.ACCOUNT, False),
     openai.ConflictError: (FailureClass.TRANSIENT, False),
     openai.UnprocessableEntityError: (FailureClass.INVALID, False),
     openai.RateLimitError: (FailureClass.RATE_LIMITED, False),
@@ -125,7 +130,6 @@ EXPECTED: dict[type[Exception], tuple[FailureClass, bool]] = {
     openai.APITimeoutError: (FailureClass.AMBIGUOUS, True),
     openai.APIResponseValidationError: (FailureClass.BAD_OUTPUT, True),
 }
-SETTINGS_AT_FAULT = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 
 
 def status_error(kind: type[openai.APIStatusError], body: object = None, **headers: str) -> openai.APIStatusError:
@@ -149,16 +153,13 @@ def example_of(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize("kind", SDK_ERRORS)
 def test_every_error_of_the_sdk_becomes_one_of_ours(kind: type[Exception]) -> None:
     ours = translate(example_of(kind), now=NOW)
-    if issubclass(kind, SETTINGS_AT_FAULT):
-        assert isinstance(ours, Misconfigured)
-        return
     assert isinstance(ours, ProviderFailed)
     expected = EXPECTED.get(kind, (FailureClass.TRANSIENT, True))
     assert (ours.failure_class, ours.billed) == expected
 
 
 def test_the_list_is_not_empty_and_ends_with_the_base() -> None:
-    assert set(SDK_ERRORS) >= {*EXPECTED, *SETTINGS_AT_FAULT}
+    assert set(SDK_ERRORS) >= set(EXPECTED)
     assert [row[0] for row in ERRORS][-2:] == [openai.OpenAIError, ValueError]
 
 
@@ -192,14 +193,6 @@ def test_moderation_is_told_apart_from_other_bad_requests() -> None:
     assert (ours.failure_class, ours.billed) == (FailureClass.MODERATED, False)
 
 
-def test_used_up_quota_rests_longest_and_is_said_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    error = status_error(openai.RateLimitError, {"code": "insufficient_quota"}, retry_after="1")
-    ours = translate(error, now=NOW)
-    assert isinstance(ours, ProviderFailed)
-    assert (ours.failure_class, ours.retry_after) == (FailureClass.RATE_LIMITED, timedelta(minutes=15))
-    assert "OPENAI_API_KEY" in caplog.text
-
-
 def test_rate_limit_passes_on_its_wish() -> None:
     ours = translate(status_error(openai.RateLimitError, {}, retry_after="12"), now=NOW)
     assert isinstance(ours, ProviderFailed)
@@ -210,17 +203,6 @@ def test_error_page_of_a_gateway_counts_as_billed() -> None:
     ours = translate(status_error(openai.InternalServerError, "<html>502</html>"), now=NOW)
     assert isinstance(ours, ProviderFailed)
     assert (ours.failure_class, ours.billed) == (FailureClass.TRANSIENT, True)
-
-
-@pytest.mark.parametrize(
-    ("kind", "variable"),
-    [(openai.AuthenticationError, "OPENAI_API_KEY"), (openai.NotFoundError, "COPPERPLATE_IMAGE_MODEL")],
-)
-def test_refusal_of_key_or_model_names_its_variable(
-    kind: type[openai.APIStatusError], variable: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert variable in str(translate(status_error(kind, {}), now=NOW))
-    assert variable in caplog.text
 
 
 def test_error_we_cannot_place_is_raised_as_it_is() -> None:

@@ -19,9 +19,9 @@ from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_job
 from copperplate.adapters.fal.files import Files
 from copperplate.adapters.fal.queue import picture_url
-from copperplate.adapters.openai_calls import only_picture, tokens_of, translate
+from copperplate.adapters.openai_calls import only_picture, tokens_of
+from copperplate.adapters.openai_faults import translate
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.imaging import PillowImages
 from copperplate.model import FailureClass, Size
 from recordings import RECORDINGS
@@ -67,10 +67,12 @@ async def test_fals_real_results_name_one_picture_at_an_address_we_allow() -> No
     images.close()
 
 
-def test_fals_real_refusals_are_invalid_requests() -> None:
+def test_fals_real_refusals_are_invalid_requests_but_for_an_argument_the_model_misses() -> None:
     for answer in fal_answers(422):
         failed = failed_job(httpx.Response(422, text=answer["body"]), now=CLOCK.now())
-        assert (failed.failure_class, failed.billed) == (FailureClass.INVALID, False)
+        is_ours = "value_error.missing" in answer["body"]
+        assert failed.failure_class is (FailureClass.ACCOUNT if is_ours else FailureClass.INVALID)
+        assert not failed.billed
 
 
 async def test_openais_real_pictures_are_verified_and_their_tokens_read() -> None:
@@ -112,8 +114,7 @@ def test_openais_real_errors_are_told_apart(status: int) -> None:
         body = json.loads(answer["body"])
         ours = translate(client._make_status_error("refused", body=body, response=response), now=CLOCK.now())
         if status == 401:
-            assert isinstance(ours, Misconfigured)
+            assert ours.failure_class is FailureClass.ACCOUNT
         else:
-            assert isinstance(ours, ProviderFailed)
             assert ours.failure_class is FailureClass.INVALID
     client.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -19,6 +21,7 @@ ANON_KEY, NO_ROLE = make_jwt("anon"), make_jwt("authenticated")
 VARIABLES = {each.metadata["variable"]: each for each in fields(Settings)}
 ABSURD = {
     "DATABASE_URL": ("mysql://x", "localhost", "None", "undefined", "postgresql://[half"),
+    "COPPERPLATE_POOLER": ("None", "pgbouncer", "Transaction", "statement"),
     "SUPABASE_URL": (
         "ftp://x",
         "None",
@@ -63,6 +66,7 @@ ABSURD = {
     "COPPERPLATE_VERCEL_API_URL": ("http://api.vercel.com", "api.vercel.com", "https://u:p@api.vercel.com"),
     "PORT": ("-1", "65536", "http", "8e3"),
 }
+EXAMPLE = re.compile(r"^(\w+) must be .*(?:, such as (.+)|one of (\w+)(?:, \w+)*)\. See docs/settings\.md\.$")
 # Any text will do: what it names is refused where it is used.
 FREE_TEXT = {
     "COPPERPLATE_IMAGE_MODEL",
@@ -113,6 +117,25 @@ def test_absurd_value_is_refused_by_name_and_never_shown(variable: str, value: s
     assert "docs/settings.md" in str(refused.value)
     if VARIABLES[variable].metadata["is_secret"]:
         assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", ABSURD)
+def test_example_in_the_message_about_a_variable_is_taken_for_that_variable(variable: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        Settings.from_env({variable: ABSURD[variable][0]})
+    found = EXAMPLE.search(str(refused.value))
+    assert found, str(refused.value)
+    named, *examples = found.groups()
+    assert named == variable
+    example = next(filter(None, examples))
+    # Of what only its owner has, the message says where it is to be had.
+    is_described = example.startswith("what ") and VARIABLES[variable].metadata["is_secret"]
+    Settings.from_env({variable: token_hex(32) if is_described else example})
+
+
+def test_address_of_the_project_is_explained_by_an_address_of_a_project() -> None:
+    with pytest.raises(Misconfigured, match=r"SUPABASE_URL must be .*, such as https://[\w-]+\.supabase\.co\."):
+        Settings.from_env({"SUPABASE_URL": "x.supabase.co"})
 
 
 @pytest.mark.parametrize(("environ", "variable"), NEEDED)

@@ -18,16 +18,16 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from copperplate.adapters.credit_calls import CreditCalls
 from copperplate.adapters.libpq import read_url, reason_of
+from copperplate.adapters.poolers import Connection, Mode, Pooler, Query, find_pooler
 from copperplate.adapters.verdicts import charge_row, entry_of, sight_of, verdict_of
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.hints import Hints
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
-    from typing import Self
     from uuid import UUID
 
     from copperplate.adapters.credit_calls import CreditFunction
@@ -48,17 +48,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Written in this file, or composed of names that are.
-Query = LiteralString | sql.Composed
-
 CHANNEL = "copperplate"
-TRANSACTION_POOLER_PORT = "6543"
-SESSION_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=2000"
 
 # A call is repeated when the connection broke, within this time in all; then the caller gets a 503.
 CALL_SECONDS = 2.5
 PAUSE_SECONDS = 0.1
 
+HIDDEN_POOLER = "a pooler is in front of the database of DATABASE_URL: set COPPERPLATE_POOLER=transaction"
 # Foreign exceptions stop here: the first class that fits decides, also whether the call is sent again. `always`:
 # nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
 Resend = Literal["always", "if_repeatable", "never"]
@@ -97,11 +93,14 @@ ERRORS: tuple[ErrorRow, ...] = (
         "DATABASE_URL: its role may not use Copperplate's functions; make it a member of service_role",
     ),
     (
-        psycopg.errors.InvalidParameterValue,  # of `set role`; no call of ours can cause it
+        psycopg.errors.InvalidParameterValue,  # of setting the role; no call of ours can cause it
         Misconfigured,
         "never",
         "the database has no role service_role: run `copperplate migrate`, which says what to do",
     ),
+    # A session that is not ours alone, behind a pooler that gave itself out for Postgres.
+    (psycopg.errors.DuplicatePreparedStatement, Misconfigured, "never", HIDDEN_POOLER),
+    (psycopg.errors.InvalidSqlStatementName, Misconfigured, "never", HIDDEN_POOLER),
     (psycopg.Error, LedgerUnavailable, "never", "the database refused the call"),
 )
 
@@ -114,35 +113,21 @@ def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Rese
     raise error
 
 
-class _Connection(psycopg.AsyncConnection[DictRow]):
-    """A connection of the pool; why there is none is told, where the pool would only log it with every try."""
-
-    @classmethod
-    async def connect(cls, conninfo: str = "", *, tell: Callable[[str], None], **options: Any) -> Self:  # type: ignore[override]
-        """Connect; `tell` gets the reason why not, empty once there is one."""
-        try:
-            made = await super().connect(conninfo, **options)
-        except psycopg.Error as error:
-            tell(reason_of(error))
-            raise
-        tell("")
-        return made
-
-
 class PostgresLedger(CreditCalls):
     """`Ledger`, `LedgerCare` and `CreditLedger` over a pool of direct connections.
 
     Calls run as `service_role`, the role PostgREST uses for them, so the same rights hold in both
-    worlds. Behind a transaction pooler (port 6543) nothing is kept on a connection: no role
-    switch, no prepared statements, no notifications; polling alone then tells followers.
+    worlds. Behind a pooler nothing is kept on a connection: role and time limits are set in each
+    transaction, no statement is prepared, and polling alone tells followers, without notifications.
+    `pooler` says how a pooler hands out sessions; without it any that is found counts as in transaction mode.
     """
 
-    def __init__(self, database_url: str, *, max_connections: int = 8) -> None:
-        given = read_url(database_url)
-        self._is_direct = str(given.get("port", "")) != TRANSACTION_POOLER_PORT
-        options = f"{given.get('options', '')} {SESSION_OPTIONS}".strip() if self._is_direct else None
-        self._conninfo = make_conninfo(database_url, options=options, application_name="copperplate", connect_timeout=3)
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+    def __init__(self, database_url: str, *, max_connections: int = 8, pooler: Mode | None = None) -> None:
+        read_url(database_url)
+        self._conninfo = make_conninfo(database_url, application_name="copperplate", connect_timeout=3)
+        self._mode = pooler
+        self._pooler: Pooler | None = None
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._conninfo,
             min_size=1,
             max_size=max_connections,
@@ -152,11 +137,11 @@ class PostgresLedger(CreditCalls):
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,
-                "prepare_threshold": 2 if self._is_direct else None,
+                "prepare_threshold": None,  # until it is known who keeps the session
                 "tell": self._note_reason,
             },
-            connection_class=_Connection,
-            configure=self._become_service_role if self._is_direct else None,
+            connection_class=Connection,
+            configure=self._set_up,
             open=False,
         )
         self._hints = Hints()
@@ -167,8 +152,7 @@ class PostgresLedger(CreditCalls):
     async def open(self) -> None:
         """Start the pool and the listener; an unreachable database shows at the first call."""
         await self._pool.open(wait=False)
-        if self._is_direct:
-            self._listening = asyncio.create_task(self._listen())
+        self._listening = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -355,7 +339,8 @@ class PostgresLedger(CreditCalls):
 
     async def check_setup(self) -> Mapping[str, Any]:
         """See `LedgerCare.check_setup`."""
-        return cast("Mapping[str, Any]", await self._value("select public.check_setup()", ()))
+        setup = cast("Mapping[str, Any]", await self._value("select public.check_setup()", ()))
+        return {**setup, "pooler": None if self._pooler is None else asdict(self._pooler)}
 
     async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
         """See `LedgerCare.describe_schema`."""
@@ -432,26 +417,31 @@ class PostgresLedger(CreditCalls):
         if reason:
             self._refusal = None
 
-    async def _become_service_role(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
-        # Not among the options of the connection: a refusal there carries no SQLSTATE to tell it by.
+    async def _set_up(self, connection: Connection) -> None:
         try:
-            await connection.execute("set role service_role")
+            self._note_pooler(await connection.set_up(self._mode))
         except psycopg.Error as error:
             self._refusal = error
             raise
         self._refusal = None
 
+    def _note_pooler(self, pooler: Pooler | None) -> None:
+        if pooler is not None and pooler != self._pooler:
+            logger.info("a %s; see docs/settings.md", pooler)
+        self._pooler = pooler
+
     async def _run(self, query: Query, params: Sequence[Any]) -> list[DictRow]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(query, params)
-            return await cursor.fetchall()
+            return await connection.run(query, params)
 
     async def _listen(self) -> None:
-        """Turn notifications into hints, for as long as the ledger is open. Losing one only costs time."""
+        """Turn notifications into hints, until the ledger closes or a pooler is found. Losing one only costs time."""
         is_away = False
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+                    if (pooler := await find_pooler(connection, self._mode)) and pooler.mode != "session":
+                        return
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
                     self._hints.announce_all()  # whatever was missed while we did not listen
                     is_away = False

@@ -10,13 +10,25 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.care import clean, count, purge
+from copperplate.care import KEEP, clean, count, purge
+from copperplate.cli import consent
 from copperplate.cli.database import show
-from copperplate.cli.shared import EXIT_OK, EXIT_USAGE, add_command, between, say, settings_of, with_database
+from copperplate.cli.shared import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    add_command,
+    between,
+    say,
+    settings_of,
+    with_database,
+)
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from copperplate.settings import Settings
 
 MAX_DAYS = 36_500
@@ -33,6 +45,7 @@ def add(commands: Any) -> None:
         help="remove what was not served for N days (default: 30)",
     )
     cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    consent.add_yes(cleanup)
     cleanup.add_argument("--json", action="store_true", help="for programs")
 
     purge_ = add_command(commands, "purge", run_purge, "declare pictures wrong; they are made anew when asked for")
@@ -42,6 +55,7 @@ def add(commands: Any) -> None:
     purge_.add_argument("--model", type=_given, help="every picture this model made")
     purge_.add_argument("--older-than-days", type=_days, metavar="N", help="every generation older than N days")
     purge_.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    consent.add_yes(purge_)
     purge_.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -66,16 +80,22 @@ def _key(raw: str) -> str:
 
 def run_cleanup(arguments: argparse.Namespace) -> int:
     """One run, or what it would remove."""
+    keep = timedelta(days=arguments.max_age_days)
+    # What the cron removes every day is no loss to ask about.
+    is_asking = not arguments.dry_run and keep < KEEP
+    if is_asking and not consent.can_be_had(arguments):
+        return EXIT_USAGE
 
-    async def run(settings: Settings) -> dict[str, Any]:
-        keep = timedelta(days=arguments.max_age_days)
+    async def run(settings: Settings, *, is_dry_run: bool) -> dict[str, Any]:
         async with open_backend(settings) as (ledger, stores):
-            if arguments.dry_run:
+            if is_dry_run:
                 return dict(await count(ledger, keep=keep))
             return asdict(await clean(ledger, stores.values(), clock=SystemClock(), keep=keep))
 
     with with_database(settings_of(arguments)) as settings:
-        figures = asyncio.run(run(settings))
+        if is_asking and not consent.is_given(arguments, _loss(asyncio.run(run(settings, is_dry_run=True)))):
+            return EXIT_FAILED
+        figures = asyncio.run(run(settings, is_dry_run=arguments.dry_run))
     show(figures, as_json=arguments.json)
     if not figures.get("is_complete", True):
         say("not everything is done: run it again, or leave the rest to the next cron")
@@ -97,13 +117,29 @@ def run_purge(arguments: argparse.Namespace) -> int:
         say("copperplate: name what is wrong: --key, --prompt, --prefix, --model or --older-than-days [usage]")
         return EXIT_USAGE
 
-    async def run(settings: Settings) -> dict[str, Any]:
+    if not arguments.dry_run and not consent.can_be_had(arguments):
+        return EXIT_USAGE
+
+    async def run(settings: Settings, *, is_dry_run: bool) -> dict[str, Any]:
         async with open_backend(settings) as (ledger, stores), open_cdns(settings) as cdns:
-            return await purge(ledger, condition, is_dry_run=arguments.dry_run, stores=stores, cdns=cdns)
+            return await purge(ledger, condition, is_dry_run=is_dry_run, stores=stores, cdns=cdns)
 
     with with_database(settings) as opened:
-        show(asyncio.run(run(opened)), as_json=arguments.json)
+        if not arguments.dry_run and not arguments.yes:
+            found = asyncio.run(run(opened, is_dry_run=True))
+            if found["generations"] and not consent.is_given(arguments, _loss(found)):
+                return EXIT_FAILED
+        show(asyncio.run(run(opened, is_dry_run=arguments.dry_run)), as_json=arguments.json)
     return EXIT_OK
+
+
+def _loss(counted: Mapping[str, int]) -> str:
+    memoji = f" and {counted['memoji']:,} memoji" if counted.get("memoji") else ""
+    generations, size = f"{counted['generations']:,} generations", f"{counted['bytes']:,} bytes"
+    return (
+        f"{counted['images']:,} pictures{memoji} of {generations}, {size}, "
+        "which are made and paid anew when somebody asks for them"
+    )
 
 
 def _days(raw: str) -> int:

@@ -10,7 +10,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from copperplate.cli.shared import EXIT_OK, add_command, forget_libpq_variables, port, say, settings_of, workers
+from copperplate.cli import consent
+from copperplate.cli.shared import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    add_command,
+    forget_libpq_variables,
+    port,
+    say,
+    settings_of,
+    workers,
+)
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +39,7 @@ def add(commands: Any) -> None:
     dev.add_argument("--port", type=port, help="port of the server (default: PORT or 8000; 0 takes any free one)")
     dev.add_argument("--workers", type=workers, default=2, help="server processes (default: 2)")
     dev.add_argument("--reset", action="store_true", help="first empty the local database; pictures are made anew")
+    consent.add_yes(dev)
     dev.add_argument("--verbose", action="store_true", help="a line per request (never with its text)")
 
     serve = add_command(commands, "serve", run_serve, "run the server alone, over a Supabase project or DATABASE_URL")
@@ -40,13 +52,15 @@ def add(commands: Any) -> None:
 def run_dev(arguments: argparse.Namespace) -> int:
     """Everything on this machine, until Ctrl-C; the last line printed is a URL that shows a picture."""
     from copperplate.http import server
-    from copperplate.local.bootstrap import reset
+    from copperplate.local.bootstrap import contents, reset
     from copperplate.local.cluster import Cluster
     from copperplate.local.stack import prepare
 
     for variable in REMOTE:
         if os.environ.pop(variable, None):
             say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
+    if arguments.reset and not consent.can_be_had(arguments):
+        return EXIT_USAGE
     forget_libpq_variables()
     settings = settings_of(arguments)
     # Before the database: a taken port must not cost the time of its start.
@@ -56,6 +70,8 @@ def run_dev(arguments: argparse.Namespace) -> int:
     say(f"copperplate {version('copperplate')}, data in {settings.data_dir}")
     with Cluster.start(settings.data_dir, announce=say) as cluster:
         if arguments.reset:
+            if not consent.is_given(arguments, f"everything in {settings.data_dir}: {contents(cluster.superuser_url)}"):
+                return EXIT_FAILED
             reset(cluster.superuser_url, passwords=cluster.passwords)
             say("the local database is empty again")
         prepare(cluster, say)

@@ -54,12 +54,12 @@ async def clean_up(
     return schemas.CleanupAnswer(success=True, **asdict(cleaned))
 
 
-@router.get("/readyz", responses=PROBLEMS, tags=["operations"])
-async def ready(services: Served) -> schemas.Health:
+@router.get("/readyz", responses=PROBLEMS, tags=["operations"], response_model_exclude_none=True)
+async def ready(services: Served) -> schemas.Readiness:
     """Whether database and object store answer within two seconds; 503 says which does not."""
     try:
         async with asyncio.timeout(READY_SECONDS):
-            await services.ledger.check_setup()
+            setup = await services.ledger.check_setup()
     except TimeoutError as error:
         raise LedgerUnavailable("the database does not answer in time") from error
     for store in services.stores.values():
@@ -69,7 +69,8 @@ async def ready(services: Served) -> schemas.Health:
                     await store.get(NO_OBJECT)
         except TimeoutError as error:
             raise StoreUnavailable(f"bucket {store.bucket} does not answer in time") from error
-    return schemas.Health(status="ready")
+    # Where the pooler is, is the operator's alone to know: `copperplate doctor` says it.
+    return schemas.Readiness(status="ready", pooler=(setup.get("pooler") or {}).get("mode"))
 
 
 @router.get("/metrics", responses=PROBLEMS, tags=["operations"], response_class=Response)

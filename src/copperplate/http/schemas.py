@@ -224,9 +224,20 @@ class ExplainAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """`ok`: the process answers. `ready`: database and object store do too."""
+    """`ok`: the process answers."""
 
     status: str = Field(examples=["ok"])
+
+
+class Readiness(BaseModel):
+    """`ready`: database and object store answer too."""
+
+    status: str = Field(examples=["ready"])
+    pooler: str | None = Field(
+        default=None,
+        description="The mode that the pooler in front of the database is taken to be in, where one was found",
+        examples=["transaction"],
+    )
 
 
 class CleanupAnswer(BaseModel):

@@ -67,6 +67,18 @@ def drop_database(superuser_url: str, name: str) -> None:
         connection.execute(statement)
 
 
+def contents(superuser_url: str) -> str:
+    """What a reset would throw away, in words; also of a database whose schema is not ours."""
+    counts = "select (select count(*) from public.generation_status), (select count(*) from copperplate.accounts)"
+    try:
+        with connect(superuser_url) as connection:
+            row = connection.execute(counts.encode()).fetchone()
+    except psycopg.Error:
+        return "its tables are not those of this version, and cannot be counted"
+    assert row is not None  # noqa: S101 - counting answers one row
+    return f"{row[0]:,} generations and {row[1]:,} accounts with their credits"
+
+
 def reset(superuser_url: str, *, passwords: Passwords, expose_new_tables: bool = True) -> None:
     """Throw away everything in the database of `superuser_url` and bootstrap it anew, without migrations."""
     name = str(conninfo_to_dict(superuser_url)["dbname"])

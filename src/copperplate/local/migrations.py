@@ -146,9 +146,10 @@ def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migr
         connection.execute(record, [pending.version, pending.name, pending.texts])
         for number, statement in enumerate(pending.statements, start=1):
             _run(connection, statement.text.encode(), f"{pending.file_name}, statement {number}", statement.line)
-    # What the file set for the session must not reach the next one.
-    connection.execute("reset all")
-    connection.execute("reset role")
+        # What the file set for the session must not reach the next one, nor, behind a pooler, anybody else: after the
+        # transaction this connection may have another session.
+        connection.execute("reset all")
+        connection.execute("reset role")
     return pending
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker, failure_of, judge
 from copperplate.adapters.wishes import parse_retry_after
-from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed
+from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
-
-logger = logging.getLogger(__name__)
 
 MODERATION: Final = "content_policy_violation"
 
@@ -31,15 +31,88 @@ SUBMIT_ERRORS: Final[tuple[SubmitRow, ...]] = (
     (httpx.HTTPError, FailureClass.AMBIGUOUS, True, "the submit was sent and its answer was lost"),
 )
 
-# A submit, or a job, that was answered with an error. The first row whose range holds the status decides.
-StatusRow = tuple[range, FailureClass]
-STATUSES: Final[tuple[StatusRow, ...]] = (
-    (range(300, 400), FailureClass.TRANSIENT),  # never followed: a repeated POST could be billed twice
-    (range(408, 410), FailureClass.TRANSIENT),
-    (range(429, 430), FailureClass.RATE_LIMITED),
-    (range(499, 500), FailureClass.TRANSIENT),  # cancelled, by nobody we know
-    (range(400, 499), FailureClass.INVALID),
-    (range(500, 600), FailureClass.TRANSIENT),
+# What every request sends, whatever its prompt, size and seed.
+OUR_ARGUMENTS: Final = ("num_images", "enable_safety_checker", "output_format", "num_inference_steps")
+_MODEL: Final = "check COPPERPLATE_IMAGE_MODEL, COPPERPLATE_MEMOJI_MODEL and COPPERPLATE_FAL_QUEUE_URL"
+SERVICE, GATEWAY = Speaker.SERVICE, Speaker.GATEWAY
+
+# A submit, or a job, that was answered with an error. The first row that fits decides. Words are the types of
+# `detail`, `error_type`, and as `param:…` the arguments that are not accepted.
+REFUSALS: Final[tuple[Row, ...]] = (
+    Row(
+        name="fal refused the prompt",
+        statuses=CLIENT,
+        words=frozenset({MODERATION}),
+        failure_class=FailureClass.MODERATED,
+    ),
+    Row(
+        name="the account is locked or has no money left",
+        statuses=CLIENT,
+        speaker=SERVICE,
+        begins=re.compile(r"user is locked|your account has been locked|exhausted balance|insufficient", re.IGNORECASE),
+        failure_class=FailureClass.ACCOUNT,
+        remedy="top up at fal.ai/dashboard/billing, or write to support@fal.ai where it is locked all the same",
+    ),
+    Row(
+        name="the account has no money left",
+        statuses=(402,),
+        failure_class=FailureClass.ACCOUNT,
+        remedy="top up at fal.ai/dashboard/billing",
+    ),
+    Row(
+        name="the key is refused",
+        statuses=(401,),
+        speaker=SERVICE,
+        failure_class=FailureClass.ACCOUNT,
+        remedy="check FAL_KEY",
+    ),
+    Row(
+        name="the key may not do this",
+        statuses=(403,),
+        speaker=SERVICE,
+        failure_class=FailureClass.ACCOUNT,
+        remedy="check the rights of FAL_KEY, and that it may use the model",
+    ),
+    Row(
+        name="there is no such model",
+        statuses=(404, 405),
+        failure_class=FailureClass.ACCOUNT,
+        remedy=_MODEL,
+    ),
+    Row(
+        name="a gateway before fal wants a login",
+        statuses=(401, 407),
+        failure_class=FailureClass.ACCOUNT,
+        remedy="check COPPERPLATE_FAL_QUEUE_URL and the proxy of this server",
+    ),
+    Row(
+        # Of a prompt, a size and a seed fal says other things: these it wants of every request.
+        name="the model takes other arguments",
+        statuses=(400, 422),
+        speaker=SERVICE,
+        words=frozenset({"missing", "value_error.missing", *(f"param:{name}" for name in OUR_ARGUMENTS)}),
+        failure_class=FailureClass.ACCOUNT,
+        remedy=_MODEL,
+    ),
+    Row(name="fal limits our rate", statuses=(429,), failure_class=FailureClass.RATE_LIMITED),
+    Row(name="the request is too large", statuses=(413,), failure_class=FailureClass.INVALID),
+    Row(
+        name="cancelled or in conflict, for no reason of ours",
+        statuses=(408, 409, 425, 499),
+        failure_class=FailureClass.TRANSIENT,
+    ),
+    Row(
+        name="fal does not accept the request",
+        statuses=CLIENT,
+        speaker=SERVICE,
+        failure_class=FailureClass.INVALID,
+    ),
+    Row(name="fal failed", statuses=SERVER, speaker=SERVICE, failure_class=FailureClass.TRANSIENT),
+    # A gateway may have let the request pass.
+    Row(name="a gateway failed", statuses=SERVER, speaker=GATEWAY, failure_class=FailureClass.TRANSIENT, billed=True),
+    # Redirects are never followed: a repeated POST could be billed twice.
+    Row(name="a gateway refused", statuses=range(300, 500), failure_class=FailureClass.TRANSIENT),
+    Row(name="an unusual answer", statuses=ANY, failure_class=FailureClass.BAD_OUTPUT, billed=True),
 )
 KEY_STATUSES: Final = (401, 402, 403)
 
@@ -52,40 +125,47 @@ def no_answer(error: httpx.HTTPError) -> ProviderFailed:
     raise error
 
 
-def refused_submit(response: httpx.Response, *, now: datetime) -> CopperplateError:
-    """The failure of a submit that was answered with an error, or with a redirect."""
-    if response.status_code in KEY_STATUSES:
-        return key_trouble(response)
-    if response.status_code == 404:
-        return Misconfigured("fal has no such model: check COPPERPLATE_IMAGE_MODEL and COPPERPLATE_MEMOJI_MODEL")
-    return failed_job(response, now=now)
+def refused_submit(response: httpx.Response, *, now: datetime, secrets: Iterable[str] = ()) -> ProviderFailed:
+    """The failure of a submit that was answered with an error, or with a redirect. `secrets` appear in no message.
+
+    fal bills neither refusals nor its own errors. An error page that is not fal's own may come from a gateway that
+    let the request pass, so it counts as billed.
+    """
+    answer = read_answer(response)
+    said = f"{response.status_code} {describe(read_json(response), response)}"
+    wish = parse_retry_after(response.headers.get("retry-after"), now=now)
+    row = judge(REFUSALS, answer)
+    if row.failure_class is FailureClass.ACCOUNT:
+        said = str(response.status_code)
+    return failure_of(row, answer, said=said, retry_after=wish, secrets=secrets)
 
 
 def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
-    """The failure that `response` tells of. fal bills neither refusals nor its own errors.
+    """The failure of a job that `response` tells of, by the same table."""
+    return refused_submit(response, now=now)
 
-    An error page that is not fal's own may come from a gateway that let the request pass, so it counts as billed.
-    """
+
+def key_trouble(response: httpx.Response) -> ProviderFailed:
+    """What an answer about a job says of our key or account: no failure of the job, which is paid for."""
+    answer = read_answer(response)
+    return failure_of(judge(REFUSALS, answer), answer, said=str(response.status_code), retry_after=None, secrets=())
+
+
+def read_answer(response: httpx.Response) -> Answer:
+    """What an error says, and whether fal says it: its own form is a `detail`, or an id in the header."""
     body = read_json(response)
     is_fals_own = "detail" in body or "x-fal-request-id" in response.headers
-    message = f"{response.status_code} {describe(body, response)}"
-    if response.status_code == 422 and is_moderation(body, response):
-        return ProviderFailed(FailureClass.MODERATED, message, billed=False)
-    wish = parse_retry_after(response.headers.get("retry-after"), now=now)
-    for statuses, failure_class in STATUSES:
-        if response.status_code in statuses:
-            billed = response.status_code >= 500 and not is_fals_own
-            return ProviderFailed(failure_class, message, billed=billed, retry_after=wish)
-    return ProviderFailed(FailureClass.BAD_OUTPUT, message)
-
-
-def is_moderation(body: dict[str, Any], response: httpx.Response) -> bool:
-    """Whether an error body, or its header, says that the prompt was refused for what it shows."""
-    said = {str(body.get("error_type")), str(response.headers.get("x-fal-error-type"))}
     detail = body.get("detail")
-    if isinstance(detail, list):
-        said.update(str(each.get("type")) for each in detail if isinstance(each, dict))
-    return MODERATION in said
+    entries = [each for each in detail if isinstance(each, dict)] if isinstance(detail, list) else []
+    words = {str(each.get("type")) for each in entries}
+    words |= {str(body.get("error_type")), str(response.headers.get("x-fal-error-type"))}
+    words |= {f"param:{each['loc'][-1]}" for each in entries if isinstance(each.get("loc"), list) and each["loc"]}
+    return Answer(
+        status=response.status_code,
+        speaker=SERVICE if is_fals_own else GATEWAY,
+        words=frozenset(words - {"None"}),
+        message=describe(body, response),
+    )
 
 
 def describe(body: dict[str, Any], response: httpx.Response) -> str:
@@ -95,13 +175,6 @@ def describe(body: dict[str, Any], response: httpx.Response) -> str:
         told = [f"{each.get('type')}: {each.get('msg')}" for each in detail if isinstance(each, dict)]
         return "; ".join(told)[:300]
     return str(detail or body.get("error") or response.headers.get("content-type"))[:300]
-
-
-def key_trouble(response: httpx.Response) -> Misconfigured:
-    """One line for the operator, and the failure of whatever needed the key."""
-    # One key serves every prompt: this is no prompt's failure, and nobody but an operator can mend it.
-    logger.error("fal refuses FAL_KEY with status %d: no picture can be made until it is mended", response.status_code)
-    return Misconfigured(f"fal refuses FAL_KEY with status {response.status_code}")
 
 
 def read_json(response: httpx.Response) -> dict[str, Any]:

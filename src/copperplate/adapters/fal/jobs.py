@@ -53,7 +53,8 @@ FALS_OWN: Final = frozenset({Form.MODEL, Form.DETAIL})
 # The first row that fits decides. A 404 or 410 is no failure: results appear late, and are kept for a stated time.
 JOB_ANSWERS: Final[tuple[AnswerRow, ...]] = (
     (frozenset({Asked.RESULT, Asked.FAILED_RESULT}), range(422, 423), FALS_OWN, Meaning.FAILED),
-    (frozenset({Asked.RESULT, Asked.FAILED_RESULT}), range(400, 600), frozenset({Form.MODEL}), Meaning.FAILED),
+    (frozenset({Asked.RESULT, Asked.FAILED_RESULT}), range(400, 401), frozenset({Form.MODEL}), Meaning.FAILED),
+    (frozenset({Asked.RESULT, Asked.FAILED_RESULT}), range(500, 600), frozenset({Form.MODEL}), Meaning.FAILED),
     (frozenset({Asked.FAILED_RESULT}), range(500, 600), FALS_OWN, Meaning.FAILED),
     (frozenset(Asked), range(401, 404), ANY_FORM, Meaning.LATER),
     (frozenset(Asked), range(1_000), ANY_FORM, Meaning.AGAIN),

@@ -73,6 +73,7 @@ class Queue:
         retention: timedelta,
         result_hosts: tuple[str, ...],
     ) -> None:
+        self._key = key
         self._url = url
         self._retry_seconds = retry_seconds
         # The picture is copied at once; what fal keeps is for whoever resumes.
@@ -93,7 +94,7 @@ class Queue:
         )
 
     async def submit(self, model: str, arguments: dict[str, Any]) -> Job:
-        """One POST, never repeated and never redirected. Raises `ProviderFailed`, `Misconfigured`."""
+        """One POST, never repeated and never redirected. Raises `ProviderFailed`."""
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
                 response = await self._http.post(f"{self._url}/{model}", json=arguments, headers=self._submit_headers)
@@ -104,7 +105,7 @@ class Queue:
         except TimeoutError as error:
             raise _lost(f"the submit was sent and not answered within {SUBMIT_SECONDS} s") from error
         if not response.is_success:
-            raise refused_submit(response, now=self._clock.now())
+            raise refused_submit(response, now=self._clock.now(), secrets=(self._key,))
         return read_receipt(response, queue_url=self._url, model=model, addresses=self._addresses)
 
     async def collect(self, job: Job) -> Made:

@@ -1,0 +1,56 @@
+"""The ledger contract behind a real PgBouncer in transaction mode, whose few sessions many callers share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from ledger import LedgerContract
+from psycopg import sql
+
+from copperplate.adapters.postgres import PostgresLedger
+from postgres_fixtures import spent_of, usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.local.cluster import Cluster
+    from pgbouncer_server import PgBouncer
+
+
+class PgBouncerDesk:
+    """Moves the ledger's clock in the database itself: PgBouncer refuses the options of a connection."""
+
+    def __init__(self, pgbouncer: PgBouncer, cluster: Cluster, database: str) -> None:
+        self._pgbouncer = pgbouncer
+        self._database = database
+        self._superuser_url = cluster.url("supabase_admin", database)
+        self._owner_url = cluster.url(database=database)
+        self._offset = 0.0
+        self.ledger = PostgresLedger(pgbouncer.url(database))
+
+    async def advance(self, seconds: float) -> None:
+        self._offset += seconds
+        statement = sql.SQL("alter database {} set copperplate.clock_offset = {}")
+        with psycopg.connect(self._superuser_url, autocommit=True) as superuser:
+            superuser.execute(statement.format(sql.Identifier(self._database), f"{self._offset}s"))
+        self._pgbouncer.command(f"reconnect {self._database}")
+
+    async def usage(self, key: str) -> dict[str, int]:
+        return usage_of(self._owner_url, key)
+
+    async def spent(self, key: str) -> int | None:
+        return spent_of(self._owner_url, key)
+
+
+@pytest.fixture
+async def desk(pgbouncer: PgBouncer, cluster: Cluster, database: str) -> AsyncIterator[PgBouncerDesk]:
+    bench = PgBouncerDesk(pgbouncer, cluster, database)
+    await bench.ledger.open()
+    yield bench
+    await bench.ledger.close()
+
+
+class TestPgBouncerLedger(LedgerContract):
+    """The suite, over PgBouncer."""
