@@ -31,6 +31,8 @@ MEASUREMENTS = (
     "storage_calls",
     "crashes",
     "restarts",
+    "slow_machine",
+    "half_sent",
     "long_snapshot",
     "postgrest_calls",
     "cold_start",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.databases import cluster, query
-from bench.figures import ROOT, Figure, Run, median_figure, percentile
+from bench.figures import ROOT, Figure, Run
 from bench.processes import serve
 
 SERVERS, PICTURES, TIMES, AT_ONCE = 2, 20, 16, 40
@@ -19,7 +18,6 @@ HOW = (
     f"{PICTURES * TIMES} requests of {PICTURES} new pictures, {AT_ONCE} at a time over {SERVERS} servers, behind a "
     f"real PgBouncer in transaction mode that lends {SESSIONS} sessions in turn; the painter, 64 px."
 )
-HOW_DIRECT = "The same servers and requests, beside it, without PgBouncer."
 
 
 def measure(run: Run) -> list[Figure]:
@@ -28,42 +26,33 @@ def measure(run: Run) -> list[Figure]:
     sys.path.insert(0, str(ROOT / "tests"))
     from pgbouncer_server import start_pgbouncer
 
-    refused, submits, behind, direct = [], [], [], []
+    refused, submits = [], []
     for number in range(run.pick(3, 1)):
         with cluster(run) as started, start_pgbouncer(started, pool_size=SESSIONS) as pgbouncer:
-            run.say(f"round {number + 1}")
-            statuses, milliseconds = _ask(run, pgbouncer.url("postgres"), f"behind-{number}")
+            statuses = _ask(run, pgbouncer.url("postgres"), f"behind-{number}")
             refused.append(float(sum(count for status, count in statuses.items() if status != 200)))
             submits.append(float(query(started.owner_url, "select count(*) from copperplate.submits")[0][0]))
-            behind.append(percentile(milliseconds, 50))
-        with cluster(run) as started:
-            direct.append(percentile(_ask(run, started.owner_url, f"direct-{number}")[1], 50))
+        run.say(f"round {number + 1}: {dict(statuses)}")
     return [
         Figure(what="answers that are not 200", value=max(refused), unit="", how=HOW, rounds=refused, exactly=0),
         Figure(what="submits", value=max(submits), unit="", how=HOW, rounds=submits, exactly=PICTURES),
-        median_figure(behind, what="an answer, median of all requests", unit="ms", how=HOW),
-        median_figure(direct, what="the same without PgBouncer", unit="ms", how=HOW_DIRECT),
     ]
 
 
-def _ask(run: Run, database_url: str, log: str) -> tuple[Counter[int], list[float]]:
-    """Statuses, and how long each answer took."""
+def _ask(run: Run, database_url: str, log: str) -> Counter[int]:
     folder = run.folder / log
     folder.mkdir()
     with serve(folder, database_url, log="one") as one, serve(folder, database_url, log="two") as two:
         paths = [f"/64x64.png?text=picture%20{number}" for _ in range(TIMES) for number in range(PICTURES)]
-        addresses = [(one, two)[number // PICTURES % 2].address + path for number, path in enumerate(paths)]
+        addresses = [(one, two)[number // PICTURES % SERVERS].address + path for number, path in enumerate(paths)]
         with ThreadPoolExecutor(AT_ONCE) as callers:
-            answers = list(callers.map(_status, addresses))
-    return Counter(status for status, _ in answers), [seconds * 1000 for _, seconds in answers]
+            return Counter(callers.map(_status, addresses))
 
 
-def _status(address: str) -> tuple[int, float]:
-    began = time.monotonic()
+def _status(address: str) -> int:
     try:
         with urllib.request.urlopen(address) as answer:
             answer.read()
-            status = int(answer.status)
+            return int(answer.status)
     except urllib.error.HTTPError as refused:
-        status = refused.code
-    return status, time.monotonic() - began
+        return refused.code

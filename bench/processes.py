@@ -36,7 +36,7 @@ class Server:
 
     def processor_seconds(self) -> float:
         """What it and all its children have used so far; 0 where the system does not say."""
-        files = (file for pid in _family(self.pid) for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        files = (file for pid in family(self.pid) for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
         return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
@@ -89,8 +89,8 @@ def hear(process: subprocess.Popen[str]) -> str:
 def dev(folder: Path, *, workers: int, **settings: str) -> Iterator[Server]:
     """`copperplate dev` over a folder, its Postgres included."""
     command = [str(COPPERPLATE), "dev", "--port", "0", "--workers", str(workers)]
-    with _started(command, {"COPPERPLATE_DATA_DIR": str(folder), **settings}, folder) as process:
-        yield Server(address=_said(process, folder, r"^(http://[^/]+)/"), pid=process.pid)
+    with started(command, {"COPPERPLATE_DATA_DIR": str(folder), **settings}, folder) as process:
+        yield Server(address=said_by(process, folder, r"^(http://[^/]+)/"), pid=process.pid)
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iter
     port = free_port()
     command = [str(COPPERPLATE), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environ = {"COPPERPLATE_DATA_DIR": str(folder), "DATABASE_URL": database_url, **settings}
-    with _started(command, environ, folder, log=log) as process:
+    with started(command, environ, folder, log=log) as process:
         wait_until_answering(port)
         yield Server(address=f"http://127.0.0.1:{port}", pid=process.pid)
 
@@ -107,7 +107,7 @@ def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iter
 @contextlib.contextmanager
 def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: str, **settings: str) -> Iterator[Server]:
     """Another server with one of the apps of this folder, answering the bytes of `body`."""
-    with _started(command, {"BENCH_BODY": str(body), **settings}, folder, log=log) as process:
+    with started(command, {"BENCH_BODY": str(body), **settings}, folder, log=log) as process:
         wait_until_answering(port)
         yield Server(address=f"http://127.0.0.1:{port}", pid=process.pid)
 
@@ -142,7 +142,7 @@ def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     command: Sequence[str], settings: Mapping[str, str], folder: Path, *, log: str = "server"
 ) -> Iterator[subprocess.Popen[str]]:
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,9 +168,9 @@ def _started(
             process.stdout.close()
 
 
-def _said(process: subprocess.Popen[str], folder: Path, pattern: str) -> str:
+def said_by(process: subprocess.Popen[str], folder: Path, pattern: str, *, seconds: float = READY_SECONDS) -> str:
     assert process.stdout is not None
-    give_up_at = time.monotonic() + READY_SECONDS
+    give_up_at = time.monotonic() + seconds
     while time.monotonic() < give_up_at:
         if select.select([process.stdout], [], [], 0.1)[0]:
             line = process.stdout.readline()
@@ -181,10 +181,10 @@ def _said(process: subprocess.Popen[str], folder: Path, pattern: str) -> str:
     raise RuntimeError("the server did not start: " + (folder / "server.log").read_text()[-2000:])
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and its children, and theirs."""
-    family = [pid]
-    for member in family:
+    members = [pid]
+    for member in members:
         for children in Path(f"/proc/{member}/task").glob("*/children"):
-            family += [int(child) for child in children.read_text().split()]
-    return family
+            members += [int(child) for child in children.read_text().split()]
+    return members

@@ -88,10 +88,17 @@ def kinds_of(expected: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bool, 
 
 
 def run(
-    referee: Referee, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
+    referee: Referee,
+    folder: Path,
+    point: str,
+    *,
+    has_jobs: bool,
+    times: int,
+    how: Literal["kill", "stop"],
+    lease: float = LEASE_SECONDS,
 ) -> list[Outcome]:
     """End a leader at one point, `times` over at the same time, each with its own picture and followers."""
-    return asyncio.run(_run(referee, folder, point, has_jobs=has_jobs, times=times, how=how))
+    return asyncio.run(_run(referee, folder, point, has_jobs=has_jobs, times=times, how=how, lease=lease))
 
 
 def chain(referee: Referee, folder: Path, *, leaders: int) -> int:
@@ -125,14 +132,24 @@ def _lead(referee: Referee, folder: Path, name: str, prompt: str, point: str, *,
 
 
 async def _run(
-    referee: Referee, folder: Path, point: str, *, has_jobs: bool, times: int, how: Literal["kill", "stop"]
+    referee: Referee,
+    folder: Path,
+    point: str,
+    *,
+    has_jobs: bool,
+    times: int,
+    how: Literal["kill", "stop"],
+    lease: float,
 ) -> list[Outcome]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     # Each trial has its own store, so that what is left behind is its own.
     homes = {f"{how} {point} {uuid4().hex}": folder / uuid4().hex for _ in range(times)}
     tried = await asyncio.gather(
-        *(_trial(referee, home, prompt, point, has_jobs=has_jobs, how=how) for prompt, home in homes.items())
+        *(
+            _trial(referee, home, prompt, point, has_jobs=has_jobs, how=how, lease=lease)
+            for prompt, home in homes.items()
+        )
     )
     url = referee.database_url
     await _clean(url, homes.values())
@@ -145,17 +162,17 @@ async def _run(
 
 
 async def _trial(
-    referee: Referee, home: Path, prompt: str, point: str, *, has_jobs: bool, how: Literal["kill", "stop"]
+    referee: Referee, home: Path, prompt: str, point: str, *, has_jobs: bool, how: Literal["kill", "stop"], lease: float
 ) -> Outcome:
     home.mkdir()
     order = f"{point}:stop" if how == "stop" else point
     reached = (prompt, referee.ledger, str(home), has_jobs, referee.key)
     # A rendition of its own is made of a kept original only: the leader asks for another format first.
     is_of_rendition = point.startswith("rendition_")
-    leader = _begin(Order("leader", *reached, crash_at=order, asks_png_first=is_of_rendition))
+    leader = _begin(Order("leader", *reached, crash_at=order, asks_png_first=is_of_rendition, lease=lease))
     if is_of_rendition:
         await _ended(leader)  # or its followers would be faster
-    followers = _begin(Order("followers", *reached, callers=CALLERS, follows=True))
+    followers = _begin(Order("followers", *reached, callers=CALLERS, follows=True, lease=lease))
     if how == "kill":
         await _ended(leader)
         assert leader.exitcode == -signal.SIGKILL, f"{point} was not reached: {leader.exitcode}"

@@ -1,8 +1,9 @@
--- Where do fences go on after a restore? Run it with every server stopped: it sets them above all ever given.
+-- CHANGES where fences go on after a restore, once for each: above all that were ever given. Every server is stopped.
+-- Write in the next line when the backup was restored. Run again for the same time, it changes nothing (is_raised).
+with restore as (select 'YYYY-MM-DD HH:MM'::timestamptz as restored_at)
+
 select
-    setval(
-        'copperplate.fences',
-        -- The restored rows and the restored sequence know nothing of what was given since the backup.
-        greatest(s.last_value, (select coalesce(max(g.fence), 0) from public.generation_status as g)) + 1000000000
-    ) as fences_go_on_after
-from copperplate.fences as s;
+    f.fences_go_on_after,
+    f.is_raised
+from restore as r
+cross join lateral copperplate.raise_fences(r.restored_at) as f;

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SETUP = Path(__file__).with_name("setup.sql")
 QUOTE = "$statement$"
 HEAD = f"""\
--- How do I set up Copperplate without a terminal? Paste all of this into the SQL editor and run it.
+-- CHANGES the schema: sets up Copperplate without a terminal. Paste all of this into the SQL editor and run it.
 -- Generated from supabase/migrations by sql/generate.py. May be run again: what is recorded is passed over, as
 -- `supabase db push` and `copperplate migrate` do, which may follow it or come before it.
 begin;

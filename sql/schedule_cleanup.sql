@@ -1,4 +1,4 @@
--- How does the database clean up by itself, every hour? With pg_cron: Dashboard, Integrations, Cron; then run this.
+-- CHANGES the schedule: the database cleans up by itself, every hour. With pg_cron: Dashboard, Integrations, Cron.
 -- Rows go here; their objects are removed from the store by GET /api/cache/cleanup, which keeps its own schedule.
 -- May be run again: a job of the same name is replaced.
 select

@@ -1,4 +1,4 @@
--- How does the scheduled cleanup end?
+-- CHANGES the schedule: the cleanup that schedule_cleanup.sql began ends.
 select
     jobname,
     cron.unschedule(jobname) as is_unscheduled

@@ -169,7 +169,10 @@ WRONG_SECRETS = {
 
 
 def _cron() -> Iterator[Path]:
+    allowed = (("authorization", f"Bearer {SECRET}"),)
+    strange = Path(route=CLEANUP, method="", cause="a parameter too many", code="unknown_parameter", status=400)
     for method in ("GET", "POST"):
+        yield replace(strange, method=method, target=f"{CLEANUP}?dry=1", headers=allowed)
         for cause, headers in WRONG_SECRETS.items():
             base = Path(route=CLEANUP, method=method, cause=cause, code="unauthorized", status=401, headers=headers)
             yield base

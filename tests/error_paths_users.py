@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Whatever shows it shows the other secret too.
 JWT_SECRET = SECRET * 2
+# Of the project whose keys cannot be fetched: another issuer is refused before they are looked for.
+UNREACHABLE_ISSUER = "http://127.0.0.1:1/auth/v1"
 TOKENS = Tokens(LOCAL_ISSUER, SystemClock().now())
 MEMOJI, CREDITS, GENERATION = "/api/generate-memoji", "/api/credits", f"/api/generations/{'0' * 64}"
 ROUTES = {MEMOJI: "POST", CREDITS: "GET", GENERATION: "GET"}
@@ -57,6 +59,7 @@ BAD_WISHES: dict[str, tuple[str, int, Headers, bytes]] = {
     "an empty idempotency key": ("invalid_idempotency_key", 400, (*JSON, ("idempotency-key", "")), b"{}"),
     "a long idempotency key": ("invalid_idempotency_key", 400, (*JSON, ("idempotency-key", "k" * 256)), b"{}"),
     "two idempotency keys": ("invalid_idempotency_key", 400, (*JSON, *[("idempotency-key", "k")] * 2), b"{}"),
+    "another host too": ("invalid_host", 400, (*JSON, ("host", "elsewhere.example")), b"{}"),
     "no credit": ("not_enough_credits", 402, JSON, b"{}"),
     "no credit, asked for later": ("not_enough_credits", 402, (*JSON, ("prefer", "respond-async")), b"{}"),
 }
@@ -94,5 +97,5 @@ def _in_worlds(route: str, method: str) -> Iterator[Path]:
     yield replace(base, code="internal", status=500, world="broken")
     yield replace(base, code="misconfigured", world="no cron secret")
     yield replace(base, code="misconfigured", world="misconfigured")
-    unknown = (("authorization", f"Bearer {TOKENS.es()}"),)
+    unknown = (("authorization", f"Bearer {TOKENS.es(iss=UNREACHABLE_ISSUER)}"),)
     yield replace(base, code="keys_unavailable", world="keys down", headers=unknown)

@@ -103,6 +103,7 @@ class Coordinator:
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; what is late is left to whoever takes the lease over."""
         await self._flights.drain(within_seconds=within_seconds)
+        await self._leader.drain()
 
     async def _look(self, want: Want) -> Found:
         verdict = await self._ledger.acquire(want, leader=uuid4(), lease=self._timings.lease, may_lead=False)
@@ -123,6 +124,8 @@ class Coordinator:
         # Listening begins before the first look, so that no completion falls between the two.
         with self._ledger.hints(want.generation_key) as hint:
             while True:
+                if (made := await self._leader.finish_kept(want.generation_key)) is not None:
+                    return _found(made)
                 asked_at = self._clock.monotonic()
                 verdict = await self._ledger.acquire(
                     want, leader=leader, lease=self._timings.lease, charges=charges, services=kind.services

@@ -24,8 +24,9 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
-from copperplate.failures import refusal_rest, retry_after
+from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.hashing import digest_of
+from copperplate.keeping import Keeping, Kept
 from copperplate.lease import INSIST_SECONDS, Lease, keep
 from copperplate.model import Failure, FailureClass, Job, Made, Needs, PictureFormat, Upload
 from copperplate.recipes.image import original_key
@@ -37,6 +38,7 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from copperplate.errors import CopperplateError
     from copperplate.model import Entry, Lead, RenditionUpload, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
@@ -46,6 +48,8 @@ MAX_BILLED_SUBMITS = 2
 # A picture that two successors died of, after its first leader, is not decoded again.
 MAX_DECODES = 2
 UPLOAD_TRIES = 6
+# Callers wait meanwhile. What is not stored then is kept, and tried again without them.
+UPLOAD_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,11 @@ class _Prints:
     rendition: RenditionUpload | None = None
     rendition_body: bytes | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes to keep them."""
+        return len(self.original_body) + len(self.rendition_body or b"")
+
     def recorded(self, entry: Entry, key: str) -> Generated:
         """As the ledger recorded them under the generation's `key`."""
         original = self.original.as_entry(key=original_key(key), generation_key=key, is_original=True)
@@ -134,6 +143,7 @@ class Leader:
         self._collecting = Collecting(
             ledger=ledger, clock=clock, retention=timings.job_retention, rest=timings.collect_rest
         )
+        self._keeping: Keeping[_Prints, Generated] = Keeping(clock)
 
     async def generate(self, want: Want, lead: Lead, asked_at: float) -> Generated:
         """The picture of `want`, resumed from the recovery point in `lead`.
@@ -148,12 +158,12 @@ class Leader:
         try:
             async with keep(lease, self._ledger, self._timings):
                 prints = await self._obtain(want, lead, lease, asked_at)
-                url = self._kinds[want.kind].store.public_url(prints.original.path)
-                crash_point("completing")
-                entry = await self._ledger.complete(
-                    lease.key, lease.fence, prints.original, url=url, rendition=prints.rendition
-                )
-        except (LeaseLost, LedgerUnavailable, StoreUnavailable, StoreMisconfigured, StillGenerating):
+                made = await self._complete(want, lease, prints)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            await self._report_store(want, error)
+            await self._keep(want, lease)
+            raise
+        except (LeaseLost, LedgerUnavailable, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
             raise
         except asyncio.CancelledError:
@@ -161,22 +171,84 @@ class Leader:
             raise
         except Exception as error:
             raise await self._give_up(want, lead, error) from error
+        self._keeping.forget(lease.key)
+        return made
+
+    async def finish_kept(self, key: str) -> Generated | None:
+        """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`.
+        """
+        return await self._keeping.finish(key)
+
+    async def drain(self) -> None:
+        """Give up the leases of what is kept."""
+        await self._keeping.drain()
+
+    async def _complete(self, want: Want, lease: Lease, prints: _Prints) -> Generated:
+        url = self._kinds[want.kind].store.public_url(prints.original.path)
+        crash_point("completing")
+        entry = await self._ledger.complete(
+            lease.key, lease.fence, prints.original, url=url, rendition=prints.rendition
+        )
         if entry is None:
             raise LeaseLost
         crash_point("completed")
         return prints.recorded(entry, lease.key)
 
+    async def _keep(self, want: Want, lease: Lease) -> None:
+        """Hold on to what is paid for until the store takes it; without such, the next caller may lead at once."""
+        prints = lease.unstored
+        if prints is None:
+            await self._hand_over(lease)
+            return
+        kept = Kept(
+            prints=prints,
+            size_bytes=prints.size_bytes,
+            finish=lambda: self._finish(want, lease, prints),
+            hold=lambda: keep(lease, self._ledger, self._timings),
+            release=lambda: self._hand_over(lease),
+        )
+        self._keeping.keep(lease.key, kept)
+
+    async def _finish(self, want: Want, lease: Lease, prints: _Prints) -> Generated:
+        """One more try to store what is kept; it renews the store's rest, or ends it."""
+        lease.check()
+        try:
+            stored = await self._store_all(self._kinds[want.kind].store, prints, tries=1)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            await self._report_store(want, error)
+            raise
+        return await self._complete(want, lease, stored)
+
+    async def _report_store(self, want: Want, error: CopperplateError) -> None:
+        """Let the store rest for all processes, so that no money is spent on what it would refuse."""
+        name = self._kinds[want.kind].services[1]
+        with contextlib.suppress(LedgerUnavailable):
+            if await self._ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_REST):
+                logger.error("%s takes no pictures, none is asked for: %s: %s", name, error.code, error)
+
+    async def _check_store(self, want: Want) -> None:
+        """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each."""
+        kind = self._kinds[want.kind]
+        await kind.store.check(replace(kind.needs, min_bytes=want.size.width * want.size.height // 10))
+
     async def _obtain(self, want: Want, lead: Lead, lease: Lease, asked_at: float) -> _Prints:
         """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
         kind = self._kinds[want.kind]
-        if lead.intent is not None and (body := await self._adopt(kind.store, lead.intent)) is not None:
-            return _Prints(original=lead.intent, original_body=body)
+        if lead.intent is not None:
+            kept = self._keeping.find(lease.key)
+            if kept is not None and kept.original.path == lead.intent.path:
+                lease.unstored = kept
+                return await self._store_all(kind.store, kept)
+            if (body := await self._adopt(kind.store, lead.intent)) is not None:
+                return _Prints(original=lead.intent, original_body=body)
         made = await self._make(want, lead, lease, asked_at)
         crash_point("made")
         with reporting(made.usage):
             prints = await self._prepare(want, lease, made)
-        lease.check()
-        if not await self._insist(
+        # Not by our clock: a process that stood still keeps what it paid for, unless a successor has a higher fence.
+        if lease.is_refused or not await self._insist(
             lambda: self._ledger.intend_upload(
                 lease.key,
                 lease.fence,
@@ -188,6 +260,7 @@ class Leader:
         ):
             raise LeaseLost
         crash_point("intended")
+        lease.unstored = prints
         prints = await self._store_all(kind.store, prints)
         crash_point("uploaded")
         return prints
@@ -240,14 +313,14 @@ class Leader:
             return replace(prints, rendition=rendition, rendition_body=body)
         return prints
 
-    async def _store_all(self, store: ObjectStore, prints: _Prints) -> _Prints:
+    async def _store_all(self, store: ObjectStore, prints: _Prints, *, tries: int = UPLOAD_TRIES) -> _Prints:
         """Store both at once; without the rendition if that alone fails."""
         if prints.rendition is None or prints.rendition_body is None:
-            await self._store(store, prints.original, prints.original_body)
+            await self._store(store, prints.original, prints.original_body, tries)
             return prints
         failed, unrendered = await asyncio.gather(
-            self._store(store, prints.original, prints.original_body),
-            self._store(store, prints.rendition, prints.rendition_body),
+            self._store(store, prints.original, prints.original_body, tries),
+            self._store(store, prints.rendition, prints.rendition_body, tries),
             return_exceptions=True,
         )
         if failed is not None:
@@ -258,7 +331,8 @@ class Leader:
         """The answer to a submit of our own; one that got no answer is sent once more, under the next number."""
         provider = self._kinds[want.kind].provider
         if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
-            raise ProviderFailed(FailureClass.AMBIGUOUS, "two submits of this attempt got no answer")
+            raise ProviderFailed(FailureClass.AMBIGUOUS, "no picture of two submits of this attempt was stored")
+        await self._check_store(want)
         submit_no = lead.submit_no + 1
         try:
             return await self._submit_once(want, lease, submit_no)
@@ -325,15 +399,19 @@ class Leader:
             return None
         return body if await digest_of(body) == intent.digest else None
 
-    async def _store(self, store: ObjectStore, upload: Upload, body: bytes) -> None:
-        """Store an object; the picture is paid for, so a failing store is asked several times."""
+    async def _store(self, store: ObjectStore, upload: Upload, body: bytes, tries: int) -> None:
+        """Store an object; the picture is paid for, so a failing store is asked several times, one that hangs once."""
         media_type = PictureFormat(upload.format).media_type
-        for number in range(UPLOAD_TRIES - 1):
-            with contextlib.suppress(StoreUnavailable):
+        give_up_at = self._clock.monotonic() + UPLOAD_SECONDS
+        for number in range(tries):
+            try:
                 await store.put(upload.path, body, media_type=media_type)
+            except StoreUnavailable:
+                if number == tries - 1 or self._clock.monotonic() >= give_up_at:
+                    raise
+            else:
                 return
             await self._clock.sleep(0.2 * 2**number)
-        await store.put(upload.path, body, media_type=media_type)
 
     async def _give_up(self, want: Want, lead: Lead, error: Exception) -> GenerationFailed | LeaseLost:
         """Write the negative entry; what we did not expect counts as transient, and as billed.

@@ -13,7 +13,7 @@ from copperplate.errors import LeaseLost, LedgerUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.leader import Timings
+    from copperplate.leader import Timings, _Prints
     from copperplate.ports import Clock, Ledger
 
 # Between two tries to tell the ledger what only this process knows.
@@ -28,6 +28,9 @@ class Lease:
     fence: int
     trusted_until: float
     clock: Clock
+    is_refused: bool = False
+    # What was paid for under it and is not stored yet.
+    unstored: _Prints | None = None
 
     def check(self) -> None:
         """Raise `LeaseLost` unless the lease is certainly still ours."""
@@ -56,7 +59,7 @@ async def _beat(lease: Lease, ledger: Ledger, timings: Timings) -> None:
         asked_at = lease.clock.monotonic()
         try:
             if not await ledger.heartbeat(lease.key, lease.fence, timings.lease):
-                lease.trusted_until = asked_at
+                lease.trusted_until, lease.is_refused = asked_at, True
                 return
         except LedgerUnavailable:
             pause = INSIST_SECONDS  # what is left of the lease is no time to wait out

@@ -368,7 +368,7 @@ class Settings:
     heartbeat: timedelta = _setting(
         "COPPERPLATE_HEARTBEAT_SECONDS",
         _positive_seconds,
-        "5",
+        "4",
         "How often a leader renews its lease; at most a quarter of the lease.",
     )
     stop: timedelta = _setting(
@@ -383,6 +383,13 @@ class Settings:
         _count,
         "5000",
         "Requests that may wait for one picture in one process; more are answered 503.",
+    )
+    max_connections: int = _setting(
+        "COPPERPLATE_MAX_CONNECTIONS",
+        _count,
+        "5000",
+        "Connections that one process holds; fewer where the limit of open files is low. "
+        "At the bound the one that has kept the server waiting longest is closed.",
     )
     painter: timedelta = _setting(
         "COPPERPLATE_PAINTER_SECONDS", _seconds, "0", "Time the painter pretends to need for a picture."

@@ -13,6 +13,7 @@ import pytest
 from copperplate.errors import GenerationFailed, ProviderFailed, StillGenerating, Uncollected
 from copperplate.model import FailureClass, Job, Outcome
 from copperplate.picture_header import MAX_BODY_BYTES
+from standin.book import Scenario
 from standin.drawings import number_of
 from standin.fal_queue import FOREIGN_FILES
 from studio import KEY, fal_at, open_studio, recipe_of, want_of
@@ -334,15 +335,17 @@ async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, stan
 async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(standin: Standin) -> None:
     fal = fal_at(standin.url, seconds=0.3)
     studio = open_studio(fal, lease_seconds=0.6)
-    asked = want_of(fal, "a fox [slow=1]")
+    asked = want_of(fal, "a fox [stuck]")
     with pytest.raises(StillGenerating):
         await studio.coordinator.find(asked)
+    [drawing] = standin.book.drawings.values()
+    drawing.scenario = Scenario()  # now it is done
     outcome = None
     while outcome is None:
         with contextlib.suppress(StillGenerating):
             outcome = (await studio.another_process(lease_seconds=0.6).find(asked)).outcome
     assert outcome is Outcome.GENERATED
-    assert standin.book.posts == {"a fox [slow=1]": 1}
+    assert standin.book.posts == {"a fox [stuck]": 1}
     await studio.close()
 
 

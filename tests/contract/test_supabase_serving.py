@@ -64,7 +64,8 @@ async def test_first_read_stores_the_original_and_its_rendition_and_the_second_r
     first, body = await desk.server().read(want())
     again, same = await desk.server().read(want())
     assert (first.outcome, again.outcome, body) == (Outcome.GENERATED, Outcome.HIT, same)
-    assert (shelf.asked["put"], shelf.asked["get"]) == (2, 1)
+    # The first of a process also tries the store with a small object, before it pays.
+    assert (shelf.asked["put"], shelf.asked["get"], shelf.asked["bucket"]) == (3, 1, 1)
 
 
 async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_made_again(
@@ -110,14 +111,39 @@ async def test_picture_that_cannot_be_read_for_a_while_is_neither_dropped_nor_pa
 async def test_setting_that_keeps_a_picture_out_is_named_and_once_mended_costs_no_second_submit(
     desk: Desk, shelf: Shelf, fault: str, named: str
 ) -> None:
+    server = desk.server()
+    await server.read(want("before"))
     shelf.tell("put", fault)
     with pytest.raises(StoreMisconfigured, match=named):
-        await desk.server().read(want())
+        await server.read(want())
+    # From now on everybody knows: nothing is paid, and the store is named.
+    with pytest.raises(GenerationFailed) as resting:
+        await desk.server().read(want("another"))
+    assert (resting.value.failure_class, resting.value.http_status) == (FailureClass.STORE, 503)
+    with pytest.raises(StoreMisconfigured, match=named):
+        await server.read(want())
     shelf.tell("put", "ok")
-    await desk.clock.advance(LEASE.total_seconds() + 1)
-    _, body = await desk.server().read(want())
-    assert body == b"picture of job-1 as jpg"
-    assert (desk.provider.submits, desk.provider.collects) == (1, 2)
+    _, body = await server.read(want())
+    assert body == b"picture of job-2 as jpg"
+    assert (desk.provider.submits, desk.provider.collects) == (2, 2), "one a picture"
+    await desk.server().read(want("another"))
+    assert desk.provider.submits == 3, "the rest is over with the first picture that is stored"
+
+
+@pytest.mark.parametrize("fault", ["says=NoSuchBucket", "says=DatabaseReadOnly", "http_503"])
+async def test_process_that_begins_beside_a_store_that_refuses_pays_for_nothing(
+    desk: Desk, shelf: Shelf, fault: str
+) -> None:
+    shelf.tell("put", fault)
+    for number in range(4):
+        with pytest.raises((StoreMisconfigured, StoreUnavailable, GenerationFailed)):
+            await desk.server().read(want(f"prompt {number}"))
+        await desk.clock.advance(16)  # the rest is over, and one caller tries
+    assert desk.provider.submits == 0
+    shelf.tell("put", "ok")
+    for number in range(4):
+        await desk.server().read(want(f"prompt {number}"))
+    assert desk.provider.submits == 4
 
 
 async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(desk: Desk, shelf: Shelf) -> None:

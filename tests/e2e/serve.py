@@ -61,9 +61,11 @@ def machine(project: Supabase, standin: Standin, *, workers: int = 2, **variable
         )
         assert process.stderr is not None
         try:
-            said = process.stderr.readline()
-            ready = re.search(r"serving on port (\d+)", said)
-            assert ready, said
+            said = ""
+            while not (ready := re.search(r"serving on port (\d+)", said)):
+                line = process.stderr.readline()
+                assert line, said
+                said += line
             yield Machine(process, int(ready[1]))
         finally:
             if process.poll() is None:

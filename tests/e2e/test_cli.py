@@ -15,7 +15,8 @@ import pytest
 from dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
 
 from clusters import open_folder
-from copperplate.cli import EXAMPLE, build_parser, main
+from copperplate.cli import main
+from copperplate.cli.commands import EXAMPLE, build_parser
 from copperplate.local.bootstrap import create_database
 from copperplate.local.cluster import Cluster, find_running
 

@@ -35,7 +35,7 @@ JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[DevServer]:
-    with dev_server(folder / "dev", workers=4, COPPERPLATE_PAINTER_SECONDS="0.5", **SCALED) as running:
+    with dev_server(folder / "dev", workers=4, COPPERPLATE_PAINTER_SECONDS="0.5") as running:
         yield running
 
 

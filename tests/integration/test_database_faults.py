@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
 
 SQL = Path(__file__).parents[2] / "sql"
+RAISE = (SQL / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2026-11-29 12:00")
 KEY = want().generation_key
 PROMISED_SECONDS = 3.0
 
@@ -222,7 +223,7 @@ async def test_after_a_restore_and_its_one_statement_no_older_leader_is_heard(
     before = await lead(ledger, want())
     await restore(owner_url, 100)
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
-        await owner.execute((SQL / "fences_after_restore.sql").read_bytes())
+        await owner.execute(RAISE.encode())
     after = await lead(ledger, want())
     assert after.fence > before.fence
     assert await stale_writes(ledger, before.fence) == [False] * 6
@@ -236,7 +237,7 @@ async def test_sequence_that_fell_behind_its_rows_is_raised_above_all_of_them(
     held = await lead(ledger, want())
     await set_fences(owner_url, 1)
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
-        await owner.execute((SQL / "fences_after_restore.sql").read_bytes())
+        await owner.execute(RAISE.encode())
     assert (await lead(ledger, want("another"))).fence > held.fence
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[2] / "sql"
 # All migrations in one paste: tests/integration/test_setup_sql.py.
 FILES = sorted(file for file in FOLDER.glob("*.sql") if file.name != "setup.sql")
+# Those whose first line says so; all others are questions, and run where nothing can be changed.
+CHANGING = {"fences_after_restore.sql", "schedule_cleanup.sql", "setup.sql", "unschedule_cleanup.sql"}
 EXAMPLE_KEY = "3ed7e497928c80824cc3ff3ce48549c26f75c151f10b38b639293a284ffb24c3"
 
 
@@ -74,12 +76,37 @@ def age(editor: psycopg.Connection[dict[str, Any]], asked: Want, interval: str) 
     )
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_first_line_is_the_question(file: Path) -> None:
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.sql")), ids=lambda file: file.name)
+def test_first_line_is_the_question_or_says_what_is_changed(file: Path) -> None:
     first, *others = file.read_text().splitlines()
-    assert first.startswith("-- ")
-    assert "?" in first
+    assert first.startswith("-- CHANGES ") if file.name in CHANGING else first.startswith("-- ") and "?" in first
     assert others[-1].endswith(";")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.name not in CHANGING], ids=lambda file: file.name)
+def test_a_question_changes_nothing(editor: psycopg.Connection[dict[str, Any]], file: Path) -> None:
+    assert {row["transaction_read_only"] for row in editor.execute("show transaction_read_only")} == {"off"}
+    editor.read_only = True
+    with editor.transaction():
+        editor.execute(file.read_bytes())
+
+
+def test_a_change_cannot_pass_for_a_question(editor: psycopg.Connection[dict[str, Any]]) -> None:
+    editor.read_only = True
+    text = (FOLDER / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2026-11-29 12:00")
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), editor.transaction():
+        editor.execute(text.encode())
+
+
+def test_fences_are_raised_once_a_restore(editor: psycopg.Connection[dict[str, Any]]) -> None:
+    text = (FOLDER / "fences_after_restore.sql").read_text()
+    with pytest.raises(psycopg.errors.InvalidDatetimeFormat):
+        editor.execute(text.encode())
+    seen = []
+    for time in ("2026-11-29 12:00", "2026-11-29 12:00", "2026-11-29T12:00:00", "2027-01-01 00:00"):
+        [row] = editor.execute(text.replace("YYYY-MM-DD HH:MM", time).encode()).fetchall()
+        seen.append((row["fences_go_on_after"] // 1_000_000_000, row["is_raised"]))
+    assert seen == [(1, True), (1, False), (1, False), (2, True)]
 
 
 async def test_savings(ledger: PostgresLedger, ask: Ask) -> None:

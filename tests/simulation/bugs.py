@@ -154,8 +154,8 @@ async def _intend_the_original_alone(self: WatchedLedger, key: str, fence: int, 
     return await MemoryLedger.intend_upload(self, key, fence, upload, usage=named["usage"])
 
 
-async def _store_the_original_alone(self: Leader, store: Any, prints: Any) -> Any:
-    await self._store(store, prints.original, prints.original_body)
+async def _store_the_original_alone(self: Leader, store: Any, prints: Any, *, tries: int = 6) -> Any:
+    await self._store(store, prints.original, prints.original_body, tries)
     return prints
 
 

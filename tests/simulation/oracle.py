@@ -86,6 +86,7 @@ class Oracle:
         self._breaker = Breaker()
         # By generation: the job that is paid for, and when it was noted.
         self._kept: dict[str, tuple[str, float]] = {}
+        self._store = Breaker()
 
     def broken(self, promise: str) -> None:
         self.violations.append(f"{self._world.loop.time():.3f} {promise}")
@@ -114,20 +115,28 @@ class Oracle:
 
     def admits(self, lead: Lead, lease: float) -> None:
         """A lead that would submit is granted: the breaker is closed, or this is the one that tries."""
-        now, breaker = self._world.loop.time(), self._breaker
-        if breaker.open_until is None or lead.job is not None or lead.intent is not None:
+        now = self._world.loop.time()
+        if lead.job is not None or lead.intent is not None:
             return
-        self.check(breaker.open_until <= now, "a lead that would submit while the breaker is open")
-        self.check(breaker.trying_until <= now, "two try a provider at once")
-        breaker.trying_until = now + lease
+        for breaker in self._open():
+            self.check((breaker.open_until or 0) <= now, "a lead that would submit while the breaker is open")
+            self.check(breaker.trying_until <= now, "two try a provider at once")
+            breaker.trying_until = now + lease
 
     def refuses(self, verdict: Negative) -> None:
         """Somebody is sent away although nothing is remembered of the picture: only an open breaker may do that."""
-        now, breaker = self._world.loop.time(), self._breaker
-        self.check(breaker.open_until is not None, "the breaker refuses though it is closed")
-        until = max(breaker.open_until or now, breaker.trying_until)
+        now, is_open = self._world.loop.time(), self._open()
+        self.check(bool(is_open), "the breaker refuses though it is closed")
+        until = max((max(each.open_until or now, each.trying_until) for each in is_open), default=now)
         self.check(verdict.retry_after.total_seconds() <= until - now + 0.001, "the breaker rests too long")
         self.refusals += 1
+
+    def _open(self) -> list[Breaker]:
+        return [each for each in (self._breaker, self._store) if each.open_until is not None]
+
+    def store_rests(self, seconds: float) -> None:
+        """The store refused an object: for so long nobody submits."""
+        self._store = Breaker(open_until=self._world.loop.time() + seconds)
 
     def fails(self, key: str, failure_class: FailureClass) -> None:
         if failure_class is FailureClass.LOST and key in self._kept:
@@ -136,7 +145,7 @@ class Oracle:
             self.check(age >= 0.9 * self._world.retention, "a paid job is lost before its time")
         if failure_class is not FailureClass.UNCOLLECTED:
             self._kept.pop(key, None)
-        self._breaker.trying_until = -math.inf
+        self._breaker.trying_until = self._store.trying_until = -math.inf
         if failure_class not in NEVER_COUNTED:
             self._breaker.fails(self._world.loop.time(), key, failure_class)
 
@@ -216,7 +225,7 @@ class Oracle:
         self.accepted(key, fence, "complete")
         self._kept.pop(key, None)
         self.releases(key)
-        self._breaker = Breaker()  # a picture was made: it closes
+        self._breaker, self._store = Breaker(), Breaker()  # a picture was made and stored: they close
         self.holds(process, upload.path, upload.digest, "completed")
 
     def holds(self, process: Process, path: str, digest: str, what: str) -> None:

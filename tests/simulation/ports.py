@@ -255,9 +255,13 @@ class ProcessLedger:
         return bool(await self._call("fail", act))
 
     async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
-        return bool(
-            await self._call("report_refusal", lambda: self._real.report_refusal(name, failure_class, reason, rest))
-        )
+        async def act() -> bool:
+            is_new = await self._real.report_refusal(name, failure_class, reason, rest)
+            if failure_class is FailureClass.STORE:
+                self._oracle.store_rests(rest.total_seconds())
+            return is_new
+
+        return bool(await self._call("report_refusal", act))
 
     async def report_success(self, name: str) -> None:
         await self._call("report_success", lambda: self._real.report_success(name))

@@ -344,10 +344,12 @@ async def test_store_that_fails_five_times_costs_no_second_generation(bench: Wor
 async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -> None:
     bench = Workbench(has_jobs=True)
     bench.store.failing = 12
-    asking = await bench.begin(bench.process(), want())
-    await bench.clock.advance(20)
+    process = bench.process()
+    asking = await bench.begin(process, want())
+    await bench.clock.advance(6.5)
     with pytest.raises(StoreUnavailable):
         await asking
+    await bench.kill(process)
     await bench.clock.advance(21)
     assert (await bench.process().find(want())).body == b"picture of job-1 as jpg"
     assert bench.provider.submits == 1

@@ -417,3 +417,21 @@ async def test_bug_in_a_provider_is_logged_with_the_way_it_took_and_without_word
     assert "unexpected error in a generation: KeyError" in caplog.text
     assert "in submit" in caplog.text
     assert "fox" not in caplog.text
+
+
+async def test_process_that_stood_still_keeps_what_it_paid_for_unless_somebody_took_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Workbench()
+    submit = bench.provider.submit
+
+    async def stand_still(recipe: Any) -> Any:
+        answer = await submit(recipe)
+        bench.clock._seconds += 19  # beyond the trust in the lease (18 s), within the lease (20 s)
+        return answer
+
+    monkeypatch.setattr(bench.provider, "submit", stand_still)
+    asking = await bench.begin(bench.process(), want())
+    await bench.clock.advance(30)
+    assert (await asking).outcome is Outcome.GENERATED
+    assert bench.provider.submits == 1

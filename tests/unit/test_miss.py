@@ -166,11 +166,13 @@ async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendit
 
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "put", only_renditions)
-        asking = asyncio.create_task(serving_of(bench).read(want()))
+        process = bench.process()
+        asking = asyncio.create_task(serving_of(bench, process).read(want()))
         await bench.clock.settle()
         await bench.clock.advance(15)
         with pytest.raises(StoreUnavailable):
             await asking
+        await bench.kill(process)  # and with it what it kept
     await bench.clock.advance(21)
     found, body = await serving_of(bench).read(want())
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-1 as jpg")

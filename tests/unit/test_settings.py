@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_empty_environment_gives_the_documented_defaults() -> None:
     settings = Settings.from_env({})
-    assert (settings.wait, settings.lease, settings.heartbeat) == tuple(timedelta(seconds=s) for s in (30, 20, 5))
+    assert (settings.wait, settings.lease, settings.heartbeat) == tuple(timedelta(seconds=s) for s in (30, 20, 4))
     assert (settings.port, settings.data_dir, settings.max_waiters) == (8000, Path(".copperplate"), 5000)
     assert settings.database_url is None
     assert not settings.on_vercel

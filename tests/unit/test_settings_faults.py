@@ -57,6 +57,7 @@ ABSURD = {
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
     "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
+    "COPPERPLATE_MAX_CONNECTIONS": ("0", "-1", "1.5", "many"),
     "COPPERPLATE_MAX_WAITERS": ("0", "-1", "1.5", "1e3", "²"),
     "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),

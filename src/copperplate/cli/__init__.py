@@ -1,67 +1,49 @@
-"""The command line: `copperplate dev` and the commands beside it, one module for those that belong together."""
+"""The command line: `copperplate dev` and the commands beside it, one module for those that belong together.
+
+This module imports next to nothing, so that Ctrl-C is quiet from the first moment on.
+"""
 
 from __future__ import annotations
 
-import argparse
-from importlib.metadata import version
+import signal
 from typing import TYPE_CHECKING
 
-from copperplate.cli import accounts, care, database, doctor, explain, prices, serve, token
-from copperplate.cli.serve import EXAMPLE
-from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, say
-from copperplate.errors import CopperplateError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["EXAMPLE", "build_parser", "main"]
-
-EXIT_CODES = """exit codes:
-  0  done
-  1  it failed; the message says why and what to do
-  2  the command line cannot be understood
-  3  something needed does not run or does not answer"""
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; answers its exit code."""
-    arguments = build_parser().parse_args(argv)
+    """Run one command; answers its exit code. Without arguments those of the process, which then ends with it."""
+    if argv is None and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # Nothing is begun while the program is loaded: the signal may end the process at once, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from copperplate.cli.progress import Progress
+
+    with Progress("loading the program"):
+        from copperplate.cli.commands import run
+    if argv is not None:
+        return run(argv)
+    return _run_once()
+
+
+def _run_once() -> int:
+    from copperplate.cli.commands import run
+
     try:
-        command: Callable[[argparse.Namespace], int] = arguments.command
-        return command(arguments)
-    except CopperplateError as error:
-        say(f"copperplate: {error} [{error.code}]")
-        return EXIT_UNAVAILABLE if error.http_status == 503 else EXIT_FAILED
-    except ModuleNotFoundError as error:
-        # Everything but the recipes is an extra. Why a part of us is missing, only the traceback can say.
-        if error.name is None or error.name.partition(".")[0] == "copperplate":
-            raise
-        say(f"copperplate: {error.name} is not installed: pip install 'copperplate[all]' [not_installed]")
-        return EXIT_UNAVAILABLE
+        try:
+            # Ignored it stays ignored, as for a shell's background job.
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, _interrupt)
+            return run(None)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone
-        return EXIT_OK
+        return EXIT_INTERRUPTED
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="copperplate",
-        description="Makes each distinct AI picture once and serves every later request from the cache.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"copperplate {version('copperplate')}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    serve.add(commands)
-    database.add(commands)
-    explain.add(commands)
-    database.add_stats(commands)
-    care.add(commands)
-    accounts.add(commands)
-    token.add(commands)
-    prices.add(commands)
-    doctor.add(commands)
-    return parser
+def _interrupt(_number: int, _frame: object) -> None:
+    """End what runs, in order. Another Ctrl-C does not disturb that: what it cleans up takes seconds at most."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from copperplate.cli import consent
+from copperplate.cli.progress import Progress
 from copperplate.cli.shared import (
     EXIT_FAILED,
+    EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
     add_command,
@@ -26,6 +30,10 @@ from copperplate.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from socket import socket
+
+    from copperplate.local.cluster import Cluster
 
 EXAMPLE = "/1024x1024.jpg?text=" + quote("A beautiful sunset over the sea")
 
@@ -51,11 +59,7 @@ def add(commands: Any) -> None:
 
 def run_dev(arguments: argparse.Namespace) -> int:
     """Everything on this machine, until Ctrl-C; the last line printed is a URL that shows a picture."""
-    from copperplate.http import server
-    from copperplate.local.bootstrap import contents, reset
-    from copperplate.local.cluster import Cluster
-    from copperplate.local.stack import prepare
-
+    began = time.monotonic()
     for variable in REMOTE:
         if os.environ.pop(variable, None):
             say(f"{variable} is ignored: `dev` runs everything on this machine; see `copperplate serve`")
@@ -63,59 +67,78 @@ def run_dev(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     forget_libpq_variables()
     settings = settings_of(arguments)
-    # Before the database: a taken port must not cost the time of its start.
-    listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
-    bound = listener.getsockname()[1]
-    began = time.monotonic()
-    say(f"copperplate {version('copperplate')}, data in {settings.data_dir}")
-    with Cluster.start(settings.data_dir, announce=say) as cluster:
-        if arguments.reset:
-            if not consent.is_given(arguments, f"everything in {settings.data_dir}: {contents(cluster.superuser_url)}"):
-                return EXIT_FAILED
-            reset(cluster.superuser_url, passwords=cluster.passwords)
-            say("the local database is empty again")
-        prepare(cluster, say)
-        say(f"database ready after {time.monotonic() - began:.1f} s")
+    with contextlib.ExitStack() as resources:
+        with Progress("loading the server") as progress:
+            from copperplate.http import server
+            from copperplate.local.cluster import Cluster
+
+            # Before the database: a taken port must not cost the time of its start.
+            listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
+            say(f"copperplate {version('copperplate')}, data in {settings.data_dir}")
+            progress.step = "starting Postgres, whose files are made the first time"
+            cluster = resources.enter_context(Cluster.start(settings.data_dir, announce=say))
+        if arguments.reset and not _reset(arguments, settings, cluster):
+            return EXIT_FAILED
+        with Progress("bringing the database up to date"):
+            from copperplate.local.stack import prepare
+
+            prepare(cluster, say)
+            say(f"database ready after {time.monotonic() - began:.1f} s")
         os.environ["DATABASE_URL"] = cluster.owner_url
         os.environ["SUPABASE_JWT_SECRET"] = cluster.passwords.jwt_secret
         os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
-        base = settings.public_base_url or f"http://127.0.0.1:{bound}"
+        base = settings.public_base_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
+        return _serve(arguments, settings, listener, lambda: _announce_dev(arguments, settings, base, began))
 
-        def announce_ready() -> None:
-            say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
-            say(f"  what is saved   {base}/api/generation/stats")
-            # A second terminal shares our defaults, not our environment.
-            is_usual = settings.data_dir == Settings.from_env({}).data_dir.absolute()
-            beside = "" if is_usual else f" --data-dir {shlex.quote(str(settings.data_dir))}"
-            say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')
-            say("open this picture, then once more for a hit:")
-            print(base + EXAMPLE, flush=True)
 
-        server.run(
-            listener,
-            workers=arguments.workers,
-            stop_seconds=settings.stop.total_seconds(),
-            announce_ready=announce_ready,
-            verbose=arguments.verbose,
-        )
-    return EXIT_OK
+def _reset(arguments: argparse.Namespace, settings: Settings, cluster: Cluster) -> bool:
+    """Empty the local database, if that is what is wanted; answers whether it is."""
+    from copperplate.local.bootstrap import contents, reset
+
+    if not consent.is_given(arguments, f"everything in {settings.data_dir}: {contents(cluster.superuser_url)}"):
+        return False
+    reset(cluster.superuser_url, passwords=cluster.passwords)
+    say("the local database is empty again")
+    return True
+
+
+def _announce_dev(arguments: argparse.Namespace, settings: Settings, base: str, began: float) -> None:
+    say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
+    say(f"  what is saved   {base}/api/generation/stats")
+    # A second terminal shares our defaults, not our environment.
+    is_usual = settings.data_dir == Settings.from_env({}).data_dir.absolute()
+    beside = "" if is_usual else f" --data-dir {shlex.quote(str(settings.data_dir))}"
+    say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')
+    say("open this picture, then once more for a hit:")
+    print(base + EXAMPLE, flush=True)
 
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """The server alone."""
-    from copperplate.compose import check
+    with Progress("loading the server"):
+        from copperplate.compose import check
+        from copperplate.http import server
+
+        settings = settings_of(arguments)
+        check(settings)  # here too: a worker can only answer 503
+        os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
+        listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
+    bound = listener.getsockname()[1]
+    return _serve(
+        arguments, settings, listener, lambda: say(f"serving on port {bound} with {arguments.workers} processes")
+    )
+
+
+def _serve(
+    arguments: argparse.Namespace, settings: Settings, listener: socket, announce_ready: Callable[[], None]
+) -> int:
     from copperplate.http import server
 
-    settings = settings_of(arguments)
-    check(settings)  # here too: a worker can only answer 503
-    os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
-    listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
-    bound = listener.getsockname()[1]
-    server.run(
+    ended_by = server.run(
         listener,
+        settings,
         workers=arguments.workers,
-        stop_seconds=settings.stop.total_seconds(),
-        announce_ready=lambda: say(f"serving on port {bound} with {arguments.workers} processes"),
+        announce_ready=announce_ready,
         verbose=arguments.verbose,
     )
-    return EXIT_OK
+    return EXIT_INTERRUPTED if ended_by is signal.SIGINT else EXIT_OK

@@ -1,8 +1,7 @@
-"""Server processes: uvicorn's supervisor over K workers that share one socket."""
+"""Server processes: K workers of uvicorn that share one socket, under a supervisor of ours."""
 
 from __future__ import annotations
 
-import http.client
 import logging
 import math
 import os
@@ -10,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from copperplate.errors import Misconfigured
@@ -20,10 +18,13 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from copperplate.settings import Settings
+
 PARENT_VARIABLE = "COPPERPLATE_PARENT_PID"
 PARENT_CHECK_SECONDS = 0.5
-READY_SECONDS = 30.0
-READY_CHECK_SECONDS = 0.05
+# A worker that stands still loses its leases first: a successor can then resume what it was making.
+PATIENCE_IN_LEASES = 1.5
+LEAST_PATIENCE_SECONDS = 30.0
 # Answers to those whose pictures were just handed over.
 LAST_ANSWERS_SECONDS = 1
 BACKLOG = 2048
@@ -60,23 +61,27 @@ def bind(host: str, port: int) -> socket.socket:
 
 def run(
     listener: socket.socket,
+    settings: Settings,
     *,
     workers: int,
-    stop_seconds: float,
     announce_ready: Callable[[], None],
     verbose: bool = False,
-) -> None:
-    """Serve until told to stop (SIGINT, SIGTERM). A worker that dies is replaced; the others keep serving.
+) -> signal.Signals:
+    """Serve until told to stop; returns the signal that did it. A worker that dies is replaced; the others serve on.
 
-    Workers read their settings from the environment. `announce_ready` is called once the first of
-    them answers. A stop waits `stop_seconds` for the answers under way. Request lines are logged only
-    where `verbose`; no log line holds a query.
+    Workers read their settings from the environment. `announce_ready` is called once the first of them listens; a
+    start has no time limit, and says every few seconds what it waits for. A worker that serves is replaced when it
+    answers nothing for one and a half leases, 30 s at least. A stop waits `settings.stop` for the answers under way.
+    Each worker holds at most `settings.max_connections`, fewer where open files are limited. Request lines are logged
+    only where `verbose`; no log line holds a query. Raises `WorkersFailed`.
     """
     import uvicorn
 
+    from copperplate.http.connections import Connections, protocol, room_for
     from copperplate.http.workers import Workers
 
     os.environ[PARENT_VARIABLE] = str(os.getpid())
+    stop_seconds = settings.stop.total_seconds()
     logging_level = "INFO" if verbose else "WARNING"
     config = uvicorn.Config(
         "copperplate.http.server:create_worker_app",
@@ -87,12 +92,18 @@ def run(
         log_config={**LOGGING, "loggers": {**LOGGING["loggers"], "copperplate.requests": {"level": logging_level}}},  # type: ignore[dict-item]
         server_header=False,
         proxy_headers=False,
-        http="httptools",
+        http=protocol(Connections(most=room_for(settings.max_connections))),
+        ws="none",
         loop="uvloop" if os.name != "nt" else "auto",
         timeout_graceful_shutdown=math.ceil(stop_seconds) + LAST_ANSWERS_SECONDS,
     )
-    threading.Thread(target=_wait_until_ready, args=(listener, announce_ready), daemon=True).start()
-    Workers(config, sockets=[listener]).run()
+    return Workers(
+        config,
+        listener,
+        silent_seconds=max(settings.lease.total_seconds() * PATIENCE_IN_LEASES, LEAST_PATIENCE_SECONDS),
+        stop_seconds=stop_seconds + LAST_ANSWERS_SECONDS,
+        announce_ready=announce_ready,
+    ).run()
 
 
 def create_worker_app() -> FastAPI:
@@ -110,20 +121,3 @@ def _end_with(parent: int) -> None:
         time.sleep(PARENT_CHECK_SECONDS)
     logging.getLogger(__name__).warning("the supervisor is gone; stopping")
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _wait_until_ready(listener: socket.socket, announce_ready: Callable[[], None]) -> None:
-    host, port = listener.getsockname()[:2]
-    give_up_at = time.monotonic() + READY_SECONDS
-    while time.monotonic() < give_up_at:
-        with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection(_reachable(host), port, timeout=READY_SECONDS)
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == http.client.OK:
-                announce_ready()
-                return
-        time.sleep(READY_CHECK_SECONDS)
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a name to compare with

@@ -37,7 +37,7 @@ def initialise(home: Home, account: Account, binaries: Binaries) -> None:
     except OSError as exc:
         shutil.rmtree(home.staging, ignore_errors=True)
         raise explain(exc.strerror or str(exc), home.folder) from exc
-    except ClusterError:
+    except BaseException:  # Ctrl-C included
         shutil.rmtree(home.staging, ignore_errors=True)
         raise
     finally:

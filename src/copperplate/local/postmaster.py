@@ -14,6 +14,7 @@ from copperplate.local.accounts import child_environment
 from copperplate.local.errors import ClusterFailed, ClusterRunning
 from copperplate.local.home import PORT, SOCKET_NAME
 from copperplate.local.initdb import explain
+from copperplate.local.interrupts import interrupts_deferred
 from copperplate.local.pidfile import is_alive, is_postmaster_of, pid_file_path, read_pid_file
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def start_postmaster(installation: Installation) -> Postmaster:
 
 def _spawn(installation: Installation) -> Postmaster:
     account = installation.account
-    with installation.home.log.open("ab") as log:
+    # Between the two only we know of the postmaster.
+    with interrupts_deferred(), installation.home.log.open("ab") as log:
         # Of its own session: a Ctrl-C in the terminal is ours to act upon, after the last request is served.
         process = subprocess.Popen(  # noqa: S603  # our own command line
             installation.command,
@@ -163,12 +165,12 @@ def _spawn(installation: Installation) -> Postmaster:
             stderr=log,
             start_new_session=True,
         )
-    try:
-        return Postmaster(process=process, watchdog=_spawn_watchdog(process.pid, installation))
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+        try:
+            return Postmaster(process=process, watchdog=_spawn_watchdog(process.pid, installation))
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
 
 
 def _spawn_watchdog(pid: int, installation: Installation) -> subprocess.Popen[bytes]:

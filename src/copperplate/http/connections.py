@@ -1,0 +1,299 @@
+"""Connections of one server process, bounded in number and in time. Needs the extra `server`.
+
+A caller has ten seconds to send a request's head and twelve more for its body. Where a process holds as many
+connections as it may, the one that has kept it waiting longest is closed for a new one. So callers that send half a
+request, or read nothing, take no descriptor from the ledger, the store, or other callers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+logger = logging.getLogger(__name__)
+
+HEAD_SECONDS: Final = 10.0
+# `bodies` gives up after ten, with an answer.
+BODY_SECONDS: Final = 12.0
+HEAD_BYTES: Final = 64 * 1024
+# How long the bytes of an answer may lie unsent while the caller takes none of them.
+UNREAD_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 1.0
+# A look that comes so much too late means that this process stood still: what arrived meanwhile is not read yet.
+LATE_SECONDS: Final = 2.0
+LAST_LOOK_SECONDS: Final = 0.1
+# Whoever sends at all has sent its head by then.
+FRESH_SECONDS: Final = 1.0
+SAY_SECONDS: Final = 10.0
+# Descriptors for the ledger's pool, the store, providers, files, and what Python itself has open.
+RESERVED_FILES: Final = 256
+DOCS: Final = "docs/containers.md#connections"
+
+
+def room_for(connections: int) -> int:
+    """How many connections a process may hold: `connections`, or fewer where the limit of open files is low.
+
+    The soft limit is raised as far as it is needed and the hard one permits.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + RESERVED_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return connections
+    room = max(soft - RESERVED_FILES, soft // 2)
+    logger.warning(
+        "at most %d connections per process instead of COPPERPLATE_MAX_CONNECTIONS=%d, because %d files may be open "
+        "(ulimit -n) and %d are kept for the database, the store and providers; see %s",
+        *(room, connections, soft, soft - room, DOCS),
+    )
+    return room
+
+
+class Connections:
+    """Every connection of a process: which are sending a request, and which are idle after an answer."""
+
+    def __init__(self, *, most: int) -> None:
+        self.most = most
+        self._open: set[Connection] = set()
+        # Both in the order of entering.
+        self._receiving: dict[Connection, float] = {}
+        self._idle: dict[Connection, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._look_at = 0.0
+        self._say_at = 0.0
+        self._refused = self._displaced = self._late = 0
+
+    def admit(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> bool:
+        """Count a new connection; False where there is no room and none can be made."""
+        if self._loop is None:
+            self._loop = loop
+            self._wait_for_look()
+        if len(self._open) >= self.most and not self._make_room():
+            self._refused += 1
+            return False
+        self._open.add(connection)
+        self.receive(connection)
+        return True
+
+    def receive(self, connection: Connection) -> None:
+        """The head of a request is to arrive."""
+        self._await(connection, HEAD_SECONDS)
+
+    def received(self, connection: Connection) -> None:
+        """The request is whole: from here on the caller waits for us."""
+        self._receiving.pop(connection, None)
+
+    def rest(self, connection: Connection) -> None:
+        """The answer is given; the caller may send another request, or not."""
+        self._idle[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed, or about to be."""
+        self._open.discard(connection)
+        self._receiving.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    def is_receiving(self, connection: Connection) -> bool:
+        """Whether a part of a request is still to come."""
+        return connection in self._receiving
+
+    def is_idle(self, connection: Connection) -> bool:
+        """Whether nothing is asked."""
+        return connection in self._idle
+
+    def _await(self, connection: Connection, seconds: float) -> None:
+        self._idle.pop(connection, None)
+        self._receiving.pop(connection, None)
+        self._receiving[connection] = self._now() + seconds
+
+    def _make_room(self) -> bool:
+        waiting = next(iter(self._receiving), None)
+        is_fresh = waiting is not None and self._receiving[waiting] > self._now() + HEAD_SECONDS - FRESH_SECONDS
+        idle = next((each for each in self._idle if each.has_sent_all), None)
+        # A head that is late; else an idle connection, whose client opens another; else a head that has just begun.
+        victim = waiting if waiting is not None and not (is_fresh and idle is not None) else idle
+        if victim is None:
+            return False
+        self._displaced += 1
+        self.forget(victim)
+        victim.end()
+        return True
+
+    def _wait_for_look(self) -> None:
+        assert self._loop is not None  # noqa: S101 - `admit` has set it
+        self._look_at = self._now() + LOOK_SECONDS
+        self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Close what is overdue, and say what was closed."""
+        late_seconds = self._now() - self._look_at
+        if late_seconds > LATE_SECONDS:
+            self._receiving = {connection: due + late_seconds for connection, due in self._receiving.items()}
+        now = self._now()
+        for connection in [each for each, due in self._receiving.items() if due <= now]:
+            self._hurry(connection)
+        for connection in tuple(self._open):
+            if connection.is_stuck():
+                self._late += 1
+                self.forget(connection)
+                connection.abort()
+        self._say(now)
+        self._wait_for_look()
+
+    def _hurry(self, connection: Connection) -> None:
+        if connection.has_head and not connection.was_hurried:
+            self._await(connection, BODY_SECONDS)
+            connection.was_hurried = True
+        elif connection.flow.read_paused:  # we take nothing from it, so it cannot go on
+            self.receive(connection)
+        else:
+            self._late += 1
+            self.forget(connection)
+            connection.end_late()
+
+    def _say(self, now: float) -> None:
+        if now < self._say_at or not (self._refused or self._displaced or self._late):
+            return
+        if self._refused or self._displaced:
+            logger.warning(
+                "%d connections are open, the bound of this process: turned away %d, closed %d that were idle or had "
+                "sent half a request; see %s",
+                *(self.most, self._refused, self._displaced, DOCS),
+            )
+        if self._late:
+            logger.info("closed %d connections that sent no whole request, or read no answer, in time", self._late)
+        self._say_at = now + SAY_SECONDS
+        self._refused = self._displaced = self._late = 0
+
+    def _now(self) -> float:
+        return 0.0 if self._loop is None else self._loop.time()
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, reporting to `Connections` what it is doing."""
+
+    def __init__(self, *arguments: Any, connections: Connections, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._all = connections
+        self._head_bytes = 0
+        self._has_begun = False
+        self._unsent = (0, 0.0)
+        self.has_head = False
+        self.was_hurried = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count it, or turn it away."""
+        super().connection_made(transport)
+        if not self._all.admit(self, self.loop):
+            self._answer(
+                503, "too_many_connections", "The server holds as many connections as it can", "Retry-After: 1"
+            )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._all.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a piece of a request; a head that does not end is refused."""
+        if self._all.is_idle(self):
+            self._all.receive(self)
+            self.has_head = False
+        self._has_begun = False
+        super().data_received(data)
+        if self._has_begun or not self._all.is_receiving(self) or self.has_head:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES:
+            self._all.forget(self)
+            self._answer(431, "head_too_large", "The request's head is too large")
+
+    def on_message_begin(self) -> None:
+        """See `HttpToolsProtocol`."""
+        super().on_message_begin()
+        self._has_begun = True
+        self._head_bytes = 0
+        self.has_head = self.was_hurried = False
+        if not self._all.is_receiving(self):
+            self._all.receive(self)
+
+    def on_headers_complete(self) -> None:
+        """See `HttpToolsProtocol`."""
+        self.has_head = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """See `HttpToolsProtocol`."""
+        self._all.received(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See `HttpToolsProtocol`."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self._all.is_receiving(self) and not self.transport.is_closing():
+            self._all.rest(self)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, unless a request came while this process stood still and is not read yet."""
+        close = super().timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(LAST_LOOK_SECONDS, close)
+
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the caller has taken what was answered so far."""
+        return self.transport.get_write_buffer_size() == 0
+
+    def is_stuck(self) -> bool:
+        """Whether the caller has read nothing of an answer for a minute."""
+        unsent, now = self.transport.get_write_buffer_size(), self.loop.time()
+        if unsent == 0 or unsent != self._unsent[0]:
+            self._unsent = (unsent, now)
+            return False
+        return now - self._unsent[1] > UNREAD_SECONDS
+
+    def abort(self) -> None:
+        """Close without sending what is left."""
+        self.transport.abort()
+
+    def end(self) -> None:
+        """Close."""
+        self.transport.close()
+
+    def end_late(self) -> None:
+        """Close, and tell whoever has sent a part of a request that it took too long."""
+        is_busy = self.cycle is not None and not self.cycle.response_complete
+        if self.scope is None or self.has_head or is_busy:
+            self.end()
+        else:
+            self._answer(408, "request_timeout", "The request did not arrive in time")
+
+    def _answer(self, status: int, code: str, title: str, *headers: str) -> None:
+        body = json.dumps(
+            {"type": f"urn:copperplate:error:{code}", "title": title, "status": status, "detail": title, "code": code}
+        )
+        head = (
+            f"HTTP/1.1 {status} {title}",
+            "Content-Type: application/problem+json",
+            f"Content-Length: {len(body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            "Connection: close",
+            *headers,
+        )
+        self.transport.write("\r\n".join((*head, "", body)).encode())
+        self.transport.close()
+
+
+def protocol(connections: Connections) -> type[asyncio.Protocol]:
+    """What uvicorn makes a connection with; each process gets `connections` of its own, as it was before any."""
+    return cast("type[asyncio.Protocol]", partial(Connection, connections=connections))

@@ -1,0 +1,147 @@
+"""Paid pictures that the store would not take: kept in memory, with their leases, until it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from copperplate.errors import LeaseLost, LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from copperplate.ports import Clock
+
+P = TypeVar("P")
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+
+MAX_BYTES: Final = 64_000_000
+MAX_PICTURES: Final = 16
+# Between two tries nobody asks for. Each failed one renews the store's rest, which must not run out meanwhile.
+FIRST_PAUSE_SECONDS: Final = 2.0
+MAX_PAUSE_SECONDS: Final = 8.0
+PAUSE_FACTOR: Final = 1.5
+# Then the lease is given up; the bytes stay for as long as there is room.
+KEEP_SECONDS: Final = 3_600.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Kept(Generic[P, R]):
+    """One picture: its bytes as `prints`, and how they are stored.
+
+    `finish` stores and records them, once: it raises what the store says, `LeaseLost` or `LedgerUnavailable`. `hold`
+    renews the lease while it is entered, `release` gives it up.
+    """
+
+    prints: P
+    size_bytes: int
+    finish: Callable[[], Awaitable[R]]
+    hold: Callable[[], AbstractAsyncContextManager[None]]
+    release: Callable[[], Awaitable[None]]
+    is_held: bool = True
+    tries: int = 0
+    error: Exception | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task: asyncio.Task[None] | None = None
+
+
+class Keeping(Generic[P, R]):
+    """The pictures that one process keeps, by the key of their generation; bounded."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: dict[str, Kept[P, R]] = {}
+
+    def keep(self, key: str, kept: Kept[P, R]) -> bool:
+        """Store it as soon as the store takes it; False where there is no room."""
+        self._kept.pop(key, None)
+        if not self._make_room(kept.size_bytes):
+            logger.error("a paid picture is lost with this process: there is no room to keep it: key=%s", key[:12])
+            return False
+        self._kept[key] = kept
+        kept.task = asyncio.create_task(self._store_later(key, kept))
+        return True
+
+    def find(self, key: str) -> P | None:
+        """What is kept of that generation, whoever has its lease now."""
+        kept = self._kept.get(key)
+        return None if kept is None else kept.prints
+
+    def forget(self, key: str) -> None:
+        """It is stored, or superseded."""
+        if (kept := self._kept.pop(key, None)) is not None and kept.task is not None:
+            kept.task.cancel()
+
+    async def finish(self, key: str) -> R | None:
+        """Try at once to store what is kept under our lease; None where nothing is.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`: it is still kept.
+        """
+        kept = self._kept.get(key)
+        if kept is None or not kept.is_held:
+            return None
+        try:
+            return await self._try(key, kept)
+        except LeaseLost:
+            kept.is_held = False
+            return None
+
+    async def drain(self) -> None:
+        """This process ends: the leases are given up."""
+        tasks = [kept.task for kept in self._kept.values() if kept.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._kept.clear()
+
+    async def _try(self, key: str, kept: Kept[P, R]) -> R | None:
+        tries = kept.tries
+        async with kept.turn:
+            if self._kept.get(key) is not kept:
+                return None  # stored while this one waited for its turn
+            if kept.tries > tries and kept.error is not None:
+                raise kept.error  # what the one before was told holds for who waited beside it
+            try:
+                result = await kept.finish()
+            except Exception as error:
+                kept.tries, kept.error = kept.tries + 1, error
+                raise
+            del self._kept[key]
+            return result
+
+    async def _store_later(self, key: str, kept: Kept[P, R]) -> None:
+        give_up_at = self._clock.monotonic() + KEEP_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        try:
+            async with kept.hold():
+                while self._clock.monotonic() < give_up_at:
+                    await self._clock.sleep(pause)
+                    pause = min(pause * PAUSE_FACTOR, MAX_PAUSE_SECONDS)
+                    with contextlib.suppress(StoreUnavailable, StoreMisconfigured, LedgerUnavailable):
+                        await self._try(key, kept)
+                    if self._kept.get(key) is not kept:
+                        return
+        except LeaseLost:
+            kept.is_held = False
+            return
+        finally:
+            if kept.is_held and self._kept.get(key) is kept:
+                kept.is_held = False
+                await kept.release()
+
+    def _make_room(self, size_bytes: int) -> bool:
+        """Those whose lease is lost go first, and no others."""
+        for key in [key for key, kept in self._kept.items() if not kept.is_held]:
+            if self._has_room(size_bytes):
+                break
+            del self._kept[key]
+        return self._has_room(size_bytes)
+
+    def _has_room(self, size_bytes: int) -> bool:
+        kept_bytes = sum(kept.size_bytes for kept in self._kept.values())
+        return len(self._kept) < MAX_PICTURES and kept_bytes + size_bytes <= MAX_BYTES

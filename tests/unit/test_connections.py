@@ -1,0 +1,259 @@
+"""Callers that send half a request, or take no answer, over real sockets; the bounds are scaled down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+
+from copperplate.http import connections
+from copperplate.http.connections import Connections, protocol, room_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+MOST = 8
+HALF = b"GET /whole HTTP/1.1\r\nHost: x\r\n"
+WHOLE = HALF + b"\r\n"
+# Of one answer, more than the buffers of a loopback socket take.
+LARGE_BYTES = 32_000_000
+WALL_SECONDS = 30.0
+
+
+class Site:
+    """An application that answers at once, unless it is told to wait."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connections = Connections(most=MOST)
+        self.open = asyncio.Event()
+        self.asked = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked += 1
+        if scope["path"] == "/wait":
+            await self.open.wait()
+        body = b"x" * (LARGE_BYTES if scope["path"] == "/large" else 5)
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def connect(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(sent)
+        await writer.drain()
+        return reader, writer
+
+    async def ask(self, sent: bytes = WHOLE) -> bytes:
+        """What is answered until the server closes, or the whole of one answer."""
+        reader, writer = await self.connect(sent)
+        try:
+            return await answer_of(reader)
+        finally:
+            writer.close()
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(WALL_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line)
+        return head + await reader.readexactly(size)
+
+
+async def end_of(reader: asyncio.StreamReader) -> bytes:
+    """What comes before the server closes."""
+    async with asyncio.timeout(WALL_SECONDS):
+        with contextlib.suppress(ConnectionResetError):
+            return await reader.read()
+        return b""
+
+
+@pytest.fixture
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    for name, seconds in (("HEAD", 0.6), ("BODY", 0.4), ("LOOK", 0.05), ("UNREAD", 0.5), ("FRESH", 0.1), ("LATE", 0.3)):
+        monkeypatch.setattr(connections, f"{name}_SECONDS", seconds)
+    made = Site()
+    config = uvicorn.Config(
+        made,
+        port=0,
+        http=protocol(made.connections),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    made.port = server.servers[0].sockets[0].getsockname()[1]
+    yield made
+    made.open.set()
+    server.should_exit = True
+    await serving
+
+
+async def test_head_that_does_not_end_in_time_is_told_so_and_closed(site: Site) -> None:
+    reader, writer = await site.connect(HALF)
+    ended = await end_of(reader)
+    writer.close()
+    assert ended.startswith(b"HTTP/1.1 408 ")
+    assert b'"code": "request_timeout"' in ended
+    assert site.asked == 0
+
+
+@pytest.mark.parametrize("piece", [b"X-Slow: 1\r\n", b""])
+async def test_head_that_comes_in_drops_or_not_at_all_is_closed_too(site: Site, piece: bytes) -> None:
+    reader, writer = await site.connect(HALF if piece else b"")
+    ending = asyncio.create_task(end_of(reader))
+    while not ending.done():
+        with contextlib.suppress(ConnectionError):
+            writer.write(piece)
+            await writer.drain()
+        await asyncio.sleep(0.05)
+    writer.close()
+    assert (await ending)[:12] == (b"HTTP/1.1 408" if piece else b"")
+
+
+async def test_kept_connection_is_not_held_open_by_empty_lines(site: Site) -> None:
+    reader, writer = await site.connect(WHOLE)
+    assert (await answer_of(reader)).endswith(b"xxxxx")
+    ending = asyncio.create_task(end_of(reader))
+    while not ending.done():
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"\r\n")
+            await writer.drain()
+        await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def test_body_that_never_comes_does_not_hold_a_connection_that_was_answered(site: Site) -> None:
+    reader, writer = await site.connect(HALF + b"Content-Length: 1000\r\n\r\n")
+    assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+    ending = asyncio.create_task(end_of(reader))
+    while not ending.done():
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"x")
+            await writer.drain()
+        await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def test_head_without_end_is_refused(site: Site) -> None:
+    reader, writer = await site.connect(HALF)
+    ending = asyncio.create_task(end_of(reader))
+    with contextlib.suppress(ConnectionError):
+        for _ in range(40):
+            writer.write(b"X-Long: " + b"y" * 16_000 + b"\r\n")
+            await writer.drain()
+    assert site.asked == 0
+    # A reset may overtake the answer: what counts is that it ends before its time is over.
+    assert (await ending)[:12] in (b"HTTP/1.1 431", b"")
+    writer.close()
+
+
+async def test_half_sent_requests_up_to_the_bound_and_far_beyond_cost_others_nothing(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    held = [await site.connect(HALF) for _ in range(5 * MOST)]
+    for _ in range(10):
+        assert (await site.ask()).startswith(b"HTTP/1.1 200 ")
+    for reader, writer in held:
+        await end_of(reader)
+        writer.close()
+    [said] = [record.getMessage() for record in caplog.records if "the bound of this process" in record.getMessage()]
+    assert said.startswith(f"{MOST} connections are open")
+    assert "docs/containers.md" in said
+
+
+async def test_kept_connections_up_to_the_bound_make_room_for_new_ones(site: Site) -> None:
+    held = [await site.connect(WHOLE) for _ in range(MOST)]
+    for reader, _ in held:
+        await answer_of(reader)
+    assert (await site.ask()).startswith(b"HTTP/1.1 200 ")
+    assert await end_of(held[0][0]) == b""
+    # The others are still good for another request.
+    held[-1][1].write(WHOLE)
+    assert (await answer_of(held[-1][0])).startswith(b"HTTP/1.1 200 ")
+    for _, writer in held:
+        writer.close()
+
+
+async def test_where_everybody_waits_for_an_answer_one_more_is_told_to_come_back(site: Site) -> None:
+    held = [await site.connect(WHOLE.replace(b"whole", b"wait")) for _ in range(MOST)]
+    while site.asked < MOST:
+        await asyncio.sleep(0.01)
+    reader, writer = await site.connect(b"")
+    refused = await end_of(reader)
+    writer.close()
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1\r\n" in refused
+    await asyncio.sleep(1)  # longer than a head may take: those who wait are not hurried
+    site.open.set()
+    for waiting, kept in held:
+        assert (await answer_of(waiting)).startswith(b"HTTP/1.1 200 ")
+        kept.close()
+
+
+async def test_answer_that_is_not_read_is_given_up(site: Site) -> None:
+    reader, writer = await site.connect(WHOLE.replace(b"whole", b"large"))
+    await asyncio.sleep(2)
+    async with asyncio.timeout(WALL_SECONDS):
+        with contextlib.suppress(ConnectionResetError):
+            assert len(await reader.read()) < LARGE_BYTES
+    writer.close()
+
+
+async def test_request_that_came_while_the_process_stood_still_is_answered(site: Site) -> None:
+    kept, beginning = await site.connect(WHOLE), await site.connect(HALF)
+    await answer_of(kept[0])
+    while len(site.connections._receiving) != 1 or len(site.connections._idle) != 1:
+        await asyncio.sleep(0.01)
+    [idle] = site.connections._idle
+    # What the two sent lies in their sockets; nothing reads it before the timers, which are all overdue, are run.
+    for (_, writer), rest in ((kept, WHOLE), (beginning, b"\r\n")):
+        writer.write(rest)
+    time.sleep(1)
+    site.connections._look()
+    idle.timeout_keep_alive_handler()
+    for reader, writer in (kept, beginning):
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_requests_sent_together_are_answered_in_turn(site: Site) -> None:
+    reader, writer = await site.connect(WHOLE * 5)
+    for _ in range(5):
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "room", "raised_to"),
+    [
+        (1_024, 1_024, 768, None),
+        (1_024, 2_000, 1_744, 2_000),
+        (256, resource.RLIM_INFINITY, 5_000, 5_256),
+        (1_024, 1_000_000, 5_000, 5_256),
+        (1_000_000, 1_000_000, 5_000, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 5_000, None),
+        (300, 300, 150, None),
+    ],
+)
+def test_room_leaves_files_for_the_ledger_and_the_store(
+    soft: int, hard: int, room: int, raised_to: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[Any] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
+    assert room_for(5_000) == room
+    assert [pair for pair in limits if pair[0] != soft] == ([(raised_to, hard)] if raised_to else [])
