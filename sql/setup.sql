@@ -1767,7 +1767,7 @@ declare
 begin
     insert into copperplate.breakers as b (name, last_failed_at) values (p_name, v_now)
     on conflict (name) do nothing;
-    -- Locked before it is read: of many that report at once, one opens it.
+    -- Locked before it is read, as the insert does not promise to: of many that report at once, one opens it.
     select b.open_until > v_now and b.error_class = p_error_class
     into v_is_known
     from copperplate.breakers as b

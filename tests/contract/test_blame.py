@@ -59,6 +59,7 @@ LOCKED = "User is locked. Reason: Exhausted balance. Top up your balance at fal.
 CASES = [
     # OpenAI: our account
     Case("openai", 400, openai(HARD_LIMIT, BAD_REQUEST, "billing_hard_limit_reached"), ACCOUNT, HARD_LIMIT),
+    Case("openai", 400, openai("No more", BAD_REQUEST, "billing_hard_limit_reached"), ACCOUNT, "No more"),
     Case("openai", 400, openai(HARD_LIMIT, USER_ERROR), ACCOUNT, "add money"),
     Case("openai", 429, openai(QUOTA, "insufficient_quota", "insufficient_quota"), ACCOUNT, "your current quota"),
     Case("openai", 429, openai("Your account is not active.", "billing_not_active"), ACCOUNT, "not active"),

@@ -1,8 +1,12 @@
-"""`report_missing` against itself, `acquire` and `complete`: one reopening, one regeneration, in every order."""
+"""`report_missing` against itself, `acquire` and `complete`: one reopening, one regeneration, in every order.
+
+And `report_refusal` against itself: of two reports, one begins the rest, in every order.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -10,7 +14,7 @@ import pytest
 from ledger import acquire, complete, record
 
 from copperplate.adapters.postgres import PostgresLedger
-from copperplate.model import Hit, Lead, Wait
+from copperplate.model import FailureClass, Hit, Lead, Wait
 from pictures import upload, want
 
 if TYPE_CHECKING:
@@ -162,3 +166,19 @@ async def test_report_of_a_rendition_that_went_with_its_original_changes_nothing
     assert (await first, await second) == (True, False)
     assert isinstance(await acquire(ledger, want()), Lead)
     assert await attempts(other) == 2
+
+
+@pytest.mark.parametrize("row", ["none", "its rest is over"])
+async def test_of_two_refusals_reported_at_once_one_begins_the_rest(
+    ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str, row: str
+) -> None:
+    if row != "none":
+        await ledger.report_refusal("fal", FailureClass.ACCOUNT, "no money", timedelta(0))
+    cursor = await other.execute("select public.report_refusal('fal', 'account', 'no money', '15 seconds')")
+    assert await cursor.fetchone() == (True,)
+    reporting = asyncio.create_task(
+        ledger.report_refusal("fal", FailureClass.ACCOUNT, "no money", timedelta(seconds=15))
+    )
+    await until_blocked(owner_url, 1, "report_refusal")
+    await other.commit()
+    assert not await reporting

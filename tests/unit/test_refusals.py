@@ -37,6 +37,7 @@ def test_reason_is_short() -> None:
     [
         ("not allowed: 'a Red  fox'", "a red fox"),
         ("not allowed: ...red fox jumps ov", "The red fox jumps over it"),
+        ("not allowed: a red fox", "A RED FOX"),
         ("not allowed: fox", "fox"),
         ("not allowed: fox (den)", "fox (den)"),
     ],
