@@ -38,6 +38,7 @@ MEASUREMENTS = (
     "cold_start",
     "poolers",
     "cleanup",
+    "refusing_stores",
 )
 
 

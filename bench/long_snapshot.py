@@ -34,13 +34,11 @@ _use = Use(
     count=HITS_PER_COUNT,
     size_bytes=100_000,
     latency_buckets=(HITS_PER_COUNT, *(0 for _ in LATENCY_BOUNDS_MS)),
-    cost_micro_usd=0,
-    saved_micro_usd=0,
 )
 COUNT = (
     f"select case when :n::integer % {HITS_PER_COUNT} = 0 then public.record_usage(jsonb_build_array("
-    f"'{json.dumps(asdict(_use))}'::jsonb || jsonb_build_object('generation_key', {KEY}, 'rendition_key', {JPG_KEY}))) "
-    "end"
+    f"'{json.dumps(asdict(_use))}'::jsonb || jsonb_build_object('generation_key', {KEY}, 'rendition_key', {JPG_KEY})), "
+    "gen_random_uuid()) end"
 )
 RECIPE = (
     """'{"v": 1, "kind": "image", "width": 1024, "height": 1024, "model": "copperplate/painter-1", "seed": "", """

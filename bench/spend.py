@@ -1,11 +1,15 @@
-"""Ten thousand pictures of which many go wrong: does what the ledger says was spent equal the provider's own bill?"""
+"""Ten thousand pictures of which many go wrong: is what was spent and saved the provider's own bill, by every route?"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import os
 import random
+import re
+import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +21,10 @@ from bench.figures import ROOT, Figure, Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from copperplate.coordinator import Coordinator
     from copperplate.model import Want
+    from copperplate.ports import LedgerCare
+    from copperplate.usage import Usage
     from standin.server import Standin
 
 OUTCOMES = 5_000
@@ -25,8 +32,9 @@ OUTCOMES = 5_000
 AT_ONCE, PORTION = 8, 200
 # What the stand-in does, one scenario a POST, and how often of a hundred. A name in LOST is an answer that never came.
 MIX: dict[str, tuple[int, Sequence[str]]] = {
-    "ok": (48, ["ok"]),
-    "slow": (6, ["slow=0.3"]),
+    "ok": (44, ["ok"]),
+    "slow": (5, ["slow=0.3"]),
+    "caller left": (5, ["slow=0.5"]),
     "429": (8, ["http_429=1"]),
     "500": (8, ["http_500"]),
     "moderated": (8, ["moderated"]),
@@ -35,7 +43,9 @@ MIX: dict[str, tuple[int, Sequence[str]]] = {
     "answer lost, then a picture": (5, ["drop", "ok"]),
     "both answers lost": (3, ["drop", "drop"]),
 }
-LOST = "drop"
+LOST, LEFT = "drop", "caller left"
+# Every picture that was made is asked for so often again, at most.
+HITS = 4
 
 
 @dataclass
@@ -50,6 +60,14 @@ class Spent:
     # For answers that were lost: what was estimated, and what the stand-in billed for them.
     estimated: int = 0
     lost: int = 0
+    # What hits would have cost by the stand-in's bill, and both figures of each route, spent and saved.
+    saved: int = 0
+    routes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def astray(self) -> int:
+        """By how much the routes differ, all added up, from the book and from the bill of what was saved."""
+        return sum(abs(spent - self.spent) + abs(saved - self.saved) for spent, saved in self.routes.values())
 
     @property
     def heard(self) -> int:
@@ -83,6 +101,14 @@ def _figures(seen: Spent, name: str) -> list[Figure]:
             what=f"{name}: POSTs without a row of their own", value=seen.posts - seen.rows, unit="", how=how, exactly=0
         ),
         Figure(what=f"{name}: spend less bill, answers that came", value=seen.heard, unit="µ$", how=how, exactly=0),
+        Figure(
+            what=f"{name}: difference of money by any route",
+            value=seen.astray,
+            unit="µ$",
+            exactly=0,
+            how=f"Spent and saved by {', '.join(seen.routes)}, beside the book and the bill: {seen.spent:,} and "
+            f"{seen.saved:,} millionths of a dollar. Pictures were asked for up to {HITS} times more.",
+        ),
     ]
     if name == "fal":  # it bills started megapixels, which are known before: even what was lost is exact
         return [
@@ -112,22 +138,36 @@ async def _mixed(
     from copperplate.coordinator import Coordinator
     from copperplate.imaging import PillowImages
     from copperplate.leader import Kind
+    from copperplate.usage import Usage
     from studio import provider_at, want_of
 
     provider, ledger, images = provider_at(name, standin), PostgresLedger(url, max_connections=AT_ONCE), PillowImages()
     await ledger.open()
     kinds = {"image": Kind(provider=provider, store=MemoryStore("generated-images"))}
     coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=SystemClock())
+    usage = Usage(ledger=ledger, providers={"image": provider}, clock=SystemClock())
     seen, rng = Spent(), random.Random(seed)
     wanted = rng.choices(list(MIX), [weight for weight, _ in MIX.values()], k=outcomes)
     wants = [want_of(provider, f"{outcome} {number} of {seed}") for number, outcome in enumerate(wanted)]
+    leaving = set[str]()
     for want, outcome in zip(wants, wanted, strict=True):
         standin.book.tell(_prompt(want), *MIX[outcome][1])
         seen.outcomes[outcome] += 1
+        if outcome == LEFT:
+            leaving.add(want.generation_key)
     try:
+        before = await _routes(url, ledger)
         for first in range(0, outcomes, PORTION):
-            await _ask_all(coordinator, standin, url, wants[first : first + PORTION])
+            portion = wants[first : first + PORTION]
+            await _ask_all(_Callers(coordinator, usage, standin, leaving), url, portion)
             say(f"{name}: {min(first + PORTION, outcomes):,} of {outcomes:,}")
+        await coordinator.drain(within_seconds=30)
+        for want in wants:
+            seen.saved += await _hit(coordinator, usage, standin, want, times=rng.randint(0, HITS))
+        await usage.close()
+        after = await _routes(url, ledger)
+        # The second adapter's figures stand beside the first one's.
+        seen.routes = {name: (after[name][0] - before[name][0], after[name][1] - before[name][1]) for name in after}
     finally:
         await provider.close()
         await ledger.close()
@@ -136,20 +176,94 @@ async def _mixed(
     return seen
 
 
-async def _ask_all(coordinator: Any, standin: Standin, url: str, wants: list[Want]) -> None:
-    """Ask for each, some at once. Whom the breaker sends away asks again after it was closed by hand."""
-    from copperplate.errors import CopperplateError
+@dataclass(frozen=True)
+class _Callers:
+    coordinator: Coordinator
+    usage: Usage
+    standin: Standin
+    # Keys of generations whose callers leave once they are asked for.
+    leaving: set[str]
 
+    async def ask(self, want: Want) -> None:
+        """Ask as a route does, which counts whatever comes of it."""
+        from copperplate.errors import CopperplateError
+        from copperplate.model import Outcome
+
+        asking = asyncio.create_task(self.coordinator.find(want))
+        if want.generation_key in self.leaving:
+            while not asking.done() and not self.standin.book.posts[_prompt(want)]:
+                await asyncio.sleep(0.005)
+            asking.cancel()
+        outcome = Outcome.FAILED
+        with contextlib.suppress(CopperplateError, asyncio.CancelledError):  # the outcome it was drawn for
+            outcome = (await asking).outcome
+        self.usage.count(want, outcome, size_bytes=0, seconds=0)
+
+
+async def _ask_all(callers: _Callers, url: str, wants: list[Want]) -> None:
+    """Ask for each, some at once. Whom the breaker sends away asks again after it was closed by hand."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(want: Want) -> None:
         async with limit:
-            with contextlib.suppress(CopperplateError):  # the outcome it was drawn for
-                await coordinator.find(want)
+            await callers.ask(want)
 
-    while left := [want for want in wants if not standin.book.posts[_prompt(want)]]:
+    while left := [want for want in wants if not callers.standin.book.posts[_prompt(want)]]:
         await asyncio.to_thread(query, url, "delete from copperplate.breakers returning name")
         await asyncio.gather(*map(one, left))
+
+
+async def _hit(coordinator: Coordinator, usage: Usage, standin: Standin, want: Want, *, times: int) -> int:
+    """Ask for a picture again where there is one; what these hits would have cost by the stand-in's bill."""
+    from copperplate.errors import GenerationFailed, NotGenerated
+    from copperplate.model import Outcome
+
+    for number in range(times):
+        try:
+            found = await coordinator.find(want, may_lead=False)
+        except (NotGenerated, GenerationFailed):
+            return 0
+        assert found.outcome is Outcome.HIT, number
+        usage.count(want, found.outcome, size_bytes=0, seconds=0)
+    drawn = [drawing for drawing in standin.book.drawings.values() if drawing.prompt == _prompt(want)]
+    return times * drawn[-1].charge_micro_usd if times else 0
+
+
+async def _routes(url: str, ledger: LedgerCare) -> dict[str, tuple[int, int]]:
+    """What was spent and saved so far, in millionths of a dollar, as each route tells it."""
+    from copperplate.http import metrics, schemas
+
+    kinds = schemas.Savings.of(await ledger.savings()).values()
+    text = metrics.render(await ledger.usage_totals(), await ledger.cache_stats())
+    told = await asyncio.to_thread(_command_line, url)
+    totals = "select round(1e6 * sum(s.spent_usd)), round(1e6 * sum(s.saved_usd)) from ({}) as s"
+    tables = {
+        f"sql/{name}": await asyncio.to_thread(
+            query, url, totals.format((ROOT / "sql" / name).read_text().rstrip(";\n"))
+        )
+        for name in ("savings_in_money.sql", "spend_by_model_and_day.sql")
+    }
+    return {
+        "statistics": (_micro(sum(k.spent_usd for k in kinds)), _micro(sum(k.estimated_savings_usd for k in kinds))),
+        "metrics": (_metric(text, "copperplate_cost_usd_total"), _metric(text, "copperplate_saved_usd_total")),
+        "command line": (_micro(told["spent_usd"]), _micro(told["saved_usd"])),
+        **{name: (int(rows[0][0] or 0), int(rows[0][1] or 0)) for name, rows in tables.items()},
+    }
+
+
+def _command_line(url: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "copperplate.cli", "stats", "--json"]
+    ran = subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=True)
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return told
+
+
+def _metric(text: str, name: str) -> int:
+    return _micro(sum(map(float, re.findall(rf"^{name}{{.*}} (.*)$", text, re.MULTILINE))))
+
+
+def _micro(dollars: float) -> int:
+    return round(dollars * 1_000_000)
 
 
 def _add_up(seen: Spent, url: str, standin: Standin, wants: list[Want], estimates: dict[str, int]) -> None:

@@ -4,7 +4,7 @@ with asked as (select '00000000-0000-4000-8000-000000000000'::uuid as user_id),
 account as (
     select
         c.id,
-        c.held
+        c.held - copperplate.lapsed_credits(c.id) as held
     from copperplate.accounts as c
     inner join asked as a on c.user_id = a.user_id
 )

@@ -656,7 +656,11 @@ $statement$-- Credits: what signed-in people may have made for them. A generatio
 --   (none) ─────────────────────► held ─────────────────────────► settled ──► delivered: stays so
 --                                  │                                 │
 --            fail, sweep, delete   ▼         gone before delivered   ▼
---                               released                          refunded
+--            lapsed, and its    released                          refunded
+--            owner asks
+--
+-- Lapsed: held for longer than its time, and no lease is on its generation. It counts as free wherever it is read,
+-- whether a sweep came by or not.
 --
 -- Lock order: generations, then reservations, then accounts, then ledger and asks. Who takes several of a kind takes
 -- all of them before the first of the next.
@@ -764,6 +768,8 @@ $statement$create index reservations_expiry_idx on copperplate.reservations (exp
 $statement$-- For what happens when a generation goes.
 create index reservations_generation_idx on copperplate.reservations (generation_key)$statement$,
 $statement$create index reservations_account_idx on copperplate.reservations (account_id, generation_key)$statement$,
+$statement$-- For what an account holds, which is little beside what it ever had made.
+create index reservations_held_account_idx on copperplate.reservations (account_id) where state = 'held'$statement$,
 $statement$comment on table copperplate.reservations is
 'What generations reserved of somebody''s credits: held, settled, released or refunded. The generation''s key stays
 when the generation goes. A person sees the rows of their own account.'$statement$,
@@ -806,17 +812,55 @@ using (
         where a.user_id = (select copperplate.signed_in_user())
     )
 )$statement$,
+$statement$-- Security definer, with its owner's rights: a person sees their reservations, but no generation and no lease.
+create function copperplate.is_lapsed(p_reservation copperplate.reservations)
+returns boolean
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select
+        p_reservation.state = 'held' and p_reservation.expires_at < copperplate.clock()
+        and not exists (
+            select from public.generation_status as g
+            where
+                g.prompt_hash = p_reservation.generation_key and g.status in ('pending', 'generating')
+                and g.lease_until > copperplate.clock()
+        );
+$$$statement$,
+$statement$comment on function copperplate.is_lapsed(copperplate.reservations) is
+'Whether a reservation is held for longer than its time while no lease is on its generation: it counts as free.'$statement$,
+$statement$revoke all on function copperplate.is_lapsed(copperplate.reservations) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_lapsed(copperplate.reservations) to authenticated, service_role$statement$,
+$statement$create function copperplate.lapsed_credits(p_account uuid)
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(sum(r.amount), 0)::bigint
+    from copperplate.reservations as r
+    where r.account_id = p_account and r.state = 'held' and copperplate.is_lapsed(r);
+$$$statement$,
+$statement$comment on function copperplate.lapsed_credits(uuid) is
+'What of accounts.held counts as free: credits of reservations that lapsed and were not released yet.'$statement$,
+$statement$revoke all on function copperplate.lapsed_credits(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.lapsed_credits(uuid) to authenticated, service_role$statement$,
 $statement$create view public.my_credits
 with (security_invoker = true)
 as
 select
     a.balance,
-    a.held,
-    a.balance - a.held as available,
+    a.held - copperplate.lapsed_credits(a.id) as held,
+    a.balance - a.held + copperplate.lapsed_credits(a.id) as available,
     a.created_at
 from copperplate.accounts as a
 where a.user_id = (select copperplate.signed_in_user())$statement$,
-$statement$comment on view public.my_credits is 'The credits of whoever is signed in: one row, or none before the first grant.'$statement$,
+$statement$comment on view public.my_credits is
+'The credits of the user who is signed in: one row, or none before the first grant. held is reserved by pictures that
+are being made.'$statement$,
 $statement$create view public.my_credit_ledger
 with (security_invoker = true)
 as
@@ -837,9 +881,9 @@ select
     r.id,
     r.generation_key as prompt_hash,
     r.kind,
-    case r.state
-        when 'held' then 'generating'
-        when 'settled' then 'completed'
+    case
+        when r.state = 'settled' then 'completed'
+        when r.state = 'held' and not copperplate.is_lapsed(r) then 'generating'
         else 'failed'
     end as status,
     r.generated_url,
@@ -860,7 +904,42 @@ $statement$grant select on table public.my_credit_ledger to authenticated$statem
 $statement$grant select on table public.my_generations to authenticated$statement$,
 $statement$-- --- what the ledger's functions do with credits ----------------------------------------------
 
-create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
+create function copperplate.release_for(p_generation_key text, p_accounts uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_over uuid[];
+begin
+    -- Waited for, not skipped: a sweep that holds one of them is about to release it, and its credit is needed here.
+    -- State and time stand outside the subquery, so that they are read again after the wait: a takeover renewed them.
+    v_over := array(
+        select r.id
+        from copperplate.reservations as r
+        where
+            r.state = 'held' and r.expires_at < copperplate.clock()
+            and r.id in (
+                select k.id
+                from copperplate.reservations as k
+                where k.generation_key = p_generation_key and k.state = 'held'
+                union all
+                select l.id
+                from copperplate.reservations as l
+                where l.account_id = any(p_accounts) and l.state = 'held' and copperplate.is_lapsed(l)
+            )
+        order by r.id
+        for update of r
+    );
+    perform copperplate.release_all(v_over);
+end;
+$$$statement$,
+$statement$comment on function copperplate.release_for(text, uuid[]) is
+'Before a reservation is made: release what lapsed of these accounts, and what was held too long for this generation,
+whose lease is the caller''s by now.'$statement$,
+$statement$create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql
 volatile
@@ -872,14 +951,19 @@ declare
     v_charge record;
     v_account uuid;
 begin
-    -- Whoever takes a generation over inherits what its first leader reserved. Written and not only looked at: a sweep
+    -- A takeover inherits what the first leader reserved, within its time. Written and not only looked at: a sweep
     -- that is about to release it has either done so when this returns, or finds that it may not.
     update copperplate.reservations as r
     set expires_at = v_now + interval '15 minutes'
-    where r.generation_key = p_generation_key and r.state = 'held';
+    where r.generation_key = p_generation_key and r.state = 'held' and r.expires_at >= v_now;
     if found then
         return;
     end if;
+    perform copperplate.release_for(p_generation_key, array(
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id in (select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid))
+    ));
 
     for v_charge in
         select c.kind, c.user_id, c.amount
@@ -904,8 +988,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.reserve_charges(text, jsonb) is
-'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; ZC008 where an account
-cannot pay.'$statement$,
+'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; what lapsed of the payers is
+released first. ZC008 where an account cannot pay.'$statement$,
 $statement$create function copperplate.settle_reservation(p_generation_key text, p_url text)
 returns void
 language plpgsql
@@ -975,6 +1059,23 @@ $$$statement$,
 $statement$comment on function copperplate.give_back(uuid) is
 'Release what is held, refund what was settled and not delivered; false where it was delivered, or there is no such
 reservation. A repeat answers the same and changes nothing.'$statement$,
+$statement$create function copperplate.release_all(p_reservations uuid[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.give_back(o.id)
+    from (
+        select r.id
+        from copperplate.reservations as r
+        where r.id = any(p_reservations)
+        order by r.account_id, r.id
+    ) as o;
+$$$statement$,
+$statement$comment on function copperplate.release_all(uuid[]) is
+'Give these reservations back, accounts in one order. The caller has locked every one of them.'$statement$,
 $statement$create function copperplate.give_back_all(p_generation_keys text[])
 returns void
 language sql
@@ -1034,21 +1135,11 @@ begin
     v_expired := array(
         select r.id
         from copperplate.reservations as r
-        where
-            r.state = 'held' and r.expires_at < copperplate.clock()
-            and not exists (
-                select from public.generation_status as g
-                where
-                    g.prompt_hash = r.generation_key and g.status in ('pending', 'generating')
-                    and g.lease_until > copperplate.clock()
-            )
+        where r.state = 'held' and r.expires_at < copperplate.clock() and copperplate.is_lapsed(r)
         limit p_limit
         for update skip locked
     );
-    perform copperplate.give_back(o.id)
-    from (
-        select r.id from copperplate.reservations as r where r.id = any(v_expired) order by r.account_id, r.id
-    ) as o;
+    perform copperplate.release_all(v_expired);
     return cardinality(v_expired);
 end;
 $$$statement$,
@@ -1129,10 +1220,11 @@ set search_path = ''
 as $$
     select jsonb_build_object(
         'balance', coalesce(max(a.balance), 0),
-        'held', coalesce(max(a.held), 0),
-        'available', coalesce(max(a.balance - a.held), 0)
+        'held', coalesce(max(a.held - l.credits), 0),
+        'available', coalesce(max(a.balance - a.held + l.credits), 0)
     )
     from copperplate.accounts as a
+    cross join lateral copperplate.lapsed_credits(a.id) as l (credits)
     where a.user_id = p_user;
 $$$statement$,
 $statement$comment on function public.get_credits(uuid) is
@@ -1246,7 +1338,11 @@ as $$
     select jsonb_build_object(
         'accounts', (select count(*) from copperplate.accounts),
         'balance', (select coalesce(sum(a.balance), 0) from copperplate.accounts as a),
-        'held', (select coalesce(sum(a.held), 0) from copperplate.accounts as a),
+        'held', (
+            select coalesce(sum(r.amount), 0)
+            from copperplate.reservations as r
+            where r.state = 'held' and not copperplate.is_lapsed(r)
+        ),
         'granted', coalesce(sum(l.delta) filter (where l.kind = 'grant'), 0),
         'settled', coalesce(-sum(l.delta) filter (where l.kind = 'settle'), 0),
         'refunded', coalesce(sum(l.delta) filter (where l.kind = 'refund'), 0),
@@ -1255,7 +1351,10 @@ as $$
     from copperplate.credit_ledger as l;
 $$$statement$,
 $statement$comment on function public.audit_credits() is
-'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none.'$statement$,
+'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none. held is what
+pictures hold that are being made.'$statement$,
+$statement$revoke all on function copperplate.release_all(uuid[]) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.release_for(text, uuid[]) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.reserve_charges(text, jsonb) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.settle_reservation(text, text) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.give_back(uuid) from public, anon, authenticated$statement$,
@@ -1268,6 +1367,8 @@ $statement$revoke all on function public.get_credits(uuid) from public, anon, au
 $statement$revoke all on function public.refund_credits(uuid) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.audit_credits() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_all(uuid[]) to service_role$statement$,
+$statement$grant execute on function copperplate.release_for(text, uuid[]) to service_role$statement$,
 $statement$grant execute on function copperplate.reserve_charges(text, jsonb) to service_role$statement$,
 $statement$grant execute on function copperplate.settle_reservation(text, text) to service_role$statement$,
 $statement$grant execute on function copperplate.give_back(uuid) to service_role$statement$,
@@ -1294,6 +1395,8 @@ create table copperplate.public_totals (
     api_calls bigint not null default 0,
     hits bigint not null default 0,
     misses bigint not null default 0,
+    -- Of hits and misses: served without a call of their own.
+    saved bigint not null default 0,
     failures bigint not null default 0,
     completed bigint not null default 0,
     accesses bigint not null default 0,
@@ -1820,9 +1923,10 @@ $statement$grant execute on function public.report_success(text) to service_role
 ]);
 
 select pg_temp.apply_migration('20261120000470', 'create_submits', array[
-$statement$-- What was spent: one row per billable request, written before it is sent and kept for good. Money in millionths of a
--- dollar. A row counts with what the provider reported, and until that is known, or where its answer was lost, with
--- what was estimated.
+$statement$-- The book: what was spent, and what was saved. One row per billable request, written before it is sent and kept for
+-- good. Money in millionths of a dollar. A row counts with what the provider reported, and until that is known, or
+-- where its answer was lost, with what was estimated: that is its price. Saved is the price of a picture, once for each
+-- time it was served without a call. Every figure of money, by whatever route, is a sum over this table.
 create table copperplate.submits (
     id bigint generated always as identity,
     -- Stays when the generation goes.
@@ -1835,9 +1939,13 @@ create table copperplate.submits (
     estimate_micro_usd bigint,
     -- From what the provider reported; zero where it is known not to bill; null where nothing is known.
     cost_micro_usd bigint,
+    -- How often the picture it made was served without a call: hits, stale answers, coalesced ones.
+    saved bigint not null default 0,
     constraint submits_pkey primary key (id),
-    constraint submits_money_is_not_negative check (estimate_micro_usd >= 0 and cost_micro_usd >= 0)
-)$statement$,
+    constraint submits_money_is_not_negative check (
+        estimate_micro_usd >= 0 and cost_micro_usd >= 0 and saved >= 0
+    )
+) with (fillfactor = 70)$statement$,
 $statement$create index submits_generation_idx on copperplate.submits (generation_key, id)$statement$,
 $statement$comment on table copperplate.submits is
 'Billable requests to providers, one row each, and what they cost in millionths of a dollar.
@@ -1847,6 +1955,140 @@ $statement$comment on column copperplate.submits.cost_micro_usd is
 $statement$alter table copperplate.submits enable row level security$statement$,
 $statement$revoke all on table copperplate.submits from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update on table copperplate.submits to service_role$statement$,
+$statement$-- Sums of the book for readers in a hurry. Its triggers alone write here, in the transaction that changes the book.
+-- They only ever insert, so no row is hot; copperplate.fold_money() merges the rows of a day now and then.
+create table copperplate.money_totals (
+    -- UTC. Of spending, when the request was sent; of savings, when the picture was served.
+    day date not null,
+    kind text not null,
+    provider text not null,
+    model text not null,
+    submits bigint not null default 0,
+    -- Submits that count with their estimate; submits without any price, which are in no sum.
+    estimated bigint not null default 0,
+    unpriced bigint not null default 0,
+    spent_micro_usd bigint not null default 0,
+    -- Pictures served without a call; those of them whose price is not known, which are in no sum.
+    saved bigint not null default 0,
+    unpriced_saved bigint not null default 0,
+    saved_micro_usd bigint not null default 0
+)$statement$,
+$statement$comment on table copperplate.money_totals is
+'Sums over copperplate.submits by day (UTC), kind, provider and model, to be added up by the reader. Money in millionths
+of a dollar. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.money_totals enable row level security$statement$,
+$statement$revoke all on table copperplate.money_totals from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.money_totals to service_role$statement$,
+$statement$create function copperplate.note_money(p_before copperplate.submits[], p_after copperplate.submits[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    with changed as (
+        select a.*, 1 as times, coalesce(a.cost_micro_usd, a.estimate_micro_usd) as price from unnest(p_after) as a
+        union all
+        select b.*, -1 as times, coalesce(b.cost_micro_usd, b.estimate_micro_usd) as price from unnest(p_before) as b
+    ),
+
+    parts as (
+        select
+            (c.sent_at at time zone 'UTC')::date as day, c.kind, c.provider, c.model, c.times as submits,
+            case when c.cost_micro_usd is null and c.price is not null then c.times else 0 end as estimated,
+            case when c.price is null then c.times else 0 end as unpriced,
+            c.times * coalesce(c.price, 0) as spent, 0 as saved, 0 as unpriced_saved, 0 as saved_micro_usd
+        from changed as c
+        union all
+        select
+            (copperplate.clock() at time zone 'UTC')::date as day, c.kind, c.provider, c.model, 0 as submits,
+            0 as estimated, 0 as unpriced, 0 as spent, c.times * c.saved as saved,
+            case when c.price is null then c.times * c.saved else 0 end as unpriced_saved,
+            c.times * c.saved * coalesce(c.price, 0) as saved_micro_usd
+        from changed as c
+    ),
+
+    sums as (
+        select
+            p.day, p.kind, p.provider, p.model, sum(p.submits) as submits, sum(p.estimated) as estimated,
+            sum(p.unpriced) as unpriced, sum(p.spent) as spent, sum(p.saved) as saved,
+            sum(p.unpriced_saved) as unpriced_saved, sum(p.saved_micro_usd) as saved_micro_usd
+        from parts as p
+        group by p.day, p.kind, p.provider, p.model
+    )
+
+    insert into copperplate.money_totals (
+        day, kind, provider, model, submits, estimated, unpriced, spent_micro_usd, saved, unpriced_saved,
+        saved_micro_usd
+    )
+    select
+        s.day, s.kind, s.provider, s.model, s.submits, s.estimated, s.unpriced, s.spent, s.saved, s.unpriced_saved,
+        s.saved_micro_usd
+    from sums as s
+    where 0 <> any(array[s.submits, s.estimated, s.unpriced, s.spent, s.saved, s.unpriced_saved, s.saved_micro_usd]);
+$$$statement$,
+$statement$comment on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) is
+'Add to the totals by how much these rows of the book differ from what they were.'$statement$,
+$statement$create function copperplate.note_submits_changed()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+declare
+    v_before copperplate.submits[] := '{}';
+    v_after copperplate.submits[] := '{}';
+begin
+    -- Each kind of change has only some of the two tables; a statement is planned when it is first run.
+    if tg_op <> 'INSERT' then
+        v_before := array(select row(r.*)::copperplate.submits from removed as r);
+    end if;
+    if tg_op <> 'DELETE' then
+        v_after := array(select row(a.*)::copperplate.submits from added as a);
+    end if;
+    perform copperplate.note_money(v_before, v_after);
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_submits_changed() is 'Keeps the totals of money equal to the book.'$statement$,
+$statement$create trigger submits_added
+after insert on copperplate.submits
+referencing new table as added
+for each statement execute function copperplate.note_submits_changed()$statement$,
+$statement$create trigger submits_changed
+after update on copperplate.submits
+referencing old table as removed new table as added
+for each statement execute function copperplate.note_submits_changed()$statement$,
+$statement$create trigger submits_removed
+after delete on copperplate.submits
+referencing old table as removed
+for each statement execute function copperplate.note_submits_changed()$statement$,
+$statement$create function copperplate.fold_money()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    with gone as (
+        delete from copperplate.money_totals as m
+        where m.ctid = any(array(
+            select o.ctid from copperplate.money_totals as o limit 5000 for update skip locked
+        ))
+        returning m.*
+    )
+    insert into copperplate.money_totals (
+        day, kind, provider, model, submits, estimated, unpriced, spent_micro_usd, saved, unpriced_saved,
+        saved_micro_usd
+    )
+    select
+        g.day, g.kind, g.provider, g.model, sum(g.submits), sum(g.estimated), sum(g.unpriced), sum(g.spent_micro_usd),
+        sum(g.saved), sum(g.unpriced_saved), sum(g.saved_micro_usd)
+    from gone as g
+    group by g.day, g.kind, g.provider, g.model;
+$$$statement$,
+$statement$comment on function copperplate.fold_money() is
+'Merges the totals of money into one row a day, kind, provider and model; concurrent calls split the work.'$statement$,
 $statement$create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
 returns void
 language sql
@@ -1862,6 +2104,42 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.note_cost(text, bigint) is
 'What the newest submit of a generation cost; null changes nothing.'$statement$,
+$statement$create function copperplate.note_saved(p_uses jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- A picture was made by the newest submit of its generation. Locked in one order: where the generation is gone,
+    -- nothing else keeps two of these apart.
+    v_submits bigint[] := array(
+        select s.id
+        from copperplate.submits as s
+        where s.id in (
+            select max(n.id)
+            from copperplate.submits as n
+            where n.generation_key in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
+            group by n.generation_key
+        )
+        order by s.id
+        for no key update
+    );
+begin
+    update copperplate.submits as s
+    set saved = s.saved + u.count
+    from (
+        select e ->> 'generation_key' as key, sum((e ->> 'count')::bigint) as count
+        from jsonb_array_elements(p_uses) as e
+        where e ->> 'outcome' in ('hit', 'stale', 'coalesced')
+        group by 1
+    ) as u
+    where s.id = any(v_submits) and s.generation_key = u.key;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_saved(jsonb) is
+'Write into the book how often pictures were served without a call; p_uses as record_usage takes them.'$statement$,
 $statement$create function copperplate.spent_micro_usd(p_generation_key text)
 returns bigint
 language sql
@@ -1875,8 +2153,17 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.spent_micro_usd(text) is
 'What a generation cost so far, all its submits; null where no price is known.'$statement$,
+$statement$revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
+from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_submits_changed() from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.fold_money() from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.note_saved(jsonb) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.spent_micro_usd(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) to service_role$statement$,
+$statement$grant execute on function copperplate.note_submits_changed() to service_role$statement$,
+$statement$grant execute on function copperplate.fold_money() to service_role$statement$,
+$statement$grant execute on function copperplate.note_saved(jsonb) to service_role$statement$,
 $statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
 $statement$grant execute on function copperplate.spent_micro_usd(text) to service_role$statement$
 ]);
@@ -2845,15 +3132,13 @@ create table copperplate.usage_rollups (
     bytes bigint not null default 0,
     -- Requests by time to answer, bounds 1 2 5 10 25 50 100 250 1000 5000 15000 30000 ms and above.
     latency bigint[] not null,
-    cost_micro_usd bigint not null default 0,
-    saved_micro_usd bigint not null default 0,
     constraint usage_rollups_pkey primary key (day, kind, provider, model, outcome, tier),
     constraint usage_rollups_outcome_is_known check (
         outcome in ('hit', 'stale', 'coalesced', 'generated', 'failed')
     )
 )$statement$,
 $statement$comment on table copperplate.usage_rollups is
-'Requests by day (UTC), kind, provider, model, outcome and tier. Money in millionths of a dollar.
+'Requests by day (UTC), kind, provider, model, outcome and tier. Money is in copperplate.submits.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$alter table copperplate.usage_rollups enable row level security$statement$,
 $statement$revoke all on table copperplate.usage_rollups from public, anon, authenticated$statement$,
@@ -2886,11 +3171,12 @@ as $$
         returning t.*
     )
     insert into copperplate.public_totals (
-        day, kind, requests, api_calls, hits, misses, failures, completed, accesses, images, image_bytes, stored_bytes
+        day, kind, requests, api_calls, hits, misses, saved, failures, completed, accesses, images, image_bytes,
+        stored_bytes
     )
     select
-        g.day, g.kind, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.failures), sum(g.completed),
-        sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
+        g.day, g.kind, sum(g.requests), sum(g.api_calls), sum(g.hits), sum(g.misses), sum(g.saved), sum(g.failures),
+        sum(g.completed), sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
     from gone as g
     group by g.day, g.kind;
 $$$statement$,
@@ -2898,9 +3184,41 @@ $statement$comment on function copperplate.fold_totals() is
 'Merges the public totals into one row a day and kind; concurrent calls split the work.'$statement$,
 $statement$revoke all on function copperplate.fold_totals() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.fold_totals() to service_role$statement$,
-$statement$-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
--- latency_buckets, cost_micro_usd, saved_micro_usd}]. The one function that must not be repeated.
-create function public.record_usage(p_uses jsonb)
+$statement$-- Batches of counts that were taken, so that one that is sent again changes nothing. A process sends a batch for an
+-- hour at most (usage.py), and its id is kept for two.
+create table copperplate.usage_batches (
+    id uuid not null,
+    recorded_at timestamptz not null,
+    constraint usage_batches_pkey primary key (id)
+)$statement$,
+$statement$create index usage_batches_recorded_idx on copperplate.usage_batches (recorded_at)$statement$,
+$statement$comment on table copperplate.usage_batches is
+'Batches of counts taken within the last two hours. Row-level security is on without a policy.'$statement$,
+$statement$alter table copperplate.usage_batches enable row level security$statement$,
+$statement$revoke all on table copperplate.usage_batches from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, delete on table copperplate.usage_batches to service_role$statement$,
+$statement$create function copperplate.forget_old_batches(p_limit integer)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.usage_batches as b
+    where b.id in (
+        select o.id
+        from copperplate.usage_batches as o
+        where o.recorded_at < copperplate.clock() - interval '2 hours'
+        order by o.recorded_at
+        limit p_limit
+    );
+$$$statement$,
+$statement$comment on function copperplate.forget_old_batches(integer) is
+'Forget ids of batches that nobody sends any more, at most p_limit.'$statement$,
+$statement$revoke all on function copperplate.forget_old_batches(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_old_batches(integer) to service_role$statement$,
+$statement$-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes, latency_buckets}].
+create function public.record_usage(p_uses jsonb, p_batch uuid)
 returns void
 language plpgsql
 volatile
@@ -2913,7 +3231,13 @@ declare
     v_now timestamptz := copperplate.clock();
     v_today date := (v_now at time zone 'UTC')::date;
 begin
-    -- Rows in key order, generations before entries: two flushes never wait for each other in a ring.
+    -- A repeat that comes while the first is under way waits here for its end.
+    insert into copperplate.usage_batches (id, recorded_at) values (p_batch, v_now) on conflict (id) do nothing;
+    if not found then
+        return;
+    end if;
+
+    -- Rows in key order, generations before entries before submits: two flushes never wait for each other in a ring.
     perform from public.generation_status as g
     where g.prompt_hash in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
     order by g.prompt_hash
@@ -2938,8 +3262,10 @@ begin
     ) as s
     where e.key = s.key;
 
+    perform copperplate.note_saved(p_uses);
+
     insert into copperplate.usage_rollups as r (
-        day, kind, provider, model, outcome, tier, requests, bytes, latency, cost_micro_usd, saved_micro_usd
+        day, kind, provider, model, outcome, tier, requests, bytes, latency
     )
     select
         v_today, u.kind, u.provider, u.model, u.outcome, u.tier, sum(u.count), sum(u.size_bytes),
@@ -2954,11 +3280,9 @@ begin
                 where (w.kind, w.provider, w.model, w.outcome, w.tier) = (u.kind, u.provider, u.model, u.outcome, u.tier)
                 group by h.n
             ) as b
-        ),
-        sum(u.cost_micro_usd), sum(u.saved_micro_usd)
+        )
     from jsonb_to_recordset(p_uses) as u (
-        kind text, provider text, model text, outcome text, tier text, count bigint, size_bytes bigint,
-        cost_micro_usd bigint, saved_micro_usd bigint
+        kind text, provider text, model text, outcome text, tier text, count bigint, size_bytes bigint
     )
     group by u.kind, u.provider, u.model, u.outcome, u.tier
     order by u.kind, u.provider, u.model, u.outcome, u.tier
@@ -2966,30 +3290,31 @@ begin
     set
         requests = r.requests + excluded.requests,
         bytes = r.bytes + excluded.bytes,
-        latency = copperplate.add_histograms(r.latency, excluded.latency),
-        cost_micro_usd = r.cost_micro_usd + excluded.cost_micro_usd,
-        saved_micro_usd = r.saved_micro_usd + excluded.saved_micro_usd;
+        latency = copperplate.add_histograms(r.latency, excluded.latency);
 
-    insert into copperplate.public_totals (day, kind, requests, hits, misses, accesses)
+    insert into copperplate.public_totals (day, kind, requests, hits, misses, saved, accesses)
     select
         v_today,
         u.kind,
         sum(u.count),
         coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
         coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
+        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale', 'coalesced')), 0),
         coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
     from jsonb_to_recordset(p_uses) as u (kind text, outcome text, count bigint)
     group by u.kind;
 
     if random() < 0.02 then
         perform copperplate.fold_totals();
+        perform copperplate.fold_money();
+        perform copperplate.forget_old_batches(1000);
     end if;
 end;
 $$$statement$,
-$statement$comment on function public.record_usage(jsonb) is
-'Add a batch of counts. Never retried: a batch may be lost, none is counted twice.'$statement$,
-$statement$revoke all on function public.record_usage(jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.record_usage(jsonb) to service_role$statement$,
+$statement$comment on function public.record_usage(jsonb, uuid) is
+'Add a batch of counts, once: sent again under the same id within two hours, it changes nothing.'$statement$,
+$statement$revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.record_usage(jsonb, uuid) to service_role$statement$,
 $statement$create function public.get_generation_stats()
 returns table (
     total_requests bigint,
@@ -3025,28 +3350,83 @@ as $$
             coalesce(sum(t.failures), 0)::bigint as failures,
             coalesce(sum(t.hits), 0)::bigint as hits,
             coalesce(sum(t.misses), 0)::bigint as misses,
+            coalesce(sum(t.saved), 0)::bigint as saved,
             coalesce(sum(t.requests) filter (where t.day = d.day), 0)::bigint as requests_today,
             coalesce(sum(t.api_calls) filter (where t.day = d.day), 0)::bigint as api_calls_today,
             coalesce(sum(t.completed) filter (where t.day = d.day), 0)::bigint as completed_today,
             coalesce(sum(t.failures) filter (where t.day = d.day), 0)::bigint as failures_today,
             coalesce(sum(t.hits) filter (where t.day = d.day), 0)::bigint as hits_today,
-            coalesce(sum(t.misses) filter (where t.day = d.day), 0)::bigint as misses_today
+            coalesce(sum(t.misses) filter (where t.day = d.day), 0)::bigint as misses_today,
+            coalesce(sum(t.saved) filter (where t.day = d.day), 0)::bigint as saved_today
         from today as d
         left join copperplate.public_totals as t on true
     )
 
     select
-        s.requests, s.api_calls, greatest(s.hits + s.misses - s.api_calls, 0), s.completed, s.failures, s.hits, s.misses,
-        round(100.0 * s.hits / nullif(s.hits + s.misses, 0), 1),
-        s.requests_today, s.api_calls_today, greatest(s.hits_today + s.misses_today - s.api_calls_today, 0),
-        s.completed_today, s.failures_today, s.hits_today, s.misses_today
+        s.requests, s.api_calls, s.saved, s.completed, s.failures, s.hits, s.misses,
+        round(100.0 * s.saved / nullif(s.hits + s.misses, 0), 1),
+        s.requests_today, s.api_calls_today, s.saved_today, s.completed_today, s.failures_today, s.hits_today,
+        s.misses_today
     from sums as s;
 $$$statement$,
 $statement$comment on function public.get_generation_stats() is
 'One row: requests, provider calls made and saved, since the beginning and today (UTC).
-Saved are the pictures served (hits and misses) less the calls made; failed requests save nothing.'$statement$,
+Saved are the pictures served without a call: hits, and what was shared with the caller who made it. A failed request
+saves nothing. efficiency_percent is what was saved of all pictures served.'$statement$,
 $statement$revoke all on function public.get_generation_stats() from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_generation_stats() to service_role, anon, authenticated$statement$,
+$statement$create function public.get_savings()
+returns table (
+    kind text,
+    served bigint,
+    saved bigint,
+    efficiency_percent numeric,
+    spent_micro_usd bigint,
+    saved_micro_usd bigint,
+    estimated bigint,
+    unpriced bigint,
+    unpriced_saved bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        k.kind,
+        t.served::bigint,
+        t.saved::bigint,
+        round(100.0 * t.saved / nullif(t.served, 0), 1),
+        m.spent_micro_usd::bigint,
+        m.saved_micro_usd::bigint,
+        m.estimated::bigint,
+        m.unpriced::bigint,
+        m.unpriced_saved::bigint
+    from unnest(array['image', 'memoji']) as k (kind)
+    cross join lateral (
+        select
+            coalesce(sum(p.hits + p.misses), 0) as served,
+            coalesce(sum(p.saved), 0) as saved
+        from copperplate.public_totals as p
+        where p.kind = k.kind
+    ) as t
+    cross join lateral (
+        select
+            coalesce(sum(o.spent_micro_usd), 0) as spent_micro_usd,
+            coalesce(sum(o.saved_micro_usd), 0) as saved_micro_usd,
+            coalesce(sum(o.estimated), 0) as estimated,
+            coalesce(sum(o.unpriced), 0) as unpriced,
+            coalesce(sum(o.unpriced_saved), 0) as unpriced_saved
+        from copperplate.money_totals as o
+        where o.kind = k.kind
+    ) as m;
+$$$statement$,
+$statement$comment on function public.get_savings() is
+'A row for each kind of picture: pictures served, and saved, those of them that cost no call; what was spent, and what
+the saved ones would have cost at the price each was made for, in millionths of a dollar. estimated submits count with
+their estimate; unpriced submits, and unpriced_saved pictures, have no known price and are in no sum.'$statement$,
+$statement$revoke all on function public.get_savings() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_savings() to service_role$statement$,
 $statement$create function public.get_cache_stats()
 returns table (
     total_cached_images bigint,
@@ -3111,13 +3491,15 @@ begin
     perform copperplate.release_expired(p_limit);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
     perform copperplate.forget_old_asks(20 * p_limit);
+    perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
+    perform copperplate.fold_money();
     return v_swept;
 end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and asks older than a day forgotten, twenty times as many.'$statement$,
+held for generations that nobody works on are released, and old asks and ids of batches forgotten, twenty times as many.'$statement$,
 $statement$create function public.cleanup_old_cache_entries(
     p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null
 )
@@ -3583,7 +3965,9 @@ begin
         r.account_id = v_account.id and r.generation_key = p_generation_key
         and r.state = 'settled' and r.delivered_at is null;
 
-    v_answer := p_answer || jsonb_build_object('credits', coalesce(v_account.balance - v_account.held, 0));
+    v_answer := p_answer || jsonb_build_object(
+        'credits', coalesce(v_account.balance - v_account.held + copperplate.lapsed_credits(v_account.id), 0)
+    );
     if p_idempotency_key is not null then
         -- The first answer stands: everybody who asks with this key gets that one.
         update copperplate.asks as k
@@ -3864,18 +4248,9 @@ as $$
 
     select
         t.images, t.accesses, round(t.accesses::numeric / nullif(t.images, 0), 2), t.image_bytes, t.hits, t.misses,
-        round(100.0 * t.hits / nullif(t.hits + t.misses, 0), 1),
-        (
-            select coalesce(sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd)), 0)::bigint
-            from copperplate.submits as s
-            where s.kind = 'memoji'
-        ),
-        (
-            select coalesce(sum(r.saved_micro_usd), 0)::bigint
-            from copperplate.usage_rollups as r
-            where r.kind = 'memoji'
-        )
-    from totals as t;
+        s.efficiency_percent, s.spent_micro_usd, s.saved_micro_usd
+    from totals as t
+    inner join public.get_savings() as s on s.kind = 'memoji';
 $$$statement$,
 $statement$comment on function public.get_memoji_stats() is
 'One row: memoji kept, how often they were used, hits, misses, and money spent and saved in millionths of a dollar.'$statement$,
@@ -4005,10 +4380,19 @@ as $$
     with sums as (
         select
             r.kind, r.provider, r.model, r.outcome, r.tier,
-            sum(r.requests) as requests, sum(r.bytes) as bytes,
-            sum(r.cost_micro_usd) as cost_micro_usd, sum(r.saved_micro_usd) as saved_micro_usd
+            sum(r.requests) as requests, sum(r.bytes) as bytes
         from copperplate.usage_rollups as r
         group by r.kind, r.provider, r.model, r.outcome, r.tier
+    ),
+
+    money as (
+        select
+            m.kind, m.provider, m.model,
+            sum(m.submits) as submits, sum(m.estimated) as estimated, sum(m.unpriced) as unpriced,
+            sum(m.spent_micro_usd) as spent_micro_usd, sum(m.saved) as saved,
+            sum(m.unpriced_saved) as unpriced_saved, sum(m.saved_micro_usd) as saved_micro_usd
+        from copperplate.money_totals as m
+        group by m.kind, m.provider, m.model
     ),
 
     latencies as (
@@ -4024,16 +4408,19 @@ as $$
 
     select jsonb_build_object(
         'usage', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from sums as s),
+        'money', (select coalesce(jsonb_agg(to_jsonb(m)), '[]') from money as m),
         'latency', (select coalesce(jsonb_agg(to_jsonb(l)), '[]') from latencies as l),
         'in_flight', (
-            select count(*) from public.generation_status as g where g.status in ('pending', 'generating')
+            select count(*)
+            from public.generation_status as g
+            where g.status in ('pending', 'generating') and g.lease_until > copperplate.clock()
         ),
         'discarded', (select count(*) from copperplate.discarded_objects)
     );
 $$$statement$,
 $statement$comment on function public.get_usage_totals() is
-'Requests, bytes and money since the beginning by kind, provider, model, outcome and tier, histograms of the time to
-answer, generations in flight, and objects that wait to be removed. For /metrics.'$statement$,
+'Since the beginning: requests and bytes by kind, provider, model, outcome and tier; money by kind, provider and model;
+histograms of the time to answer; generations that are led now; objects that wait to be removed. For /metrics.'$statement$,
 $statement$-- Security definer: only the owner may read which migrations are recorded. It takes nothing and answers versions.
 create function copperplate.recorded_migrations()
 returns text[]

@@ -1,18 +1,20 @@
 -- What did each model cost on each day, and what did the cache save? A null is a price nobody knows, not nothing.
 -- Spent is what providers reported, and for `estimated` submits, whose bill is not known, what they cost at most.
--- `unpriced` submits have no price at all: they are in no sum.
+-- `unpriced` submits have no price at all: they are in no sum. Saved is by the day on which a picture was served.
 with facts as (
     select
-        (s.sent_at at time zone 'UTC')::date as day,
-        s.provider,
-        s.model,
+        m.day,
+        m.provider,
+        m.model,
         0 as requests,
-        1 as submits,
-        (s.cost_micro_usd is null and s.estimate_micro_usd is not null)::integer as estimated,
-        (s.cost_micro_usd is null and s.estimate_micro_usd is null)::integer as unpriced,
-        coalesce(s.cost_micro_usd, s.estimate_micro_usd) as spent_micro_usd,
-        0 as saved_micro_usd
-    from copperplate.submits as s
+        m.submits,
+        m.estimated,
+        m.unpriced,
+        m.spent_micro_usd,
+        m.saved,
+        m.unpriced_saved,
+        m.saved_micro_usd
+    from copperplate.money_totals as m
     union all
     select
         r.day,
@@ -22,8 +24,10 @@ with facts as (
         0 as submits,
         0 as estimated,
         0 as unpriced,
-        null as spent_micro_usd,
-        r.saved_micro_usd
+        0 as spent_micro_usd,
+        0 as saved,
+        0 as unpriced_saved,
+        0 as saved_micro_usd
     from copperplate.usage_rollups as r
 )
 
@@ -35,8 +39,14 @@ select
     sum(f.submits) as submits,
     sum(f.estimated) as estimated,
     sum(f.unpriced) as unpriced,
-    case when sum(f.submits) = 0 then 0 else round(sum(f.spent_micro_usd) / 1000000.0, 4) end as spent_usd,
-    round(sum(f.saved_micro_usd) / 1000000.0, 4) as saved_usd
+    case
+        when sum(f.submits) = sum(f.unpriced) and sum(f.submits) > 0 then null
+        else round(sum(f.spent_micro_usd) / 1000000.0, 6)
+    end as spent_usd,
+    case
+        when sum(f.saved) = sum(f.unpriced_saved) and sum(f.saved) > 0 then null
+        else round(sum(f.saved_micro_usd) / 1000000.0, 6)
+    end as saved_usd
 from facts as f
 group by f.day, f.provider, f.model
 order by f.day desc, spent_usd desc nulls first, f.provider asc, f.model asc

@@ -354,8 +354,6 @@ class Use:
     count: int
     size_bytes: int
     latency_buckets: tuple[int, ...]
-    cost_micro_usd: int
-    saved_micro_usd: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

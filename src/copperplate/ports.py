@@ -60,9 +60,9 @@ class Ledger(Sweeper, Protocol):
     """The referee: who may generate, what is stored, what failed.
 
     Every method is one transaction, decided by the ledger's own clock, and may be repeated with the
-    same arguments for the same answer (`record_usage` excepted). Methods that carry a fence change
-    nothing and answer False or None when the fence is not the newest. All raise
-    `LedgerUnavailable` when the outcome is unknown or nothing happened.
+    same arguments for the same answer. Methods that carry a fence change nothing and answer False or
+    None when the fence is not the newest. All raise `LedgerUnavailable` when the outcome is unknown or
+    nothing happened.
     """
 
     async def acquire(
@@ -84,7 +84,8 @@ class Ledger(Sweeper, Protocol):
         its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
 
         `charges` are reserved with a lead, or else it is `Denied` and nothing is written. A takeover inherits
-        what its predecessor reserved. They are settled by `complete`, released by `fail`.
+        what its predecessor reserved, for as long as that may be held. They are settled by `complete`, released by
+        `fail`. What is held longer than that, and under no lease, counts as free; a lead of its owner releases it.
         """
 
     async def peek(self, generation_key: str, rendition_key: str) -> Sight:
@@ -170,8 +171,11 @@ class Ledger(Sweeper, Protocol):
     async def report_missing(self, entry: Entry) -> bool:
         """The object of `entry` is gone or altered: drop the entry, and with an original reopen the generation."""
 
-    async def record_usage(self, uses: Sequence[Use]) -> None:
-        """Add up counts. Never repeated: it may lose a batch, it never doubles one."""
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+        """Add up counts, once for each id of a `batch`, which is made anew where None is given.
+
+        Sent again within two hours, with the same id, a batch that was taken changes nothing.
+        """
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """An event that is set when `key` may have changed. It may come early, late or never."""
@@ -181,7 +185,7 @@ class CreditLedger(Protocol):
     """Credits of signed-in people, and what they asked. Every method may be repeated for the same answer."""
 
     async def credits(self, user: UUID) -> Credits:
-        """What a user has; nothing for somebody who was never granted any."""
+        """What a user has; nothing for somebody who was never granted any. What lapsed is not held."""
 
     async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
         """Give `amount` credits, 1 to 10^9, once per `ref`.
@@ -221,6 +225,9 @@ class LedgerCare(Sweeper, Protocol):
 
     async def cache_stats(self) -> Mapping[str, Any]:
         """One row of `get_cache_stats()`."""
+
+    async def savings(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of `get_savings()`, one for each kind; money in millionths of a dollar."""
 
     async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
         """Remove entries not used for `older_than`; answers counts.
@@ -272,7 +279,11 @@ class LedgerCare(Sweeper, Protocol):
         """What is there of our schema, and of public those `names`, for `schema.Schema.compare` to read."""
 
     async def usage_totals(self) -> Mapping[str, Any]:
-        """Sums since the beginning: `usage`, `latency` (counts by `LATENCY_BOUNDS_MS`), `in_flight`, `discarded`."""
+        """Sums since the beginning: `usage`, `money`, `latency`, `in_flight`, `discarded`.
+
+        `usage` is by kind, provider, model, outcome and tier; `money`, in millionths of a dollar, by the first three.
+        `latency` counts answers by `LATENCY_BOUNDS_MS`.
+        """
 
     async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
         """Remove at most `limit` generations that meet `condition`, with all they have; answers what went.
@@ -374,8 +385,8 @@ class Provider(Protocol):
     async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
-        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, `Misconfigured` where a
-        setting is at fault and nothing was sent or taken.
+        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, of class `ACCOUNT` where it refuses us
+        whatever the prompt, and `Misconfigured` where a setting is at fault and nothing was sent or taken.
         """
 
     async def collect(self, job: Job) -> Made:

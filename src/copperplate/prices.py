@@ -22,8 +22,6 @@ AS_OF: Final = date(2026, 11, 20)
 MICRO: Final = 1_000_000
 # fal bills started megapixels and does not say of how many px. Those who quote a price for 1024x1024 count one.
 MEGAPIXEL: Final = 1_024 * 1_024
-# What a hit counts as saved where its picture has no price: the figure people were promised before there was a table.
-FALLBACK_SAVING_MICRO_USD: Final = 20_000
 
 LITELLM: Final = "litellm 1.109.1"
 FAL_PAGE: Final = "fal's page of the model"

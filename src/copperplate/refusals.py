@@ -38,5 +38,6 @@ def without_prompt(text: str, prompt: str) -> str:
     words, line = prompt.casefold().split(), " ".join(text.casefold().split())
     span = min(len(words), WORDS_IN_A_ROW)
     rows = (" ".join(words[first : first + span]) for first in range(len(words) - span + 1))
-    is_repeated = any(re.search(rf"(?<!\w){re.escape(row)}(?!\w)", line) for row in rows if row)
+    # The plain search comes first: a prompt has hundreds of rows, and hardly any is in the line.
+    is_repeated = any(row in line and re.search(rf"(?<!\w){re.escape(row)}(?!\w)", line) for row in rows if row)
     return WITHHELD if is_repeated else text

@@ -1,4 +1,4 @@
-"""Usage: counted in the process, flushed in batches. Hits write nothing by themselves."""
+"""Usage: counted in the process, flushed in batches that may be sent again. Hits write nothing by themselves."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 import bisect
 import contextlib
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
 
-from copperplate import prices
 from copperplate.errors import CopperplateError
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, Use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from datetime import datetime
 
     from copperplate.model import Want
     from copperplate.ports import Clock, Ledger, Provider
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
+# After a flush that failed; the ledger is asked this often for as long as it is away.
+AGAIN_SECONDS: Final = 10.0
+# The ledger knows a batch it took for two hours. By the wall clock, which goes on while a process is frozen.
+SENT_FOR: Final = timedelta(hours=1)
+# Sums that wait for the ledger: what is asked for beyond them is not counted.
+MAX_SUMS: Final = 20_000
 
 # How an answer came about, besides its outcome: which tier the bytes were taken from.
 TIERS = {
@@ -34,15 +41,6 @@ TIERS = {
 }
 
 
-def unpriced(usage: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
-    """Provider, model and number of pictures generated at no known price; `usage` is `usage_totals`' of that name."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for row in usage:
-        if row["outcome"] == Outcome.GENERATED and not prices.is_known(row["provider"], row["model"]):
-            counts[row["provider"], row["model"]] += int(row["requests"])
-    return [(*named, count) for named, count in sorted(counts.items())]
-
-
 @dataclass(slots=True)
 class _Sum:
     want: Want
@@ -52,11 +50,20 @@ class _Sum:
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Counts that were sent under `id` and are sent again until the ledger says that it has them."""
+
+    id: UUID
+    made_at: datetime
+    uses: list[Use]
+
+
 class Usage:
     """Adds up what was served and hands it to the ledger at most every two seconds, and at the end.
 
-    Counting never fails or delays an answer. A batch that the ledger does not take is lost and
-    said so in the log; it is never sent twice.
+    Counting never fails or delays an answer. A batch that the ledger does not answer is sent again, under the id by
+    which the ledger knows whether it has it, for an hour; then it is lost, and the log says so.
     """
 
     def __init__(self, *, ledger: Ledger, providers: Mapping[str, Provider], clock: Clock) -> None:
@@ -64,62 +71,100 @@ class Usage:
         self._providers = providers
         self._clock = clock
         self._sums: dict[tuple[str, Outcome], _Sum] = {}
+        self._sent: _Batch | None = None
+        self._uncounted = 0
         self._timer: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
+        self._is_closed = False
 
     def count(self, want: Want, outcome: Outcome, *, size_bytes: int, seconds: float) -> None:
         """Count one request that was answered with `size_bytes` after `seconds`."""
         key = (want.rendition_key, outcome)
         total = self._sums.get(key)
         if total is None:
+            if len(self._sums) >= MAX_SUMS:
+                self._uncounted += 1
+                return
             total = self._sums[key] = _Sum(want, outcome)
         total.count += 1
         total.size_bytes += size_bytes
         total.latency[bisect.bisect_left(LATENCY_BOUNDS_MS, seconds * 1000)] += 1
-        if self._timer is None:
-            self._timer = asyncio.create_task(self._flush_later())
+        self._wake(FLUSH_SECONDS)
 
     async def flush(self) -> None:
         """Hand over what has been counted so far; a flush under way is waited for first."""
-        async with self._flushing:
-            sums, self._sums = self._sums, {}
-            if not sums:
-                return
-            try:
-                await self._ledger.record_usage([self._use(total) for total in sums.values()])
-            except CopperplateError as error:
-                lost = sum(total.count for total in sums.values())
-                logger.warning("usage of %d requests lost: %s", lost, error.code)
+        try:
+            async with self._flushing:
+                if await self._send() and self._sums:
+                    await self._send()
+        finally:
+            if self._sent is not None:
+                self._wake(AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Flush for the last time; the ledger may be closed afterwards."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._timer
         await self.flush()
+        left = sum(total.count for total in self._sums.values())
+        if self._sent is not None:
+            left += sum(use.count for use in self._sent.uses)
+        if left:
+            logger.warning("usage of %d requests lost: the process ends", left)
 
-    async def _flush_later(self) -> None:
-        await self._clock.sleep(FLUSH_SECONDS)
+    def _wake(self, seconds: float) -> None:
+        if self._timer is None and not self._is_closed:
+            self._timer = asyncio.create_task(self._flush_later(seconds))
+
+    async def _flush_later(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
         self._timer = None
         await self.flush()
 
+    async def _send(self) -> bool:
+        """Whether the ledger has the batch that is on its way, or was counted since; no answer says nothing of it."""
+        is_new = self._sent is None
+        batch = self._sent = self._sent or self._cut()
+        if batch is None:
+            return True
+        count = sum(use.count for use in batch.uses)
+        if self._clock.now() - batch.made_at > SENT_FOR:
+            self._sent = None
+            logger.warning("usage of %d requests lost: the database did not answer for an hour", count)
+            return True
+        try:
+            await self._ledger.record_usage(batch.uses, batch=batch.id)
+        except CopperplateError as error:
+            if is_new:  # said once, not with every try
+                logger.warning("usage of %d requests is sent again until it is taken: %s", count, error.code)
+            return False
+        self._sent = None
+        return True
+
+    def _cut(self) -> _Batch | None:
+        """What has been counted since the last batch."""
+        sums, self._sums = self._sums, {}
+        if self._uncounted:
+            logger.warning("usage of %d requests lost: too many different pictures", self._uncounted)
+            self._uncounted = 0
+        if not sums:
+            return None
+        return _Batch(uuid4(), self._clock.now(), [self._use(total) for total in sums.values()])
+
     def _use(self, total: _Sum) -> Use:
-        want, provider = total.want, self._providers[total.want.kind]
-        price = provider.price_micro_usd(want.recipe)
-        saving = prices.FALLBACK_SAVING_MICRO_USD if price is None else price
-        saves = total.outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED)
+        want = total.want
         return Use(
             generation_key=want.generation_key,
             rendition_key=want.rendition_key,
             kind=want.kind,
-            provider=provider.name,
+            provider=self._providers[want.kind].name,
             model=want.model,
             outcome=total.outcome,
             tier=TIERS[total.outcome],
             count=total.count,
             size_bytes=total.size_bytes,
             latency_buckets=tuple(total.latency),
-            cost_micro_usd=(price or 0) * total.count if total.outcome is Outcome.GENERATED else 0,
-            saved_micro_usd=saving * total.count if saves else 0,
         )

@@ -5,7 +5,11 @@
 --   (none) ─────────────────────► held ─────────────────────────► settled ──► delivered: stays so
 --                                  │                                 │
 --            fail, sweep, delete   ▼         gone before delivered   ▼
---                               released                          refunded
+--            lapsed, and its    released                          refunded
+--            owner asks
+--
+-- Lapsed: held for longer than its time, and no lease is on its generation. It counts as free wherever it is read,
+-- whether a sweep came by or not.
 --
 -- Lock order: generations, then reservations, then accounts, then ledger and asks. Who takes several of a kind takes
 -- all of them before the first of the next.
@@ -124,6 +128,8 @@ create index reservations_expiry_idx on copperplate.reservations (expires_at) wh
 -- For what happens when a generation goes.
 create index reservations_generation_idx on copperplate.reservations (generation_key);
 create index reservations_account_idx on copperplate.reservations (account_id, generation_key);
+-- For what an account holds, which is little beside what it ever had made.
+create index reservations_held_account_idx on copperplate.reservations (account_id) where state = 'held';
 
 comment on table copperplate.reservations is
 'What generations reserved of somebody''s credits: held, settled, released or refunded. The generation''s key stays
@@ -172,18 +178,60 @@ using (
     )
 );
 
+-- Security definer, with its owner's rights: a person sees their reservations, but no generation and no lease.
+create function copperplate.is_lapsed(p_reservation copperplate.reservations)
+returns boolean
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select
+        p_reservation.state = 'held' and p_reservation.expires_at < copperplate.clock()
+        and not exists (
+            select from public.generation_status as g
+            where
+                g.prompt_hash = p_reservation.generation_key and g.status in ('pending', 'generating')
+                and g.lease_until > copperplate.clock()
+        );
+$$;
+
+comment on function copperplate.is_lapsed(copperplate.reservations) is
+'Whether a reservation is held for longer than its time while no lease is on its generation: it counts as free.';
+revoke all on function copperplate.is_lapsed(copperplate.reservations) from public, anon, authenticated;
+grant execute on function copperplate.is_lapsed(copperplate.reservations) to authenticated, service_role;
+
+create function copperplate.lapsed_credits(p_account uuid)
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(sum(r.amount), 0)::bigint
+    from copperplate.reservations as r
+    where r.account_id = p_account and r.state = 'held' and copperplate.is_lapsed(r);
+$$;
+
+comment on function copperplate.lapsed_credits(uuid) is
+'What of accounts.held counts as free: credits of reservations that lapsed and were not released yet.';
+revoke all on function copperplate.lapsed_credits(uuid) from public, anon, authenticated;
+grant execute on function copperplate.lapsed_credits(uuid) to authenticated, service_role;
+
 create view public.my_credits
 with (security_invoker = true)
 as
 select
     a.balance,
-    a.held,
-    a.balance - a.held as available,
+    a.held - copperplate.lapsed_credits(a.id) as held,
+    a.balance - a.held + copperplate.lapsed_credits(a.id) as available,
     a.created_at
 from copperplate.accounts as a
 where a.user_id = (select copperplate.signed_in_user());
 
-comment on view public.my_credits is 'The credits of whoever is signed in: one row, or none before the first grant.';
+comment on view public.my_credits is
+'The credits of the user who is signed in: one row, or none before the first grant. held is reserved by pictures that
+are being made.';
 
 create view public.my_credit_ledger
 with (security_invoker = true)
@@ -207,9 +255,9 @@ select
     r.id,
     r.generation_key as prompt_hash,
     r.kind,
-    case r.state
-        when 'held' then 'generating'
-        when 'settled' then 'completed'
+    case
+        when r.state = 'settled' then 'completed'
+        when r.state = 'held' and not copperplate.is_lapsed(r) then 'generating'
         else 'failed'
     end as status,
     r.generated_url,
@@ -233,6 +281,43 @@ grant select on table public.my_generations to authenticated;
 
 -- --- what the ledger's functions do with credits ----------------------------------------------
 
+create function copperplate.release_for(p_generation_key text, p_accounts uuid[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_over uuid[];
+begin
+    -- Waited for, not skipped: a sweep that holds one of them is about to release it, and its credit is needed here.
+    -- State and time stand outside the subquery, so that they are read again after the wait: a takeover renewed them.
+    v_over := array(
+        select r.id
+        from copperplate.reservations as r
+        where
+            r.state = 'held' and r.expires_at < copperplate.clock()
+            and r.id in (
+                select k.id
+                from copperplate.reservations as k
+                where k.generation_key = p_generation_key and k.state = 'held'
+                union all
+                select l.id
+                from copperplate.reservations as l
+                where l.account_id = any(p_accounts) and l.state = 'held' and copperplate.is_lapsed(l)
+            )
+        order by r.id
+        for update of r
+    );
+    perform copperplate.release_all(v_over);
+end;
+$$;
+
+comment on function copperplate.release_for(text, uuid[]) is
+'Before a reservation is made: release what lapsed of these accounts, and what was held too long for this generation,
+whose lease is the caller''s by now.';
+
 create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql
@@ -245,14 +330,19 @@ declare
     v_charge record;
     v_account uuid;
 begin
-    -- Whoever takes a generation over inherits what its first leader reserved. Written and not only looked at: a sweep
+    -- A takeover inherits what the first leader reserved, within its time. Written and not only looked at: a sweep
     -- that is about to release it has either done so when this returns, or finds that it may not.
     update copperplate.reservations as r
     set expires_at = v_now + interval '15 minutes'
-    where r.generation_key = p_generation_key and r.state = 'held';
+    where r.generation_key = p_generation_key and r.state = 'held' and r.expires_at >= v_now;
     if found then
         return;
     end if;
+    perform copperplate.release_for(p_generation_key, array(
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id in (select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid))
+    ));
 
     for v_charge in
         select c.kind, c.user_id, c.amount
@@ -278,8 +368,8 @@ end;
 $$;
 
 comment on function copperplate.reserve_charges(text, jsonb) is
-'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; ZC008 where an account
-cannot pay.';
+'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; what lapsed of the payers is
+released first. ZC008 where an account cannot pay.';
 
 create function copperplate.settle_reservation(p_generation_key text, p_url text)
 returns void
@@ -354,6 +444,25 @@ comment on function copperplate.give_back(uuid) is
 'Release what is held, refund what was settled and not delivered; false where it was delivered, or there is no such
 reservation. A repeat answers the same and changes nothing.';
 
+create function copperplate.release_all(p_reservations uuid[])
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.give_back(o.id)
+    from (
+        select r.id
+        from copperplate.reservations as r
+        where r.id = any(p_reservations)
+        order by r.account_id, r.id
+    ) as o;
+$$;
+
+comment on function copperplate.release_all(uuid[]) is
+'Give these reservations back, accounts in one order. The caller has locked every one of them.';
+
 create function copperplate.give_back_all(p_generation_keys text[])
 returns void
 language sql
@@ -417,21 +526,11 @@ begin
     v_expired := array(
         select r.id
         from copperplate.reservations as r
-        where
-            r.state = 'held' and r.expires_at < copperplate.clock()
-            and not exists (
-                select from public.generation_status as g
-                where
-                    g.prompt_hash = r.generation_key and g.status in ('pending', 'generating')
-                    and g.lease_until > copperplate.clock()
-            )
+        where r.state = 'held' and r.expires_at < copperplate.clock() and copperplate.is_lapsed(r)
         limit p_limit
         for update skip locked
     );
-    perform copperplate.give_back(o.id)
-    from (
-        select r.id from copperplate.reservations as r where r.id = any(v_expired) order by r.account_id, r.id
-    ) as o;
+    perform copperplate.release_all(v_expired);
     return cardinality(v_expired);
 end;
 $$;
@@ -518,10 +617,11 @@ set search_path = ''
 as $$
     select jsonb_build_object(
         'balance', coalesce(max(a.balance), 0),
-        'held', coalesce(max(a.held), 0),
-        'available', coalesce(max(a.balance - a.held), 0)
+        'held', coalesce(max(a.held - l.credits), 0),
+        'available', coalesce(max(a.balance - a.held + l.credits), 0)
     )
     from copperplate.accounts as a
+    cross join lateral copperplate.lapsed_credits(a.id) as l (credits)
     where a.user_id = p_user;
 $$;
 
@@ -644,7 +744,11 @@ as $$
     select jsonb_build_object(
         'accounts', (select count(*) from copperplate.accounts),
         'balance', (select coalesce(sum(a.balance), 0) from copperplate.accounts as a),
-        'held', (select coalesce(sum(a.held), 0) from copperplate.accounts as a),
+        'held', (
+            select coalesce(sum(r.amount), 0)
+            from copperplate.reservations as r
+            where r.state = 'held' and not copperplate.is_lapsed(r)
+        ),
         'granted', coalesce(sum(l.delta) filter (where l.kind = 'grant'), 0),
         'settled', coalesce(-sum(l.delta) filter (where l.kind = 'settle'), 0),
         'refunded', coalesce(sum(l.delta) filter (where l.kind = 'refund'), 0),
@@ -654,8 +758,11 @@ as $$
 $$;
 
 comment on function public.audit_credits() is
-'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none.';
+'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none. held is what
+pictures hold that are being made.';
 
+revoke all on function copperplate.release_all(uuid[]) from public, anon, authenticated;
+revoke all on function copperplate.release_for(text, uuid[]) from public, anon, authenticated;
 revoke all on function copperplate.reserve_charges(text, jsonb) from public, anon, authenticated;
 revoke all on function copperplate.settle_reservation(text, text) from public, anon, authenticated;
 revoke all on function copperplate.give_back(uuid) from public, anon, authenticated;
@@ -668,6 +775,8 @@ revoke all on function public.get_credits(uuid) from public, anon, authenticated
 revoke all on function public.refund_credits(uuid) from public, anon, authenticated;
 revoke all on function public.forget_user(uuid) from public, anon, authenticated;
 revoke all on function public.audit_credits() from public, anon, authenticated;
+grant execute on function copperplate.release_all(uuid[]) to service_role;
+grant execute on function copperplate.release_for(text, uuid[]) to service_role;
 grant execute on function copperplate.reserve_charges(text, jsonb) to service_role;
 grant execute on function copperplate.settle_reservation(text, text) to service_role;
 grant execute on function copperplate.give_back(uuid) to service_role;

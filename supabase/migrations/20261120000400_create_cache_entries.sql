@@ -9,6 +9,8 @@ create table copperplate.public_totals (
     api_calls bigint not null default 0,
     hits bigint not null default 0,
     misses bigint not null default 0,
+    -- Of hits and misses: served without a call of their own.
+    saved bigint not null default 0,
     failures bigint not null default 0,
     completed bigint not null default 0,
     accesses bigint not null default 0,

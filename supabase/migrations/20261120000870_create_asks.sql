@@ -91,7 +91,9 @@ begin
         r.account_id = v_account.id and r.generation_key = p_generation_key
         and r.state = 'settled' and r.delivered_at is null;
 
-    v_answer := p_answer || jsonb_build_object('credits', coalesce(v_account.balance - v_account.held, 0));
+    v_answer := p_answer || jsonb_build_object(
+        'credits', coalesce(v_account.balance - v_account.held + copperplate.lapsed_credits(v_account.id), 0)
+    );
     if p_idempotency_key is not null then
         -- The first answer stands: everybody who asks with this key gets that one.
         update copperplate.asks as k

@@ -152,18 +152,9 @@ as $$
 
     select
         t.images, t.accesses, round(t.accesses::numeric / nullif(t.images, 0), 2), t.image_bytes, t.hits, t.misses,
-        round(100.0 * t.hits / nullif(t.hits + t.misses, 0), 1),
-        (
-            select coalesce(sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd)), 0)::bigint
-            from copperplate.submits as s
-            where s.kind = 'memoji'
-        ),
-        (
-            select coalesce(sum(r.saved_micro_usd), 0)::bigint
-            from copperplate.usage_rollups as r
-            where r.kind = 'memoji'
-        )
-    from totals as t;
+        s.efficiency_percent, s.spent_micro_usd, s.saved_micro_usd
+    from totals as t
+    inner join public.get_savings() as s on s.kind = 'memoji';
 $$;
 
 comment on function public.get_memoji_stats() is

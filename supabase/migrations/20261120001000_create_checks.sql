@@ -38,10 +38,19 @@ as $$
     with sums as (
         select
             r.kind, r.provider, r.model, r.outcome, r.tier,
-            sum(r.requests) as requests, sum(r.bytes) as bytes,
-            sum(r.cost_micro_usd) as cost_micro_usd, sum(r.saved_micro_usd) as saved_micro_usd
+            sum(r.requests) as requests, sum(r.bytes) as bytes
         from copperplate.usage_rollups as r
         group by r.kind, r.provider, r.model, r.outcome, r.tier
+    ),
+
+    money as (
+        select
+            m.kind, m.provider, m.model,
+            sum(m.submits) as submits, sum(m.estimated) as estimated, sum(m.unpriced) as unpriced,
+            sum(m.spent_micro_usd) as spent_micro_usd, sum(m.saved) as saved,
+            sum(m.unpriced_saved) as unpriced_saved, sum(m.saved_micro_usd) as saved_micro_usd
+        from copperplate.money_totals as m
+        group by m.kind, m.provider, m.model
     ),
 
     latencies as (
@@ -57,17 +66,20 @@ as $$
 
     select jsonb_build_object(
         'usage', (select coalesce(jsonb_agg(to_jsonb(s)), '[]') from sums as s),
+        'money', (select coalesce(jsonb_agg(to_jsonb(m)), '[]') from money as m),
         'latency', (select coalesce(jsonb_agg(to_jsonb(l)), '[]') from latencies as l),
         'in_flight', (
-            select count(*) from public.generation_status as g where g.status in ('pending', 'generating')
+            select count(*)
+            from public.generation_status as g
+            where g.status in ('pending', 'generating') and g.lease_until > copperplate.clock()
         ),
         'discarded', (select count(*) from copperplate.discarded_objects)
     );
 $$;
 
 comment on function public.get_usage_totals() is
-'Requests, bytes and money since the beginning by kind, provider, model, outcome and tier, histograms of the time to
-answer, generations in flight, and objects that wait to be removed. For /metrics.';
+'Since the beginning: requests and bytes by kind, provider, model, outcome and tier; money by kind, provider and model;
+histograms of the time to answer; generations that are led now; objects that wait to be removed. For /metrics.';
 
 -- Security definer: only the owner may read which migrations are recorded. It takes nothing and answers versions.
 create function copperplate.recorded_migrations()

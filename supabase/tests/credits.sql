@@ -1,6 +1,6 @@
 -- Credits: granted once, held with the lead, settled with the picture, given back until it is delivered.
 begin;
-select plan(43);
+select plan(47);
 
 create temporary table pictures as
 select
@@ -136,8 +136,24 @@ select set_config('copperplate.clock_offset', '15 minutes 10 seconds', true);
 select lives_ok($$ select public.sweep_generations() $$, 'a sweep after a quarter of an hour');
 select is(pg_temp.has(pg_temp.alice()), '3 1', 'leaves it: the successor has its own quarter');
 select set_config('copperplate.clock_offset', '16 minutes', true);
+select is(pg_temp.has(pg_temp.alice()), '3 0', 'what nobody works on any more is free before any sweep');
+select is(public.audit_credits() ->> 'held', '0', 'for an audit too');
+reset role;
+set local role authenticated;
+select set_config('request.jwt.claims', jsonb_build_object('sub', pg_temp.alice())::text, true);
+select results_eq(
+    'select c.balance, c.held, c.available from public.my_credits as c',
+    $$ values (3::bigint, 0::bigint, 3::bigint) $$,
+    'and for the person themself'
+);
+select is(
+    (select (array_agg(m.status order by m.created_at desc))[1] from public.my_generations as m), 'failed',
+    'to whom it is a picture that failed'
+);
+reset role;
+set local role service_role;
 select lives_ok($$ select public.sweep_generations() $$, 'a later sweep');
-select is(pg_temp.has(pg_temp.alice()), '3 0', 'releases what nobody works on any more');
+select is(pg_temp.has(pg_temp.alice()), '3 0', 'releases it');
 
 -- Gone before it was delivered.
 select is((select a.outcome from pg_temp.ask('bob', pg_temp.alice()) as a), 'lead', 'a fourth one');

@@ -1,6 +1,6 @@
 -- Row-level security: on everywhere, and what a grant alone would not show.
 begin;
-select plan(24);
+select plan(26);
 
 select is_empty(
     $$ select c.relname from pg_class as c
@@ -42,7 +42,9 @@ select
     a.created_at
 from copperplate.accounts as a;
 insert into copperplate.reservations (generation_key, kind, account_id, amount, created_at, expires_at)
-values (repeat('a', 64), 'memoji', '00000000-0000-4000-8000-000000000002', 1, now(), now());
+values (
+    repeat('a', 64), 'memoji', '00000000-0000-4000-8000-000000000002', 1, now(), now() + interval '1 minute'
+);
 
 create function pg_temp.sign_in(p_claims text)
 returns void
@@ -54,6 +56,8 @@ select policies_are('copperplate', 'credit_ledger', array['credit_ledger_is_its_
 select policies_are('copperplate', 'reservations', array['reservations_are_their_owners'], 'and reservations');
 select policies_are('copperplate', 'asks', array[]::name[], 'asks are opened to nobody');
 select policies_are('copperplate', 'submits', array[]::name[], 'nor are submits');
+select policies_are('copperplate', 'money_totals', array[]::name[], 'nor sums of money');
+select policies_are('copperplate', 'usage_batches', array[]::name[], 'nor batches of counts');
 
 set local role authenticated;
 select pg_temp.sign_in('{"sub": "00000000-0000-4000-8000-00000000a11c"}');

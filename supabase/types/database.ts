@@ -183,20 +183,20 @@ export type Database = {
           available: number | null;
           balance: number;
           created_at: string;
-          held: number;
+          held: number | null;
         };
         ComputedFields: never;
         Insert: {
           available?: never;
           balance?: number | null;
           created_at?: string | null;
-          held?: number | null;
+          held?: never;
         };
         Update: {
           available?: never;
           balance?: number | null;
           created_at?: string | null;
-          held?: number | null;
+          held?: never;
         };
         Relationships: [];
       };
@@ -358,6 +358,20 @@ export type Database = {
           total_usage: number;
         }[];
       };
+      get_savings: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          efficiency_percent: number;
+          estimated: number;
+          kind: string;
+          saved: number;
+          saved_micro_usd: number;
+          served: number;
+          spent_micro_usd: number;
+          unpriced: number;
+          unpriced_saved: number;
+        }[];
+      };
       get_usage_totals: { Args: Record<PropertyKey, never>; Returns: Json };
       grant_credits: { Args: { p_amount: number; p_ref: string; p_user: string }; Returns: Json };
       heartbeat_generation: { Args: { p_fence: number; p_key: string; p_lease: string }; Returns: boolean };
@@ -437,7 +451,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
-      record_usage: { Args: { p_uses: Json }; Returns: undefined };
+      record_usage: { Args: { p_batch: string; p_uses: Json }; Returns: undefined };
       refund_credits: { Args: { p_reservation: string }; Returns: boolean };
       rendition_cache_key: {
         Args: { p_format: string; p_generation_key: string; p_quality?: number };

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
-from ledger import LEASE, failure
+from ledger import LEASE, failure, use
 
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Ask, Charge, Credits, Denied, Entry, FailureClass, Free, Hit, Lead, Verdict, Wait, Want
+from copperplate.model import (
+    Ask,
+    Charge,
+    Condition,
+    Credits,
+    Denied,
+    Entry,
+    FailureClass,
+    Free,
+    Hit,
+    Lead,
+    Outcome,
+    Verdict,
+    Wait,
+    Want,
+)
 from pictures import upload, want
 
 if TYPE_CHECKING:
@@ -51,6 +67,15 @@ async def has(ledger: Any, user: UUID) -> tuple[int, int]:
     assert audit["balance"] == audit["granted"] - audit["settled"] + audit["refunded"]
     found: Credits = await ledger.credits(user)
     return found.balance, found.held
+
+
+async def spend(ledger: Any, asked: Want, *, estimate: int | None, cost: int | None, submit_no: int = 1) -> None:
+    """One submit, and what is known of its price."""
+    leader, key = UUID(int=17), asked.generation_key
+    held = await ledger.acquire(asked, leader=leader, lease=LEASE)  # of one and the same holder, the same lead
+    assert await ledger.begin_submit(key, held.fence, submit_no=submit_no, provider="p", estimate_micro_usd=estimate)
+    if cost is not None:
+        await ledger.intend_upload(key, held.fence, upload(key), usage={}, cost_micro_usd=cost)
 
 
 class CreditContract:
@@ -171,6 +196,57 @@ class CreditContract:
         assert await has(ledger, ALICE) == (2, 1)
         await finish(ledger, want("alive"), held)
         assert await has(ledger, ALICE) == (1, 0)
+
+    async def test_what_lapsed_is_free_before_any_sweep(self, desk: Desk) -> None:
+        ledger, key = desk.ledger, want("dead").generation_key
+        await ledger.grant_credits(ALICE, 1, "g")
+        assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+        await desk.advance(890)
+        assert await ask(ledger, want("another"), ALICE) == Denied()
+        await desk.advance(11)
+        assert await has(ledger, ALICE) == (1, 0)
+        assert (await ledger.audit_credits())["held"] == 0
+        assert (await ledger.deliver(ALICE, key, ANSWER, None))["credits"] == 1
+        # Her own ask settles it: what was held is released with the new reservation.
+        held = await ask(ledger, want("another"), ALICE)
+        assert isinstance(held, Lead)
+        assert await has(ledger, ALICE) == (1, 1)
+        await finish(ledger, want("another"), held)
+        assert await has(ledger, ALICE) == (0, 0)
+
+    async def test_a_leader_that_is_slow_but_alive_keeps_what_it_holds(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        slow = await ask(ledger, want("slow"), ALICE)
+        assert isinstance(slow, Lead)
+        assert await ledger.heartbeat(want("slow").generation_key, slow.fence, timedelta(seconds=950))
+        await desk.advance(940)
+        assert await has(ledger, ALICE) == (1, 1)
+        assert await ask(ledger, want("another"), ALICE) == Denied()
+        await finish(ledger, want("slow"), slow)
+        assert await has(ledger, ALICE) == (0, 0)
+
+    async def test_a_takeover_of_what_lapsed_is_paid_by_who_takes_it_over(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        await ledger.grant_credits(BOB, 1, "h")
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        await desk.advance(901)
+        held = await ask(ledger, want(), BOB)
+        assert isinstance(held, Lead)
+        assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((1, 0), (1, 1))
+        await finish(ledger, want(), held)
+        assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((1, 0), (0, 0))
+
+    async def test_who_cannot_pay_leaves_even_what_lapsed_as_it_was(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        await desk.advance(901)
+        assert await ask(ledger, want(), BOB) == Denied()
+        assert await has(ledger, ALICE) == (1, 0)
+        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert await has(ledger, ALICE) == (1, 1)
 
     async def test_a_job_collected_after_the_release_is_paid_by_who_collects(self, desk: Desk) -> None:
         ledger = desk.ledger
@@ -318,6 +394,65 @@ class SpendContract:
         await ledger.fail(key, held.fence, bad)
         assert await desk.spent(key) == 45
         assert await desk.usage(key) == {"out": 7}
+
+    async def test_savings_are_what_was_served_without_a_call_at_the_price_of_its_picture(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await spend(ledger, want("billed"), estimate=50, cost=40)
+        await spend(ledger, want("estimated"), estimate=50, cost=None)
+        await spend(ledger, want("unknown"), estimate=None, cost=None)
+        for prompt in ("billed", "estimated", "unknown"):
+            asked = want(prompt)
+            await ledger.record_usage([use(asked, Outcome.GENERATED, 1), use(asked, Outcome.COALESCED, 2)])
+            await ledger.record_usage([use(asked, Outcome.HIT, 1), use(asked, Outcome.FAILED, 9)])
+        [image, memoji] = await ledger.savings()
+        assert (image["kind"], image["served"], image["saved"]) == ("image", 12, 9)
+        assert float(image["efficiency_percent"]) == 75.0
+        assert (image["spent_micro_usd"], image["saved_micro_usd"]) == (90, 3 * 40 + 3 * 50)
+        assert (image["estimated"], image["unpriced"], image["unpriced_saved"]) == (1, 1, 3)
+        assert (memoji["kind"], memoji["served"], memoji["saved_micro_usd"]) == ("memoji", 0, 0)
+        assert memoji["efficiency_percent"] is None
+
+    async def test_five_users_of_one_link_save_four_fifths(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await spend(ledger, want(), estimate=3_000, cost=3_000)
+        await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 4)])
+        stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
+        assert (stats["total_api_calls_saved"], float(stats["efficiency_percent"])) == (4, 80.0)
+        assert float(image["efficiency_percent"]) == 80.0
+        assert image["saved_micro_usd"] == 4 * image["spent_micro_usd"] == 12_000
+
+    async def test_failures_save_nothing_whatever_they_cost(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.record_usage([use(want("refused"), Outcome.FAILED, 30)])
+        await spend(ledger, want("twice"), estimate=50, cost=None)
+        await spend(ledger, want("twice"), estimate=50, cost=50, submit_no=2)
+        await ledger.record_usage([use(want("twice"), Outcome.GENERATED, 1)])
+        stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
+        assert (stats["total_requests"], stats["total_api_calls_saved"]) == (31, 0)
+        assert (image["saved"], image["saved_micro_usd"], image["spent_micro_usd"]) == (0, 0, 100)
+
+    async def test_what_was_spent_and_saved_outlives_its_generation(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await ledger.grant_credits(ALICE, 1, "g")
+        await ask_and_complete(ledger, want(), ALICE)
+        await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.HIT, 3)])
+        before = [dict(row) for row in await ledger.savings()]
+        assert before[0]["spent_micro_usd"] == 40
+        gone = await ledger.purge(Condition(key=want().generation_key), 10, is_dry_run=False)
+        assert gone["generations"] == 1
+        # Counts of a picture that is gone by now arrive late, and count.
+        await ledger.record_usage([use(want(), Outcome.HIT, 1)])
+        [after, _] = await ledger.savings()
+        assert (after["spent_micro_usd"], after["saved_micro_usd"]) == (40, 4 * 40)
+
+    async def test_totals_of_money_are_by_kind_provider_and_model(self, desk: Desk) -> None:
+        ledger = desk.ledger
+        await spend(ledger, want(), estimate=50, cost=40)
+        await ledger.record_usage([use(want(), Outcome.HIT, 2)])
+        [row] = (await ledger.usage_totals())["money"]
+        assert (row["kind"], row["provider"], row["model"]) == ("image", "p", want().model)
+        counts = ("submits", "estimated", "unpriced", "spent_micro_usd", "saved", "unpriced_saved", "saved_micro_usd")
+        assert [row[name] for name in counts] == [1, 0, 0, 40, 2, 0, 80]
 
     async def test_a_price_nobody_knows_is_unknown_and_not_zero(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key

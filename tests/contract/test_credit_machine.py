@@ -85,17 +85,27 @@ def _reserve_again(self: MemoryLedger, generation_key: str, charges: Any) -> boo
     return is_reserved
 
 
-def _release_what_is_led(self: MemoryLedger, _: Any) -> None:
-    # A takeover begins the time of what it inherits anew, so that alone would hide what the sweep overlooks.
+def _release_what_is_led(self: MemoryLedger) -> None:
     for each in self._reservations:
-        each.expires = -1.0
-    _release_expired(self, lambda _: False)
+        if each.state == "held" and self._is_led(each.generation_key):
+            self._give_back(each)
+    _release_expired(self)
 
 
-def _release_before_its_time(self: MemoryLedger, is_live: Any) -> None:
+def _release_before_its_time(self: MemoryLedger) -> None:
     for each in self._reservations:
         each.expires = -1.0
-    _release_expired(self, is_live)
+    _release_expired(self)
+
+
+def _hold_until_a_sweep(self: MemoryLedger, account: Any) -> int:
+    return int(account.held)
+
+
+def _inherit_what_lapsed(self: MemoryLedger, generation_key: str, charges: Any) -> bool:
+    for each in self._reservations_of(generation_key):
+        each.expires = max(each.expires, self._clock.monotonic())
+    return _reserve(self, generation_key, charges)
 
 
 _settle, _give_back, _reserve = MemoryLedger._settle, MemoryLedger._give_back, MemoryLedger._reserve
@@ -107,6 +117,8 @@ BUGS = {
     "a takeover reserves again": ("_reserve", _reserve_again),
     "the sweep releases what is led": ("_release_expired", _release_what_is_led),
     "the sweep releases before its time": ("_release_expired", _release_before_its_time),
+    "what lapsed is held until a sweep": ("_held_by", _hold_until_a_sweep),
+    "a takeover inherits what lapsed": ("_reserve", _inherit_what_lapsed),
 }
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from object_store import PNG, ObjectStoreContract, path_of
 
-from copperplate.adapters import supabase_storage
+from copperplate.adapters import supabase_bucket, supabase_storage
 from copperplate.adapters.supabase_cdn import StorageCdn
 from copperplate.adapters.supabase_faults import ERRORS, REFUSALS, refusal, trouble
 from copperplate.adapters.supabase_http import make_client
@@ -241,6 +241,28 @@ async def test_a_store_that_takes_no_writes_is_found_out_by_trying(
     asked = shelf.asked["put"]
     await hurried.check(Needs())
     assert shelf.asked["put"] == asked, "it took one, so it is not tried again"
+
+
+async def test_a_bucket_that_is_mended_is_believed_at_once(store: SupabaseStore, shelf: Shelf) -> None:
+    await store.check(Needs(address=True))
+    shelf.buckets[BUCKET].change({"file_size_limit": 10})
+    await store.check(Needs())  # known for some seconds
+    store._terms.doubt()
+    with pytest.raises(StoreMisconfigured):
+        await store.check(PICTURE)
+    shelf.buckets[BUCKET].change({"file_size_limit": None})
+    await store.check(PICTURE)
+
+
+async def test_that_a_bucket_was_made_private_is_seen_within_a_second(
+    store: SupabaseStore, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supabase_bucket, "ADDRESS_FRESH_SECONDS", 0.0)  # the second is over
+    await store.check(Needs(address=True))
+    shelf.buckets[BUCKET].public = False
+    await store.check(Needs())  # pictures that are not handed out as addresses need not know
+    with pytest.raises(StoreMisconfigured, match="is private"):
+        await store.check(Needs(address=True))
 
 
 async def test_after_a_refusal_the_bucket_is_looked_at_anew(store: SupabaseStore, shelf: Shelf) -> None:

@@ -199,6 +199,35 @@ def test_a_killed_leader_costs_its_caller_no_second_credit(server: DevServer, st
     assert audit(server)["faults"] == []
 
 
+def test_a_credit_held_by_processes_that_died_is_its_owners_again_without_a_sweep(
+    server: DevServer, standin: Standin
+) -> None:
+    standin.book.tell("*", "slow:60", "slow:0")
+    person = Person(server, granted=1)
+    assert person.ask({"hair": "buzz"}, prefer="respond-async").status_code == 202
+    wait_until(lambda: posts(standin) == 1, seconds=30, what="the first submit")
+    for pid in server.workers():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(server.workers()) == 4, seconds=60, what="the processes are replaced")
+    with psycopg.connect(server.run("database-url").stdout.splitlines()[-1], autocommit=True) as connection:
+        moved = connection.execute(
+            "with held as (update copperplate.reservations set expires_at = expires_at - interval '2 hours'"
+            " where state = 'held' returning generation_key)"
+            " update public.generation_status set lease_until = lease_until - interval '2 hours'"
+            " where prompt_hash in (select generation_key from held)"
+        )
+        assert moved.rowcount == 1
+        stored = "select a.held from copperplate.accounts as a where a.user_id = %s"
+        assert connection.execute(stored, [person.id]).fetchone() == (1,)  # no sweep came by
+    assert person.credits() == {"balance": 1, "held": 0, "available": 1}
+    shown = server.run("credits", "show", str(person.id), "--json")
+    assert json.loads(shown.stdout)["available"] == 1
+    answer = person.ask({"hair": "bald"})
+    assert (answer.status_code, answer.json()["credits"]) == (200, 0)
+    assert person.credits() == {"balance": 0, "held": 0, "available": 0}
+    assert audit(server)["faults"] == []
+
+
 def test_an_order_is_delivered_at_its_address(server: DevServer, standin: Standin) -> None:
     standin.book.tell("*", "held")
     person = Person(server, granted=1)

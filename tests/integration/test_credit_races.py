@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -41,6 +42,15 @@ async def other(owner_url: str) -> AsyncIterator[Connection]:
     """Another process, at whichever point of its transaction the test has it."""
     async with await psycopg.AsyncConnection.connect(owner_url, row_factory=dict_row) as connection:
         yield connection
+
+
+@contextlib.asynccontextmanager
+async def at(url: str, offset: str) -> AsyncIterator[PostgresLedger]:
+    """A ledger whose clock goes on so far ahead."""
+    later = PostgresLedger(make_conninfo(url, options=f"-c copperplate.clock_offset={offset}"))
+    await later.open()
+    yield later
+    await later.close()
 
 
 async def run(connection: Connection, statement: str, *arguments: object) -> list[dict[str, Any]]:
@@ -109,13 +119,78 @@ async def test_sweep_beside_a_takeover_leaves_what_that_inherits(
     assert isinstance(await ask(ledger, want(), ALICE), Lead)
     later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
     await later.open()
-    await run(other, "set copperplate.clock_offset = '901s'")
+    await run(other, "set copperplate.clock_offset = '890s'")
     await run(other, "select copperplate.reserve_charges(%s, '[]')", want().generation_key)
     await later.sweep(100)
     await other.commit()
     await later.sweep(100)
     assert await has(later, ALICE) == (1, 1)
     await later.close()
+
+
+async def test_owner_beside_a_sweep_that_is_releasing_waits_for_the_credit(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+    async with at(owner_url, "901s") as later:
+        await run(other, "set copperplate.clock_offset = '901s'")
+        assert await run(other, "select copperplate.release_expired(10) as n") == [{"n": 1}]
+        asking = asyncio.create_task(ask(later, want("another"), ALICE))
+        await until_blocked(owner_url, 1, "acquire_generation")
+        await other.commit()
+        assert isinstance(await asking, Lead)
+        assert await has(later, ALICE) == (1, 1)
+
+
+async def test_owner_whose_asks_meet_over_what_lapsed_leads_once(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+    async with at(owner_url, "901s") as later:
+        await run(other, "select from copperplate.reservations for update")
+        asking = [asyncio.create_task(ask(later, want(f"another {n}"), ALICE)) for n in range(3)]
+        await until_blocked(owner_url, 3, "acquire_generation")
+        await other.commit()
+        answers = await asyncio.gather(*asking)
+        assert sorted(type(each).__name__ for each in answers) == ["Denied", "Denied", "Lead"]
+        assert await has(later, ALICE) == (1, 1)
+    assert await deadlocks(other) == 0
+
+
+async def test_owner_beside_a_takeover_within_its_time_leaves_what_that_inherits(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 1, "g")
+    assert isinstance(await ask(ledger, want("led"), ALICE), Lead)
+    # Another process takes the generation over a moment before the time is up, and has not committed.
+    await run(other, "set copperplate.clock_offset = '890s'")
+    await run(other, "select copperplate.reserve_charges(%s, '[]')", want("led").generation_key)
+    async with at(owner_url, "901s") as later:
+        asking = asyncio.create_task(ask(later, want("another"), ALICE))
+        await until_blocked(owner_url, 1, "acquire_generation")
+        await other.commit()
+        assert await asking == Denied()
+        assert await has(later, ALICE) == (1, 1)
+
+
+async def test_owners_who_each_take_over_what_lapsed_of_the_other_never_deadlock(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    for user, name in ((ALICE, "alice"), (BOB, "bob")):
+        await ledger.grant_credits(user, 1, name)
+        assert isinstance(await ask(ledger, want(f"of {name}"), user), Lead)
+    async with at(owner_url, "901s") as later:
+        # Each needs both reservations: the other's for the picture, its own for the credit.
+        await run(other, "select from copperplate.reservations order by id for update")
+        crossed = [(want("of bob"), ALICE), (want("of alice"), BOB)]
+        asking = [asyncio.create_task(ask(later, asked, user)) for asked, user in crossed]
+        await until_blocked(owner_url, 2, "acquire_generation")
+        await other.commit()
+        assert [type(each) for each in await asyncio.gather(*asking)] == [Lead, Lead]
+        assert (await has(later, ALICE), await has(later, BOB)) == ((1, 1), (1, 1))
+    assert await deadlocks(other) == 0
 
 
 async def test_two_completions_at_once_settle_once(ledger: PostgresLedger, other: Connection, owner_url: str) -> None:

@@ -30,6 +30,7 @@ from copperplate.model import Free, Hit, Lead, Outcome, Wait
 from copperplate.serving import Serving
 from pictures import want
 from postgrest_server import PostgrestServer, make_jwt
+from standin.gateway import Gateway
 from standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
 from walls import wall
 
@@ -133,16 +134,28 @@ async def test_completion_whose_answer_was_lost_is_a_completion(ledger: Postgres
 
 
 @pytest.mark.parametrize("fault", [lose_answer, lose_request, page(502), say(503, b"{}")])
-async def test_usage_is_sent_once_whatever_becomes_of_the_answer(
+async def test_usage_counts_once_whatever_becomes_of_the_answer(
     ledger: PostgrestLedger, wire: Wire, fault: Any
 ) -> None:
     await complete(ledger, want())
     wire.faults.append(fault)
-    with pytest.raises(LedgerUnavailable):
+    await ledger.record_usage([use(want(), Outcome.HIT, 5)])
+    assert wire.sent.count("/rpc/record_usage") == 2
+    # Taken before the answer was lost, or lost itself: counted again it would be ten.
+    assert (await ledger.generation_stats())["total_requests"] == 5
+
+
+async def test_usage_of_a_process_that_was_frozen_is_sent_again_over_a_new_connection(
+    client: httpx.AsyncClient, postgrest: PostgrestServer
+) -> None:
+    with Gateway(postgrest.url) as gateway:
+        ledger = PostgrestLedger(client, gateway.url, make_jwt())
+        await ledger.record_usage([use(want(), Outcome.HIT, 2)])
+        # Nothing of this process runs here, as in a freeze: it cannot see that its kept connection is closed.
+        assert gateway.hang_up() == 1
         await ledger.record_usage([use(want(), Outcome.HIT, 5)])
-    assert wire.sent.count("/rpc/record_usage") == 1
-    # Taken before the answer was lost, or lost itself; sent again it might have counted ten.
-    assert (await ledger.generation_stats())["total_requests"] == (5 if fault is lose_answer else 0)
+        assert gateway.accepted == 2
+        assert (await ledger.generation_stats())["total_requests"] == 7
 
 
 @pytest.mark.parametrize(

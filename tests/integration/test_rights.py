@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PUBLIC_FUNCTIONS = {"public.get_generation_stats", "public.get_cache_stats"}
 # Run with the rights of their owner; each says why where it is made.
-OF_THEIR_OWNER = ("note_user_deleted", "recorded_migrations")
+OF_THEIR_OWNER = ("is_lapsed", "note_user_deleted", "recorded_migrations")
 # A view that joins is not to be written to by anybody, which Postgres finds out first.
 REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)
 
@@ -80,7 +80,7 @@ def test_matrix_lets_service_role_call_every_function_but_the_owners(matrix: Rig
             "anon may select view public.image_cache in the database, not in the matrix",
         ),
         (
-            "revoke execute on function public.record_usage(jsonb) from service_role",
+            "revoke execute on function public.record_usage(jsonb, uuid) from service_role",
             "service_role may execute function public.record_usage in the matrix, not in the database",
         ),
         ("create table public.extra ()", "the database has table public.extra, the matrix does not"),
@@ -138,7 +138,7 @@ def test_every_write_by_an_api_role_is_refused(superuser: psycopg.Connection[Any
         "select * from copperplate.cache_entries",
         "select public.cleanup_old_cache_entries()",
         "select public.purge_entries(p_model => 'x')",
-        "select public.record_usage('[]')",
+        "select public.record_usage('[]', gen_random_uuid())",
         "select public.peek_generation('a', 'b')",
     ],
 )

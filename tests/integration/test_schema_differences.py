@@ -51,8 +51,9 @@ CHANGES = {
     "select on table public.generation_status from public, anon",
     "grant execute on function public.check_setup() to public": "authenticated has execute on function public.check_s",
     "grant select on public.image_cache to authenticated": "authenticated has select on view public.image_cache: ",
-    "revoke execute on function public.record_usage(jsonb) from service_role": "service_role lacks execute on function "
-    "public.record_usage(jsonb): grant execute on function public.record_usage(jsonb) to service_role",
+    "revoke execute on function public.record_usage(jsonb,uuid) from service_role": "service_role lacks execute on "
+    "function public.record_usage(jsonb,uuid): grant execute on function public.record_usage(jsonb,uuid) to "
+    "service_role",
     "revoke usage on sequence copperplate.fences from service_role": "grant usage on sequence copperplate.fences to",
     "revoke usage on schema copperplate from anon": "anon lacks usage on schema copperplate: grant usage on schema",
     "create policy open on copperplate.breakers for all using (true)": "policy copperplate.breakers open is not ours "

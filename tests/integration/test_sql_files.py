@@ -58,13 +58,11 @@ def ask(editor: psycopg.Connection[dict[str, Any]]) -> Ask:
 
 
 async def make(ledger: PostgresLedger, asked: Want, *, requests: int) -> None:
-    """One generation with a jpg, asked so many times: one call, the rest saved at $0.003 each."""
+    """One generation with a jpg, asked so many times: one call, the rest saved."""
     name = asked.recipe["prompt"]
     original = await complete(ledger, asked, f"original of {name}")
     assert await record(ledger, original, asked, f"jpg of {name}")
-    first = replace(use(asked, Outcome.GENERATED, 1), cost_micro_usd=3_000)
-    others = replace(use(asked, Outcome.HIT, requests - 1), saved_micro_usd=3_000 * (requests - 1))
-    await ledger.record_usage([first, others])
+    await ledger.record_usage([use(asked, Outcome.GENERATED, 1), use(asked, Outcome.HIT, requests - 1)])
 
 
 def age(editor: psycopg.Connection[dict[str, Any]], asked: Want, interval: str) -> None:
@@ -141,6 +139,7 @@ async def test_cache_size(ledger: PostgresLedger, ask: Ask) -> None:
     await make(ledger, want("two"), requests=4)
     [size] = ask("cache_size.sql")
     assert (size["total_cached_images"], size["total_size_bytes"], size["avg_access_count"]) == (2, 2000, 3)
+    assert str(size["avg_access_count"]) == "3.00"
 
 
 async def test_stuck_generations(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask) -> None:
@@ -176,16 +175,15 @@ async def spend(
 async def test_spend_by_model_and_day(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
 ) -> None:
-    hits = replace(use(want(), Outcome.HIT, 9), saved_micro_usd=27_000)
     await spend(ledger, want("yesterday"), "painter", estimate=3_000, cost=2_000)
     editor.execute("update copperplate.submits set sent_at = sent_at - interval '1 day'")
     for prompt, cost in (("billed", 2_500), ("lost", None), ("free", 0)):
         await spend(ledger, want(prompt), "painter", estimate=3_000, cost=cost)
-    await ledger.record_usage([hits])
+    await ledger.record_usage([use(want("billed"), Outcome.HIT, 5), use(want("yesterday"), Outcome.COALESCED, 4)])
     today, yesterday = ask("spend_by_model_and_day.sql")
     assert (today["model"], today["requests"], today["submits"]) == (MODEL, 9, 3)
     assert (today["estimated"], today["unpriced"]) == (1, 0)
-    assert (float(today["spent_usd"]), float(today["saved_usd"])) == (0.0055, 0.027)
+    assert (float(today["spent_usd"]), float(today["saved_usd"])) == (0.0055, 0.0205)
     assert (yesterday["requests"], float(yesterday["spent_usd"]), float(yesterday["saved_usd"])) == (0, 0.002, 0)
     assert (today["day"] - yesterday["day"]).days == 1
 
@@ -194,11 +192,35 @@ async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(ledger: 
     await spend(ledger, want("unknown"), "fal", estimate=None)
     await spend(ledger, want("half known"), "openai", estimate=None)
     await spend(ledger, want("known"), "openai", estimate=4_000)
-    await ledger.record_usage([use(want("only hits"), Outcome.HIT, 1)])
-    assert [(row["provider"], row["unpriced"], row["spent_usd"]) for row in ask("spend_by_model_and_day.sql")] == [
-        ("fal", 1, None),
-        ("openai", 1, Decimal("0.0040")),
-        ("painter", 0, 0),
+    await ledger.record_usage([use(want("unknown"), Outcome.HIT, 1)])
+    rows = ask("spend_by_model_and_day.sql")
+    assert [(row["provider"], row["unpriced"], row["spent_usd"], row["saved_usd"]) for row in rows] == [
+        ("fal", 1, None, None),
+        ("openai", 1, Decimal("0.004000"), 0),
+        ("painter", 0, 0, 0),
+    ]
+
+
+async def test_savings_in_money(ledger: PostgresLedger, ask: Ask) -> None:
+    await spend(ledger, want(), "fal", estimate=3_000, cost=3_000)
+    await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 4)])
+    image, memoji = ask("savings_in_money.sql")
+    assert (image["kind"], image["served"], image["saved"], image["efficiency_percent"]) == ("image", 5, 4, 80)
+    assert (float(image["spent_usd"]), float(image["saved_usd"])) == (0.003, 0.012)
+    assert (memoji["kind"], memoji["served"], memoji["efficiency_percent"]) == ("memoji", 0, None)
+
+
+async def test_prompts_that_fail_save_no_call(ledger: PostgresLedger, ask: Ask) -> None:
+    held = await lead(ledger, want("refused"))
+    await ledger.fail(want("refused").generation_key, held.fence, failure(rest=60))
+    await ledger.record_usage([use(want("refused"), Outcome.FAILED, 30)])
+    await spend(ledger, want("twice"), "openai", estimate=5)
+    assert await ledger.begin_submit(want("twice").generation_key, 2, submit_no=2, provider="openai")
+    await ledger.record_usage([use(want("twice"), Outcome.GENERATED, 1)])
+    rows = ask("most_requested_prompts.sql")
+    assert [(row["total_requests"], row["api_calls_made"], row["api_calls_saved"]) for row in rows] == [
+        (30, 0, 0),
+        (1, 2, 0),
     ]
 
 

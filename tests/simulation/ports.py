@@ -127,7 +127,7 @@ class ProcessLedger:
             typical=0.01,
             unavailable=LedgerUnavailable("lost"),
             give_up=GIVE_UP_SECONDS,
-            repeats=name != "record_usage",
+            repeats=True,
         )
 
     async def acquire(
@@ -296,7 +296,7 @@ class ProcessLedger:
 
         return bool(await self._call("report_missing", act))
 
-    async def record_usage(self, uses: Sequence[Use]) -> None:
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
         raise AssertionError("nobody counts here")
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
@@ -310,6 +310,9 @@ class ProcessLedger:
         raise AssertionError("nobody reads statistics here")
 
     async def cache_stats(self) -> Mapping[str, Any]:
+        raise AssertionError("nobody reads statistics here")
+
+    async def savings(self) -> Sequence[Mapping[str, Any]]:
         raise AssertionError("nobody reads statistics here")
 
     async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate import errors
-from copperplate.errors import CopperplateError, GenerationFailed, MethodNotAllowed, Signal
+from copperplate.errors import (
+    CopperplateError,
+    GenerationFailed,
+    LedgerUnavailable,
+    MethodNotAllowed,
+    Signal,
+    StillGenerating,
+    StoreUnavailable,
+)
+from copperplate.http.problems import Problem
 from copperplate.model import FailureClass, PictureFormat, Size
 
 if TYPE_CHECKING:
@@ -98,3 +107,11 @@ def test_size_covers_what_can_be_cut_from_it() -> None:
     assert not size.covers(Size(width=101, height=10))
     assert not size.covers(Size(width=10, height=51))
     assert str(size) == "100x50"
+
+
+def test_no_error_says_what_was_spent() -> None:
+    """Whoever raises it does not know: a leader may have lost the ledger after its submit was paid."""
+    told = [
+        Problem.of(error()).body.decode().lower() for error in (LedgerUnavailable, StoreUnavailable, StillGenerating)
+    ]
+    assert not [body for body in told if re.search("spent|paid|billed|cost|charged", body)]

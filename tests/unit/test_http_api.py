@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -88,7 +89,12 @@ async def test_cache_stats(client: httpx.AsyncClient) -> None:
     await client.get(SUNSET)
     answer = await client.get("/api/cache/stats")
     assert is_fresh(answer)
-    assert set(answer.json()) == {"success", "stats", "memoji"}
+    assert set(answer.json()) == {"success", "stats", "memoji", "savings"}
+    savings = answer.json()["savings"]["image"]
+    assert (savings["served"], savings["saved"], savings["efficiency_percent"]) == (2, 1, 50.0)
+    assert savings["estimated_savings_usd"] == savings["spent_usd"] > 0
+    assert (savings["unpriced_calls"], savings["unpriced_saved"]) == (0, 0)
+    assert answer.json()["savings"]["memoji"]["served"] == 0
     row = answer.json()["stats"]
     assert (row["total_cached_images"], row["total_access_count"], row["avg_access_count"]) == (1, 2, 2.0)
     assert row["total_size_bytes"] == size
@@ -232,9 +238,12 @@ async def test_the_front_page_shows_one_picture_and_the_savings(client: httpx.As
     assert answer.headers["cache-control"] == "public, max-age=60"
     assert '<img src="/1024x1024.jpg?text=A%20beautiful%20sunset"' in answer.text
     assert 'href="/docs"' in answer.text
-    assert "Requests so far: 2; calls to the provider: 1; saved: 1." in answer.text
+    figures = (
+        r"Requests so far: 2; calls to the provider: 1; saved: 1 \(50\.0 % of what was served\), which is \$0\.\d+\."
+    )
+    assert re.search(figures, answer.text)
     assert "<script" not in answer.text
-    assert "$" not in answer.text
+    assert not re.search(r"\$[a-z]", answer.text)  # nothing of the template is left
 
 
 async def test_the_links_of_the_front_page_lead_somewhere(client: httpx.AsyncClient) -> None:

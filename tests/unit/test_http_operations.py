@@ -101,10 +101,10 @@ async def test_metrics_are_what_was_asked_made_and_saved(client: httpx.AsyncClie
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     requests = {sample.labels["outcome"]: sample.value for sample in families["copperplate_requests"].samples}
     assert requests == {"generated": 1, "hit": 3}
-    cost = {sample.labels["outcome"]: sample.value for sample in families["copperplate_cost_usd"].samples}
-    saved = {sample.labels["outcome"]: sample.value for sample in families["copperplate_saved_usd"].samples}
-    assert saved["hit"] == pytest.approx(3 * cost["generated"])
-    assert cost["generated"] > 0
+    [cost] = families["copperplate_cost_usd_total"].samples
+    [saved] = families["copperplate_saved_usd_total"].samples
+    assert saved.value == pytest.approx(3 * cost.value)
+    assert cost.value > 0
     assert families["copperplate_pictures"].samples[0].value == 1
     assert families["copperplate_generations_in_flight"].samples[0].value == 0
     hits = [each for each in families["copperplate_answer_seconds"].samples if each.labels["outcome"] == "hit"]
@@ -131,27 +131,22 @@ async def test_without_a_token_metrics_are_closed() -> None:
 
 
 def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
-    def row(provider: str, model: str, outcome: Outcome, requests: int) -> dict[str, Any]:
-        named = {"kind": "image", "provider": provider, "model": model, "outcome": outcome.value, "tier": "provider"}
-        return {**named, "requests": requests, "bytes": 0, "cost_micro_usd": 0, "saved_micro_usd": 0}
-
-    usage = [
-        row("fal", "fal-ai/nobody", Outcome.GENERATED, 2),
-        row("fal", "fal-ai/nobody", Outcome.HIT, 50),
-        row("fal", "fal-ai/flux/schnell", Outcome.GENERATED, 7),
-        row("painter", "painter-1", Outcome.GENERATED, 9),
-    ]
-    sums = {"usage": usage, "latency": [], "in_flight": 0, "discarded": 0}
+    names = {"kind": "image", "provider": "fal", "model": "fal-ai/nobody"}
+    money = [{**names, "spent_micro_usd": 0, "saved_micro_usd": 0, "unpriced": 2, "unpriced_saved": 50}]
+    sums = {"usage": [], "money": money, "latency": [], "in_flight": 0, "discarded": 0}
     lines = render(sums, {"total_cached_images": 0, "total_stored_bytes": 0}).splitlines()
-    unpriced = [line for line in lines if line.startswith("copperplate_unpriced")]
-    assert unpriced == ['copperplate_unpriced_generations_total{provider="fal",model="fal-ai/nobody"} 2']
+    labels = '{kind="image",provider="fal",model="fal-ai/nobody"}'
+    assert [line for line in lines if line.startswith("copperplate_unpriced")] == [
+        f"copperplate_unpriced_generations_total{labels} 2",
+        f"copperplate_unpriced_savings_total{labels} 50",
+    ]
 
 
 def test_names_of_models_cannot_break_a_line() -> None:
     row = {"kind": "image", "provider": "p", "model": 'a"b\\c\nd', "outcome": Outcome.HIT.value, "tier": "storage"}
-    sums = {"requests": 1, "bytes": 2, "cost_micro_usd": 3, "saved_micro_usd": 4}
+    sums = {"requests": 1, "bytes": 2}
     text = render(
-        {"usage": [{**row, **sums}], "latency": [], "in_flight": 0, "discarded": 0},
+        {"usage": [{**row, **sums}], "money": [], "latency": [], "in_flight": 0, "discarded": 0},
         {"total_cached_images": 0, "total_stored_bytes": 0},
     )
     [first, *_] = [family for family in text_string_to_metric_families(text) if family.samples]

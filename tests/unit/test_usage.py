@@ -1,4 +1,4 @@
-"""Counting: added up in the process, flushed once in two seconds, lost at worst, never doubled."""
+"""Counting: added up in the process, flushed once in two seconds, sent again until it is taken, never doubled."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import pytest
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, PictureFormat
-from copperplate.usage import FLUSH_SECONDS, TIERS, Usage, unpriced
+from copperplate.usage import AGAIN_SECONDS, FLUSH_SECONDS, SENT_FOR, TIERS, Usage
 from pictures import want
 from workbench import ScriptedProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Use
+    from copperplate.model import Use
 
 WEBP = want(picture_format=PictureFormat.WEBP)
 
@@ -28,13 +29,15 @@ class Book:
 
     def __init__(self) -> None:
         self.batches: list[Sequence[Use]] = []
+        self.ids: list[UUID] = []
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
 
-    async def record_usage(self, uses: Sequence[Use]) -> None:
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID) -> None:
         if self.gate is not None:
             await self.gate.wait()
         self.batches.append(uses)
+        self.ids.append(batch)
         if self.failure is not None:
             raise self.failure
 
@@ -85,48 +88,8 @@ async def test_latency_falls_into_the_bucket_that_ends_at_its_bound(desk: Desk, 
     assert use.latency_buckets == tuple(int(n == bucket) for n in range(len(LATENCY_BOUNDS_MS) + 1))
 
 
-@pytest.mark.parametrize(
-    ("outcome", "tier", "cost", "saved"),
-    [
-        (Outcome.HIT, "storage", 0, 6_000),
-        (Outcome.STALE, "storage", 0, 6_000),
-        (Outcome.COALESCED, "provider", 0, 6_000),
-        (Outcome.GENERATED, "provider", 6_000, 0),
-        (Outcome.FAILED, "none", 0, 0),
-    ],
-)
-async def test_what_was_paid_and_what_was_saved(desk: Desk, outcome: Outcome, tier: str, cost: int, saved: int) -> None:
-    for _ in range(2):
-        desk.usage.count(want(), outcome, size_bytes=1, seconds=0)
-    await desk.usage.close()
-    [[use]] = desk.book.batches
-    assert (use.tier, use.cost_micro_usd, use.saved_micro_usd) == (tier, cost, saved)
-
-
 def test_every_outcome_has_a_tier() -> None:
     assert set(TIERS) == set(Outcome)
-
-
-async def test_unknown_price_costs_nothing_that_is_known_and_saves_what_was_promised(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unknown(recipe: Mapping[str, CanonicalValue]) -> int | None:
-        return None
-
-    monkeypatch.setattr(desk.provider, "price_micro_usd", unknown)
-    desk.usage.count(want(), Outcome.GENERATED, size_bytes=1, seconds=0)
-    desk.usage.count(want(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.usage.close()
-    assert {(use.cost_micro_usd, use.saved_micro_usd) for use in desk.book.batches[0]} == {(0, 0), (0, 20_000)}
-
-
-def test_pictures_without_a_price_are_counted_by_model() -> None:
-    def row(model: str, outcome: Outcome, requests: int) -> dict[str, object]:
-        return {"provider": "openai", "model": model, "outcome": outcome.value, "requests": requests}
-
-    generated, hit = Outcome.GENERATED, Outcome.HIT
-    rows = [row("gpt-image-9", generated, 2), row("gpt-image-9", generated, 3), row("gpt-image-9", hit, 50)]
-    assert unpriced([*rows, row("gpt-image-2", generated, 7)]) == [("openai", "gpt-image-9", 5)]
 
 
 async def test_ten_thousand_hits_cost_one_flush_after_two_seconds(desk: Desk) -> None:
@@ -149,7 +112,7 @@ async def test_what_comes_later_is_flushed_by_a_timer_of_its_own(desk: Desk) -> 
     assert [[use.count for use in batch] for batch in desk.book.batches] == [[1], [2]]
 
 
-async def test_batch_the_ledger_refuses_is_lost_and_said_so_without_prompts(
+async def test_batch_the_ledger_does_not_answer_is_sent_again_under_its_id(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     private = want("a very private wish")
@@ -158,13 +121,53 @@ async def test_batch_the_ledger_refuses_is_lost_and_said_so_without_prompts(
     desk.book.failure = LedgerUnavailable("a very private answer")
     with caplog.at_level(logging.DEBUG):
         await desk.clock.advance(FLUSH_SECONDS)
-    assert caplog.messages == ["usage of 7 requests lost: ledger_unavailable"]
+        desk.usage.count(private, Outcome.FAILED, size_bytes=0, seconds=0)
+        await desk.clock.advance(AGAIN_SECONDS)
+    assert caplog.messages == ["usage of 7 requests is sent again until it is taken: ledger_unavailable"]
     assert "private" not in caplog.text
     desk.book.failure = None
-    await desk.clock.advance(60)
+    await desk.clock.advance(AGAIN_SECONDS)
     await desk.usage.close()
-    # Whether it was taken before the refusal is unknown, so it is never sent again.
-    assert len(desk.book.batches) == 1
+    # Unchanged, since it may have been taken: what was counted meanwhile goes into a batch of its own.
+    counts = [[use.count for use in batch] for batch in desk.book.batches]
+    assert counts == [*[[7]] * (len(counts) - 1), [1]]
+    assert len(counts) >= 4
+    assert len(set(desk.book.ids)) == 2
+    assert len(set(desk.book.ids[:-1])) == 1
+
+
+async def test_batch_is_sent_for_an_hour_and_then_lost_and_said_so(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.usage.count(want(), Outcome.HIT, size_bytes=1, seconds=0)
+    desk.book.failure = LedgerUnavailable("away")
+    await desk.clock.advance(FLUSH_SECONDS)
+    # A frozen process: the wall clock alone went on, and the ledger may have forgotten the batch.
+    await desk.clock.advance(SENT_FOR.total_seconds())
+    sent = len(desk.book.batches)
+    await desk.clock.advance(2 * AGAIN_SECONDS)
+    assert len(desk.book.batches) == sent
+    assert caplog.messages[-1] == "usage of 1 requests lost: the database did not answer for an hour"
+
+
+async def test_what_is_left_when_the_process_ends_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.book.failure = LedgerUnavailable("away")
+    desk.usage.count(want(), Outcome.HIT, size_bytes=1, seconds=0)
+    await desk.clock.advance(FLUSH_SECONDS)
+    desk.usage.count(WEBP, Outcome.HIT, size_bytes=1, seconds=0)
+    await desk.usage.close()
+    assert caplog.messages[-1] == "usage of 2 requests lost: the process ends"
+
+
+async def test_no_more_different_pictures_wait_for_the_ledger_than_fit(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("copperplate.usage.MAX_SUMS", 2)
+    for number in range(5):
+        desk.usage.count(want(str(number % 3)), Outcome.HIT, size_bytes=1, seconds=0)
+    await desk.usage.close()
+    assert [[use.count for use in batch] for batch in desk.book.batches] == [[2, 2]]
+    assert caplog.messages == ["usage of 1 requests lost: too many different pictures"]
 
 
 async def test_counting_goes_on_while_a_flush_is_under_way_and_nothing_is_counted_twice(desk: Desk) -> None:

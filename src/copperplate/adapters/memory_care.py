@@ -25,11 +25,7 @@ class MemoryCare(MemoryTables):
         """See `LedgerCare.generation_stats`; today is all the time since the beginning."""
         requests, calls = self._totals["requests"], self._totals["api_calls"]
         hits, misses = self._totals["hits"], self._totals["misses"]
-        completed, failed, saved = (
-            self._totals["completed"],
-            self._totals["failures"],
-            max(self._totals["hits"] + self._totals["misses"] - calls, 0),
-        )
+        completed, failed, saved = self._totals["completed"], self._totals["failures"], self._totals["saved"]
         return {
             "total_requests": requests,
             "total_api_calls_made": calls,
@@ -38,7 +34,7 @@ class MemoryCare(MemoryTables):
             "total_failed": failed,
             "total_hits": hits,
             "total_misses": misses,
-            "efficiency_percent": round(100 * hits / (hits + misses), 1) if hits + misses else None,
+            "efficiency_percent": round(100 * saved / (hits + misses), 1) if hits + misses else None,
             "requests_today": requests,
             "api_calls_made_today": calls,
             "api_calls_saved_today": saved,
@@ -61,13 +57,27 @@ class MemoryCare(MemoryTables):
             "total_stored_bytes": sum(kept.entry.size_bytes for kept in every),
         }
 
+    async def savings(self) -> Sequence[Mapping[str, Any]]:
+        """See `LedgerCare.savings`."""
+        return [self._savings(kind) for kind in ("image", "memoji")]
+
+    def _savings(self, kind: str) -> dict[str, Any]:
+        served = [use for use in self._uses if use.kind == kind and use.outcome is not Outcome.FAILED]
+        count = sum(use.count for use in served)
+        saved = sum(use.count for use in served if use.outcome is not Outcome.GENERATED)
+        money = self._money(kind)
+        names = ("spent_micro_usd", "saved_micro_usd", "estimated", "unpriced", "unpriced_saved")
+        efficiency = round(100 * saved / count, 1) if count else None
+        counts = {"kind": kind, "served": count, "saved": saved, "efficiency_percent": efficiency}
+        return {**counts, **{name: money[name] for name in names}}
+
     async def sweep(self, limit: int) -> int:
         """See `LedgerCare.sweep`."""
         horizon = self._clock.monotonic() - 600
         expired = [row for row in self._generations.values() if row.is_live and row.lease_until < horizon][:limit]
         for row in expired:
             self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
-        self._release_expired(self._is_led)
+        self._release_expired()
         return len(expired)
 
     async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
@@ -118,6 +128,7 @@ class MemoryCare(MemoryTables):
         uses = [use for use in self._uses if use.kind == "memoji"]
         served = sum(use.count for use in uses if use.outcome is not Outcome.FAILED)
         hits = sum(use.count for use in uses if use.outcome in (Outcome.HIT, Outcome.STALE))
+        savings = self._savings("memoji")
         return {
             "total_memoji": len(memoji),
             "total_usage": usage,
@@ -125,9 +136,7 @@ class MemoryCare(MemoryTables):
             "total_size_bytes": sum(kept.entry.size_bytes for kept in memoji),
             "hits": hits,
             "misses": served - hits,
-            "efficiency_percent": round(100 * hits / served, 1) if served else None,
-            "spent_micro_usd": sum(self._spent(key) or 0 for key, kind in self._kinds.items() if kind == "memoji"),
-            "saved_micro_usd": sum(use.saved_micro_usd for use in uses),
+            **{name: savings[name] for name in ("efficiency_percent", "spent_micro_usd", "saved_micro_usd")},
         }
 
     async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
@@ -218,18 +227,20 @@ class MemoryCare(MemoryTables):
             sums.setdefault(names, Counter()).update(
                 requests=use.count,
                 bytes=use.size_bytes,
-                cost_micro_usd=use.cost_micro_usd,
-                saved_micro_usd=use.saved_micro_usd,
             )
             counts = histograms.setdefault((use.kind, use.outcome.value), [0] * len(use.latency_buckets))
             counts[:] = map(sum, zip(counts, use.latency_buckets, strict=True))
+        money = dict[tuple[str, ...], Counter[str]]()
+        for each in self._submits:
+            money.setdefault((each.kind, each.provider, each.model), Counter()).update(each.money())
         labels = ("kind", "provider", "model", "outcome", "tier")
         return {
             "usage": [{**dict(zip(labels, names, strict=True)), **counts} for names, counts in sums.items()],
+            "money": [{**dict(zip(labels[:3], names, strict=True)), **sums} for names, sums in money.items()],
             "latency": [
                 {"kind": kind, "outcome": outcome, "buckets": counts} for (kind, outcome), counts in histograms.items()
             ],
-            "in_flight": sum(row.is_live for row in self._generations.values()),
+            "in_flight": sum(self._is_led(key) for key in self._generations),
             "discarded": len(self._discarded),
         }
 

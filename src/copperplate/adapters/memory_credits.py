@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Ask, Credits
+from copperplate.model import Ask, Credits, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from copperplate.model import Charge
+    from copperplate.model import Charge, Use
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0
@@ -44,10 +45,34 @@ class _Ask:
 
 
 @dataclass(slots=True)
-class _Submit:
+class Submit:
+    """One row of `copperplate.submits`, the book."""
+
     generation_key: str
+    kind: str
+    provider: str
+    model: str
     estimate_micro_usd: int | None
     cost_micro_usd: int | None = None
+    saved: int = 0
+
+    @property
+    def price_micro_usd(self) -> int | None:
+        """The bill, or else the estimate."""
+        return self.estimate_micro_usd if self.cost_micro_usd is None else self.cost_micro_usd
+
+    def money(self) -> Counter[str]:
+        """What this row of the book adds to the sums."""
+        price = self.price_micro_usd
+        return Counter(
+            submits=1,
+            estimated=int(self.cost_micro_usd is None and price is not None),
+            unpriced=int(price is None),
+            spent_micro_usd=price or 0,
+            saved=self.saved,
+            unpriced_saved=self.saved if price is None else 0,
+            saved_micro_usd=self.saved * (price or 0),
+        )
 
 
 class MemoryCredits:
@@ -60,12 +85,12 @@ class MemoryCredits:
         self._ledger: dict[tuple[str, str], tuple[_Account, int]] = {}
         self._reservations: list[_Reservation] = []
         self._asks: dict[tuple[int, str], _Ask] = {}
-        self._submits: list[_Submit] = []
+        self._submits: list[Submit] = []
 
     async def credits(self, user: UUID) -> Credits:
         """See `CreditLedger.credits`."""
         account = self._accounts.get(user, _Account())
-        return Credits(balance=account.balance, held=account.held)
+        return Credits(balance=account.balance, held=self._held_by(account))
 
     async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
         """See `CreditLedger.grant_credits`."""
@@ -93,7 +118,7 @@ class MemoryCredits:
         return {
             "accounts": len(accounts),
             "balance": sum(account.balance for account in accounts),
-            "held": sum(account.held for account in accounts),
+            "held": sum(self._held_by(account) for account in accounts),
             "granted": sums["grant"],
             "settled": -sums["settle"],
             "refunded": sums["refund"],
@@ -117,7 +142,7 @@ class MemoryCredits:
         account = self._accounts.get(user, _Account())
         for each in self._reservations_of(generation_key):
             each.is_delivered |= each.account is account and each.state == "settled"
-        delivered = {**answer, "credits": account.balance - account.held}
+        delivered = {**answer, "credits": account.balance - self._held_by(account)}
         ask = self._asks.get((id(account), idempotency_key)) if idempotency_key is not None else None
         if ask is None or ask.generation_key != generation_key:
             return delivered
@@ -145,17 +170,24 @@ class MemoryCredits:
 
     def _reserve(self, generation_key: str, charges: Sequence[Charge]) -> bool:
         """False where an account cannot pay; what a predecessor reserved is inherited, and its time runs anew."""
-        expires = self._clock.monotonic() + HOLD_SECONDS
-        inherited = [each for each in self._reservations_of(generation_key) if each.state == "held"]
-        if inherited:
+        if not charges:
+            return True
+        now = self._clock.monotonic()
+        expires = now + HOLD_SECONDS
+        held = [each for each in self._reservations_of(generation_key) if each.state == "held"]
+        if inherited := [each for each in held if each.expires >= now]:
             for each in inherited:
-                each.expires = expires if charges else each.expires
+                each.expires = expires
             return True
         accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
         if any(
-            account.balance - account.held < charge.credits for account, charge in zip(accounts, charges, strict=True)
+            account.balance - self._held_by(account) < charge.credits
+            for account, charge in zip(accounts, charges, strict=True)
         ):
             return False
+        for each in self._reservations:
+            if each in held or (each.account in accounts and self._is_lapsed(each)):
+                self._give_back(each)
         for account, charge in zip(accounts, charges, strict=True):
             account.held += charge.credits
             self._reservations.append(_Reservation(generation_key, account, charge.credits, expires))
@@ -186,15 +218,39 @@ class MemoryCredits:
             self._ledger["refund", str(each.id)] = (each.account, each.amount)
         return True
 
-    def _release_expired(self, is_live: Callable[[str], bool]) -> None:
+    def _is_led(self, key: str) -> bool:
+        """Whether a lease is on the generation; the tables know."""
+        raise NotImplementedError
+
+    def _is_lapsed(self, each: _Reservation) -> bool:
+        is_over = each.state == "held" and each.expires < self._clock.monotonic()
+        return is_over and not self._is_led(each.generation_key)
+
+    def _held_by(self, account: _Account) -> int:
+        """Without what lapsed and was not released yet."""
+        return account.held - sum(
+            each.amount for each in self._reservations if each.account is account and self._is_lapsed(each)
+        )
+
+    def _release_expired(self) -> None:
         now = self._clock.monotonic()
         for each in self._reservations:
-            if each.state == "held" and each.expires < now and not is_live(each.generation_key):
+            if self._is_lapsed(each):
                 self._give_back(each)
         self._asks = {name: ask for name, ask in self._asks.items() if ask.since >= now - DAY_SECONDS}
 
-    def _note_submit(self, generation_key: str, estimate_micro_usd: int | None) -> None:
-        self._submits.append(_Submit(generation_key, estimate_micro_usd))
+    def _note_saved(self, use: Use) -> None:
+        """Served without a call: the picture of the newest submit."""
+        mine = [each for each in self._submits if each.generation_key == use.generation_key]
+        if mine and use.outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED):
+            mine[-1].saved += use.count
+
+    def _money(self, kind: str) -> Counter[str]:
+        """Sums over the book."""
+        sums = Counter[str]()
+        for each in self._submits:
+            sums.update(each.money() if each.kind == kind else {})
+        return sums
 
     def _note_cost(self, generation_key: str, cost_micro_usd: int | None) -> None:
         """What the newest submit of a generation cost."""
@@ -203,8 +259,7 @@ class MemoryCredits:
             mine[-1].cost_micro_usd = cost_micro_usd
 
     def _spent(self, generation_key: str) -> int | None:
-        mine = (each for each in self._submits if each.generation_key == generation_key)
-        known = [each.estimate_micro_usd if each.cost_micro_usd is None else each.cost_micro_usd for each in mine]
+        known = [each.price_micro_usd for each in self._submits if each.generation_key == generation_key]
         return sum(each for each in known if each is not None) if any(each is not None for each in known) else None
 
     def _reservations_of(self, generation_key: str) -> list[_Reservation]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from copperplate.adapters.memory_care import MemoryCare
-from copperplate.adapters.memory_credits import DAY_SECONDS
+from copperplate.adapters.memory_credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory_tables import BUCKETS, BreakerRow, GenerationRow, storage_of
 from copperplate.model import Denied, FailureClass, Free, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
@@ -78,7 +79,7 @@ class MemoryLedger(MemoryCare):
             row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
             row.api_calls_made += 1
             row.intent = None
-            self._note_submit(key, estimate_micro_usd)
+            self._submits.append(Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd))
             self._totals["api_calls"] += 1
         return True
 
@@ -221,10 +222,14 @@ class MemoryLedger(MemoryCare):
         self._remove([key for key, kept in self._entries.items() if kept.entry.generation_key == entry.generation_key])
         return True
 
-    async def record_usage(self, uses: Sequence[Use]) -> None:
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
         """See `Ledger.record_usage`."""
+        if batch in self._batches:
+            return
+        self._batches.add(batch or uuid4())
         self._uses += uses
         for use in uses:
+            self._note_saved(use)
             served = use.count if use.outcome is not Outcome.FAILED else 0
             if row := self._generations.get(use.generation_key):
                 row.total_requests += use.count
@@ -233,7 +238,8 @@ class MemoryLedger(MemoryCare):
                 stored.last_accessed = self._clock.monotonic()
             hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
             accesses = served if use.kind == "image" else 0
-            self._totals.update(requests=use.count, accesses=accesses, hits=hits, misses=served - hits)
+            saved = served if use.outcome is not Outcome.GENERATED else 0
+            self._totals.update(requests=use.count, accesses=accesses, hits=hits, misses=served - hits, saved=saved)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`."""

@@ -157,6 +157,7 @@ class MemoryTables(MemoryCredits):
         self._discarded: dict[str, DiscardedRow] = {}
         self._breakers: dict[str, BreakerRow] = {}
         self._uses: list[Use] = []
+        self._batches: set[UUID] = set()
         self._audits: dict[str, tuple[str, float]] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)

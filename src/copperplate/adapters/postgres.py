@@ -8,6 +8,7 @@ import logging
 import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, LiteralString, cast
+from uuid import uuid4
 
 import psycopg
 from psycopg import sql
@@ -271,9 +272,10 @@ class PostgresLedger(CreditCalls):
         """See `Ledger.report_missing`."""
         return await self._ask("select public.report_missing(%s, %s)", (entry.key, entry.path))
 
-    async def record_usage(self, uses: Sequence[Use]) -> None:
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
         """See `Ledger.record_usage`."""
-        await self._call("select public.record_usage(%s)", (Jsonb([asdict(use) for use in uses]),), repeat=False)
+        given = (Jsonb([asdict(use) for use in uses]), batch or uuid4())
+        await self._call("select public.record_usage(%s, %s)", given)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`."""
@@ -288,6 +290,10 @@ class PostgresLedger(CreditCalls):
     async def cache_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.cache_stats`."""
         return await self._call("select * from public.get_cache_stats()", ())
+
+    async def savings(self) -> Sequence[Mapping[str, Any]]:
+        """See `LedgerCare.savings`."""
+        return await self._rows("select * from public.get_savings()", ())
 
     async def sweep(self, limit: int) -> int:
         """See `LedgerCare.sweep`."""
@@ -374,11 +380,11 @@ class PostgresLedger(CreditCalls):
         row = await self._call(query, params)
         return next(iter(row.values()))
 
-    async def _call(self, query: Query, params: Sequence[Any], *, repeat: bool = True) -> DictRow:
-        rows = await self._rows(query, params, repeat=repeat)
+    async def _call(self, query: Query, params: Sequence[Any]) -> DictRow:
+        rows = await self._rows(query, params)
         return rows[0]
 
-    async def _rows(self, query: Query, params: Sequence[Any], *, repeat: bool = True) -> list[DictRow]:
+    async def _rows(self, query: Query, params: Sequence[Any]) -> list[DictRow]:
         """Run one statement; a broken connection is replaced and the call repeated while time is left."""
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
         while True:
@@ -387,8 +393,7 @@ class PostgresLedger(CreditCalls):
             except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
                 ours, resend = translate(error)
                 pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                is_hopeless = resend == "never" or (resend == "if_repeatable" and not repeat)
-                if is_hopeless or asyncio.get_running_loop().time() + pause > deadline:
+                if resend == "never" or asyncio.get_running_loop().time() + pause > deadline:
                     raise ours from error
             await asyncio.sleep(pause)
 

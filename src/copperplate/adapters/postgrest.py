@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from copperplate.adapters.credit_calls import CreditCalls
 from copperplate.adapters.postgrest_calls import Calls
@@ -194,9 +195,10 @@ class PostgrestLedger(CreditCalls):
         """See `Ledger.report_missing`."""
         return await self._ask("report_missing", p_key=entry.key, p_path=entry.path)
 
-    async def record_usage(self, uses: Sequence[Use]) -> None:
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
         """See `Ledger.record_usage`."""
-        await self._calls.call("record_usage", {"p_uses": [asdict(use) for use in uses]}, object, repeat=False)
+        arguments = {"p_uses": [asdict(use) for use in uses], "p_batch": batch or uuid4()}
+        await self._calls.call("record_usage", arguments, object)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`; this one is never set."""
@@ -211,6 +213,10 @@ class PostgrestLedger(CreditCalls):
     async def cache_stats(self) -> Mapping[str, Any]:
         """See `LedgerCare.cache_stats`."""
         return (await self._rows("get_cache_stats"))[0]
+
+    async def savings(self) -> Sequence[Mapping[str, Any]]:
+        """See `LedgerCare.savings`."""
+        return await self._rows("get_savings")
 
     async def sweep(self, limit: int) -> int:
         """See `LedgerCare.sweep`."""

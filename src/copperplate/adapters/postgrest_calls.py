@@ -32,16 +32,14 @@ class Calls:
         session = cast("httpx.AsyncClient", _Session(client))
         self._postgrest = AsyncPostgrestClient(url, headers=headers, http_client=session, retry_enabled=False)
 
-    async def call(
-        self, function: str, arguments: dict[str, Any], answer: type[Answer], *, repeat: bool = True
-    ) -> Answer:
-        """What the function answers, which must be a `answer`. With `repeat` it may be sent up to four times.
+    async def call(self, function: str, arguments: dict[str, Any], answer: type[Answer]) -> Answer:
+        """What the function answers, which must be a `answer`. It may be sent up to four times.
 
         Raises `LedgerUnavailable`, `Misconfigured`.
         """
         parameters = {name: _interval(value) for name, value in arguments.items()}
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
-        pauses = iter(PAUSES_SECONDS if repeat else ())
+        pauses = iter(PAUSES_SECONDS)
         while True:
             try:
                 async with asyncio.timeout_at(deadline):

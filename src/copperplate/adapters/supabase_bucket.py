@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # How long a change in the dashboard may stay unseen by a process that makes pictures.
 FRESH_SECONDS: Final = 15.0
+ADDRESS_FRESH_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,15 @@ class BucketTerms:
             return self.known
 
     async def require(self, needs: Needs) -> None:
-        """Raise `StoreMisconfigured` where such objects would be refused, or could not be opened."""
-        if (fault := (await self.read()).fault(needs)) is not None:
+        """Raise `StoreMisconfigured` where such objects would be refused, or could not be opened.
+
+        An upload tells when the bucket takes no more, not when it was made private: that is asked nearly every time.
+        """
+        asked_at = self._asked_at
+        terms = await self.read(fresh_seconds=ADDRESS_FRESH_SECONDS if needs.address else FRESH_SECONDS)
+        if terms.fault(needs) is not None and self._asked_at == asked_at:
+            terms = await self.read(fresh_seconds=0)  # it may have been mended since
+        if (fault := terms.fault(needs)) is not None:
             raise StoreMisconfigured(f"bucket {self._bucket} {fault}")
 
     def doubt(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from copperplate.cli.shared import (
@@ -17,10 +18,11 @@ from copperplate.cli.shared import (
 )
 from copperplate.compose import open_backend
 from copperplate.errors import Misconfigured
-from copperplate.usage import unpriced
+from copperplate.prices import MICRO
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Mapping
 
     from copperplate.settings import Settings
 
@@ -90,17 +92,39 @@ def run_database_url(arguments: argparse.Namespace) -> int:
 def run_stats(arguments: argparse.Namespace) -> int:
     """One table of figures, since the beginning and today."""
 
-    async def read(settings: Settings) -> tuple[dict[str, Any], list[tuple[str, str, int]]]:
+    async def read(settings: Settings) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         async with open_backend(settings) as (ledger, _):
             figures = {**await ledger.generation_stats(), **await ledger.cache_stats()}
-            return figures, unpriced((await ledger.usage_totals())["usage"])
+            return figures, (await ledger.usage_totals())["money"]
 
     with with_database(settings_of(arguments)) as settings:
-        figures, unknown = asyncio.run(read(settings))
-    show({**figures, "unpriced_generations": sum(count for *_, count in unknown)}, as_json=arguments.json)
-    for provider, model, count in unknown:
-        say(f"unknown price: {count} pictures by {model} of {provider}; see `copperplate prices`")
+        figures, money = asyncio.run(read(settings))
+    show({**figures, **_sums(money)}, as_json=arguments.json)
+    for row in money:
+        if row["unpriced"] or row["unpriced_saved"]:
+            counts = (
+                f"{row['unpriced']} calls to {row['model']} of {row['provider']}, {row['unpriced_saved']} saved ones"
+            )
+            say(f"unknown price: {counts}; see `copperplate prices`")
     return EXIT_OK
+
+
+def _sums(money: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Dollars spent and saved, exact to a millionth, of each kind of picture and of all."""
+    sums = Counter[str]()
+    for row in money:
+        for name in ("spent", "saved"):
+            sums[f"{name}_usd"] += int(row[f"{name}_micro_usd"])
+            sums[f"{row['kind']}_{name}_usd"] += int(row[f"{name}_micro_usd"])
+        sums["unpriced_generations"] += int(row["unpriced"])
+        sums["unpriced_savings"] += int(row["unpriced_saved"])
+    amounts = {name: sums[name] / MICRO for name in ("spent_usd", "saved_usd")}
+    amounts |= {name: amount / MICRO for name, amount in sorted(sums.items()) if name.endswith("_usd")}
+    return {
+        **amounts,
+        "unpriced_generations": sums["unpriced_generations"],
+        "unpriced_savings": sums["unpriced_savings"],
+    }
 
 
 def show(figures: dict[str, Any], *, as_json: bool) -> None:

@@ -62,11 +62,12 @@ async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
 
 @router.get("/api/cache/stats", responses=PROBLEMS, tags=["statistics"])
 async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
-    """What is kept, how often it was served, and its bytes."""
+    """What is kept, how often it was served, its bytes, and what that saved in money."""
     await services.usage.flush()
     stats = schemas.CacheStats.model_validate(dict(await services.ledger.cache_stats()))
-    memoji = await services.ledger.memoji_stats()
-    return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=schemas.MemojiStats.of(memoji))
+    memoji = schemas.MemojiStats.of(await services.ledger.memoji_stats())
+    savings = schemas.Savings.of(await services.ledger.savings())
+    return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=memoji, savings=savings)
 
 
 def _asked(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL

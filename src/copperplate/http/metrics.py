@@ -10,27 +10,37 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.model import LATENCY_BOUNDS_MS
-from copperplate.usage import unpriced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LABELS: Final = ("kind", "provider", "model", "outcome", "tier")
-# Name, what it counts, the column, and what one of the column is worth.
+MONEY_LABELS: Final = ("kind", "provider", "model")
+# Name, what it counts, the column.
 COUNTERS: Final = (
-    ("copperplate_requests_total", "Requests for pictures.", "requests", 1.0),
-    ("copperplate_served_bytes_total", "Bytes of the pictures served.", "bytes", 1.0),
-    ("copperplate_cost_usd_total", "What providers were paid, where their prices are known.", "cost_micro_usd", 1e-6),
+    ("copperplate_requests_total", "Requests for pictures.", "requests"),
+    ("copperplate_served_bytes_total", "Bytes of the pictures served.", "bytes"),
+)
+# The same, and what one of the column is worth. Gauges: an estimate counts until the bill, which may be lower.
+MONEY: Final = (
+    ("copperplate_cost_usd_total", "What providers were paid, where prices are known.", "spent_micro_usd", 1e-6),
     (
         "copperplate_saved_usd_total",
-        "What hits would have cost; $0.02 each where that is not known.",
+        "What pictures that were served without a call would have cost.",
         "saved_micro_usd",
         1e-6,
     ),
+    ("copperplate_unpriced_generations_total", "Calls at a price that is not known: not in the cost.", "unpriced", 1),
+    (
+        "copperplate_unpriced_savings_total",
+        "Pictures served without a call at a price that is not known: not in what was saved.",
+        "unpriced_saved",
+        1,
+    ),
 )
 GAUGES: Final = (
-    ("copperplate_generations_in_flight", "Generations that somebody leads or led.", "in_flight"),
+    ("copperplate_generations_in_flight", "Generations that are led now.", "in_flight"),
     ("copperplate_discarded_objects", "Objects that wait to be removed from the store.", "discarded"),
     ("copperplate_pictures", "Pictures kept.", "total_cached_images"),
     ("copperplate_stored_bytes", "Bytes kept, originals included.", "total_stored_bytes"),
@@ -40,10 +50,12 @@ GAUGES: Final = (
 def render(totals: Mapping[str, Any], cache: Mapping[str, Any]) -> str:
     """The whole answer, from `LedgerCare.usage_totals` and `cache_stats`."""
     lines: list[str] = []
-    for name, what, column, worth in COUNTERS:
+    for name, what, column in COUNTERS:
         lines += _head(name, what, "counter")
-        lines += [f"{name}{_labels(row, LABELS)} {_number(float(row[column]) * worth)}" for row in totals["usage"]]
-    lines += _unpriced(totals["usage"])
+        lines += [f"{name}{_labels(row, LABELS)} {_number(float(row[column]))}" for row in totals["usage"]]
+    for name, what, column, worth in MONEY:
+        lines += _head(name, what, "gauge")
+        lines += [f"{name}{_labels(row, MONEY_LABELS)} {_number(int(row[column]) * worth)}" for row in totals["money"]]
     lines += _head("copperplate_answer_seconds", "Time from a request to its answer.", "histogram")
     for row in totals["latency"]:
         lines += _histogram("copperplate_answer_seconds", row)
@@ -51,14 +63,6 @@ def render(totals: Mapping[str, Any], cache: Mapping[str, Any]) -> str:
     for name, what, column in GAUGES:
         lines += [*_head(name, what, "gauge"), f"{name} {_number(float(known[column]))}"]
     return "\n".join(lines) + "\n"
-
-
-def _unpriced(usage: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """So that a cost of zero can be told from one nobody knows."""
-    name = "copperplate_unpriced_generations_total"
-    yield from _head(name, "Pictures paid for at a price that is not known.", "counter")
-    for provider, model, count in unpriced(usage):
-        yield f"{name}{_labels({'provider': provider, 'model': model}, ('provider', 'model'))} {count}"
 
 
 def _head(name: str, what: str, kind: str) -> list[str]:

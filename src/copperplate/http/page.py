@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from string import Template
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
@@ -11,6 +11,10 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from copperplate.errors import CopperplateError
 from copperplate.http.api import Served  # noqa: TC001 - FastAPI reads it
 from copperplate.http.reference import render
+from copperplate.prices import dollars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 router = APIRouter(include_in_schema=False)
 
@@ -67,14 +71,26 @@ async def front_page(services: Served) -> HTMLResponse:
     """What this is, one picture, and where to read on. Answers without the database, too."""
     try:
         stats = await services.ledger.generation_stats()
-        savings = (
-            f"Requests so far: {stats['total_requests']:,}; calls to the provider: "
-            f"{stats['total_api_calls_made']:,}; saved: {stats['total_api_calls_saved']:,}."
-        )
+        savings = _savings(stats, await services.ledger.savings())
     except CopperplateError:
         savings = "The figures are out of reach just now."
     encoded = EXAMPLE.replace("%", "%25").replace("?", "%3F").replace("=", "%3D")
     return HTMLResponse(_PAGE.substitute(example=EXAMPLE, example_encoded=encoded, savings=savings), headers=_HEADERS)
+
+
+def _savings(stats: Mapping[str, Any], kinds: Iterable[Mapping[str, Any]]) -> str:
+    """One sentence, of all kinds of pictures."""
+    micro_usd, unpriced = 0, 0
+    for kind in kinds:
+        micro_usd += int(kind["saved_micro_usd"])
+        unpriced += int(kind["unpriced_saved"])
+    efficiency = stats["efficiency_percent"]
+    share = "" if efficiency is None else f" ({float(efficiency):.1f} % of what was served)"
+    unknown = f", and {unpriced:,} at a price that is not known" if unpriced else ""
+    return (
+        f"Requests so far: {stats['total_requests']:,}; calls to the provider: {stats['total_api_calls_made']:,}; "
+        f"saved: {stats['total_api_calls_saved']:,}{share}, which is {dollars(micro_usd)}{unknown}."
+    )
 
 
 @router.get("/docs", response_class=HTMLResponse)

@@ -38,7 +38,7 @@ HEADERS: Final[Mapping[str, str]] = {
 _DETAILS: Final[Mapping[str, str]] = {
     "still_generating": "The wait is over, the work goes on. Ask for the same address again after Retry-After.",
     "too_many_waiters": "Ask for the same address again after Retry-After.",
-    "ledger_unavailable": "Nothing was spent. Ask for the same address again after Retry-After.",
+    "ledger_unavailable": "Ask for the same address again after Retry-After.",
     "store_unavailable": "Ask for the same address again after Retry-After.",
 }
 

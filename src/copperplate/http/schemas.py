@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from copperplate.asking import Delivered, Failed
 
@@ -26,12 +26,12 @@ class GenerationStats(_Row):
 
     total_requests: int = Field(description="Requests for pictures that reached us")
     total_api_calls_made: int = Field(description="Billable calls to providers")
-    total_api_calls_saved: int = Field(description="Requests less calls")
+    total_api_calls_saved: int = Field(description="Pictures served without a call; a failed request saves none")
     total_completed: int
     total_failed: int
     total_hits: int
     total_misses: int
-    efficiency_percent: float | None = Field(description="Hits out of hits and misses; null before the first request")
+    efficiency_percent: float | None = Field(description="Saved calls out of pictures served; null before the first")
     requests_today: int
     api_calls_made_today: int
     api_calls_saved_today: int
@@ -59,6 +59,34 @@ class CacheStats(_Row):
     total_stored_bytes: int = Field(description="Bytes in the object store, originals included")
 
 
+class Savings(BaseModel):
+    """What pictures of one kind cost and saved. Money in dollars, exact to a millionth."""
+
+    served: int = Field(description="Pictures served")
+    saved: int = Field(description="Pictures served without a call to the provider")
+    efficiency_percent: float | None = Field(description="Saved out of served; null before the first picture")
+    spent_usd: float = Field(description="What calls cost; estimated where there is no bill")
+    estimated_savings_usd: float = Field(description="What the saved ones would have cost, each at its picture's price")
+    unpriced_calls: int = Field(description="Calls whose price is not known: not in `spent_usd`")
+    unpriced_saved: int = Field(description="Saved ones whose price is not known: not in `estimated_savings_usd`")
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> dict[str, Self]:
+        """The rows of `get_savings()`, by kind."""
+        return {
+            row["kind"]: cls(
+                served=row["served"],
+                saved=row["saved"],
+                efficiency_percent=row["efficiency_percent"],
+                spent_usd=row["spent_micro_usd"] / MICRO,
+                estimated_savings_usd=row["saved_micro_usd"] / MICRO,
+                unpriced_calls=row["unpriced"],
+                unpriced_saved=row["unpriced_saved"],
+            )
+            for row in rows
+        }
+
+
 class MemojiStats(BaseModel):
     """The same of memoji, and what they saved. Money in dollars, exact to a millionth."""
 
@@ -66,8 +94,8 @@ class MemojiStats(BaseModel):
     total_usage: int = Field(description="Answers that gave a memoji's address, the first ones included")
     average_usage: float | None = Field(description="Null while there are no memoji")
     total_size_bytes: int
-    efficiency_percent: float | None = Field(description="Hits out of hits and misses; null before the first request")
-    estimated_savings_usd: float = Field(description="Hits at the price of the model; $0.02 each where it is not known")
+    efficiency_percent: float | None = Field(description="Saved calls out of memoji served; null before the first")
+    estimated_savings_usd: float = Field(description="What memoji served without a call would have cost")
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -88,6 +116,7 @@ class CacheStatsAnswer(BaseModel):
     success: bool
     stats: CacheStats
     memoji: MemojiStats
+    savings: dict[str, Savings] = Field(description="By kind of picture: `image` and `memoji`")
 
 
 class MemojiAnswer(BaseModel):
