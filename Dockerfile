@@ -25,7 +25,7 @@ ENV PATH=/opt/copperplate/bin:$PATH \
 USER 10001
 WORKDIR /var/lib/copperplate
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=3)"]
 ENTRYPOINT ["copperplate"]
 CMD ["serve"]

@@ -342,7 +342,8 @@ async def test_a_store_that_hangs_holds_a_hit_for_a_moment_only(monkeypatch: pyt
 
     monkeypatch.setattr(desk.bench.store, "exists", hang)
     monkeypatch.setattr("copperplate.losses.EXISTS_SECONDS", 0.01)
-    assert (await desk.ask(BOB)).url == made.url
+    async with asyncio.timeout(10):
+        assert (await desk.ask(BOB)).url == made.url
 
 
 async def test_a_store_that_is_closed_by_a_setting_gives_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
