@@ -27,6 +27,7 @@ MEASUREMENTS = (
     "credit_operations",
     "last_credits",
     "spend",
+    "glitches",
     "storage_calls",
     "crashes",
     "restarts",

@@ -572,6 +572,8 @@ create table public.generation_status (
     decode_no integer not null default 0,
     provider_request_id text,
     provider_urls jsonb,
+    -- When the provider's job became known: its result is kept for a limited time.
+    noted_at timestamptz,
     -- What the provider reported to bill, summed over the submits whose picture arrived: {unit: whole number}.
     provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
@@ -613,7 +615,7 @@ create table public.generation_status (
     constraint generation_status_error_class_is_known check (
         error_class in (
             'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output', 'account',
-            'abandoned', 'missing_object'
+            'abandoned', 'missing_object', 'uncollected', 'lost'
         )
     ),
     constraint generation_status_counts_are_not_negative check (
@@ -1694,7 +1696,9 @@ create table copperplate.breakers (
         (open_until is null) = (openings = 0) and (open_until is null) = (error_class is null)
     ),
     constraint breakers_error_class_is_known check (
-        error_class in ('rate_limited', 'transient', 'ambiguous', 'bad_output', 'invalid', 'account', 'store')
+        error_class in (
+            'rate_limited', 'transient', 'ambiguous', 'bad_output', 'invalid', 'account', 'store', 'uncollected'
+        )
     ),
     constraint breakers_reason_is_short check (length(reason) <= 500)
 )$statement$,
@@ -1724,7 +1728,8 @@ as $$
     select
         greatest(b.open_until, b.probe_until, c.now) - c.now,
         -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
-        case b.error_class when 'invalid' then 'account' else b.error_class end
+        -- Pictures that cannot be fetched: the next prompt has none yet.
+        case b.error_class when 'invalid' then 'account' when 'uncollected' then 'transient' else b.error_class end
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
     where b.name = any (p_names) and b.open_until is not null
@@ -1791,8 +1796,15 @@ declare
     -- One picture that cannot be had says nothing of the service, however often it is asked for.
     v_may_be_prompt boolean := p_error_class in ('bad_output', 'invalid');
 begin
-    -- These speak of the prompt, or were reported by report_refusal.
-    if p_error_class in ('moderated', 'account') then
+    -- These speak of the prompt, were reported by report_refusal, or were counted when they were put off first. A job
+    -- is asked for again and again: after the first time that says nothing new of the service.
+    if
+        p_error_class in ('moderated', 'account', 'lost')
+        or (
+            p_error_class = 'uncollected'
+            and exists (select from copperplate.breakers as b where b.name = p_name and p_generation_key = any (b.keys))
+        )
+    then
         return;
     end if;
 
@@ -1807,7 +1819,8 @@ begin
         end,
         keys = case
             when b.last_failed_at < v_now - interval '10 minutes' then array[p_generation_key]
-            when b.open_until is not null or p_generation_key = any (b.keys) then b.keys
+            when p_generation_key = any (b.keys) then b.keys
+            when b.open_until is not null and p_error_class <> 'uncollected' then b.keys
             else b.keys || p_generation_key
         end,
         last_failed_at = v_now;
@@ -1825,7 +1838,7 @@ end;
 $$$statement$,
 $statement$comment on function copperplate.note_failure(text, text, text) is
 'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.
-bad_output and invalid count once a generation; moderated never, and account opens by report_refusal.'$statement$,
+bad_output, invalid and uncollected count once a generation; moderated and lost never, and account opens by report_refusal.'$statement$,
 $statement$create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
 language sql
@@ -2184,7 +2197,8 @@ create type copperplate.verdict as (
     lease_left_ms integer,
     error_class text,
     retry_after_ms integer,
-    decode_no integer
+    decode_no integer,
+    job_age_ms integer
 )$statement$,
 $statement$comment on type copperplate.verdict is 'What the ledger answers about one picture.'$statement$,
 $statement$revoke all on type copperplate.verdict from public$statement$,
@@ -2227,11 +2241,15 @@ begin
                 then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
         end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
-        g.intent, g.error_class, g.decode_no
+        g.intent, g.error_class, g.decode_no,
+        case
+            when g.noted_at is not null
+                then least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
+        end
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
-        v.intent, v.error_class, v.decode_no
+        v.intent, v.error_class, v.decode_no, v.job_age_ms
     from public.generation_status as g
     where g.prompt_hash = p_generation_key;
 
@@ -2294,6 +2312,25 @@ $statement$comment on function copperplate.claim_new(jsonb, text, uuid, interval
 'Insert a generation led by the caller; answers its fence, or null if the key exists.'$statement$,
 $statement$revoke all on function copperplate.claim_new(jsonb, text, uuid, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role$statement$,
+$statement$-- What a dead leader left behind is kept. After a failure nothing is, except where nothing failed but the collecting:
+-- the sweep gave up on a leader, or a leader on a job that could not be had yet.
+create function copperplate.resumes(p_seen copperplate.verdict)
+returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(
+        p_seen.status in ('pending', 'generating')
+        or (p_seen.status = 'failed' and p_seen.error_class in ('abandoned', 'uncollected')),
+        false
+    );
+$$$statement$,
+$statement$comment on function copperplate.resumes(copperplate.verdict) is
+'Whether the next leader goes on where the last one stopped; otherwise it begins a new attempt.'$statement$,
+$statement$revoke all on function copperplate.resumes(copperplate.verdict) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.resumes(copperplate.verdict) to service_role$statement$,
 $statement$-- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
 -- fence and the state that were seen, and set. Null when somebody was faster.
 create function copperplate.claim_again(
@@ -2307,10 +2344,7 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    -- What a dead leader left behind is kept; after a failure nothing is, except where the sweep
-    -- merely gave up on a leader: its job may still be collected.
-    v_resume boolean := p_seen.status in ('pending', 'generating')
-    or (p_seen.status = 'failed' and p_seen.error_class = 'abandoned');
+    v_resume boolean := copperplate.resumes(p_seen);
     v_fence bigint;
 begin
     if not v_resume then
@@ -2327,9 +2361,11 @@ begin
         status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
         phase = case when v_resume then g.phase else 'claimed' end,
         submit_no = case when v_resume then g.submit_no else 0 end,
-        decode_no = case when v_resume then g.decode_no else 0 end,
+        -- Whoever wrote down that a job is not collected yet came back alive from decoding.
+        decode_no = case when v_resume and p_seen.error_class is distinct from 'uncollected' then g.decode_no else 0 end,
         provider_request_id = case when v_resume then g.provider_request_id end,
         provider_urls = case when v_resume then g.provider_urls end,
+        noted_at = case when v_resume then g.noted_at end,
         intent = case when v_resume then g.intent end,
         -- Only failures of the picture count against the day's attempts: a limited rate and our account do not.
         attempt = case
@@ -2404,7 +2440,7 @@ begin
         end if;
 
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
-        if v.provider_request_id is null and v.intent is null then
+        if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
             select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
             if v_rest > interval '0' then
                 v.outcome := 'negative';
@@ -2471,7 +2507,7 @@ as $$
     select
         'hit', e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
         null::text, null::text, null::bigint, null::uuid, null::integer, null::integer, null::text, null::jsonb,
-        null::jsonb, null::integer, null::text, null::integer, null::integer
+        null::jsonb, null::integer, null::text, null::integer, null::integer, null::integer
     from copperplate.cache_entries as e
     where e.key = p_key;
 $$$statement$,
@@ -2685,6 +2721,8 @@ begin
     set
         provider_request_id = p_request_id,
         provider_urls = p_urls,
+        -- Said twice, it is the same job, and as old.
+        noted_at = case when g.provider_request_id = p_request_id then g.noted_at else copperplate.clock() end,
         phase = case when g.phase = 'submitting' then 'submitted' else g.phase end,
         updated_at = copperplate.clock()
     where
@@ -2929,7 +2967,12 @@ begin
     perform copperplate.give_back_all(array[p_key]);
     perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
     insert into copperplate.public_totals (day, kind, failures, api_calls)
-    values ((v_now at time zone 'UTC')::date, v_kind, 1, -v_uncounted);
+    values (
+        (v_now at time zone 'UTC')::date, v_kind,
+        -- A job that is to be collected later has not failed.
+        case when p_error_class = 'uncollected' then 0 else 1 end,
+        -v_uncounted
+    );
     perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
     if v_provider is not null then
         perform copperplate.note_failure(v_provider, p_error_class, p_key);
@@ -3603,6 +3646,8 @@ begin
         where
             g.status = 'failed' and g.retry_at < copperplate.clock()
             and g.window_started_at < copperplate.clock() - interval '1 day'
+            -- A paid job stays known for as long as its result may be kept, a day at most (docs/states.md).
+            and (g.noted_at is null or g.noted_at < copperplate.clock() - interval '1 day')
         limit p_limit
         for update skip locked
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,25 @@ if TYPE_CHECKING:
 KEY = "key-of-the-stand-in"
 
 
-def fal_at(url: str, *, seconds: float = 20, model: str = "fal-ai/flux/schnell") -> Fal:
-    """The adapter against a stand-in, asking often."""
-    return Fal(key=KEY, clock=SystemClock(), queue_url=url, seconds=seconds, poll_first_seconds=0.01, model=model)
+def fal_at(
+    url: str,
+    *,
+    seconds: float = 20,
+    retry_seconds: float = 0.5,
+    model: str = "fal-ai/flux/schnell",
+    result_hosts: tuple[str, ...] = (),
+) -> Fal:
+    """The adapter against a stand-in, asking often, and insisting for a moment only."""
+    return Fal(
+        key=KEY,
+        clock=SystemClock(),
+        queue_url=url,
+        seconds=seconds,
+        poll_first_seconds=0.01,
+        retry_seconds=retry_seconds,
+        model=model,
+        result_hosts=result_hosts,
+    )
 
 
 def openai_at(url: str, *, seconds: float = 20) -> OpenAIImages:
@@ -65,12 +81,28 @@ class Studio:
 
     provider: Provider
     ledger: MemoryLedger
-    coordinator: Coordinator
     images: PillowImages
+    lease_seconds: float
+    retention: timedelta
+    collect_rest: timedelta
+    coordinator: Coordinator = field(init=False)
 
-    def another_process(self, *, lease_seconds: float = 20) -> Coordinator:
+    def __post_init__(self) -> None:
+        self.coordinator = self.another_process()
+
+    def another_process(self, *, lease_seconds: float | None = None) -> Coordinator:
         """A coordinator with flights of its own over the same ledger."""
-        return _coordinator(self.provider, self.ledger, self.images, lease_seconds)
+        lease_seconds = lease_seconds or self.lease_seconds
+        timings = Timings(
+            lease=timedelta(seconds=lease_seconds),
+            heartbeat=timedelta(seconds=lease_seconds / 4),
+            margin=timedelta(seconds=lease_seconds / 10),
+            poll_first_seconds=lease_seconds / 40,
+            job_retention=self.retention,
+            collect_rest=self.collect_rest,
+        )
+        kinds = {"image": Kind(provider=self.provider, store=MemoryStore("generated-images"))}
+        return Coordinator(ledger=self.ledger, kinds=kinds, images=self.images, clock=SystemClock(), timings=timings)
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -78,18 +110,13 @@ class Studio:
         self.images.close()
 
 
-def open_studio(provider: Provider, *, lease_seconds: float = 20) -> Studio:
+def open_studio(
+    provider: Provider,
+    *,
+    lease_seconds: float = 20,
+    retention: timedelta = timedelta(days=1),
+    collect_rest: timedelta = timedelta(seconds=0.1),
+) -> Studio:
     """A studio around a provider."""
-    ledger, images = MemoryLedger(SystemClock()), PillowImages()
-    return Studio(provider, ledger, _coordinator(provider, ledger, images, lease_seconds), images)
-
-
-def _coordinator(provider: Provider, ledger: MemoryLedger, images: PillowImages, lease_seconds: float) -> Coordinator:
-    timings = Timings(
-        lease=timedelta(seconds=lease_seconds),
-        heartbeat=timedelta(seconds=lease_seconds / 4),
-        margin=timedelta(seconds=lease_seconds / 10),
-        poll_first_seconds=lease_seconds / 40,
-    )
-    kinds = {"image": Kind(provider=provider, store=MemoryStore("generated-images"))}
-    return Coordinator(ledger=ledger, kinds=kinds, images=images, clock=SystemClock(), timings=timings)
+    ledger = MemoryLedger(SystemClock())
+    return Studio(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest)

@@ -40,6 +40,8 @@ class ScriptedProvider:
     submits: int = 0
     collects: int = 0
     failures: list[Exception] = field(default_factory=list)
+    # What the next collections come to: an error, or bytes. Afterwards all goes well.
+    collected: list[Exception | bytes] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
 
     def settings(self, model: str) -> tuple[str, ...]:
@@ -67,6 +69,11 @@ class ScriptedProvider:
     async def collect(self, job: Job) -> Made:
         self.collects += 1
         await self.clock.sleep(self.collect_seconds)
+        scripted = self.collected.pop(0) if self.collected else None
+        if isinstance(scripted, Exception):
+            raise scripted
+        if scripted is not None:
+            return Made(body=scripted, usage=dict(self.usage))
         return Made(body=f"picture of {job.request_id}".encode(), usage=dict(self.usage))
 
     async def close(self) -> None:
@@ -84,7 +91,7 @@ class PlainImages:
         self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _at_once
     ) -> tuple[str, Size]:
         await begin()
-        if body == b"rubbish":
+        if body.startswith(b"rubbish"):
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "not a picture")
         return "png", covers
 

@@ -111,6 +111,7 @@ async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncI
         heartbeat=settings.heartbeat,
         margin=settings.lease / 10,
         wait=settings.wait,
+        job_retention=settings.job_retention,
     )
     coordinator = Coordinator(
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
@@ -320,6 +321,8 @@ def _make_fal(settings: Settings, clock: Clock, model: Model) -> Provider:
         model=model.name or DEFAULT_MODEL,
         variable=model.variable,
         queue_url=settings.fal_queue_url,
+        retention=settings.job_retention,
+        result_hosts=settings.result_hosts,
         seconds=settings.provider_deadline.total_seconds(),
     )
 

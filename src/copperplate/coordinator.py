@@ -19,11 +19,12 @@ from copperplate.errors import (
     StillGenerating,
 )
 from copperplate.leader import Kind, Leader, Timings
-from copperplate.model import Denied, Free, Hit, Lead, Negative, Outcome, Wait
+from copperplate.model import Denied, FailureClass, Free, Hit, Lead, Negative, Outcome, Wait
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from copperplate.leader import Generated
     from copperplate.model import Charge, Entry, Want
@@ -110,7 +111,7 @@ class Coordinator:
             case Hit(entry=entry):
                 return Found(entry=entry, outcome=Outcome.HIT)
             case Negative(failure_class=failure_class, retry_after=rest):
-                raise GenerationFailed(failure_class, rest)
+                raise _refusal(failure_class, rest)
             case Wait() | Free() | Lead() | Denied():
                 raise NotGenerated("Ask for it with GET and it will be made.")
             case _:
@@ -140,7 +141,7 @@ class Coordinator:
                     case Wait():
                         await self._follow(want, flight, hint)
                     case Negative(failure_class=failure_class, retry_after=rest):
-                        raise GenerationFailed(failure_class, rest)
+                        raise _refusal(failure_class, rest)
                     case Denied():
                         raise NotEnoughCredits(charge.user if charge is not None else None)
                     case Free():
@@ -178,6 +179,13 @@ class Coordinator:
     async def _sweep(self) -> None:
         with contextlib.suppress(CopperplateError):  # nothing correct depends on it
             await self._ledger.sweep(SWEEP_ROWS)
+
+
+def _refusal(failure_class: FailureClass, rest: timedelta) -> GenerationFailed | StillGenerating:
+    """What a caller gets for a negative entry; a picture that is paid for and not fetched yet is still on its way."""
+    if failure_class is FailureClass.UNCOLLECTED:
+        return StillGenerating(rest)
+    return GenerationFailed(failure_class, rest)
 
 
 def _found(made: Generated) -> Found:

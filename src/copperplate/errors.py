@@ -36,7 +36,8 @@ CopperplateError
     ├── LeaseLost             another holder has a higher fence: stop
     ├── ObjectMissing         the store has no object at that path
     ├── ObjectConflict        the path is taken by other bytes
-    └── ProviderFailed        one attempt failed, with its class
+    ├── ProviderFailed        one attempt failed, with its class
+    └── Uncollected           a paid job's picture cannot be had yet
 """
 
 from __future__ import annotations
@@ -266,6 +267,11 @@ class StillGenerating(CopperplateError):
     title = "The picture is still being made"
     retry_after_seconds = 5
 
+    def __init__(self, rest: timedelta | None = None) -> None:
+        super().__init__()
+        if rest is not None:
+            self.retry_after_seconds = max(1, round(rest.total_seconds()))
+
 
 class TooManyWaiters(CopperplateError):
     """This process already holds as many waiters for this picture as it may."""
@@ -366,6 +372,13 @@ class ProviderFailed(Signal):
         self.failure_class = failure_class
         self.billed = billed
         self.retry_after = retry_after
+
+
+class Uncollected(Signal):
+    """The picture of a noted job cannot be had now, which says nothing about the job: it stays noted.
+
+    The message goes to the log and the ledger: it names a host or a status, and quotes no prompt.
+    """
 
 
 @contextmanager

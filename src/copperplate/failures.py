@@ -39,6 +39,10 @@ POLICIES: dict[FailureClass, Policy] = {
     # The ledger sets these two itself, with its own times.
     FailureClass.ABANDONED: Policy(rest=timedelta(0), counts_as_attempt=False),
     FailureClass.MISSING_OBJECT: Policy(rest=timedelta(0), counts_as_attempt=True),
+    # The next leader collects again, after `collect_again_after`.
+    FailureClass.UNCOLLECTED: Policy(rest=None, counts_as_attempt=False),
+    # One new submit at once, by `submit_again_after`; a second loss in a row rests.
+    FailureClass.LOST: Policy(rest=None, counts_as_attempt=True),
 }
 
 
@@ -63,3 +67,16 @@ def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | 
 def refusal_rest(*, billed: bool) -> timedelta:
     """How long a service rests that refuses us whatever the prompt, and every prompt with it."""
     return BILLED_REFUSAL_REST if billed else REFUSAL_REST
+
+
+def collect_again_after(age: timedelta, *, first: timedelta, retention: timedelta) -> timedelta:
+    """How long a job noted `age` ago is left alone before it is collected again: half its age.
+
+    At least `first`, at most 15 min, and not past the end of its `retention`: about a hundred collections a day.
+    """
+    return max(first, min(age / 2, BACKOFF_CAP, retention - age))
+
+
+def submit_again_after(attempt: int) -> timedelta:
+    """The rest after a job was lost for good: none the first time; a provider that loses job after job rests a day."""
+    return timedelta(0) if attempt < 2 else DAY

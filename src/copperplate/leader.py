@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from copperplate.collecting import Collecting, NotedJob, Verified
 from copperplate.crash import crash_point
 from copperplate.errors import (
     GenerationFailed,
@@ -26,7 +27,8 @@ from copperplate.errors import (
 from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.hashing import digest_of
 from copperplate.keeping import Keeping, Kept
-from copperplate.model import Failure, FailureClass, Job, Needs, PictureFormat, Upload
+from copperplate.lease import INSIST_SECONDS, Lease, keep
+from copperplate.model import Failure, FailureClass, Job, Made, Needs, PictureFormat, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
 from copperplate.recipes.request import request_of
@@ -34,10 +36,10 @@ from copperplate.refusals import without_prompt
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from copperplate.errors import CopperplateError
-    from copperplate.model import Entry, Lead, Made, RenditionUpload, Size, Want
+    from copperplate.model import Entry, Lead, RenditionUpload, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore, Provider
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,6 @@ MAX_DECODES = 2
 UPLOAD_TRIES = 6
 # Callers wait meanwhile. What is not stored then is kept, and tried again without them.
 UPLOAD_SECONDS = 10.0
-INSIST_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,14 @@ class Timings:
     poll_first_seconds: float = 0.25
     poll_factor: float = 1.5
     poll_max_seconds: float = 2.0
+    # How long a provider keeps a job's result, and the first pause between two collections.
+    job_retention: timedelta = timedelta(days=1)
+    collect_rest: timedelta = timedelta(seconds=5)
+
+    @property
+    def trusted_seconds(self) -> float:
+        """How long a lease is trusted, from before it was asked for."""
+        return (self.lease - self.margin).total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +90,6 @@ class Kind:
     def services(self) -> tuple[str, str]:
         """What a submit needs, by the names of their breakers."""
         return (self.provider.name, f"storage:{self.store.bucket}")
-
-
-@dataclass(slots=True)
-class Lease:
-    """The right to generate, as far as this process may trust it: until our clock says otherwise."""
-
-    key: str
-    fence: int
-    trusted_until: float
-    clock: Clock
-    is_refused: bool = False
-    # What was paid for under it and is not stored yet.
-    unstored: _Prints | None = None
-
-    def check(self) -> None:
-        """Raise `LeaseLost` unless the lease is certainly still ours."""
-        if self.clock.monotonic() >= self.trusted_until:
-            raise LeaseLost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +140,9 @@ class Leader:
         self._images = images
         self._clock = clock
         self._timings = timings
+        self._collecting = Collecting(
+            ledger=ledger, clock=clock, retention=timings.job_retention, rest=timings.collect_rest
+        )
         self._keeping: Keeping[_Prints, Generated] = Keeping(clock)
 
     async def generate(self, want: Want, lead: Lead, asked_at: float) -> Generated:
@@ -159,15 +153,15 @@ class Leader:
         `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where whoever takes the lease over can resume.
         Cancelled, it gives the lease up for somebody else to resume at once.
         """
-        lease = Lease(want.generation_key, lead.fence, asked_at + self._trusted_seconds, self._clock)
+        lease = Lease(want.generation_key, lead.fence, asked_at + self._timings.trusted_seconds, self._clock)
         crash_point("acquired")
         try:
-            async with self._heartbeat(lease):
-                prints = await self._obtain(want, lead, lease)
+            async with keep(lease, self._ledger, self._timings):
+                prints = await self._obtain(want, lead, lease, asked_at)
                 made = await self._complete(want, lease, prints)
         except (StoreUnavailable, StoreMisconfigured) as error:
             await self._report_store(want, error)
-            await self._keep(want, lease)
+            await self._keep(want, lead, lease)
             raise
         except (LeaseLost, LedgerUnavailable, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
@@ -202,9 +196,12 @@ class Leader:
         crash_point("completed")
         return prints.recorded(entry, lease.key)
 
-    async def _keep(self, want: Want, lease: Lease) -> None:
+    async def _keep(self, want: Want, lead: Lead, lease: Lease) -> None:
         """Hold on to what is paid for until the store takes it; without such, the next caller may lead at once."""
         prints = lease.unstored
+        if prints is None and lead.submit_no == 0:
+            await self._withdraw(lease)
+            return
         if prints is None:
             await self._hand_over(lease)
             return
@@ -212,10 +209,21 @@ class Leader:
             prints=prints,
             size_bytes=prints.size_bytes,
             finish=lambda: self._finish(want, lease, prints),
-            hold=lambda: self._heartbeat(lease),
+            hold=lambda: keep(lease, self._ledger, self._timings),
             release=lambda: self._hand_over(lease),
         )
         self._keeping.keep(lease.key, kept)
+
+    async def _withdraw(self, lease: Lease) -> None:
+        """Nothing was asked of a provider: nothing is remembered, and nobody's credit is held for it."""
+        failure = Failure(
+            failure_class=FailureClass.ABANDONED,
+            message="the store takes no pictures",
+            retry_after=timedelta(0),
+            billed=False,
+        )
+        with contextlib.suppress(LedgerUnavailable):
+            await self._ledger.fail(lease.key, lease.fence, failure)
 
     async def _finish(self, want: Want, lease: Lease, prints: _Prints) -> Generated:
         """One more try to store what is kept; it renews the store's rest, or ends it."""
@@ -239,7 +247,7 @@ class Leader:
         kind = self._kinds[want.kind]
         await kind.store.check(replace(kind.needs, min_bytes=want.size.width * want.size.height // 10))
 
-    async def _obtain(self, want: Want, lead: Lead, lease: Lease) -> _Prints:
+    async def _obtain(self, want: Want, lead: Lead, lease: Lease, asked_at: float) -> _Prints:
         """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
         kind = self._kinds[want.kind]
         if lead.intent is not None:
@@ -249,13 +257,10 @@ class Leader:
                 return await self._store_all(kind.store, kept)
             if (body := await self._adopt(kind.store, lead.intent)) is not None:
                 return _Prints(original=lead.intent, original_body=body)
-        made = await (kind.provider.collect(lead.job) if lead.job else self._submit(want, lead, lease))
+        made = await self._make(want, lead, lease, asked_at)
+        crash_point("made")
         with reporting(made.usage):
-            original_format, size = await self._images.verify(
-                made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
-            )
-            crash_point("made")
-            prints = await self._prepare(want, lease, made.body, original_format, size)
+            prints = await self._prepare(want, lease, made)
         # Not by our clock: a process that stood still keeps what it paid for, unless a successor has a higher fence.
         if lease.is_refused or not await self._insist(
             lambda: self._ledger.intend_upload(
@@ -274,8 +279,28 @@ class Leader:
         crash_point("uploaded")
         return prints
 
-    async def _prepare(self, want: Want, lease: Lease, body: bytes, original_format: str, size: Size) -> _Prints:
+    async def _make(self, want: Want, lead: Lead, lease: Lease, asked_at: float) -> Verified:
+        """The picture, verified: of the job a predecessor noted, or of a submit of our own."""
+
+        async def verify(made: Made) -> Verified:
+            with reporting(made.usage):
+                original_format, size = await self._images.verify(
+                    made.body, covers=want.size, begin=lambda: self._begin_decode(lead, lease)
+                )
+            return Verified(body=made.body, usage=made.usage, format=original_format, size=size)
+
+        if lead.job is not None:
+            job = NotedJob(lead.job, asked_at - lead.job_age.total_seconds())
+        else:
+            answer = await self._submit(want, lead, lease)
+            if isinstance(answer, Made):
+                return await verify(answer)
+            job = NotedJob(answer, self._clock.monotonic())
+        return await self._collecting.collect(want, lead, job, self._kinds[want.kind].provider, verify)
+
+    async def _prepare(self, want: Want, lease: Lease, made: Verified) -> _Prints:
         """What is to be stored: the original and a rendition of it, or the finished picture alone."""
+        body, original_format, size = made.body, made.format, made.size
         is_finished = want.rendition_key == original_key(want.generation_key)
         if is_finished:
             at_most_bytes = self._kinds[want.kind].max_bytes
@@ -316,21 +341,20 @@ class Leader:
             raise failed
         return prints if unrendered is None else replace(prints, rendition=None, rendition_body=None)
 
-    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> Made:
-        """The picture from a submit of our own; one that got no answer is sent once more, under the next number."""
+    async def _submit(self, want: Want, lead: Lead, lease: Lease) -> Job | Made:
+        """The answer to a submit of our own; one that got no answer is sent once more, under the next number."""
         provider = self._kinds[want.kind].provider
         if provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
             raise ProviderFailed(FailureClass.AMBIGUOUS, "no picture of two submits of this attempt was stored")
         await self._check_store(want)
         submit_no = lead.submit_no + 1
         try:
-            answer = await self._submit_once(want, lease, submit_no)
+            return await self._submit_once(want, lease, submit_no)
         except ProviderFailed as failed:
             if failed.failure_class is not FailureClass.AMBIGUOUS or submit_no >= MAX_BILLED_SUBMITS:
                 raise
             self._log_failure(want, lead, failed, failed)
-            answer = await self._submit_once(want, lease, submit_no + 1)
-        return await provider.collect(answer) if isinstance(answer, Job) else answer
+            return await self._submit_once(want, lease, submit_no + 1)
 
     async def _submit_once(self, want: Want, lease: Lease, submit_no: int) -> Job | Made:
         """One billable request, written ahead; its id is noted before anything is awaited."""
@@ -456,38 +480,6 @@ class Leader:
         """Give up the lease, so that a successor need not wait until it runs out: this process stops."""
         with contextlib.suppress(LedgerUnavailable):
             await self._ledger.heartbeat(lease.key, lease.fence, timedelta(0))
-
-    @contextlib.asynccontextmanager
-    async def _heartbeat(self, lease: Lease) -> AsyncIterator[None]:
-        """Keep the lease while the body runs. A lost lease shows at the next `Lease.check`."""
-        beating = asyncio.create_task(self._beat(lease))
-        try:
-            yield
-        finally:
-            beating.cancel()
-            # Waited for, not awaited: its cancellation must not hide one of our own.
-            await asyncio.wait((beating,))
-
-    async def _beat(self, lease: Lease) -> None:
-        pause = self._timings.heartbeat.total_seconds()
-        while True:
-            await self._clock.sleep(pause)
-            crash_point("beating")
-            # Counted from before the request left: the ledger's lease can only be longer.
-            asked_at = self._clock.monotonic()
-            try:
-                if not await self._ledger.heartbeat(lease.key, lease.fence, self._timings.lease):
-                    lease.trusted_until, lease.is_refused = asked_at, True
-                    return
-            except LedgerUnavailable:
-                pause = INSIST_SECONDS  # what is left of the lease is no time to wait out
-            else:
-                lease.trusted_until = asked_at + self._trusted_seconds
-                pause = self._timings.heartbeat.total_seconds()
-
-    @property
-    def _trusted_seconds(self) -> float:
-        return (self._timings.lease - self._timings.margin).total_seconds()
 
 
 def _failure_of(error: Exception) -> ProviderFailed:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from uuid import UUID
 
 # The last migration this program was written for.
@@ -64,6 +65,8 @@ class FailureClass(StrEnum):
     STORE = "store"  # the object store takes no pictures; never a generation's own failure
     ABANDONED = "abandoned"  # set by the sweep: the leader died and nobody asked again
     MISSING_OBJECT = "missing_object"  # set when a stored original turned out to be gone
+    UNCOLLECTED = "uncollected"  # the provider's job is paid for; its picture cannot be had yet
+    LOST = "lost"  # the same until the provider's retention was over
 
     @property
     def http_status(self) -> int:
@@ -93,6 +96,8 @@ _PUBLIC_MESSAGES = {
     FailureClass.STORE: "Pictures cannot be stored at the moment. Ask again after Retry-After.",
     FailureClass.ABANDONED: "The last attempt was cut off. Ask again after Retry-After.",
     FailureClass.MISSING_OBJECT: "The stored picture is gone and could not be made again yet.",
+    FailureClass.UNCOLLECTED: "The provider's picture cannot be fetched yet. Ask again after Retry-After.",
+    FailureClass.LOST: "The provider's picture could never be fetched. Ask again after Retry-After.",
 }
 
 
@@ -274,8 +279,8 @@ class Lead:
     """The caller holds the lease and must generate, from the recovery point given.
 
     `attempt` counts attempts in the current window of a day, `submit_no` the billable submits of
-    this attempt so far, `decode_no` the decodings its leaders began and nobody came back from; `job` and `intent`
-    are what a predecessor left behind.
+    this attempt so far, `decode_no` the decodings its leaders began and nobody came back from; `job`, noted `job_age`
+    ago, and `intent` are what a predecessor left behind.
     """
 
     fence: int
@@ -284,6 +289,7 @@ class Lead:
     submit_no: int
     decode_no: int = 0
     job: Job | None = None
+    job_age: timedelta = timedelta(0)
     intent: Upload | None = None
 
 

@@ -392,7 +392,8 @@ class Provider(Protocol):
     async def collect(self, job: Job) -> Made:
         """Wait for a job and fetch its picture; safe to repeat.
 
-        Raises `ProviderFailed` where the job is lost, `StillGenerating` where it may yet be collected.
+        Raises `ProviderFailed` only where the provider says that the job failed, or shows what is no picture;
+        `Uncollected` for all else, after some seconds of asking again.
         """
 
     async def close(self) -> None:

@@ -15,6 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from copperplate.errors import Misconfigured
 
+# At least two labels, the last one no number: an address is no name.
+_HOST: Final = re.compile(r"\.?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from dataclasses import Field
@@ -171,6 +174,13 @@ def _port(raw: str) -> int:
     return int(raw)
 
 
+def _domains(raw: str) -> tuple[str, ...]:
+    hosts = tuple(each.strip().lower() for each in raw.split(",") if each.strip())
+    if not all(_HOST.fullmatch(each) for each in hosts):
+        raise ValueError("host names with a dot, parted by commas, such as cdn.example.com,.example.net")
+    return hosts
+
+
 def _flag(raw: str) -> bool:
     return raw == "1"
 
@@ -301,6 +311,20 @@ class Settings:
         _service_url,
         "https://queue.fal.run",
         "Address of fal's queue; http only on this machine, for a stand-in.",
+    )
+    result_hosts: tuple[str, ...] = _setting(
+        "COPPERPLATE_RESULT_HOSTS",
+        _domains,
+        "",
+        "Hosts beside fal's own from which its pictures may be fetched: names, or `.suffix` for a domain and all "
+        "below it.",
+    )
+    job_retention: timedelta = _setting(
+        "COPPERPLATE_JOB_RETENTION_SECONDS",
+        _positive_seconds,
+        "86400",
+        "How long fal is told to keep a picture (`X-Fal-Object-Lifecycle-Preference`), a day at most. A paid job whose "
+        "picture cannot be had is collected again for so long; then one new submit is paid for.",
     )
     openai_api_key: str | None = _setting(
         "OPENAI_API_KEY",

@@ -43,6 +43,8 @@ create table public.generation_status (
     decode_no integer not null default 0,
     provider_request_id text,
     provider_urls jsonb,
+    -- When the provider's job became known: its result is kept for a limited time.
+    noted_at timestamptz,
     -- What the provider reported to bill, summed over the submits whose picture arrived: {unit: whole number}.
     provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
@@ -84,7 +86,7 @@ create table public.generation_status (
     constraint generation_status_error_class_is_known check (
         error_class in (
             'moderated', 'invalid', 'rate_limited', 'transient', 'ambiguous', 'bad_output', 'account',
-            'abandoned', 'missing_object'
+            'abandoned', 'missing_object', 'uncollected', 'lost'
         )
     ),
     constraint generation_status_counts_are_not_negative check (

@@ -25,7 +25,9 @@ create table copperplate.breakers (
         (open_until is null) = (openings = 0) and (open_until is null) = (error_class is null)
     ),
     constraint breakers_error_class_is_known check (
-        error_class in ('rate_limited', 'transient', 'ambiguous', 'bad_output', 'invalid', 'account', 'store')
+        error_class in (
+            'rate_limited', 'transient', 'ambiguous', 'bad_output', 'invalid', 'account', 'store', 'uncollected'
+        )
     ),
     constraint breakers_reason_is_short check (length(reason) <= 500)
 );
@@ -60,7 +62,8 @@ as $$
     select
         greatest(b.open_until, b.probe_until, c.now) - c.now,
         -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
-        case b.error_class when 'invalid' then 'account' else b.error_class end
+        -- Pictures that cannot be fetched: the next prompt has none yet.
+        case b.error_class when 'invalid' then 'account' when 'uncollected' then 'transient' else b.error_class end
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
     where b.name = any (p_names) and b.open_until is not null
@@ -133,8 +136,15 @@ declare
     -- One picture that cannot be had says nothing of the service, however often it is asked for.
     v_may_be_prompt boolean := p_error_class in ('bad_output', 'invalid');
 begin
-    -- These speak of the prompt, or were reported by report_refusal.
-    if p_error_class in ('moderated', 'account') then
+    -- These speak of the prompt, were reported by report_refusal, or were counted when they were put off first. A job
+    -- is asked for again and again: after the first time that says nothing new of the service.
+    if
+        p_error_class in ('moderated', 'account', 'lost')
+        or (
+            p_error_class = 'uncollected'
+            and exists (select from copperplate.breakers as b where b.name = p_name and p_generation_key = any (b.keys))
+        )
+    then
         return;
     end if;
 
@@ -149,7 +159,8 @@ begin
         end,
         keys = case
             when b.last_failed_at < v_now - interval '10 minutes' then array[p_generation_key]
-            when b.open_until is not null or p_generation_key = any (b.keys) then b.keys
+            when p_generation_key = any (b.keys) then b.keys
+            when b.open_until is not null and p_error_class <> 'uncollected' then b.keys
             else b.keys || p_generation_key
         end,
         last_failed_at = v_now;
@@ -168,7 +179,7 @@ $$;
 
 comment on function copperplate.note_failure(text, text, text) is
 'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.
-bad_output and invalid count once a generation; moderated never, and account opens by report_refusal.';
+bad_output, invalid and uncollected count once a generation; moderated and lost never, and account opens by report_refusal.';
 
 create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void

@@ -26,7 +26,8 @@ create type copperplate.verdict as (
     lease_left_ms integer,
     error_class text,
     retry_after_ms integer,
-    decode_no integer
+    decode_no integer,
+    job_age_ms integer
 );
 
 comment on type copperplate.verdict is 'What the ledger answers about one picture.';
@@ -71,11 +72,15 @@ begin
                 then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
         end,
         g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
-        g.intent, g.error_class, g.decode_no
+        g.intent, g.error_class, g.decode_no,
+        case
+            when g.noted_at is not null
+                then least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
+        end
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
         v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
-        v.intent, v.error_class, v.decode_no
+        v.intent, v.error_class, v.decode_no, v.job_age_ms
     from public.generation_status as g
     where g.prompt_hash = p_generation_key;
 
@@ -142,6 +147,27 @@ comment on function copperplate.claim_new(jsonb, text, uuid, interval) is
 revoke all on function copperplate.claim_new(jsonb, text, uuid, interval) from public, anon, authenticated;
 grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role;
 
+-- What a dead leader left behind is kept. After a failure nothing is, except where nothing failed but the collecting:
+-- the sweep gave up on a leader, or a leader on a job that could not be had yet.
+create function copperplate.resumes(p_seen copperplate.verdict)
+returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(
+        p_seen.status in ('pending', 'generating')
+        or (p_seen.status = 'failed' and p_seen.error_class in ('abandoned', 'uncollected')),
+        false
+    );
+$$;
+
+comment on function copperplate.resumes(copperplate.verdict) is
+'Whether the next leader goes on where the last one stopped; otherwise it begins a new attempt.';
+revoke all on function copperplate.resumes(copperplate.verdict) from public, anon, authenticated;
+grant execute on function copperplate.resumes(copperplate.verdict) to service_role;
+
 -- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
 -- fence and the state that were seen, and set. Null when somebody was faster.
 create function copperplate.claim_again(
@@ -155,10 +181,7 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    -- What a dead leader left behind is kept; after a failure nothing is, except where the sweep
-    -- merely gave up on a leader: its job may still be collected.
-    v_resume boolean := p_seen.status in ('pending', 'generating')
-    or (p_seen.status = 'failed' and p_seen.error_class = 'abandoned');
+    v_resume boolean := copperplate.resumes(p_seen);
     v_fence bigint;
 begin
     if not v_resume then
@@ -175,9 +198,11 @@ begin
         status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
         phase = case when v_resume then g.phase else 'claimed' end,
         submit_no = case when v_resume then g.submit_no else 0 end,
-        decode_no = case when v_resume then g.decode_no else 0 end,
+        -- Whoever wrote down that a job is not collected yet came back alive from decoding.
+        decode_no = case when v_resume and p_seen.error_class is distinct from 'uncollected' then g.decode_no else 0 end,
         provider_request_id = case when v_resume then g.provider_request_id end,
         provider_urls = case when v_resume then g.provider_urls end,
+        noted_at = case when v_resume then g.noted_at end,
         intent = case when v_resume then g.intent end,
         -- Only failures of the picture count against the day's attempts: a limited rate and our account do not.
         attempt = case
@@ -254,7 +279,7 @@ begin
         end if;
 
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
-        if v.provider_request_id is null and v.intent is null then
+        if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
             select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
             if v_rest > interval '0' then
                 v.outcome := 'negative';

@@ -10,7 +10,7 @@ as $$
     select
         'hit', e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
         null::text, null::text, null::bigint, null::uuid, null::integer, null::integer, null::text, null::jsonb,
-        null::jsonb, null::integer, null::text, null::integer, null::integer
+        null::jsonb, null::integer, null::text, null::integer, null::integer, null::integer
     from copperplate.cache_entries as e
     where e.key = p_key;
 $$;
@@ -240,6 +240,8 @@ begin
     set
         provider_request_id = p_request_id,
         provider_urls = p_urls,
+        -- Said twice, it is the same job, and as old.
+        noted_at = case when g.provider_request_id = p_request_id then g.noted_at else copperplate.clock() end,
         phase = case when g.phase = 'submitting' then 'submitted' else g.phase end,
         updated_at = copperplate.clock()
     where
@@ -494,7 +496,12 @@ begin
     perform copperplate.give_back_all(array[p_key]);
     perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
     insert into copperplate.public_totals (day, kind, failures, api_calls)
-    values ((v_now at time zone 'UTC')::date, v_kind, 1, -v_uncounted);
+    values (
+        (v_now at time zone 'UTC')::date, v_kind,
+        -- A job that is to be collected later has not failed.
+        case when p_error_class = 'uncollected' then 0 else 1 end,
+        -v_uncounted
+    );
     perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
     if v_provider is not null then
         perform copperplate.note_failure(v_provider, p_error_class, p_key);

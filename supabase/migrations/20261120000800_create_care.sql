@@ -194,6 +194,8 @@ begin
         where
             g.status = 'failed' and g.retry_at < copperplate.clock()
             and g.window_started_at < copperplate.clock() - interval '1 day'
+            -- A paid job stays known for as long as its result may be kept, a day at most (docs/states.md).
+            and (g.noted_at is null or g.noted_at < copperplate.clock() - interval '1 day')
         limit p_limit
         for update skip locked
     )

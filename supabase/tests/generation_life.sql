@@ -1,6 +1,6 @@
 -- The life of a generation: acquired once, completed by its fence, or failed for a while.
 begin;
-select plan(21);
+select plan(26);
 
 create temporary table pictures as
 select
@@ -142,6 +142,53 @@ select is(
 select set_config('copperplate.clock_offset', '15 minutes', true);
 select is(
     (select p.outcome from hen as h, public.peek_generation(h.key, h.jpg_key) as p), 'free', 'and then forgotten'
+);
+
+-- A job that cannot be collected is put off, and known when it is taken up again.
+create temporary table paid as
+select a.fence
+from hen as h, public.acquire_generation(
+    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000001', '20 seconds', true
+) as a;
+select ok(
+    (
+        select
+            public.begin_submit(h.key, l.fence, 1, 'painter')
+            and public.note_request(h.key, l.fence, 'job-1', '{}')
+            and public.fail_generation(h.key, l.fence, 'uncollected', 'a 404', '1 minute', true)
+        from hen as h, paid as l
+    ),
+    'a job is noted and put off'
+);
+select results_eq(
+    $$ select p.outcome, p.error_class, p.provider_request_id
+       from hen as h, public.peek_generation(h.key, h.jpg_key) as p $$,
+    $$ values ('negative', 'uncollected', 'job-1') $$,
+    'nobody collects it for a minute'
+);
+select set_config('copperplate.clock_offset', '17 minutes', true);
+create temporary table again as
+select a.*
+from hen as h, public.acquire_generation(
+    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000002', '20 seconds', true
+) as a;
+select results_eq(
+    $$ select a.outcome, a.phase, a.provider_request_id, a.attempt, a.submit_no, a.job_age_ms between 110000 and 130000
+       from again as a $$,
+    $$ values ('lead', 'submitted', 'job-1', 2, 1, true) $$,
+    'then the next leader is given the job, and its age'
+);
+select ok(
+    (select public.fail_generation(h.key, a.fence, 'lost', 'a 404', '0 seconds', true) from hen as h, again as a),
+    'its retention is over'
+);
+select results_eq(
+    $$ select a.outcome, a.phase, a.provider_request_id, a.job_age_ms
+       from hen as h, public.acquire_generation(
+           h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000003', '20 seconds', true
+       ) as a $$,
+    $$ values ('lead', 'claimed', null::text, null::integer) $$,
+    'and the next leader begins anew'
 );
 reset role;
 

@@ -23,6 +23,7 @@ export type Database = {
           leader: string | null;
           lease_until: string | null;
           model: string;
+          noted_at: string | null;
           phase: string | null;
           prompt: string | null;
           prompt_hash: string;
@@ -58,6 +59,7 @@ export type Database = {
           leader?: string | null;
           lease_until?: string | null;
           model: string;
+          noted_at?: string | null;
           phase?: string | null;
           prompt?: string | null;
           prompt_hash: string;
@@ -92,6 +94,7 @@ export type Database = {
           leader?: string | null;
           lease_until?: string | null;
           model?: string;
+          noted_at?: string | null;
           phase?: string | null;
           prompt?: string | null;
           prompt_hash?: string;

@@ -15,40 +15,16 @@ from studio import open_studio, provider_at, want_of
 if TYPE_CHECKING:
     from standin.server import Standin
 
-OF_BOTH = [*SPOILT, "two_images", "no_images", "images_missing", "images_null", "result_list", "result_null"]
-OF_FAL = [
-    *OF_BOTH,
-    *FOREIGN_FILES,
-    "image_is_text",
-    "image_without_url",
-    "image_url_number",
-    "result_404",
-    "result_html",
-    "file_204",
-    "file_403",
-    "file_404",
-    "file_410",
-    "redirect_metadata",
-    "redirect_foreign",
-    "redirect_loop",
-    "unknown_status=cancelled",
-    "unknown_status=completed_with_warnings",
-    "no_position",
-    "status_html",
-    "status_list",
-    "status_404",
-    "flood_status=1100000",
-    "flood_result=1100000",
-    "gzip_status",
-    "gzip_result",
-]
-OF_OPENAI = [*OF_BOTH, "bytes_are_text", "bytes_not_base64", "bytes_number", "html_answer", "broken_json"]
-OF_OPENAI += ["flood_answer=60000000", "gzip_answer"]
+# What a job of fal's leaves to be had yet is in test_collecting.py.
+OF_BOTH = [*(each for each in SPOILT if each != "gzipped"), "two_images", "no_images", "images_missing", "images_null"]
+OF_FAL = [*OF_BOTH, *(each for each in FOREIGN_FILES if each.startswith("file_data_")), "file_page"]
+OF_OPENAI = [*OF_BOTH, "gzipped", "result_list", "result_null", "bytes_are_text", "bytes_not_base64"]
+OF_OPENAI += ["bytes_number", "html_answer", "broken_json", "flood_answer=60000000", "gzip_answer"]
 CASES = [("fal", each) for each in OF_FAL] + [("openai", each) for each in OF_OPENAI]
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(CASES) >= 80
+    assert len(CASES) >= 45
     assert len(set(CASES)) == len(CASES)
 
 

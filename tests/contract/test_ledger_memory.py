@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
+from ledger_jobs import JobContract
 from ledger_misses import MissContract
 
 from copperplate.adapters.fake_clock import FakeClock
@@ -34,6 +35,7 @@ def desk() -> MemoryDesk:
 class TestMemoryLedger(
     LedgerContract,
     MissContract,
+    JobContract,
     CreditContract,
     SpendContract,
     NegativeEntryContract,

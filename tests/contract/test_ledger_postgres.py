@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
+from ledger_jobs import JobContract
 from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
@@ -51,6 +52,7 @@ async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
 class TestPostgresLedger(
     LedgerContract,
     MissContract,
+    JobContract,
     CreditContract,
     SpendContract,
     NegativeEntryContract,

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
 from ledger_credits import CreditContract, SpendContract
+from ledger_jobs import JobContract
 from ledger_misses import MissContract
 
 from copperplate.adapters.postgrest import PostgrestLedger
@@ -86,6 +87,7 @@ async def desk(shared: tuple[PostgrestServer, str]) -> AsyncIterator[PostgrestDe
 class TestPostgrestLedger(
     LedgerContract,
     MissContract,
+    JobContract,
     CreditContract,
     SpendContract,
     NegativeEntryContract,

@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_tables import BreakerRow, GenerationRow
+from copperplate.collecting import Collecting, NotedJob
 from copperplate.errors import ObjectMissing
-from copperplate.leader import Leader, Lease
-from copperplate.model import Job, Made, Wait
+from copperplate.leader import Leader
+from copperplate.lease import Lease
+from copperplate.model import FailureClass, Job, Made, Wait
 from simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: An
         and row.leader == leader
         and isinstance(self._see(want.generation_key, want.rendition_key), Wait)
     ):
-        return row.lead()
+        return row.lead(self._clock.monotonic())
     return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, **named)
 
 
@@ -110,6 +112,19 @@ def _forget_the_intent(self: WatchedLedger, key: str) -> None:
 def _always_kept(self: WatchedLedger, path: str) -> bool:
     self._discarded.pop(path, None)
     return True
+
+
+def _resume_the_living_alone(self: WatchedLedger, row: GenerationRow) -> bool:
+    return row.is_live or row.failure_class is FailureClass.ABANDONED
+
+
+_put_off = Collecting._put_off
+
+
+async def _put_off_as_if_it_were_old(
+    self: Collecting, want: Any, lead: Any, noted: NotedJob, provider: Any, reason: str
+) -> Any:
+    return await _put_off(self, want, lead, noted._replace(noted_at=noted.noted_at - 1_000), provider, reason)
 
 
 def _see_no_lease(self: WatchedLedger, generation_key: str, rendition_key: str) -> Any:
@@ -207,6 +222,8 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "the job's id is noted too late": _on(Leader, "_submit", _collect_before_noting),
     "the job's id is never written": _on(WatchedLedger, "note_request", _note_never),
     "a submit forgets a job told of late": _on(WatchedLedger, "begin_submit", _begin_submit_over_a_job),
+    "a job that cannot be had is dropped": _on(WatchedLedger, "_resumes", _resume_the_living_alone),
+    "a job is lost before its time": _on(Collecting, "_put_off", _put_off_as_if_it_were_old),
     "an object is adopted unseen": _on(Leader, "_adopt", _adopt_unseen),
     "complete does not wait for the upload": _on(Leader, "_store", _complete_before_the_object_is_there),
     "an upload is not written ahead": _on(WatchedLedger, "intend_upload", _intend_nowhere),

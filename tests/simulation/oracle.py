@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, Lead, Negative, Upload
     from simulation.world import Process, World
 
-NEVER_COUNTED = (FailureClass.MODERATED, FailureClass.ACCOUNT)
+NEVER_COUNTED = (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST)
 MAY_SPEAK_OF_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
 
 
@@ -48,6 +48,8 @@ class Breaker:
     keys: set[str] = field(default_factory=set)
 
     def fails(self, now: float, key: str, failure_class: FailureClass) -> None:
+        if failure_class is FailureClass.UNCOLLECTED and key in self.keys:
+            return
         if self.failed_at < now - 600:
             self.failures, self.keys = 0, set()
         self.failures += not (failure_class in MAY_SPEAK_OF_PROMPT and key in self.keys)
@@ -82,6 +84,8 @@ class Oracle:
         self._jobs: dict[str, Epoch] = {}
         self._noted: set[str] = set()
         self._breaker = Breaker()
+        # By generation: the job that is paid for, and when it was noted.
+        self._kept: dict[str, tuple[str, float]] = {}
         self._store = Breaker()
 
     def broken(self, promise: str) -> None:
@@ -102,6 +106,8 @@ class Oracle:
             self.check(self._lease_until.get(key, -math.inf) <= now, "two hold a lease at once")
             if lead.submit_no == 0:
                 self._epochs[key] = Epoch()
+        kept = self._kept.get(key)
+        self.check(kept is None or (lead.job is not None and lead.job.request_id == kept[0]), "a paid job is forgotten")
         self._highest = max(self._highest, lead.fence)
         self._holders[lead.fence] = leader
         self.newest[key] = lead.fence
@@ -133,6 +139,12 @@ class Oracle:
         self._store = Breaker(open_until=self._world.loop.time() + seconds)
 
     def fails(self, key: str, failure_class: FailureClass) -> None:
+        if failure_class is FailureClass.LOST and key in self._kept:
+            age = self._world.loop.time() - self._kept[key][1]
+            # The age is the ledger's, and what passed since by a clock that drifts.
+            self.check(age >= 0.9 * self._world.retention, "a paid job is lost before its time")
+        if failure_class is not FailureClass.UNCOLLECTED:
+            self._kept.pop(key, None)
         self._breaker.trying_until = self._store.trying_until = -math.inf
         if failure_class not in NEVER_COUNTED:
             self._breaker.fails(self._world.loop.time(), key, failure_class)
@@ -148,6 +160,7 @@ class Oracle:
         """The picture was declared wrong: no fence of before counts any more."""
         self.releases(key)
         self.newest[key] = math.inf
+        self._kept.pop(key, None)
         self._voided[key] = self._highest
 
     def accepted(self, key: str, fence: int, step: str) -> None:
@@ -174,6 +187,8 @@ class Oracle:
 
     def notes(self, key: str, request_id: str) -> None:
         self._noted.add(request_id)
+        if self._kept.get(key, ("", 0.0))[0] != request_id:
+            self._kept[key] = (request_id, self._world.loop.time())
         if self._jobs.get(request_id) is self._epochs.get(key):
             self._epochs[key].is_noted = True
 
@@ -208,6 +223,7 @@ class Oracle:
 
     def completes(self, process: Process, key: str, fence: int, upload: Upload) -> None:
         self.accepted(key, fence, "complete")
+        self._kept.pop(key, None)
         self.releases(key)
         self._breaker, self._store = Breaker(), Breaker()  # a picture was made and stored: they close
         self.holds(process, upload.path, upload.digest, "completed")

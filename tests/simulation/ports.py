@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.fake_clock import START
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
+from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
 from copperplate.model import FailureClass, Free, Job, Lead, Made, Negative, Size
 from simulation.faults import Fault
 
@@ -493,6 +494,8 @@ class SimulatedProvider:
         self._world.oracle.collects(job.request_id)
 
         async def act() -> Made:
+            if self._truth.hides(number):
+                raise Uncollected("the result is not there")
             return Made(body=self._truth.pictures[number])
 
         while True:
@@ -522,6 +525,10 @@ class Truth:
         if world.is_outage:
             self.failing = 0.9
         self.pictures: dict[int, bytes] = {}
+        # Some results appear late, some not before the trouble is over; drawn apart from all else.
+        self._world = world
+        self._lags = random.Random(world.seed)
+        self._hidden_until: dict[int, float] = {}
 
     def draw_refusal(self) -> ProviderFailed | None:
         if self._random.random() >= self.failing:
@@ -538,7 +545,12 @@ class Truth:
         number = len(self.pictures) + 1
         rotten = self._random.random() < self.failing / 2
         self.pictures[number] = b"rubbish" if rotten else f"picture {number} of {prompt}".encode()
+        self._hidden_until[number] = self._world.loop.time() + self._lags.choice((0, 0, 0, 0, 0, 15, 40, 90))
         return number
+
+    def hides(self, number: int) -> bool:
+        """Whether the result cannot be had yet."""
+        return not self._world.faults.is_over and self._world.loop.time() < self._hidden_until[number]
 
 
 def stores(store: ProcessStore) -> list[ObjectStore]:

@@ -29,6 +29,8 @@ COMMON_BUGS = (
     "a submit is not written ahead",
     "the job's id is noted too late",
     "the job's id is never written",
+    "a job that cannot be had is dropped",
+    "a job is lost before its time",
     "complete does not wait for the upload",
     "complete does not wait for the rendition",
     "an upload is not written ahead",

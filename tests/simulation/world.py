@@ -6,6 +6,7 @@ import contextvars
 import math
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate import care
@@ -36,12 +37,11 @@ from workbench import PlainImages
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from datetime import timedelta
 
     from copperplate.asking import Asking
     from copperplate.model import Want
 
-TIMINGS = Timings()
+TIMINGS = Timings(job_retention=timedelta(minutes=1))
 LEASE = TIMINGS.lease.total_seconds()
 # A wait of thirty seconds each for a generation and for two that turned out to be missing, and the reads.
 PATIENCE = 3 * TIMINGS.wait.total_seconds() + 60
@@ -104,6 +104,11 @@ class World:
         self._names: dict[str, str] = {}
         self.keys = KEYS
         self.wants = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
+
+    @property
+    def retention(self) -> float:
+        """Seconds for which a job is kept."""
+        return TIMINGS.job_retention.total_seconds()
 
     @property
     def is_outage(self) -> bool:

@@ -91,6 +91,15 @@ def trickle(body: bytes, media_type: str) -> Response:
     return StreamingResponse(drops(), media_type=media_type, headers={"Content-Length": str(len(body))})
 
 
+def in_parts(body: bytes, media_type: str) -> Response:
+    """`body` without a stated length: where it ends, only its end says."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield body
+
+    return StreamingResponse(parts(), media_type=media_type)
+
+
 def canned(answer: tuple[int, object, dict[str, str]]) -> Response:
     """Word for word what a test gives."""
     status, body, headers = answer

@@ -47,6 +47,16 @@ class Drawing:
     is_billed: bool
     begun: float = field(default_factory=time.monotonic)
     polls: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def acts(self, stage: str) -> Scenario:
+        """What goes wrong now at a stage: `<stage>_<fault>_first=<n>` does so for its first n requests alone."""
+        name, is_glitch = self.scenario.name.removesuffix("_first"), self.scenario.name.endswith("_first")
+        if not is_glitch:
+            return self.scenario
+        self.asked[stage] += 1
+        is_due = name.startswith(f"{stage}_") and self.asked[stage] <= int(self.scenario.value or 1)
+        return Scenario(name) if is_due else Scenario()
 
     @property
     def charge_micro_usd(self) -> int:

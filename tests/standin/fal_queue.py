@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from standin.book import Book, Drawing, Scenario
 
+_OWN_ERROR = re.compile(r"(status|result)_([345]\d\d)")
+_FILE_ERROR = re.compile(r"file_([2345]\d\d)")
 # What a job that failed answers where its result would be, and what its status says.
 FAILED_JOBS: dict[str, tuple[int, object, str]] = {
     "job_moderated": (
@@ -115,13 +118,16 @@ class FalQueue:
     async def status(self, request: Request) -> Response:
         self._book.note("GET", str(request.url), dict(request.headers))
         drawing = self._book.drawings.get(request.path_params["id"])
-        if drawing is None or drawing.scenario.is_("status_404"):
+        if drawing is None:
             return answers.problem(404, {"detail": "Request not found"})
+        scenario = drawing.acts("status")
         drawing.polls += 1
-        if drawing.scenario.is_("drop_status") and drawing.polls <= int(drawing.scenario.value or 1):
+        if scenario.is_("status_drop") or (
+            scenario.is_("drop_status") and drawing.polls <= int(drawing.scenario.value or 1)
+        ):
             return answers.drop(request)
         state = JSONResponse(self._state(drawing))
-        return odd_status(drawing.scenario) or answers.disguised(state, drawing.scenario, "status")
+        return odd_status(scenario) or answers.disguised(state, scenario, "status")
 
     def _state(self, drawing: Drawing) -> dict[str, Any]:
         scenario = drawing.scenario
@@ -139,27 +145,24 @@ class FalQueue:
     async def result(self, request: Request) -> Response:
         self._book.note("GET", str(request.url), dict(request.headers))
         drawing = self._book.drawings.get(request.path_params["id"])
-        if drawing is None or drawing.scenario.is_("result_404"):
+        if drawing is None:
             return answers.problem(404, {"detail": "Request not found"})
-        scenario = drawing.scenario
-        if failed := FAILED_JOBS.get(scenario.name):
-            return answers.problem(failed[0], failed[1])
-        if scenario.name.startswith("result_http_"):
-            return Response(answers.NGINX.format("x"), int(scenario.name[-3:]), media_type="text/html")
-        if scenario.is_("result_html"):
-            return Response(answers.NGINX.format("200"), media_type="text/html")
+        scenario = drawing.acts("result")
+        if scenario.is_("result_drop"):
+            return answers.drop(request)
+        if odd := odd_result(scenario):
+            return odd
         headers = {"X-Fal-Billable-Units": str(drawing.usage["megapixels"]), "x-fal-request-id": drawing.id}
-        result = JSONResponse(self._result(request, drawing), headers=headers)
+        result = JSONResponse(self._result(request, drawing, scenario), headers=headers)
         return answers.disguised(result, scenario, "result")
 
-    def _result(self, request: Request, drawing: Drawing) -> Any:
-        scenario = drawing.scenario
+    def _result(self, request: Request, drawing: Drawing, scenario: Scenario) -> Any:
         url = FOREIGN_FILES.get(scenario.name, f"{request.base_url}files/{drawing.id}/picture.png")
         if scenario.is_("data_url"):
             picture = numbered(drawing.number, drawing.width, drawing.height)
             url = "data:image/png;base64," + base64.b64encode(picture).decode()
-        if scenario.is_("file_elsewhere"):
-            url = scenario.value
+        if scenario.is_("file_elsewhere", "result_elsewhere"):
+            url = scenario.value or "https://pictures.example.com/a.png"
         # The extension and the type lie, as fal's do.
         image = {"url": url, "width": drawing.width, "height": drawing.height, "content_type": "image/jpeg"}
         result: dict[str, Any] = {
@@ -190,33 +193,33 @@ class FalQueue:
     async def file(self, request: Request) -> Response:
         self._book.note("GET", request.url.path, dict(request.headers))
         drawing = self._book.drawings[request.path_params["id"]]
-        scenario = drawing.scenario
+        scenario = drawing.acts("file")
         is_first = request.path_params["name"] == "picture.png"
         targets = {
             "redirect_metadata": "http://169.254.169.254/latest/meta-data/",
             "redirect_foreign": "https://pictures.example.com/a.png",
             "redirect_to": f"http://127.0.0.1:{scenario.value}/a.png",
             "redirect_loop": f"/files/{drawing.id}/again.png",
+            "file_redirect_loop": f"/files/{drawing.id}/again.png",
             "redirect_once": f"/files/{drawing.id}/again.png" if is_first else None,
         }
         if target := targets.get(scenario.name):
             return RedirectResponse(target)
-        if scenario.is_("file_404", "file_403", "file_410", "file_500", "file_204"):
-            return Response(b"gone", int(scenario.name[-3:]))
-        if scenario.is_("drop_file"):
+        if scenario.is_("drop_file", "file_drop"):
             return answers.drop(request)
         body = draw(drawing.number, drawing.width, drawing.height, scenario.name)
-        if scenario.is_("slowloris"):
-            return answers.trickle(body, "image/png")
+        drawing.polls += 1
+        if odd := odd_file(scenario, body, drawing.polls):
+            return odd
         encoding = {"Content-Encoding": "gzip"} if scenario.is_("gzipped") else {}
         return Response(body, media_type="image/jpeg", headers=encoding)
 
 
 def odd_status(scenario: Scenario) -> Response | None:
     """A status that says nothing about the job, or nothing anyone understands."""
+    if found := _OWN_ERROR.fullmatch(scenario.name):
+        return answers.problem(int(found[2]), {"detail": "not now"})
     match scenario.name:
-        case "status_401" | "status_429" | "status_500":
-            return answers.problem(int(scenario.name[-3:]), {"detail": "not now"})
         case "status_html":
             return Response(answers.NGINX.format("200"), media_type="text/html")
         case "unknown_status":
@@ -227,6 +230,29 @@ def odd_status(scenario: Scenario) -> Response | None:
             return JSONResponse(["COMPLETED"])
         case _:
             return None
+
+
+def odd_result(scenario: Scenario) -> Response | None:
+    """A result that is none: the job failed, or nothing is learnt of it."""
+    if failed := FAILED_JOBS.get(scenario.name):
+        return answers.problem(failed[0], failed[1])
+    if found := _OWN_ERROR.fullmatch(scenario.name):
+        return answers.problem(int(found[2]), {"detail": "Request not found"})
+    if scenario.name.startswith("result_http_"):
+        return Response(answers.NGINX.format("x"), int(scenario.name[-3:]), media_type="text/html")
+    return Response(answers.NGINX.format("200"), media_type="text/html") if scenario.is_("result_html") else None
+
+
+def odd_file(scenario: Scenario, body: bytes, number: int) -> Response | None:
+    """Anything but the picture; `number` differs from one request to the next."""
+    if found := _FILE_ERROR.fullmatch(scenario.name):
+        return Response(b"gone", int(found[1]))
+    if scenario.is_("slowloris", "file_slow"):
+        return answers.trickle(body, "image/png")
+    if scenario.is_("file_cut"):
+        # A different part each time, ended as if it were whole.
+        return answers.in_parts(body[: len(body) // 2 - number], "image/png")
+    return Response(answers.NGINX.format("200"), media_type="text/html") if scenario.is_("file_page") else None
 
 
 def refuse(scenario: Scenario) -> Response | None:
@@ -257,6 +283,12 @@ def spoil_receipt(receipt: dict[str, Any], scenario: Scenario) -> Response:
             del receipt["request_id"]
         case "receipt_without_url":
             del receipt["response_url"]
+        case "receipt_without_cancel":
+            del receipt["cancel_url"]
+        case "receipt_id_alone":
+            receipt = {"request_id": receipt["request_id"]}
+        case "receipt_useless":
+            receipt = {"queue_position": 0}
         case "receipt_id_number":
             receipt["request_id"] = 7
         case "receipt_html":

@@ -12,11 +12,13 @@ import pytest
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.fal.addresses import Addresses
-from copperplate.adapters.fal.faults import SUBMIT_ERRORS, failed_job, failed_poll, no_answer, refused_submit
+from copperplate.adapters.fal.faults import SUBMIT_ERRORS, failed_job, no_answer, refused_submit
+from copperplate.adapters.fal.jobs import JOB_ANSWERS, Asked, Form, Meaning, Trouble, form_of, meaning_of, refused
 from copperplate.adapters.fal.queue import parse_units, picture_url
+from copperplate.adapters.fal.receipts import read_receipt
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
 from copperplate.adapters.wishes import parse_retry_after
-from copperplate.errors import Misconfigured, ProviderFailed, StillGenerating
+from copperplate.errors import Misconfigured, ProviderFailed, Uncollected
 from copperplate.model import FailureClass, Size
 from copperplate.recipes.image import DEFAULT_MODEL, STANDARD_SETTINGS
 
@@ -162,20 +164,33 @@ def test_pictures_are_fetched_from_fal(url: str) -> None:
     ],
 )
 def test_pictures_are_fetched_from_nowhere_else(url: object) -> None:
-    with pytest.raises(ProviderFailed) as refused:
+    with pytest.raises(Uncollected):
         FAL.of_file(url)
-    assert refused.value.failure_class is FailureClass.BAD_OUTPUT
+
+
+EXTENDED = Addresses(queue_url="https://queue.fal.run", result_hosts=("cdn.example.com", ".example.net"))
+
+
+@pytest.mark.parametrize("host", ["cdn.example.com", "example.net", "a.example.net", "a.b.example.net", "v3.fal.media"])
+def test_hosts_of_pictures_can_be_extended(host: str) -> None:
+    assert EXTENDED.of_file(f"https://{host}/a.png").host == host
+
+
+@pytest.mark.parametrize("host", ["a.cdn.example.com", "example.com", "notexample.net", "example.net.evil.org"])
+def test_an_extension_covers_what_it_names_alone(host: str) -> None:
+    with pytest.raises(Uncollected, match=f"COPPERPLATE_RESULT_HOSTS: '{host}'"):
+        EXTENDED.of_file(f"https://{host}/a.png")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8101/a", "http://localhost:8100/a", "https://127.0.0.1:8100/a"])
 def test_loopback_means_that_very_address(url: str) -> None:
     assert LOCAL.of_file("http://127.0.0.1:8100/files/a.png").port == 8100
-    with pytest.raises(ProviderFailed):
+    with pytest.raises(Uncollected):
         LOCAL.of_file(url)
 
 
 def test_a_queue_elsewhere_opens_no_door_to_its_files() -> None:
-    with pytest.raises(ProviderFailed):
+    with pytest.raises(Uncollected):
         Addresses(queue_url="https://proxy.example.com").of_file("https://proxy.example.com/a.png")
 
 
@@ -190,7 +205,7 @@ def test_a_queue_elsewhere_opens_no_door_to_its_files() -> None:
 )
 def test_our_key_goes_to_the_queue_only(url: str) -> None:
     assert FAL.of_job("https://queue.fal.run/fal-ai/flux/requests/1/status").path.endswith("/status")
-    with pytest.raises(ProviderFailed):
+    with pytest.raises(Uncollected):
         FAL.of_job(url)
 
 
@@ -268,27 +283,83 @@ def test_answer_decides_class_and_bill(response: httpx.Response, failure_class: 
         assert (failed.failure_class, failed.billed) == (failure_class, billed)
 
 
-@pytest.mark.parametrize("status", [300, 307, 401, 403, 408, 409, 425, 429, 500, 502, 503, 504])
-def test_job_we_could_not_ask_about_is_not_lost(status: int) -> None:
-    assert isinstance(failed_poll(answer(status, "<html>"), is_done=False, now=NOW), StillGenerating)
+TYPED = [{"loc": ["body"], "msg": "no", "type": "generation_timeout"}]
+FORMS = {Form.MODEL: {"detail": TYPED}, Form.DETAIL: {"detail": "no", "error_type": "x"}, Form.FOREIGN: "<html>"}
+STATUSES = (300, 307, 400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 499, 500, 502, 503, 504, 599)
+
+
+def is_failure_of_the_job(asked: Asked, status: int, form: Form) -> bool:
+    """What docs/providers.md says, in other words than the table."""
+    if asked is Asked.STATUS or form is Form.FOREIGN or status < 400:
+        return False
+    if status == 422 or (form is Form.MODEL and (status == 400 or status >= 500)):
+        return True
+    return asked is Asked.FAILED_RESULT and status >= 500
+
+
+@pytest.mark.parametrize("asked", Asked)
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("status", STATUSES)
+def test_noted_job_is_dropped_for_what_says_that_it_failed_and_for_nothing_else(
+    asked: Asked, form: Form, status: int
+) -> None:
+    response = answer(status, FORMS[form])
+    assert form_of(response) is form
+    error = refused(asked, response, now=NOW)
+    meaning = meaning_of(asked, status, form)
+    assert (meaning is Meaning.FAILED) is is_failure_of_the_job(asked, status, form)
+    assert isinstance(error, ProviderFailed) is (meaning is Meaning.FAILED)
+    assert isinstance(error, Trouble) is (meaning is Meaning.AGAIN)
+    # A key that is refused is mended by an operator: nothing changes within seconds.
+    assert (meaning is Meaning.LATER) is (status in (401, 402, 403) and meaning is not Meaning.FAILED)
+
+
+def test_table_of_answers_about_a_job_ends_with_a_row_for_all_others() -> None:
+    assert JOB_ANSWERS[-1] == (frozenset(Asked), range(1_000), frozenset(Form), Meaning.AGAIN)
+
+
+@pytest.mark.parametrize("body", [[1], {"detail": []}, {"detail": [{"msg": "no"}]}, {"detail": ""}, {}])
+def test_detail_of_another_form_is_not_the_models_word(body: object) -> None:
+    assert form_of(answer(500, body)) is not Form.MODEL
+
+
+# --- receipts ------------------------------------------------------------------------------------
+
+BASE = "https://queue.fal.run/fal-ai/flux/requests/id-1"
+OWN = {"request_id": "id-1", "status_url": f"{BASE}/status?x=1", "response_url": f"{BASE}/response"}
 
 
 @pytest.mark.parametrize(
-    ("status", "is_done", "failure_class"),
+    ("body", "header", "urls"),
     [
-        (404, False, FailureClass.BAD_OUTPUT),
-        (410, True, FailureClass.BAD_OUTPUT),
-        (422, False, FailureClass.INVALID),
-        (422, True, FailureClass.INVALID),
-        (500, True, FailureClass.TRANSIENT),
-        (504, True, FailureClass.TRANSIENT),
-        (429, True, FailureClass.RATE_LIMITED),
+        (OWN, None, (f"{BASE}/status?x=1", f"{BASE}/response")),
+        ({"request_id": "id-1"}, None, (f"{BASE}/status", BASE)),
+        ({**OWN, "status_url": "https://evil.example.com/x", "response_url": 7}, None, (f"{BASE}/status", BASE)),
+        ({"status_url": f"{BASE}/status"}, None, (f"{BASE}/status", BASE)),
+        ({"response_url": BASE}, None, (f"{BASE}/status", BASE)),
+        ("<html>", "id-1", (f"{BASE}/status", BASE)),
+        ({"request_id": 7}, "id-1", (f"{BASE}/status", BASE)),
     ],
 )
-def test_job_that_failed_or_is_unknown_has_failed(status: int, is_done: bool, failure_class: FailureClass) -> None:
-    failed = failed_poll(answer(status, {"detail": "no"}), is_done=is_done, now=NOW)
-    assert isinstance(failed, ProviderFailed)
-    assert failed.failure_class is failure_class
+def test_receipt_needs_an_id_and_no_more(body: object, header: str | None, urls: tuple[str, str]) -> None:
+    response = answer(200, body, **({"x_fal_request_id": header} if header else {}))
+    job = read_receipt(response, queue_url="https://queue.fal.run", model="fal-ai/flux/schnell", addresses=FAL)
+    assert job.request_id == "id-1"
+    assert job.urls == {"status_url": urls[0], "response_url": urls[1]}
+
+
+@pytest.mark.parametrize("body", ["", [], {}, {"request_id": "../x"}, {"request_id": ""}, {"request_id": "a" * 201}])
+def test_receipt_without_an_id_is_lost(body: object) -> None:
+    with pytest.raises(ProviderFailed) as lost:
+        read_receipt(answer(200, body), queue_url="https://queue.fal.run", model="fal-ai/x", addresses=FAL)
+    assert lost.value.failure_class is FailureClass.AMBIGUOUS
+
+
+def test_job_of_a_workflow_lies_below_its_namespace() -> None:
+    job = read_receipt(
+        answer(200, {"request_id": "1"}), queue_url="https://q", model="workflows/me/mine/x", addresses=FAL
+    )
+    assert job.urls["response_url"] == "https://q/workflows/me/mine/requests/1"
 
 
 def test_what_is_kept_of_an_error_does_not_repeat_the_prompt() -> None:

@@ -55,7 +55,7 @@ def test_there_are_real_answers_to_read() -> None:
 
 
 async def test_fals_real_results_name_one_picture_at_an_address_we_allow() -> None:
-    files = Files(ADDRESSES, CLOCK, httpx.create_ssl_context(), seconds=1)
+    files = Files(ADDRESSES, httpx.create_ssl_context(), seconds=1)
     images = PillowImages()
     for answer in fal_answers(200):
         url = picture_url(json.loads(answer["body"]))

@@ -48,6 +48,8 @@ ABSURD = {
     "COPPERPLATE_PROVIDER_SECONDS": ("0", "-1", "nan", "inf", "1e9", "soon"),
     "FAL_KEY": ("two words", "line\nbreak", "k\xe9y", "None", "undefined", "null\n"),
     "COPPERPLATE_FAL_QUEUE_URL": ("http://queue.fal.run", "queue.fal.run", "https://u:p@queue.fal.run"),
+    "COPPERPLATE_RESULT_HOSTS": ("https://cdn.example.com", "localhost", "10.0.0.1", "a..b", "*.example.com", "cdn/x"),
+    "COPPERPLATE_JOB_RETENTION_SECONDS": ("0", "-1", "nan", "86401", "1d"),
     "OPENAI_API_KEY": ("two words", "line\nbreak", "None", "undefined"),
     "OPENAI_BASE_URL": ("api.openai.com", "None"),
     "COPPERPLATE_STOP_SECONDS": ("-1", "nan", "soon"),

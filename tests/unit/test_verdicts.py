@@ -41,6 +41,7 @@ LEAD_ROW: dict[str, Any] = {
     "attempt": 1,
     "submit_no": 0,
     "decode_no": 1,
+    "job_age_ms": None,
     "provider_request_id": None,
     "provider_urls": None,
     "intent": None,

@@ -146,7 +146,11 @@ class MemoryCare(MemoryTables):
         done = [
             key
             for key, row in self._generations.items()
-            if (row.status == "failed" and row.retry_at < now and row.window_started < now - DAY_SECONDS)
+            if (
+                row.status == "failed"
+                and row.retry_at < now
+                and max(row.window_started, row.noted_at or row.window_started) < now - DAY_SECONDS
+            )
             or (row.status == "completed" and key not in kept)
         ][:limit]
         for key in done:

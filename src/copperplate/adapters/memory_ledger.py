@@ -41,11 +41,11 @@ class MemoryLedger(MemoryCare):
         until = now + lease.total_seconds()
         if isinstance(sight, Wait) and row is not None and row.leader == leader:
             row.lease_until = until
-            return row.lead()
+            return row.lead(now)
         if not isinstance(sight, Free) or not may_lead:
             return sight
         # What is paid for is collected whatever the breakers say; only a new submit has to wait.
-        left = row.lead() if row is not None and self._resumes(row) else None
+        left = row.lead(now) if row is not None and self._resumes(row) else None
         is_open = self._open_breakers(services if left is None or (left.job is None and left.intent is None) else ())
         resting = max(is_open, key=lambda breaker: breaker.rest(now), default=None)
         if resting is not None and (rest := resting.rest(now)) > 0:
@@ -60,7 +60,7 @@ class MemoryLedger(MemoryCare):
             self._kinds[want.generation_key] = want.kind
         else:
             self._claim_again(want.generation_key, row, leader, until)
-        return row.lead()
+        return row.lead(now)
 
     async def peek(self, generation_key: str, rendition_key: str) -> Sight:
         """See `Ledger.peek`."""
@@ -89,6 +89,8 @@ class MemoryLedger(MemoryCare):
         if row is None or row.status != "generating" or row.fence < fence:
             return False
         if row.fence == fence or row.job is None:
+            if row.job is None or row.job.request_id != job.request_id:
+                row.noted_at = self._clock.monotonic()
             row.job = job
             row.phase = Phase.SUBMITTED if row.phase is Phase.SUBMITTING else row.phase
         return row.fence == fence
@@ -173,7 +175,7 @@ class MemoryLedger(MemoryCare):
             row.usage.update(failure.usage)
         self._give_back_all([key])
         self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
-        self._totals.update(failures=1, api_calls=-uncounted)
+        self._totals.update(failures=failure.failure_class is not FailureClass.UNCOLLECTED, api_calls=-uncounted)
         self._release_probes((row.provider, storage_of(row.kind)))
         if row.submit_no:
             self._note_failure(row.provider, failure.failure_class, key)

@@ -52,6 +52,7 @@ class GenerationRow:
     api_calls_made: int = 0
     total_requests: int = 0
     job: Job | None = None
+    noted_at: float | None = None
     intent: Upload | None = None
     usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
@@ -62,7 +63,7 @@ class GenerationRow:
         """Somebody leads it, or did until its lease ran out."""
         return self.status in ("pending", "generating")
 
-    def lead(self) -> Lead:
+    def lead(self, now: float) -> Lead:
         """What whoever holds it is told."""
         return Lead(
             fence=self.fence,
@@ -71,6 +72,7 @@ class GenerationRow:
             submit_no=self.submit_no,
             decode_no=self.decode_no,
             job=self.job,
+            job_age=timedelta(seconds=0.0 if self.noted_at is None else now - self.noted_at),
             intent=self.intent,
         )
 
@@ -113,7 +115,8 @@ class BreakerRow:
     @property
     def public_class(self) -> FailureClass:
         """What those it refuses are told: where no prompt is accepted, the settings are at fault."""
-        return FailureClass.ACCOUNT if self.failure_class is FailureClass.INVALID else self.failure_class
+        told = {FailureClass.INVALID: FailureClass.ACCOUNT, FailureClass.UNCOLLECTED: FailureClass.TRANSIENT}
+        return told.get(self.failure_class, self.failure_class)
 
     def rest(self, now: float) -> float:
         """Seconds in which nobody may ask; zero or less where one may."""
@@ -121,6 +124,8 @@ class BreakerRow:
 
     def fail(self, now: float, failure_class: FailureClass, key: str) -> None:
         """Five in a row open it; a failed try opens it for twice as long."""
+        if failure_class is FailureClass.UNCOLLECTED and key in self.keys:
+            return  # the job was put off before: that says nothing new of the service
         if self.last_failed_at < now - 600:
             self.failures, self.keys = 0, set()
         if key not in self.keys or failure_class not in MAY_BE_PROMPT:
@@ -186,14 +191,16 @@ class MemoryTables(MemoryCredits):
         if not resumes:
             self._discard(row, row.intent)
             row.phase, row.submit_no, row.job, row.intent = Phase.CLAIMED, 0, None, None
-            row.decode_no = 0
+            row.noted_at = None
+        if not resumes or row.failure_class is FailureClass.UNCOLLECTED:
+            row.decode_no = 0  # who wrote the latter came back alive from decoding
         row.status = "pending" if row.phase is Phase.CLAIMED else "generating"
         row.fence, row.leader, row.lease_until = next(self._fences), leader, until
         row.failure_class = None
         self._generations[key] = row
 
     def _resumes(self, row: GenerationRow) -> bool:
-        return row.is_live or row.failure_class is FailureClass.ABANDONED
+        return row.is_live or row.failure_class in (FailureClass.ABANDONED, FailureClass.UNCOLLECTED)
 
     def _is_led(self, key: str) -> bool:
         row = self._generations.get(key)
@@ -212,7 +219,7 @@ class MemoryTables(MemoryCredits):
             breaker.probe_until = None
 
     def _note_failure(self, name: str, failure_class: FailureClass, key: str) -> None:
-        if failure_class not in (FailureClass.MODERATED, FailureClass.ACCOUNT):
+        if failure_class not in (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST):
             self._breakers.setdefault(name, BreakerRow()).fail(self._clock.monotonic(), failure_class, key)
 
     def _note_success(self, services: Sequence[str], asked_at: float) -> None:

@@ -76,5 +76,6 @@ def _lead(row: Mapping[str, Any]) -> Lead:
         submit_no=row["submit_no"],
         decode_no=row["decode_no"],
         job=Job(request_id=request_id, urls=row["provider_urls"] or {}) if request_id else None,
+        job_age=timedelta(milliseconds=row["job_age_ms"] or 0),
         intent=Upload(**intent) if intent else None,
     )

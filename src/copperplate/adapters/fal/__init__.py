@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from copperplate import prices
@@ -27,7 +28,11 @@ _MODEL = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9.-]*){1,5}")
 
 
 class Fal:
-    """`Provider` over fal's queue. `seconds` bounds one wait for a job; past it, the job is left to be resumed."""
+    """`Provider` over fal's queue. `seconds` bounds one wait for a job; past it, the job is left to be resumed.
+
+    `retry_seconds` is how long a completed job whose picture cannot be had is asked again in one wait; `retention` how
+    long fal is told to keep its picture; `result_hosts` are hosts of pictures beside fal's own.
+    """
 
     name = "fal"
     is_billable = True
@@ -42,6 +47,9 @@ class Fal:
         queue_url: str = QUEUE_URL,
         seconds: float = 120,
         poll_first_seconds: float = 0.25,
+        retry_seconds: float = 15,
+        retention: timedelta = timedelta(days=1),
+        result_hosts: tuple[str, ...] = (),
     ) -> None:
         if _MODEL.fullmatch(model) is None:
             raise Misconfigured(f"{variable} is not a model of fal, such as fal-ai/flux/schnell.")
@@ -51,6 +59,9 @@ class Fal:
         self._queue_url = queue_url
         self._seconds = seconds
         self._poll_first_seconds = poll_first_seconds
+        self._retry_seconds = retry_seconds
+        self._retention = retention
+        self._result_hosts = result_hosts
         self._opened: Queue | None = None
 
     def settings(self, model: str) -> tuple[str, ...]:
@@ -95,5 +106,8 @@ class Fal:
                 clock=self._clock,
                 seconds=self._seconds,
                 poll_first_seconds=self._poll_first_seconds,
+                retry_seconds=self._retry_seconds,
+                retention=self._retention,
+                result_hosts=self._result_hosts,
             )
         return self._opened

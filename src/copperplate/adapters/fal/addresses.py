@@ -8,11 +8,9 @@ from typing import Final
 
 import httpx
 
-from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.errors import Uncollected
 
-FILE_HOST: Final = "fal.media"  # with its subdomains
-BUCKET_HOST: Final = "storage.googleapis.com"
+FAL_HOSTS: Final = (".fal.media", "storage.googleapis.com")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # Parsers differ on everything else (white space, backslashes, letters beyond ASCII): it is refused.
@@ -24,24 +22,32 @@ class Addresses:
     """The addresses that may be called while the queue is at `queue_url`."""
 
     queue_url: str
+    # Host names, or `.suffix` for a domain and all below it, beside fal's own.
+    result_hosts: tuple[str, ...] = ()
+
+    @property
+    def local_queue(self) -> httpx.URL | None:
+        """The queue where it is on loopback: the stand-in of tests and demos serves its pictures itself."""
+        queue = httpx.URL(self.queue_url)
+        return queue if queue.host in LOOPBACK else None
 
     def of_job(self, url: object) -> httpx.URL:
-        """An address of the queue itself, where our key is sent. Raises `ProviderFailed` for any other."""
+        """An address of the queue itself, where our key is sent. Raises `Uncollected` for any other."""
         parsed = _parse(url)
         if _origin(parsed) != _origin(httpx.URL(self.queue_url)):
-            raise _refused("an address outside the queue", parsed.host)
+            raise _refused("a job outside the queue of COPPERPLATE_FAL_QUEUE_URL", parsed.host)
         return parsed
 
     def of_file(self, url: object) -> httpx.URL:
-        """An address pictures are fetched from. Raises `ProviderFailed` for any other."""
+        """An address pictures are fetched from. Raises `Uncollected` for any other."""
         parsed = _parse(url)
-        queue = httpx.URL(self.queue_url)
-        if queue.host in LOOPBACK and _origin(parsed) == _origin(queue):
-            return parsed  # the stand-in of tests and demos serves its pictures itself
+        if self.local_queue is not None and _origin(parsed) == _origin(self.local_queue):
+            return parsed
         host = parsed.host
-        is_known = host in (FILE_HOST, BUCKET_HOST) or host.endswith(f".{FILE_HOST}")
-        if parsed.scheme != "https" or parsed.port is not None or not is_known:
-            raise _refused("a picture at an address that is not fal's", host)
+        if not any(_covers(known, host) for known in (*FAL_HOSTS, *self.result_hosts)):
+            raise _refused("a picture at a host that is neither fal's nor in COPPERPLATE_RESULT_HOSTS", host)
+        if parsed.scheme != "https" or parsed.port is not None:
+            raise _refused("a picture that is not at the https port of", host)
         return parsed
 
 
@@ -61,5 +67,10 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _refused(what: str, shown: str) -> ProviderFailed:
-    return ProviderFailed(FailureClass.BAD_OUTPUT, f"fal answered with {what}: {shown[:100]!r}")
+def _covers(known: str, host: str) -> bool:
+    """Whether `known` is that host, or, as `.suffix`, its domain or one above it."""
+    return host == known.removeprefix(".") or (known.startswith(".") and host.endswith(known))
+
+
+def _refused(what: str, shown: str) -> Uncollected:
+    return Uncollected(f"fal answered with {what}: {shown[:100]!r}")

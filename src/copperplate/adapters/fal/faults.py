@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,14 +9,12 @@ import httpx
 
 from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker, failure_of, judge
 from copperplate.adapters.wishes import parse_retry_after
-from copperplate.errors import CopperplateError, ProviderFailed, StillGenerating
+from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-
-logger = logging.getLogger(__name__)
 
 MODERATION: Final = "content_policy_violation"
 
@@ -146,24 +143,6 @@ def refused_submit(response: httpx.Response, *, now: datetime, secrets: Iterable
 def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
     """The failure of a job that `response` tells of, by the same table."""
     return refused_submit(response, now=now)
-
-
-def failed_poll(response: httpx.Response, *, is_done: bool, now: datetime) -> CopperplateError:
-    """What an error means while a noted job is collected: its own failure, or only that we could not ask.
-
-    `is_done` says that fal called the job completed, so that an error in fal's own form is the job's.
-    """
-    status = response.status_code
-    if status in KEY_STATUSES:
-        logger.error("a job of fal that is paid for cannot be collected: %s", key_trouble(response))
-        return StillGenerating()  # it is collected once that is mended
-    if status in (404, 410):
-        return ProviderFailed(FailureClass.BAD_OUTPUT, f"{status}: fal does not know the job any more")
-    if is_done and "detail" in read_json(response):
-        return failed_job(response, now=now)
-    if status in range(300, 400) or status in (408, 409, 425, 429) or status >= 500:
-        return StillGenerating()
-    return failed_job(response, now=now)
 
 
 def key_trouble(response: httpx.Response) -> ProviderFailed:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from copperplate.errors import ProviderFailed, StillGenerating
+from copperplate.adapters.fal.jobs import Trouble
+from copperplate.adapters.judged_transport import AddressRefused, JudgedTransport
+from copperplate.errors import ProviderFailed, Uncollected
 from copperplate.model import FailureClass
 from copperplate.picture_header import MAX_BODY_BYTES
 
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
     import ssl
 
     from copperplate.adapters.fal.addresses import Addresses
-    from copperplate.ports import Clock
 
 MAX_REDIRECTS: Final = 3
-PAUSES_SECONDS: Final = (0.2, 0.4, 0.0)  # after each try that met trouble
 FILE_SECONDS: Final = 60.0
 # Compressed bytes could unfold into any number; pictures are compressed already.
 HEADERS: Final = {"Accept-Encoding": "identity"}
@@ -29,38 +29,36 @@ HEADERS: Final = {"Accept-Encoding": "identity"}
 _DATA_URL = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,")
 
 
-class _Trouble(Exception):
-    """The host failed, not the picture: asking again is free and may help."""
-
-
 class Files:
     """Fetches pictures. Its client never carries our key."""
 
-    def __init__(
-        self, addresses: Addresses, clock: Clock, tls: ssl.SSLContext, *, seconds: float = FILE_SECONDS
-    ) -> None:
+    def __init__(self, addresses: Addresses, tls: ssl.SSLContext, *, seconds: float = FILE_SECONDS) -> None:
         self._addresses = addresses
-        self._clock = clock
         self._seconds = seconds
-        self._http = httpx.AsyncClient(headers=HEADERS, verify=tls, timeout=httpx.Timeout(seconds, connect=5))
+        self._http = httpx.AsyncClient(
+            headers=HEADERS,
+            transport=JudgedTransport(tls, exempt=addresses.local_queue),
+            timeout=httpx.Timeout(seconds, connect=5),
+            trust_env=False,  # no password of a .netrc goes to where a picture lies
+        )
 
     async def fetch(self, url: object) -> bytes:
         """The bytes at `url`, or in it where it is a `data:` URL.
 
-        Raises `ProviderFailed` (bad output) for what is refused, too large, too slow or gone, and
-        `StillGenerating` where the host fails: the picture is paid for and may be had later.
+        Raises `ProviderFailed` (bad output) for what is too large or a broken `data:` URL, `Uncollected` for an
+        address that is refused, and `Trouble` for all else: the picture is paid for and may be had yet.
         """
         if isinstance(url, str) and url.startswith("data:"):
             return _decode(url)
-        for pause in PAUSES_SECONDS:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    return await self._follow(url)
-            except TimeoutError:
-                raise _bad(f"the picture did not arrive within {self._seconds} s") from None
-            except (_Trouble, httpx.TransportError):
-                await self._clock.sleep(pause)
-        raise StillGenerating
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._follow(url)
+        except TimeoutError:
+            raise Trouble(f"the picture did not arrive within {self._seconds} s") from None
+        except AddressRefused as error:
+            raise Uncollected(f"a picture is at a host that is not public: {error}") from error
+        except httpx.HTTPError as error:
+            raise Trouble(f"the picture's host failed: {type(error).__name__}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -74,16 +72,14 @@ class Files:
                 if not response.has_redirect_location:
                     return await _read(response)
                 url = str(address.join(response.headers["location"]))
-        raise _bad(f"the picture is behind more than {MAX_REDIRECTS} redirects")
+        raise Trouble(f"the picture is behind more than {MAX_REDIRECTS} redirects")
 
 
 async def _read(response: httpx.Response) -> bytes:
-    if response.status_code >= 500 or response.status_code in (408, 425, 429):
-        raise _Trouble
     if response.status_code != 200:
-        raise _bad(f"the picture's address answers {response.status_code}")
+        raise Trouble(f"the picture's address answers {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise _bad("the picture comes compressed, which we did not ask for")
+        raise Trouble("the picture comes compressed, which we did not ask for")
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk

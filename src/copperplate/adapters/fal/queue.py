@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import logging
+import math
 from collections import OrderedDict
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 
 from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check_plain
 from copperplate.adapters.fal.addresses import Addresses
-from copperplate.adapters.fal.faults import failed_poll, no_answer, refused_submit
+from copperplate.adapters.fal.faults import no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files
-from copperplate.errors import ProviderFailed, StillGenerating, reporting
+from copperplate.adapters.fal.jobs import Asked, Trouble, failed, refused
+from copperplate.adapters.fal.receipts import read_receipt
+from copperplate.errors import ProviderFailed, Uncollected, reporting
 from copperplate.model import FailureClass, Job, Made
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+
     from copperplate.ports import Clock
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SUBMIT_SECONDS: Final = 30.0
 # Receipts, statuses and results hold addresses, not pictures.
 ANSWER_BYTES: Final = 1024 * 1024
 POLL_FACTOR: Final = 1.5
 POLL_MAX_SECONDS: Final = 1.0
-URLS: Final = ("status_url", "response_url", "cancel_url")
+RETRY_FIRST_SECONDS: Final = 0.2
+RETRY_MAX_SECONDS: Final = 4.0
+URLS: Final = ("status_url", "response_url")
 UNITS_HEADER: Final = "x-fal-billable-units"
 # More than this is no bill of one picture.
 MAX_UNITS: Final = 1_000_000
@@ -37,8 +51,6 @@ SUBMIT_HEADERS: Final = {
     "x-app-fal-disable-fallback": "true",
     # Dropped, unbilled, if nobody could start it in this time; past ten minutes we give a generation up ourselves.
     "X-Fal-Request-Timeout": "600",
-    # The picture is copied at once; a day leaves room for whoever resumes.
-    "X-Fal-Object-Lifecycle-Preference": '{"expiration_duration_seconds": 86400}',
 }
 
 
@@ -49,15 +61,30 @@ class _Counted(CountedStream, httpx.AsyncByteStream):
 class Queue:
     """fal's queue for one key. Belongs to the event loop it is first used in."""
 
-    def __init__(self, *, key: str, url: str, clock: Clock, seconds: float, poll_first_seconds: float) -> None:
+    def __init__(  # noqa: PLR0913 - settings, each by its name
+        self,
+        *,
+        key: str,
+        url: str,
+        clock: Clock,
+        seconds: float,
+        poll_first_seconds: float,
+        retry_seconds: float,
+        retention: timedelta,
+        result_hosts: tuple[str, ...],
+    ) -> None:
         self._key = key
         self._url = url
+        self._retry_seconds = retry_seconds
+        # The picture is copied at once; what fal keeps is for whoever resumes.
+        keep = json.dumps({"expiration_duration_seconds": math.ceil(retention.total_seconds())})
+        self._submit_headers = {**SUBMIT_HEADERS, "X-Fal-Object-Lifecycle-Preference": keep}
         self._clock = clock
         self._seconds = seconds
         self._poll_first_seconds = poll_first_seconds
-        self._addresses = Addresses(queue_url=url)
+        self._addresses = Addresses(queue_url=url, result_hosts=result_hosts)
         tls = httpx.create_ssl_context()  # costs 20 ms each time, so both clients share it
-        self._files = Files(self._addresses, clock, tls, seconds=min(seconds, FILE_SECONDS))
+        self._files = Files(self._addresses, tls, seconds=min(seconds, FILE_SECONDS))
         self._units: OrderedDict[str, int] = OrderedDict()
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Key {key}", **PLAIN},
@@ -70,7 +97,7 @@ class Queue:
         """One POST, never repeated and never redirected. Raises `ProviderFailed`."""
         try:
             async with asyncio.timeout(SUBMIT_SECONDS):
-                response = await self._http.post(f"{self._url}/{model}", json=arguments, headers=SUBMIT_HEADERS)
+                response = await self._http.post(f"{self._url}/{model}", json=arguments, headers=self._submit_headers)
         except httpx.HTTPError as error:
             raise no_answer(error) from error
         except Unreadable as error:
@@ -79,18 +106,41 @@ class Queue:
             raise _lost(f"the submit was sent and not answered within {SUBMIT_SECONDS} s") from error
         if not response.is_success:
             raise refused_submit(response, now=self._clock.now(), secrets=(self._key,))
-        return self._receipt(response)
+        return read_receipt(response, queue_url=self._url, model=model, addresses=self._addresses)
 
     async def collect(self, job: Job) -> Made:
-        """The picture of a job, with the units fal says it bills. Raises `ProviderFailed`, `StillGenerating`."""
-        urls = {name: str(self._addresses.of_job(job.urls.get(name))) for name in URLS}
-        handle = AsyncRequestHandle(request_id=job.request_id, client=self._http, **urls)
+        """The picture of a job, with the units fal says it bills. Raises `ProviderFailed`, `Uncollected`."""
         try:
+            status_url, response_url = (str(self._addresses.of_job(job.urls.get(name))) for name in URLS)
+            # fal-client wants an address to cancel at; nothing here calls it.
+            handle = AsyncRequestHandle(job.request_id, response_url, status_url, f"{response_url}/cancel", self._http)
             async with asyncio.timeout(self._seconds):
-                result = await self._result(handle)
+                done = await self._wait(handle)
+                return await self._persist(lambda: self._fetch(handle, done))
         except TimeoutError:
-            raise StillGenerating from None  # the id is noted: whoever asks later collects
-        units = self._units.pop(urls["response_url"], None)
+            raise Uncollected(f"the job was not done within {self._seconds} s") from None
+        except Trouble:
+            raise
+        except Uncollected as error:
+            # Only an operator can mend it, and no prompt is at fault.
+            logger.error("a paid job of fal waits to be collected: %s", error)  # noqa: TRY400 - no trace of ours
+            raise
+
+    async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` answers, asked again over seconds: statuses, results and files may appear a little late."""
+        give_up_at, pause = self._clock.monotonic() + self._retry_seconds, RETRY_FIRST_SECONDS
+        while True:
+            try:
+                return await ask()
+            except Trouble:
+                if self._clock.monotonic() + pause > give_up_at:
+                    raise
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, RETRY_MAX_SECONDS)
+
+    async def _fetch(self, handle: AsyncRequestHandle, done: Completed) -> Made:
+        result = await self._result(handle, done)
+        units = self._units.pop(handle.response_url, None)
         usage = {} if units is None else {"micro_units": units}
         with reporting(usage):
             return Made(body=await self._files.fetch(picture_url(result)), usage=usage)
@@ -100,43 +150,33 @@ class Queue:
         await self._http.aclose()
         await self._files.close()
 
-    async def _result(self, handle: AsyncRequestHandle) -> object:
-        done = None
-        try:
-            done = await self._wait(handle)
-            result: object = await handle.get()  # asks for the status once more, as fal-client does
-        except FalClientHTTPError as error:
-            raise failed_poll(error.response, is_done=done is not None, now=self._clock.now()) from error
-        except httpx.HTTPError as error:
-            raise StillGenerating from error  # nothing was learnt about the job
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            message = f"fal's answer about the job cannot be read: {type(error).__name__}"
-            raise ProviderFailed(FailureClass.BAD_OUTPUT, message) from error
-        if done.error is not None:
-            message = f"the job failed: {done.error_type}: {done.error}"[:300]
-            raise ProviderFailed(FailureClass.TRANSIENT, message, billed=False)
-        return result
-
     async def _wait(self, handle: AsyncRequestHandle) -> Completed:
         delay = self._poll_first_seconds
-        while not isinstance(status := await handle.status(), Completed):
+        while not isinstance(
+            status := await self._persist(lambda: self._ask(Asked.STATUS, handle.status())), Completed
+        ):
             await self._clock.sleep(delay)
             delay = min(delay * POLL_FACTOR, POLL_MAX_SECONDS)
         return status
 
-    def _receipt(self, response: httpx.Response) -> Job:
-        """The job as fal named it. A receipt that cannot be followed is as good as lost."""
+    async def _result(self, handle: AsyncRequestHandle, done: Completed) -> object:
+        if done.error is None:
+            return await self._ask(Asked.RESULT, handle.get())  # asks for the status once more, as fal-client does
+        # The status alone decides; its result may say more of what failed.
+        with contextlib.suppress(Uncollected):
+            await self._ask(Asked.FAILED_RESULT, handle.get())
+        raise failed(done)
+
+    async def _ask(self, asked: Asked, answering: Awaitable[T]) -> T:
+        """What fal answers about a job. Raises `ProviderFailed` where that says it failed, else `Uncollected`."""
         try:
-            receipt = response.json()
-            urls = {name: str(receipt[name]) for name in URLS}
-            for url in urls.values():
-                self._addresses.of_job(url)
-            request_id = receipt["request_id"]
-        except (ValueError, KeyError, TypeError, ProviderFailed) as error:
-            raise _lost(f"the submit was taken, its receipt cannot be used: {type(error).__name__}") from error
-        if not isinstance(request_id, str) or not 0 < len(request_id) <= 200:
-            raise _lost("the submit was taken, its receipt names no job")
-        return Job(request_id=request_id, urls=urls)
+            return await answering
+        except FalClientHTTPError as error:
+            raise refused(asked, error.response, now=self._clock.now()) from error
+        except httpx.HTTPError as error:
+            raise Trouble(f"nothing was learnt about the job: {type(error).__name__}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, Unreadable) as error:
+            raise Trouble(f"fal's {asked} cannot be read: {type(error).__name__}") from error
 
     async def _note_units(self, response: httpx.Response) -> None:
         # fal-client throws headers away; here is where they pass by.
@@ -154,7 +194,7 @@ async def _count(response: httpx.Response) -> None:
 def picture_url(result: object) -> object:
     """The address of the one picture in a result. Raises `ProviderFailed` for flagged or other than one."""
     if not isinstance(result, dict):
-        raise ProviderFailed(FailureClass.BAD_OUTPUT, "fal's result is not an object")
+        raise Trouble("fal's result is not an object")
     flags = result.get("has_nsfw_concepts")
     if any(flags) if isinstance(flags, list) else flags:
         # What is served then is a black image, at the price of a real one.

@@ -1,0 +1,114 @@
+"""From a noted job, which is paid for, to its picture: it is dropped for what its provider says, or for its age."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from copperplate.errors import LeaseLost, ProviderFailed, StillGenerating, Unavailable, Uncollected
+from copperplate.failures import collect_again_after, submit_again_after
+from copperplate.hashing import digest_of
+from copperplate.model import Failure, FailureClass
+from copperplate.unexpected import log_unexpected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from copperplate.model import Job, Lead, Made, Size, Want
+    from copperplate.ports import Clock, Ledger, Provider
+
+    Verify = Callable[[Made], Awaitable["Verified"]]
+
+logger = logging.getLogger(__name__)
+
+# Pauses between looks at what is no picture: two equal looks in a row end it, the last one in any case.
+LOOKS_SECONDS = (0.5, 1.0, 2.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A picture as the provider made it: whole, of a format and upright size (px) that were looked at."""
+
+    body: bytes = field(repr=False)
+    usage: Mapping[str, int]
+    format: str
+    size: Size
+
+
+class NotedJob(NamedTuple):
+    """A job, and when it was noted, on our own monotonic clock in seconds."""
+
+    job: Job
+    noted_at: float
+
+
+class Collecting:
+    """Collects jobs whose ids are noted, by this process or by one before it."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock, retention: timedelta, rest: timedelta) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._retention = retention
+        self._rest = rest
+
+    async def collect(self, want: Want, lead: Lead, noted: NotedJob, provider: Provider, verify: Verify) -> Verified:
+        """The job's picture. Raises `ProviderFailed` where the provider says that the job failed or made no picture.
+
+        All else leaves the job noted, for a later collector: raises `StillGenerating` with the pause until then. Once
+        the retention is over the job is lost: raises `LeaseLost`, and whoever acquires next submits once more.
+        """
+        try:
+            return await self._look(noted.job, provider, verify)
+        except (ProviderFailed, LeaseLost, Unavailable, StillGenerating):
+            raise
+        except Uncollected as error:
+            raise await self._put_off(want, lead, noted, provider, str(error)) from error
+        except Exception as error:
+            log_unexpected(error, "a collection")
+            raise await self._put_off(want, lead, noted, provider, f"unexpected {type(error).__name__}") from error
+
+    async def _look(self, job: Job, provider: Provider, verify: Verify) -> Verified:
+        """Fetch and verify; what was cut short on its way differs the next time, what is no picture does not."""
+        before = ""
+        for pause in LOOKS_SECONDS:
+            seen = ""
+            try:
+                made = await provider.collect(job)
+                seen = await digest_of(made.body)
+                return await verify(made)
+            except ProviderFailed as failed:
+                seen = seen or str(failed)
+                if failed.failure_class is not FailureClass.BAD_OUTPUT or seen == before:
+                    raise
+            before = seen
+            await self._clock.sleep(pause)
+        raise Uncollected("what is fetched is no picture, and differs each time")
+
+    async def _put_off(
+        self, want: Want, lead: Lead, noted: NotedJob, provider: Provider, reason: str
+    ) -> StillGenerating | LeaseLost:
+        """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
+        age = timedelta(seconds=max(0.0, self._clock.monotonic() - noted.noted_at))
+        is_lost = age >= self._retention
+        if is_lost:
+            rest = submit_again_after(lead.attempt)
+        else:
+            rest = collect_again_after(age, first=self._rest, retention=self._retention)
+        logger.log(
+            logging.ERROR if is_lost else logging.WARNING,
+            "a paid job is lost: its retention is over, a new submit is paid for by the owner: %s"
+            if is_lost
+            else "a paid job cannot be collected yet, and is kept: %s",
+            f"provider={provider.name} reason={reason!r} age={age.total_seconds():.0f}s "
+            f"next={rest.total_seconds():.0f}s job={noted.job.request_id!r} key={want.generation_key[:12]}",
+        )
+        failure = Failure(
+            failure_class=FailureClass.LOST if is_lost else FailureClass.UNCOLLECTED,
+            message=reason,
+            retry_after=rest,
+            billed=True,
+        )
+        is_ours = await self._ledger.fail(want.generation_key, lead.fence, failure)
+        return LeaseLost() if is_lost or not is_ours else StillGenerating(rest)

@@ -1,0 +1,126 @@
+"""What every ledger promises of a job that is paid for and not collected yet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from ledger import LEASE, acquire, failure, lead
+
+from copperplate.model import FailureClass, Job, Lead, Negative, Phase
+from pictures import upload, want
+
+if TYPE_CHECKING:
+    from ledger import Desk
+
+KEY = want().generation_key
+JOB = Job(request_id="r", urls={"status_url": "https://queue.example/r/status"})
+
+
+async def note(desk: Desk, *, attempt: int = 1) -> Lead:
+    """Lead, submit and note a job."""
+    held = await lead(desk.ledger, want())
+    assert held.attempt == attempt
+    assert await desk.ledger.begin_submit(KEY, held.fence, submit_no=1, provider="p", estimate_micro_usd=3_000)
+    assert await desk.ledger.note_request(KEY, held.fence, JOB)
+    return held
+
+
+async def put_off(desk: Desk, held: Lead, *, rest: float = 60) -> None:
+    assert await desk.ledger.fail(KEY, held.fence, failure(FailureClass.UNCOLLECTED, rest=rest))
+
+
+class JobContract:
+    """A noted job outlives its leader, and a collection that came to nothing."""
+
+    async def test_job_that_is_put_off_is_left_alone_and_then_collected(self, desk: Desk) -> None:
+        await put_off(desk, await note(desk))
+        refused = await acquire(desk.ledger, want())
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass.UNCOLLECTED
+        assert timedelta(seconds=59) < refused.retry_after <= timedelta(seconds=60)
+        await desk.advance(61)
+        again = await lead(desk.ledger, want())
+        assert (again.job, again.phase, again.attempt, again.submit_no) == (JOB, Phase.SUBMITTED, 1, 1)
+        assert not await desk.ledger.begin_submit(KEY, again.fence, submit_no=2, provider="p")
+
+    async def test_age_of_a_job_runs_from_its_note_and_a_repeat_does_not_renew_it(self, desk: Desk) -> None:
+        held = await note(desk)
+        await desk.advance(10)
+        assert await desk.ledger.note_request(KEY, held.fence, JOB)
+        await put_off(desk, held, rest=1)
+        await desk.advance(50)
+        again = await lead(desk.ledger, want())
+        assert timedelta(seconds=60) <= again.job_age < timedelta(seconds=65)
+        await put_off(desk, again, rest=1)
+        await desk.advance(86_400)
+        assert timedelta(days=1) < (await lead(desk.ledger, want())).job_age < timedelta(days=1, seconds=75)
+
+    async def test_job_that_is_put_off_is_no_failure_and_no_attempt(self, desk: Desk) -> None:
+        held = await note(desk)
+        for _ in range(5):
+            await put_off(desk, held, rest=1)
+            await desk.advance(2)
+            held = await lead(desk.ledger, want())
+        assert held.attempt == 1
+        stats = await desk.ledger.generation_stats()
+        assert (stats["total_failed"], stats["total_api_calls_made"]) == (0, 1)
+
+    async def test_decoding_of_a_job_that_is_put_off_was_survived(self, desk: Desk) -> None:
+        held = await note(desk)
+        assert await desk.ledger.begin_decode(KEY, held.fence, decode_no=1)
+        await put_off(desk, held, rest=1)
+        await desk.advance(2)
+        assert (await lead(desk.ledger, want())).decode_no == 0
+
+    async def test_what_was_about_to_be_stored_stays_known(self, desk: Desk) -> None:
+        held = await note(desk)
+        assert await desk.ledger.intend_upload(KEY, held.fence, upload("a"), usage={})
+        await put_off(desk, held, rest=1)
+        await desk.advance(2)
+        assert (await lead(desk.ledger, want())).intent == upload("a")
+
+    async def test_job_that_is_lost_is_forgotten_and_its_submit_stays_paid(self, desk: Desk) -> None:
+        held = await note(desk)
+        assert await desk.ledger.fail(KEY, held.fence, failure(FailureClass.LOST, rest=0))
+        again = await lead(desk.ledger, want())
+        assert (again.job, again.submit_no, again.attempt) == (None, 0, 2), again
+        assert again.job_age == timedelta(0)
+        assert await desk.ledger.begin_submit(KEY, again.fence, submit_no=1, provider="p", estimate_micro_usd=3_000)
+        assert await desk.spent(KEY) == 6_000
+        assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 2
+
+    async def test_cleanup_spares_a_job_for_as_long_as_it_may_be_collected(self, desk: Desk) -> None:
+        held = await lead(desk.ledger, want())
+        await desk.ledger.fail(KEY, held.fence, failure(rest=1))
+        await desk.advance(80_000)
+        await put_off(desk, await note(desk, attempt=2), rest=1)
+        await desk.advance(80_000)
+        await desk.ledger.cleanup_generations(100)
+        assert (await lead(desk.ledger, want())).job == JOB
+
+    async def test_cleanup_takes_a_job_whose_time_is_over(self, desk: Desk) -> None:
+        await put_off(desk, await note(desk), rest=1)
+        await desk.advance(86_500)
+        assert (await desk.ledger.cleanup_generations(100))["generations"] == 1
+
+    async def test_open_breaker_refuses_who_would_submit_and_nobody_who_collects(self, desk: Desk) -> None:
+        await put_off(desk, await note(desk), rest=1)
+        hen = want("a hen")
+        held = await lead(desk.ledger, hen)
+        assert await desk.ledger.begin_submit(hen.generation_key, held.fence, submit_no=1, provider="p")
+        assert await desk.ledger.note_request(hen.generation_key, held.fence, Job(request_id="h"))
+        # The hen's job failed: it is known, and of no use any more.
+        assert await desk.ledger.fail(hen.generation_key, held.fence, failure(rest=1))
+        for number in range(5):
+            other = want(f"fox {number}")
+            held = await lead(desk.ledger, other)
+            assert await desk.ledger.begin_submit(other.generation_key, held.fence, submit_no=1, provider="p")
+            assert await desk.ledger.fail(other.generation_key, held.fence, failure(rest=1))
+        await desk.advance(2)
+        refused = await desk.ledger.acquire(hen, leader=uuid4(), lease=LEASE, services=("p",))
+        assert isinstance(refused, Negative)
+        collects = await desk.ledger.acquire(want(), leader=uuid4(), lease=LEASE, services=("p",))
+        assert isinstance(collects, Lead)
+        assert collects.job == JOB

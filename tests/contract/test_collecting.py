@@ -1,0 +1,166 @@
+"""Paid jobs of fal over real sockets: one glitch costs no second submit, and a result that is gone costs one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from copperplate.adapters.judged_transport import JudgedTransport
+from copperplate.errors import GenerationFailed, StillGenerating
+from copperplate.model import FailureClass, Outcome
+from standin.drawings import number_of, numbered
+from studio import fal_at, open_studio, want_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.coordinator import Coordinator, Found
+    from copperplate.model import Want
+    from standin.server import Standin
+    from studio import Studio
+
+# What happens to the first requests of a stage, and then no more.
+GLITCHES = (
+    *(f"status_{status}_first" for status in (404, 410, 422, 429, 500, 502)),
+    "status_drop_first=2",
+    *(f"result_{status}_first" for status in (400, 404, 410, 429, 500, 503, 504)),
+    "result_404_first=3",
+    *(f"result_http_{status}_first" for status in (404, 502)),
+    "result_html_first",
+    "result_drop_first",
+    *(f"file_{status}_first" for status in (204, 400, 403, 404, 410, 429, 500, 503)),
+    "file_404_first=3",
+    "file_cut_first",
+    "file_cut_first=2",
+    "file_page_first",
+    "file_drop_first",
+    "file_redirect_loop_first=4",
+    "receipt_without_cancel",
+    "receipt_id_alone",
+    "receipt_foreign",
+)
+# What lasts longer, or would not change within the wait: whoever asks next is served.
+LATER = (
+    "status_401_first",
+    "status_403_first",
+    "result_401_first",
+    "result_403_first",
+    "result_elsewhere_first",
+    "result_404_first=4",
+    "file_404_first=4",
+)
+
+
+@pytest.fixture
+async def studio(standin: Standin) -> AsyncIterator[Studio]:
+    studio = open_studio(fal_at(standin.url, retry_seconds=8), lease_seconds=10)
+    yield studio
+    await studio.close()
+
+
+async def ask_until_served(process: Coordinator, asked: Want) -> Found:
+    """Ask as a patient caller does, only more often."""
+    while True:
+        with contextlib.suppress(StillGenerating):
+            return await process.find(asked)
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("glitch", GLITCHES)
+async def test_one_glitch_is_over_within_the_wait(glitch: str, studio: Studio, standin: Standin) -> None:
+    prompt = f"a fox [{glitch}]"
+    found = await studio.coordinator.find(want_of(studio.provider, prompt, width=512, height=512))
+    assert found.outcome is Outcome.GENERATED
+    assert found.body is not None
+    assert number_of(found.body) == 1
+    assert standin.book.posts == {prompt: 1}
+
+
+@pytest.mark.parametrize("glitch", LATER)
+async def test_what_is_not_over_within_the_wait_is_left_to_the_next_ask(
+    glitch: str, standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
+    prompt = f"a fox [{glitch}]"
+    asked = want_of(studio.provider, prompt)
+    with pytest.raises(StillGenerating):
+        await studio.coordinator.find(asked)
+    assert "is kept: provider=fal" in caplog.text
+    served = await ask_until_served(studio.another_process(lease_seconds=10), asked)
+    assert served.outcome is Outcome.GENERATED
+    assert standin.book.posts == {prompt: 1}
+    await studio.close()
+
+
+@pytest.mark.parametrize("scenario", ["result_404", "file_404", "status_404", "file_foreign"])
+async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
+    scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    retention = timedelta(seconds=2)
+    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10, retention=retention)
+    standin.book.tell("a red fox", scenario, "ok")
+    assert (await ask_until_served(studio.coordinator, want_of(studio.provider, "a red fox"))).outcome is (
+        Outcome.GENERATED
+    )
+    first, second = (each["at"] for each in standin.book.requests if each["method"] == "POST")
+    assert second - first >= retention.total_seconds(), "not before"
+    assert caplog.text.count("a paid job is lost") == 1
+    assert "is kept" in caplog.text
+    await studio.close()
+
+
+async def test_many_callers_of_a_result_that_is_gone_share_few_requests(standin: Standin) -> None:
+    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), collect_rest=timedelta(minutes=5))
+    asked = want_of(studio.provider, "a fox [result_404]")
+    processes = [studio.another_process() for _ in range(4)]
+    for _ in range(5):
+        asking = [process.find(asked) for process in processes for _ in range(25)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert {type(each) for each in answers} == {StillGenerating}
+    assert standin.book.posts.total() == 1
+    assert len(standin.book.requests) < 20, "one collection for five hundred callers"
+    await studio.close()
+
+
+async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_setting_names_it(
+    standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
+    standin.book.tell("a red fox", "result_elsewhere")
+    asked = want_of(studio.provider, "a red fox")
+    with pytest.raises(StillGenerating):
+        await studio.coordinator.find(asked)
+    assert "COPPERPLATE_RESULT_HOSTS: 'pictures.example.com'" in caplog.text
+
+    mended = fal_at(standin.url, retry_seconds=0.1, result_hosts=(".example.com",))
+    fetched: list[httpx.Request] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        fetched.append(request)
+        return httpx.Response(200, stream=httpx.ByteStream(numbered(7, 512, 512)))
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["93.184.216.34"]
+
+    inner = httpx.MockTransport(serve)
+    (await mended._open())._files._http._transport = JudgedTransport(
+        httpx.create_ssl_context(), resolve=resolve, inner=inner
+    )
+    studio.provider = mended
+    served = await ask_until_served(studio.another_process(lease_seconds=10), asked)
+    assert served.outcome is Outcome.GENERATED
+    assert [(each.url.host, each.headers["host"]) for each in fetched] == [("93.184.216.34", "pictures.example.com")]
+    assert standin.book.posts.total() == 1
+    await studio.close()
+
+
+async def test_job_that_failed_by_fals_own_word_is_not_kept(studio: Studio, standin: Standin) -> None:
+    with pytest.raises(GenerationFailed) as failed:
+        await studio.coordinator.find(want_of(studio.provider, "a fox [job_504]"))
+    assert failed.value.failure_class is FailureClass.TRANSIENT
+    assert standin.book.posts.total() == 1

@@ -1,0 +1,163 @@
+"""Jobs that are noted and paid for: kept through every trouble, collected later, lost only when their time is over."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating, Uncollected
+from copperplate.failures import BACKOFF_CAP, collect_again_after, submit_again_after
+from copperplate.leader import Timings
+from copperplate.model import FailureClass, Outcome
+from pictures import want
+from workbench import Workbench
+
+DAY = 86_400
+KEY = want().generation_key
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench(has_jobs=True)
+
+
+def gone(times: int) -> list[Exception | bytes]:
+    return [Uncollected("the result answers 404") for _ in range(times)]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [Uncollected("a host that is not allowed"), RuntimeError("nobody planned this"), Misconfigured("FAL_KEY")],
+)
+async def test_job_that_cannot_be_had_is_kept_and_collected_by_whoever_asks_later(
+    bench: Workbench, trouble: Exception
+) -> None:
+    bench.provider.collected = [trouble]
+    with pytest.raises(StillGenerating) as waits:
+        await bench.process().find(want())
+    assert waits.value.retry_after_seconds == 5
+    # Every process is told the same, and none of them asks the provider.
+    for _ in range(3):
+        with pytest.raises(StillGenerating):
+            await bench.process().find(want())
+    assert (bench.provider.submits, bench.provider.collects) == (1, 1)
+    await bench.clock.advance(5.1)
+    assert (await bench.process().find(want())).outcome is Outcome.GENERATED
+    assert (bench.provider.submits, bench.provider.collects) == (1, 2)
+
+
+async def test_job_that_failed_by_its_providers_word_is_dropped(bench: Workbench) -> None:
+    bench.provider.collected = [ProviderFailed(FailureClass.TRANSIENT, "the job failed", billed=False)]
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(want())
+    await bench.clock.advance(10)
+    await bench.process().find(want())
+    assert bench.provider.submits == 2
+
+
+async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_retention_and_not_before(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.provider.collected = gone(1_000)
+    timings = Timings(job_retention=timedelta(days=1))
+    processes = [bench.process(timings=timings) for _ in range(4)]
+    for _ in range(DAY // 60):
+        answers = await asyncio.gather(*(each.find(want()) for each in processes), return_exceptions=True)
+        assert all(isinstance(each, StillGenerating) for each in answers)
+        assert bench.provider.submits == 1
+        await bench.clock.advance(60)
+    assert 50 < bench.provider.collects < 150, "asked now and then, and never hammered"
+    assert "is lost" not in caplog.text
+    await bench.clock.advance(60)
+    lost_after = bench.provider.collects + 1
+    bench.provider.collected = gone(1)
+    assert (await processes[0].find(want())).outcome is Outcome.GENERATED
+    assert (bench.provider.submits, bench.provider.collects) == (2, lost_after + 1)
+    assert caplog.text.count("a paid job is lost") == 1
+    # Both submits were paid, and nothing says otherwise.
+    stats = await bench.ledger.generation_stats()
+    assert stats["total_api_calls_made"] == 2
+
+
+async def test_job_that_turns_up_after_its_retention_is_still_collected(bench: Workbench) -> None:
+    bench.provider.collected = gone(1)
+    with pytest.raises(StillGenerating):
+        await bench.process().find(want())
+    await bench.clock.advance(2 * DAY)
+    assert (await bench.process().find(want())).outcome is Outcome.GENERATED
+    assert bench.provider.submits == 1
+
+
+async def test_second_loss_in_a_row_rests_for_a_day(bench: Workbench) -> None:
+    bench.provider.collected = gone(1_000)
+    timings = Timings(job_retention=timedelta(seconds=60))
+    refused = None
+    for _ in range(600):
+        try:
+            await bench.process(timings=timings).find(want())
+        except StillGenerating:
+            await bench.clock.advance(5)
+        except GenerationFailed as failed:
+            refused = failed
+            break
+    assert refused is not None
+    assert refused.failure_class is FailureClass.LOST
+    assert refused.retry_after_seconds == DAY
+    assert bench.provider.submits == 2
+
+
+async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged(bench: Workbench) -> None:
+    bench.provider.collected = [b"rubbish 1", b"rubbish 2"]
+    finding = asyncio.create_task(bench.process().find(want()))
+    await bench.clock.advance(2)
+    assert (await finding).outcome is Outcome.GENERATED
+    assert (bench.provider.submits, bench.provider.collects) == (1, 3)
+
+
+async def test_picture_that_differs_each_time_is_left_to_a_later_collector(bench: Workbench) -> None:
+    bench.provider.collected = [f"rubbish {number}".encode() for number in range(4)]
+    finding = asyncio.create_task(bench.process().find(want()))
+    await bench.clock.advance(5)
+    with pytest.raises(StillGenerating):
+        await finding
+    assert (bench.provider.submits, bench.provider.collects) == (1, 4)
+
+
+async def test_whole_and_equal_bytes_that_are_no_picture_are_bad_output(bench: Workbench) -> None:
+    bench.provider.usage = {"micro_units": 1_000_000}
+    bench.provider.collected = [b"rubbish", b"rubbish"]
+    finding = asyncio.create_task(bench.process().find(want()))
+    await bench.clock.advance(1)
+    with pytest.raises(GenerationFailed) as failed:
+        await finding
+    assert failed.value.failure_class is FailureClass.BAD_OUTPUT
+    assert bench.provider.collects == 2
+    assert bench.ledger._generations[KEY].usage == {"micro_units": 1_000_000}
+
+
+async def test_log_says_what_is_kept_and_names_no_prompt(bench: Workbench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.provider.collected = gone(1)
+    with pytest.raises(StillGenerating):
+        await bench.process().find(want("a secret wish"))
+    assert "a paid job cannot be collected yet, and is kept: provider=scripted" in caplog.text
+    assert "secret" not in caplog.text
+
+
+# --- pauses --------------------------------------------------------------------------------------
+
+
+def test_pauses_between_collections_grow_with_the_age_of_the_job() -> None:
+    age, number, retention = timedelta(0), 0, timedelta(days=1)
+    while age < retention:
+        rest = collect_again_after(age, first=timedelta(seconds=5), retention=retention)
+        assert timedelta(seconds=5) <= rest <= BACKOFF_CAP
+        age, number = age + rest, number + 1
+    assert number < 120
+    assert age - retention <= timedelta(seconds=5), "its end is not slept through"
+
+
+@pytest.mark.parametrize(("attempt", "days"), [(1, 0), (2, 1), (3, 1)])
+def test_lost_job_is_submitted_anew_once(attempt: int, days: int) -> None:
+    assert submit_again_after(attempt) == timedelta(days=days)
