@@ -21,13 +21,11 @@ from copperplate.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from copperplate.adapters.postgres import PostgresLedger
-    from copperplate.adapters.postgrest import PostgrestLedger
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.adapters.vercel_cdn import VercelCdn
     from copperplate.ports import Cdn, Clock, ObjectStore, Provider, Verifier
     from copperplate.settings import Settings
 
-    AnyLedger = PostgresLedger | PostgrestLedger
     Stores = Mapping[str, ObjectStore]  # by bucket
 
 IMAGE_BUCKET = "generated-images"
@@ -50,7 +48,7 @@ class Services:
 
     settings: Settings
     clock: Clock
-    ledger: AnyLedger
+    ledger: SqlLedger
     coordinator: Coordinator
     kinds: dict[str, Kind]
     stores: Stores
@@ -101,7 +99,7 @@ def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
 
 
 @contextlib.asynccontextmanager
-async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncIterator[Services]:
+async def _wire(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
     _check_installed("PIL", "images")
     clock = SystemClock()
     images = PillowImages()
@@ -160,7 +158,7 @@ def _make_kinds(settings: Settings, clock: Clock, stores: Stores) -> dict[str, K
 
 
 @contextlib.asynccontextmanager
-async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Stores]]:
+async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Stores]]:
     """Ledger, and stores by bucket: a Supabase project where one is set, else Postgres and a folder.
 
     `COPPERPLATE_LEDGER` may mix them. Drivers are imported here and not above: importing the app stays cheap.
@@ -183,7 +181,7 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Sto
             async with _open_postgres(settings) as ledger:
                 yield ledger, stores
             return
-        from copperplate.adapters.postgrest import PostgrestLedger
+        from copperplate.adapters.ledger.postgrest import PostgrestLedger
 
         yield PostgrestLedger(client, f"{url}/rest/v1", key), stores
 
@@ -219,9 +217,9 @@ def _make_vercel_cdn(settings: Settings, token: str) -> VercelCdn:
 
 
 @contextlib.asynccontextmanager
-async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
+async def _open_postgres(settings: Settings) -> AsyncIterator[SqlLedger]:
     _check_installed("psycopg_pool", "postgres")
-    from copperplate.adapters.postgres import PostgresLedger
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
     # It repeats with every try what the ledger says once, and what its errors say.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
