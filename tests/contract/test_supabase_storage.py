@@ -292,6 +292,7 @@ async def test_one_odd_row_is_counted_and_ends_nothing(store: SupabaseStore, she
     "row",
     [
         {"name": path_of("x").rpartition("/")[2], "id": None, "created_at": None},
+        {"name": path_of("x").rpartition("/")[2], "id": None, "created_at": "2026-07-01T00:00:00Z"},
         {"name": path_of("x").rpartition("/")[2], "id": "1"},
         {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": 5},
         {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": "yesterday"},
