@@ -161,7 +161,7 @@ class Leader:
                 made = await self._complete(want, lease, prints)
         except (StoreUnavailable, StoreMisconfigured) as error:
             await self._report_store(want, error)
-            await self._keep(want, lease)
+            await self._keep(want, lead, lease)
             raise
         except (LeaseLost, LedgerUnavailable, StillGenerating):
             # Nothing is lost: whoever takes the lease over resumes from the phase we wrote down.
@@ -196,9 +196,12 @@ class Leader:
         crash_point("completed")
         return prints.recorded(entry, lease.key)
 
-    async def _keep(self, want: Want, lease: Lease) -> None:
+    async def _keep(self, want: Want, lead: Lead, lease: Lease) -> None:
         """Hold on to what is paid for until the store takes it; without such, the next caller may lead at once."""
         prints = lease.unstored
+        if prints is None and lead.submit_no == 0:
+            await self._withdraw(lease)
+            return
         if prints is None:
             await self._hand_over(lease)
             return
@@ -210,6 +213,17 @@ class Leader:
             release=lambda: self._hand_over(lease),
         )
         self._keeping.keep(lease.key, kept)
+
+    async def _withdraw(self, lease: Lease) -> None:
+        """Nothing was asked of a provider: nothing is remembered, and nobody's credit is held for it."""
+        failure = Failure(
+            failure_class=FailureClass.ABANDONED,
+            message="the store takes no pictures",
+            retry_after=timedelta(0),
+            billed=False,
+        )
+        with contextlib.suppress(LedgerUnavailable):
+            await self._ledger.fail(lease.key, lease.fence, failure)
 
     async def _finish(self, want: Want, lease: Lease, prints: _Prints) -> Generated:
         """One more try to store what is kept; it renews the store's rest, or ends it."""

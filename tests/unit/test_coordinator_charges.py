@@ -9,13 +9,14 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreUnavailable
+from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.model import Charge, Credits, FailureClass, Outcome, PictureFormat
 from pictures import want
 from workbench import Workbench
 
 if TYPE_CHECKING:
     from copperplate.coordinator import Coordinator, Found
+    from copperplate.model import Needs
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 WEBP = want(picture_format=PictureFormat.WEBP)
@@ -208,3 +209,18 @@ async def test_of_twenty_pictures_asked_at_once_as_many_are_made_as_there_are_cr
     )
     assert Counter(type(each).__name__ for each in answers) == {"Found": 7, "NotEnoughCredits": 13}
     assert (bench.provider.submits, await has(bench, ALICE)) == (7, (0, 0))
+
+
+async def test_store_that_would_refuse_holds_nobodys_credit(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def private(_: Needs) -> None:
+        raise StoreMisconfigured("bucket memoji-images is private")
+
+    await bench.ledger.grant_credits(ALICE, 1, "g")
+    monkeypatch.setattr(bench.store, "check", private)
+    with pytest.raises(StoreMisconfigured):
+        await ask(bench.process(), ALICE)
+    assert (await bench.ledger.credits(ALICE)).available == 1
+    monkeypatch.undo()
+    await bench.clock.advance(16)
+    assert (await ask(bench.process(), ALICE)).outcome is Outcome.GENERATED
+    assert (bench.provider.submits, await has(bench, ALICE)) == (1, (0, 0))
