@@ -15,7 +15,7 @@ from ledger import failure, lead
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolTimeout
 
-from copperplate.adapters import postgres
+from copperplate.adapters import poolers
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.postgres import PostgresLedger
@@ -114,7 +114,7 @@ async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
 async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
     owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=1000")
+    monkeypatch.setattr(poolers, "FOR_SESSION", poolers.FOR_SESSION.replace(b"'5000'", b"'1000'"))
     async with opened(owner_url) as ledger:
         held = await lead(ledger, want())
         async with await psycopg.AsyncConnection.connect(owner_url) as blocker:
@@ -132,7 +132,7 @@ async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
 async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spends_nothing(
     owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "SESSION_OPTIONS", "-c statement_timeout=1000")
+    monkeypatch.setattr(poolers, "FOR_SESSION", poolers.FOR_SESSION.replace(b"'5000'", b"'1000'"))
     provider = ScriptedProvider(FakeClock())
     async with opened(owner_url) as ledger, await psycopg.AsyncConnection.connect(owner_url) as blocker:
         original = ledger.begin_submit
