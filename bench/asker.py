@@ -122,9 +122,10 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.adapters.filesystem import FolderStore
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
-    from copperplate.leader import Kind, Timings
+    from copperplate.kinds import Kind
     from copperplate.model import Free, PictureFormat
     from copperplate.serving import Serving
+    from copperplate.timings import Timings
 
     folder, lease = Path(order.folder), order.lease
     want = wanted(order.prompt, PictureFormat.JPG)
