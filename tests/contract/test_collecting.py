@@ -158,6 +158,7 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
     (await mended._open())._files._http._transport = JudgedTransport(
         httpx.create_ssl_context(), resolve=resolve, inner=inner
     )
+    await studio.provider.close()
     studio.provider = mended
     served = await ask_until_served(studio.another_process(lease_seconds=10), asked)
     assert served.outcome is Outcome.GENERATED
