@@ -122,16 +122,19 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.adapters.filesystem import FolderStore
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
-    from copperplate.leader import Kind, Timings
+    from copperplate.kinds import Kind
     from copperplate.model import Free, PictureFormat
     from copperplate.serving import Serving
+    from copperplate.timings import Timings
 
     folder, lease = Path(order.folder), order.lease
     want = wanted(order.prompt, PictureFormat.JPG)
     store = FolderStore(folder / "objects", BUCKET)
     provider = CountingProvider(folder, has_jobs=order.has_jobs)
+    # The first heartbeat comes before the picture, however long the lease is on a busy machine.
+    heartbeat = min(lease, GENERATION_SECONDS * 2) / 4
     timings = Timings(
-        lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=lease / 4), margin=timedelta(seconds=lease / 10)
+        lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=heartbeat), margin=timedelta(seconds=lease / 10)
     )
     clock, images = SystemClock(), PlainImages()
     kinds = {"image": Kind(provider=provider, store=store)}

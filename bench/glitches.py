@@ -105,7 +105,8 @@ async def _open(url: str, standin: Standin, retention: timedelta = timedelta(day
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.imaging import PillowImages
-    from copperplate.leader import Kind, Timings
+    from copperplate.kinds import Kind
+    from copperplate.timings import Timings
 
     ledger, images, clock = PostgresLedger(url, max_connections=8), PillowImages(), SystemClock()
     fal = Fal(key="key-of-the-stand-in", clock=clock, queue_url=standin.url, retention=retention)

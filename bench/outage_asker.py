@@ -108,8 +108,9 @@ async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: floa
     from copperplate.adapters.ledger.postgres import PostgresLedger
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
-    from copperplate.leader import Kind, Timings
+    from copperplate.kinds import Kind
     from copperplate.serving import Serving
+    from copperplate.timings import Timings
 
     clock, images = SystemClock(), PlainImages()
     ledger = PostgresLedger(url, max_connections=4)

@@ -19,7 +19,7 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError
-from copperplate.leader import Kind
+from copperplate.kinds import Kind
 from copperplate.model import Charge, PictureFormat
 
 

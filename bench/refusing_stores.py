@@ -13,8 +13,9 @@ from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import Needs
+from copperplate.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

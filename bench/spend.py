@@ -137,7 +137,7 @@ async def _mixed(
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.imaging import PillowImages
-    from copperplate.leader import Kind
+    from copperplate.kinds import Kind
     from copperplate.usage import Usage
     from studio import provider_at, want_of
 

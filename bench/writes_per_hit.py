@@ -20,7 +20,7 @@ from copperplate.adapters.painter import Painter
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.imaging import PillowImages
-from copperplate.leader import Kind
+from copperplate.kinds import Kind
 from copperplate.model import Lead, Outcome
 
 HITS, CONNECTIONS, MOST_WRITES = 10_000, 32, 200

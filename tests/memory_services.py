@@ -13,9 +13,10 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.asking import Asking
 from copperplate.compose import make_verifier
 from copperplate.coordinator import Coordinator
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.serving import Serving
 from copperplate.settings import Settings
+from copperplate.timings import Timings
 from copperplate.usage import Usage
 from workbench import BUCKET, PlainImages, ScriptedProvider
 

@@ -13,9 +13,10 @@ from copperplate.adapters.openai import OpenAIImages
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.imaging import PillowImages
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import image_want
+from copperplate.timings import Timings
 
 if TYPE_CHECKING:
     from copperplate.model import CanonicalRecipe, Want

@@ -13,8 +13,9 @@ from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.coordinator import Coordinator, Found
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import FailureClass, Job, Made, Size
+from copperplate.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

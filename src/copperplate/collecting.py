@@ -16,7 +16,8 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from copperplate.model import Job, Lead, Made, Size, Want
+    from copperplate.attempt import Attempt
+    from copperplate.model import Job, Made, Size
     from copperplate.ports import Clock, Ledger, Provider
 
     Verify = Callable[[Made], Awaitable["Verified"]]
@@ -53,21 +54,21 @@ class Collecting:
         self._retention = retention
         self._rest = rest
 
-    async def collect(self, want: Want, lead: Lead, noted: NotedJob, provider: Provider, verify: Verify) -> Verified:
+    async def collect(self, attempt: Attempt, noted: NotedJob, verify: Verify) -> Verified:
         """The job's picture. Raises `ProviderFailed` where the provider says that the job failed or made no picture.
 
         All else leaves the job noted, for a later collector: raises `StillGenerating` with the pause until then. Once
         the retention is over the job is lost: raises `LeaseLost`, and whoever acquires next submits once more.
         """
         try:
-            return await self._look(noted.job, provider, verify)
+            return await self._look(noted.job, attempt.kind.provider, verify)
         except (ProviderFailed, LeaseLost, Unavailable, StillGenerating):
             raise
         except Uncollected as error:
-            raise await self._put_off(want, lead, noted, provider, str(error)) from error
+            raise await self._put_off(attempt, noted, str(error)) from error
         except Exception as error:
             log_unexpected(error, "a collection")
-            raise await self._put_off(want, lead, noted, provider, f"unexpected {type(error).__name__}") from error
+            raise await self._put_off(attempt, noted, f"unexpected {type(error).__name__}") from error
 
     async def _look(self, job: Job, provider: Provider, verify: Verify) -> Verified:
         """Fetch and verify; what was cut short on its way differs the next time, what is no picture does not."""
@@ -86,14 +87,12 @@ class Collecting:
             await self._clock.sleep(pause)
         raise Uncollected("what is fetched is no picture, and differs each time")
 
-    async def _put_off(
-        self, want: Want, lead: Lead, noted: NotedJob, provider: Provider, reason: str
-    ) -> StillGenerating | LeaseLost:
+    async def _put_off(self, attempt: Attempt, noted: NotedJob, reason: str) -> StillGenerating | LeaseLost:
         """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
         age = timedelta(seconds=max(0.0, self._clock.monotonic() - noted.noted_at))
         is_lost = age >= self._retention
         if is_lost:
-            rest = submit_again_after(lead.attempt)
+            rest = submit_again_after(attempt.lead.attempt)
         else:
             rest = collect_again_after(age, first=self._rest, retention=self._retention)
         logger.log(
@@ -101,8 +100,8 @@ class Collecting:
             "a paid job is lost: its retention is over, a new submit is paid for by the owner: %s"
             if is_lost
             else "a paid job cannot be collected yet, and is kept: %s",
-            f"provider={provider.name} reason={reason!r} age={age.total_seconds():.0f}s "
-            f"next={rest.total_seconds():.0f}s job={noted.job.request_id!r} key={want.generation_key[:12]}",
+            f"provider={attempt.kind.provider.name} reason={reason!r} age={age.total_seconds():.0f}s "
+            f"next={rest.total_seconds():.0f}s job={noted.job.request_id!r} key={attempt.lease.key[:12]}",
         )
         failure = Failure(
             failure_class=FailureClass.LOST if is_lost else FailureClass.UNCOLLECTED,
@@ -110,5 +109,5 @@ class Collecting:
             retry_after=rest,
             billed=True,
         )
-        is_ours = await self._ledger.fail(want.generation_key, lead.fence, failure)
+        is_ours = await self._ledger.fail(attempt.lease.key, attempt.lease.fence, failure)
         return LeaseLost() if is_lost or not is_ours else StillGenerating(rest)

@@ -13,9 +13,10 @@ from copperplate.asking import Asking
 from copperplate.coordinator import Coordinator
 from copperplate.errors import Misconfigured
 from copperplate.imaging import PillowImages
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import Needs, PictureFormat
 from copperplate.serving import Serving
+from copperplate.timings import Timings
 from copperplate.usage import Usage
 
 if TYPE_CHECKING:

@@ -18,16 +18,18 @@ from copperplate.errors import (
     NotGenerated,
     StillGenerating,
 )
-from copperplate.leader import Kind, Leader, Timings
+from copperplate.leader import Leader
 from copperplate.model import Denied, FailureClass, Free, Hit, Lead, Negative, Outcome, Wait
 from copperplate.single_flight import SingleFlight
+from copperplate.timings import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from copperplate.leader import Generated
+    from copperplate.kinds import Kind
     from copperplate.model import Charge, Entry, Want
+    from copperplate.pending_uploads import Generated
     from copperplate.ports import Clock, Images, Ledger
 
 SWEEP_SECONDS = 60.0

@@ -32,13 +32,13 @@ KEEP_SECONDS: Final = 3_600.0
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Kept(Generic[P, R]):
-    """One picture: its bytes as `prints`, and how they are stored.
+    """One picture: its bytes as `pending`, and how they are stored.
 
     `finish` stores and records them, once: it raises what the store says, `LeaseLost` or `LedgerUnavailable`. `hold`
     renews the lease while it is entered, `release` gives it up.
     """
 
-    prints: P
+    pending: P
     size_bytes: int
     finish: Callable[[], Awaitable[R]]
     hold: Callable[[], AbstractAsyncContextManager[None]]
@@ -70,7 +70,7 @@ class Keeping(Generic[P, R]):
     def find(self, key: str) -> P | None:
         """What is kept of that generation, whoever has its lease now."""
         kept = self._kept.get(key)
-        return None if kept is None else kept.prints
+        return None if kept is None else kept.pending
 
     def forget(self, key: str) -> None:
         """It is stored, or superseded."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from copperplate.coordinator import Coordinator
-    from copperplate.leader import Kind
+    from copperplate.kinds import Kind
     from copperplate.model import Entry, Want
     from copperplate.ports import Clock, Images, Ledger, ObjectStore
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.errors import GenerationFailed
+from copperplate.errors import GenerationFailed, StillGenerating
 from studio import open_studio, provider_at, want_of
 
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 # The service told what it bills, of a picture or of what is none.
 TOLD = {
-    "fal": ["ok", "nsfw", "two_images", "no_images", "file_404", "truncated_png", "black", "data_url"],
+    "fal": ["ok", "nsfw", "two_images", "no_images", "truncated_png", "black", "data_url"],
     "openai": ["ok", "two_images", "no_images", "bytes_not_base64", "truncated_png", "black"],
 }
 # It drew, and we did not hear of it, or heard no amount.
-UNHEARD = {"fal": ["drop", "receipt_html", "result_html", "result_404"], "openai": ["drop", "usage_missing"]}
+UNHEARD = {
+    "fal": ["drop", "receipt_html", "result_html", "result_404", "file_404"],
+    "openai": ["drop", "usage_missing"],
+}
 # A gateway answered in its place. Nobody can know what the service did; the stand-in did nothing.
 GATEWAY = {"fal": ["http_502_html", "empty_answer"], "openai": ["http_502_html", "broken_json", "html_answer"]}
 # Its own refusal, or a job that failed in its own words.
@@ -43,7 +46,7 @@ def wish(studio: Studio, scenario: str, number: int = 0) -> Want:
 
 
 async def ask(studio: Studio, want: Want) -> None:
-    with contextlib.suppress(GenerationFailed):
+    with contextlib.suppress(GenerationFailed, StillGenerating):
         await studio.coordinator.find(want)
 
 

@@ -311,6 +311,12 @@ async def test_slow_bytes_end_after_their_time(standin: Standin) -> None:
         await made(fal, "a fox [slowloris]")
     await fal.close()
 
+    patient = fal_at(standin.url, retry_seconds=0)
+    (await patient._open())._files._seconds = 0.4
+    with pytest.raises(Uncollected, match=r"did not arrive within 0\.4 s"):
+        await made(patient, "a fox [slowloris]")
+    await patient.close()
+
 
 async def test_bytes_are_counted_while_they_arrive(fal: Fal) -> None:
     failed = await failure_of(fal, "a fox [oversized]")

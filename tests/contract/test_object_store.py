@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from object_store import PNG, ExclusiveStoreContract, path_of
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.model import Needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -249,3 +251,18 @@ async def test_a_folder_where_an_object_should_be_is_reported(folder: FolderStor
     with pytest.raises(StoreUnavailable):
         await folder.get(path_of("folder"))
     assert await folder.remove([path_of("folder")]) == frozenset()
+
+
+async def test_a_folder_that_takes_no_picture_is_known_before_one_is_paid_for(
+    folder: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await folder.check(Needs())
+    assert list((tmp_path / BUCKET).iterdir()) == [], "what it tried with is gone"
+    full = shutil.disk_usage(tmp_path)._replace(free=1_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(StoreUnavailable, match="disk is full"):
+        await folder.check(Needs())
+    monkeypatch.undo()
+    (tmp_path / "blocked").write_text("not a folder")
+    with pytest.raises(StoreUnavailable, match="a file is in the way"):
+        await FolderStore(tmp_path, "blocked").check(Needs())

@@ -12,9 +12,10 @@ from copperplate.adapters.disk_cache import FOLDER, CachedStore, DiskCache
 from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import Condition, FailureClass, Outcome
 from copperplate.serving import Serving
+from copperplate.timings import Timings
 from pictures import want
 from workbench import BUCKET, Workbench
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from object_store import PNG, ObjectStoreContract, path_of
 
-from copperplate.adapters import supabase_bucket, supabase_storage
+from copperplate.adapters import supabase_storage
 from copperplate.adapters.supabase_cdn import StorageCdn
 from copperplate.adapters.supabase_faults import ERRORS, REFUSALS, refusal, trouble
 from copperplate.adapters.supabase_http import make_client
@@ -241,6 +241,11 @@ async def test_a_store_that_takes_no_writes_is_found_out_by_trying(
     asked = shelf.asked["put"]
     await hurried.check(Needs())
     assert shelf.asked["put"] == asked, "it took one, so it is not tried again"
+    shelf.tell("put", trouble)
+    with pytest.raises(StoreUnavailable):
+        await hurried.put(path_of("late"), b"bytes", media_type=PNG)
+    with pytest.raises(StoreUnavailable):
+        await hurried.check(Needs())
 
 
 async def test_a_bucket_that_is_mended_is_believed_at_once(store: SupabaseStore, shelf: Shelf) -> None:
@@ -254,12 +259,10 @@ async def test_a_bucket_that_is_mended_is_believed_at_once(store: SupabaseStore,
     await store.check(PICTURE)
 
 
-async def test_that_a_bucket_was_made_private_is_seen_within_a_second(
-    store: SupabaseStore, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supabase_bucket, "ADDRESS_FRESH_SECONDS", 0.0)  # the second is over
+async def test_that_a_bucket_was_made_private_is_seen_within_a_second(store: SupabaseStore, shelf: Shelf) -> None:
     await store.check(Needs(address=True))
     shelf.buckets[BUCKET].public = False
+    store._terms._asked_at -= 1.0  # a second is over
     await store.check(Needs())  # pictures that are not handed out as addresses need not know
     with pytest.raises(StoreMisconfigured, match="is private"):
         await store.check(Needs(address=True))
@@ -292,6 +295,7 @@ async def test_one_odd_row_is_counted_and_ends_nothing(store: SupabaseStore, she
     "row",
     [
         {"name": path_of("x").rpartition("/")[2], "id": None, "created_at": None},
+        {"name": path_of("x").rpartition("/")[2], "id": None, "created_at": "2026-07-01T00:00:00Z"},
         {"name": path_of("x").rpartition("/")[2], "id": "1"},
         {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": 5},
         {"name": path_of("x").rpartition("/")[2], "id": "1", "created_at": "yesterday"},

@@ -178,3 +178,33 @@ def test_memoji_of_signed_in_people_lie_in_their_bucket_and_cost_one_credit(
         assert connection.execute("select public.audit_credits() -> 'faults'").fetchone() == ([],)
     for never in (token, secret, str(user), project.secret_key):
         assert never not in logs
+
+
+def test_memoji_of_a_private_bucket_cost_nobody_anything_until_it_is_public_again(
+    serve: Serve, standin: Standin, project: Supabase, shelf_of_project: Shelf, owner_url: str
+) -> None:
+    secret, user = "what this project's legacy tokens are signed with", uuid4()
+    claims = {"sub": str(user), "role": "authenticated", "aud": "authenticated", "iss": f"{project.url}/auth/v1"}
+    token = jwt.encode({**claims, "exp": 4_000_000_000}, secret, algorithm="HS256")
+    openai = {"OPENAI_API_KEY": "sk-standin", "OPENAI_BASE_URL": standin.openai_url, "SUPABASE_JWT_SECRET": secret}
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("select public.grant_credits(%s, 1, 'order 1')", [user])
+    shelf_of_project.buckets[MEMOJI_BUCKET].public = False
+    with serve("one", **openai) as one:
+        headers = {"authorization": f"Bearer {token}"}
+        address = f"http://127.0.0.1:{one.port}/api"
+
+        def ask() -> httpx.Response:
+            return httpx.post(f"{address}/generate-memoji", json={"hair": "Long"}, headers=headers, timeout=60)
+
+        refused = ask()
+        assert (refused.status_code, refused.json()["code"]) == (503, "store_misconfigured")
+        assert "memoji-images is private" in refused.json()["detail"]
+        assert httpx.get(f"{address}/credits", headers=headers).json()["credits"]["available"] == 1
+        assert len(standin.book.drawings) == 0
+        shelf_of_project.buckets[MEMOJI_BUCKET].public = True
+        with psycopg.connect(owner_url, autocommit=True) as connection:
+            connection.execute("update copperplate.breakers set open_until = now()")  # the rest of 15 s is over
+        served = ask()
+        assert (served.status_code, served.json()["credits"]) == (200, 0), served.text
+        assert httpx.get(served.json()["url"]).status_code == 200

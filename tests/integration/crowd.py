@@ -23,8 +23,9 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError, GenerationFailed
 from copperplate.imaging import PillowImages
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import Job, Lead, Made, Outcome
+from copperplate.timings import Timings
 from pictures import want
 from studio import want_of
 from workbench import BUCKET, PlainImages

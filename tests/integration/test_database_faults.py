@@ -22,8 +22,9 @@ from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import Hit, Job, Outcome, Wait
+from copperplate.timings import Timings
 from pictures import upload, want
 from walls import wall
 from workbench import BUCKET, PlainImages, ScriptedProvider, kill

@@ -24,7 +24,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
 from copperplate.imaging import PillowImages
-from copperplate.leader import Kind
+from copperplate.kinds import Kind
 from copperplate.model import Free, Hit, Lead, Outcome, Wait
 from copperplate.serving import Serving
 from pictures import want

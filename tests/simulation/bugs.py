@@ -13,11 +13,14 @@ from copperplate.errors import ObjectMissing
 from copperplate.leader import Leader
 from copperplate.lease import Lease
 from copperplate.model import FailureClass, Job, Made, Wait
+from copperplate.uploads import Uploads
 from simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from copperplate.attempt import Attempt
 
 
 def _newest(ledger: MemoryLedger, key: str, fence: int) -> int:
@@ -37,21 +40,21 @@ async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease: 
     return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease)
 
 
-async def _submit_unannounced(self: Leader, want: Any, lead: Any, lease: Any) -> Made:
-    provider = self._kinds[want.kind].provider
-    answer = await provider.submit(want.recipe)
+async def _submit_unannounced(self: Leader, attempt: Attempt) -> Made:
+    provider = attempt.kind.provider
+    answer = await provider.submit(attempt.want.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _collect_before_noting(self: Leader, want: Any, lead: Any, lease: Any) -> Made:
-    provider = self._kinds[want.kind].provider
-    await self._ledger.begin_submit(lease.key, lease.fence, submit_no=lead.submit_no + 1, provider=provider.name)
+async def _collect_before_noting(self: Leader, attempt: Attempt) -> Made:
+    provider, lease, submit_no = attempt.kind.provider, attempt.lease, attempt.lead.submit_no + 1
+    await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name)
     lease.check()
-    answer = await provider.submit(want.recipe)
+    answer = await provider.submit(attempt.want.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _adopt_unseen(self: Leader, store: Any, intent: Any) -> bytes | None:
+async def _adopt_unseen(self: Uploads, store: Any, intent: Any) -> bytes | None:
     try:
         return bytes(await store.get(intent.path))
     except ObjectMissing:
@@ -121,10 +124,8 @@ def _resume_the_living_alone(self: WatchedLedger, row: GenerationRow) -> bool:
 _put_off = Collecting._put_off
 
 
-async def _put_off_as_if_it_were_old(
-    self: Collecting, want: Any, lead: Any, noted: NotedJob, provider: Any, reason: str
-) -> Any:
-    return await _put_off(self, want, lead, noted._replace(noted_at=noted.noted_at - 1_000), provider, reason)
+async def _put_off_as_if_it_were_old(self: Collecting, attempt: Attempt, noted: NotedJob, reason: str) -> Any:
+    return await _put_off(self, attempt, noted._replace(noted_at=noted.noted_at - 1_000), reason)
 
 
 def _see_no_lease(self: WatchedLedger, generation_key: str, rendition_key: str) -> Any:
@@ -146,7 +147,7 @@ def _claim_again_with_the_old_fence(
     row.fence = fence
 
 
-async def _complete_before_the_object_is_there(self: Leader, *_: Any) -> None:
+async def _complete_before_the_object_is_there(self: Uploads, *_: Any) -> None:
     return None
 
 
@@ -154,9 +155,9 @@ async def _intend_the_original_alone(self: WatchedLedger, key: str, fence: int, 
     return await MemoryLedger.intend_upload(self, key, fence, upload, usage=named["usage"])
 
 
-async def _store_the_original_alone(self: Leader, store: Any, prints: Any, *, tries: int = 6) -> Any:
-    await self._store(store, prints.original, prints.original_body, tries)
-    return prints
+async def _store_the_original_alone(self: Uploads, attempt: Attempt, pending: Any, *, tries: int = 6) -> Any:
+    await self._put(attempt.kind.store, pending.original, pending.original_body, tries)
+    return pending
 
 
 async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
@@ -224,8 +225,8 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a submit forgets a job told of late": _on(WatchedLedger, "begin_submit", _begin_submit_over_a_job),
     "a job that cannot be had is dropped": _on(WatchedLedger, "_resumes", _resume_the_living_alone),
     "a job is lost before its time": _on(Collecting, "_put_off", _put_off_as_if_it_were_old),
-    "an object is adopted unseen": _on(Leader, "_adopt", _adopt_unseen),
-    "complete does not wait for the upload": _on(Leader, "_store", _complete_before_the_object_is_there),
+    "an object is adopted unseen": _on(Uploads, "_adopt", _adopt_unseen),
+    "complete does not wait for the upload": _on(Uploads, "_put", _complete_before_the_object_is_there),
     "an upload is not written ahead": _on(WatchedLedger, "intend_upload", _intend_nowhere),
     "a stale leader's object is forgotten": _on(WatchedLedger, "complete", _complete_and_forget),
     "a removed generation forgets its upload": _on(WatchedLedger, "_forget", _forget_the_intent),
@@ -233,7 +234,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
         patch.object(WatchedLedger, "intend_upload", _intend_the_original_alone),
         patch.object(WatchedLedger, "_keep", _always_kept),
     ),
-    "complete does not wait for the rendition": _on(Leader, "_store_all", _store_the_original_alone),
+    "complete does not wait for the rendition": _on(Uploads, "store", _store_the_original_alone),
     "a rendition is not written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_rendition", _intend_nothing),
         patch.object(WatchedLedger, "_keep", _always_kept),

@@ -177,7 +177,8 @@ class ProcessLedger:
         async def act() -> bool:
             is_ours = await self._real.note_request(key, fence, job)
             row = self._real._generations.get(key)
-            if row is not None and row.job == job:
+            # What arrives late, once the picture is made, is refused: the job is known by then and needed no more.
+            if row is not None and row.status == "generating" and row.job == job:
                 self._oracle.notes(key, job.request_id)
             if is_ours:
                 self._oracle.accepted(key, fence, "note_request")

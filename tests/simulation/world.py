@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from copperplate import care
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError, LedgerUnavailable, Signal
-from copperplate.leader import Kind, Timings
+from copperplate.kinds import Kind
 from copperplate.model import PictureFormat
 from copperplate.serving import Serving
+from copperplate.timings import Timings
 from pictures import want
 from simulation.faults import Fault, Faults
 from simulation.loop import Freezable, SimulatedLoop, run_now

@@ -9,8 +9,8 @@ import pytest
 
 from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating, Uncollected
 from copperplate.failures import BACKOFF_CAP, collect_again_after, submit_again_after
-from copperplate.leader import Timings
 from copperplate.model import FailureClass, Outcome
+from copperplate.timings import Timings
 from pictures import want
 from workbench import Workbench
 

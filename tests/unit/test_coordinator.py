@@ -19,9 +19,9 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
-from copperplate.leader import Timings
 from copperplate.model import FailureClass, Job, Made, Outcome, PictureFormat, Upload
 from copperplate.recipes.objects import sha256_hex
+from copperplate.timings import Timings
 from pictures import want
 from workbench import Workbench
 

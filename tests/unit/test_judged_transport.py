@@ -159,7 +159,9 @@ async def test_each_hop_of_a_picture_is_judged(monkeypatch: pytest.MonkeyPatch) 
     recorder = Recorder(answer)
     tls = httpx.create_ssl_context()
     files = Files(Addresses(queue_url="https://queue.fal.run"), tls, seconds=5)
-    files._http._transport = JudgedTransport(tls, inner=httpx.MockTransport(recorder._record))
+    transport = files._http._transport
+    assert isinstance(transport, JudgedTransport)
+    transport._inner = httpx.MockTransport(recorder._record)
     with pytest.raises(Uncollected, match=r"storage.googleapis.com resolves to 169.254.169.254"):
         await files.fetch("https://v3.fal.media/a.png")
     assert [request.headers["host"] for request in recorder.requests] == ["v3.fal.media"]

@@ -18,8 +18,8 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
-from copperplate.leader import Timings
 from copperplate.model import FailureClass, Free, Lead, Outcome
+from copperplate.timings import Timings
 from pictures import want
 from workbench import Workbench
 

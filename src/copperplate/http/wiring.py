@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.asking import Asking
-    from copperplate.leader import Kind
+    from copperplate.kinds import Kind
     from copperplate.ports import Clock, ObjectStore, Provider, Verifier
     from copperplate.serving import Serving
     from copperplate.settings import Settings

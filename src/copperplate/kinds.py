@@ -1,0 +1,32 @@
+"""The kinds of pictures a process makes, each with its provider and its store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from copperplate.model import Needs
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from copperplate.ports import ObjectStore, Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of picture: who makes it, where its objects live, and how large they may be."""
+
+    provider: Provider
+    store: ObjectStore
+    # What `store` has to do for a picture of this kind, whatever its size.
+    needs: Needs = field(default_factory=Needs)
+    # How long callers wait; None: as long as for any picture.
+    wait: timedelta | None = None
+    # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
+    max_bytes: int | None = None
+
+    @property
+    def services(self) -> tuple[str, str]:
+        """What a submit needs, by the names of their breakers."""
+        return (self.provider.name, f"storage:{self.store.bucket}")
