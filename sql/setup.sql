@@ -662,8 +662,9 @@ $statement$-- Credits: what signed-in people may have made for them. A generatio
 -- Lapsed: held for longer than its time, and no lease is on its generation. It counts as free wherever it is read,
 -- whether a sweep came by or not.
 --
--- Lock order: generations, then reservations, then accounts, then ledger and asks. Who takes several of a kind takes
--- all of them before the first of the next.
+-- The one lock order, of every function: generations, entries and discarded objects, breakers, reservations, accounts,
+-- credit ledger and asks, submits, totals. Who takes several of a kind takes all of them before the first of the next,
+-- in the order of their keys; accounts in the order of their ids.
 
 -- Who is signed in, by the claims that PostgREST sets; null for everybody else. As auth.uid() says it, which a
 -- Postgres without Supabase does not have.
@@ -768,8 +769,8 @@ $statement$create index reservations_expiry_idx on copperplate.reservations (exp
 $statement$-- For what happens when a generation goes.
 create index reservations_generation_idx on copperplate.reservations (generation_key)$statement$,
 $statement$create index reservations_account_idx on copperplate.reservations (account_id, generation_key)$statement$,
-$statement$-- For what an account holds, which is little beside what it ever had made.
-create index reservations_held_account_idx on copperplate.reservations (account_id) where state = 'held'$statement$,
+$statement$-- For what lapsed of an account, which is little beside what it holds, and that beside what it ever had made.
+create index reservations_held_account_idx on copperplate.reservations (account_id, expires_at) where state = 'held'$statement$,
 $statement$comment on table copperplate.reservations is
 'What generations reserved of somebody''s credits: held, settled, released or refunded. The generation''s key stays
 when the generation goes. A person sees the rows of their own account.'$statement$,
@@ -840,9 +841,12 @@ stable
 security invoker
 set search_path = ''
 as $$
+    -- The time is read once, or no index could help: one call for each reservation that is held costs more than the rest.
     select coalesce(sum(r.amount), 0)::bigint
     from copperplate.reservations as r
-    where r.account_id = p_account and r.state = 'held' and copperplate.is_lapsed(r);
+    where
+        r.account_id = p_account and r.state = 'held' and r.expires_at < (select copperplate.clock())
+        and copperplate.is_lapsed(r);
 $$$statement$,
 $statement$comment on function copperplate.lapsed_credits(uuid) is
 'What of accounts.held counts as free: credits of reservations that lapsed and were not released yet.'$statement$,
@@ -912,6 +916,7 @@ security invoker
 set search_path = ''
 as $$
 declare
+    v_now timestamptz := copperplate.clock();
     v_over uuid[];
 begin
     -- Waited for, not skipped: a sweep that holds one of them is about to release it, and its credit is needed here.
@@ -928,7 +933,9 @@ begin
                 union all
                 select l.id
                 from copperplate.reservations as l
-                where l.account_id = any(p_accounts) and l.state = 'held' and copperplate.is_lapsed(l)
+                where
+                    l.account_id = any(p_accounts) and l.state = 'held' and l.expires_at < v_now
+                    and copperplate.is_lapsed(l)
             )
         order by r.id
         for update of r
@@ -1773,12 +1780,13 @@ volatile
 security invoker
 set search_path = ''
 as $$
+    -- All of them, by name: one that is not tried now is about to be written by note_failure.
     update copperplate.breakers as b
     set probe_until = null
-    where b.name in (
+    where b.probe_until is not null and b.name in (
         select p.name
         from copperplate.breakers as p
-        where p.name = any (p_names) and p.probe_until is not null
+        where p.name = any (p_names)
         order by p.name
         for update
     );
@@ -2495,7 +2503,8 @@ to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000600', 'create_generation_steps', array[
-$statement$-- The leader's steps. Each is one short transaction, carries the fence, and may be repeated.
+$statement$-- The leader's steps. Each is one short transaction, carries the fence, and may be repeated. Locks are taken in the
+-- order of create_credits.sql.
 
 create function copperplate.stored(p_key text)
 returns copperplate.verdict
@@ -2933,9 +2942,9 @@ declare
     v_provider text;
     v_kind text;
 begin
-    -- A submit that is known to be free is not counted as a billable call.
+    -- A submit that is known to be free is not counted as a billable call; one whose picture was here was billed.
     select
-        case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
+        case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
     into v_uncounted, v_provider, v_kind
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
@@ -2963,6 +2972,11 @@ begin
         updated_at = v_now
     where g.prompt_hash = p_key;
 
+    -- Breakers before reservations, as in complete_generation and acquire_generation.
+    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
+    if v_provider is not null then
+        perform copperplate.note_failure(v_provider, p_error_class, p_key);
+    end if;
     -- Nothing of this attempt is held any longer, and what a free submit was estimated to cost was not spent.
     perform copperplate.give_back_all(array[p_key]);
     perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
@@ -2973,10 +2987,6 @@ begin
         case when p_error_class = 'uncollected' then 0 else 1 end,
         -v_uncounted
     );
-    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
-    if v_provider is not null then
-        perform copperplate.note_failure(v_provider, p_error_class, p_key);
-    end if;
     perform pg_notify('copperplate', p_key);
     return true;
 end;
@@ -3211,6 +3221,7 @@ as $$
         where o.recorded_at < copperplate.clock() - interval '2 hours'
         order by o.recorded_at
         limit p_limit
+        for update skip locked
     );
 $$$statement$,
 $statement$comment on function copperplate.forget_old_batches(integer) is

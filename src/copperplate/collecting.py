@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from copperplate.errors import LeaseLost, ProviderFailed, StillGenerating, Unavailable, Uncollected
+from copperplate.errors import (
+    LeaseLost,
+    LedgerMisconfigured,
+    ProviderFailed,
+    StillGenerating,
+    Unavailable,
+    Uncollected,
+)
 from copperplate.failures import collect_again_after, submit_again_after
 from copperplate.hashing import digest_of
 from copperplate.model import Failure, FailureClass
@@ -62,7 +69,7 @@ class Collecting:
         """
         try:
             return await self._look(noted.job, attempt.kind.provider, verify)
-        except (ProviderFailed, LeaseLost, Unavailable, StillGenerating):
+        except (ProviderFailed, LeaseLost, Unavailable, LedgerMisconfigured, StillGenerating):
             raise
         except Uncollected as error:
             raise await self._put_off(attempt, noted, str(error)) from error

@@ -31,6 +31,7 @@ CopperplateError
 │   ├── CdnUnavailable        the CDN, when it is to forget pictures
 │   └── KeysUnavailable       Supabase Auth, whose keys tell who a token is from
 ├── Misconfigured             settings are missing or wrong; 503
+│   ├── LedgerMisconfigured   those of the database; the generation is resumed
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
 └── Signal                    never leaves the coordinator
     ├── LeaseLost             another holder has a higher fence: stop
@@ -325,6 +326,13 @@ class Misconfigured(CopperplateError):
     code = "misconfigured"
     status = 503
     title = "Copperplate is not configured"
+
+
+class LedgerMisconfigured(Misconfigured):
+    """The database refuses because of a setting or a right; a generation is not given up for it, but resumed later."""
+
+    code = "ledger_misconfigured"
+    title = "The database is not configured"
 
 
 class StoreMisconfigured(Misconfigured):

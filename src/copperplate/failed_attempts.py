@@ -8,7 +8,7 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from copperplate.errors import GenerationFailed, LeaseLost, LedgerUnavailable, Misconfigured, ProviderFailed
+from copperplate.errors import GenerationFailed, LeaseLost, LedgerMisconfigured, LedgerUnavailable, Misconfigured, ProviderFailed
 from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.model import Failure, FailureClass
 from copperplate.recipes.request import request_of
@@ -62,14 +62,14 @@ async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
         retry_after=timedelta(0),
         billed=False,
     )
-    with contextlib.suppress(LedgerUnavailable):
+    with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
         await ledger.fail(attempt.lease.key, attempt.lease.fence, failure)
 
 
 async def report_store(ledger: Ledger, attempt: Attempt, error: CopperplateError) -> None:
     """Let the store rest for all processes, so that no money is spent on what it would refuse."""
     name = attempt.kind.services[1]
-    with contextlib.suppress(LedgerUnavailable):
+    with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
         if await ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_REST):
             logger.error("%s takes no pictures, none is asked for: %s: %s", name, error.code, error)
 

@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from copperplate.errors import LeaseLost, LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+from copperplate.errors import LeaseLost, LedgerMisconfigured, LedgerUnavailable, StoreMisconfigured, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,13 +28,15 @@ MAX_PAUSE_SECONDS: Final = 8.0
 PAUSE_FACTOR: Final = 1.5
 # Then the lease is given up; the bytes stay for as long as there is room.
 KEEP_SECONDS: Final = 3_600.0
+# What may be over by the next try.
+FAULTS: Final = (StoreUnavailable, StoreMisconfigured, LedgerUnavailable, LedgerMisconfigured)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Kept(Generic[P, R]):
     """One picture: its bytes as `pending`, and how they are stored.
 
-    `finish` stores and records them, once: it raises what the store says, `LeaseLost` or `LedgerUnavailable`. `hold`
+    `finish` stores and records them, once: it raises what store and ledger say, or `LeaseLost`. `hold`
     renews the lease while it is entered, `release` gives it up.
     """
 
@@ -80,7 +82,7 @@ class Keeping(Generic[P, R]):
     async def finish(self, key: str) -> R | None:
         """Try at once to store what is kept under our lease; None where nothing is.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`: it is still kept.
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`: it is still kept.
         """
         kept = self._kept.get(key)
         if kept is None or not kept.is_held:
@@ -122,7 +124,7 @@ class Keeping(Generic[P, R]):
                 while self._clock.monotonic() < give_up_at:
                     await self._clock.sleep(pause)
                     pause = min(pause * PAUSE_FACTOR, MAX_PAUSE_SECONDS)
-                    with contextlib.suppress(StoreUnavailable, StoreMisconfigured, LedgerUnavailable):
+                    with contextlib.suppress(*FAULTS):
                         await self._try(key, kept)
                     if self._kept.get(key) is not kept:
                         return

@@ -16,6 +16,7 @@ from copperplate.collecting import Collecting, NotedJob, Verified
 from copperplate.crash import crash_point
 from copperplate.errors import (
     LeaseLost,
+    LedgerMisconfigured,
     LedgerUnavailable,
     ProviderFailed,
     StillGenerating,
@@ -66,8 +67,8 @@ class Leader:
         """The picture of `want`, resumed from the recovery point in `lead`.
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once another process
-        holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`, `StoreUnavailable`,
-        `StoreMisconfigured` and `StillGenerating` where the next holder of the lease can resume.
+        holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`, `LedgerMisconfigured`,
+        `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where the next holder of the lease can resume.
         Cancelled, it releases the lease for a successor to resume at once.
         """
         attempt = self._begin(want, lead, asked_at)
@@ -79,7 +80,7 @@ class Leader:
         except (StoreUnavailable, StoreMisconfigured) as error:
             await self._uploads.put_off(attempt, error)
             raise
-        except (LeaseLost, LedgerUnavailable, StillGenerating):
+        except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating):
             # Nothing is lost: the next holder of the lease resumes from the phase we wrote down.
             raise
         except asyncio.CancelledError:
@@ -93,7 +94,7 @@ class Leader:
     async def finish_kept(self, key: str) -> Generated | None:
         """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`.
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
         """
         return await self._uploads.finish_kept(key)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from copperplate.crash import crash_point
-from copperplate.errors import LeaseLost, LedgerUnavailable
+from copperplate.errors import LeaseLost, LedgerMisconfigured, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,11 +51,11 @@ class Lease:
 
     async def release(self) -> None:
         """Give up the lease, so that a successor need not wait until it runs out."""
-        with contextlib.suppress(LedgerUnavailable):
+        with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
             await self.ledger.heartbeat(self.key, self.fence, timedelta(0))
 
     async def retry_until_recorded(self, record: Callable[[], Awaitable[bool]]) -> bool:
-        """The ledger's answer to `record`, asked again until the wait timeout while the ledger is unavailable.
+        """The ledger's answer to `record`, asked again until the wait timeout while the ledger does not record it.
 
         What was paid for is known to this process alone until it is recorded. A lease that ran out meanwhile does
         no harm: while the ledger is away no process takes it over, and afterwards the fence decides.
@@ -64,7 +64,7 @@ class Lease:
         while True:
             try:
                 return await record()
-            except LedgerUnavailable:
+            except (LedgerUnavailable, LedgerMisconfigured):
                 if self.clock.monotonic() >= give_up_at:
                     raise
             await self.clock.sleep(RETRY_SECONDS)
@@ -80,7 +80,7 @@ class Lease:
                 if not await self.ledger.heartbeat(self.key, self.fence, self.timings.lease):
                     self.trusted_until, self.is_refused = asked_at, True
                     return
-            except LedgerUnavailable:
+            except (LedgerUnavailable, LedgerMisconfigured):
                 pause = RETRY_SECONDS  # what is left of the lease is no time to wait out
             else:
                 self.trusted_until = asked_at + self.timings.trusted_seconds

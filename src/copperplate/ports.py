@@ -62,7 +62,7 @@ class Ledger(Sweeper, Protocol):
     Every method is one transaction, decided by the ledger's own clock, and may be repeated with the
     same arguments for the same answer. Methods that carry a fence change nothing and answer False or
     None when the fence is not the newest. All raise `LedgerUnavailable` when the outcome is unknown or
-    nothing happened.
+    nothing happened, and `LedgerMisconfigured` when a setting or a right is at fault and nothing happened.
     """
 
     async def acquire(

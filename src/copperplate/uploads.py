@@ -72,7 +72,7 @@ class Uploads:
         return pending if unrendered is None else pending.without_rendition()
 
     async def complete(self, attempt: Attempt, stored: PendingUploads) -> Generated:
-        """Record what is stored; raises `LeaseLost`, `LedgerUnavailable`."""
+        """Record what is stored; raises `LeaseLost`, `LedgerUnavailable`, `LedgerMisconfigured`."""
         lease = attempt.lease
         url = attempt.kind.store.public_url(stored.original.path)
         crash_point("completing")
@@ -104,7 +104,7 @@ class Uploads:
     async def finish_kept(self, key: str) -> Generated | None:
         """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`.
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
         """
         return await self._keeping.finish(key)
 

@@ -6,8 +6,10 @@ import asyncio
 import bisect
 import contextlib
 import logging
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
@@ -30,6 +32,8 @@ AGAIN_SECONDS: Final = 10.0
 SENT_FOR: Final = timedelta(hours=1)
 # Sums that wait for the ledger: what is asked for beyond them is not counted.
 MAX_SUMS: Final = 20_000
+# Sums in one batch: a transaction of a fraction of a second, far below the time that a call may take.
+BATCH_SUMS: Final = 1_000
 
 # How an answer came about, besides its outcome: which tier the bytes were taken from.
 TIERS = {
@@ -95,8 +99,10 @@ class Usage:
         """Hand over what has been counted so far; a flush under way is waited for first."""
         try:
             async with self._flushing:
-                if await self._send() and self._sums:
-                    await self._send()
+                # What is counted meanwhile is left to its own timer.
+                for _ in range((self._sent is not None) + math.ceil(len(self._sums) / BATCH_SUMS)):
+                    if not await self._send():
+                        break
         finally:
             if self._sent is not None:
                 self._wake(AGAIN_SECONDS)
@@ -145,8 +151,8 @@ class Usage:
         return True
 
     def _cut(self) -> _Batch | None:
-        """What has been counted since the last batch."""
-        sums, self._sums = self._sums, {}
+        """What has been counted first since the last batch, `BATCH_SUMS` sums at most; the rest waits."""
+        sums = {key: self._sums.pop(key) for key in list(islice(self._sums, BATCH_SUMS))}
         if self._uncounted:
             logger.warning("usage of %d requests lost: too many different pictures", self._uncounted)
             self._uncounted = 0

@@ -111,12 +111,13 @@ volatile
 security invoker
 set search_path = ''
 as $$
+    -- All of them, by name: one that is not tried now is about to be written by note_failure.
     update copperplate.breakers as b
     set probe_until = null
-    where b.name in (
+    where b.probe_until is not null and b.name in (
         select p.name
         from copperplate.breakers as p
-        where p.name = any (p_names) and p.probe_until is not null
+        where p.name = any (p_names)
         order by p.name
         for update
     );

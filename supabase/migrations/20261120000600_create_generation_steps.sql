@@ -1,4 +1,5 @@
--- The leader's steps. Each is one short transaction, carries the fence, and may be repeated.
+-- The leader's steps. Each is one short transaction, carries the fence, and may be repeated. Locks are taken in the
+-- order of create_credits.sql.
 
 create function copperplate.stored(p_key text)
 returns copperplate.verdict
@@ -462,9 +463,9 @@ declare
     v_provider text;
     v_kind text;
 begin
-    -- A submit that is known to be free is not counted as a billable call.
+    -- A submit that is known to be free is not counted as a billable call; one whose picture was here was billed.
     select
-        case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
+        case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
     into v_uncounted, v_provider, v_kind
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
@@ -492,6 +493,11 @@ begin
         updated_at = v_now
     where g.prompt_hash = p_key;
 
+    -- Breakers before reservations, as in complete_generation and acquire_generation.
+    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
+    if v_provider is not null then
+        perform copperplate.note_failure(v_provider, p_error_class, p_key);
+    end if;
     -- Nothing of this attempt is held any longer, and what a free submit was estimated to cost was not spent.
     perform copperplate.give_back_all(array[p_key]);
     perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
@@ -502,10 +508,6 @@ begin
         case when p_error_class = 'uncollected' then 0 else 1 end,
         -v_uncounted
     );
-    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
-    if v_provider is not null then
-        perform copperplate.note_failure(v_provider, p_error_class, p_key);
-    end if;
     perform pg_notify('copperplate', p_key);
     return true;
 end;

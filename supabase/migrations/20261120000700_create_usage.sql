@@ -101,6 +101,7 @@ as $$
         where o.recorded_at < copperplate.clock() - interval '2 hours'
         order by o.recorded_at
         limit p_limit
+        for update skip locked
     );
 $$;
 

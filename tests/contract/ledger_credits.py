@@ -386,6 +386,16 @@ class SpendContract:
         await ledger.fail(key, held.fence, failure(FailureClass.RATE_LIMITED, billed=False))
         assert await desk.spent(key) == 0
 
+    async def test_a_picture_that_was_here_keeps_its_cost_when_its_job_is_refused_later(self, desk: Desk) -> None:
+        """Its leader died before it was stored; collected again, the job is known to the provider no longer."""
+        ledger, key = desk.ledger, want().generation_key
+        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        await ledger.begin_submit(key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50)
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 7}, cost_micro_usd=40)
+        await ledger.fail(key, held.fence, failure(FailureClass.TRANSIENT, billed=False))
+        assert await desk.spent(key) == 40
+        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+
     async def test_a_picture_that_was_billed_and_is_not_usable_costs_what_was_reported(self, desk: Desk) -> None:
         ledger, key = desk.ledger, want().generation_key
         held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -261,6 +262,63 @@ async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_li
     await other.commit()
     assert await deletions == [[], []]
     assert [await has(ledger, user) for user in users] == [(2, 0)] * 3
+    assert await deadlocks(other) == 0
+
+
+# --- breakers and accounts -------------------------------------------------------------------
+
+
+async def submitted(ledger: PostgresLedger, prompt: str, user: UUID) -> Lead:
+    """Lead on somebody's account, as far as the intended upload."""
+    held = await ask(ledger, want(prompt), user)
+    assert isinstance(held, Lead), held
+    key = want(prompt).generation_key
+    assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+    assert await ledger.intend_upload(key, held.fence, upload(prompt), usage={})
+    return held
+
+
+async def test_failing_and_completing_pictures_of_one_user_wait_in_line(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 3, "g")
+    for prompt in ("first", "bad"):  # the first failure leaves a breaker, which a success removes
+        bad = await submitted(ledger, prompt, ALICE)
+        if prompt == "first":
+            await ledger.fail(want(prompt).generation_key, bad.fence, failure())
+    good = await submitted(ledger, "good", ALICE)
+    await run(other, "select from copperplate.accounts where user_id = %s for update", ALICE)
+    failing = asyncio.create_task(ledger.fail(want("bad").generation_key, bad.fence, failure()))
+    await until_blocked(owner_url, 1, "fail_generation")
+    completing = asyncio.create_task(
+        ledger.complete(want("good").generation_key, good.fence, upload("good"), url=None)
+    )
+    await until_blocked(owner_url, 1, "complete_generation")
+    await other.commit()
+    assert await failing
+    assert await completing is not None
+    assert await has(ledger, ALICE) == (2, 0)
+    assert await deadlocks(other) == 0
+
+
+async def test_crowd_that_fails_and_completes_on_one_account_never_deadlocks(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    """Eight at a time over both services of the picture, one of which just failed."""
+    await ledger.grant_credits(ALICE, 1_000, "g")
+
+    async def one(number: int) -> None:
+        for turn in range(15):
+            prompt = f"picture {number} {turn}"
+            held, key = await submitted(ledger, prompt, ALICE), want(prompt).generation_key
+            if (number + turn) % 2:
+                await ledger.fail(key, held.fence, failure())
+            else:
+                await ledger.complete(key, held.fence, upload(prompt), url=None)
+            await ledger.report_refusal("storage:generated-images", FailureClass.STORE, "full", timedelta(0))
+
+    await asyncio.gather(*(one(number) for number in range(8)))
+    assert await has(ledger, ALICE) == (1_000 - 60, 0)
     assert await deadlocks(other) == 0
 
 

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from copperplate.adapters.ledger.poolers import Pooler, find_pooler
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import translate
-from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
 from copperplate.local.bootstrap import create_database, drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
@@ -190,7 +190,7 @@ async def test_direct_connection_keeps_role_limits_and_prepared_statements(clust
 @pytest.mark.parametrize("sqlstate", ["42P05", "26000"])
 def test_pooler_that_passes_for_postgres_is_named_with_what_to_set(sqlstate: str) -> None:
     error, again = translate(psycopg.errors.lookup(sqlstate)('prepared statement "_pg3_13" already exists'))
-    assert (type(error), again) == (Misconfigured, "never")
+    assert (type(error), again) == (LedgerMisconfigured, "never")
     assert "COPPERPLATE_POOLER=transaction" in str(error)
 
 

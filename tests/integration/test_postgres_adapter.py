@@ -21,7 +21,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from clusters import open_folder
 from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
-from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
 from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
@@ -98,7 +98,7 @@ def test_psycopg_has_as_many_errors_as_we_think() -> None:
 def test_every_error_of_psycopg_becomes_ours() -> None:
     for foreign in foreign_errors():
         ours, resend = translate(foreign("their own words, which may quote a prompt"))
-        assert isinstance(ours, (LedgerUnavailable, Misconfigured)), foreign
+        assert isinstance(ours, (LedgerUnavailable, LedgerMisconfigured)), foreign
         assert "prompt" not in str(ours), foreign
         # What a person has to mend is not mended by asking again.
         assert resend == "never" or isinstance(ours, LedgerUnavailable), foreign
@@ -113,10 +113,10 @@ def test_every_error_of_psycopg_becomes_ours() -> None:
         ("40P01", LedgerUnavailable, "always"),  # deadlock
         ("55P03", LedgerUnavailable, "always"),  # a lock was not to be had in time
         ("57014", LedgerUnavailable, "never"),  # took too long
-        ("42501", Misconfigured, "never"),
-        ("42883", Misconfigured, "never"),
-        ("42P01", Misconfigured, "never"),
-        ("3F000", Misconfigured, "never"),
+        ("42501", LedgerMisconfigured, "never"),
+        ("42883", LedgerMisconfigured, "never"),
+        ("42P01", LedgerMisconfigured, "never"),
+        ("3F000", LedgerMisconfigured, "never"),
         ("23505", LedgerUnavailable, "never"),
     ],
 )
@@ -154,7 +154,7 @@ async def test_database_without_our_schema_names_the_command_that_mends_it(clust
     create_database(cluster.superuser_url, "without_schema", template="postgres")
     async with opened(cluster.url(database="without_schema")) as ledger:
         for call in (ledger.peek(KEY, RENDITION), ledger.generation_stats(), acquire(ledger, want())):
-            with pytest.raises(Misconfigured, match="copperplate migrate"):
+            with pytest.raises(LedgerMisconfigured, match="copperplate migrate"):
                 await call
 
 
@@ -164,13 +164,13 @@ async def test_role_without_rights_is_told_what_it_needs(cluster: Cluster, datab
         connection.execute("create role stranger login password 'none-of-ours'")
     url = with_user(cluster.url(database=database), "stranger", "none-of-ours")
     async with opened(url) as ledger:
-        with within_promise(), pytest.raises(Misconfigured, match="service_role"):
+        with within_promise(), pytest.raises(LedgerMisconfigured, match="service_role"):
             await acquire(ledger, want())
 
 
 def test_database_without_the_role_names_the_command_that_says_more() -> None:
     error, again = translate(psycopg.errors.InvalidParameterValue('role "service_role" does not exist'))
-    assert (type(error), again) == (Misconfigured, "never")
+    assert (type(error), again) == (LedgerMisconfigured, "never")
     assert "copperplate migrate" in str(error)
 
 

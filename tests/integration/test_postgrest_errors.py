@@ -14,7 +14,7 @@ from copperplate.adapters.ledger import postgrest
 from copperplate.adapters.ledger.postgrest import PostgrestLedger, PostgrestTransport
 from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refused, translate
 from copperplate.adapters.supabase_http import make_client
-from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured
+from copperplate.errors import CopperplateError, LedgerUnavailable, LedgerMisconfigured
 from copperplate.local.bootstrap import create_database
 from copperplate.model import Free
 from pictures import want
@@ -111,7 +111,7 @@ def test_every_exception_of_the_transports_becomes_ours() -> None:
     assert len(foreign) > 40
     for each in foreign:
         ours, resend = translate(each.__new__(each))
-        assert isinstance(ours, LedgerUnavailable | Misconfigured), each
+        assert isinstance(ours, LedgerUnavailable | LedgerMisconfigured), each
         assert resend in ("never", "if_repeatable"), each
 
 
@@ -162,10 +162,10 @@ def provoking(postgrest: PostgrestServer, owner_url: str) -> PostgrestServer:
         ("08006", LedgerUnavailable, "does not answer"),
         ("53300", LedgerUnavailable, "does not answer"),
         ("25006", LedgerUnavailable, "no writes"),
-        ("42883", Misconfigured, "copperplate migrate"),
-        ("42P01", Misconfigured, "copperplate migrate"),
-        ("3F000", Misconfigured, "copperplate migrate"),
-        ("42501", Misconfigured, "SUPABASE_SECRET_KEY"),
+        ("42883", LedgerMisconfigured, "copperplate migrate"),
+        ("42P01", LedgerMisconfigured, "copperplate migrate"),
+        ("3F000", LedgerMisconfigured, "copperplate migrate"),
+        ("42501", LedgerMisconfigured, "SUPABASE_SECRET_KEY"),
         ("P0001", LedgerUnavailable, "refused"),
         ("23505", LedgerUnavailable, "refused"),
         ("ZC002", LedgerUnavailable, "refused"),
@@ -195,7 +195,7 @@ async def test_error_of_the_database_reaches_us_as_its_sqlstate(
 async def test_key_that_may_not_use_the_ledger_is_named(
     client: httpx.AsyncClient, postgrest: PostgrestServer, key: str
 ) -> None:
-    with pytest.raises(Misconfigured, match="SUPABASE_SECRET_KEY") as caught:
+    with pytest.raises(LedgerMisconfigured, match="SUPABASE_SECRET_KEY") as caught:
         await PostgrestLedger(client, postgrest.url, key).peek(KEY, RENDITION)
     assert key not in f"{caught.value}{caught.value.__cause__!r}"
 
@@ -207,7 +207,7 @@ async def test_both_generations_of_keys_open_the_ledger_and_no_other_key_does(
     for key in (supabase.secret_key, supabase.service_role_key):
         assert await PostgrestLedger(client, url, key).peek(KEY, RENDITION) == Free()
     for key in (supabase.publishable_key, supabase.anon_key, "sb_secret_of_another_project"):
-        with pytest.raises(Misconfigured, match="SUPABASE_SECRET_KEY"):
+        with pytest.raises(LedgerMisconfigured, match="SUPABASE_SECRET_KEY"):
             await PostgrestLedger(client, url, key).peek(KEY, RENDITION)
 
 
@@ -219,7 +219,7 @@ async def test_database_without_our_functions_names_both_commands_that_mend_it(
     with PostgrestServer(postgrest_binary, database_url) as server:
         ledger = PostgrestLedger(client, server.url, make_jwt())
         for call in (ledger.peek(KEY, RENDITION), ledger.generation_stats(), ledger.sweep(1)):
-            with pytest.raises(Misconfigured, match=r"copperplate migrate.*notify pgrst, 'reload schema'"):
+            with pytest.raises(LedgerMisconfigured, match=r"copperplate migrate.*notify pgrst, 'reload schema'"):
                 await call
 
 
@@ -227,7 +227,7 @@ async def test_api_that_does_not_expose_our_schema_says_so(
     client: httpx.AsyncClient, make_postgrest: Callable[..., PostgrestServer]
 ) -> None:
     ledger = PostgrestLedger(client, make_postgrest(db_schemas="extensions").url, make_jwt())
-    with pytest.raises(Misconfigured, match="expose the schema public"):
+    with pytest.raises(LedgerMisconfigured, match="expose the schema public"):
         await ledger.peek(KEY, RENDITION)
 
 
@@ -235,19 +235,19 @@ async def test_api_without_a_secret_to_check_keys_by_says_so(
     client: httpx.AsyncClient, make_postgrest: Callable[..., PostgrestServer]
 ) -> None:
     ledger = PostgrestLedger(client, make_postgrest(jwt_secret="").url, make_jwt())
-    with pytest.raises(Misconfigured, match="JWT secret"):
+    with pytest.raises(LedgerMisconfigured, match="JWT secret"):
         await ledger.peek(KEY, RENDITION)
 
 
 async def test_address_of_something_else_is_named(client: httpx.AsyncClient, supabase: Supabase) -> None:
     ledger = PostgrestLedger(client, f"{supabase.url}/elsewhere", supabase.secret_key)
-    with pytest.raises(Misconfigured, match="SUPABASE_URL"):
+    with pytest.raises(LedgerMisconfigured, match="SUPABASE_URL"):
         await ledger.peek(KEY, RENDITION)
 
 
 async def test_redirect_is_not_followed_with_the_key(client: httpx.AsyncClient, wire: Wire) -> None:
     async with Wire("http://127.0.0.1:9") as elsewhere:
         wire.faults.append(say(301, b"", headers=f"Location: {elsewhere.url}/rpc/peek_generation\r\n"))
-        with pytest.raises(Misconfigured, match="SUPABASE_URL"):
+        with pytest.raises(LedgerMisconfigured, match="SUPABASE_URL"):
             await PostgrestLedger(client, wire.url, "sb_secret_x").peek(KEY, RENDITION)
         assert elsewhere.sent == []

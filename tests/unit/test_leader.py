@@ -11,6 +11,7 @@ import pytest
 from copperplate.coordinator import Coordinator
 from copperplate.errors import (
     GenerationFailed,
+    LedgerMisconfigured,
     LedgerUnavailable,
     Misconfigured,
     ObjectMissing,
@@ -18,7 +19,7 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
-from copperplate.model import FailureClass, Free, Lead, Outcome
+from copperplate.model import FailureClass, Free, Job, Lead, Outcome
 from copperplate.timings import Timings
 from pictures import want
 from workbench import Workbench
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
 KEY = want().generation_key
 
 
-def cut_off_at(step: str, seconds: float, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the next call of `step` on, the ledger does not answer this step and no heartbeat for so long."""
+AWAY = LedgerUnavailable("away")
+REFUSED = LedgerMisconfigured("DATABASE_URL: its role may not use Copperplate's functions")
+
+
+def cut_off_at(
+    step: str, seconds: float, bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception = AWAY
+) -> None:
+    """From the next call of `step` on, the ledger fails this step and every heartbeat for so long."""
     back_at: list[float] = []
 
     def cut(name: str) -> None:
@@ -43,7 +50,7 @@ def cut_off_at(step: str, seconds: float, bench: Workbench, monkeypatch: pytest.
             if name == step and not back_at:
                 back_at.append(bench.clock.monotonic() + seconds)
             if back_at and bench.clock.monotonic() < back_at[0]:
-                raise LedgerUnavailable("away")
+                raise error
             return await original(*arguments, **named)
 
         monkeypatch.setattr(bench.ledger, name, refused)
@@ -91,18 +98,54 @@ async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_a
     assert bench.provider.submits == 1
 
 
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
 @pytest.mark.parametrize(("step", "has_jobs"), [("note_request", True), ("intend_upload", False)])
 async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
-    step: str, has_jobs: bool, monkeypatch: pytest.MonkeyPatch
+    step: str, has_jobs: bool, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Workbench(has_jobs=has_jobs)
-    cut_off_at(step, 15, bench, monkeypatch)
+    cut_off_at(step, 15, bench, monkeypatch, error)
     asking = await bench.begin(bench.process(), want())
     await bench.clock.advance(14)
     assert not asking.done()
     await bench.clock.advance(2)
     assert (await asking).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
+
+
+@pytest.mark.parametrize("error", [AWAY, REFUSED])
+@pytest.mark.parametrize(
+    ("step", "submits"),
+    # Whose job is not noted is lost with its leader; refused before the first submit nothing was sent.
+    [("begin_submit", 0), ("note_request", 1), ("begin_decode", 1), ("intend_upload", 1), ("complete", 1)],
+)
+async def test_ledger_that_fails_a_step_is_no_fault_of_the_provider_and_what_is_paid_for_stays(
+    step: str, submits: int, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Workbench(has_jobs=True)
+    if step == "begin_decode":  # a successor's: the first leader dies with its job noted
+        dying = await bench.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=1))
+        assert isinstance(dying, Lead)
+        await bench.ledger.begin_submit(
+            KEY, dying.fence, submit_no=1, provider=bench.provider.name, estimate_micro_usd=3_000
+        )
+        await bench.ledger.note_request(KEY, dying.fence, Job(request_id="job-1"))
+        await bench.clock.advance(2)
+    with monkeypatch.context() as patch:
+        cut_off_at(step, 10_000, bench, patch, error)
+        asking = await bench.begin(bench.process(), want())
+        await bench.clock.advance(60)
+        with pytest.raises((LedgerUnavailable, LedgerMisconfigured, StillGenerating)):
+            await asking
+    row = bench.ledger._generations[KEY]
+    assert (row.status, row.failure_class) == ("pending" if submits == 0 else "generating", None)
+    assert not bench.ledger._breakers
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+    # Not known to be free: it counts as estimated.
+    assert [each.price_micro_usd for each in bench.ledger._submits] == [3_000] * submits
+    await bench.clock.advance(21)
+    assert (await bench.process().find(want())).outcome is Outcome.GENERATED
+    assert bench.provider.submits == {"note_request": 2, "begin_decode": 0}.get(step, 1)
 
 
 async def test_ledger_that_stays_away_is_asked_no_longer_than_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, PictureFormat
-from copperplate.usage import AGAIN_SECONDS, FLUSH_SECONDS, SENT_FOR, TIERS, Usage
+from copperplate.usage import AGAIN_SECONDS, BATCH_SUMS, FLUSH_SECONDS, SENT_FOR, TIERS, Usage
 from pictures import want
 from workbench import ScriptedProvider
 
@@ -168,6 +168,23 @@ async def test_no_more_different_pictures_wait_for_the_ledger_than_fit(
     await desk.usage.close()
     assert [[use.count for use in batch] for batch in desk.book.batches] == [[2, 2]]
     assert caplog.messages == ["usage of 1 requests lost: too many different pictures"]
+
+
+async def test_outage_with_many_different_pictures_ends_in_batches_that_are_taken_in_time(desk: Desk) -> None:
+    desk.book.failure = LedgerUnavailable("away")
+    for number in range(2 * BATCH_SUMS + 500):
+        desk.usage.count(want(str(number)), Outcome.HIT, size_bytes=1, seconds=0)
+    await desk.clock.advance(FLUSH_SECONDS + 5 * AGAIN_SECONDS)
+    # The first alone is sent again and again.
+    assert len(set(desk.book.ids)) == 1
+    desk.book.failure = None
+    await desk.clock.advance(AGAIN_SECONDS)
+    taken = dict(zip(desk.book.ids, desk.book.batches, strict=True))
+    assert [len(batch) for batch in taken.values()] == [BATCH_SUMS, BATCH_SUMS, 500]
+    assert len({use.rendition_key for batch in taken.values() for use in batch}) == 2 * BATCH_SUMS + 500
+    assert {use.count for batch in taken.values() for use in batch} == {1}
+    await desk.usage.close()
+    assert len(set(desk.book.ids)) == 3
 
 
 async def test_counting_goes_on_while_a_flush_is_under_way_and_nothing_is_counted_twice(desk: Desk) -> None:

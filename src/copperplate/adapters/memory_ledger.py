@@ -169,7 +169,7 @@ class MemoryLedger(MemoryCare):
         if row is None:
             newest = self._generations.get(key)
             return newest is not None and newest.fence == fence and newest.status == "failed"
-        uncounted = 0 if failure.billed or not row.submit_no else 1
+        uncounted = 0 if failure.billed or not row.submit_no or row.phase is Phase.UPLOADING else 1
         row.api_calls_made -= uncounted
         if row.phase is not Phase.UPLOADING:
             row.usage.update(failure.usage)

@@ -8,7 +8,7 @@ from typing import Literal
 import aiohttp
 import httpx
 
-from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
 
 # `always`: nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
 Resend = Literal["always", "if_repeatable", "never"]
@@ -42,9 +42,9 @@ class Garbled(Exception):
 # The first row that fits decides: the class of an exception; or the code, or else the HTTP status, of a refusal.
 # Codes stand above statuses, which say less.
 Sign = type[Exception] | tuple[str | int, ...]
-ErrorRow = tuple[Sign, type[LedgerUnavailable | Misconfigured], Resend, str]
+ErrorRow = tuple[Sign, type[LedgerUnavailable | LedgerMisconfigured], Resend, str]
 ERRORS: tuple[ErrorRow, ...] = (
-    (httpx.UnsupportedProtocol, Misconfigured, "never", "SUPABASE_URL is not an http address"),
+    (httpx.UnsupportedProtocol, LedgerMisconfigured, "never", "SUPABASE_URL is not an http address"),
     (httpx.PoolTimeout, LedgerUnavailable, "never", "too many requests wait for a connection to Supabase"),
     (httpx.HTTPError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
     (aiohttp.ClientError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
@@ -57,7 +57,7 @@ ERRORS: tuple[ErrorRow, ...] = (
     (("25006",), LedgerUnavailable, "never", "the database takes no writes: its disk may be full"),
     (
         ("PGRST202", "PGRST203"),
-        Misconfigured,
+        LedgerMisconfigured,
         "never",
         (
             "Supabase does not know our functions: run `copperplate migrate` with DATABASE_URL set, or paste "
@@ -66,25 +66,25 @@ ERRORS: tuple[ErrorRow, ...] = (
     ),
     (
         ("42883", "42P01", "3F000", "PGRST205"),
-        Misconfigured,
+        LedgerMisconfigured,
         "never",
         (
             "the database lacks what our functions need: run `copperplate migrate` with DATABASE_URL set, or paste "
             "sql/setup.sql"
         ),
     ),
-    (("PGRST106",), Misconfigured, "never", "Supabase's API must expose the schema public: see its API settings"),
-    (("PGRST300",), Misconfigured, "never", "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs"),
+    (("PGRST106",), LedgerMisconfigured, "never", "Supabase's API must expose the schema public: see its API settings"),
+    (("PGRST300",), LedgerMisconfigured, "never", "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs"),
     (
         # 22023: the token names a role that does not exist.
         ("42501", "22023", "PGRST301", "PGRST302", "PGRST303", 401, 403),
-        Misconfigured,
+        LedgerMisconfigured,
         "never",
         "SUPABASE_SECRET_KEY: it may not use our functions; it must be a secret or service_role key of this project",
     ),
-    ((404,), Misconfigured, "never", "SUPABASE_URL: there is no data API at this address"),
-    ((301, 302, 303, 307, 308), Misconfigured, "never", "SUPABASE_URL: this address sends us to another"),
-    ((402, 540), Misconfigured, "never", "the Supabase project is paused or restricted: see its dashboard"),
+    ((404,), LedgerMisconfigured, "never", "SUPABASE_URL: there is no data API at this address"),
+    ((301, 302, 303, 307, 308), LedgerMisconfigured, "never", "SUPABASE_URL: this address sends us to another"),
+    ((402, 540), LedgerMisconfigured, "never", "the Supabase project is paused or restricted: see its dashboard"),
     ((429,), LedgerUnavailable, "never", "Supabase limits our rate"),
     # Gateways that found nobody behind them, or waited in vain.
     (
@@ -97,7 +97,7 @@ ERRORS: tuple[ErrorRow, ...] = (
 )
 
 
-def translate(error: Exception) -> tuple[LedgerUnavailable | Misconfigured, Resend]:
+def translate(error: Exception) -> tuple[LedgerUnavailable | LedgerMisconfigured, Resend]:
     """Our error for a foreign one, and whether the call may be sent again."""
     for sign, ours, resend, message in ERRORS:
         if _fits(sign, error):

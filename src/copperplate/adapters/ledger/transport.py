@@ -28,7 +28,7 @@ class Transport(Protocol):
     """Calls functions of schema public as `service_role`; the names are the program's own, never a caller's.
 
     Each call is one transaction. It is repeated where its outcome is unknown or nothing happened, and answers
-    or raises within three seconds. All raise `LedgerUnavailable`, `Misconfigured`.
+    or raises within three seconds. All raise `LedgerUnavailable`, `LedgerMisconfigured`.
     """
 
     max_rows: int
