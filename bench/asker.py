@@ -131,8 +131,10 @@ async def _ask(order: Order) -> dict[str, Any]:
     want = wanted(order.prompt, PictureFormat.JPG)
     store = FolderStore(folder / "objects", BUCKET)
     provider = CountingProvider(folder, has_jobs=order.has_jobs)
+    # The first heartbeat comes before the picture, however long the lease is on a busy machine.
+    heartbeat = min(lease, GENERATION_SECONDS * 2) / 4
     timings = Timings(
-        lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=lease / 4), margin=timedelta(seconds=lease / 10)
+        lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=heartbeat), margin=timedelta(seconds=lease / 10)
     )
     clock, images = SystemClock(), PlainImages()
     kinds = {"image": Kind(provider=provider, store=store)}

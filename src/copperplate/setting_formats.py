@@ -1,0 +1,213 @@
+"""The formats of settings: each takes the text of a variable, and says what it must be where it is not that.
+
+A `ValueError` completes the sentence "VARIABLE must be …". It never quotes the value.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIN_SECRET_CHARS: Final = 16
+MIN_JWT_SECRET_CHARS: Final = 32
+# At least two labels, the last one no number: an address is no name.
+_HOST: Final = re.compile(r"\.?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def text(raw: str) -> str:
+    """Any text."""
+    return raw
+
+
+def _split(raw: str) -> SplitResult:
+    """The parts of a URL; of what is none, empty ones. Its own complaint is not in our words."""
+    try:
+        return urlsplit(raw)
+    except ValueError:
+        return urlsplit("")
+
+
+def _address(raw: str) -> SplitResult:
+    """The parts of an address that a client can connect to: its port is one."""
+    parts = _split(raw)
+    try:
+        return parts if parts.port != 0 else urlsplit("")
+    except ValueError:
+        return urlsplit("")
+
+
+def url(raw: str) -> str:
+    """An http or https address, without a slash at its end."""
+    parts = _address(raw)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an http or https address")
+    return raw.rstrip("/")
+
+
+def service_url(raw: str) -> str:
+    """An address that a key is sent to: https, or http on this machine."""
+    parts = _address(raw)
+    is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in (("http", "https") if is_local else ("https",)) or not parts.hostname or not is_plain:
+        raise ValueError("an https address (http only on this machine) without user, query or fragment")
+    return raw.rstrip("/")
+
+
+def networks(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks, with commas between."""
+    try:
+        # A zone is a name of this machine's, and no part of a network.
+        return tuple(ip_network(each.strip().replace("%", " "), strict=False) for each in raw.split(","))
+    except ValueError:
+        raise ValueError("addresses or networks with commas between, such as 127.0.0.1,10.0.0.0/8,fd00::/8") from None
+
+
+def hosts(raw: str) -> tuple[str, ...]:
+    """Host names, each with a port or none, with commas between."""
+    names = tuple(each.strip().lower() for each in raw.split(","))
+    if not all(re.fullmatch(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", name) for name in names):
+        raise ValueError("host names with commas between, such as pictures.example.com,pictures.example.org:8443")
+    return names
+
+
+def key(raw: str) -> str:
+    """An API key: one word of printable ASCII."""
+    # It becomes a header: a line break pasted with it would fail every request, far from here.
+    word = raw.strip()
+    if not word.isascii() or not word.isprintable() or " " in word:
+        raise ValueError("a key in one word")
+    # What is left of a variable that some program had no value for.
+    if word.lower() in ("none", "null", "undefined"):
+        raise ValueError("a key, not a word that stands for none")
+    return word
+
+
+def secret_key(raw: str) -> str:
+    """A key of a Supabase project that may write."""
+    word = key(raw)
+    if word.startswith("sb_publishable_"):
+        raise ValueError("a secret key, not the publishable one")
+    role = _role_of(word)
+    if role not in (None, "service_role"):
+        raise ValueError(
+            f"a secret key (sb_secret_…) or the service_role key: this one is a token of the role {role!r}"
+        )
+    return word
+
+
+def _role_of(word: str) -> str | None:
+    """The role that a key of the older generation names in its payload; None for what is no such key."""
+    parts = word.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+        return str(claims.get("role", "anon"))[:40]
+    except (ValueError, AttributeError):
+        return None
+
+
+def database_url(raw: str) -> str:
+    """A URL that libpq takes."""
+    if _split(raw).scheme not in ("postgres", "postgresql"):
+        raise ValueError("a libpq URL")
+    return raw
+
+
+def seconds(raw: str) -> timedelta:
+    """A duration of a day at most, in seconds."""
+    try:
+        number = float(raw)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 86_400:  # also refuses nan
+        raise ValueError("a number of seconds from 0 to 86400")
+    return timedelta(seconds=number)
+
+
+def positive_seconds(raw: str) -> timedelta:
+    """A duration above zero, in seconds."""
+    duration = seconds(raw)
+    if not duration:
+        raise ValueError("a number of seconds above 0")
+    return duration
+
+
+def secret(raw: str) -> str:
+    """A bearer secret that cannot be guessed."""
+    if len(raw) < MIN_SECRET_CHARS:
+        raise ValueError(f"{MIN_SECRET_CHARS} characters or more")
+    return raw
+
+
+def jwt_secret(raw: str) -> str:
+    """What users' tokens are signed with."""
+    if len(raw) < MIN_JWT_SECRET_CHARS or raw != raw.strip():
+        raise ValueError(f"{MIN_JWT_SECRET_CHARS} characters or more, without white space around them")
+    # Whoever knows the secret can sign in as anybody. These are known, or copied from the line beside it.
+    if raw.startswith(("-----BEGIN", "ssh-", "ecdsa-", "{", "eyJ", "sb_publishable_", "sb_secret_")):
+        raise ValueError("the project's JWT secret, not a public key, a token or an API key")
+    return raw
+
+
+def wait(raw: str) -> timedelta:
+    """How long somebody waits, in seconds: one or more."""
+    # The wait also bounds the first look-up: below a second, hits would be turned away too.
+    duration = seconds(raw)
+    if duration < timedelta(seconds=1):
+        raise ValueError("a number of seconds from 1 to 86400")
+    return duration
+
+
+def count(raw: str) -> int:
+    """A whole number above zero."""
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 1_000_000:
+        raise ValueError("a whole number from 1 to 1000000")
+    return int(raw)
+
+
+def megabytes(raw: str) -> int:
+    """Megabytes, as bytes."""
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 1_000_000:
+        raise ValueError("a whole number of megabytes from 0 to 1000000")
+    return int(raw) * 1_000_000
+
+
+def port(raw: str) -> int:
+    """A port number."""
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 65_535:
+        raise ValueError("a port number from 0 to 65535 (0 takes any free one)")
+    return int(raw)
+
+
+def domains(raw: str) -> tuple[str, ...]:
+    """Names of hosts, or `.suffix` for a domain and all below it, with commas between."""
+    names = tuple(each.strip().lower() for each in raw.split(",") if each.strip())
+    if not all(_HOST.fullmatch(each) for each in names):
+        raise ValueError("host names with a dot, parted by commas, such as cdn.example.com,.example.net")
+    return names
+
+
+def flag(raw: str) -> bool:
+    """Whether it is 1."""
+    return raw == "1"
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def parse(raw: str) -> str:
+        if raw not in names:
+            raise ValueError("one of " + ", ".join(names))
+        return raw
+
+    return parse
