@@ -3206,7 +3206,8 @@ $statement$comment on table copperplate.usage_batches is
 'Batches of counts taken within the last two hours. Row-level security is on without a policy.'$statement$,
 $statement$alter table copperplate.usage_batches enable row level security$statement$,
 $statement$revoke all on table copperplate.usage_batches from public, anon, authenticated, service_role$statement$,
-$statement$grant select, insert, delete on table copperplate.usage_batches to service_role$statement$,
+$statement$-- To lock a row takes the right to update it.
+grant select, insert, update, delete on table copperplate.usage_batches to service_role$statement$,
 $statement$create function copperplate.forget_old_batches(p_limit integer)
 returns void
 language sql

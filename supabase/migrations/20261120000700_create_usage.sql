@@ -85,7 +85,8 @@ comment on table copperplate.usage_batches is
 
 alter table copperplate.usage_batches enable row level security;
 revoke all on table copperplate.usage_batches from public, anon, authenticated, service_role;
-grant select, insert, delete on table copperplate.usage_batches to service_role;
+-- To lock a row takes the right to update it.
+grant select, insert, update, delete on table copperplate.usage_batches to service_role;
 
 create function copperplate.forget_old_batches(p_limit integer)
 returns void
