@@ -8,7 +8,14 @@ import random
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from copperplate.errors import GenerationFailed, LeaseLost, LedgerMisconfigured, LedgerUnavailable, Misconfigured, ProviderFailed
+from copperplate.errors import (
+    GenerationFailed,
+    LeaseLost,
+    LedgerMisconfigured,
+    LedgerUnavailable,
+    Misconfigured,
+    ProviderFailed,
+)
 from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.model import Failure, FailureClass
 from copperplate.recipes.request import request_of

@@ -290,9 +290,7 @@ async def test_failing_and_completing_pictures_of_one_user_wait_in_line(
     await run(other, "select from copperplate.accounts where user_id = %s for update", ALICE)
     failing = asyncio.create_task(ledger.fail(want("bad").generation_key, bad.fence, failure()))
     await until_blocked(owner_url, 1, "fail_generation")
-    completing = asyncio.create_task(
-        ledger.complete(want("good").generation_key, good.fence, upload("good"), url=None)
-    )
+    completing = asyncio.create_task(ledger.complete(want("good").generation_key, good.fence, upload("good"), url=None))
     await until_blocked(owner_url, 1, "complete_generation")
     await other.commit()
     assert await failing

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from copperplate.adapters.ledger.poolers import Pooler, find_pooler
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import translate
-from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
+from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import create_database, drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate

@@ -21,7 +21,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from clusters import open_folder
 from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
-from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
+from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate

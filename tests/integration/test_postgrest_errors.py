@@ -14,7 +14,7 @@ from copperplate.adapters.ledger import postgrest
 from copperplate.adapters.ledger.postgrest import PostgrestLedger, PostgrestTransport
 from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refused, translate
 from copperplate.adapters.supabase_http import make_client
-from copperplate.errors import CopperplateError, LedgerUnavailable, LedgerMisconfigured
+from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import create_database
 from copperplate.model import Free
 from pictures import want

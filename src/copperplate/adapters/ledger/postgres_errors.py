@@ -7,7 +7,7 @@ from typing import Literal
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
+from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 
 HIDDEN_POOLER = "a pooler is in front of the database of DATABASE_URL: set COPPERPLATE_POOLER=transaction"
 # Foreign exceptions stop here: the first class that fits decides, also whether the call is sent again. `always`:

@@ -8,7 +8,7 @@ from typing import Literal
 import aiohttp
 import httpx
 
-from copperplate.errors import LedgerUnavailable, LedgerMisconfigured
+from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 
 # `always`: nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
 Resend = Literal["always", "if_repeatable", "never"]
@@ -74,7 +74,12 @@ ERRORS: tuple[ErrorRow, ...] = (
         ),
     ),
     (("PGRST106",), LedgerMisconfigured, "never", "Supabase's API must expose the schema public: see its API settings"),
-    (("PGRST300",), LedgerMisconfigured, "never", "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs"),
+    (
+        ("PGRST300",),
+        LedgerMisconfigured,
+        "never",
+        "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs",
+    ),
     (
         # 22023: the token names a role that does not exist.
         ("42501", "22023", "PGRST301", "PGRST302", "PGRST303", 401, 403),
