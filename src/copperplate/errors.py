@@ -28,6 +28,7 @@ CopperplateError
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
 │   ├── StoreUnavailable      the object store
+│   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, when it is to forget pictures
 │   └── KeysUnavailable       Supabase Auth, whose keys tell who a token is from
 ├── Misconfigured             settings are missing or wrong; 503
@@ -303,6 +304,13 @@ class StoreUnavailable(Unavailable):
 
     code = "store_unavailable"
     title = "The object store does not answer"
+
+
+class FolderUnavailable(StoreUnavailable):
+    """The folder that pictures are kept in takes or gives nothing: a full disk, a missing right."""
+
+    code = "folder_unavailable"
+    title = "The folder of pictures cannot be used at the moment"
 
 
 class CdnUnavailable(Unavailable):

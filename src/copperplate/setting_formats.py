@@ -98,9 +98,7 @@ def secret_key(raw: str) -> str:
         raise ValueError("a secret key, not the publishable one")
     role = _role_of(word)
     if role not in (None, "service_role"):
-        raise ValueError(
-            f"a secret key (sb_secret_…) or the service_role key: this one is a token of the role {role!r}"
-        )
+        raise ValueError(f"no token of the role {role!r}, as this one is, but a secret key or the service_role key")
     return word
 
 
