@@ -27,6 +27,7 @@ CopperplateError
 ├── TooManyWaiters            the process holds enough waiters for this key; 503
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
+│   │   └── PoolerExhausted   a pooler in front of it, which has lent every session
 │   ├── StoreUnavailable      the object store
 │   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, when it is to forget pictures
@@ -297,6 +298,13 @@ class LedgerUnavailable(Unavailable):
 
     code = "ledger_unavailable"
     title = "The database does not answer"
+
+
+class PoolerExhausted(LedgerUnavailable):
+    """A pooler in front of the database takes connections, and has no session of the database left for them."""
+
+    code = "pooler_exhausted"
+    title = "The database has no session free"
 
 
 class StoreUnavailable(Unavailable):
