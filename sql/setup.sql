@@ -4347,8 +4347,9 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.raise_fences(text) is
-'After the restore of this time, which is past and has its zone: fences go on above all that were ever given. Once for each restore, and then only
-if the sequence is behind its rows; is_raised says whether anything was changed. Every server has to be stopped.'$statement$,
+'After the restore of this time, which is past and has its zone: fences go on above all that were ever given. Once for
+each restore, and then only if the sequence is behind its rows; is_raised says whether anything was changed. Every
+server has to be stopped.'$statement$,
 $statement$revoke all on function copperplate.raise_fences(text) from public, anon, authenticated, service_role$statement$
 ]);
 
