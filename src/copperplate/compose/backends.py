@@ -13,13 +13,11 @@ from copperplate.model import Needs, PictureFormat
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from copperplate.adapters.postgres import PostgresLedger
-    from copperplate.adapters.postgrest import PostgrestLedger
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.adapters.vercel_cdn import VercelCdn
     from copperplate.ports import Cdn, ObjectStore
     from copperplate.settings import Settings
 
-    AnyLedger = PostgresLedger | PostgrestLedger
     Stores = Mapping[str, ObjectStore]  # by bucket
 
 IMAGE_BUCKET = "generated-images"
@@ -33,7 +31,7 @@ NEEDS = {
 
 
 @contextlib.asynccontextmanager
-async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Stores]]:
+async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Stores]]:
     """Ledger, and stores by bucket: a Supabase project where one is set, else Postgres and a folder.
 
     `COPPERPLATE_LEDGER` may mix them. Drivers are imported here and not above: importing the app stays cheap.
@@ -56,7 +54,7 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[AnyLedger, Sto
             async with _open_postgres(settings) as ledger:
                 yield ledger, stores
             return
-        from copperplate.adapters.postgrest import PostgrestLedger
+        from copperplate.adapters.ledger.postgrest import PostgrestLedger
 
         yield PostgrestLedger(client, f"{url}/rest/v1", key), stores
 
@@ -92,9 +90,9 @@ def _make_vercel_cdn(settings: Settings, token: str) -> VercelCdn:
 
 
 @contextlib.asynccontextmanager
-async def _open_postgres(settings: Settings) -> AsyncIterator[PostgresLedger]:
+async def _open_postgres(settings: Settings) -> AsyncIterator[SqlLedger]:
     check_installed("psycopg_pool", "postgres")
-    from copperplate.adapters.postgres import PostgresLedger
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
     # It repeats with every try what the ledger says once, and what its errors say.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -22,7 +22,8 @@ from copperplate.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.compose.backends import AnyLedger, Stores
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
+    from copperplate.compose.backends import Stores
     from copperplate.ports import Clock, Provider, Verifier
     from copperplate.settings import Settings
 
@@ -38,7 +39,7 @@ class Services:
 
     settings: Settings
     clock: Clock
-    ledger: AnyLedger
+    ledger: SqlLedger
     coordinator: Coordinator
     kinds: dict[str, Kind]
     stores: Stores
@@ -89,7 +90,7 @@ def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
 
 
 @contextlib.asynccontextmanager
-async def _wire(settings: Settings, ledger: AnyLedger, stores: Stores) -> AsyncIterator[Services]:
+async def _wire(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
     check_installed("PIL", "images")
     clock = SystemClock()
     images = PillowImages()
