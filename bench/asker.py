@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from copperplate.model import CanonicalValue, Job, Made, PictureFormat, Size, Want
-    from copperplate.ports import Ledger
+    from copperplate.ports import Clock, Ledger
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
@@ -53,6 +53,7 @@ class CountingProvider:
         self._book = folder / "submits"
         self._has_jobs = has_jobs
         self._is_endless = is_endless
+        self.is_generating = asyncio.Event()
 
     def settings(self, model: str) -> tuple[str, ...]:
         return ()
@@ -88,6 +89,7 @@ class CountingProvider:
 
     async def _generate(self, seconds: float) -> None:
         """So long, or until the process is dead: a point on the way may come late on a busy machine."""
+        self.is_generating.set()
         await (asyncio.Event().wait() if self._is_endless else asyncio.sleep(max(0.0, seconds)))
 
     def _write_down(self, prompt: str) -> int:
@@ -111,6 +113,19 @@ class PlainImages:
         return original + f" as {want.rendition.format}".encode()
 
 
+def _clock(order: Order, provider: CountingProvider, heartbeat: float) -> Clock:
+    """The system's; where the first heartbeat is the end, that comes while the provider is at it, and not before."""
+    from copperplate.adapters.system_clock import SystemClock
+
+    class LateBeats(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            if seconds == heartbeat:
+                await provider.is_generating.wait()
+
+    return LateBeats() if order.crash_at == "beating" else SystemClock()
+
+
 def ask(order: Order) -> None:
     """Run one process to its end, whatever that is, and leave a note of what it was answered."""
     if order.crash_at:
@@ -125,7 +140,6 @@ async def _ask(order: Order) -> dict[str, Any]:
     from datetime import timedelta
 
     from copperplate.adapters.filesystem import FolderStore
-    from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.kinds import Kind
     from copperplate.model import Free, PictureFormat
@@ -141,7 +155,7 @@ async def _ask(order: Order) -> dict[str, Any]:
     timings = Timings(
         lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=heartbeat), margin=timedelta(seconds=lease / 10)
     )
-    clock, images = SystemClock(), PlainImages()
+    clock, images = _clock(order, provider, heartbeat), PlainImages()
     kinds = {"image": Kind(provider=provider, store=store)}
     async with _opened(order) as ledger:
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
