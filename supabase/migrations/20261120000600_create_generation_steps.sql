@@ -386,6 +386,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
     v_kind text;
+    v_model text;
     v_asked_at timestamptz;
     v_stored copperplate.verdict;
 begin
@@ -394,7 +395,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind, g.started_at into v_provider, v_kind, v_asked_at;
+    returning g.provider, g.kind, g.model, g.started_at into v_provider, v_kind, v_model, v_asked_at;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -426,7 +427,7 @@ begin
     if p_rendition is not null then
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
-    perform copperplate.note_success(array[v_provider, copperplate.storage_of(v_kind)], v_asked_at);
+    perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
@@ -461,11 +462,13 @@ declare
     v_uncounted integer;
     v_provider text;
     v_kind text;
+    v_model text;
 begin
     -- A submit that is known to be free is not counted as a billable call.
     select
-        case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
-    into v_uncounted, v_provider, v_kind
+        case when p_billed or g.submit_no = 0 then 0 else 1 end, case when g.submit_no > 0 then g.provider end,
+        g.kind, g.model
+    into v_uncounted, v_provider, v_kind, v_model
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -502,7 +505,7 @@ begin
         case when p_error_class = 'uncollected' then 0 else 1 end,
         -v_uncounted
     );
-    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
+    perform copperplate.release_probes(copperplate.services_of(v_provider, v_kind, v_model));
     if v_provider is not null then
         perform copperplate.note_failure(v_provider, p_error_class, p_key);
     end if;

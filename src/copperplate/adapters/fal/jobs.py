@@ -84,7 +84,7 @@ def refused(asked: Asked, response: httpx.Response, *, now: datetime) -> Provide
             return failed_job(response, now=now)
         case Meaning.LATER:
             if response.status_code in KEY_STATUSES:
-                return Uncollected(str(key_trouble(response)))
+                return Uncollected(key_trouble(response))
             return Uncollected(f"fal answers {response.status_code} for the {asked}")
         case Meaning.AGAIN:
             return Trouble(f"fal answers {response.status_code} for the {asked}")
