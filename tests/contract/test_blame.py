@@ -320,6 +320,20 @@ async def test_error_in_an_answer_of_status_200_is_judged_by_the_table(
     await provider.close()
 
 
+async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it(
+    standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = open_studio(provider_at("fal", standin))
+    standin.book.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
+    with pytest.raises(GenerationFailed):
+        await studio.coordinator.find(want_of(studio.provider, "一只红色的狐狸在雪地里奔跑"))
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "the key may not do this (403)" in line
+    assert "check the rights of FAL_KEY" in line
+    assert "No right" not in line
+    await studio.close()
+
+
 @pytest.mark.parametrize(
     ("name", "status", "body", "of_model"),
     [
