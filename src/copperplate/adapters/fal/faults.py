@@ -133,7 +133,6 @@ REFUSALS: Final[tuple[Row, ...]] = (
     Row(name="a gateway refused", statuses=range(300, 500), failure_class=FailureClass.TRANSIENT),
     Row(name="an unusual answer", statuses=ANY, failure_class=FailureClass.BAD_OUTPUT, billed=True),
 )
-KEY_STATUSES: Final = (401, 402, 403)
 
 
 def no_answer(error: httpx.HTTPError) -> ProviderFailed:
@@ -167,7 +166,7 @@ def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
 def key_trouble(response: httpx.Response) -> str:
     """What an answer about a job says of our key or account: no failure of the job, which is paid for.
 
-    Without fal's words: they go to the log, and what they may repeat of a prompt is not known here.
+    Without fal's own words: who collects a job does not know its prompt, which they may repeat.
     """
     row = judge(REFUSALS, read_answer(response))
     return f"{row.name} ({response.status_code})" + (f" - {row.remedy}" if row.remedy else "")
