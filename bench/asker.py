@@ -153,13 +153,13 @@ async def _ask(order: Order) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def _opened(order: Order) -> AsyncIterator[Ledger]:
     if order.key:
-        from copperplate.adapters.postgrest import PostgrestLedger
+        from copperplate.adapters.ledger.postgrest import PostgrestLedger
         from copperplate.adapters.supabase_http import make_client
 
         async with make_client() as client:
             yield PostgrestLedger(client, order.ledger, order.key)
         return
-    from copperplate.adapters.postgres import PostgresLedger
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
     ledger = PostgresLedger(order.ledger, max_connections=4)
     await ledger.open()

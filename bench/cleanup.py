@@ -18,8 +18,9 @@ from psycopg.conninfo import make_conninfo
 from bench.acquire_and_peek import fill
 from bench.databases import cluster, complete, make_upload, want_of
 from bench.figures import Figure, Run, percentile
+from copperplate.adapters.ledger.postgres import PostgresTransport
+from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.care import LOOKED, OBJECTS, clean
 from copperplate.compose import IMAGE_BUCKET
@@ -47,7 +48,7 @@ MOST_GROWTH = 2.0
 PROGRESS_SECONDS = 10.0
 
 
-class TimedLedger(PostgresLedger):
+class TimedTransport(PostgresTransport):
     """Knows how long its statements took: as long as each holds its locks, for every one is a transaction."""
 
     def __init__(self, url: str, ahead: timedelta = timedelta(), run: Run | None = None) -> None:
@@ -74,13 +75,13 @@ class TimedLedger(PostgresLedger):
             )
 
 
-class HastyLedger(TimedLedger):
+class HastyLedger(SqlLedger):
     """Its grace is scaled."""
 
     grace = GRACE
 
     async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
-        rows = await self._rows("select id, bucket, path from public.claim_discarded(%s, %s)", (limit, self.grace))
+        rows = await self._transport.rows("claim_discarded", {"p_limit": limit, "p_grace": self.grace})
         return [(row["id"], row["bucket"], row["path"]) for row in rows]
 
 
@@ -121,7 +122,8 @@ class _Cleaning:
 
 
 async def _clean(url: str, ahead: timedelta, run: Run) -> _Cleaning:
-    ledger = TimedLedger(url, ahead, run)
+    transport = TimedTransport(url, ahead, run)
+    ledger = SqlLedger(transport)
     await ledger.open()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
@@ -132,7 +134,7 @@ async def _clean(url: str, ahead: timedelta, run: Run) -> _Cleaning:
     if not done.is_complete:
         raise RuntimeError("a run did not come to its end")
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return _Cleaning(done=done, took_ms=ledger.took_ms, grown_mb=grown_mb)
+    return _Cleaning(done=done, took_ms=transport.took_ms, grown_mb=grown_mb)
 
 
 def _describe(entries: int, in_use: _Cleaning, rows: _Cleaning, objects: _Cleaning) -> list[Figure]:
@@ -211,7 +213,7 @@ class _Crowd:
         self.reads = self.dangling = self.removed = 0
 
     async def run(self) -> None:
-        ledgers = [HastyLedger(self._url) for _ in range(READERS // 2 + CLEANERS)]
+        ledgers = [HastyLedger(TimedTransport(self._url)) for _ in range(READERS // 2 + CLEANERS)]
         for ledger in ledgers:
             ledger.grace = self._grace
             await ledger.open()

@@ -18,7 +18,7 @@ import psycopg
 import uvloop
 from psycopg.conninfo import make_conninfo
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.errors import CopperplateError
 from copperplate.model import Charge, Condition, Failure, FailureClass, Lead, PictureFormat, Upload
 from copperplate.recipes.image import image_want, original_key

@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import IMAGE_BUCKET, make_image_provider
 from copperplate.http.wants import Wants
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.figures import Run
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ async def put_picture(data_dir: Path, database_url: str, want: Want, size_bytes:
     return body
 
 
-async def complete(ledger: PostgresLedger, want: Want, lead: Lead, original: Upload) -> Entry | None:
+async def complete(ledger: SqlLedger, want: Want, lead: Lead, original: Upload) -> Entry | None:
     """Take a leader's steps, to the completion of an original."""
     await ledger.begin_submit(want.generation_key, lead.fence, submit_no=1, provider="painter")
     await ledger.intend_upload(want.generation_key, lead.fence, original, usage={})

@@ -100,8 +100,8 @@ def _figures(what: str, seen: Served, jobs: int) -> list[Figure]:
 @contextlib.asynccontextmanager
 async def _open(url: str, standin: Standin, retention: timedelta = timedelta(days=1)):  # type: ignore[no-untyped-def]  # noqa: ANN202
     from copperplate.adapters.fal import Fal
+    from copperplate.adapters.ledger.postgres import PostgresLedger
     from copperplate.adapters.memory_store import MemoryStore
-    from copperplate.adapters.postgres import PostgresLedger
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.imaging import PillowImages

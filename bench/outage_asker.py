@@ -105,7 +105,7 @@ async def _ask_on(order: Order) -> list[Ask]:
 async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: float) -> AsyncIterator[Serving]:
     from bench.asker import BUCKET, CountingProvider, PlainImages
     from copperplate.adapters.filesystem import FolderStore
-    from copperplate.adapters.postgres import PostgresLedger
+    from copperplate.adapters.ledger.postgres import PostgresLedger
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.kinds import Kind

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from bench.asker import BUCKET, CountingProvider, PlainImages, wanted
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError

@@ -181,7 +181,7 @@ async def _measure_transports(server: PostgrestServer, run: Run) -> list[Figure]
 
 
 async def _cpu_ms(client: httpx.AsyncClient, server: PostgrestServer, at_once: int, *, calls: int = 600) -> float:
-    from copperplate.adapters.postgrest import PostgrestLedger
+    from copperplate.adapters.ledger.postgrest import PostgrestLedger
     from copperplate.errors import LedgerUnavailable
     from postgrest_server import make_jwt
 

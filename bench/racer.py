@@ -17,7 +17,7 @@ from uuid import uuid4
 import uvloop
 
 from bench.databases import want_of
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.errors import CopperplateError
 
 if TYPE_CHECKING:

@@ -132,8 +132,8 @@ def mixed(url: str, name: str, *, outcomes: int, say: Callable[[str], None], see
 async def _mixed(
     url: str, name: str, standin: Standin, *, outcomes: int, say: Callable[[str], None], seed: int
 ) -> Spent:
+    from copperplate.adapters.ledger.postgres import PostgresLedger
     from copperplate.adapters.memory_store import MemoryStore
-    from copperplate.adapters.postgres import PostgresLedger
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.coordinator import Coordinator
     from copperplate.imaging import PillowImages

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from bench.asker import BUCKET, GENERATION_SECONDS, Order, ask
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

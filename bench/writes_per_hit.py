@@ -13,9 +13,10 @@ from bench.callers import ask
 from bench.databases import cluster, complete, make_upload, put_picture, query, url_of, want_of
 from bench.figures import Figure, Run
 from bench.processes import dev
+from copperplate.adapters.ledger.postgres import PostgresLedger, PostgresTransport
+from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.memory_store import MemoryStore
 from copperplate.adapters.painter import Painter
-from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.imaging import PillowImages
@@ -66,7 +67,7 @@ def _measure_writes(run: Run) -> Figure:
     )
 
 
-class CountingLedger(PostgresLedger):
+class CountingTransport(PostgresTransport):
     """Counts the statements it sends."""
 
     sent = 0
@@ -79,7 +80,8 @@ class CountingLedger(PostgresLedger):
 async def _measure_reads(run: Run) -> Figure:
     seconds = run.pick(12, 3)
     with cluster(run) as started:
-        leading, following = PostgresLedger(started.owner_url), CountingLedger(started.owner_url)
+        counting = CountingTransport(started.owner_url)
+        leading, following = PostgresLedger(started.owner_url), SqlLedger(counting)
         images = PillowImages()
         # The followers never lead: provider and store are only named.
         clock = SystemClock()
@@ -98,7 +100,7 @@ async def _measure_reads(run: Run) -> Figure:
         await complete(leading, want, lead, make_upload(want))
         found = await asyncio.gather(*waiting)
         assert all(each.outcome in (Outcome.COALESCED, Outcome.HIT) for each in found)
-        reads = following.sent
+        reads = counting.sent
         await following.close()
         await leading.close()
     return Figure(

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.memory_ledger import MemoryLedger
-from copperplate.adapters.postgres import PostgresLedger
 from simulation.loop import run_now
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class PostgresBench:
         self.run(self._set_clock())
 
     async def _set_clock(self) -> None:
-        async with self.ledger._pool.connection() as connection:
+        async with self.ledger._transport._pool.connection() as connection:
             await connection.execute("select set_config('copperplate.clock_offset', %s, false)", (f"{self._offset} s",))
 
     def reservations(self, key: str) -> list[UUID]:

@@ -9,7 +9,7 @@ import pytest
 from ledger import LedgerContract
 from psycopg import sql
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from postgres_fixtures import spent_of, usage_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ledger_jobs import JobContract
 from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from postgres_fixtures import spent_of, usage_of
 
 if TYPE_CHECKING:

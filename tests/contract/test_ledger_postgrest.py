@@ -11,7 +11,7 @@ from ledger_credits import CreditContract, SpendContract
 from ledger_jobs import JobContract
 from ledger_misses import MissContract
 
-from copperplate.adapters.postgrest import PostgrestLedger
+from copperplate.adapters.ledger.postgrest import PostgrestLedger
 from copperplate.adapters.supabase_http import make_client
 from postgres_fixtures import empty, making_databases, spent_of, usage_of
 from postgrest_server import PostgrestServer, make_jwt

@@ -13,7 +13,7 @@ from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.supabase_storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.kinds import Kind
-from copperplate.model import Condition, FailureClass, Outcome
+from copperplate.model import Condition, FailureClass, Needs, Outcome
 from copperplate.serving import Serving
 from copperplate.timings import Timings
 from pictures import want
@@ -149,7 +149,9 @@ async def test_process_that_begins_beside_a_store_that_refuses_pays_for_nothing(
 
 async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(desk: Desk, shelf: Shelf) -> None:
     # The bytes arrive, no answer ever does, and the leader's process ends.
-    desk.kinds["image"].store._seconds = 0.5  # type: ignore[attr-defined]
+    store = desk.kinds["image"].store
+    await store.check(Needs())  # it is proven: the first object that comes is the picture
+    store._seconds = 0.5  # type: ignore[attr-defined]
     shelf.tell("put", "late=3")
     process = desk.process()
     asking = await desk.begin(process, want())

@@ -18,7 +18,7 @@ from ledger import use
 
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError, GenerationFailed
@@ -138,7 +138,7 @@ async def ask_over_time(url: str, folder: str, queue_url: str, prompt: str, wron
     say("ready")
     while (word := await asyncio.to_thread(hear)) != "end":
         clock.seconds = float(word)
-        async with ledger._pool.connection() as connection:
+        async with ledger._transport._pool.connection() as connection:
             await connection.execute("select set_config('copperplate.clock_offset', %s, false)", (f"{word} s",))
         try:
             said: str = (await coordinator.find(asked)).outcome

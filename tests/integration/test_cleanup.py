@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from ledger import LEASE, complete, record, use
 
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.care import clean
 from copperplate.errors import ObjectMissing

@@ -15,7 +15,7 @@ import pytest
 from ledger import complete, record
 from psycopg.rows import dict_row
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from pictures import want
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ async def test_twenty_sweeps_and_cleanups_at_once_handle_each_row_once(owner_url
             moved = PostgresLedger(f"{owner_url}&options=-c%20copperplate.clock_offset%3D{days}d", max_connections=20)
             await moved.open()
             stack.push_async_callback(moved.close)
-            await moved._pool.resize(20, 20)
-            await moved._pool.wait()
+            await moved._transport._pool.resize(20, 20)
+            await moved._transport._pool.wait()
             return moved
 
         # Twenty times five rows are exactly as many as there are: none may be missed, none taken twice.

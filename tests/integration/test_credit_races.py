@@ -15,7 +15,7 @@ from ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, Denied, FailureClass, Lead
 from pictures import MODEL, upload, want
 

@@ -15,10 +15,10 @@ from ledger import failure, lead
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolTimeout
 
-from copperplate.adapters import poolers
 from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.ledger import poolers
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.adapters.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
@@ -92,7 +92,7 @@ async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> N
     provider = ScriptedProvider(FakeClock())
     async with opened(owner_url, max_connections=2) as ledger:
         process = process_of(ledger, provider)
-        async with ledger._pool.connection(), ledger._pool.connection():
+        async with ledger._transport._pool.connection(), ledger._transport._pool.connection():
             began = time.monotonic()
             asked = [process.find(want(f"picture {number}")) for number in range(20)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -103,9 +103,9 @@ async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> N
 
 
 async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
-    async with opened(owner_url, max_connections=1) as ledger, ledger._pool.connection():
+    async with opened(owner_url, max_connections=1) as ledger, ledger._transport._pool.connection():
         with pytest.raises(PoolTimeout):
-            async with asyncio.timeout(wall(PROMISED_SECONDS)), ledger._pool.connection():
+            async with asyncio.timeout(wall(PROMISED_SECONDS)), ledger._transport._pool.connection():
                 pass
 
 

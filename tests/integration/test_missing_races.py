@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from ledger import acquire, complete, record
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Hit, Lead, Wait
 from pictures import upload, want
 

@@ -11,7 +11,7 @@ import pytest
 from bench import spend
 from ledger import LEASE, failure, lead, use
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, FailureClass, Outcome
 from pictures import upload, want
 

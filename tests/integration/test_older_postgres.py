@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from ledger import LEASE, complete, use
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Outcome

@@ -11,8 +11,9 @@ import pytest
 from ledger import complete
 from psycopg.rows import dict_row
 
-from copperplate.adapters.poolers import Pooler, find_pooler
-from copperplate.adapters.postgres import PostgresLedger, translate
+from copperplate.adapters.ledger.poolers import Pooler, find_pooler
+from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres_errors import translate
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.local.bootstrap import create_database, drop_database
 from copperplate.local.cluster import ignore
@@ -52,7 +53,7 @@ async def found_at(url: str) -> Pooler | None:
 
 async def call_at_once(ledger: PostgresLedger, times: int) -> list[dict[str, Any]]:
     """Role and limits as so many calls saw them, each repeated on its connection so that it would be prepared."""
-    return [rows[0] for rows in await asyncio.gather(*(ledger._rows(SHOWN, ()) for _ in range(times)))]
+    return [rows[0] for rows in await asyncio.gather(*(ledger._transport._rows(SHOWN, ()) for _ in range(times)))]
 
 
 def sessions(cluster: Cluster, database: str) -> list[tuple[str, ...]]:
@@ -111,7 +112,7 @@ async def test_calls_have_role_and_limits_and_leave_nothing_in_a_session(
     async with opened(bouncer.url(database)) as ledger:
         assert await call_at_once(ledger, 40) == [OURS] * 40
         with pytest.raises(LedgerUnavailable):
-            await ledger._rows("select 1 / 0", ())
+            await ledger._transport._rows("select 1 / 0", ())
         assert await call_at_once(ledger, 40) == [OURS] * 40
         assert (await ledger.check_setup())["pooler"] == {"place": f"127.0.0.1:{bouncer.port}", "mode": "transaction"}
         assert left_in_sessions(bouncer.url(database)) == {("postgres", "0", "0", 0)}
@@ -121,9 +122,9 @@ async def test_behind_a_pooler_nobody_listens_and_followers_poll(
     pgbouncer: PgBouncer, cluster: Cluster, database: str
 ) -> None:
     async with opened(pgbouncer.url(database)) as ledger:
-        assert ledger._listening is not None
+        assert ledger._transport._listening is not None
         async with asyncio.timeout(60):
-            await ledger._listening
+            await ledger._transport._listening
         with ledger.hints(want().generation_key):
             entry = await complete(ledger, want())
         assert (await ledger.peek(want().generation_key, want().rendition_key)).entry == entry  # type: ignore[union-attr]
@@ -133,7 +134,7 @@ async def test_behind_a_pooler_nobody_listens_and_followers_poll(
 async def test_pooler_that_is_found_is_said_once(
     pgbouncer: PgBouncer, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="copperplate.adapters.postgres")
+    caplog.set_level("INFO", logger="copperplate.adapters.ledger.postgres")
     async with opened(pgbouncer.url(database)) as ledger:
         await call_at_once(ledger, 40)
     told = [record.getMessage() for record in caplog.records if "pooler" in record.getMessage()]
@@ -152,7 +153,7 @@ async def test_pooler_that_is_said_to_lend_whole_sessions_keeps_everything(
     async with opened(url, pooler="session", max_connections=1) as ledger, opened(url, pooler="session") as leading:
         assert await call_at_once(ledger, 40) == [OURS] * 40
         assert (await ledger.check_setup())["pooler"]["mode"] == "session"
-        prepared = await ledger._rows("select count(*) from pg_prepared_statements", ())
+        prepared = await ledger._transport._rows("select count(*) from pg_prepared_statements", ())
         assert prepared[0]["count"] > 0
         with ledger.hints(want().generation_key) as hint:
             async with asyncio.timeout(60):
@@ -166,7 +167,7 @@ async def test_pooler_that_is_said_to_lend_whole_sessions_keeps_everything(
 async def test_connection_that_is_said_to_lead_to_a_pooler_keeps_nothing(cluster: Cluster, database: str) -> None:
     async with opened(cluster.url(database=database), pooler="transaction", max_connections=1) as ledger:
         assert await call_at_once(ledger, 20) == [OURS] * 20
-        async with ledger._pool.connection() as connection:
+        async with ledger._transport._pool.connection() as connection:
             row = await (await connection.execute(SHOWN)).fetchone()
             prepared = await (await connection.execute("select count(*) from pg_prepared_statements")).fetchone()
     assert (row, prepared) == ({"role": "postgres", "statement_timeout": "0", "lock_timeout": "0"}, {"count": 0})
@@ -177,7 +178,9 @@ async def test_direct_connection_keeps_role_limits_and_prepared_statements(clust
     async with opened(url, max_connections=1) as ledger:
         assert await call_at_once(ledger, 20) == [OURS] * 20
         row = (
-            await ledger._rows("select current_setting('timezone') as zone, count(*) from pg_prepared_statements", ())
+            await ledger._transport._rows(
+                "select current_setting('timezone') as zone, count(*) from pg_prepared_statements", ()
+            )
         )[0]
         assert row["zone"] == "Asia/Tokyo", "what the URL says stays"
         assert row["count"] > 0

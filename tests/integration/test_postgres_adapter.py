@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from clusters import open_folder
-from copperplate.adapters.postgres import CALL_SECONDS, ERRORS, PostgresLedger, translate
+from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
+from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
 from copperplate.errors import LedgerUnavailable, Misconfigured
 from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
@@ -140,6 +141,12 @@ def test_every_row_of_the_table_can_be_reached() -> None:
         assert not any(issubclass(foreign, earlier) for earlier, *_ in ERRORS[:number]), foreign
 
 
+async def test_value_of_another_type_is_not_believed(owner_url: str) -> None:
+    async with opened(owner_url) as ledger:
+        with pytest.raises(LedgerUnavailable, match="cannot be read"):
+            await ledger._transport.value("get_usage_totals", {}, bool)
+
+
 # --- settings ------------------------------------------------------------------------------------
 
 
@@ -223,12 +230,12 @@ async def test_refused_connection_is_said_with_its_reason_and_without_the_passwo
 
 
 async def test_outage_is_logged_once_by_the_listener_and_not_with_every_try(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="copperplate.adapters.postgres")
+    caplog.set_level("INFO", logger="copperplate.adapters.ledger.postgres")
     async with opened("postgresql://postgres@127.0.0.1:1/postgres") as ledger:
         for _ in range(2):  # 2.5 s each, and a try every 0.5 to 1.5 s
             with pytest.raises(LedgerUnavailable, match="port 1 failed"):
                 await ledger.peek(KEY, RENDITION)
-    told = [record.getMessage() for record in caplog.records if record.name == "copperplate.adapters.postgres"]
+    told = [record.getMessage() for record in caplog.records if record.name == "copperplate.adapters.ledger.postgres"]
     assert len(told) == 1
     assert "port 1 failed" in told[0]
 

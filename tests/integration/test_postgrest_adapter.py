@@ -17,9 +17,8 @@ import pytest
 from ledger import complete, use
 
 from copperplate.adapters.filesystem import FolderStore
+from copperplate.adapters.ledger.postgrest import CALL_SECONDS, PAGE_ROWS, PAUSES_SECONDS, PostgrestLedger
 from copperplate.adapters.painter import Painter
-from copperplate.adapters.postgrest import PAGE_ROWS, PostgrestLedger
-from copperplate.adapters.postgrest_calls import CALL_SECONDS, PAUSES_SECONDS
 from copperplate.adapters.supabase_http import make_client
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.coordinator import Coordinator
@@ -177,6 +176,14 @@ async def test_rubbish_in_place_of_an_answer_costs_one_repeat(ledger: PostgrestL
     wire.faults.append(fault)
     assert isinstance(await acquire(ledger, want()), Lead)
     assert wire.sent == ["/rpc/acquire_generation"] * 2
+
+
+async def test_rubbish_is_not_taken_for_a_yes_about_credits(ledger: PostgrestLedger, wire: Wire) -> None:
+    calls = (ledger.refund_credits(uuid4()), ledger.is_asked_by(uuid4(), KEY), ledger.forget_user(uuid4()))
+    for number, call in enumerate(calls, 1):
+        wire.faults.append(page(200))
+        assert not await call
+        assert len(wire.sent) == 2 * number
 
 
 @pytest.mark.parametrize("fault", [page(502), page(504), lose_request, cut_short])

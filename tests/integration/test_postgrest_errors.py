@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import aiohttp
 import httpx
 import psycopg
 import pytest
 
-from copperplate.adapters import postgrest_calls
-from copperplate.adapters.postgrest import PostgrestLedger
-from copperplate.adapters.postgrest_calls import Calls
-from copperplate.adapters.postgrest_errors import ERRORS, Garbled, Refused, translate
+from copperplate.adapters.ledger import postgrest
+from copperplate.adapters.ledger.postgrest import PostgrestLedger, PostgrestTransport
+from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refused, translate
 from copperplate.adapters.supabase_http import make_client
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured
 from copperplate.local.bootstrap import create_database
@@ -54,12 +53,12 @@ async def wire() -> AsyncIterator[Wire]:
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgrest_calls, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(postgrest, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
 
 
-async def refusal(calls: Calls, function: str, **arguments: Any) -> CopperplateError:
+async def refusal(transport: PostgrestTransport, function: LiteralString, **arguments: Any) -> CopperplateError:
     with pytest.raises(CopperplateError) as caught:
-        await calls.call(function, arguments, object)
+        await transport.value(function, arguments, object)
     error = caught.value
     assert "prompt" not in f"{error}{error.__cause__}{error.__cause__!r}"
     return error
@@ -76,7 +75,7 @@ async def test_refusal_is_ours_and_sent_again_only_where_that_may_help(
     told = json.dumps({"code": sign, "message": WORDS, "details": WORDS, "hint": None}).encode()
     fault = say(500, told) if isinstance(sign, str) else page(sign)
     wire.faults.extend([fault] * 4)
-    error = await refusal(Calls(client, wire.url, "sb_secret_x"), "anything")
+    error = await refusal(PostgrestTransport(client, wire.url, "sb_secret_x"), "anything")
     assert type(error) is ours
     assert len(wire.sent) == (1 if resend == "never" else 4)
     # What a person has to mend is not mended by asking again.
@@ -98,7 +97,7 @@ async def test_refusal_nobody_knows_is_ours_without_its_words(
     client: httpx.AsyncClient, wire: Wire, fault: Any
 ) -> None:
     wire.faults.append(fault)
-    error = await refusal(Calls(client, wire.url, "sb_secret_x"), "anything")
+    error = await refusal(PostgrestTransport(client, wire.url, "sb_secret_x"), "anything")
     assert (type(error), str(error)) == (LedgerUnavailable, "the database refused the call")
     assert len(wire.sent) == 1
 
@@ -176,7 +175,7 @@ def provoking(postgrest: PostgrestServer, owner_url: str) -> PostgrestServer:
 async def test_error_of_the_database_reaches_us_as_its_sqlstate(
     client: httpx.AsyncClient, provoking: PostgrestServer, sqlstate: str, ours: type[Exception], message: str
 ) -> None:
-    error = await refusal(Calls(client, provoking.url, make_jwt()), "provoke", p_code=sqlstate)
+    error = await refusal(PostgrestTransport(client, provoking.url, make_jwt()), "provoke", p_code=sqlstate)
     assert type(error) is ours
     assert message in str(error)
 

@@ -13,7 +13,7 @@ import pytest
 from ledger import complete, use
 from psycopg.rows import dict_row
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Outcome, PictureFormat
 from pictures import upload, want
 

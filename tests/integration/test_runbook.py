@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from ledger import complete, failure, lead
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from pictures import want
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ledger import LEASE, complete, failure, lead, record, use
 from ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
 from psycopg.rows import dict_row
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.memoji import MemojiRecipe, want_of
 from pictures import MODEL, upload, want

@@ -11,7 +11,7 @@ from ledger import failure
 from ledger_credits import ask, ask_and_complete
 
 import npm
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Lead
 from pictures import want
 from postgrest_server import make_jwt

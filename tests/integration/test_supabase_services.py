@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.postgres import PostgresLedger
-from copperplate.adapters.postgrest import PostgrestLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgrest import PostgrestLedger
 from copperplate.compose import open_services
 from copperplate.settings import Settings
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from ledger_credits import ANSWER, ask, ask_and_complete, finish, has
 
-from copperplate.adapters.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Credits, Lead

@@ -152,6 +152,7 @@ async def test_kept_connection_is_not_held_open_by_empty_lines(site: Site) -> No
             await writer.drain()
         await asyncio.sleep(0.05)
     writer.close()
+    await ending
 
 
 async def test_body_that_never_comes_does_not_hold_a_connection_that_was_answered(site: Site) -> None:
@@ -164,6 +165,7 @@ async def test_body_that_never_comes_does_not_hold_a_connection_that_was_answere
             await writer.drain()
         await asyncio.sleep(0.05)
     writer.close()
+    await ending
 
 
 async def test_head_without_end_is_refused(site: Site) -> None:

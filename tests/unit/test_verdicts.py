@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from copperplate.adapters.verdicts import entry_of, verdict_of
+from copperplate.adapters.ledger.rows import entry_of, verdict_of
 from copperplate.model import Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Wait
 from pictures import upload
 

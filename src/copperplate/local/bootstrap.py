@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from copperplate.adapters.libpq import read_url, reason_of
+from copperplate.adapters.ledger.libpq import read_url, reason_of
 from copperplate.local.errors import DatabaseUnreachable
 
 if TYPE_CHECKING:

@@ -1,11 +1,12 @@
-"""Rows of type `copperplate.verdict`, as values."""
+"""What functions of the database take and answer, as values: rows of type `copperplate.verdict`, above all."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.model import Denied, Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Upload, Wait
+from copperplate.model import Credits, Denied, Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Upload, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,16 @@ def sight_of(row: Mapping[str, Any]) -> Sight:
 def entry_of(row: Mapping[str, Any]) -> Entry | None:
     """The ledger's answer to a write: the entry that stands, or None for a stale fence."""
     return _entry(row) if row["outcome"] == "hit" else None
+
+
+def credits_of(row: Mapping[str, Any]) -> Credits:
+    """What a user has."""
+    return Credits(balance=row["balance"], held=row["held"])
+
+
+def upload_columns(upload: Upload) -> dict[str, Any]:
+    """An upload as arguments: its own columns alone, as a rendition's key goes by a name of its own."""
+    return {f"p_{column.name}": getattr(upload, column.name) for column in fields(Upload)}
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:

@@ -9,13 +9,13 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import DictRow, scalar_row
 
-from copperplate.adapters.libpq import reason_of
+from copperplate.adapters.ledger.libpq import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # Written in these files, or composed of names that are.
-Query = LiteralString | sql.Composed
+Query = LiteralString | bytes | sql.Composed
 Mode = Literal["transaction", "session"]
 
 # Role and time limits of every call: of the whole session, or of one transaction. Not among the options of a

@@ -1,0 +1,193 @@
+"""The ledger over functions of the database, whichever way they are called."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from copperplate.adapters.ledger.credits import CreditCalls
+from copperplate.adapters.ledger.maintenance import MaintenanceCalls
+from copperplate.adapters.ledger.rows import charge_row, entry_of, sight_of, upload_columns, verdict_of
+from copperplate.adapters.ledger.statistics import StatisticsCalls
+from copperplate.adapters.ledger.transport import Json
+from copperplate.recipes.image import original_key
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from uuid import UUID
+
+    from copperplate.model import (
+        Charge,
+        Entry,
+        Failure,
+        FailureClass,
+        Job,
+        RenditionUpload,
+        Sight,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
+
+
+class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
+    """`Ledger`, `LedgerCare` and `CreditLedger` over one transport, which it opens and closes."""
+
+    async def open(self) -> None:
+        """Start the transport; an unreachable database shows at the first call."""
+        await self._transport.open()
+
+    async def close(self) -> None:
+        """Give back every connection of the transport."""
+        await self._transport.close()
+
+    async def acquire(
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        services: Sequence[str] = (),
+    ) -> Verdict:
+        """See `Ledger.acquire`."""
+        arguments = {
+            "p_recipe": Json(want.recipe),
+            "p_generation_key": want.generation_key,
+            "p_rendition_key": want.rendition_key,
+            "p_leader": leader,
+            "p_lease": lease,
+            "p_may_lead": may_lead,
+            "p_charges": Json([charge_row(charge) for charge in charges]),
+            "p_services": list(services),
+        }
+        return verdict_of(await self._transport.row("acquire_generation", arguments))
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        """See `Ledger.peek`."""
+        arguments = {"p_generation_key": generation_key, "p_rendition_key": rendition_key}
+        return sight_of(await self._transport.row("peek_generation", arguments))
+
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
+        """See `Ledger.begin_submit`."""
+        arguments = {
+            "p_key": key,
+            "p_fence": fence,
+            "p_submit_no": submit_no,
+            "p_provider": provider,
+            "p_estimate_micro_usd": estimate_micro_usd,
+        }
+        return await self._transport.value("begin_submit", arguments, bool)
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """See `Ledger.note_request`."""
+        arguments = {"p_key": key, "p_fence": fence, "p_request_id": job.request_id, "p_urls": Json(dict(job.urls))}
+        return await self._transport.value("note_request", arguments, bool)
+
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        """See `Ledger.begin_decode`."""
+        arguments = {"p_key": key, "p_fence": fence, "p_decode_no": decode_no}
+        return await self._transport.value("begin_decode", arguments, bool)
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        """See `Ledger.heartbeat`."""
+        arguments = {"p_key": key, "p_fence": fence, "p_lease": lease}
+        return await self._transport.value("heartbeat_generation", arguments, bool)
+
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
+        """See `Ledger.intend_upload`."""
+        arguments = {
+            "p_key": key,
+            "p_fence": fence,
+            **upload_columns(upload),
+            "p_usage": Json(dict(usage)),
+            "p_rendition_path": rendition.path if rendition else None,
+            "p_cost_micro_usd": cost_micro_usd,
+        }
+        return await self._transport.value("intend_upload", arguments, bool)
+
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
+        """See `Ledger.complete`."""
+        arguments = {
+            "p_key": key,
+            "p_fence": fence,
+            "p_original_key": original_key(key),
+            **upload_columns(upload),
+            "p_url": url,
+            "p_rendition": Json(asdict(rendition)) if rendition else None,
+        }
+        return entry_of(await self._transport.row("complete_generation", arguments))
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """See `Ledger.fail`."""
+        arguments = {
+            "p_key": key,
+            "p_fence": fence,
+            "p_error_class": failure.failure_class.value,
+            "p_error_message": failure.message,
+            "p_retry_after": failure.retry_after,
+            "p_billed": failure.billed,
+            "p_usage": Json(dict(failure.usage)),
+            "p_cost_micro_usd": failure.cost_micro_usd,
+        }
+        return await self._transport.value("fail_generation", arguments, bool)
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """See `Ledger.report_refusal`."""
+        arguments = {"p_name": name, "p_error_class": failure_class.value, "p_reason": reason, "p_rest": rest}
+        return await self._transport.value("report_refusal", arguments, bool)
+
+    async def report_success(self, name: str) -> None:
+        """See `Ledger.report_success`."""
+        await self._transport.value("report_success", {"p_name": name}, object)
+
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """See `Ledger.intend_rendition`."""
+        arguments = {
+            "p_generation_key": original.generation_key,
+            "p_original_path": original.path,
+            "p_path": upload.path,
+        }
+        return await self._transport.value("intend_rendition", arguments, bool)
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """See `Ledger.record_rendition`."""
+        arguments = {
+            "p_generation_key": original.generation_key,
+            "p_original_path": original.path,
+            "p_key": rendition_key,
+            **upload_columns(upload),
+        }
+        return entry_of(await self._transport.row("record_rendition", arguments))
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """See `Ledger.report_missing`."""
+        return await self._transport.value("report_missing", {"p_key": entry.key, "p_path": entry.path}, bool)
+
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+        """See `Ledger.record_usage`."""
+        arguments = {"p_uses": Json([asdict(use) for use in uses]), "p_batch": batch or uuid4()}
+        await self._transport.value("record_usage", arguments, object)
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """See `Ledger.hints`."""
+        return self._transport.hints.watch(key)

@@ -1,0 +1,122 @@
+"""Ledger, stores and CDNs: of a Supabase project, or of Postgres and a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from copperplate.compose.installed import check_installed
+from copperplate.errors import Misconfigured
+from copperplate.model import Needs, PictureFormat
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
+    from copperplate.adapters.vercel_cdn import VercelCdn
+    from copperplate.ports import Cdn, ObjectStore
+    from copperplate.settings import Settings
+
+    Stores = Mapping[str, ObjectStore]  # by bucket
+
+IMAGE_BUCKET = "generated-images"
+MEMOJI_BUCKET = "memoji-images"
+BUCKETS = (IMAGE_BUCKET, MEMOJI_BUCKET)
+# A memoji is a PNG that is handed out as an address.
+NEEDS = {
+    IMAGE_BUCKET: Needs(),
+    MEMOJI_BUCKET: Needs(media_types=frozenset({PictureFormat.PNG.media_type}), address=True),
+}
+
+
+@contextlib.asynccontextmanager
+async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Stores]]:
+    """Ledger, and stores by bucket: a Supabase project where one is set, else Postgres and a folder.
+
+    `COPPERPLATE_LEDGER` may mix them. Drivers are imported here and not above: importing the app stays cheap.
+    Raises `Misconfigured`.
+    """
+    check(settings)
+    url, key = settings.supabase_url, settings.supabase_key
+    if url is None or key is None:
+        from copperplate.adapters.filesystem import FolderStore
+
+        async with _open_postgres(settings) as ledger:
+            yield ledger, {bucket: FolderStore(settings.data_dir / "objects", bucket) for bucket in BUCKETS}
+        return
+    from copperplate.adapters.supabase_http import make_client
+    from copperplate.adapters.supabase_storage import SupabaseStore
+
+    async with make_client() as client:
+        stores = {bucket: SupabaseStore(client, url, key, bucket) for bucket in BUCKETS}
+        if settings.ledger == "postgres":
+            async with _open_postgres(settings) as ledger:
+                yield ledger, stores
+            return
+        from copperplate.adapters.ledger.postgrest import PostgrestLedger
+
+        yield PostgrestLedger(client, f"{url}/rest/v1", key), stores
+
+
+@contextlib.asynccontextmanager
+async def open_cdns(settings: Settings) -> AsyncIterator[Sequence[Cdn]]:
+    """The CDNs that can be purged: Storage's in a Supabase project, Vercel's where a token to purge it is set."""
+    async with contextlib.AsyncExitStack() as opened:
+        cdns: list[Cdn] = []
+        if settings.supabase_url is not None and settings.supabase_key is not None:
+            from copperplate.adapters.supabase_cdn import StorageCdn
+            from copperplate.adapters.supabase_http import make_client
+
+            client = await opened.enter_async_context(make_client())
+            cdns.append(StorageCdn(client, settings.supabase_url, settings.supabase_key))
+        if settings.vercel_token is not None:
+            cdns.append(await opened.enter_async_context(_make_vercel_cdn(settings, settings.vercel_token)))
+        yield cdns
+
+
+def _make_vercel_cdn(settings: Settings, token: str) -> VercelCdn:
+    if settings.vercel_project_id is None:
+        raise Misconfigured("COPPERPLATE_VERCEL_TOKEN needs VERCEL_PROJECT_ID beside it.")
+    check_installed("httpx", "supabase")
+    from copperplate.adapters.vercel_cdn import VercelCdn
+
+    return VercelCdn(
+        settings.vercel_api_url,
+        token=token,
+        project_id=settings.vercel_project_id,
+        team_id=settings.vercel_team_id,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _open_postgres(settings: Settings) -> AsyncIterator[SqlLedger]:
+    check_installed("psycopg_pool", "postgres")
+    from copperplate.adapters.ledger.postgres import PostgresLedger
+
+    # It repeats with every try what the ledger says once, and what its errors say.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    ledger = PostgresLedger(settings.database_url or "", pooler=settings.pooler)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+def check(settings: Settings) -> None:
+    """Refuse what `open_backend` cannot open: raises `Misconfigured`, naming what to set."""
+    if settings.on_vercel and settings.supabase_url is None:
+        raise Misconfigured(
+            "On Vercel Copperplate needs Supabase: set SUPABASE_URL and SUPABASE_SECRET_KEY in the project's settings."
+        )
+    if settings.supabase_url is not None:
+        if settings.supabase_key is None:
+            raise Misconfigured("SUPABASE_URL needs SUPABASE_SECRET_KEY beside it (or SUPABASE_SERVICE_ROLE_KEY).")
+        check_installed("postgrest", "supabase")
+    if settings.ledger == "postgres" and settings.database_url is None:
+        raise Misconfigured("COPPERPLATE_LEDGER=postgres needs DATABASE_URL.")
+    if settings.supabase_url is None and settings.database_url is None:
+        raise Misconfigured(
+            "There is no database: set SUPABASE_URL or DATABASE_URL, or use `copperplate dev`, which brings its own."
+        )

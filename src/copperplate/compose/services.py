@@ -1,0 +1,148 @@
+"""Everything the edges work with, opened and closed together."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.asking import Asking
+from copperplate.compose.backends import IMAGE_BUCKET, MEMOJI_BUCKET, NEEDS, open_backend
+from copperplate.compose.identity import make_verifier
+from copperplate.compose.installed import check_installed
+from copperplate.compose.providers import make_image_provider, make_memoji_provider, require_memoji_provider
+from copperplate.coordinator import Coordinator
+from copperplate.imaging import PillowImages
+from copperplate.kinds import Kind
+from copperplate.serving import Serving
+from copperplate.timings import Timings
+from copperplate.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
+    from copperplate.compose.backends import Stores
+    from copperplate.ports import Clock, Provider, Verifier
+    from copperplate.settings import Settings
+
+MEMOJI_MAX_BYTES = 5_000_000
+# OpenAI takes half a minute at high quality, and two when it is busy.
+MEMOJI_WAITS = 4
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the edges (HTTP, CLI) work with."""
+
+    settings: Settings
+    clock: Clock
+    ledger: SqlLedger
+    coordinator: Coordinator
+    kinds: dict[str, Kind]
+    stores: Stores
+    serving: Serving
+    asking: Asking
+    usage: Usage
+    verifier: Verifier
+
+    @property
+    def image_provider(self) -> Provider:
+        """Who makes pictures asked for by URL."""
+        return self.kinds["image"].provider
+
+    @property
+    def memoji_provider(self) -> Provider:
+        """Who makes memoji; raises `Misconfigured` where nobody does, and pictures are served all the same."""
+        kind = self.kinds.get("memoji")
+        return require_memoji_provider(None if kind is None else kind.provider)
+
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
+        await self.coordinator.drain(within_seconds=within_seconds)
+        await self.usage.flush()
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything, wired for these settings, open until the block ends.
+
+    At the end generations under way get ten seconds to land, and what was counted is flushed.
+    Raises `Misconfigured`, naming the variables to set.
+    """
+    async with (
+        open_backend(settings) as (ledger, stores),
+        _wire(settings, ledger, _with_disk_cache(settings, stores)) as services,
+    ):
+        yield services
+
+
+def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
+    """Images alone: the bytes of memoji go from Storage to whoever looks at them, past us."""
+    if not settings.has_disk_cache:
+        return stores
+    from copperplate.adapters.disk_cache import CachedStore, DiskCache
+
+    cache = DiskCache(settings.disk_cache_dir, settings.disk_cache_bytes)
+    return {**stores, IMAGE_BUCKET: CachedStore(stores[IMAGE_BUCKET], cache)}
+
+
+@contextlib.asynccontextmanager
+async def _wire(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
+    check_installed("PIL", "images")
+    clock = SystemClock()
+    images = PillowImages()
+    kinds = _make_kinds(settings, clock, stores)
+    timings = Timings(
+        lease=settings.lease,
+        heartbeat=settings.heartbeat,
+        margin=settings.lease / 10,
+        wait=settings.wait,
+        job_retention=settings.job_retention,
+    )
+    coordinator = Coordinator(
+        ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
+    )
+    serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+    usage = Usage(ledger=ledger, providers={name: kind.provider for name, kind in kinds.items()}, clock=clock)
+    verifier = make_verifier(settings, clock)
+    asking = Asking(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock)
+    try:
+        yield Services(
+            settings=settings,
+            clock=clock,
+            ledger=ledger,
+            coordinator=coordinator,
+            kinds=kinds,
+            stores=stores,
+            serving=serving,
+            asking=asking,
+            usage=usage,
+            verifier=verifier,
+        )
+    finally:
+        await coordinator.drain(within_seconds=DRAIN_SECONDS)
+        for kind in kinds.values():
+            await kind.provider.close()
+        await verifier.close()
+        await usage.close()
+        images.close()
+
+
+def _make_kinds(settings: Settings, clock: Clock, stores: Stores) -> dict[str, Kind]:
+    kinds = {
+        "image": Kind(
+            provider=make_image_provider(settings, clock), store=stores[IMAGE_BUCKET], needs=NEEDS[IMAGE_BUCKET]
+        )
+    }
+    if (provider := make_memoji_provider(settings, clock)) is not None:
+        kinds["memoji"] = Kind(
+            provider=provider,
+            store=stores[MEMOJI_BUCKET],
+            needs=NEEDS[MEMOJI_BUCKET],
+            wait=settings.wait * MEMOJI_WAITS,
+            max_bytes=MEMOJI_MAX_BYTES,
+        )
+    return kinds

@@ -1,0 +1,21 @@
+"""What the core needs from the world. Each port says in words what an adapter promises."""
+
+from copperplate.ports.accounts import CreditLedger, Verifier
+from copperplate.ports.care import LedgerCare
+from copperplate.ports.clock import Clock
+from copperplate.ports.ledger import Ledger, Sweeper
+from copperplate.ports.pictures import Images, Provider
+from copperplate.ports.stores import Cdn, ObjectStore
+
+__all__ = [
+    "Cdn",
+    "Clock",
+    "CreditLedger",
+    "Images",
+    "Ledger",
+    "LedgerCare",
+    "ObjectStore",
+    "Provider",
+    "Sweeper",
+    "Verifier",
+]

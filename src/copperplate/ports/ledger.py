@@ -1,0 +1,158 @@
+"""The ledger: who may generate, what is stored, what failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from uuid import UUID
+
+    from copperplate.model import (
+        Charge,
+        Entry,
+        Failure,
+        FailureClass,
+        Job,
+        RenditionUpload,
+        Sight,
+        Upload,
+        Use,
+        Verdict,
+        Want,
+    )
+
+
+class Sweeper(Protocol):
+    """Gives up on leaders that died."""
+
+    async def sweep(self, limit: int) -> int:
+        """Fail at most `limit` generations whose leader died long ago and nobody asked for since; answers how many."""
+
+
+class Ledger(Sweeper, Protocol):
+    """The referee: who may generate, what is stored, what failed.
+
+    Every method is one transaction, decided by the ledger's own clock, and may be repeated with the
+    same arguments for the same answer. Methods that carry a fence change nothing and answer False or
+    None when the fence is not the newest. All raise `LedgerUnavailable` when the outcome is unknown or
+    nothing happened.
+    """
+
+    async def acquire(
+        self,
+        want: Want,
+        *,
+        leader: UUID,
+        lease: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        services: Sequence[str] = (),
+    ) -> Verdict:
+        """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative`, `Free` or `Denied`.
+
+        At most one live `Lead` per generation key exists at any time. `Free` is answered only where
+        `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
+        and the lease runs anew. `services` names what a submit needs (`Kind.services`): while the breaker of
+        one of them is open, a lead that would submit is refused as `Negative`, and nothing is written; once
+        its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
+
+        `charges` are reserved with a lead, or else it is `Denied` and nothing is written. A takeover inherits
+        what its predecessor reserved, for as long as that may be held. They are settled by `complete`, released by
+        `fail`. What is held longer than that, and under no lease, counts as free; a lead of its owner releases it.
+        """
+
+    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+        """Look without changing anything. `Free` also means: a lease ran out, acquire may take over."""
+
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
+        """Write ahead that submit number `submit_no` of this attempt is about to be sent, at this estimated cost.
+
+        Refused as well while a job of this attempt is known: it is to be collected.
+        """
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """Note the provider's request id, so that a successor can collect instead of paying again.
+
+        Accepted from an older fence too while no id is known: learning it late only saves a call.
+        """
+
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        """Write ahead that the picture is about to be decoded for the `decode_no`-th time since it came.
+
+        Who dies of it leaves the number behind; an intended upload shows that it went well, and it is zero again.
+        """
+
+    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+        """Set the lease to `lease` from the ledger's now; zero gives it up, and anyone may take over."""
+
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
+        """Write ahead where the original is about to be stored; an earlier intent is discarded.
+
+        A `rendition` is about to be stored beside it; what is not completed within the grace is removed.
+        `usage` is what the provider reported to bill: added to the generation's once a submit, however
+        often the picture is collected and its upload intended; `cost_micro_usd` is that in money, None where unknown.
+        """
+
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
+        """Record the stored original, and a stored rendition of it, in one.
+
+        Answers the entry that stands for the rendition; that of the original where there is none, because
+        none was given or it was not intended within the grace. None for a stale fence, and then the
+        objects are discarded.
+        """
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """Record a negative entry and give up the lease."""
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """Open the breaker of a service that refuses, for the sake of our account or settings, whatever it is asked.
+
+        It rests for `rest` from now, for all processes; those it refuses are told `failure_class` (`ACCOUNT` or
+        `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are kept. True for the
+        report that begins the rest, so that it is logged once; a repeat answers False.
+        """
+
+    async def report_success(self, name: str) -> None:
+        """Close the breaker of a service that did what it was asked. `complete` does so for what it needed."""
+
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """Write ahead where a rendition of `original` is about to be stored.
+
+        What is not recorded within the grace is removed. False if the original is no longer the generation's.
+        """
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """Record a stored rendition of `original`; answers the entry that now stands.
+
+        If another process was first, that is its entry, and `upload` is discarded. None if the
+        original is no longer the generation's, or the upload was not intended within the grace.
+        """
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """The object of `entry` is gone or altered: drop the entry, and with an original reopen the generation."""
+
+    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+        """Add up counts, once for each id of a `batch`, which is made anew where None is given.
+
+        Sent again within two hours, with the same id, a batch that was taken changes nothing.
+        """
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set when `key` may have changed. It may come early, late or never."""

@@ -1,0 +1,65 @@
+"""Who makes pictures, and who checks and encodes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from copperplate.model import CanonicalValue, Job, Made, Size, Want
+
+
+class Provider(Protocol):
+    """Makes pictures, for money or not."""
+
+    name: str
+    models: tuple[str, ...]
+    is_billable: bool
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        """Every fixed parameter that can change a pixel, as sorted `name=value`; part of the key."""
+
+    def canvas(self, size: Size) -> Size:
+        """The size it will make for an asked size: its own multiples and minimum, covering it."""
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        """What one generation costs, in millionths of a dollar; None where that is not known."""
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """What a submit that reported `usage` cost, in millionths of a dollar; None where that cannot be told."""
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+        """Ask for the picture: exactly one billable request, never repeated inside.
+
+        Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, of class `ACCOUNT` where it refuses us
+        whatever the prompt, and `Misconfigured` where a setting is at fault and nothing was sent or taken.
+        """
+
+    async def collect(self, job: Job) -> Made:
+        """Wait for a job and fetch its picture; safe to repeat.
+
+        Raises `ProviderFailed` only where the provider says that the job failed, or shows what is no picture;
+        `Uncollected` for all else, after some seconds of asking again.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections; a later call starts afresh."""
+
+
+class Images(Protocol):
+    """Verifies and encodes pictures, off the event loop."""
+
+    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> tuple[str, Size]:
+        """The sniffed format and true size of `body`, fully decoded in bounded memory and time.
+
+        `begin` is awaited when its turn has come, before the first pixel is decoded; what it raises ends the matter.
+        Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
+        """
+
+    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
+        """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata.
+
+        A png above `at_most_bytes` is given a palette; where that does not do either, it fails.
+        Raises as `verify` does.
+        """
