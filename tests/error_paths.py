@@ -221,22 +221,21 @@ def _worlds() -> Iterator[Path]:
 
 # --- what providers do wrong ---------------------------------------------------------------------
 
-OF_FAL = """drop html_answer empty_answer broken_json redirect_post
-receipt_foreign receipt_without_id receipt_without_url receipt_id_number receipt_html flood_receipt=1100000
+OF_FAL = """drop html_answer empty_answer broken_json redirect_post receipt_html flood_receipt=1100000
 http_400 http_401 http_402 http_403 http_404 http_408 http_413 http_422 http_429 http_429=7 http_429=-1
 http_429=1000000000 http_429=date http_429=past http_500 http_502 http_502_html http_503 http_503_html http_504
 moderated job_moderated job_invalid job_500 job_503 job_504 job_failed_200 nsfw nsfw_unlisted
-two_images no_images images_missing images_null image_is_text image_without_url image_url_number result_list
-result_null result_404 result_html status_404 status_html status_list no_position unknown_status=cancelled
-flood_status=1100000 flood_result=1100000 gzip_status file_metadata file_foreign file_lookalike file_userinfo
-file_port file_scheme file_no_url file_data_broken redirect_metadata redirect_foreign redirect_loop
-file_403 file_404 file_410 black white html json zero_bytes truncated_jpeg truncated_png too_small one_pixel oversized
-bomb animated gif svg noise""".split()
+two_images black white too_small one_pixel oversized bomb animated gif""".split()
 OF_OPENAI = """drop moderated http_400 http_401 http_403 http_404 http_408 http_409 http_422 http_429 http_429=7
 http_429=-1 no_quota http_500 http_502_html http_503 http_504_html redirect_post html_answer empty_answer broken_json
 two_images no_images images_missing images_null image_without_bytes bytes_not_base64 bytes_number result_list
 result_null flood_answer=60000000 gzip_answer black white html json zero_bytes truncated_jpeg truncated_png too_small
 one_pixel bomb animated gif svg noise""".split()
-# The job may yet be had: nothing failed, the wait is over.
-UNDECIDED = "stuck status_401 status_500 result_http_500 file_500".split()
+# A job of fal's that may yet be had: nothing failed, the wait is over, or it is left to a later collector.
+UNDECIDED = """stuck status_401 status_500 status_404 status_html status_list no_position unknown_status=cancelled
+result_http_500 result_list result_null result_404 result_html flood_status=1100000 flood_result=1100000 gzip_status
+no_images images_missing images_null image_is_text image_without_url image_url_number
+file_500 file_403 file_404 file_410 file_metadata file_foreign file_lookalike file_userinfo file_port file_scheme
+file_no_url file_data_broken redirect_metadata redirect_foreign redirect_loop
+html json zero_bytes truncated_jpeg truncated_png svg noise""".split()
 TRANSIENT = "rate_limited transient ambiguous".split()

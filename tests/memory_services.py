@@ -76,7 +76,7 @@ def memory_services(
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
     memoji_store = CountingStore("memoji-images", clock)
     kinds = {"image": Kind(provider=provider, store=store), "memoji": Kind(provider=provider, store=memoji_store)}
-    images, timings = images or PlainImages(), Timings(wait=timedelta(seconds=wait_seconds))
+    images, timings = images or PlainImages(), Timings(wait=timedelta(seconds=wait_seconds), look=timedelta(0))
     coordinator = Coordinator(
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=max_waiters
     )

@@ -86,7 +86,9 @@ class Studio:
     lease_seconds: float
     retention: timedelta
     collect_rest: timedelta
+    look: timedelta
     coordinator: Coordinator = field(init=False)
+    processes: list[Coordinator] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.coordinator = self.another_process()
@@ -101,12 +103,17 @@ class Studio:
             poll_first_seconds=lease_seconds / 40,
             job_retention=self.retention,
             collect_rest=self.collect_rest,
+            look=self.look,
         )
         kinds = {"image": Kind(provider=self.provider, store=MemoryStore("generated-images"))}
-        return Coordinator(ledger=self.ledger, kinds=kinds, images=self.images, clock=SystemClock(), timings=timings)
+        process = Coordinator(ledger=self.ledger, kinds=kinds, images=self.images, clock=SystemClock(), timings=timings)
+        self.processes.append(process)
+        return process
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """End what is under way, and close what was opened."""
+        for process in self.processes:
+            await process.drain(within_seconds=0)
         await self.provider.close()
         self.images.close()
 
@@ -117,7 +124,8 @@ def open_studio(
     lease_seconds: float = 20,
     retention: timedelta = timedelta(days=1),
     collect_rest: timedelta = timedelta(seconds=0.1),
+    look: timedelta = timedelta(seconds=8),
 ) -> Studio:
     """A studio around a provider."""
     ledger = MemoryLedger(SystemClock())
-    return Studio(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest)
+    return Studio(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest, look)

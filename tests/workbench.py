@@ -15,6 +15,7 @@ from copperplate.coordinator import Coordinator, Found
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
 from copperplate.kinds import Kind
 from copperplate.model import FailureClass, Job, Made, Size
+from copperplate.picture_header import NoPicture
 from copperplate.timings import Timings
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class PlainImages:
     ) -> tuple[str, Size]:
         await begin()
         if body.startswith(b"rubbish"):
-            raise ProviderFailed(FailureClass.BAD_OUTPUT, "not a picture")
+            raise NoPicture("not a picture")
+        if body.startswith(b"wrong"):
+            raise ProviderFailed(FailureClass.BAD_OUTPUT, "not the picture asked for")
         return "png", covers
 
     async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:

@@ -11,6 +11,7 @@ from copperplate.errors import LeaseLost, ProviderFailed, StillGenerating, Unava
 from copperplate.failures import collect_again_after, submit_again_after
 from copperplate.hashing import digest_of
 from copperplate.model import Failure, FailureClass
+from copperplate.picture_header import NoPicture
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Pauses between looks at what is no picture: two equal looks in a row end it, the last one in any case.
-LOOKS_SECONDS = (0.5, 1.0, 2.0, 0.0)
+# Between two looks at what is not the picture asked for.
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +50,12 @@ class NotedJob(NamedTuple):
 class Collecting:
     """Collects jobs whose ids are noted, by this process or by one before it."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, retention: timedelta, rest: timedelta) -> None:
+    def __init__(self, *, ledger: Ledger, clock: Clock, retention: timedelta, rest: timedelta, look: timedelta) -> None:
         self._ledger = ledger
         self._clock = clock
         self._retention = retention
         self._rest = rest
+        self._look_seconds = look.total_seconds()
 
     async def collect(self, attempt: Attempt, noted: NotedJob, verify: Verify) -> Verified:
         """The job's picture. Raises `ProviderFailed` where the provider says that the job failed or made no picture.
@@ -65,29 +68,42 @@ class Collecting:
         except (ProviderFailed, LeaseLost, Unavailable, StillGenerating):
             raise
         except Uncollected as error:
-            raise await self._put_off(attempt, noted, str(error)) from error
+            raise await self._put_off(attempt, noted, error) from error
         except Exception as error:
             log_unexpected(error, "a collection")
-            raise await self._put_off(attempt, noted, f"unexpected {type(error).__name__}") from error
+            trouble = Uncollected(f"unexpected {type(error).__name__}")
+            raise await self._put_off(attempt, noted, trouble) from error
 
     async def _look(self, job: Job, provider: Provider, verify: Verify) -> Verified:
-        """Fetch and verify; what was cut short on its way differs the next time, what is no picture does not."""
-        before = ""
-        for pause in LOOKS_SECONDS:
-            seen = ""
+        """Fetch and verify, again and again over seconds: a host may show a page or a part before the picture.
+
+        A whole picture that is not the one asked for, and is the same from the first look to the last, is the job's:
+        raises `ProviderFailed`. All else may become the picture yet: raises `Uncollected`.
+        """
+        give_up_at, pause = self._clock.monotonic() + self._look_seconds, FIRST_PAUSE_SECONDS
+        seen: list[str] = []
+        while True:
             try:
                 made = await provider.collect(job)
-                seen = await digest_of(made.body)
-                return await verify(made)
-            except ProviderFailed as failed:
-                seen = seen or str(failed)
-                if failed.failure_class is not FailureClass.BAD_OUTPUT or seen == before:
+                digest = await digest_of(made.body)
+                if digest not in seen[-1:]:  # the same bytes are not decoded again
+                    seen.append(digest)
+                    return await verify(made)
+            except ProviderFailed as error:
+                if error.failure_class is not FailureClass.BAD_OUTPUT:
                     raise
-            before = seen
+                failed = error
+            if self._clock.monotonic() + pause > give_up_at:
+                break
             await self._clock.sleep(pause)
-        raise Uncollected("what is fetched is no picture, and differs each time")
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+        if isinstance(failed, NoPicture):
+            raise Uncollected("what lies at its address is no whole picture") from failed
+        if len(seen) > 1:
+            raise Uncollected("what lies at its address is another picture each time") from failed
+        raise failed
 
-    async def _put_off(self, attempt: Attempt, noted: NotedJob, reason: str) -> StillGenerating | LeaseLost:
+    async def _put_off(self, attempt: Attempt, noted: NotedJob, trouble: Uncollected) -> StillGenerating | LeaseLost:
         """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
         age = timedelta(seconds=max(0.0, self._clock.monotonic() - noted.noted_at))
         is_lost = age >= self._retention
@@ -96,16 +112,16 @@ class Collecting:
         else:
             rest = collect_again_after(age, first=self._rest, retention=self._retention)
         logger.log(
-            logging.ERROR if is_lost else logging.WARNING,
+            logging.ERROR if is_lost or trouble.needs_operator else logging.WARNING,
             "a paid job is lost: its retention is over, a new submit is paid for by the owner: %s"
             if is_lost
             else "a paid job cannot be collected yet, and is kept: %s",
-            f"provider={attempt.kind.provider.name} reason={reason!r} age={age.total_seconds():.0f}s "
+            f"provider={attempt.kind.provider.name} reason={str(trouble)!r} age={age.total_seconds():.0f}s "
             f"next={rest.total_seconds():.0f}s job={noted.job.request_id!r} key={attempt.lease.key[:12]}",
         )
         failure = Failure(
             failure_class=FailureClass.LOST if is_lost else FailureClass.UNCOLLECTED,
-            message=reason,
+            message=str(trouble),
             retry_after=rest,
             billed=True,
         )

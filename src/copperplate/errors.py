@@ -378,7 +378,12 @@ class Uncollected(Signal):
     """The picture of a noted job cannot be had now, which says nothing about the job: it stays noted.
 
     The message goes to the log and the ledger: it names a host or a status, and quotes no prompt.
+    `needs_operator` where a key or a setting is in the way.
     """
+
+    def __init__(self, message: str, *, needs_operator: bool = False) -> None:
+        super().__init__(message)
+        self.needs_operator = needs_operator
 
 
 @contextmanager

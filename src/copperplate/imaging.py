@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.errors import ProviderFailed, StillGenerating
 from copperplate.model import PictureFormat, Size
-from copperplate.picture_header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
+from copperplate.picture_header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, NoPicture, bad_output, read_header
 from copperplate.room import Room
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _verify(body: bytes, header: Header, covers: Size) -> tuple[str, Size]:
     except ProviderFailed:
         raise
     except Exception as exc:  # hostile bytes raise anything, MemoryError and struct.error included
-        raise bad_output(f"the {FORMATS[header.name]} cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
+        raise NoPicture(f"the {FORMATS[header.name]} cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
     if not size.covers(covers):
         raise bad_output(f"the picture is {size}, which does not cover {covers}")
     if is_uniform:

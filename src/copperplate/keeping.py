@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from copperplate.errors import LeaseLost, LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,13 +22,18 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 64_000_000
-MAX_PICTURES: Final = 16
+# Each has a heartbeat every five seconds.
+MAX_PICTURES: Final = 256
+# The store is tried at most twenty times a second, however many are kept.
+SPACING_SECONDS: Final = 0.05
 # Between two tries nobody asks for. Each failed one renews the store's rest, which must not run out meanwhile.
 FIRST_PAUSE_SECONDS: Final = 2.0
 MAX_PAUSE_SECONDS: Final = 8.0
 PAUSE_FACTOR: Final = 1.5
 # Then the lease is given up; the bytes stay for as long as there is room.
 KEEP_SECONDS: Final = 3_600.0
+# After these it is still kept.
+KEPT_ON: Final = (StoreUnavailable, StoreMisconfigured, LedgerUnavailable, LeaseLost)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -58,10 +64,15 @@ class Keeping(Generic[P, R]):
         self._kept: dict[str, Kept[P, R]] = {}
 
     def keep(self, key: str, kept: Kept[P, R]) -> bool:
-        """Store it as soon as the store takes it; False where there is no room."""
+        """Store it as soon as the store takes it; False without room: then the caller gives up the lease."""
         self._kept.pop(key, None)
         if not self._make_room(kept.size_bytes):
-            logger.error("a paid picture is lost with this process: there is no room to keep it: key=%s", key[:12])
+            logger.error(
+                "a paid picture is given up, there is no room to keep it beside %d others: "
+                "the next caller collects its job again or, without one, pays for it again: key=%s",
+                len(self._kept),
+                key[:12],
+            )
             return False
         self._kept[key] = kept
         kept.task = asyncio.create_task(self._store_later(key, kept))
@@ -108,11 +119,26 @@ class Keeping(Generic[P, R]):
                 raise kept.error  # what the one before was told holds for who waited beside it
             try:
                 result = await kept.finish()
-            except Exception as error:
+            except KEPT_ON as error:
                 kept.tries, kept.error = kept.tries + 1, error
                 raise
-            del self._kept[key]
+            except Exception as error:  # noqa: BLE001 - such as a path that is taken: no later try ends otherwise
+                log_unexpected(error, "storing a kept picture")
+                self._drop(key, kept)
+                await self._give_up(kept)
+                return None
+            self._drop(key, kept)
             return result
+
+    def _drop(self, key: str, kept: Kept[P, R]) -> None:
+        # Another picture of that generation may be kept by now.
+        if self._kept.get(key) is kept:
+            del self._kept[key]
+
+    async def _give_up(self, kept: Kept[P, R]) -> None:
+        if kept.is_held:
+            kept.is_held = False
+            await kept.release()
 
     async def _store_later(self, key: str, kept: Kept[P, R]) -> None:
         give_up_at = self._clock.monotonic() + KEEP_SECONDS
@@ -120,7 +146,7 @@ class Keeping(Generic[P, R]):
         try:
             async with kept.hold():
                 while self._clock.monotonic() < give_up_at:
-                    await self._clock.sleep(pause)
+                    await self._clock.sleep(max(pause, SPACING_SECONDS * len(self._kept)))
                     pause = min(pause * PAUSE_FACTOR, MAX_PAUSE_SECONDS)
                     with contextlib.suppress(StoreUnavailable, StoreMisconfigured, LedgerUnavailable):
                         await self._try(key, kept)
@@ -130,9 +156,8 @@ class Keeping(Generic[P, R]):
             kept.is_held = False
             return
         finally:
-            if kept.is_held and self._kept.get(key) is kept:
-                kept.is_held = False
-                await kept.release()
+            if self._kept.get(key) is kept:
+                await self._give_up(kept)
 
     def _make_room(self, size_bytes: int) -> bool:
         """Those whose lease is lost go first, and no others."""

@@ -58,7 +58,11 @@ class Leader:
         self._clock = clock
         self._timings = timings
         self._collecting = Collecting(
-            ledger=ledger, clock=clock, retention=timings.job_retention, rest=timings.collect_rest
+            ledger=ledger,
+            clock=clock,
+            retention=timings.job_retention,
+            rest=timings.collect_rest,
+            look=timings.look,
         )
         self._uploads = Uploads(ledger=ledger, clock=clock)
 

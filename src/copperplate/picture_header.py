@@ -6,6 +6,7 @@ png. All three are limited here, so that whatever is let through is decoded in b
 
 from __future__ import annotations
 
+import string
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,16 @@ FORMATS: Final[Mapping[str, str]] = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN: Final = 0xDA
+# So many readable letters in a row are no picture: the headers of all formats have others.
+TEXT_BYTES: Final = 12
+_READABLE: Final = frozenset(string.printable.encode())
+
+
+class NoPicture(ProviderFailed):
+    """The bytes are no whole picture: cut short on their way, a page in their place, or spoilt for good."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureClass.BAD_OUTPUT, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +52,12 @@ class Header:
 
 
 def read_header(body: bytes) -> Header:
-    """What `body` says it is, whatever anyone claimed of it; raises `ProviderFailed` (bad output)."""
+    """What `body` says it is, whatever anyone claimed of it; raises `ProviderFailed` (bad output), or `NoPicture`."""
     name, read_size = _sniff(body)
     try:
         size = read_size(body)
     except (IndexError, struct.error) as error:
-        raise bad_output(f"the {FORMATS[name]} has no whole header") from error
+        raise NoPicture(f"the {FORMATS[name]} has no whole header") from error
     if size.width * size.height > MAX_PIXELS:
         raise bad_output(f"the picture says it is {size}, more than {MAX_PIXELS} pixels")
     if not size.width * size.height:
@@ -59,6 +70,11 @@ def bad_output(message: str) -> ProviderFailed:
     return ProviderFailed(FailureClass.BAD_OUTPUT, message)
 
 
+def is_text(body: bytes | bytearray) -> bool:
+    """Whether it is HTML, JSON or text, by its bytes alone: no picture begins with what can be read."""
+    return body[:TEXT_BYTES].strip() != b"" and all(each in _READABLE for each in body[:TEXT_BYTES])
+
+
 def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
     if len(body) > MAX_BODY_BYTES:
         raise bad_output(f"the answer has {len(body)} bytes, more than {MAX_BODY_BYTES}")
@@ -68,7 +84,13 @@ def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
         return "PNG", _png_size
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "WEBP", _webp_size
-    raise bad_output(f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}")
+    said = f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}"
+    raise bad_output(said) if _is_of_another_format(body) and not is_text(body) else NoPicture(said)
+
+
+def _is_of_another_format(body: bytes) -> bool:
+    """GIF, BMP, TIFF, AVIF or HEIC: a model that makes these goes on making them."""
+    return body.startswith((b"GIF8", b"BM", b"II*\0", b"MM\0*")) or body[4:8] == b"ftyp"
 
 
 def _jpeg_size(body: bytes) -> Size:
@@ -85,7 +107,7 @@ def _jpeg_size(body: bytes) -> Size:
             return Size(width=width, height=height)
         is_bare = marker in _BARE or marker == 0xFF
         place += (1 if marker == 0xFF else 2) if is_bare else 2 + max(2, *struct.unpack_from(">H", body, place + 2))
-    raise bad_output("the jpg tells no size")
+    raise NoPicture("the jpg tells no size")
 
 
 def _png_size(body: bytes) -> Size:
@@ -97,7 +119,7 @@ def _png_size(body: bytes) -> Size:
     else:
         raise bad_output(f"the png has more than {MAX_CHUNKS} chunks")
     if body[12:16] != b"IHDR":
-        raise bad_output("the png does not begin with a header")
+        raise NoPicture("the png does not begin with a header")
     width, height = struct.unpack_from(">II", body, 16)
     return Size(width=width, height=height)
 
@@ -112,5 +134,5 @@ def _webp_size(body: bytes) -> Size:
         case b"VP8 ":
             width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", body, 26))
         case _:
-            raise bad_output("the webp does not begin with a picture")
+            raise NoPicture("the webp does not begin with a picture")
     return Size(width=width, height=height)

@@ -20,6 +20,8 @@ class Timings:
     # How long a provider keeps a job's result, and the first pause between two collections.
     job_retention: timedelta = timedelta(days=1)
     collect_rest: timedelta = timedelta(seconds=5)
+    # How long one collection looks again at what is not the picture asked for.
+    look: timedelta = timedelta(seconds=15)
 
     @property
     def trusted_seconds(self) -> float:

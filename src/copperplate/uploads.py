@@ -91,7 +91,8 @@ class Uploads:
         """
         await report_store(self._ledger, attempt, error)
         if attempt.unstored is not None:
-            self._keep(attempt, attempt.unstored)
+            if not self._keep(attempt, attempt.unstored):
+                await attempt.lease.release()
         elif attempt.lead.submit_no == 0:
             await record_withdrawal(self._ledger, attempt)
         else:
@@ -112,7 +113,7 @@ class Uploads:
         """Give up the leases of what is kept."""
         await self._keeping.drain()
 
-    def _keep(self, attempt: Attempt, pending: PendingUploads) -> None:
+    def _keep(self, attempt: Attempt, pending: PendingUploads) -> bool:
         kept = Kept(
             pending=pending,
             size_bytes=pending.size_bytes,
@@ -120,7 +121,7 @@ class Uploads:
             hold=attempt.lease.keep,
             release=attempt.lease.release,
         )
-        self._keeping.keep(attempt.lease.key, kept)
+        return self._keeping.keep(attempt.lease.key, kept)
 
     async def _finish(self, attempt: Attempt, pending: PendingUploads) -> Generated:
         """One more try to store what is kept; it renews the store's rest, or ends it."""

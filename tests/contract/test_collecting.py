@@ -38,6 +38,14 @@ GLITCHES = (
     "file_cut_first",
     "file_cut_first=2",
     "file_page_first",
+    "file_page_first=3",
+    "result_empty_first=3",
+    "result_no_images_first=3",
+    "result_images_missing_first=3",
+    "file_truncated_png_first=3",
+    "file_zero_bytes_first=3",
+    "file_one_pixel_first=3",
+    "image_alone",
     "file_drop_first",
     "file_redirect_loop_first=4",
     "receipt_without_cancel",
@@ -53,6 +61,13 @@ LATER = (
     "result_elsewhere_first",
     "result_404_first=4",
     "file_404_first=4",
+)
+
+# No whole picture, or none at all, for good.
+KEPT = (
+    *("html", "json", "text", "svg", "noise", "zero_bytes", "truncated_jpeg", "truncated_png", "truncated_webp"),
+    *("header_only_jpeg", "header_only_png", "broken_checksum", "no_images", "images_missing", "images_null"),
+    *("image_is_text", "file_data_text", "file_data_broken", "file_data_html", "file_page"),
 )
 
 # Asks of one caller, with a pause of 0.05 s after each.
@@ -115,6 +130,31 @@ async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
     assert second - first >= retention.total_seconds(), "not before"
     assert caplog.text.count("a paid job is lost") == 1
     assert "is kept" in caplog.text
+    await studio.close()
+
+
+@pytest.mark.parametrize("spoilt", KEPT)
+async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(spoilt: str, standin: Standin) -> None:
+    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), look=timedelta(seconds=0.6))
+    asked = want_of(studio.provider, f"a fox [{spoilt}]")
+    for _ in range(2):
+        with pytest.raises(StillGenerating):
+            await studio.coordinator.find(asked)
+        await asyncio.sleep(0.1)
+    assert standin.book.posts.total() == 1
+    await studio.close()
+
+
+async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
+    standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = open_studio(fal_at(standin.url, retry_seconds=0.1))
+    with pytest.raises(StillGenerating):
+        await studio.coordinator.find(want_of(studio.provider, "grandmother in her garden [result_403_quoting]"))
+    (line,) = [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
+    assert line.levelname == "ERROR"
+    assert "is kept: provider=fal reason='the key may not do this (403) - check the rights of FAL_KEY" in caplog.text
+    assert "grandmother" not in caplog.text
     await studio.close()
 
 

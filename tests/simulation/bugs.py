@@ -9,7 +9,7 @@ from unittest.mock import patch
 from copperplate.adapters.memory_ledger import MemoryLedger
 from copperplate.adapters.memory_tables import BreakerRow, GenerationRow
 from copperplate.collecting import Collecting, NotedJob
-from copperplate.errors import ObjectMissing
+from copperplate.errors import ObjectMissing, Uncollected
 from copperplate.leader import Leader
 from copperplate.lease import Lease
 from copperplate.model import FailureClass, Job, Made, Wait
@@ -124,8 +124,8 @@ def _resume_the_living_alone(self: WatchedLedger, row: GenerationRow) -> bool:
 _put_off = Collecting._put_off
 
 
-async def _put_off_as_if_it_were_old(self: Collecting, attempt: Attempt, noted: NotedJob, reason: str) -> Any:
-    return await _put_off(self, attempt, noted._replace(noted_at=noted.noted_at - 1_000), reason)
+async def _put_off_as_if_it_were_old(self: Collecting, attempt: Attempt, noted: NotedJob, trouble: Uncollected) -> Any:
+    return await _put_off(self, attempt, noted._replace(noted_at=noted.noted_at - 1_000), trouble)
 
 
 def _see_no_lease(self: WatchedLedger, generation_key: str, rendition_key: str) -> Any:

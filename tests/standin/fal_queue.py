@@ -177,6 +177,8 @@ class FalQueue:
             "no_images": {**result, "images": []},
             "images_missing": {"seed": 1},
             "images_null": {**result, "images": None},
+            "image_alone": {**{k: v for k, v in result.items() if k != "images"}, "image": image},
+            "empty": {},
             "image_is_text": {**result, "images": [url]},
             "image_without_url": {**result, "images": [{"width": 1}]},
             "image_url_number": {**result, "images": [{"url": 7}]},
@@ -184,7 +186,7 @@ class FalQueue:
             "result_null": None,
             "nsfw_unlisted": {**result, "has_nsfw_concepts": True},
         }
-        return shapes.get(scenario.name, result)
+        return shapes.get(scenario.name, shapes.get(scenario.name.removeprefix("result_"), result))
 
     async def cancel(self, request: Request) -> Response:
         self._book.cancelled.append(request.path_params["id"])
@@ -207,7 +209,7 @@ class FalQueue:
             return RedirectResponse(target)
         if scenario.is_("drop_file", "file_drop"):
             return answers.drop(request)
-        body = draw(drawing.number, drawing.width, drawing.height, scenario.name)
+        body = draw(drawing.number, drawing.width, drawing.height, scenario.name.removeprefix("file_"))
         drawing.polls += 1
         if odd := odd_file(scenario, body, drawing.polls):
             return odd
@@ -238,6 +240,8 @@ def odd_result(scenario: Scenario) -> Response | None:
         return answers.problem(failed[0], failed[1])
     if found := _OWN_ERROR.fullmatch(scenario.name):
         return answers.problem(int(found[2]), {"detail": "Request not found"})
+    if scenario.is_("result_403_quoting"):
+        return answers.problem(403, {"detail": "Key abc may not read 'grandmother in her garden'"})
     if scenario.name.startswith("result_http_"):
         return Response(answers.NGINX.format("x"), int(scenario.name[-3:]), media_type="text/html")
     return Response(answers.NGINX.format("200"), media_type="text/html") if scenario.is_("result_html") else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,8 +16,13 @@ from copperplate.timings import Timings
 from pictures import want
 from workbench import Workbench
 
+if TYPE_CHECKING:
+    from copperplate.coordinator import Found
+
 DAY = 86_400
 KEY = want().generation_key
+# After 0, 0.5, 1.5, 3.5, 7.5 and 11.5 seconds.
+LOOKS = 6
 
 
 @pytest.fixture
@@ -117,23 +124,44 @@ async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged
 
 
 async def test_picture_that_differs_each_time_is_left_to_a_later_collector(bench: Workbench) -> None:
-    bench.provider.collected = [f"rubbish {number}".encode() for number in range(4)]
+    bench.provider.collected = [f"{what} {number}".encode() for number in range(4) for what in ("rubbish", "wrong")]
     finding = asyncio.create_task(bench.process().find(want()))
-    await bench.clock.advance(5)
+    await bench.clock.advance(16)
     with pytest.raises(StillGenerating):
         await finding
-    assert (bench.provider.submits, bench.provider.collects) == (1, 4)
+    assert (bench.provider.submits, bench.provider.collects) == (1, LOOKS)
 
 
-async def test_whole_and_equal_bytes_that_are_no_picture_are_bad_output(bench: Workbench) -> None:
+@pytest.mark.parametrize("first", [LOOKS - 1, 3 * LOOKS])
+async def test_equal_bytes_that_are_no_picture_are_looked_at_again_and_left_to_a_later_collector(
+    first: int, bench: Workbench
+) -> None:
+    """A placeholder of a CDN is the same whole bytes each time."""
+    bench.provider.collected = [b"rubbish"] * first
+    finding = asyncio.create_task(ask_until_served(bench))
+    await bench.clock.advance(600)
+    assert (await finding).outcome is Outcome.GENERATED
+    assert (bench.provider.submits, bench.provider.collects) == (1, first + 1)
+
+
+async def ask_until_served(bench: Workbench) -> Found:
+    while True:
+        with contextlib.suppress(StillGenerating):
+            return await bench.process().find(want())
+        await bench.clock.sleep(1)
+
+
+async def test_whole_picture_that_is_not_the_one_asked_for_is_bad_output_after_the_looks(bench: Workbench) -> None:
     bench.provider.usage = {"micro_units": 1_000_000}
-    bench.provider.collected = [b"rubbish", b"rubbish"]
+    bench.provider.collected = [b"wrong"] * LOOKS
     finding = asyncio.create_task(bench.process().find(want()))
-    await bench.clock.advance(1)
+    await bench.clock.advance(11)
+    assert not finding.done(), "a placeholder may be a whole picture, too"
+    await bench.clock.advance(5)
     with pytest.raises(GenerationFailed) as failed:
         await finding
     assert failed.value.failure_class is FailureClass.BAD_OUTPUT
-    assert bench.provider.collects == 2
+    assert bench.provider.collects == LOOKS
     assert bench.ledger._generations[KEY].usage == {"micro_units": 1_000_000}
 
 

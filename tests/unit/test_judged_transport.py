@@ -28,7 +28,7 @@ PUBLIC, OTHER_PUBLIC, SIX = "93.184.216.34", "8.8.8.8", "2606:2800:220:1:248:189
     "address",
     [
         *(PUBLIC, "8.8.8.8", "1.1.1.1", "172.15.255.255", "172.32.0.0", "100.63.255.255", "100.128.0.0", SIX),
-        *("::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"),
+        *("::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1", "2a00:1450:4001:800:0:5efe:808:808"),
     ],
 )
 def test_addresses_of_the_internet_are_public(address: str) -> None:
@@ -55,6 +55,10 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
         # An IPv4 address inside: mapped, NAT64 (its own prefix and the local one), 6to4, Teredo.
         *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::808:808"),
         *("2002:7f00:1::1", "2002:a9fe:a9fe::1", "2001:0:808:808:0:0:80ff:fffe", "2001:0:7f00:1:0:0:f7f7:f7f7"),
+        # IPv4-translated, ISATAP (of both kinds), outside of 2000::/3, AS112 and AMT.
+        *("::ffff:0:127.0.0.1", "2a00:1450:4001:800:0:5efe:7f00:1", "2a00:1450:4001:800:200:5efe:a9fe:a9fe"),
+        *("fe80::5efe:808:808", "100:0:0:1::1", "4000::1", "2620:4f:8000::1", "2001:4:112::1", "2001:3::1"),
+        *("192.175.48.1", "192.31.196.1", "192.52.193.1"),
         *("", "fal.media", "127.1", "2130706433", "0x7f.0.0.1"),
     ],
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
 from copperplate import keeping
-from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
+from copperplate.adapters.fake_clock import FakeClock
+from copperplate.errors import GenerationFailed, ObjectConflict, StoreMisconfigured, StoreUnavailable
+from copperplate.keeping import Keeping, Kept
 from copperplate.model import FailureClass, Outcome
 from pictures import want
 from workbench import Workbench
@@ -125,6 +129,76 @@ async def test_what_does_not_fit_is_said_and_left_to_a_successor(
     assert "there is no room to keep it" in caplog.text
     assert "storage:generated-images takes no pictures, none is asked for" in caplog.text
     assert "fox" not in caplog.text
+
+
+async def test_forty_pictures_under_way_when_the_store_breaks_are_all_kept(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.provider.seconds = 4
+    process = bench.process()
+    asking = [await bench.begin(process, want(f"prompt {number}")) for number in range(40)]
+    await bench.clock.advance(2)
+    monkeypatch.setattr(bench.store, "put", _gone)
+    await bench.clock.advance(3)
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(each) for each in answers} == {StoreMisconfigured}
+    monkeypatch.undo()
+    await bench.clock.advance(15)
+    for number in range(40):
+        assert (await process.find(want(f"prompt {number}"))).outcome is Outcome.HIT
+    assert bench.provider.submits == 40
+
+
+async def test_lease_of_what_does_not_fit_is_handed_over(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "MAX_BYTES", 3)
+    await refuse(bench, bench.process(), monkeypatch)
+    monkeypatch.undo()
+    await bench.clock.advance(0)
+    row = bench.ledger._generations[want().generation_key]
+    assert row.lease_until is not None
+    assert row.lease_until <= bench.clock.monotonic()
+
+
+async def test_path_that_is_taken_ends_the_keeping_and_is_said(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = bench.process()
+    await refuse(bench, process, monkeypatch)
+
+    async def taken(*_: object, **__: object) -> None:
+        raise ObjectConflict("the path is taken")
+
+    monkeypatch.setattr(bench.store, "put", taken)
+    await bench.clock.advance(3)
+    assert "ObjectConflict" in caplog.text
+    monkeypatch.undo()
+    await bench.clock.advance(16)
+    assert (await bench.process().find(want())).outcome is Outcome.GENERATED, "the lease was given up"
+
+
+async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> None:
+    clock = FakeClock()
+    kept_by: Keeping[str, str] = Keeping(clock)
+    stored = asyncio.Event()
+
+    async def finish() -> str:
+        await stored.wait()
+        return "stored"
+
+    async def release() -> None:
+        pass
+
+    def picture(name: str) -> Kept[str, str]:
+        return Kept(pending=name, size_bytes=1, finish=finish, hold=contextlib.nullcontext, release=release)
+
+    kept_by.keep("key", picture("old"))
+    finishing = asyncio.create_task(kept_by.finish("key"))
+    await clock.settle()
+    kept_by.keep("key", picture("new"))
+    stored.set()
+    assert await finishing == "stored"
+    assert kept_by.find("key") == "new"
+    await kept_by.drain()
 
 
 async def test_callers_that_ask_while_one_tries_are_told_what_it_was_told(

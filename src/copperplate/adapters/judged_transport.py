@@ -42,25 +42,25 @@ REFUSED: Final = tuple(
         "172.16.0.0/12",
         "192.0.0.0/24",
         "192.0.2.0/24",
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
         "192.88.99.0/24",
         "192.168.0.0/16",
+        "192.175.48.0/24",  # AS112
         "198.18.0.0/15",
         "198.51.100.0/24",
         "203.0.113.0/24",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "::/96",  # unspecified, loopback, IPv4-compatible
-        "64:ff9b:1::/48",
-        "100::/64",
+        "2001:3::/32",  # AMT
+        "2001:4:112::/48",  # AS112
         "2001:db8::/32",
+        "2620:4f:8000::/48",  # AS112
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
     )
 )
+# All that IPv6 hands out for the internet (RFC 4291). Every other range is refused, but for NAT64 and IPv4-mapped.
+UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -133,8 +133,12 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.scope_id is not None:
             return False
+        if _is_isatap(parsed) and not is_public(str(_last_four_bytes(parsed))):
+            return False
         if inner := _inside(parsed):
             return all(is_public(str(each)) for each in inner)
+        if parsed not in UNICAST:
+            return False
     in_refused = any(parsed.version == network.version and parsed in network for network in REFUSED)
     return parsed.is_global and not in_refused
 
@@ -147,7 +151,16 @@ def _inside(address: ipaddress.IPv6Address) -> tuple[Address, ...]:
         return (address.sixtofour,)
     if address.teredo is not None:
         return address.teredo
-    return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),) if address in NAT64 else ()
+    return (_last_four_bytes(address),) if address in NAT64 else ()
+
+
+def _last_four_bytes(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+def _is_isatap(address: ipaddress.IPv6Address) -> bool:
+    """Whether the interface part is an IPv4 address's (RFC 5214); the bit masked out says whether that is global."""
+    return int(address) >> 32 & 0xFDFFFFFF == 0x5EFE
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:

@@ -73,4 +73,4 @@ def _covers(known: str, host: str) -> bool:
 
 
 def _refused(what: str, shown: str) -> Uncollected:
-    return Uncollected(f"fal answered with {what}: {shown[:100]!r}")
+    return Uncollected(f"fal answered with {what}: {shown[:100]!r}", needs_operator=True)

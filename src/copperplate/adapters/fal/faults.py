@@ -114,7 +114,6 @@ REFUSALS: Final[tuple[Row, ...]] = (
     Row(name="a gateway refused", statuses=range(300, 500), failure_class=FailureClass.TRANSIENT),
     Row(name="an unusual answer", statuses=ANY, failure_class=FailureClass.BAD_OUTPUT, billed=True),
 )
-KEY_STATUSES: Final = (401, 402, 403)
 
 
 def no_answer(error: httpx.HTTPError) -> ProviderFailed:
@@ -145,10 +144,13 @@ def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
     return refused_submit(response, now=now)
 
 
-def key_trouble(response: httpx.Response) -> ProviderFailed:
-    """What an answer about a job says of our key or account: no failure of the job, which is paid for."""
-    answer = read_answer(response)
-    return failure_of(judge(REFUSALS, answer), answer, said=str(response.status_code), retry_after=None, secrets=())
+def key_trouble(response: httpx.Response) -> str:
+    """What an answer about a job says of our key or account: no failure of the job, which is paid for.
+
+    Without fal's own words: who collects a job does not know its prompt, which they may repeat.
+    """
+    row = judge(REFUSALS, read_answer(response))
+    return f"{row.name} ({response.status_code})" + (f" - {row.remedy}" if row.remedy else "")
 
 
 def read_answer(response: httpx.Response) -> Answer:

@@ -14,7 +14,7 @@ from copperplate.adapters.fal.jobs import Trouble
 from copperplate.adapters.judged_transport import AddressRefused, JudgedTransport
 from copperplate.errors import ProviderFailed, Uncollected
 from copperplate.model import FailureClass
-from copperplate.picture_header import MAX_BODY_BYTES
+from copperplate.picture_header import MAX_BODY_BYTES, is_text
 
 if TYPE_CHECKING:
     import ssl
@@ -45,8 +45,8 @@ class Files:
     async def fetch(self, url: object) -> bytes:
         """The bytes at `url`, or in it where it is a `data:` URL.
 
-        Raises `ProviderFailed` (bad output) for what is too large or a broken `data:` URL, `Uncollected` for an
-        address that is refused, and `Trouble` for all else: the picture is paid for and may be had yet.
+        Raises `ProviderFailed` (bad output) for what is too large, `Uncollected` for an address that is refused, and
+        `Trouble` for all else: the picture is paid for and may be had yet.
         """
         if isinstance(url, str) and url.startswith("data:"):
             return _decode(url)
@@ -56,7 +56,7 @@ class Files:
         except TimeoutError:
             raise Trouble(f"the picture did not arrive within {self._seconds} s") from None
         except AddressRefused as error:
-            raise Uncollected(f"a picture is at a host that is not public: {error}") from error
+            raise Uncollected(f"a picture is at a host that is not public: {error}", needs_operator=True) from error
         except httpx.HTTPError as error:
             raise Trouble(f"the picture's host failed: {type(error).__name__}") from error
 
@@ -85,17 +85,23 @@ async def _read(response: httpx.Response) -> bytes:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise _bad(f"the picture has more than {MAX_BODY_BYTES} bytes")
+    if not body:
+        raise Trouble("the picture's address answers nothing")
+    if is_text(body):
+        raise Trouble("the picture's address answers a page")
     return bytes(body)
 
 
 def _decode(url: str) -> bytes:
     head = _DATA_URL.match(url[:100])
-    if head is None or len(url) > MAX_BODY_BYTES * 4 // 3 + 200:
-        raise _bad("the picture's data URL is too long or not in base64")
+    if len(url) > MAX_BODY_BYTES * 4 // 3 + 200:
+        raise _bad("the picture's data URL is too long")
+    if head is None:
+        raise Trouble("the picture's data URL is not in base64")
     try:
         return base64.b64decode(url[head.end() :], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _bad("the picture's data URL is broken") from error
+        raise Trouble("the picture's data URL is broken") from error
 
 
 def _bad(message: str) -> ProviderFailed:

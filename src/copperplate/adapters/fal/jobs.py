@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from copperplate.adapters.fal.faults import KEY_STATUSES, MODERATION, failed_job, key_trouble, read_json
+from copperplate.adapters.fal.faults import MODERATION, failed_job, key_trouble, read_json
 from copperplate.errors import ProviderFailed, Uncollected
 from copperplate.model import FailureClass
 
@@ -83,9 +83,7 @@ def refused(asked: Asked, response: httpx.Response, *, now: datetime) -> Provide
         case Meaning.FAILED:
             return failed_job(response, now=now)
         case Meaning.LATER:
-            if response.status_code in KEY_STATUSES:
-                return Uncollected(str(key_trouble(response)))
-            return Uncollected(f"fal answers {response.status_code} for the {asked}")
+            return Uncollected(key_trouble(response), needs_operator=True)
         case Meaning.AGAIN:
             return Trouble(f"fal answers {response.status_code} for the {asked}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import math
 from collections import OrderedDict
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from copperplate.ports import Clock
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SUBMIT_SECONDS: Final = 30.0
@@ -119,12 +117,6 @@ class Queue:
                 return await self._persist(lambda: self._fetch(handle, done))
         except TimeoutError:
             raise Uncollected(f"the job was not done within {self._seconds} s") from None
-        except Trouble:
-            raise
-        except Uncollected as error:
-            # Only an operator can mend it, and no prompt is at fault.
-            logger.error("a paid job of fal waits to be collected: %s", error)  # noqa: TRY400 - no trace of ours
-            raise
 
     async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What `ask` answers, asked again over seconds: statuses, results and files may appear a little late."""
@@ -192,7 +184,10 @@ async def _count(response: httpx.Response) -> None:
 
 
 def picture_url(result: object) -> object:
-    """The address of the one picture in a result. Raises `ProviderFailed` for flagged or other than one."""
+    """The address of the one picture in a result, in either form fal's models have.
+
+    Raises `ProviderFailed` for a flagged picture or several, and `Trouble` for none: the picture may appear yet.
+    """
     if not isinstance(result, dict):
         raise Trouble("fal's result is not an object")
     flags = result.get("has_nsfw_concepts")
@@ -200,9 +195,12 @@ def picture_url(result: object) -> object:
         # What is served then is a black image, at the price of a real one.
         raise ProviderFailed(FailureClass.MODERATED, "fal flagged the picture as not safe for work")
     images = result.get("images")
-    if not isinstance(images, list) or len(images) != 1 or not isinstance(images[0], dict):
-        found = f"{len(images)} pictures" if isinstance(images, list) else "no pictures"
-        raise ProviderFailed(FailureClass.BAD_OUTPUT, f"fal's result has {found} where one was asked for")
+    if images is None and "image" in result:
+        images = [result["image"]]
+    if isinstance(images, list) and len(images) > 1:
+        raise ProviderFailed(FailureClass.BAD_OUTPUT, f"fal's result has {len(images)} pictures, not one")
+    if not isinstance(images, list) or not images or not isinstance(images[0], dict):
+        raise Trouble("fal's result has no picture")
     return images[0].get("url")
 
 
