@@ -265,7 +265,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """See `HttpToolsProtocol`."""
-        self._is_amid = False
+        self._is_amid = self.has_head = False
         self._is_piece_shared = True
         if self._due:
             self._all.received(self)
