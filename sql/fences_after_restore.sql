@@ -1,6 +1,6 @@
 -- CHANGES where fences go on after a restore, once for each: above all that were ever given. Every server is stopped.
--- Write in the next line when the backup was restored. Run again for the same time, it changes nothing (is_raised).
-with restore as (select 'YYYY-MM-DD HH:MM'::timestamptz as restored_at)
+-- Write in the next line when the backup was restored, in UTC. Run again for the same time, it changes nothing.
+with restore as (select 'YYYY-MM-DD HH:MM UTC' as restored_at)
 
 select
     f.fences_go_on_after,

@@ -1,4 +1,5 @@
 -- Which prompts are asked for most, and how many calls did each save? A picture served without a call saves one.
+-- All of a row since its created_at: after a purge its counts begin anew.
 select
     g.prompt,
     g.dimensions,
@@ -12,7 +13,7 @@ from public.generation_status as g
 left join lateral (
     select sum(s.saved)::bigint as saved
     from copperplate.submits as s
-    where s.generation_key = g.prompt_hash
+    where s.generation_key = g.prompt_hash and s.sent_at >= g.created_at
 ) as b on true
 order by g.total_requests desc
 limit 10;

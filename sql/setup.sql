@@ -2148,11 +2148,12 @@ security invoker
 set search_path = ''
 as $$
     select sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd))::bigint
-    from copperplate.submits as s
-    where s.generation_key = p_generation_key;
+    from public.generation_status as g
+    inner join copperplate.submits as s on g.prompt_hash = s.generation_key and g.created_at <= s.sent_at
+    where g.prompt_hash = p_generation_key;
 $$$statement$,
 $statement$comment on function copperplate.spent_micro_usd(text) is
-'What a generation cost so far, all its submits; null where no price is known.'$statement$,
+'What a generation cost since its row was made, all submits of it; null where no price is known.'$statement$,
 $statement$revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
 from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.note_submits_changed() from public, anon, authenticated$statement$,
@@ -4300,7 +4301,7 @@ $statement$comment on table copperplate.restores is
 Row-level security is on without a policy: only the owner sees rows.'$statement$,
 $statement$alter table copperplate.restores enable row level security$statement$,
 $statement$revoke all on table copperplate.restores from public, anon, authenticated, service_role$statement$,
-$statement$create function copperplate.raise_fences(p_restored_at timestamptz)
+$statement$create function copperplate.raise_fences(p_restored_at text)
 returns table (fences_go_on_after bigint, is_raised boolean)
 language plpgsql
 volatile
@@ -4310,15 +4311,25 @@ as $$
 declare
     -- More than were given between any backup and its restore.
     c_skipped constant bigint := 1000000000;
+    v_restored_at timestamptz;
     v_last bigint;
     v_highest bigint;
 begin
+    -- The same words name the same restore whenever and by whomever they are read: no `now`, and no zone of a session.
+    if p_restored_at !~ '^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})? ?(Z|UTC|[+-]\d{2}(:?\d{2})?)$' then
+        raise exception 'write the time of the restore with its zone, such as 2026-11-29 12:00 UTC'
+        using errcode = 'invalid_datetime_format';
+    end if;
+    v_restored_at := p_restored_at::timestamptz;
+    if v_restored_at > copperplate.clock() then
+        raise exception 'the time of the restore is in the future' using errcode = 'datetime_field_overflow';
+    end if;
     -- Two at once are one after the other.
     lock table copperplate.restores in exclusive mode;
     select f.last_value into v_last from copperplate.fences as f;
     select coalesce(max(g.fence), 0) into v_highest from public.generation_status as g;
     insert into copperplate.restores (restored_at, fences_after)
-    values (p_restored_at, greatest(v_last, v_highest) + c_skipped)
+    values (v_restored_at, greatest(v_last, v_highest) + c_skipped)
     on conflict (restored_at) do nothing
     returning fences_after into fences_go_on_after;
     is_raised := found;
@@ -4335,10 +4346,11 @@ begin
     return next;
 end;
 $$$statement$,
-$statement$comment on function copperplate.raise_fences(timestamptz) is
-'After the restore of this time: fences go on above all that were ever given. Once for each restore, and then only
-if the sequence is behind its rows; is_raised says whether anything was changed. Every server has to be stopped.'$statement$,
-$statement$revoke all on function copperplate.raise_fences(timestamptz) from public, anon, authenticated, service_role$statement$
+$statement$comment on function copperplate.raise_fences(text) is
+'After the restore of this time, which is past and has its zone: fences go on above all that were ever given. Once for
+each restore, and then only if the sequence is behind its rows; is_raised says whether anything was changed. Every
+server has to be stopped.'$statement$,
+$statement$revoke all on function copperplate.raise_fences(text) from public, anon, authenticated, service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120001000', 'create_checks', array[

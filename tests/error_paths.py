@@ -119,6 +119,8 @@ def _pictures() -> Iterator[Path]:
         "waiters full": ("too_many_waiters", 503, "not_generated", 404),
         "ledger down": ("ledger_unavailable", 503, "ledger_unavailable", 503),
         "store down": ("store_unavailable", 503, "store_unavailable", 503),
+        "pooler full": ("pooler_exhausted", 503, "pooler_exhausted", 503),
+        "folder full": ("folder_unavailable", 503, "folder_unavailable", 503),
         "store refuses": ("store_misconfigured", 503, "store_misconfigured", 503),
         "broken": ("internal", 500, "internal", 500),
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from copperplate.compose import NEEDS, make_image_provider, open_backend, open_services
-from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured
+from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_want
 from copperplate.recipes.objects import object_path, sha256_hex
@@ -252,5 +252,9 @@ def _finding(what: str, is_fine: bool, said: str, otherwise: str) -> Finding:
 
 
 def _failed(what: str, error: CopperplateError) -> Finding:
-    advice = "" if isinstance(error, Misconfigured) else ": check that it runs, and the address in the settings"
+    advice = (
+        ""
+        if isinstance(error, Misconfigured | PoolerExhausted)
+        else ": check that it runs, and the address in the settings"
+    )
     return Finding(what=what, level=Level.FAILED, said=f"{error or error.title}{advice} [{error.code}]")

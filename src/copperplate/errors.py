@@ -27,7 +27,9 @@ CopperplateError
 ├── TooManyWaiters            the process holds enough waiters for this key; 503
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
+│   │   └── PoolerExhausted   a pooler in front of it, which has lent every session
 │   ├── StoreUnavailable      the object store
+│   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, when it is to forget pictures
 │   └── KeysUnavailable       Supabase Auth, whose keys tell who a token is from
 ├── Misconfigured             settings are missing or wrong; 503
@@ -298,11 +300,25 @@ class LedgerUnavailable(Unavailable):
     title = "The database does not answer"
 
 
+class PoolerExhausted(LedgerUnavailable):
+    """A pooler in front of the database takes connections, and has no session of the database left for them."""
+
+    code = "pooler_exhausted"
+    title = "The database has no session free"
+
+
 class StoreUnavailable(Unavailable):
     """The object store does not answer, or refuses."""
 
     code = "store_unavailable"
     title = "The object store does not answer"
+
+
+class FolderUnavailable(StoreUnavailable):
+    """The folder that pictures are kept in takes or gives nothing: a full disk, a missing right."""
+
+    code = "folder_unavailable"
+    title = "The folder of pictures cannot be used at the moment"
 
 
 class CdnUnavailable(Unavailable):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MIN_SECRET_CHARS: Final = 16
 MIN_JWT_SECRET_CHARS: Final = 32
+# What Prisma and Vercel's integration add for their clients. A pooler is found without being told of.
+OF_OTHER_CLIENTS: Final = {"pgbouncer", "connection_limit", "pool_timeout", "supa"}
 # At least two labels, the last one no number: an address is no name.
 _HOST: Final = re.compile(r"\.?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -98,9 +100,7 @@ def secret_key(raw: str) -> str:
         raise ValueError("a secret key, not the publishable one")
     role = _role_of(word)
     if role not in (None, "service_role"):
-        raise ValueError(
-            f"a secret key (sb_secret_…) or the service_role key: this one is a token of the role {role!r}"
-        )
+        raise ValueError(f"no token of the role {role!r}, as this one is, but a secret key or the service_role key")
     return word
 
 
@@ -117,10 +117,14 @@ def _role_of(word: str) -> str | None:
 
 
 def database_url(raw: str) -> str:
-    """A URL that libpq takes."""
+    """A URL that libpq takes, without what other clients write into theirs for their own pool."""
     if _split(raw).scheme not in ("postgres", "postgresql"):
         raise ValueError("a libpq URL")
-    return raw
+    place, _, query = raw.partition("?")
+    if "@" in query:  # of a password, or of a value: left as it is
+        return raw
+    kept = "&".join(each for each in query.split("&") if each.partition("=")[0] not in OF_OTHER_CLIENTS)
+    return f"{place}?{kept}" if kept else place
 
 
 def seconds(raw: str) -> timedelta:

@@ -202,7 +202,8 @@ class Settings:
         formats.hosts,
         None,
         "Without `COPPERPLATE_PUBLIC_BASE_URL`: host names, with commas between, that addresses are made from where a "
-        "request names them. Those of this machine, and on Vercel the deployment's own, are allowed as they are.",
+        "request names them, or a trusted proxy. Those of this machine, for callers on it, and on Vercel the "
+        "deployment's own, are allowed as they are.",
     )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] | None = setting(
         "COPPERPLATE_TRUSTED_PROXIES",

@@ -243,12 +243,13 @@ security invoker
 set search_path = ''
 as $$
     select sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd))::bigint
-    from copperplate.submits as s
-    where s.generation_key = p_generation_key;
+    from public.generation_status as g
+    inner join copperplate.submits as s on g.prompt_hash = s.generation_key and g.created_at <= s.sent_at
+    where g.prompt_hash = p_generation_key;
 $$;
 
 comment on function copperplate.spent_micro_usd(text) is
-'What a generation cost so far, all its submits; null where no price is known.';
+'What a generation cost since its row was made, all submits of it; null where no price is known.';
 
 revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
 from public, anon, authenticated;

@@ -15,7 +15,8 @@ from object_store import PNG, ExclusiveStoreContract, path_of
 
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.memory_store import MemoryStore
-from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.errors import FolderUnavailable, ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.http.problems import Problem
 from copperplate.model import Needs
 
 if TYPE_CHECKING:
@@ -193,9 +194,12 @@ async def test_a_write_that_fails_after_the_object_is_there_succeeds_when_repeat
 async def test_a_full_disk_is_named_and_keeps_what_it_has(tiny_disk: Path) -> None:
     store = FolderStore(tiny_disk, BUCKET)
     await store.put(path_of("fits"), b"small", media_type=PNG)
-    with pytest.raises(StoreUnavailable, match=r"disk is full") as caught:
+    with pytest.raises(FolderUnavailable, match=r"disk is full") as caught:
         await store.put(path_of("too large"), b"x" * 1_000_000, media_type=PNG)
     assert str(tiny_disk / BUCKET) in str(caught.value)
+    answered = Problem.of(caught.value).body.decode()
+    assert '"title":"The folder of pictures cannot be used at the moment"' in answered
+    assert str(tiny_disk) not in answered
     assert await store.get(path_of("fits")) == b"small"
     with pytest.raises(ObjectMissing):
         await store.get(path_of("too large"))

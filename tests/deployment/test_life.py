@@ -53,7 +53,8 @@ def wait_until_begun(standin: Standin) -> None:
 
 
 def finish(standin: Standin) -> None:
-    """Let every picture that was begun be finished."""
+    """Let every picture that was begun be finished; one that a slow machine only begins later would stay stuck."""
+    wait_until_begun(standin)
     for drawing in tuple(standin.book.drawings.values()):
         drawing.scenario = Scenario()
 

@@ -66,6 +66,18 @@ def whole_commands() -> dict[str, argparse.ArgumentParser]:
 GIVEN = {"credits grant": ("11111111-1111-1111-1111-111111111111", "5"), "credits show": ("1" * 32,)}
 
 
+@pytest.mark.parametrize("name", sorted({*whole_commands(), *commands()}))
+def test_no_command_takes_a_part_of_an_options_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What removes something must not guess: `cleanup --y`, `purge --dry`."""
+    parser = whole_commands().get(name) or commands()[name]
+    assert not parser.allow_abbrev
+    for option in (each for action in parser._actions for each in action.option_strings if each.startswith("--")):
+        with pytest.raises(SystemExit) as ended:
+            build_parser().parse_args([*name.split(), *GIVEN.get(name, ()), option[:-1]])
+        assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
 # --- help ----------------------------------------------------------------------------------------
 
 

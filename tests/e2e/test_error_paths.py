@@ -14,7 +14,13 @@ from asgi_lifespan import LifespanManager
 
 from copperplate import errors
 from copperplate.adapters.fake_clock import FakeClock
-from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+from copperplate.errors import (
+    FolderUnavailable,
+    LedgerUnavailable,
+    PoolerExhausted,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from copperplate.http.app import create_app
 from copperplate.imaging import PillowImages
 from copperplate.settings import Settings
@@ -85,6 +91,8 @@ WORLDS: dict[str, Any] = {
     "asked before": fine,
     "ledger down": lambda: with_ledger(LedgerUnavailable("10.0.0.1 does not answer")),
     "store down": fine,
+    "pooler full": lambda: with_ledger(PoolerExhausted("10.0.0.1 lends no session")),
+    "folder full": fine,
     "store refuses": fine,
     "broken": lambda: with_ledger(RuntimeError(f"a bug with {PROMPT} and {SECRET}")),
     "wait over": lambda: fine(provider=Endless(FakeClock()), wait_seconds=0.02),
@@ -93,6 +101,7 @@ WORLDS: dict[str, Any] = {
 # What becomes of the store in some of them, once an original is stored.
 STORES = {
     "store down": StoreUnavailable("no disk"),
+    "folder full": FolderUnavailable("/srv/pictures is full"),
     "store refuses": StoreMisconfigured("the bucket generated-images does not exist: run `copperplate migrate`"),
 }
 

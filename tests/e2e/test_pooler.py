@@ -11,9 +11,12 @@ from served import serving
 from test_cli import run
 from test_operations import findings
 
+from pgbouncer_server import start_pgbouncer
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from copperplate.local.cluster import Cluster
     from pgbouncer_server import PgBouncer
 
 PICTURES, TIMES, AT_ONCE = 20, 16, 40
@@ -50,6 +53,16 @@ def test_doctor_says_which_pooler_it_found_and_what_that_changes(
     assert "in session mode by COPPERPLATE_POOLER" in findings(run("doctor", **told))["pooler"][1]
     direct = run("doctor", **variables, DATABASE_URL=owner_url)
     assert findings(direct)["pooler"] == ("ok", "none was found: each connection has a session of its own")
+
+
+def test_doctor_says_which_limit_of_the_pooler_is_met(cluster: Cluster, database: str, tmp_path: Path) -> None:
+    with start_pgbouncer(cluster, mode="session", pool_size=1) as full, psycopg.connect(full.url(database)) as holder:
+        holder.execute("select 1")
+        seen = run("doctor", COPPERPLATE_DATA_DIR=str(tmp_path), DATABASE_URL=full.url(database))
+    level, said = findings(seen)["database"]
+    assert level == "failed"
+    assert "default_pool_size" in said
+    assert said.endswith("or run fewer processes [pooler_exhausted]")
 
 
 def test_commands_work_behind_a_pooler(pgbouncer: PgBouncer, database: str, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
 
 SQL = Path(__file__).parents[2] / "sql"
-RAISE = (SQL / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2026-11-29 12:00")
+RAISE = (SQL / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2025-11-29 12:00")
 KEY = want().generation_key
 PROMISED_SECONDS = 3.0
 

@@ -11,14 +11,18 @@ import pytest
 from ledger import complete
 from psycopg.rows import dict_row
 
+from copperplate.adapters.ledger.libpq import read_url
 from copperplate.adapters.ledger.poolers import Pooler, find_pooler
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import translate
-from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.errors import LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.local.bootstrap import create_database, drop_database
 from copperplate.local.cluster import ignore
+from copperplate.local.errors import MigrationFailed
 from copperplate.local.migrations import migrate
 from copperplate.model import SCHEMA
+from copperplate.settings import Settings
+from pgbouncer_server import start_pgbouncer
 from pictures import want
 from wire import Wire
 
@@ -194,6 +198,41 @@ def test_pooler_that_passes_for_postgres_is_named_with_what_to_set(sqlstate: str
     assert "COPPERPLATE_POOLER=transaction" in str(error)
 
 
+async def test_pooler_that_has_lent_every_session_is_named_with_its_limit(cluster: Cluster, database: str) -> None:
+    with (
+        start_pgbouncer(cluster, mode="session", pool_size=1) as full,
+        psycopg.connect(full.url(database), autocommit=True) as holder,
+    ):
+        holder.execute("select 1")
+        async with opened(full.url(database), pooler="session") as ledger:
+            with pytest.raises(PoolerExhausted, match="Raise its default_pool_size to 8 for each process, 9 with"):
+                await ledger.check_setup()
+
+
+def test_pooler_that_gives_up_a_wait_for_a_session_is_named_with_its_limit() -> None:
+    error, _ = translate(psycopg.errors.ProtocolViolation("query_wait_timeout"))
+    assert isinstance(error, PoolerExhausted)
+    assert "default_pool_size" in str(error)
+
+
+def test_parameters_for_other_clients_are_dropped_and_unknown_ones_are_named() -> None:
+    place = "postgresql://postgres.ref:secret@pooler.example:6543/postgres"
+    for extra, kept in (
+        ("?pgbouncer=true", ""),
+        ("?pgbouncer=true&connection_limit=1&sslmode=require", "?sslmode=require"),
+        ("?sslmode=require&supa=base-pooler.x", "?sslmode=require"),
+        ("?sslmode=require", "?sslmode=require"),
+    ):
+        given = Settings.from_env({"DATABASE_URL": place + extra}).database_url
+        assert given == place + kept
+        assert read_url(given)["host"] == "pooler.example"
+    with pytest.raises(Misconfigured, match=r"parameters that libpq does not know \(schema\)\. See"):
+        read_url(f"{place}?schema=public&sslmode=require")
+    with pytest.raises(Misconfigured) as refused:  # a question mark in a password
+        read_url("postgresql://postgres:half?secret=1@pooler.example/postgres?schema=public")
+    assert "secret" not in str(refused.value)
+
+
 # --- migrations ----------------------------------------------------------------------------------
 
 
@@ -220,6 +259,14 @@ async def test_several_migrate_through_a_pooler_at_once_and_each_file_is_applied
         }
     async with opened(url) as ledger:
         assert (await ledger.check_setup())["schema"] == SCHEMA
+
+
+def test_pooler_that_lends_a_session_for_a_statement_is_told_to_be_passed(cluster: Cluster, empty: str) -> None:
+    with (
+        start_pgbouncer(cluster, mode="statement") as bouncer,
+        pytest.raises(MigrationFailed, match="migrate past it, at the database's own address, or through a pooler in"),
+    ):
+        migrate(bouncer.url(empty), announce=ignore)
 
 
 def test_what_a_migration_sets_for_its_session_reaches_nobody_behind_a_pooler(

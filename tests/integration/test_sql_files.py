@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,7 @@ def test_a_question_changes_nothing(editor: psycopg.Connection[dict[str, Any]], 
 
 def test_a_change_cannot_pass_for_a_question(editor: psycopg.Connection[dict[str, Any]]) -> None:
     editor.read_only = True
-    text = (FOLDER / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2026-11-29 12:00")
+    text = (FOLDER / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2025-11-29 12:00")
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), editor.transaction():
         editor.execute(text.encode())
 
@@ -101,10 +101,45 @@ def test_fences_are_raised_once_a_restore(editor: psycopg.Connection[dict[str, A
     with pytest.raises(psycopg.errors.InvalidDatetimeFormat):
         editor.execute(text.encode())
     seen = []
-    for time in ("2026-11-29 12:00", "2026-11-29 12:00", "2026-11-29T12:00:00", "2027-01-01 00:00"):
-        [row] = editor.execute(text.replace("YYYY-MM-DD HH:MM", time).encode()).fetchall()
+    for zone, time in (
+        ("UTC", "2025-11-29 12:00 UTC"),
+        ("Asia/Tokyo", "2025-11-29 12:00 UTC"),
+        ("America/New_York", "2025-11-29T12:00:00Z"),
+        ("UTC", "2025-11-29 21:00+09"),
+        ("UTC", "2025-11-30 12:00 UTC"),
+    ):
+        editor.execute(f"set timezone = '{zone}'".encode())
+        [row] = editor.execute(text.replace("YYYY-MM-DD HH:MM UTC", time).encode()).fetchall()
         seen.append((row["fences_go_on_after"] // 1_000_000_000, row["is_raised"]))
-    assert seen == [(1, True), (1, False), (1, False), (2, True)]
+    assert seen == [(1, True), (1, False), (1, False), (1, False), (2, True)]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "now",
+        "now UTC",
+        "today UTC",
+        "yesterday",
+        "epoch UTC",
+        "",
+        "2025-11-29 12:00",
+        "2025-11-29 12:00 PST",
+        "12:00 UTC",
+    ],
+)
+def test_a_restore_is_named_by_a_time_that_is_always_the_same(
+    editor: psycopg.Connection[dict[str, Any]], time: str
+) -> None:
+    text = (FOLDER / "fences_after_restore.sql").read_text()
+    with pytest.raises(psycopg.errors.InvalidDatetimeFormat, match="with its zone, such as 2026-11-29 12:00 UTC"):
+        editor.execute(text.replace("YYYY-MM-DD HH:MM UTC", time).encode())
+    later = f"{datetime.now(UTC) + timedelta(hours=2):%Y-%m-%d %H:%M} UTC"
+    with pytest.raises(psycopg.errors.DatetimeFieldOverflow, match="in the future"):
+        editor.execute(text.replace("YYYY-MM-DD HH:MM UTC", later).encode())
+    fences = editor.execute("select last_value from copperplate.fences").fetchone()
+    assert fences is not None
+    assert fences["last_value"] < 1_000_000_000
 
 
 async def test_savings(ledger: PostgresLedger, ask: Ask) -> None:
@@ -281,6 +316,23 @@ async def test_most_used_memoji(ledger: PostgresLedger, ask: Ask) -> None:
     rows = ask("most_used_memoji.sql")
     assert [(row["configuration"]["hair"], row["usage_count"]) for row in rows] == [("long", 9), ("short", 3)]
     assert {row["generation_cost"] for row in rows} == {Decimal("0.005")}
+
+
+async def test_figures_of_a_picture_are_of_its_row_and_not_of_one_before(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+) -> None:
+    """A purge and a new wish: nothing of the row that is gone is in what the new one cost and saved."""
+    for uses in (56, 1):
+        editor.execute("delete from public.generation_status")
+        await make_memoji(ledger, "short", uses=uses)
+        await spend(ledger, want("fox"), "painter", estimate=3_000, cost=2_000)
+        await ledger.record_usage([use(want("fox"), Outcome.HIT, uses)])
+    [memoji] = ask("most_used_memoji.sql")
+    assert (memoji["usage_count"], memoji["generation_cost"]) == (1, Decimal("0.005"))
+    [fox] = [row for row in ask("most_requested_prompts.sql") if row["prompt"] == "fox"]
+    assert (fox["total_requests"], fox["api_calls_made"], fox["api_calls_saved"]) == (1, 1, 1)
+    kept = editor.execute("select sum(spent_micro_usd) as spent, sum(saved) as saved from get_savings()").fetchone()
+    assert kept == {"spent": 14_000, "saved": 114}, "the book keeps both"
 
 
 async def test_old_memoji_are_what_a_cleanup_takes(

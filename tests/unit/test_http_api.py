@@ -93,7 +93,7 @@ async def test_cache_stats(client: httpx.AsyncClient) -> None:
     savings = answer.json()["savings"]["image"]
     assert (savings["served"], savings["saved"], savings["efficiency_percent"]) == (2, 1, 50.0)
     assert savings["estimated_savings_usd"] == savings["spent_usd"] > 0
-    assert (savings["unpriced_calls"], savings["unpriced_saved"]) == (0, 0)
+    assert (savings["estimated_calls"], savings["unpriced_calls"], savings["unpriced_saved"]) == (1, 0, 0)
     assert answer.json()["savings"]["memoji"]["served"] == 0
     row = answer.json()["stats"]
     assert (row["total_cached_images"], row["total_access_count"], row["avg_access_count"]) == (1, 2, 2.0)

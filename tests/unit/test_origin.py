@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -43,14 +45,15 @@ def settings(**environ: str) -> Settings:
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
-        ("localhost:8000", "http://localhost:8000"),
-        ("LocalHost", "http://localhost"),
-        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
-        ("[::1]:8000", "http://[::1]:8000"),
+        ("localhost:8000", None),  # the caller is on another machine
+        ("127.0.0.1:8000", None),
         ("192.0.2.1:8000", "http://192.0.2.1:8000"),  # where the connection was accepted
         ("pictures.example.com", "http://pictures.example.com"),
         ("PICTURES.example.com.", "http://pictures.example.com"),
-        ("pictures.example.com:8443", "http://pictures.example.com:8443"),
+        ("pictures.example.com:80", "http://pictures.example.com:80"),
+        ("pictures.example.com:8000", "http://pictures.example.com:8000"),  # listened on
+        ("pictures.example.com:8443", None),
+        ("pictures.example.com:0", None),
         ("other.example.com:8443", "http://other.example.com:8443"),
         ("other.example.com", None),
         ("other.example.com:9", None),
@@ -63,6 +66,7 @@ def settings(**environ: str) -> Settings:
         ("pictures.example.com:", None),
         ("pictures.example.com, evil.example", None),
         ("192.0.2.2", None),
+        ("192.0.2.1:1", None),
         ("", None),
         (" ", None),
         ("[::1", None),
@@ -80,6 +84,44 @@ def test_only_a_host_that_is_ours_makes_an_address(host: str, expected: str | No
         base_url_of(request(host), ours)
     assert "COPPERPLATE_PUBLIC_BASE_URL" in str(refused.value)
     assert host.strip() in ("", "localhost") or host not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "peer", "is_ours"),
+    [
+        ("localhost:8000", "127.0.0.1", True),
+        ("LocalHost", "127.0.0.1", True),
+        ("127.0.0.1:8000", "127.0.0.1", True),
+        ("[::1]:8000", "::1", True),
+        ("localhost:9000", "::ffff:127.0.0.1", True),  # a tunnel of the caller's own
+        ("192.0.2.1:8000", "127.0.0.1", True),
+        ("localhost:1", "198.51.100.7", False),
+        ("127.9.9.9", "198.51.100.7", False),
+        ("[::1]", "192.0.2.1", False),
+        ("localhost", None, False),
+        ("evil.example", "127.0.0.1", False),
+    ],
+)
+def test_a_loopback_host_is_ours_for_callers_on_this_machine_alone(host: str, peer: str | None, is_ours: bool) -> None:
+    assert origin_of(request(host, peer=peer), settings()).host == (host.lower() if is_ours else None)
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "192.0.2.1:8000"])
+def test_where_a_trusted_proxy_finds_this_server_is_no_address_for_its_callers(host: str, server: str) -> None:
+    """What nginx sends without `proxy_set_header Host`."""
+    scope = {**request(host, peer="127.0.0.1", x_forwarded_proto="https"), "server": (server, 8000)}
+    with pytest.raises(InvalidHost, match="COPPERPLATE_ALLOWED_HOSTS"):
+        base_url_of(scope, settings(COPPERPLATE_TRUSTED_PROXIES=PROXIES))
+
+
+@pytest.mark.parametrize(
+    ("server", "host"),
+    [("::ffff:192.0.2.1", "192.0.2.1:8000"), ("2001:db8::1", "[2001:db8:0::1]:8000"), ("127.0.0.1", "127.0.0.1:8000")],
+)
+def test_the_address_that_was_connected_to_is_ours_in_any_spelling(server: str, host: str) -> None:
+    peer = "127.0.0.1" if server == "127.0.0.1" else "198.51.100.7"
+    assert origin_of({**request(host, peer=peer), "server": (server, 8000)}, settings()).host == host
 
 
 def test_the_address_that_is_set_is_the_one_whatever_is_asked() -> None:
@@ -129,10 +171,10 @@ def test_the_scheme_is_what_a_trusted_proxy_says(peer: str | None, proto: str, s
 
 def test_without_a_proxy_nothing_forwarded_counts() -> None:
     scope = request(
-        "localhost", x_forwarded_proto="https", x_forwarded_host="evil.example", x_forwarded_for="203.0.113.9"
+        "192.0.2.1", x_forwarded_proto="https", x_forwarded_host="evil.example", x_forwarded_for="203.0.113.9"
     )
     told = origin_of(scope, settings())
-    assert (told.scheme, told.host, str(told.client)) == ("http", "localhost", "198.51.100.7")
+    assert (told.scheme, told.host, str(told.client)) == ("http", "192.0.2.1", "198.51.100.7")
 
 
 @pytest.mark.parametrize(
@@ -141,12 +183,54 @@ def test_without_a_proxy_nothing_forwarded_counts() -> None:
         ("pictures.example.org", "pictures.example.org"),
         ("evil.example, pictures.example.org", "pictures.example.org"),
         ("evil.example/", None),
-        ("", "localhost"),
+        ("", None),
     ],
 )
 def test_a_trusted_proxy_says_under_which_name_it_was_asked(forwarded: str, expected: str | None) -> None:
     scope = request("localhost", peer="10.0.0.1", x_forwarded_host=forwarded)
     assert origin_of(scope, settings(COPPERPLATE_TRUSTED_PROXIES=PROXIES)).host == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "is_ours"),
+    [
+        ("pics.example.com", True),
+        ("pics.example.com:443", True),
+        ("pics.example.com:99", False),
+        ("evil.com:99", False),
+        ("evil.com, pics.example.com", True),
+        ("pics.example.com, evil.com", False),
+        ("127.0.0.1:8000", False),
+        ("", True),  # then the Host that it passes on
+    ],
+)
+def test_hosts_that_are_named_hold_for_what_a_trusted_proxy_passes_on(forwarded: str, is_ours: bool) -> None:
+    """nginx passes a caller's own X-Forwarded-Host on where it sets none."""
+    ours = settings(COPPERPLATE_TRUSTED_PROXIES="127.0.0.1", COPPERPLATE_ALLOWED_HOSTS="pics.example.com")
+    sent = {"x_forwarded_host": forwarded, "x_forwarded_proto": "https"}
+    scope = request("pics.example.com", peer="127.0.0.1", **sent)
+    assert (origin_of(scope, ours).host is not None) is is_ours
+
+
+NGINX_VARIABLES = {
+    "$host": "pictures.example.com",
+    "$scheme": "https",
+    "$proxy_add_x_forwarded_for": "10.9.9.9, 203.0.113.9",
+}
+
+
+def test_the_lines_for_a_proxy_make_the_address_its_callers_asked_for() -> None:
+    """As docs/containers.md has them, whatever the caller itself sent in the same headers."""
+    page = (Path(__file__).parents[2] / "docs" / "containers.md").read_text()
+    told = dict(re.findall(r"^ +proxy_set_header ([\w-]+) (\S+);$", page, re.MULTILINE))
+    sent = {name.lower().replace("-", "_"): NGINX_VARIABLES[value] for name, value in told.items()}
+    sent = {"x_forwarded_proto": "http", "x_forwarded_host": "evil.example", "x_forwarded_for": "10.9.9.9", **sent}
+    named = re.search(r"With `(\w+)=(.+?)` and `(\w+)=(.+?)`, nginx", page)
+    assert named is not None
+    ours = settings(**{named[1]: named[2], named[3]: named[4]})
+    scope = {**request(peer="127.0.0.1", **sent), "server": ("127.0.0.1", 8000)}
+    assert base_url_of(scope, ours) == "https://pictures.example.com"
+    assert str(origin_of(scope, ours).client) == "203.0.113.9"
 
 
 @pytest.mark.parametrize(

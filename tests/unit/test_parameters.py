@@ -10,7 +10,7 @@ import pytest
 
 from copperplate.adapters.supabase_users import make_local_token
 from copperplate.http.app import create_app
-from copperplate.http.parameters import MAX_NAMES, named
+from copperplate.http.parameters import MAX_NAMES, MAX_QUERY_BYTES, named
 from memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -85,6 +85,19 @@ async def test_a_refusal_names_what_is_not_known_and_what_is(client: httpx.Async
     assert told == "Not known: parameter preview, max_age. Nothing was done. Known: dry_run."
     told = (await client.post(CLEANUP, json={"dry_run": True}, headers=OPERATOR)).json()
     assert (told["code"], "dry_run" in told["detail"], cleanups) == ("unknown_parameter", True, [])
+
+
+@pytest.mark.parametrize(("method", "path"), changing_routes())
+async def test_what_changes_something_refuses_a_query_longer_than_it_reads(
+    client: httpx.AsyncClient, services: MemoryServices, cleanups: list[Any], method: str, path: str
+) -> None:
+    """The second value of a parameter, or an unknown one, would stand behind what is looked at."""
+    token = CRON if path == CLEANUP else make_local_token(ALICE, SECRET, seconds=60)
+    headers = {"authorization": f"Bearer {token}"}
+    query = f"dry_run=true{'&' * MAX_QUERY_BYTES}dry_run=false&preview=1"
+    answer = await client.request(method, f"{path}?{query}", headers=headers, json={} if method == "POST" else None)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
+    assert (cleanups, services.image_provider.submits) == ([], 0)
 
 
 @pytest.mark.parametrize("query", ["dry_run=false&dry_run=true", "dry_run=perhaps", "dry_run=", "dry_run"])

@@ -139,6 +139,17 @@ def test_address_of_the_project_is_explained_by_an_address_of_a_project() -> Non
         Settings.from_env({"SUPABASE_URL": "x.supabase.co"})
 
 
+@pytest.mark.parametrize("variable", ["SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"])
+def test_a_key_of_another_role_is_told_from_the_one_that_is_needed(variable: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        Settings.from_env({variable: ANON_KEY})
+    example = VARIABLES[variable].metadata["example"]
+    assert str(refused.value).startswith(
+        f"{variable} must be no token of the role 'anon', as this one is, but a secret key or the service_role key, "
+        f"such as {example}."
+    )
+
+
 @pytest.mark.parametrize(("environ", "variable"), NEEDED)
 async def test_what_is_needed_and_missing_is_named_with_503_by_every_route(
     environ: dict[str, str], variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path
-from copperplate.errors import ObjectConflict, ObjectMissing, StoreUnavailable
+from copperplate.errors import FolderUnavailable, ObjectConflict, ObjectMissing
 from copperplate.model import Page, StoredObject
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _ADVICE = {
 class FolderStore:
     """Objects as files at `<root>/<bucket>/YYYY/MM/<name>`; whole or not there at all, also after a crash.
 
-    Raises `StoreUnavailable` naming the folder and the remedy where the disk refuses.
+    Raises `FolderUnavailable` naming the folder and the remedy where the disk refuses.
     """
 
     def __init__(self, root: Path, bucket: str) -> None:
@@ -59,35 +59,35 @@ class FolderStore:
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         """Store `body` and return when it would survive a power cut.
 
-        Raises `ObjectConflict`, `StoreUnavailable`; ValueError for a bad name or no bytes.
+        Raises `ObjectConflict`, `FolderUnavailable`; ValueError for a bad name or no bytes.
         """
         target = self._folder / check_object_path(path)
         await asyncio.to_thread(self._put, target, check_body(body))
 
     async def get(self, path: str) -> bytes:
-        """The whole object. Raises `ObjectMissing`, `StoreUnavailable`; ValueError for a bad name."""
+        """The whole object. Raises `ObjectMissing`, `FolderUnavailable`; ValueError for a bad name."""
         # Reading 64 KB inline takes 22 µs when cached, a thread 163 µs. Yet what the memory tier lacks
         # is often not cached here either, and a cold or remote disk would stop every other request.
         return await asyncio.to_thread(self._get, self._folder / check_object_path(path))
 
     async def exists(self, path: str) -> bool:
-        """Whether the file is there. Raises `StoreUnavailable`; ValueError for a bad name."""
+        """Whether the file is there. Raises `FolderUnavailable`; ValueError for a bad name."""
         return await asyncio.to_thread(self._exists, self._folder / check_object_path(path))
 
     async def remove(self, paths: Sequence[str]) -> frozenset[str]:
         """Remove objects; a path the disk would not let go is left out of the answer.
 
-        Raises `StoreUnavailable` where it is unknown what would survive a power cut; ValueError for a bad name.
+        Raises `FolderUnavailable` where it is unknown what would survive a power cut; ValueError for a bad name.
         """
         targets = {path: self._folder / check_object_path(path) for path in paths}
         return await asyncio.to_thread(self._remove, targets)
 
     async def months(self) -> Sequence[str]:
-        """The folders that hold objects, in order. Raises `StoreUnavailable`."""
+        """The folders that hold objects, in order. Raises `FolderUnavailable`."""
         return await asyncio.to_thread(self._months)
 
     async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
-        """Files of a folder, by name; what a crash left half-written is none. Raises `StoreUnavailable`."""
+        """Files of a folder, by name; what a crash left half-written is none. Raises `FolderUnavailable`."""
         return await asyncio.to_thread(self._list_month, month, offset, limit)
 
     def public_url(self, path: str) -> str | None:
@@ -168,9 +168,9 @@ class FolderStore:
         next_offset = offset + limit if offset + limit < len(names) else None
         return Page(objects=shown, next_offset=next_offset, odd=len(rows) - len(shown))
 
-    def _unavailable(self, exc: OSError) -> StoreUnavailable:
+    def _unavailable(self, exc: OSError) -> FolderUnavailable:
         advice = _ADVICE.get(exc.errno or 0, exc.strerror or "the disk refused")
-        return StoreUnavailable(f"Cannot use the folder {self._folder}: {advice}.")
+        return FolderUnavailable(f"Cannot use the folder {self._folder}: {advice}.")
 
 
 def _link_new(target: Path, body: bytes) -> bool:

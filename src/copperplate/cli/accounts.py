@@ -24,7 +24,10 @@ MAX_GRANT: Final = 1_000_000_000
 def add(commands: Any) -> None:
     """The command and its three parts."""
     parser = commands.add_parser(
-        "credits", help="give users credits, and check the sums", description="Credits of signed-in users."
+        "credits",
+        help="give users credits, and check the sums",
+        description="Credits of signed-in users.",
+        allow_abbrev=False,
     )
     parts = parser.add_subparsers(required=True, metavar="COMMAND")
 

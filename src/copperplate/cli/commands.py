@@ -52,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Makes each distinct AI picture once and serves every later request from the cache.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # What is left of an option's name may stand for another one in the next release.
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"copperplate {version('copperplate')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -110,20 +110,20 @@ def run_stats(arguments: argparse.Namespace) -> int:
 
 
 def _sums(money: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Dollars spent and saved, exact to a millionth, of each kind of picture and of all."""
+    """Dollars spent and saved, exact to a millionth, of each kind of picture and of all; what they leave out."""
     sums = Counter[str]()
     for row in money:
         for name in ("spent", "saved"):
             sums[f"{name}_usd"] += int(row[f"{name}_micro_usd"])
             sums[f"{row['kind']}_{name}_usd"] += int(row[f"{name}_micro_usd"])
+        sums["estimated_generations"] += int(row["estimated"])
         sums["unpriced_generations"] += int(row["unpriced"])
         sums["unpriced_savings"] += int(row["unpriced_saved"])
     amounts = {name: sums[name] / MICRO for name in ("spent_usd", "saved_usd")}
     amounts |= {name: amount / MICRO for name, amount in sorted(sums.items()) if name.endswith("_usd")}
     return {
         **amounts,
-        "unpriced_generations": sums["unpriced_generations"],
-        "unpriced_savings": sums["unpriced_savings"],
+        **{name: sums[name] for name in ("estimated_generations", "unpriced_generations", "unpriced_savings")},
     }
 
 

@@ -27,7 +27,7 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """A command with what all of them take."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + "."
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
     )
     parser.add_argument(
         "--data-dir",

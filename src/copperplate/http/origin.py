@@ -25,9 +25,11 @@ _AUTHORITY: Final = re.compile(r"([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0
 _WITH_PORT: Final = re.compile(r"\[([^\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 # More hops than any chain of proxies has.
 MAX_HOPS: Final = 32
+MAX_PORT: Final = 65_535
+PORTS: Final = {"http": 80, "https": 443}
 _REMEDY: Final = (
     "Addresses are not made from a host that is not known to be this server's: set COPPERPLATE_PUBLIC_BASE_URL, or "
-    "name the host in COPPERPLATE_ALLOWED_HOSTS."
+    "name the host in COPPERPLATE_ALLOWED_HOSTS. A proxy has to pass on the host that it was asked for."
 )
 
 
@@ -51,9 +53,8 @@ def origin_of(scope: Scope, settings: Settings) -> Origin:
     scheme = _last(scope, b"x-forwarded-proto").lower() if has_proxy else ""
     if scheme not in ("http", "https"):
         scheme = "https" if scope.get("scheme") == "https" else "http"
-    return Origin(
-        scheme=scheme, host=_host(scope, settings, has_proxy=has_proxy), client=_client(scope, settings, peer)
-    )
+    host = _host(scope, settings, scheme=scheme, peer=peer, has_proxy=has_proxy)
+    return Origin(scheme=scheme, host=host, client=_client(scope, settings, peer))
 
 
 def base_url_of(scope: Scope, settings: Settings) -> str:
@@ -113,32 +114,58 @@ def _client(scope: Scope, settings: Settings, peer: Address | None) -> Address |
     return client
 
 
-def _host(scope: Scope, settings: Settings, *, has_proxy: bool) -> str | None:
+def _host(scope: Scope, settings: Settings, *, scheme: str, peer: Address | None, has_proxy: bool) -> str | None:
     forwarded = _last(scope, b"x-forwarded-host") if has_proxy else ""
-    named = forwarded or _last(scope, b"host")
-    found = _AUTHORITY.fullmatch(named.lower())
-    if found is None or int(found[2] or 0) > 65_535:
+    named = _parse_host((forwarded or _last(scope, b"host")).lower())
+    if named is None:
         return None
-    name = found[1]
-    host = f"{name}:{found[2]}" if found[2] else name
-    # A proxy of the operator's own says under which name it was asked; Vercel's name every domain of a project.
-    is_told = bool(forwarded) and not settings.on_vercel
-    return host if is_told or {name, host} & _allowed(scope, settings) or _is_local(name, settings) else None
+    is_ours = any(_is_at(named, ours, scheme, scope) for ours in _allowed(settings))
+    # A proxy of the operator's own says under which name it was asked. It may pass on what its caller wrote there, so
+    # hosts that are named hold for it too. Vercel's names every domain of a project.
+    if forwarded and not settings.on_vercel:
+        is_ours |= settings.allowed_hosts is None
+    # What a proxy asks for without saying so is where it finds this server, and nothing to tell its callers.
+    is_ours |= not has_proxy and (_is_local(named[0], peer) or _is_server(named, scheme, scope))
+    name, port = named
+    return (name if port is None else f"{name}:{port}") if is_ours else None
 
 
-def _allowed(scope: Scope, settings: Settings) -> set[str]:
-    named = {*(settings.allowed_hosts or ())}
-    if settings.on_vercel:
-        urls = (settings.vercel_url, settings.vercel_branch_url, settings.vercel_production_url)
-        return named | {url.lower() for url in urls if url}
-    # Where the connection was accepted: the bind address, or with 0.0.0.0 the one that was connected to.
-    server = str((scope.get("server") or ("",))[0]).lower()
-    return named | {f"[{server}]" if ":" in server else server}
+def _parse_host(text: str) -> tuple[str, int | None] | None:
+    """The name and the port that it may have."""
+    found = _AUTHORITY.fullmatch(text)
+    if found is None or not 0 < int(found[2] or 1) <= MAX_PORT:
+        return None
+    return found[1], None if found[2] is None else int(found[2])
 
 
-def _is_local(name: str, settings: Settings) -> bool:
+def _allowed(settings: Settings) -> list[tuple[str, int | None]]:
+    urls = (settings.vercel_url, settings.vercel_branch_url, settings.vercel_production_url)
+    told = [*(settings.allowed_hosts or ()), *(url.lower() for url in urls if url and settings.on_vercel)]
+    return [host for host in map(_parse_host, told) if host is not None]
+
+
+def _is_at(named: tuple[str, int | None], ours: tuple[str, int | None], scheme: str, scope: Scope) -> bool:
+    """Whether a host is this one of ours, whose ports are the scheme's and the one listened on where it has none."""
+    usual = PORTS[scheme]
+    ports = {usual, (scope.get("server") or ("", None))[1]} if ours[1] is None else {ours[1]}
+    return named[0] == ours[0] and (named[1] or usual) in ports
+
+
+def _is_local(name: str, peer: Address | None) -> bool:
+    """Whether a caller on this machine asks for this machine, by any port: that of a tunnel is right for it."""
     address = parse_address(name)
-    return not settings.on_vercel and (name == "localhost" or (address is not None and address.is_loopback))
+    is_loopback = name == "localhost" or (address is not None and address.is_loopback)
+    return is_loopback and peer is not None and peer.is_loopback
+
+
+def _is_server(named: tuple[str, int | None], scheme: str, scope: Scope) -> bool:
+    """Whether it is where the connection was accepted: the bind address, with 0.0.0.0 the one connected to."""
+    server = str((scope.get("server") or ("",))[0]).lower()
+    address = parse_address(server)
+    if address is not None and address.is_loopback:
+        return False  # only for callers on this machine, see above
+    is_there = named[0] == server if address is None else parse_address(named[0]) == address
+    return is_there and _is_at(named, (named[0], None), scheme, scope)
 
 
 def _values(scope: Scope, wanted: bytes) -> list[str]:

@@ -57,8 +57,10 @@ def refuse_unknown(scope: Scope) -> None:
     """For routes that change something: raises `UnknownParameter` where the query holds one that is not known.
 
     It may say that nothing is to be done, or less: `?dry_run=1` of a route that has no such thing. One that is known
-    and given twice says two things: `InvalidQuery`.
+    and given twice says two things: `InvalidQuery`, as is a query of more than `MAX_QUERY_BYTES`, which is not read.
     """
+    if len(scope["query_string"]) > MAX_QUERY_BYTES:
+        raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
     names, known = _names(scope), known_parameters(scope["route"])
     if unknown := [name for name in names if name not in known]:
         raise UnknownParameter(_told("parameter", unknown, known))

@@ -39,7 +39,9 @@ _DETAILS: Final[Mapping[str, str]] = {
     "still_generating": "The wait is over, the work goes on. Ask for the same address again after Retry-After.",
     "too_many_waiters": "Ask for the same address again after Retry-After.",
     "ledger_unavailable": "Ask for the same address again after Retry-After.",
+    "pooler_exhausted": "Ask for the same address again after Retry-After.",
     "store_unavailable": "Ask for the same address again after Retry-After.",
+    "folder_unavailable": "The server's log names the folder and says why. Ask again after Retry-After.",
 }
 
 

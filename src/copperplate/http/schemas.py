@@ -66,6 +66,7 @@ class Savings(BaseModel):
     saved: int = Field(description="Pictures served without a call to the provider")
     efficiency_percent: float | None = Field(description="Saved out of served; null before the first picture")
     spent_usd: float = Field(description="What calls cost; estimated where there is no bill")
+    estimated_calls: int = Field(description="Calls without a bill: in `spent_usd` with what they cost at most")
     estimated_savings_usd: float = Field(description="What the saved ones would have cost, each at its picture's price")
     unpriced_calls: int = Field(description="Calls whose price is not known: not in `spent_usd`")
     unpriced_saved: int = Field(description="Saved ones whose price is not known: not in `estimated_savings_usd`")
@@ -80,6 +81,7 @@ class Savings(BaseModel):
                 efficiency_percent=row["efficiency_percent"],
                 spent_usd=row["spent_micro_usd"] / MICRO,
                 estimated_savings_usd=row["saved_micro_usd"] / MICRO,
+                estimated_calls=row["estimated"],
                 unpriced_calls=row["unpriced"],
                 unpriced_saved=row["unpriced_saved"],
             )

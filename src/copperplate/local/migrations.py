@@ -78,6 +78,14 @@ def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | N
             for bucket in _restore_buckets(connection, migrations):
                 announce(f"Made the bucket {bucket} again")
             connection.execute("notify pgrst, 'reload schema'")
+    except psycopg.errors.ProtocolViolation as exc:
+        # PgBouncer's own words for a transaction where it lends a session for one statement.
+        said = exc.diag.message_primary or str(exc)
+        message = (
+            f"A pooler in front of the database refuses it ({said}): migrate past it, at the database's own address, "
+            "or through a pooler in transaction or session mode"
+        )
+        raise MigrationFailed(message) from exc
     except psycopg.Error as exc:
         message = f"The database could not be migrated: {exc}. Files applied before this are kept"
         raise MigrationFailed(message) from exc

@@ -19,7 +19,21 @@ def read_url(database_url: str) -> Mapping[str, Any]:
         return conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:
         # Its own words may quote a part of the password.
-        raise Misconfigured("DATABASE_URL is not a URL that libpq can read. See docs/settings.md.") from None
+        unknown = ", ".join(_unknown_parameters(database_url))
+        fault = (
+            f"has parameters that libpq does not know ({unknown})" if unknown else "is not a URL that libpq can read"
+        )
+        raise Misconfigured(f"DATABASE_URL {fault}. See docs/settings.md.") from None
+
+
+def _unknown_parameters(database_url: str) -> list[str]:
+    """Their names; none where what follows the first question mark may be the end of a password."""
+    query = database_url.partition("?")[2]
+    if "@" in query:
+        return []
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    names = [each.partition("=")[0] for each in query.split("&")]
+    return [name for name in names if name.isidentifier() and name not in known]
 
 
 def reason_of(error: psycopg.Error) -> str:

@@ -20,10 +20,10 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from copperplate.adapters.ledger.libpq import read_url, reason_of
 from copperplate.adapters.ledger.poolers import Connection, Mode, Pooler, Query, find_pooler
-from copperplate.adapters.ledger.postgres_errors import translate
+from copperplate.adapters.ledger.postgres_errors import NO_SESSION, translate
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.ledger.transport import Json
-from copperplate.errors import LedgerUnavailable
+from copperplate.errors import LedgerUnavailable, PoolerExhausted
 from copperplate.hints import Hints
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class PostgresTransport:
         self._listening: asyncio.Task[None] | None = None
         self._refusal: psycopg.Error | None = None
         self._reason = ""
+        self._unlent = 0  # connections that were made and got no answer yet
 
     async def open(self) -> None:
         """Start the pool and the listener; an unreachable database shows at the first call."""
@@ -140,7 +141,7 @@ class PostgresTransport:
         running.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to look
         try:
             await asyncio.wait((running,), timeout=deadline - asyncio.get_running_loop().time())
-            if running.done():
+            if running.done() and not isinstance(running.exception(), PoolTimeout):
                 return running.result()
         finally:
             running.cancel()
@@ -148,6 +149,10 @@ class PostgresTransport:
             raise self._refusal
         if self._reason:
             raise LedgerUnavailable(f"the database of DATABASE_URL does not answer: {self._reason}")
+        if self._unlent:
+            raise PoolerExhausted(NO_SESSION)
+        if running.done():
+            return running.result()
         raise LedgerUnavailable("the database does not answer")
 
     def _note_reason(self, reason: str) -> None:
@@ -156,11 +161,14 @@ class PostgresTransport:
             self._refusal = None
 
     async def _set_up(self, connection: Connection) -> None:
+        self._unlent += 1
         try:
             self._note_pooler(await connection.set_up(self._mode))
         except psycopg.Error as error:
             self._refusal = error
             raise
+        finally:
+            self._unlent -= 1
         self._refusal = None
 
     def _note_pooler(self, pooler: Pooler | None) -> None:

@@ -7,9 +7,14 @@ from typing import Literal
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from copperplate.errors import LedgerUnavailable, Misconfigured
+from copperplate.errors import LedgerUnavailable, Misconfigured, PoolerExhausted
 
 HIDDEN_POOLER = "a pooler is in front of the database of DATABASE_URL: set COPPERPLATE_POOLER=transaction"
+# Also what a database says that takes connections and answers nothing, which no pooler is in front of.
+NO_SESSION = (
+    "the database of DATABASE_URL took the connection and lends no session: a pooler in front of it has lent all it "
+    "may. Raise its default_pool_size to 8 for each process, 9 with COPPERPLATE_POOLER=session, or run fewer processes"
+)
 # Foreign exceptions stop here: the first class that fits decides, also whether the call is sent again. `always`:
 # nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
 Resend = Literal["always", "if_repeatable", "never"]
@@ -21,6 +26,7 @@ ERRORS: tuple[ErrorRow, ...] = (
     (psycopg.errors.QueryCanceled, LedgerUnavailable, "never", "the database took too long"),
     (PoolTimeout, LedgerUnavailable, "never", "no database connection was free in time"),
     (TooManyRequests, LedgerUnavailable, "never", "too many requests wait for a database connection"),
+    (psycopg.errors.ProtocolViolation, PoolerExhausted, "if_repeatable", NO_SESSION),  # query_wait_timeout
     (psycopg.OperationalError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
     (psycopg.InterfaceError, LedgerUnavailable, "if_repeatable", "the database connection is broken"),
     (
