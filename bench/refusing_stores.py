@@ -45,7 +45,8 @@ HOW: Final = (
     f"Both have stored a picture; then Storage refuses. {PROMPTS} prompts are asked for in turns, one every "
     f"{BETWEEN_SECONDS:.0f} s of the ledger's clock, which goes about twenty times as fast as ours; "
     f"a call to Storage has {CALL_SECONDS:.1f} s. Storage is mended and all are asked for again. "
-    "Lost are pictures that were paid for once more."
+    "Lost are pictures that were paid for once more. While all are drawn: one process is asked for all at once, "
+    "and the bucket is deleted two seconds later; a picture takes four."
 )
 
 
@@ -74,6 +75,10 @@ def measure(run: Run) -> list[Figure]:
             cost = asyncio.run(_try(shelf, project, trouble, run.pick(PROMPTS, 5)))
             run.say(f"{name}: {cost}")
             figures += _describe(name, cost, run.pick(PROMPTS, 5))
+        shelf.clear()
+        cost = asyncio.run(_at_once(shelf, project, run.pick(PROMPTS, 5)))
+        run.say(f"bucket deleted while all are drawn: {cost}")
+        figures += _describe("bucket deleted while all are drawn", cost, run.pick(PROMPTS, 5))[1:]
     return figures
 
 
@@ -115,6 +120,34 @@ async def _try(shelf: Any, project: Any, trouble: Callable[[Any], object], promp
         lost = bench.provider.submits - before - served
         for leader in leaders:
             await leader.drain(within_seconds=0)
+    return Cost(submits_meanwhile=meanwhile, served_again=served, lost=lost)
+
+
+async def _at_once(shelf: Any, project: Any, prompts: int) -> Cost:
+    """All prompts are asked of one process at once, and the bucket is deleted while their pictures are drawn."""
+    from pictures import want
+    from workbench import Workbench
+
+    bench = Workbench(seconds=4.0)
+    async with make_client() as client:
+        leader = _leader(bench, client, project)
+        wants = [want(f"at once {number}") for number in range(prompts)]
+        asking = [asyncio.create_task(leader.find(each)) for each in wants]
+        await _pass(bench, 2.0)
+        shelf.buckets.clear()
+        while not all(each.done() for each in asking):
+            await _pass(bench, 0.2)
+        await asyncio.gather(*asking, return_exceptions=True)
+        meanwhile = bench.provider.submits
+        _mend(shelf)
+        await _pass(bench, MENDING_SECONDS)
+        served = 0
+        for each in wants:
+            with suppress(CopperplateError):
+                await _ask(bench, leader, each)
+                served += 1
+        lost = bench.provider.submits - served
+        await leader.drain(within_seconds=0)
     return Cost(submits_meanwhile=meanwhile, served_again=served, lost=lost)
 
 
