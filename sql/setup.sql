@@ -1678,13 +1678,14 @@ for each row execute function copperplate.delete_picture()$statement$
 select pg_temp.apply_migration('20261120000450', 'create_breakers', array[
 $statement$-- The breaker: while a service refuses or fails, no process pays or waits to hear it again.
 
--- A row exists from a service's first failure to its next success. Providers go by their own name, the stores of
--- buckets by `storage:<bucket>`.
+-- A row exists from a service's first failure to its next success. Providers go by their own name, one model of a
+-- provider by `<provider>/<model>`, the stores of buckets by `storage:<bucket>`.
 create table copperplate.breakers (
     name text not null,
-    -- Failures in a row that speak of the service, none more than ten minutes after the one before.
+    -- Failures in a row that speak of the service, none more than ten minutes after the one before; from an opening on
+    -- those of later tries.
     failures integer not null default 0,
-    -- The generations they belong to, by key, while the breaker is closed.
+    -- The generations they belong to, by key; none of a late failure while it rests.
     keys text[] not null default '{}',
     last_failed_at timestamptz not null,
     -- How often it opened in this row of failures; each rest is twice the one before.
@@ -1712,7 +1713,8 @@ create table copperplate.breakers (
 $statement$comment on table copperplate.breakers is
 'One row per service, a provider or the store of a bucket, that failed since it last did what it was asked.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
-$statement$comment on column copperplate.breakers.name is 'A provider''s name, or storage: and the bucket.'$statement$,
+$statement$comment on column copperplate.breakers.name is
+'A provider''s name, that with / and a model, or storage: and the bucket.'$statement$,
 $statement$alter table copperplate.breakers enable row level security$statement$,
 $statement$revoke all on table copperplate.breakers from public, anon, authenticated$statement$,
 $statement$grant select, insert, update, delete on table copperplate.breakers to service_role$statement$,
@@ -1726,6 +1728,17 @@ as $$
     select 'storage:' || copperplate.bucket_of(p_kind);
 $$$statement$,
 $statement$comment on function copperplate.storage_of(text) is 'The breaker''s name of the store that keeps a kind of picture.'$statement$,
+$statement$create function copperplate.services_of(p_provider text, p_kind text, p_model text)
+returns text[]
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select array[p_provider, p_provider || '/' || p_model, copperplate.storage_of(p_kind)];
+$$$statement$,
+$statement$comment on function copperplate.services_of(text, text, text) is
+'What a submit needs, by the names of their breakers: the provider, its model, the store.'$statement$,
 $statement$create function copperplate.longest_rest(p_names text[], out rest interval, out error_class text)
 language sql
 volatile
@@ -1735,8 +1748,12 @@ as $$
     select
         greatest(b.open_until, b.probe_until, c.now) - c.now,
         -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
-        -- Pictures that cannot be fetched: the next prompt has none yet.
-        case b.error_class when 'invalid' then 'account' when 'uncollected' then 'transient' else b.error_class end
+        -- Who is refused had no answer and has no job: nothing is certain but that the service fails.
+        case
+            when b.error_class = 'invalid' then 'account'
+            when b.error_class in ('ambiguous', 'bad_output', 'uncollected') then 'transient'
+            else b.error_class
+        end
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
     where b.name = any (p_names) and b.open_until is not null
@@ -1822,30 +1839,37 @@ begin
     set
         failures = case
             when b.last_failed_at < v_now - interval '10 minutes' then 1
+            when b.open_until > v_now then b.failures
             when v_may_be_prompt and p_generation_key = any (b.keys) then b.failures
             else b.failures + 1
         end,
         keys = case
             when b.last_failed_at < v_now - interval '10 minutes' then array[p_generation_key]
             when p_generation_key = any (b.keys) then b.keys
-            when b.open_until is not null and p_error_class <> 'uncollected' then b.keys
+            when b.open_until > v_now and p_error_class <> 'uncollected' then b.keys
             else b.keys || p_generation_key
         end,
         last_failed_at = v_now;
 
-    -- Whoever was let in before it opened changes nothing by failing late.
+    -- Who was let in before it opened changes nothing by failing late. A try whose prompt may be at fault says nothing
+    -- of the service, unless it rests for just that, or five in a row come to it.
     update copperplate.breakers as b
     set
+        failures = 0,
         openings = b.openings + 1,
         open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
-        error_class = p_error_class
+        error_class = p_error_class,
+        -- These were the words of another failure.
+        reason = case when b.error_class = p_error_class then b.reason else '' end
     where
         b.name = p_name
-        and ((b.open_until is null and b.failures >= 5) or b.open_until <= v_now);
+        and (b.open_until is null or b.open_until <= v_now)
+        and (b.failures >= 5 or (b.open_until <= v_now and (not v_may_be_prompt or b.error_class = p_error_class)));
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_failure(text, text, text) is
 'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.
+A try that ends in bad_output or invalid does so only where the breaker was opened by the same.
 bad_output, invalid and uncollected count once a generation; moderated and lost never, and account opens by report_refusal.'$statement$,
 $statement$create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
@@ -1913,6 +1937,7 @@ as $$
 $$$statement$,
 $statement$comment on function public.report_success(text) is 'The service did what it was asked: its rest is over.'$statement$,
 $statement$revoke all on function copperplate.storage_of(text) from public, anon, authenticated$statement$,
+$statement$revoke all on function copperplate.services_of(text, text, text) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.longest_rest(text[]) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.take_probes(text[], interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.release_probes(text[]) from public, anon, authenticated$statement$,
@@ -1921,6 +1946,7 @@ $statement$revoke all on function copperplate.note_success(text[], timestamptz) 
 $statement$revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.report_success(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.storage_of(text) to service_role$statement$,
+$statement$grant execute on function copperplate.services_of(text, text, text) to service_role$statement$,
 $statement$grant execute on function copperplate.longest_rest(text[]) to service_role$statement$,
 $statement$grant execute on function copperplate.take_probes(text[], interval) to service_role$statement$,
 $statement$grant execute on function copperplate.release_probes(text[]) to service_role$statement$,
@@ -2869,6 +2895,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
     v_kind text;
+    v_model text;
     v_asked_at timestamptz;
     v_stored copperplate.verdict;
 begin
@@ -2877,7 +2904,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind, g.started_at into v_provider, v_kind, v_asked_at;
+    returning g.provider, g.kind, g.model, g.started_at into v_provider, v_kind, v_model, v_asked_at;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -2909,7 +2936,7 @@ begin
     if p_rendition is not null then
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
-    perform copperplate.note_success(array[v_provider, copperplate.storage_of(v_kind)], v_asked_at);
+    perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
@@ -2942,11 +2969,13 @@ declare
     v_uncounted integer;
     v_provider text;
     v_kind text;
+    v_model text;
 begin
     -- A submit that is known to be free is not counted as a billable call; one whose picture was here was billed.
     select
-        case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
-    into v_uncounted, v_provider, v_kind
+        case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end,
+        case when g.submit_no > 0 then g.provider end, g.kind, g.model
+    into v_uncounted, v_provider, v_kind, v_model
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -2974,7 +3003,7 @@ begin
     where g.prompt_hash = p_key;
 
     -- Breakers before reservations, as in complete_generation and acquire_generation.
-    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
+    perform copperplate.release_probes(copperplate.services_of(v_provider, v_kind, v_model));
     if v_provider is not null then
         perform copperplate.note_failure(v_provider, p_error_class, p_key);
     end if;

@@ -168,6 +168,14 @@ def usage_of(url: str, key: str) -> dict[str, int]:
     return dict(row[0])
 
 
+def reason_of(url: str, name: str) -> str:
+    """Why a breaker is open, by its row."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("select reason from copperplate.breakers where name = %s", (name,)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def spent_of(url: str, key: str) -> int | None:
     """What a generation's submits cost, in millionths of a dollar, read past every adapter."""
     with psycopg.connect(url) as connection:

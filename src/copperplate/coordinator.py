@@ -121,6 +121,7 @@ class Coordinator:
 
     async def _settle(self, want: Want, flight: str, charge: Charge | None) -> Found:
         leader, kind = uuid4(), self._kinds[want.kind]
+        services = kind.services(str(want.recipe["model"]))
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
         # Listening begins before the first look, so that no completion falls between the two.
@@ -130,7 +131,7 @@ class Coordinator:
                     return _found(made)
                 asked_at = self._clock.monotonic()
                 verdict = await self._ledger.acquire(
-                    want, leader=leader, lease=self._timings.lease, charges=charges, services=kind.services
+                    want, leader=leader, lease=self._timings.lease, charges=charges, services=services
                 )
                 match verdict:
                     case Hit(entry=entry):

@@ -262,8 +262,14 @@ class GenerationFailed(CopperplateError):
         return self.failure_class.http_status
 
 
+_UNCOLLECTED = "The provider was asked for the picture and it could not be fetched yet. Ask again after Retry-After."
+
+
 class StillGenerating(CopperplateError):
-    """The wait is over; the generation goes on and a later request will find its picture."""
+    """The wait is over; the generation goes on and a later request will find its picture.
+
+    With a `rest`: the picture is paid for, and the request that is sent after so long fetches it.
+    """
 
     code = "still_generating"
     status = 503
@@ -271,7 +277,7 @@ class StillGenerating(CopperplateError):
     retry_after_seconds = 5
 
     def __init__(self, rest: timedelta | None = None) -> None:
-        super().__init__()
+        super().__init__(*(() if rest is None else (_UNCOLLECTED,)))
         if rest is not None:
             self.retry_after_seconds = max(1, round(rest.total_seconds()))
 
@@ -379,10 +385,15 @@ class ProviderFailed(Signal):
 
     `billed` is False only where the provider is known not to charge for it. `retry_after` is the
     provider's own wish, already bounded. The message goes to the ledger, never to a caller or a log.
-    `usage` is what was reported to bill for a picture that turned out not to be usable.
+    `usage` is what was reported to bill for a picture that turned out not to be usable. `said` is all that the
+    service said, of which the message may show a part; where that repeats the prompt, an operator reads `discreet`.
+    `of_model` is True where the service refuses the model that was named, and may take another.
     """
 
     usage: Mapping[str, int] = MappingProxyType({})
+    said: str = ""
+    discreet: str = ""
+    of_model: bool = False
 
     def __init__(
         self,

@@ -17,9 +17,10 @@ from copperplate.errors import (
     ProviderFailed,
 )
 from copperplate.failures import REFUSAL_REST, refusal_rest, retry_after
+from copperplate.kinds import model_of
 from copperplate.model import Failure, FailureClass
 from copperplate.recipes.request import request_of
-from copperplate.refusals import without_prompt
+from copperplate.refusals import WITHHELD, repeats_prompt
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
 
 async def report_store(ledger: Ledger, attempt: Attempt, error: CopperplateError) -> None:
     """Let the store rest for all processes, so that no money is spent on what it would refuse."""
-    name = attempt.kind.services[1]
+    name = attempt.kind.storage
     with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
         if await ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_REST):
             logger.error("%s takes no pictures, none is asked for: %s: %s", name, error.code, error)
@@ -96,8 +97,9 @@ def log_failure(attempt: Attempt, failed: ProviderFailed, error: Exception) -> N
 
 async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFailed, rest: timedelta) -> None:
     """Let the provider rest for all processes; the process that begins the rest tells the operator."""
-    name = attempt.kind.provider.name
-    reason = without_prompt(str(cause), request_of(attempt.want.recipe).prompt)
+    request = request_of(attempt.want.recipe)
+    name = model_of(attempt.kind.provider.name, request.model) if cause.of_model else attempt.kind.provider.name
+    reason = (cause.discreet or WITHHELD) if repeats_prompt(cause.said or str(cause), request.prompt) else str(cause)
     if await ledger.report_refusal(name, cause.failure_class, reason, rest):
         seconds = rest.total_seconds()
         logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)

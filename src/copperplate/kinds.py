@@ -27,6 +27,15 @@ class Kind:
     max_bytes: int | None = None
 
     @property
-    def services(self) -> tuple[str, str]:
-        """What a submit needs, by the names of their breakers."""
-        return (self.provider.name, f"storage:{self.store.bucket}")
+    def storage(self) -> str:
+        """The name of the store's breaker."""
+        return f"storage:{self.store.bucket}"
+
+    def services(self, model: str) -> tuple[str, str, str]:
+        """What a submit with that model needs, by the names of their breakers."""
+        return (self.provider.name, model_of(self.provider.name, model), self.storage)
+
+
+def model_of(provider: str, model: str) -> str:
+    """The name of the breaker of one provider's model: another model of it may be taken."""
+    return f"{provider}/{model}"

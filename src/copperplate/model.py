@@ -89,7 +89,7 @@ _PUBLIC_MESSAGES = {
     FailureClass.MODERATED: "The provider refused this prompt. Word it differently.",
     FailureClass.INVALID: "The provider does not accept this request. Change the prompt, size or model.",
     FailureClass.RATE_LIMITED: "The provider is limiting our rate. Ask again after Retry-After.",
-    FailureClass.TRANSIENT: "The provider failed. Ask again after Retry-After.",
+    FailureClass.TRANSIENT: "The provider fails at the moment. Ask again after Retry-After.",
     FailureClass.AMBIGUOUS: "Two pictures were asked for, and none could be kept. Ask again after Retry-After.",
     FailureClass.BAD_OUTPUT: "The provider's answer was not a usable picture. Ask again after Retry-After.",
     FailureClass.ACCOUNT: "The provider refuses this service, whatever the prompt. Ask again after Retry-After.",

@@ -387,6 +387,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_provider text;
     v_kind text;
+    v_model text;
     v_asked_at timestamptz;
     v_stored copperplate.verdict;
 begin
@@ -395,7 +396,7 @@ begin
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
         leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind, g.started_at into v_provider, v_kind, v_asked_at;
+    returning g.provider, g.kind, g.model, g.started_at into v_provider, v_kind, v_model, v_asked_at;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -427,7 +428,7 @@ begin
     if p_rendition is not null then
         v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
     end if;
-    perform copperplate.note_success(array[v_provider, copperplate.storage_of(v_kind)], v_asked_at);
+    perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
@@ -462,11 +463,13 @@ declare
     v_uncounted integer;
     v_provider text;
     v_kind text;
+    v_model text;
 begin
     -- A submit that is known to be free is not counted as a billable call; one whose picture was here was billed.
     select
-        case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end, case when g.submit_no > 0 then g.provider end, g.kind
-    into v_uncounted, v_provider, v_kind
+        case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end,
+        case when g.submit_no > 0 then g.provider end, g.kind, g.model
+    into v_uncounted, v_provider, v_kind, v_model
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -494,7 +497,7 @@ begin
     where g.prompt_hash = p_key;
 
     -- Breakers before reservations, as in complete_generation and acquire_generation.
-    perform copperplate.release_probes(array[v_provider, copperplate.storage_of(v_kind)]);
+    perform copperplate.release_probes(copperplate.services_of(v_provider, v_kind, v_model));
     if v_provider is not null then
         perform copperplate.note_failure(v_provider, p_error_class, p_key);
     end if;

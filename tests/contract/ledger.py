@@ -58,6 +58,9 @@ class Desk(Protocol):
     async def spent(self, key: str) -> int | None:
         """What a generation's submits cost, in millionths of a dollar."""
 
+    async def reason(self, name: str) -> str:
+        """What the row of a breaker says of why it is open."""
+
 
 def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float = 60, billed: bool = True) -> Failure:
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
@@ -529,8 +532,8 @@ class BreakerContract:
             assert isinstance(await fail_at(desk, f"picture {number}", failure_class), Lead)
         refused = await ask_of(desk, "another picture")
         assert isinstance(refused, Negative)
-        # That no prompt is accepted is no fault of the next one.
-        told = FailureClass.ACCOUNT if failure_class is FailureClass.INVALID else failure_class
+        # That no prompt is accepted is no fault of the next one, and that it would be rubbish is not certain.
+        told = FailureClass.ACCOUNT if failure_class is FailureClass.INVALID else FailureClass.TRANSIENT
         assert refused.failure_class is told
 
     @pytest.mark.parametrize("failure_class", [FailureClass.BAD_OUTPUT, FailureClass.INVALID])
@@ -588,6 +591,28 @@ class BreakerContract:
             assert seconds - 10 < refused.retry_after.total_seconds() <= seconds
             await desk.advance(seconds + 1)
             await fail_at(desk, f"try {number}")
+
+    @pytest.mark.parametrize("failure_class", [FailureClass.BAD_OUTPUT, FailureClass.AMBIGUOUS])
+    async def test_refused_caller_is_told_no_answer_that_only_others_had(
+        self, desk: Desk, failure_class: FailureClass
+    ) -> None:
+        for number in range(5):
+            await fail_at(desk, f"picture {number}", failure_class)
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass.TRANSIENT
+
+    @pytest.mark.parametrize("failure_class", [FailureClass.BAD_OUTPUT, FailureClass.INVALID])
+    async def test_try_that_fails_as_what_opened_the_breaker_rests_again(
+        self, desk: Desk, failure_class: FailureClass
+    ) -> None:
+        for number in range(5):
+            await fail_at(desk, f"picture {number}", failure_class)
+        await desk.advance(31)
+        await fail_at(desk, "tried", failure_class)
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.retry_after > timedelta(seconds=30)
 
     async def test_try_that_succeeds_closes_the_breaker(self, desk: Desk) -> None:
         for number in range(5):
@@ -655,6 +680,52 @@ class RefusalContract:
         await desk.advance(16)
         await fail_at(desk, "tried", FailureClass.MODERATED)
         assert isinstance(await ask_of(desk, "the next"), Lead)
+
+    @pytest.mark.parametrize("failure_class", [FailureClass.BAD_OUTPUT, FailureClass.INVALID])
+    async def test_try_whose_prompt_may_be_at_fault_prolongs_no_rest_but_five_in_a_row_are_one(
+        self, desk: Desk, failure_class: FailureClass
+    ) -> None:
+        await refuse_at(desk, "picture")
+        await desk.advance(16)
+        for number in range(5):
+            await fail_at(desk, f"prompt {number}", failure_class)
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.retry_after > timedelta(seconds=15)
+
+    async def test_rest_for_another_failure_keeps_no_words_of_the_last(self, desk: Desk) -> None:
+        await refuse_at(desk, "picture")
+        assert await desk.reason("painter") == "no money"
+        await desk.advance(16)
+        await fail_at(desk, "tried")
+        refused = await ask_of(desk, "another picture")
+        assert isinstance(refused, Negative)
+        assert refused.failure_class is FailureClass.TRANSIENT
+        assert await desk.reason("painter") == ""
+
+    async def test_refused_model_rests_and_the_providers_others_are_made(self, desk: Desk) -> None:
+        model = f"painter/{want('one').recipe['model']}"
+        services = ("painter", model, STORAGE)
+        assert await desk.ledger.report_refusal(model, FailureClass.ACCOUNT, "no such model", REST)
+
+        async def ask(prompt: str, names: tuple[str, ...]) -> Verdict:
+            verdict: Verdict = await desk.ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE, services=names)
+            return verdict
+
+        assert isinstance(await ask("one", services), Negative)
+        assert isinstance(await ask("of another model", ("painter", "painter/other", STORAGE)), Lead)
+        await desk.advance(16)
+        # The try frees all that it took, and a picture ends the rest of its model, too.
+        tried = await ask("one", services)
+        assert isinstance(tried, Lead)
+        key = want("one").generation_key
+        assert await desk.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
+        assert await desk.ledger.fail(key, tried.fence, failure(FailureClass.MODERATED))
+        tried = await ask("two", services)
+        assert isinstance(tried, Lead)
+        await finish(desk.ledger, want("two"), tried)
+        assert isinstance(await ask("three", services), Lead)
+        assert isinstance(await ask("four", services), Lead)
 
     async def test_picture_ends_the_rests_of_all_it_needed(self, desk: Desk) -> None:
         await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,10 +71,34 @@ CASES = [
          "we detected behavior that may violate our content policy."}}, ACCOUNT, "temporarily blocked"),
     Case("openai", 401, openai(f"Incorrect API key provided: {KEY}.", BAD_REQUEST, "invalid_api_key"), ACCOUNT,
          "check OPENAI_API_KEY"),
+    Case("openai", 401, openai("Your IP is not authorized", code="ip_not_authorized"), ACCOUNT, "check OPENAI_API_KEY"),
     Case("openai", 403, openai(VERIFY, BAD_REQUEST), ACCOUNT, "must be verified"),
     Case("openai", 403, openai("Country, region, or territory not supported", "request_forbidden",
          "unsupported_country_region_territory"), ACCOUNT, "territory not supported"),
+    Case("openai", 400, openai("Budget has been exceeded! Current cost: 12.0, Max budget: 10.0", "budget_exceeded",
+         code="400"), ACCOUNT, "Budget has been exceeded"),
+    Case("openai", 429, openai("ExceededBudget: User=x over budget. Spend=1", None, "429"), ACCOUNT, "over budget"),
+    Case("openai", 400, openai(f"litellm.BadRequestError: OpenAIException - {HARD_LIMIT}. Received Model Group=x",
+         code="400"), ACCOUNT, HARD_LIMIT),
+    Case("openai", 400, openai(f"Error: {HARD_LIMIT}", BAD_REQUEST), ACCOUNT, HARD_LIMIT),
+    Case("openai", 400, {"code": "Arrearage", "message": "Access denied, please make sure your account is in good "
+         "standing.", "request_id": "x"}, ACCOUNT, "good standing"),
+    Case("openai", 400, openai("You have reached your limit", BAD_REQUEST, "monthly_limit_reached"), ACCOUNT, "limit"),
+    Case("openai", 400, openai("You've reached your organization's monthly spend limit"), ACCOUNT, "spend limit"),
+    Case("openai", 429, openai("No more", "requests", "spend_limit_exceeded"), ACCOUNT, "No more"),
+    Case("openai", 403, openai("Your access was terminated due to violation of our usage policies.", BAD_REQUEST),
+         ACCOUNT, "terminated"),
+    Case("openai", 400, openai("Your account has been flagged for potentially violating our usage policies"), ACCOUNT,
+         "flagged"),
+    Case("openai", 400, [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}],
+         ACCOUNT, "check OPENAI_API_KEY"),
     # OpenAI: our settings
+    Case("openai", 400, openai("API version not supported", code="BadRequest"), ACCOUNT, "check OPENAI_BASE_URL"),
+    Case("openai", 400, openai("{'error': '/images/generations: Invalid model name passed in model=x. Call'}"), ACCOUNT,
+         "COPPERPLATE_IMAGE_MODEL"),
+    Case("openai", 400, openai("litellm.BadRequestError: LLM Provider NOT provided. You passed model=x", code="400"),
+         ACCOUNT, "You passed model=x"),
+    Case("openai", 405, openai("Method Not Allowed"), ACCOUNT, "OPENAI_BASE_URL"),
     Case("openai", 404, openai("The model `x` does not exist", BAD_REQUEST, "model_not_found"), ACCOUNT, "`x`"),
     Case("openai", 400, openai("Invalid value: 'x'.", BAD_REQUEST, "invalid_value", "model"), ACCOUNT, "MODEL"),
     Case("openai", 400, openai("Unknown parameter: 'moderation'.", BAD_REQUEST, "unknown_parameter", "moderation"),
@@ -88,6 +112,9 @@ CASES = [
     Case("openai", 400, openai(SAFETY, BAD_REQUEST, "content_policy_violation"), MODERATED),
     Case("openai", 400, openai(SAFETY, USER_ERROR), MODERATED),
     Case("openai", 400, openai(SAFETY, BAD_REQUEST), MODERATED),
+    Case("openai", 403, openai("Your chosen model requires moderation and your input was flagged"), MODERATED),
+    Case("openai", 400, openai("The prompt was flagged", BAD_REQUEST), MODERATED),
+    Case("openai", 400, openai(f"litellm.ContentPolicyViolationError: OpenAIException - {SAFETY}"), MODERATED),
     Case("openai", 400, openai("This may violate our content policy.", USER_ERROR), MODERATED),
     Case("openai", 400, {"error": {"code": "400", "message": "no", "innererror": {"code":
          "ResponsibleAIPolicyViolation"}}}, MODERATED),
@@ -102,6 +129,7 @@ CASES = [
     Case("openai", 429, PAGE, LIMITED),
     Case("openai", 400, PAGE, TRANSIENT),
     Case("openai", 403, PAGE, TRANSIENT),
+    Case("openai", 405, PAGE, TRANSIENT),
     Case("openai", 408, openai("timeout", "server_error"), TRANSIENT),
     Case("openai", 500, openai("The server had an error", "server_error"), TRANSIENT),
     Case("openai", 502, PAGE, TRANSIENT, billed=True),
@@ -113,7 +141,13 @@ CASES = [
     Case("fal", 401, fal("No user found for Key ID and Secret"), ACCOUNT, "No user found for Key ID and Secret"),
     Case("fal", 401, fal(f"Invalid Key Authorization header format {KEY}"), ACCOUNT, "check FAL_KEY"),
     Case("fal", 403, fal("Cannot access application 'fal-ai/x'"), ACCOUNT, "Cannot access application"),
+    Case("fal", 400, fal({"message": LOCKED}), ACCOUNT, LOCKED),
+    Case("fal", 422, fal([{"loc": [], "msg": LOCKED, "type": "user_locked"}]), ACCOUNT, LOCKED),
+    Case("fal", 400, fal("Account suspended"), ACCOUNT, "Account suspended"),
+    Case("fal", 429, fal("Insufficient credits"), ACCOUNT, "Insufficient credits"),
     # fal: our settings
+    Case("fal", 422, fal(entry("extra_forbidden", "image_size")), ACCOUNT, "COPPERPLATE_IMAGE_MODEL"),
+    Case("fal", 405, fal("Method Not Allowed"), ACCOUNT, "COPPERPLATE_IMAGE_MODEL"),
     Case("fal", 404, fal("Application 'x' not found"), ACCOUNT, "Application 'x' not found"),
     Case("fal", 404, PAGE, ACCOUNT, "COPPERPLATE_FAL_QUEUE_URL"),
     Case("fal", 401, PAGE, ACCOUNT, "COPPERPLATE_FAL_QUEUE_URL"),
@@ -125,6 +159,8 @@ CASES = [
     Case("fal", 422, fal("no"), MODERATED, headers={"x-fal-error-type": "content_policy_violation"}),
     Case("fal", 422, fal(entry("value_error", "seed")), INVALID),
     Case("fal", 400, fal("User prompt says: User is locked"), INVALID),
+    Case("fal", 400, fal("Insufficient detail in the prompt: a purple walrus"), INVALID),
+    Case("fal", 400, fal(f"not so: {KEY}"), INVALID),
     Case("fal", 413, PAGE, INVALID),
     # fal: fal, or what stands before it
     Case("fal", 429, fal("Too many requests"), LIMITED),
@@ -134,6 +170,7 @@ CASES = [
     Case("fal", 502, PAGE, TRANSIENT, billed=True),
     Case("fal", 400, PAGE, TRANSIENT),
     Case("fal", 403, PAGE, TRANSIENT),
+    Case("fal", 405, PAGE, TRANSIENT),
     Case("fal", 307, PAGE, TRANSIENT),
 ]  # fmt: skip
 
@@ -215,6 +252,7 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
         "bytes_in_lines",
         "url_data_url",
         "url_data_url_beside_null",
+        "bytes_data_url_escaped",
     ],
 )
 async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(scenario: str, standin: Standin) -> None:
@@ -235,7 +273,8 @@ async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(scen
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
             await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
-        assert failed.value.failure_class is BAD
+        # Who is refused by the breaker had no answer: only that the provider fails is certain.
+        assert failed.value.failure_class is (BAD if number < 5 else TRANSIENT)
     assert standin.book.posts.total() == 5
     await studio.close()
 
@@ -255,6 +294,73 @@ async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set
     assert "OPENAI_BASE_URL" in caplog.text
     # It was drawn: it is counted as paid.
     assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 1
+    await studio.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "failure_class"),
+    [
+        ({"message": HARD_LIMIT, "type": BAD_REQUEST, "code": "billing_hard_limit_reached"}, ACCOUNT),
+        ({"message": "Insufficient credits. Add more", "code": 402}, ACCOUNT),
+        ({"message": "slow down", "code": 429}, LIMITED),
+        ({"message": SAFETY}, MODERATED),
+        ("Invalid API key", ACCOUNT),
+        (None, BAD),
+    ],
+)
+async def test_error_in_an_answer_of_status_200_is_judged_by_the_table(
+    told: object, failure_class: FailureClass, standin: Standin
+) -> None:
+    provider = provider_at("openai", standin)
+    standin.book.canned = (200, {"error": told}, {})
+    with pytest.raises(ProviderFailed) as failed:
+        await provider.submit(recipe_of(provider, "a fox"))
+    assert failed.value.failure_class is failure_class
+    assert failed.value.billed is (told is None)
+    await provider.close()
+
+
+async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it(
+    standin: Standin, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = open_studio(provider_at("fal", standin))
+    standin.book.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
+    with pytest.raises(GenerationFailed):
+        await studio.coordinator.find(want_of(studio.provider, "一只红色的狐狸在雪地里奔跑"))
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "the key may not do this (403)" in line
+    assert "check the rights of FAL_KEY" in line
+    assert "No right" not in line
+    await studio.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "body", "of_model"),
+    [
+        ("openai", 404, openai("The model `x` does not exist", BAD_REQUEST, "model_not_found"), True),
+        ("openai", 400, openai("Unknown parameter", BAD_REQUEST, "unknown_parameter", "moderation"), True),
+        ("openai", 401, openai("no", BAD_REQUEST, "invalid_api_key"), False),
+        ("fal", 404, fal("Application 'x' not found"), True),
+        ("fal", 403, fal(LOCKED), False),
+    ],
+)
+async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
+    name: str, status: int, body: object, of_model: bool, standin: Standin
+) -> None:
+    studio = open_studio(provider_at(name, standin))
+    standin.book.canned = (status, body, {})
+    with pytest.raises(GenerationFailed):
+        await studio.coordinator.find(want_of(studio.provider, "a fox"))
+    other = want_of(studio.provider, "a hen")
+    other = replace(other, recipe={**other.recipe, "model": "another"})
+    standin.book.canned = None
+    if of_model:
+        assert (await studio.coordinator.find(other)).outcome is Outcome.GENERATED
+    else:
+        with pytest.raises(GenerationFailed):
+            await studio.coordinator.find(other)
+    with pytest.raises(GenerationFailed):
+        await studio.coordinator.find(want_of(studio.provider, "a cow"))
     await studio.close()
 
 

@@ -26,6 +26,9 @@ class MemoryDesk:
     async def spent(self, key: str) -> int | None:
         return self.ledger._spent(key)
 
+    async def reason(self, name: str) -> str:
+        return self.ledger._breakers[name].reason
+
 
 @pytest.fixture
 def desk() -> MemoryDesk:

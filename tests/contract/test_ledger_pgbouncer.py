@@ -10,7 +10,7 @@ from ledger import LedgerContract
 from psycopg import sql
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from postgres_fixtures import spent_of, usage_of
+from postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +42,9 @@ class PgBouncerDesk:
 
     async def spent(self, key: str) -> int | None:
         return spent_of(self._owner_url, key)
+
+    async def reason(self, name: str) -> str:
+        return reason_of(self._owner_url, name)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from postgres_fixtures import spent_of, usage_of
+from postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,6 +39,9 @@ class PostgresDesk:
 
     async def spent(self, key: str) -> int | None:
         return spent_of(self._owner_url, key)
+
+    async def reason(self, name: str) -> str:
+        return reason_of(self._owner_url, name)
 
 
 @pytest.fixture

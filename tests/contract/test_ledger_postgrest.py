@@ -13,7 +13,7 @@ from ledger_misses import MissContract
 
 from copperplate.adapters.ledger.postgrest import PostgrestLedger
 from copperplate.adapters.supabase_http import make_client
-from postgres_fixtures import empty, making_databases, spent_of, usage_of
+from postgres_fixtures import empty, making_databases, reason_of, spent_of, usage_of
 from postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class PostgrestDesk:
 
     async def spent(self, key: str) -> int | None:
         return spent_of(self._superuser_url, key)
+
+    async def reason(self, name: str) -> str:
+        return reason_of(self._superuser_url, name)
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,17 @@ class Machine:
         self.process.send_signal(signal.SIGTERM)
 
 
+def port_of(process: subprocess.Popen[str], then: str = "") -> int:
+    """The port that a server says, `then` behind it; before that a slow one says what it waits for."""
+    assert process.stderr is not None
+    said = ""
+    while not (ready := re.search(rf"serving on port (\d+){then}", said)):
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return int(ready[1])
+
+
 @contextlib.contextmanager
 def machine(project: Supabase, standin: Standin, *, workers: int = 2, **variables: str) -> Iterator[Machine]:
     """Run `copperplate serve` over a project, with fal's stand-in as provider, until the block ends."""
@@ -61,12 +72,7 @@ def machine(project: Supabase, standin: Standin, *, workers: int = 2, **variable
         )
         assert process.stderr is not None
         try:
-            said = ""
-            while not (ready := re.search(r"serving on port (\d+)", said)):
-                line = process.stderr.readline()
-                assert line, said
-                said += line
-            yield Machine(process, int(ready[1]))
+            yield Machine(process, port_of(process))
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 from dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
+from serve import port_of
 
 from clusters import open_folder
 from copperplate.cli import main
@@ -222,10 +223,8 @@ def test_serve_shows_a_picture_and_ends_cleanly_when_told_to(cluster: Cluster, d
     ) as server:
         assert server.stderr is not None
         try:
-            said = server.stderr.readline()
-            ready = re.search(r"serving on port (\d+) with 1 processes", said)
-            assert ready, said
-            with urlopen(f"http://127.0.0.1:{ready[1]}{EXAMPLE}", timeout=30) as answer:
+            port = port_of(server, " with 1 processes")
+            with urlopen(f"http://127.0.0.1:{port}{EXAMPLE}", timeout=30) as answer:
                 assert (answer.status, answer.headers["x-cache"]) == (200, "MISS")
                 assert answer.read(3) == b"\xff\xd8\xff"
             family = children_of(server.pid)

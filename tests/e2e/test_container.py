@@ -16,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 from dev_server import STOP_SECONDS, UNSET
 from dockerfile import all_of, environment_of, read_stages
+from serve import port_of
 
 if TYPE_CHECKING:
     from standin.server import Standin
@@ -93,15 +94,13 @@ def test_what_the_image_runs_serves_a_picture_and_is_healthy(
     ) as server:
         assert server.stderr is not None
         try:
-            said = server.stderr.readline()
-            ready = re.search(r"serving on port (\d+)", said)
-            assert ready, said
-            with urlopen(f"http://127.0.0.1:{ready[1]}/256x256.jpg?text=a%20fox", timeout=30) as answer:
+            port = port_of(server)
+            with urlopen(f"http://127.0.0.1:{port}/256x256.jpg?text=a%20fox", timeout=30) as answer:
                 assert (answer.status, answer.read(3)) == (200, b"\xff\xd8\xff")
             probe = json.loads(health.rest[health.rest.index("CMD [") + 4 :])
-            for port, status in ((ready[1], 0), ("1", 1)):
+            for probed_port, status in ((port, 0), (1, 1)):
                 probed = subprocess.run(
-                    probe, env=environment | {"PORT": port}, capture_output=True, timeout=30, check=False
+                    probe, env=environment | {"PORT": str(probed_port)}, capture_output=True, timeout=30, check=False
                 )
                 assert probed.returncode == status
             server.send_signal(signal.SIGTERM)

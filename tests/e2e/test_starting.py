@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # In the order of a first start, so that one folder serves them all; the worker's come last.
 MOMENTS = (
+    "supervisor:import:typing",
     "supervisor:import:copperplate.cli.commands",
     "supervisor:import:copperplate.local.cluster",
     "supervisor:subprocess.Popen:initdb",

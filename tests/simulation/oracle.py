@@ -46,18 +46,24 @@ class Breaker:
     open_until: float | None = None
     trying_until: float = -math.inf
     keys: set[str] = field(default_factory=set)
+    opened_by: FailureClass | None = None
 
     def fails(self, now: float, key: str, failure_class: FailureClass) -> None:
         if failure_class is FailureClass.UNCOLLECTED and key in self.keys:
             return
         if self.failed_at < now - 600:
             self.failures, self.keys = 0, set()
-        self.failures += not (failure_class in MAY_SPEAK_OF_PROMPT and key in self.keys)
-        self.keys.add(key)
         self.failed_at = now
-        if (self.failures >= 5) if self.open_until is None else (self.open_until <= now):
+        if self.open_until is not None and self.open_until > now:
+            self.keys |= {key} if failure_class is FailureClass.UNCOLLECTED else set()
+            return
+        may_be_prompt = failure_class in MAY_SPEAK_OF_PROMPT
+        self.failures += not (may_be_prompt and key in self.keys)
+        self.keys.add(key)
+        is_failed_try = self.open_until is not None and (not may_be_prompt or self.opened_by is failure_class)
+        if self.failures >= 5 or is_failed_try:
             self.rest = min(2 * self.rest or 30.0, 120.0)
-            self.open_until = now + self.rest
+            self.open_until, self.opened_by, self.failures = now + self.rest, failure_class, 0
 
 
 class Oracle:

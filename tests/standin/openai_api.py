@@ -118,6 +118,7 @@ def answer(drawing: Drawing, scenario: Scenario) -> Any:
         "image_without_bytes": {**body, "data": [{"url": "https://example.com/a.png"}]},
         "bytes_not_base64": {**body, "data": [{"b64_json": "@@@@"}]},
         "bytes_data_url": {**body, "data": [{"b64_json": f"data:image/png;base64,{encoded}"}]},
+        "bytes_data_url_escaped": {**body, "data": [{"b64_json": _escaped_data_url(encoded)}]},
         "bytes_data_url_parameters": {**body, "data": [{"b64_json": f"DATA:image/png;charset=utf-8;base64,{encoded}"}]},
         "bytes_url_safe": {**body, "data": [{"b64_json": url_safe}]},
         "bytes_unpadded": {**body, "data": [{"b64_json": encoded.rstrip("=")}]},
@@ -134,3 +135,9 @@ def answer(drawing: Drawing, scenario: Scenario) -> Any:
         "usage_odd": {**body, "usage": {"output_tokens": "many"}},
     }
     return shapes.get(scenario.name, body)
+
+
+def _escaped_data_url(encoded: str) -> str:
+    """A comma in a parameter, percent signs in either case, and lines."""
+    escaped = encoded.replace("+", "%2b").replace("/", "%2F").replace("=", "%3d")
+    return f'data:image/png;name="a,b";base64,{escaped[:40]}%0A{escaped[40:]}'

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pytest
 import uvicorn
 
 from copperplate.http import connections
-from copperplate.http.connections import Connections, protocol, room_for
+from copperplate.http.connections import Connection, Connections, protocol, room_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +26,8 @@ HALF = b"GET /whole HTTP/1.1\r\nHost: x\r\n"
 WHOLE = HALF + b"\r\n"
 # Of one answer, more than the buffers of a loopback socket take.
 LARGE_BYTES = 32_000_000
+# The same for a caller whose own buffer is small.
+UNREAD_BYTES = 8_000_000
 WALL_SECONDS = 30.0
 
 
@@ -36,12 +39,14 @@ class Site:
         self.connections = Connections(most=MOST)
         self.open = asyncio.Event()
         self.asked = 0
+        # uvicorn's own, from when a socket is accepted until it is lost.
+        self.accepted: set[object] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked += 1
         if scope["path"] == "/wait":
             await self.open.wait()
-        body = b"x" * (LARGE_BYTES if scope["path"] == "/large" else 5)
+        body = b"x" * {"/large": LARGE_BYTES, "/unread": UNREAD_BYTES}.get(scope["path"], 5)
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -51,6 +56,19 @@ class Site:
         writer.write(sent)
         await writer.drain()
         return reader, writer
+
+    async def leave_unread(self, behind: bytes) -> socket.socket:
+        """Ask for more than is taken, and send `behind` after it."""
+        caller = socket.socket()
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        caller.setblocking(False)
+        loop, before = asyncio.get_running_loop(), self.asked
+        await loop.sock_connect(caller, ("127.0.0.1", self.port))
+        await loop.sock_sendall(caller, WHOLE.replace(b"whole", b"unread"))
+        while self.asked == before:
+            await asyncio.sleep(0.01)
+        await loop.sock_sendall(caller, behind)
+        return caller
 
     async def ask(self, sent: bytes = WHOLE) -> bytes:
         """What is answered until the server closes, or the whole of one answer."""
@@ -94,6 +112,7 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     serving = asyncio.create_task(server._serve())
     while not server.started:
         await asyncio.sleep(0.01)
+    made.accepted = server.server_state.connections  # type: ignore[assignment]
     made.port = server.servers[0].sockets[0].getsockname()[1]
     yield made
     made.open.set()
@@ -106,7 +125,7 @@ async def test_head_that_does_not_end_in_time_is_told_so_and_closed(site: Site) 
     ended = await end_of(reader)
     writer.close()
     assert ended.startswith(b"HTTP/1.1 408 ")
-    assert b'"code": "request_timeout"' in ended
+    assert b'"code":"request_timeout"' in ended
     assert site.asked == 0
 
 
@@ -198,7 +217,7 @@ async def test_where_everybody_waits_for_an_answer_one_more_is_told_to_come_back
     refused = await end_of(reader)
     writer.close()
     assert refused.startswith(b"HTTP/1.1 503 ")
-    assert b"Retry-After: 1\r\n" in refused
+    assert b"retry-after: 1\r\n" in refused
     await asyncio.sleep(1)  # longer than a head may take: those who wait are not hurried
     site.open.set()
     for waiting, kept in held:
@@ -213,6 +232,102 @@ async def test_answer_that_is_not_read_is_given_up(site: Site) -> None:
         with contextlib.suppress(ConnectionResetError):
             assert len(await reader.read()) < LARGE_BYTES
     writer.close()
+
+
+@pytest.mark.parametrize("behind", [b"", b"GET / HTT", HALF + b"Content-Length: 9\r\n\r\n"])
+async def test_unread_answers_hold_their_files_no_longer_than_the_bound_whatever_follows(
+    behind: bytes, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", WALL_SECONDS)
+    with contextlib.ExitStack() as held:
+        for _ in range(MOST):
+            held.enter_context(await site.leave_unread(behind))
+        await asyncio.sleep(1.5)  # longer than a head and a body may take
+        assert len(site.accepted) == len(site.connections._open) == MOST
+        # Room is made by none of them: their files would not be free at once.
+        assert (await site.ask()).startswith(b"HTTP/1.1 503 ")
+        monkeypatch.setattr(connections, "UNREAD_SECONDS", 0.5)
+        async with asyncio.timeout(WALL_SECONDS):
+            while site.accepted:
+                assert len(site.connections._open) == len(site.accepted)
+                await asyncio.sleep(0.01)
+        assert not site.connections._open
+        assert (await site.ask()).startswith(b"HTTP/1.1 200 ")
+
+
+def test_only_what_a_caller_takes_gives_it_more_time() -> None:
+    now, unsent = 0.0, 0
+    asked: Any = Connection.__new__(Connection)
+    asked._unsent = (0, 0.0)
+    asked.loop = type("Loop", (), {"time": lambda _: now})()
+    asked.transport = type("Transport", (), {"get_write_buffer_size": lambda _: unsent})()
+    looks = ((1, 0, False), (2, 9, False), (40, 10, False), (62, 11, True), (63, 8, False))
+    for now, unsent, is_stuck in looks:  # noqa: B007 - the stand-ins say them
+        assert asked.is_stuck() is is_stuck
+
+
+@pytest.mark.parametrize(
+    ("behind", "then"), [(b"GET / HT", b"HTTP/1.1 408 "), (HALF + b"X: " + b"y" * 70_000, b"HTTP/1.1 431 ")]
+)
+async def test_half_a_request_behind_another_waits_for_that_ones_answer(behind: bytes, then: bytes, site: Site) -> None:
+    reader, writer = await site.connect(WHOLE.replace(b"whole", b"wait") + behind[:8])
+    while not site.asked:
+        await asyncio.sleep(0.01)
+    writer.write(behind[8:])
+    await asyncio.sleep(1.5)  # longer than a head may take
+    site.open.set()
+    assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+    assert (await end_of(reader)).startswith(then)
+    assert site.asked == 1
+    writer.close()
+
+
+async def test_empty_line_on_a_kept_connection_draws_no_answer(site: Site) -> None:
+    reader, writer = await site.connect(WHOLE)
+    await answer_of(reader)
+    writer.write(b"\r\n")
+    assert await end_of(reader) == b""
+    writer.close()
+
+
+async def test_body_that_ends_after_its_answer_leaves_a_connection_that_is_judged(site: Site) -> None:
+    reader, writer = await site.connect(HALF + b"Content-Length: 5\r\n\r\n")
+    await answer_of(reader)
+    writer.write(b"xxxxx")
+    assert await end_of(reader) == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("before", [b"", WHOLE])
+async def test_large_head_is_refused_also_where_it_comes_in_one_piece(before: bytes, site: Site) -> None:
+    def head(size: int) -> bytes:
+        return before + HALF + b"X: " + b"y" * size + b"\r\n\r\n"
+
+    for size, status in ((60_000, b"HTTP/1.1 200 "), (70_000, b"HTTP/1.1 431 ")):
+        reader, writer = await site.connect(head(size))
+        if before:
+            assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+        assert (await answer_of(reader)).startswith(status)
+        writer.close()
+
+
+async def test_small_heads_are_not_added_up(site: Site) -> None:
+    reader, writer = await site.connect((HALF + b"X: " + b"y" * 900 + b"\r\n\r\n") * 200)
+    for _ in range(200):
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_request_for_another_protocol_is_answered_as_any_other(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    upgrade = HALF + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    reader, writer = await site.connect(upgrade)
+    for sent in (WHOLE, upgrade, b""):
+        assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+        writer.write(sent)
+    writer.close()
+    assert not caplog.records
 
 
 async def test_request_that_came_while_the_process_stood_still_is_answered(site: Site) -> None:

@@ -115,3 +115,11 @@ def test_no_error_says_what_was_spent() -> None:
         Problem.of(error()).body.decode().lower() for error in (LedgerUnavailable, StoreUnavailable, StillGenerating)
     ]
     assert not [body for body in told if re.search("spent|paid|billed|cost|charged", body)]
+
+
+def test_picture_that_waits_to_be_collected_is_not_said_to_be_worked_on() -> None:
+    waiting, collected_later = (Problem.of(StillGenerating(*rest)) for rest in ((), (timedelta(seconds=9),)))
+    assert b"the work goes on" in waiting.body
+    assert b"the work goes on" not in collected_later.body
+    assert b"could not be fetched yet" in collected_later.body
+    assert collected_later.headers["retry-after"] == "9"

@@ -158,3 +158,20 @@ def test_start_that_fails_while_another_worker_serves_is_tried_again_ever_more_s
 
     stage.look(600, fail)
     assert 10 < len(stage.made) < 40
+
+
+def test_where_the_last_one_that_serves_dies_the_next_start_is_at_once(stage: Stage) -> None:
+    stage.made[0].step = Step.SERVING
+
+    def fail() -> None:
+        stage.made[0].silent_seconds = 0.0
+        for each in stage.made[1:]:
+            each.exitcode = 1
+
+    while len(stage.made) < 12:
+        stage.look(1, fail)
+    stage.look(1, fail)
+    before = len(stage.made)
+    stage.made[0].exitcode = -9
+    stage.workers.look(0.25)
+    assert len(stage.made) == before + 2

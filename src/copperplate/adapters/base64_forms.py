@@ -6,9 +6,11 @@ import base64
 import contextlib
 import re
 from typing import Final
+from urllib.parse import unquote
 
-# RFC 2397: the media type and its parameters may be missing; what is not in base64 is text.
-_DATA_URL: Final = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
+# RFC 2397: the media type and its parameters may be missing, and quoted; what is not in base64 is text. As in every
+# URL, each letter of the rest may be written with a percent sign.
+_DATA_URL: Final = re.compile(r"""data:(?:[^,"]|"[^"]*"){0,200}?;base64,""", re.IGNORECASE)
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
@@ -23,7 +25,7 @@ def read_base64(text: str) -> bytes:
         if head is None:
             message = "the data URL is not in base64"
             raise ValueError(message)
-        text = text[head.end() :].replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
+        text = unquote(text[head.end() :])
     with contextlib.suppress(ValueError):  # as it nearly always is: no copy is made
         return base64.b64decode(text, validate=True)
     letters = "".join(text.split()).translate(_URL_SAFE).rstrip("=")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
-from copperplate.refusals import without_secrets
+from copperplate.refusals import WITHHELD, without_secrets
 
 if TYPE_CHECKING:
     import re
@@ -43,7 +43,8 @@ class Row:
 
     Words are compared whole, and `begins` with the beginning of a message: an answer may repeat the prompt, and
     no prompt may decide that our account is at fault. `says` is searched for anywhere in the message: for what
-    harms nobody but the prompt that is repeated. `remedy` tells an operator what to mend.
+    harms nobody but the prompt that is repeated. `remedy` tells an operator what to mend. `of_model` is True where
+    another model of the provider may be taken: only the one that was named rests.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Row:
     begins: re.Pattern[str] | None = None
     says: re.Pattern[str] | None = None
     billed: bool = False
+    of_model: bool = False
     remedy: str = ""
 
     def fits(self, answer: Answer) -> bool:
@@ -75,10 +77,17 @@ def judge(table: Sequence[Row], answer: Answer) -> Row:
 def failure_of(
     row: Row, answer: Answer, *, said: str, retry_after: timedelta | None, secrets: Iterable[str]
 ) -> ProviderFailed:
-    """The failure of a row. Only where we are at fault are the service's words kept: an operator needs them."""
+    """The failure of a row. Only where we are at fault are the service's words kept: an operator needs them.
+
+    `secrets` appear in no message.
+    """
+    shown = without_secrets(said, secrets)
     if row.failure_class is not FailureClass.ACCOUNT:
-        message = f"{row.name}: {said}"
+        message = f"{row.name}: {shown}"
         return ProviderFailed(row.failure_class, message, billed=row.billed, retry_after=retry_after)
     words = without_secrets(answer.message, secrets) if answer.speaker is Speaker.SERVICE else "(not in its own form)"
-    message = f"{row.name} ({without_secrets(said, secrets)}): {words} - {row.remedy}"
-    return ProviderFailed(FailureClass.ACCOUNT, message, billed=row.billed)
+    failed = ProviderFailed(FailureClass.ACCOUNT, f"{row.name} ({shown}): {words} - {row.remedy}", billed=row.billed)
+    failed.said = f"{said} {answer.message}"
+    failed.discreet = f"{row.name} ({answer.status}): {WITHHELD} - {row.remedy}"
+    failed.of_model = row.of_model
+    return failed

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from copperplate.adapters.memory_care import MemoryCare
 from copperplate.adapters.memory_credits import DAY_SECONDS, Submit
-from copperplate.adapters.memory_tables import BUCKETS, BreakerRow, GenerationRow, storage_of
+from copperplate.adapters.memory_tables import BUCKETS, BreakerRow, GenerationRow
 from copperplate.model import Denied, FailureClass, Free, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
 
@@ -154,7 +154,7 @@ class MemoryLedger(MemoryCare):
                 self._discard_refused(key, rendition.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
-        self._note_success((row.provider, storage_of(row.kind)), row.asked_at)
+        self._note_success(row.services, row.asked_at)
         self._settle(key)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
@@ -176,7 +176,7 @@ class MemoryLedger(MemoryCare):
         self._give_back_all([key])
         self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
         self._totals.update(failures=failure.failure_class is not FailureClass.UNCOLLECTED, api_calls=-uncounted)
-        self._release_probes((row.provider, storage_of(row.kind)))
+        self._release_probes(row.services)
         if row.submit_no:
             self._note_failure(row.provider, failure.failure_class, key)
         self._set_failed(row, failure.failure_class, self._clock.monotonic() + failure.retry_after.total_seconds())

@@ -26,9 +26,13 @@ BUCKETS = {"image": "generated-images", "memoji": "memoji-images"}
 MAY_BE_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
 
 
-def storage_of(kind: str) -> str:
-    """The breaker's name of the store that keeps a kind of picture."""
-    return f"storage:{BUCKETS[kind]}"
+# What those are told whom an open breaker refuses: they had no answer, and no prompt of theirs is at fault.
+PUBLIC_CLASSES = {
+    FailureClass.INVALID: FailureClass.ACCOUNT,
+    FailureClass.AMBIGUOUS: FailureClass.TRANSIENT,
+    FailureClass.BAD_OUTPUT: FailureClass.TRANSIENT,
+    FailureClass.UNCOLLECTED: FailureClass.TRANSIENT,
+}
 
 
 @dataclass(slots=True)
@@ -57,6 +61,11 @@ class GenerationRow:
     usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
     retry_at: float = 0.0
+
+    @property
+    def services(self) -> tuple[str, str, str]:
+        """What its submit needs, by the names of their breakers."""
+        return (self.provider, f"{self.provider}/{self.recipe['model']}", f"storage:{BUCKETS[self.kind]}")
 
     @property
     def is_live(self) -> bool:
@@ -114,28 +123,31 @@ class BreakerRow:
 
     @property
     def public_class(self) -> FailureClass:
-        """What those it refuses are told: where no prompt is accepted, the settings are at fault."""
-        told = {FailureClass.INVALID: FailureClass.ACCOUNT, FailureClass.UNCOLLECTED: FailureClass.TRANSIENT}
-        return told.get(self.failure_class, self.failure_class)
+        """What those it refuses are told; see `longest_rest` in SQL."""
+        return PUBLIC_CLASSES.get(self.failure_class, self.failure_class)
 
     def rest(self, now: float) -> float:
         """Seconds in which nobody may ask; zero or less where one may."""
         return max(self.open_until or now, self.probe_until or now) - now if self.open_until is not None else 0.0
 
     def fail(self, now: float, failure_class: FailureClass, key: str) -> None:
-        """Five in a row open it; a failed try opens it for twice as long."""
+        """Five in a row open it; a failed try, too, for twice as long. A prompt's own failure is no failed try."""
         if failure_class is FailureClass.UNCOLLECTED and key in self.keys:
             return  # the job was put off before: that says nothing new of the service
         if self.last_failed_at < now - 600:
             self.failures, self.keys = 0, set()
-        if key not in self.keys or failure_class not in MAY_BE_PROMPT:
-            self.failures += 1
-        self.keys.add(key)
         self.last_failed_at = now
-        is_due = self.failures >= 5 if self.open_until is None else self.open_until <= now
-        if is_due:
+        is_resting = self.open_until is not None and self.open_until > now
+        may_be_prompt = failure_class in MAY_BE_PROMPT
+        if not is_resting and not (may_be_prompt and key in self.keys):
+            self.failures += 1
+        if not is_resting or failure_class is FailureClass.UNCOLLECTED:
+            self.keys.add(key)
+        speaks = not may_be_prompt or self.failure_class is failure_class
+        if not is_resting and (self.failures >= 5 or (self.open_until is not None and speaks)):
             self.open_until = now + min(30.0 * 2 ** min(self.openings, 10), 120.0)
-            self.openings, self.failure_class = self.openings + 1, failure_class
+            self.reason = self.reason if self.failure_class is failure_class else ""
+            self.failures, self.openings, self.failure_class = 0, self.openings + 1, failure_class
 
     def refuse(self, now: float, failure_class: FailureClass, reason: str, seconds: float) -> bool:
         """Open it for that long; True where it did not rest already for this."""

@@ -11,7 +11,7 @@ from openai.types import ImagesResponse
 
 from copperplate.adapters.base64_forms import read_base64
 from copperplate.adapters.counted import PLAIN, CountedStream, check_plain
-from copperplate.adapters.openai_faults import translate
+from copperplate.adapters.openai_faults import translate, translate_told
 from copperplate.errors import ProviderFailed, reporting
 from copperplate.model import FailureClass, Made
 from copperplate.picture_header import MAX_BODY_BYTES
@@ -67,6 +67,8 @@ class Calls:
             raise ProviderFailed(FailureClass.AMBIGUOUS, message) from error
         except (openai.OpenAIError, ValueError) as error:
             raise translate(error, now=self._clock.now(), secrets=(self._key,)) from error
+        if (told := error_in(response)) is not None:
+            raise translate_told(told, secrets=(self._key,))
         usage = tokens_of(response)
         with reporting(usage):
             return Made(body=only_picture(response), usage=usage)
@@ -74,6 +76,12 @@ class Calls:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def error_in(response: object) -> object:
+    """What an answer of status 200 without a picture says under `error`; None where it says nothing there."""
+    is_made = isinstance(response, ImagesResponse) and bool(response.data)
+    return None if is_made else getattr(response, "error", None) or None
 
 
 def only_picture(response: object) -> bytes:

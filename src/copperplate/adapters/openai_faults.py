@@ -12,12 +12,15 @@ from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker
 from copperplate.adapters.wishes import parse_retry_after
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
+from copperplate.refusals import MAX_SAID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
 SERVICE, GATEWAY = Speaker.SERVICE, Speaker.GATEWAY
+# Of LiteLLM: the class of its error, that of the provider's, the route, and an object in quotes.
+_PREFIXES: Final = re.compile(r"(?:litellm\.\w+: |\w+Exception - |Error: |\{'error': '|/[\w/]{1,50}: ){1,6}")
 _MODEL: Final = "check COPPERPLATE_IMAGE_MODEL, COPPERPLATE_MEMOJI_MODEL and OPENAI_BASE_URL"
 
 # The first row that fits decides. Words are codes, types and, as `param:…`, the argument that is not accepted.
@@ -34,10 +37,18 @@ REFUSALS: Final[tuple[Row, ...]] = (
                 "insufficient_quota",
                 "insufficient_balance",
                 "insufficient_user_quota",
+                "insufficient_credits",
+                "budget_exceeded",
+                "arrearage",
+                "monthly_limit_reached",
+                "spend_limit_exceeded",
             }
         ),
         begins=re.compile(
-            r"billing (?:hard )?limit has been reached|you exceeded your current quota|your account is not active",
+            r"billing (?:hard )?limit has been reached|you exceeded your current quota|your account is not active"
+            r"|insufficient (?:balance|credits?|funds|quota)|budget has been exceeded|exceededbudget"
+            r"|you(?:'ve| have) reached your (?:organization's )?(?:monthly )?(?:usage|spend(?:ing)?|budget) limit"
+            r"|out of call volume quota|your credit balance|access denied, please make sure your account",
             re.IGNORECASE,
         ),
         failure_class=FailureClass.ACCOUNT,
@@ -55,7 +66,9 @@ REFUSALS: Final[tuple[Row, ...]] = (
         speaker=SERVICE,
         words=frozenset({"account_deactivated", "access_terminated", "organization_deactivated"}),
         begins=re.compile(
-            r"your (?:openai )?account has been deactivated|the openai account associated|your resource has been temp",
+            r"your (?:openai )?(?:access|account|organization|subscription|resource) (?:has been|was|is) "
+            r"(?:temporarily )?(?:deactivated|terminated|suspended|flagged|disabled|banned|blocked|locked)"
+            r"|the openai account associated",
             re.IGNORECASE,
         ),
         failure_class=FailureClass.ACCOUNT,
@@ -86,7 +99,7 @@ REFUSALS: Final[tuple[Row, ...]] = (
         speaker=SERVICE,
         says=re.compile(
             r"^your request was rejected|safety system|safety[ _]violation|content[ _](?:management )?policy"
-            r"|content moderation|usage policies|image_safety|our guardrails",
+            r"|content moderation|requires moderation|was flagged|usage policies|image_safety|our guardrails",
             re.IGNORECASE,
         ),
         failure_class=FailureClass.MODERATED,
@@ -96,7 +109,9 @@ REFUSALS: Final[tuple[Row, ...]] = (
         statuses=CLIENT,
         speaker=SERVICE,
         words=frozenset({"model_not_found", "invalid_model", "unsupported_model", "deploymentnotfound", "param:model"}),
+        begins=re.compile(r"invalid model name passed in|llm provider not provided", re.IGNORECASE),
         failure_class=FailureClass.ACCOUNT,
+        of_model=True,
         remedy=_MODEL,
     ),
     Row(
@@ -109,7 +124,25 @@ REFUSALS: Final[tuple[Row, ...]] = (
             | {f"param:{name}" for name in ("quality", "moderation", "output_format", "n", "response_format")}
         ),
         failure_class=FailureClass.ACCOUNT,
+        of_model=True,
         remedy=_MODEL,
+    ),
+    Row(
+        name="the service has another version of the API",
+        statuses=CLIENT,
+        speaker=SERVICE,
+        begins=re.compile(r"api version not supported|unsupported api version", re.IGNORECASE),
+        failure_class=FailureClass.ACCOUNT,
+        remedy="check OPENAI_BASE_URL",
+    ),
+    Row(
+        name="the key is refused",
+        statuses=CLIENT,
+        speaker=SERVICE,
+        words=frozenset({"invalid_api_key", "api_key_invalid"}),
+        begins=re.compile(r"(?:incorrect|invalid) api key|api key (?:is )?(?:not valid|expired)", re.IGNORECASE),
+        failure_class=FailureClass.ACCOUNT,
+        remedy="check OPENAI_API_KEY",
     ),
     Row(
         name="the key is refused",
@@ -127,9 +160,17 @@ REFUSALS: Final[tuple[Row, ...]] = (
     ),
     Row(
         name="there is no such route or model",
-        statuses=(404, 405),
+        statuses=(404,),
         failure_class=FailureClass.ACCOUNT,
         remedy=_MODEL,
+    ),
+    Row(
+        # As a page it may be a firewall's, which refuses what a prompt says.
+        name="the route takes no POST",
+        statuses=(405,),
+        speaker=SERVICE,
+        failure_class=FailureClass.ACCOUNT,
+        remedy="check OPENAI_BASE_URL",
     ),
     Row(
         name="a gateway before OpenAI wants a login",
@@ -187,18 +228,38 @@ def translate(error: Exception, *, now: datetime, secrets: Iterable[str] = ()) -
     raise error
 
 
+def translate_told(told: object, *, secrets: Iterable[str] = ()) -> ProviderFailed:
+    """Our error for what a 200 says under `error`: some servers answer so, and name the status in it or none."""
+    code = told.get("code") if isinstance(told, dict) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else 400
+    answer = answer_of(status, told, is_json=True)
+    said = f"200 {_plain(code)}"
+    return failure_of(judge(REFUSALS, answer), answer, said=said, retry_after=None, secrets=secrets)
+
+
 def read_answer(error: openai.APIStatusError) -> Answer:
     """What an error says. An object, or the text under `error`, is the service's own form; a page is a gateway's."""
     told = error.body
+    if isinstance(told, list) and len(told) == 1 and isinstance(told[0], dict):  # as Google writes it
+        told = told[0].get("error", told[0])
+    return answer_of(error.status_code, told, is_json="json" in error.response.headers.get("content-type", ""))
+
+
+def answer_of(status: int, told: object, *, is_json: bool) -> Answer:
+    """What stands under `error`, reduced to what decides."""
     if not isinstance(told, dict):
-        is_json = "json" in error.response.headers.get("content-type", "")
         speaker = SERVICE if is_json and isinstance(told, str) else GATEWAY
-        return Answer(status=error.status_code, speaker=speaker, message=str(told or ""))
+        return Answer(status=status, speaker=speaker, message=_message(told))
     inner = next((each for each in (told.get("inner_error"), told.get("innererror")) if isinstance(each, dict)), {})
     words = {_plain(each) for each in (told.get("code"), told.get("type"), inner.get("code"))}
     words |= {f"param:{_plain(told['param'])}"} if told.get("param") else set()
-    message = told.get("message") or told.get("detail") or told.get("error") or ""
-    return Answer(status=error.status_code, speaker=SERVICE, words=frozenset(words - {""}), message=str(message))
+    message = _message(told.get("message") or told.get("detail") or told.get("error"))
+    return Answer(status=status, speaker=SERVICE, words=frozenset(words - {""}), message=message)
+
+
+def _message(told: object) -> str:
+    """What is said, without what proxies write before it."""
+    return _PREFIXES.sub("", str(told or "")[:MAX_SAID])
 
 
 def _plain(word: Any) -> str:

@@ -1,24 +1,27 @@
 """The command line: `copperplate dev` and the commands beside it, one module for those that belong together.
 
-This module imports next to nothing, so that Ctrl-C is quiet from the first moment on.
+Nothing is begun while the program is loaded. So its first statements let Ctrl-C end the process at once, without a
+traceback, and import no more than that needs. What remains is the start of the interpreter itself, some hundredths of a
+second, in which Python may show one.
 """
 
-from __future__ import annotations
-
 import signal
-from typing import TYPE_CHECKING
+import sys
 
+# Of the program alone, not of whoever imports this module. Ignored it stays ignored, as for a shell's background job.
+if sys.argv[0].endswith(("-m", "copperplate")) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# `typing` takes longer to import than all of this.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command; answers its exit code. Without arguments those of the process, which then ends with it."""
-    if argv is None and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        # Nothing is begun while the program is loaded: the signal may end the process at once, without a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from copperplate.cli.progress import Progress
 
     with Progress("loading the program"):

@@ -3,11 +3,14 @@
 A caller has ten seconds to send a request's head and twelve more for its body. Where a process holds as many
 connections as it may, the one that has kept it waiting longest is closed for a new one. So callers that send half a
 request, or read nothing, take no descriptor from the ledger, the store, or other callers.
+
+A connection counts until it is lost: the transport's `close` first sends what is left, and waits for that without
+end. So `close` is called only where the caller has taken everything; otherwise the time limit of an unread answer
+holds, and then `abort`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import resource
 from functools import partial
@@ -15,8 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from copperplate.http.problems import Problem
+
 if TYPE_CHECKING:
     import asyncio
+
+    from starlette.types import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +43,17 @@ SAY_SECONDS: Final = 10.0
 # Descriptors for the ledger's pool, the store, providers, files, and what Python itself has open.
 RESERVED_FILES: Final = 256
 DOCS: Final = "docs/containers.md#connections"
+
+
+def _last(status: int, code: str, title: str, **headers: str) -> Problem:
+    return Problem.render(status, code, title, "", {"connection": "close", **headers})
+
+
+REQUEST_TIMEOUT: Final = _last(408, "request_timeout", "The request did not arrive in time")
+HEAD_TOO_LARGE: Final = _last(431, "head_too_large", "The request's head is too large")
+TOO_MANY_CONNECTIONS: Final = _last(
+    503, "too_many_connections", "The server holds as many connections as it can", **{"retry-after": "1"}
+)
 
 
 def room_for(connections: int) -> int:
@@ -95,13 +113,18 @@ class Connections:
 
     def rest(self, connection: Connection) -> None:
         """The answer is given; the caller may send another request, or not."""
+        self._receiving.pop(connection, None)
         self._idle[connection] = None
 
-    def forget(self, connection: Connection) -> None:
-        """The connection is closed, or about to be."""
-        self._open.discard(connection)
+    def leave(self, connection: Connection) -> None:
+        """The connection is about to be closed: it is judged no more, but holds its file until it is lost."""
         self._receiving.pop(connection, None)
         self._idle.pop(connection, None)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is lost, and its file is free."""
+        self.leave(connection)
+        self._open.discard(connection)
 
     def is_receiving(self, connection: Connection) -> bool:
         """Whether a part of a request is still to come."""
@@ -117,7 +140,8 @@ class Connections:
         self._receiving[connection] = self._now() + seconds
 
     def _make_room(self) -> bool:
-        waiting = next(iter(self._receiving), None)
+        # One that has not taken its answer would not be gone at once.
+        waiting = next((each for each in self._receiving if each.has_sent_all), None)
         is_fresh = waiting is not None and self._receiving[waiting] > self._now() + HEAD_SECONDS - FRESH_SECONDS
         idle = next((each for each in self._idle if each.has_sent_all), None)
         # A head that is late; else an idle connection, whose client opens another; else a head that has just begun.
@@ -125,8 +149,8 @@ class Connections:
         if victim is None:
             return False
         self._displaced += 1
-        self.forget(victim)
-        victim.end()
+        self.leave(victim)
+        victim.transport.close()
         return True
 
     def _wait_for_look(self) -> None:
@@ -145,8 +169,8 @@ class Connections:
         for connection in tuple(self._open):
             if connection.is_stuck():
                 self._late += 1
-                self.forget(connection)
-                connection.abort()
+                self.leave(connection)
+                connection.transport.abort()
         self._say(now)
         self._wait_for_look()
 
@@ -154,11 +178,12 @@ class Connections:
         if connection.has_head and not connection.was_hurried:
             self._await(connection, BODY_SECONDS)
             connection.was_hurried = True
-        elif connection.flow.read_paused:  # we take nothing from it, so it cannot go on
+        elif connection.flow.read_paused or not connection.has_sent_all:
+            # We take nothing from it; or it still takes an earlier answer, whose time limit is `is_stuck`.
             self.receive(connection)
         else:
             self._late += 1
-            self.forget(connection)
+            self.leave(connection)
             connection.end_late()
 
     def _say(self, now: float) -> None:
@@ -185,9 +210,13 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._all = connections
-        self._head_bytes = 0
-        self._has_begun = False
-        self._unsent = (0, 0.0)
+        # Bytes of the head that arrives, as far as they are known, and of the piece in which it arrives.
+        self._head_bytes = self._piece_bytes = 0
+        # Whether a message has begun and is not complete, and whether one was completed in this piece.
+        self._is_amid = self._is_piece_shared = False
+        # Requests with a head and without a whole answer.
+        self._due = 0
+        self._unsent = (0, self.loop.time())
         self.has_head = False
         self.was_hurried = False
 
@@ -195,9 +224,7 @@ class Connection(HttpToolsProtocol):
         """Count it, or turn it away."""
         super().connection_made(transport)
         if not self._all.admit(self, self.loop):
-            self._answer(
-                503, "too_many_connections", "The server holds as many connections as it can", "Retry-After: 1"
-            )
+            self._answer(TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -208,40 +235,60 @@ class Connection(HttpToolsProtocol):
         """Take a piece of a request; a head that does not end is refused."""
         if self._all.is_idle(self):
             self._all.receive(self)
-            self.has_head = False
-        self._has_begun = False
-        super().data_received(data)
-        if self._has_begun or not self._all.is_receiving(self) or self.has_head:
-            return
+        self._piece_bytes = len(data)
+        self._is_piece_shared = False
         self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES:
-            self._all.forget(self)
-            self._answer(431, "head_too_large", "The request's head is too large")
+        super().data_received(data)
+        if self._is_amid and not self.has_head and self._head_bytes > HEAD_BYTES:
+            if self._is_awaited:
+                self.flow.pause_reading()  # an answer is not interrupted: refused after it
+            else:
+                self._refuse_head()
 
     def on_message_begin(self) -> None:
         """See `HttpToolsProtocol`."""
         super().on_message_begin()
-        self._has_begun = True
-        self._head_bytes = 0
+        self._is_amid = True
+        # Behind another request in the same piece its beginning is not known: `on_headers_complete` counts exactly.
+        self._head_bytes = 0 if self._is_piece_shared else self._piece_bytes
         self.has_head = self.was_hurried = False
-        if not self._all.is_receiving(self):
+        if not self._is_awaited and not self._all.is_receiving(self):
             self._all.receive(self)
 
     def on_headers_complete(self) -> None:
         """See `HttpToolsProtocol`."""
         self.has_head = True
+        if self._head_bytes + self._piece_bytes > HEAD_BYTES and self._size_of_head() > HEAD_BYTES:
+            self.app = answer_too_large
         super().on_headers_complete()
+        self._due += 1
 
     def on_message_complete(self) -> None:
         """See `HttpToolsProtocol`."""
-        self._all.received(self)
+        self._is_amid = self.has_head = False
+        self._is_piece_shared = True
+        if self._due:
+            self._all.received(self)
+        else:  # answered before its body was whole: the next head has its own time
+            self._all.receive(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """See `HttpToolsProtocol`."""
         super().on_response_complete()
-        if self.cycle.response_complete and not self._all.is_receiving(self) and not self.transport.is_closing():
+        self._due -= 1
+        if self._is_awaited or self.transport.is_closing():
+            return
+        if not self._is_amid:
             self._all.rest(self)
+            return
+        # The next request has begun already; its time begins now.
+        if not self._all.is_receiving(self):
+            self._all.receive(self)
+        if not self.has_head:
+            self._unset_keepalive_if_required()
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse_head()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless a request came while this process stood still and is not read yet."""
@@ -256,42 +303,43 @@ class Connection(HttpToolsProtocol):
     def is_stuck(self) -> bool:
         """Whether the caller has read nothing of an answer for a minute."""
         unsent, now = self.transport.get_write_buffer_size(), self.loop.time()
-        if unsent == 0 or unsent != self._unsent[0]:
-            self._unsent = (unsent, now)
-            return False
+        # Another answer makes it more; only the caller makes it less.
+        has_taken = unsent == 0 or unsent < self._unsent[0]
+        self._unsent = (unsent, now if has_taken else self._unsent[1])
         return now - self._unsent[1] > UNREAD_SECONDS
 
-    def abort(self) -> None:
-        """Close without sending what is left."""
-        self.transport.abort()
-
-    def end(self) -> None:
-        """Close."""
-        self.transport.close()
-
     def end_late(self) -> None:
-        """Close, and tell whoever has sent a part of a request that it took too long."""
-        is_busy = self.cycle is not None and not self.cycle.response_complete
-        if self.scope is None or self.has_head or is_busy:
-            self.end()
+        """Close, and answer 408 where a part of a head has come."""
+        if self._is_amid and not self.has_head:
+            self._answer(REQUEST_TIMEOUT)
         else:
-            self._answer(408, "request_timeout", "The request did not arrive in time")
+            self.transport.close()
 
-    def _answer(self, status: int, code: str, title: str, *headers: str) -> None:
-        body = json.dumps(
-            {"type": f"urn:copperplate:error:{code}", "title": title, "status": status, "detail": title, "code": code}
-        )
-        head = (
-            f"HTTP/1.1 {status} {title}",
-            "Content-Type: application/problem+json",
-            f"Content-Length: {len(body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-            "Connection: close",
-            *headers,
-        )
-        self.transport.write("\r\n".join((*head, "", body)).encode())
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether the caller waits for an answer to a whole request."""
+        return self._due > (self._is_amid and self.has_head)
+
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self._all.leave(self)
+            self._answer(HEAD_TOO_LARGE)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Without a word: the request is answered as if it asked for no other protocol (RFC 9110, 7.8)."""
+
+    def _answer(self, problem: Problem) -> None:
+        lines = [b"HTTP/1.1 %d " % problem.status, *(b"%s: %s" % header for header in problem.raw_headers())]
+        self.transport.write(b"\r\n".join((*lines, b"", problem.body)))
         self.transport.close()
+
+
+async def answer_too_large(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """The application of a request whose head is whole, and too large."""
+    await HEAD_TOO_LARGE.send(send)
 
 
 def protocol(connections: Connections) -> type[asyncio.Protocol]:

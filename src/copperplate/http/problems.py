@@ -58,7 +58,7 @@ class Problem:
         """The answer to an error; what we did not raise on purpose is answered without its words."""
         if isinstance(error, CopperplateError) and not isinstance(error, Signal):
             return cls._of_ours(error)
-        return cls._render(CopperplateError.status, CopperplateError.code, CopperplateError.title, "", {})
+        return cls.render(CopperplateError.status, CopperplateError.code, CopperplateError.title, "", {})
 
     @classmethod
     def _of_ours(cls, error: CopperplateError) -> Problem:
@@ -71,10 +71,11 @@ class Problem:
             headers["allow"] = error.allowed
         # What does not answer, and where it lies, is for the log; callers only learn that waiting helps.
         told = "" if isinstance(error, Unavailable) else str(error)
-        return cls._render(error.http_status, error.code, error.title, told, headers)
+        return cls.render(error.http_status, error.code, error.title, told, headers)
 
     @classmethod
-    def _render(cls, status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Problem:
+    def render(cls, status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Problem:
+        """An answer without an error; header names are lower case. Without `detail` the title is said again."""
         members = {
             "type": f"urn:copperplate:error:{code}",
             "title": title,

@@ -165,6 +165,9 @@ class Workers:
         if serving - self._serving:
             self._failed_starts = 0
             self._announce_once()
+        elif self._serving and not serving:
+            # Starts that failed beside one that served are no reason to wait while none does.
+            self._failed_starts, self._pause_seconds = 0, 0.0
         self._serving = serving
         if not serving and self._failed_starts >= MOST_FAILED_STARTS:
             raise WorkersFailed(_explain(self._endings))

@@ -11,6 +11,7 @@ from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker
 from copperplate.adapters.wishes import parse_retry_after
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
+from copperplate.refusals import MAX_SAID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,11 @@ REFUSALS: Final[tuple[Row, ...]] = (
         name="the account is locked or has no money left",
         statuses=CLIENT,
         speaker=SERVICE,
-        begins=re.compile(r"user is locked|your account has been locked|exhausted balance|insufficient", re.IGNORECASE),
+        begins=re.compile(
+            r"user is locked|your account (?:has been|was|is) (?:locked|suspended|disabled)|account suspended"
+            r"|exhausted balance|insufficient (?:balance|credits?|funds|quota)",
+            re.IGNORECASE,
+        ),
         failure_class=FailureClass.ACCOUNT,
         remedy="top up at fal.ai/dashboard/billing, or write to support@fal.ai where it is locked all the same",
     ),
@@ -75,8 +80,18 @@ REFUSALS: Final[tuple[Row, ...]] = (
     ),
     Row(
         name="there is no such model",
-        statuses=(404, 405),
+        statuses=(404,),
         failure_class=FailureClass.ACCOUNT,
+        of_model=True,
+        remedy=_MODEL,
+    ),
+    Row(
+        # As a page it may be a firewall's, which refuses what a prompt says.
+        name="the model takes no POST",
+        statuses=(405,),
+        speaker=SERVICE,
+        failure_class=FailureClass.ACCOUNT,
+        of_model=True,
         remedy=_MODEL,
     ),
     Row(
@@ -90,8 +105,12 @@ REFUSALS: Final[tuple[Row, ...]] = (
         name="the model takes other arguments",
         statuses=(400, 422),
         speaker=SERVICE,
-        words=frozenset({"missing", "value_error.missing", *(f"param:{name}" for name in OUR_ARGUMENTS)}),
+        words=frozenset(
+            {"missing", "value_error.missing", "extra_forbidden", "value_error.extra"}
+            | {f"param:{name}" for name in OUR_ARGUMENTS}
+        ),
         failure_class=FailureClass.ACCOUNT,
+        of_model=True,
         remedy=_MODEL,
     ),
     Row(name="fal limits our rate", statuses=(429,), failure_class=FailureClass.RATE_LIMITED),
@@ -171,12 +190,14 @@ def read_answer(response: httpx.Response) -> Answer:
 
 
 def describe(body: dict[str, Any], response: httpx.Response) -> str:
-    """What fal itself says of a failure, at most 300 characters, without the prompt it may repeat."""
+    """What fal itself says of a failure. A sentence may repeat the prompt; of entries their `input` is left out."""
     detail = body.get("detail")
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail.get("msg")
     if isinstance(detail, list):
-        told = [f"{each.get('type')}: {each.get('msg')}" for each in detail if isinstance(each, dict)]
-        return "; ".join(told)[:300]
-    return str(detail or body.get("error") or response.headers.get("content-type"))[:300]
+        told = [f"{each.get('msg')} ({each.get('type')})" for each in detail[:20] if isinstance(each, dict)]
+        return "; ".join(told)[:MAX_SAID]
+    return str(detail or body.get("error") or response.headers.get("content-type"))[:MAX_SAID]
 
 
 def read_json(response: httpx.Response) -> dict[str, Any]:
