@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bench.databases import cluster, query
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 OUTCOMES = 5_000
 # No more at once than connections: a call that waited for one too long would leave an estimate for a cost.
 AT_ONCE, PORTION = 8, 200
+LOOK_SECONDS = 1.0
 # What the stand-in does, one scenario a POST, and how often of a hundred. A name in LOST is an answer that never came.
 MIX: dict[str, tuple[int, Sequence[str]]] = {
     "ok": (44, ["ok"]),
@@ -138,13 +140,17 @@ async def _mixed(
     from copperplate.coordinator import Coordinator
     from copperplate.imaging import PillowImages
     from copperplate.kinds import Kind
+    from copperplate.timings import Timings
     from copperplate.usage import Usage
     from studio import provider_at, want_of
 
-    provider, ledger, images = provider_at(name, standin), PostgresLedger(url, max_connections=AT_ONCE), PillowImages()
+    provider = provider_at(name, standin)
+    ledger, images = PostgresLedger(url, max_connections=AT_ONCE), PillowImages()
     await ledger.open()
     kinds = {"image": Kind(provider=provider, store=MemoryStore("generated-images"))}
-    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=SystemClock())
+    # What fal broke for good is kept, and counts as estimated; it need not be looked at again for long.
+    timings = Timings(look=timedelta(seconds=LOOK_SECONDS))
+    coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=SystemClock(), timings=timings)
     usage = Usage(ledger=ledger, providers={"image": provider}, clock=SystemClock())
     seen, rng = Spent(), random.Random(seed)
     wanted = rng.choices(list(MIX), [weight for weight, _ in MIX.values()], k=outcomes)
@@ -215,13 +221,13 @@ async def _ask_all(callers: _Callers, url: str, wants: list[Want]) -> None:
 
 async def _hit(coordinator: Coordinator, usage: Usage, standin: Standin, want: Want, *, times: int) -> int:
     """Ask for a picture again where there is one; what these hits would have cost by the stand-in's bill."""
-    from copperplate.errors import GenerationFailed, NotGenerated
+    from copperplate.errors import GenerationFailed, NotGenerated, StillGenerating
     from copperplate.model import Outcome
 
     for number in range(times):
         try:
             found = await coordinator.find(want, may_lead=False)
-        except (NotGenerated, GenerationFailed):
+        except (NotGenerated, GenerationFailed, StillGenerating):
             return 0
         assert found.outcome is Outcome.HIT, number
         usage.count(want, found.outcome, size_bytes=0, seconds=0)

@@ -118,6 +118,7 @@ def _pictures() -> Iterator[Path]:
         "wait over": ("still_generating", 503, "not_generated", 404),
         "waiters full": ("too_many_waiters", 503, "not_generated", 404),
         "ledger down": ("ledger_unavailable", 503, "ledger_unavailable", 503),
+        "ledger refuses": ("ledger_misconfigured", 503, "ledger_misconfigured", 503),
         "store down": ("store_unavailable", 503, "store_unavailable", 503),
         "pooler full": ("pooler_exhausted", 503, "pooler_exhausted", 503),
         "folder full": ("folder_unavailable", 503, "folder_unavailable", 503),

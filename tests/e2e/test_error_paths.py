@@ -16,6 +16,7 @@ from copperplate import errors
 from copperplate.adapters.fake_clock import FakeClock
 from copperplate.errors import (
     FolderUnavailable,
+    LedgerMisconfigured,
     LedgerUnavailable,
     PoolerExhausted,
     StoreMisconfigured,
@@ -91,6 +92,7 @@ WORLDS: dict[str, Any] = {
     "asked before": fine,
     "ledger down": lambda: with_ledger(LedgerUnavailable("10.0.0.1 does not answer")),
     "store down": fine,
+    "ledger refuses": lambda: with_ledger(LedgerMisconfigured("DATABASE_URL: its role may not use the functions")),
     "pooler full": lambda: with_ledger(PoolerExhausted("10.0.0.1 lends no session")),
     "folder full": fine,
     "store refuses": fine,

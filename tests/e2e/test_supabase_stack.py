@@ -141,7 +141,7 @@ def test_key_that_is_not_the_secret_one_is_named_by_every_answer(serve: Serve, p
     unknown = f"{project.service_role_key}x"
     with serve("one", SUPABASE_SECRET_KEY=unknown) as one:
         refused = one.get(FOX)
-        assert (refused.status, json.loads(refused.body)["code"]) == (503, "misconfigured")
+        assert (refused.status, json.loads(refused.body)["code"]) == (503, "ledger_misconfigured")
         assert "SUPABASE_SECRET_KEY" in json.loads(refused.body)["detail"]
         assert unknown not in one.log
 
