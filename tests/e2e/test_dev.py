@@ -24,6 +24,7 @@ from dev_server import Answer, DevServer, dev_server, is_running, wait_until
 from psycopg.rows import dict_row
 
 from copperplate.adapters.supabase_users import make_local_token
+from walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +169,9 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
 
 
 def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(folder: Path) -> None:
-    with dev_server(folder / "cut-off", workers=2, COPPERPLATE_PAINTER_SECONDS="4", **SCALED) as server:
+    # Long enough to be seen begun and killed, and short enough to be painted again within a caller's wait of 30 s.
+    seconds = min(wall(4), 15)
+    with dev_server(folder / "cut-off", workers=2, COPPERPLATE_PAINTER_SECONDS=f"{seconds:.1f}", **SCALED) as server:
         threading.Thread(target=_ask_and_lose, args=(server,), daemon=True).start()
         wait_until(lambda: _is_submitted(server, "cut off"), seconds=30, what="the generation begins")
         for worker in server.workers():
