@@ -940,6 +940,16 @@ begin
         order by r.id
         for update of r
     );
+    if v_over = '{}' then
+        return;
+    end if;
+    -- The accounts that are charged next as well, in one order with those that get something back.
+    perform from copperplate.accounts as a
+    where
+        a.id = any(p_accounts)
+        or a.id in (select r.account_id from copperplate.reservations as r where r.id = any(v_over))
+    order by a.id
+    for no key update;
     perform copperplate.release_all(v_over);
 end;
 $$$statement$,
