@@ -919,6 +919,19 @@ declare
     v_now timestamptz := copperplate.clock();
     v_over uuid[];
 begin
+    -- Hardly ever is there anything to release, and looking is cheaper than releasing nothing.
+    if
+        not exists (
+            select from copperplate.reservations as k
+            where k.generation_key = p_generation_key and k.state = 'held'
+        )
+        and not exists (
+            select from copperplate.reservations as l
+            where l.account_id = any(p_accounts) and l.state = 'held' and l.expires_at < v_now
+        )
+    then
+        return;
+    end if;
     -- Waited for, not skipped: a sweep that holds one of them is about to release it, and its credit is needed here.
     -- State and time stand outside the subquery, so that they are read again after the wait: a takeover renewed them.
     v_over := array(
@@ -940,6 +953,16 @@ begin
         order by r.id
         for update of r
     );
+    if v_over = '{}' then
+        return;
+    end if;
+    -- The accounts that are charged next as well, in one order with those that get something back.
+    perform from copperplate.accounts as a
+    where
+        a.id = any(p_accounts)
+        or a.id in (select r.account_id from copperplate.reservations as r where r.id = any(v_over))
+    order by a.id
+    for no key update;
     perform copperplate.release_all(v_over);
 end;
 $$$statement$,
@@ -959,17 +982,18 @@ declare
     v_account uuid;
 begin
     -- A takeover inherits what the first leader reserved, within its time. Written and not only looked at: a sweep
-    -- that is about to release it has either done so when this returns, or finds that it may not.
+    -- that is about to release it has either done so when this returns, or finds that it may not. `is true` keeps the
+    -- index by time out: of a table without statistics it would be read to its end.
     update copperplate.reservations as r
     set expires_at = v_now + interval '15 minutes'
-    where r.generation_key = p_generation_key and r.state = 'held' and r.expires_at >= v_now;
+    where r.generation_key = p_generation_key and r.state = 'held' and (r.expires_at >= v_now) is true;
     if found then
         return;
     end if;
     perform copperplate.release_for(p_generation_key, array(
         select a.id
         from copperplate.accounts as a
-        where a.user_id in (select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid))
+        where a.user_id = any(array(select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid)))
     ));
 
     for v_charge in

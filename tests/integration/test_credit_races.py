@@ -194,6 +194,31 @@ async def test_owners_who_each_take_over_what_lapsed_of_the_other_never_deadlock
     assert await deadlocks(other) == 0
 
 
+async def test_takeover_that_frees_one_account_and_charges_another_waits_in_line_with_a_purge(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    for user, name in ((ALICE, "alice"), (BOB, "bob")):
+        await ledger.grant_credits(user, 2, name)
+        await ask_and_complete(ledger, want(f"of {name}"), user, name)
+    first, second = (row["user_id"] for row in await run(other, "select user_id from copperplate.accounts order by id"))
+    await other.commit()
+    assert isinstance(await ask(ledger, want("dead"), second), Lead)
+    async with at(owner_url, "901s") as later:
+        # The purge gives back to both, the first account first; the takeover frees the second and charges the first.
+        await run(other, "select from copperplate.accounts where user_id = %s for update", first)
+        purging = asyncio.create_task(
+            at_once(owner_url, ("delete from public.generation_status where prompt like %s", "of %"))
+        )
+        await until_blocked(owner_url, 1, "delete from public.generation_status")
+        taking = asyncio.create_task(ask(later, want("dead"), first))
+        await until_blocked(owner_url, 1, "acquire_generation")
+        await other.commit()
+        assert await purging == [[]]
+        assert isinstance(await taking, Lead)
+        assert (await has(later, first), await has(later, second)) == ((2, 1), (2, 0))
+    assert await deadlocks(other) == 0
+
+
 async def test_two_completions_at_once_settle_once(ledger: PostgresLedger, other: Connection, owner_url: str) -> None:
     await ledger.grant_credits(ALICE, 2, "g")
     held = await ask(ledger, want(), ALICE)
