@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
 LEASE_SECONDS = 1.0
+# Of leaders that die one after the other: each of them is waited out.
+CHAIN_LEASE_SECONDS = 0.4
 # Promised: the lease, a generation, and two seconds for polls and starts.
 BOUND_SECONDS = LEASE_SECONDS + GENERATION_SECONDS + 2.0
 CALLERS = 5
@@ -101,31 +103,33 @@ def run(
     return asyncio.run(_run(referee, folder, point, has_jobs=has_jobs, times=times, how=how, lease=lease))
 
 
-def chain(referee: Referee, folder: Path, *, leaders: int) -> int:
+def chain(referee: Referee, folder: Path, *, leaders: int, lease: float = CHAIN_LEASE_SECONDS) -> int:
     """Kill one leader after its id is noted, and then its successors one after the other; answers the submits."""
     prompt = f"chain {uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(leaders + 1):
         point = "noted" if number == 0 else "acquired" if number < leaders else ""
-        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=True)
+        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=True, lease=lease)
     assert len(set(_note(folder, f"{prompt} {leaders}")["bodies"])) == 1
     return _submits(folder, prompt)
 
 
-def poison(referee: Referee, folder: Path, *, has_jobs: bool, deaths: int) -> tuple[list[str], int]:
+def poison(
+    referee: Referee, folder: Path, *, has_jobs: bool, deaths: int, lease: float = CHAIN_LEASE_SECONDS
+) -> tuple[list[str], int]:
     """Kill leaders in the middle of decoding; what the next two are answered, and the submits."""
     prompt = f"poison {uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(deaths + 2):
         point = "decoding" if number < deaths else ""
-        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=has_jobs)
+        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=has_jobs, lease=lease)
     bodies = [body for number in (deaths, deaths + 1) for body in _note(folder, f"{prompt} {number}")["bodies"]]
     return bodies, _submits(folder, prompt)
 
 
-def _lead(referee: Referee, folder: Path, name: str, prompt: str, point: str, *, has_jobs: bool) -> None:
+def _lead(referee: Referee, folder: Path, name: str, prompt: str, point: str, *, has_jobs: bool, lease: float) -> None:
     """One leader from its start to its end, which is a kill at `point` if there is one."""
-    order = Order(name, prompt, referee.ledger, str(folder), has_jobs, referee.key, crash_at=point, lease=0.4)
+    order = Order(name, prompt, referee.ledger, str(folder), has_jobs, referee.key, crash_at=point, lease=lease)
     leader = _begin(order)
     leader.join(PATIENCE_SECONDS)
     assert leader.exitcode == (-signal.SIGKILL if point else 0), f"{name} ended with {leader.exitcode}"
