@@ -10,9 +10,9 @@ from uuid import uuid4
 from copperplate.compose import NEEDS, make_image_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
+from copperplate.operations.schema_check import FOLDER, Schema
 from copperplate.recipes.image import image_want
 from copperplate.recipes.objects import object_path, sha256_hex
-from copperplate.schema import FOLDER, Schema
 from copperplate.settings import DOCS
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from ledger import LEASE, failure
 
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import Charge, Condition, Lead
 from copperplate.recipes.image import original_key
-from pictures import upload, want
+from tests.contract.ledger import LEASE, failure
+from tests.support.pictures import upload, want
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

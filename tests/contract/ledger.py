@@ -30,9 +30,9 @@ from copperplate.model import (
     Wait,
     Want,
 )
+from copperplate.operations.schema_check import Schema
 from copperplate.recipes.image import original_key
-from copperplate.schema import Schema
-from pictures import rendition, upload, want
+from tests.support.pictures import rendition, upload, want
 
 if TYPE_CHECKING:
     from copperplate.ports import Ledger, LedgerCare

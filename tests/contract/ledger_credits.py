@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
-from ledger import LEASE, failure, use
 
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import (
@@ -28,10 +27,11 @@ from copperplate.model import (
     Wait,
     Want,
 )
-from pictures import upload, want
+from tests.contract.ledger import LEASE, failure, use
+from tests.support.pictures import upload, want
 
 if TYPE_CHECKING:
-    from ledger import Desk
+    from tests.contract.ledger import Desk
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 ANSWER = {"url": "https://example.com/a.png", "cached": False}

@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ledger import LEASE, acquire, failure, lead
-
 from copperplate.model import FailureClass, Job, Lead, Negative, Phase
-from pictures import upload, want
+from tests.contract.ledger import LEASE, acquire, failure, lead
+from tests.support.pictures import upload, want
 
 if TYPE_CHECKING:
-    from ledger import Desk
+    from tests.contract.ledger import Desk
 
 KEY = want().generation_key
 JOB = Job(request_id="r", urls={"status_url": "https://queue.example/r/status"})

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger import LEASE, acquire, complete, discarded, lead, record
-
 from copperplate.model import Hit, Lead, PictureFormat
-from pictures import rendition, upload, want
+from tests.contract.ledger import LEASE, acquire, complete, discarded, lead, record
+from tests.support.pictures import rendition, upload, want
 
 if TYPE_CHECKING:
-    from ledger import Desk
-
     from copperplate.model import Entry, Want
     from copperplate.ports import Ledger
+    from tests.contract.ledger import Desk
 
 WEBP = PictureFormat.WEBP
 

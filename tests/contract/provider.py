@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import ProviderFailed, Uncollected
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
 from copperplate.model import Job, Size
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX
-from studio import recipe_of, want_of
+from tests.support.provider_harness import recipe_of, want_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

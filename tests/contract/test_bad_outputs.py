@@ -9,11 +9,11 @@ import pytest
 
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass
-from standin.drawings import SPOILT
-from studio import open_studio, provider_at, want_of
+from tests.standin.drawings import SPOILT
+from tests.support.provider_harness import open_studio, provider_at, want_of
 
 if TYPE_CHECKING:
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 # Whole, and not the picture asked for. What else a job of fal's may come to is in test_collecting.py: it is kept.
 WHOLE = [

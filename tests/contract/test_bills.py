@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, StillGenerating
-from studio import open_studio, provider_at, want_of
+from tests.support.provider_harness import open_studio, provider_at, want_of
 
 if TYPE_CHECKING:
     from copperplate.model import Want
-    from standin.server import Standin
-    from studio import Studio
+    from tests.standin.server import Standin
+    from tests.support.provider_harness import Studio
 
 # The service told what it bills, of a picture or of what is none.
 TOLD = {

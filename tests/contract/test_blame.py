@@ -9,14 +9,14 @@ import pytest
 
 from copperplate.adapters.blame import judge
 from copperplate.adapters.fal import faults
-from copperplate.adapters.openai_faults import REFUSALS as OF_OPENAI
+from copperplate.adapters.openai.faults import REFUSALS as OF_OPENAI
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.model import FailureClass, Outcome
-from standin.answers import NGINX
-from studio import KEY, open_studio, provider_at, recipe_of, want_of
+from tests.standin.answers import NGINX
+from tests.support.provider_harness import KEY, open_studio, provider_at, recipe_of, want_of
 
 if TYPE_CHECKING:
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 ACCOUNT, MODERATED, INVALID = FailureClass.ACCOUNT, FailureClass.MODERATED, FailureClass.INVALID
 LIMITED, TRANSIENT, BAD = FailureClass.RATE_LIMITED, FailureClass.TRANSIENT, FailureClass.BAD_OUTPUT
@@ -194,7 +194,7 @@ def test_every_row_of_the_tables_has_a_case(name: str, monkeypatch: pytest.Monke
     import httpx2
     from openai import OpenAI
 
-    from copperplate.adapters.openai_faults import read_answer
+    from copperplate.adapters.openai.faults import read_answer
 
     client, seen = OpenAI(api_key="k"), set()
     table = OF_OPENAI if name == "openai" else faults.REFUSALS

@@ -13,16 +13,16 @@ import pytest
 from copperplate.adapters.judged_transport import JudgedTransport
 from copperplate.errors import GenerationFailed, StillGenerating
 from copperplate.model import FailureClass, Outcome
-from standin.drawings import number_of, numbered
-from studio import fal_at, open_studio, want_of
+from tests.standin.drawings import number_of, numbered
+from tests.support.provider_harness import fal_at, open_studio, want_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.coordinator import Coordinator, Found
+    from copperplate.generation.coordinator import Coordinator, Found
     from copperplate.model import Want
-    from standin.server import Standin
-    from studio import Studio
+    from tests.standin.server import Standin
+    from tests.support.provider_harness import Studio
 
 # What happens to the first requests of a stage, and then no more.
 GLITCHES = (

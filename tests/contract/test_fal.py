@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import GenerationFailed, ProviderFailed, StillGenerating, Uncollected
+from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.model import FailureClass, Job, Outcome
-from copperplate.picture_header import MAX_BODY_BYTES
-from standin.book import Scenario
-from standin.drawings import number_of
-from standin.fal_queue import FOREIGN_FILES
-from studio import KEY, fal_at, open_studio, recipe_of, want_of
+from tests.standin.book import Scenario
+from tests.standin.drawings import number_of
+from tests.standin.fal_queue import FOREIGN_FILES
+from tests.support.provider_harness import KEY, fal_at, open_studio, recipe_of, want_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.fal import Fal
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 
 @pytest.fixture

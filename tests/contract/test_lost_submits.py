@@ -9,14 +9,14 @@ import pytest
 
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass, Outcome
-from standin.drawings import number_of
-from studio import open_studio, provider_at, want_of
+from tests.standin.drawings import number_of
+from tests.support.provider_harness import open_studio, provider_at, want_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from standin.server import Standin
-    from studio import Studio
+    from tests.standin.server import Standin
+    from tests.support.provider_harness import Studio
 
 PROMPT = "a red fox"
 

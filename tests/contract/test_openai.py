@@ -11,14 +11,14 @@ import pytest
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
 from copperplate.recipes.memoji import memoji_want
-from standin.drawings import number_of
-from studio import openai_at, recipe_of
+from tests.standin.drawings import number_of
+from tests.support.provider_harness import openai_at, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.openai import OpenAIImages
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 
 @pytest.fixture

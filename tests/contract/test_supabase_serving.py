@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters import supabase_storage
 from copperplate.adapters.disk_cache import FOLDER, CachedStore, DiskCache
-from copperplate.adapters.supabase_http import make_client
-from copperplate.adapters.supabase_storage import SupabaseStore
+from copperplate.adapters.supabase import storage as supabase_storage
+from copperplate.adapters.supabase.http import make_client
+from copperplate.adapters.supabase.storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
-from copperplate.kinds import Kind
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
 from copperplate.model import Condition, FailureClass, Needs, Outcome
-from copperplate.serving import Serving
-from copperplate.timings import Timings
-from pictures import want
-from workbench import BUCKET, Workbench
+from copperplate.serving.renditions import Serving
+from tests.support.coordinator_harness import BUCKET, Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 LEASE = Timings().lease
 

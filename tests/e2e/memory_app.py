@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from memory_server import CRON_SECRET, JWT_SECRET
-
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http.app import create_app
-from memory_services import memory_services
-from workbench import ScriptedProvider
+from tests.e2e.memory_server import CRON_SECRET, JWT_SECRET
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

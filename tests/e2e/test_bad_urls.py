@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
-from memory_server import memory_server
 
-from bad_urls import PLAIN, Case, all_cases
 from copperplate.http.app import create_app
-from memory_services import memory_services
+from tests.e2e.memory_server import memory_server
+from tests.support.bad_urls import PLAIN, Case, all_cases
+from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,11 +20,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from dev_server import Answer, DevServer, dev_server, is_running, wait_until
 from psycopg.rows import dict_row
 
-from copperplate.adapters.supabase_users import make_local_token
-from walls import wall
+from copperplate.adapters.supabase.users import make_local_token
+from tests.e2e.dev_server import Answer, DevServer, dev_server, is_running, wait_until
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from dev_server import dev_server
 
-import log_watch
-from clusters import open_folder
 from copperplate.model import Want
+from tests.e2e.dev_server import dev_server
+from tests.support import log_watch
+from tests.support.clusters import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

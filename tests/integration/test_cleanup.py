@@ -10,15 +10,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import LEASE, complete, record, use
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.care import clean
 from copperplate.errors import ObjectMissing
 from copperplate.model import Free, Hit, Outcome
-from pictures import want
+from copperplate.operations.cleanup import clean
+from tests.contract.ledger import LEASE, complete, record, use
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -104,7 +104,7 @@ async def test_pictures_in_use_are_looked_at_once_a_run_and_do_not_hide_what_is_
         return await step(older_than, limit, after)
 
     monkeypatch.setattr(later, "cleanup_entries", count)
-    monkeypatch.setattr("copperplate.care.LOOKED", 10)
+    monkeypatch.setattr("copperplate.operations.cleanup.LOOKED", 10)
     assert (await clean(later, [store], clock=SystemClock())).images == 1
     assert set(steps.values()) == {1}, "every step looks at others"
     assert len(steps) == 2 * PICTURES // 10 + 1

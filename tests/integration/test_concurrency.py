@@ -12,18 +12,18 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, record
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from pictures import want
+from tests.contract.ledger import complete, record
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from crowds import Crowd
+    from tests.support.worker_processes import Crowd
 
 T = TypeVar("T")
 ROLES = {"Hit", "Lead", "Wait", "Negative"}

@@ -11,14 +11,14 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from ledger import failure
-from ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, Denied, FailureClass, Lead
-from pictures import MODEL, upload, want
+from tests.contract.ledger import failure
+from tests.contract.ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
+from tests.support.pictures import MODEL, upload, want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger import failure, lead
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolTimeout
 
-from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.ledger import poolers
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
-from copperplate.kinds import Kind
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
 from copperplate.model import Hit, Job, Outcome, Wait
-from copperplate.timings import Timings
-from pictures import upload, want
-from walls import wall
-from workbench import BUCKET, PlainImages, ScriptedProvider, kill
+from tests.contract.ledger import failure, lead
+from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider, kill
+from tests.support.pictures import upload, want
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

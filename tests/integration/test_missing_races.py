@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import acquire, complete, record
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Hit, Lead, Wait
-from pictures import upload, want
+from tests.contract.ledger import acquire, complete, record
+from tests.support.pictures import upload, want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from bench import spend
-from ledger import LEASE, failure, lead, use
 
+from bench.measurements import spend
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, FailureClass, Outcome
-from pictures import upload, want
+from tests.contract.ledger import LEASE, failure, lead, use
+from tests.support.pictures import upload, want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import LEASE, complete, use
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Outcome
-from pictures import upload, want
-from postgres_fixtures import OLDER_MAJORS
+from tests.contract.ledger import LEASE, complete, use
+from tests.support.pictures import upload, want
+from tests.support.postgres_fixtures import OLDER_MAJORS
 
 if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster

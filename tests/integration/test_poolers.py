@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger import complete
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.libpq import read_url
@@ -22,16 +21,17 @@ from copperplate.local.errors import MigrationFailed
 from copperplate.local.migrations import migrate
 from copperplate.model import SCHEMA
 from copperplate.settings import Settings
-from pgbouncer_server import start_pgbouncer
-from pictures import want
-from wire import Wire
+from tests.contract.ledger import complete
+from tests.support.pgbouncer_server import start_pgbouncer
+from tests.support.pictures import want
+from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from pgbouncer_server import PgBouncer
+    from tests.support.pgbouncer_server import PgBouncer
 
 OURS = {"role": "service_role", "statement_timeout": "5s", "lock_timeout": "2s"}
 SHOWN = (

@@ -14,11 +14,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, use
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from clusters import open_folder
 from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
@@ -26,9 +24,11 @@ from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Free, Hit, Lead, Outcome, Wait
-from pictures import want
-from walls import wall
-from wire import Wire
+from tests.contract.ledger import complete, use
+from tests.support.clusters import open_folder
+from tests.support.pictures import want
+from tests.support.walls import wall
+from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -14,24 +14,24 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, use
 
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.ledger.postgrest import CALL_SECONDS, PAGE_ROWS, PAUSES_SECONDS, PostgrestLedger
 from copperplate.adapters.painter import Painter
-from copperplate.adapters.supabase_http import make_client
+from copperplate.adapters.supabase.http import make_client
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
-from copperplate.imaging import PillowImages
-from copperplate.kinds import Kind
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.imaging.codec import PillowImages
 from copperplate.model import Free, Hit, Lead, Outcome, Wait
-from copperplate.serving import Serving
-from pictures import want
-from postgrest_server import PostgrestServer, make_jwt
-from standin.gateway import Gateway
-from standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
-from walls import wall
+from copperplate.serving.renditions import Serving
+from tests.contract.ledger import complete, use
+from tests.standin.gateway import Gateway
+from tests.standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
+from tests.support.pictures import want
+from tests.support.postgrest_server import PostgrestServer, make_jwt
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

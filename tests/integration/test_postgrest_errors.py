@@ -13,20 +13,20 @@ import pytest
 from copperplate.adapters.ledger import postgrest
 from copperplate.adapters.ledger.postgrest import PostgrestLedger, PostgrestTransport
 from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refused, translate
-from copperplate.adapters.supabase_http import make_client
+from copperplate.adapters.supabase.http import make_client
 from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import create_database
 from copperplate.model import Free
-from pictures import want
-from postgrest_server import PostgrestServer, make_jwt
-from standin.wire import Wire, page, say
+from tests.standin.wire import Wire, page, say
+from tests.support.pictures import want
+from tests.support.postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from standin.supabase import Supabase
+    from tests.standin.supabase import Supabase
 
 KEY, RENDITION = want().generation_key, want().rendition_key
 WORDS = "their own words, which may quote a prompt"

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, use
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Outcome, PictureFormat
-from pictures import upload, want
+from tests.contract.ledger import complete, use
+from tests.support.pictures import upload, want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger import complete, failure, lead
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from pictures import want
+from tests.contract.ledger import complete, failure, lead
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,14 +11,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import LEASE, complete, failure, lead, record, use
-from ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.memoji import MemojiRecipe, want_of
-from pictures import MODEL, upload, want
+from tests.contract.ledger import LEASE, complete, failure, lead, record, use
+from tests.contract.ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
+from tests.support.pictures import MODEL, upload, want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -7,20 +7,20 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from ledger import failure
-from ledger_credits import ask, ask_and_complete
 
-import npm
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Lead
-from pictures import want
-from postgrest_server import make_jwt
-from supabase_js import SupabaseJs, check_installed
+from scripts import npm
+from tests.contract.ledger import failure
+from tests.contract.ledger_credits import ask, ask_and_complete
+from tests.support.pictures import want
+from tests.support.postgrest_server import make_jwt
+from tests.support.supabase_js import SupabaseJs, check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from standin.supabase import Supabase
+    from tests.standin.supabase import Supabase
 
     SignIn = Callable[..., SupabaseJs]
 

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from ledger_credits import ANSWER, ask, ask_and_complete, finish, has
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Credits, Lead
-from pictures import want
+from tests.contract.ledger_credits import ANSWER, ask, ask_and_complete, finish, has
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

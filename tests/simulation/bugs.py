@@ -6,21 +6,21 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from copperplate.adapters.memory_ledger import MemoryLedger
-from copperplate.adapters.memory_tables import BreakerRow, GenerationRow
-from copperplate.collecting import Collecting, NotedJob
+from copperplate.adapters.memory.ledger import MemoryLedger
+from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing, Uncollected
-from copperplate.leader import Leader
-from copperplate.lease import Lease
+from copperplate.generation.collecting import Collecting, NotedJob
+from copperplate.generation.leader import Leader
+from copperplate.generation.lease import Lease
+from copperplate.generation.uploads import Uploads
 from copperplate.model import FailureClass, Job, Made, Wait
-from copperplate.uploads import Uploads
-from simulation.ports import WatchedLedger
+from tests.simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from copperplate.attempt import Attempt
+    from copperplate.generation.attempt import Attempt
 
 
 def _newest(ledger: MemoryLedger, key: str, fence: int) -> int:

@@ -7,19 +7,19 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from copperplate.asking import Addresses, Asking
+from copperplate.accounts.user_requests import Addresses, Asking
 from copperplate.model import FailureClass
 from copperplate.recipes.image import original_key
-from simulation.loop import run_now
-from simulation.ports import ProcessStore
+from tests.simulation.loop import run_now
+from tests.simulation.ports import ProcessStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
     from copperplate.model import Ask, Entry, Want
     from copperplate.ports import Clock
-    from simulation.world import Process, World
+    from tests.simulation.world import Process, World
 
 USERS = [UUID(int=number) for number in (0xA11CE, 0xB0B, 0xCA201)]
 # What a reservation may become, and in which call.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copperplate.model import Entry, Lead, Negative, Upload
-    from simulation.world import Process, World
+    from tests.simulation.world import Process, World
 
 NEVER_COUNTED = (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST)
 MAY_SPEAK_OF_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from copperplate.serving import Serving
-from simulation.faults import NAP_SECONDS
-from simulation.world import PATIENCE, Process, World
+from copperplate.serving.renditions import Serving
+from tests.simulation.faults import NAP_SECONDS
+from tests.simulation.world import PATIENCE, Process, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,12 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.adapters.fake_clock import START
-from copperplate.adapters.memory_ledger import MemoryLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.clock import START
+from copperplate.adapters.memory.ledger import MemoryLedger
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
 from copperplate.model import FailureClass, Free, Job, Lead, Made, Negative, Size
-from simulation.faults import Fault
+from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         Want,
     )
     from copperplate.ports import ObjectStore
-    from simulation.world import Process, World
+    from tests.simulation.world import Process, World
 
 BUCKET = "generated-images"
 GIVE_UP_SECONDS = 2.5

@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate import care
-from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError, LedgerUnavailable, Signal
-from copperplate.kinds import Kind
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
 from copperplate.model import PictureFormat
-from copperplate.serving import Serving
-from copperplate.timings import Timings
-from pictures import want
-from simulation.faults import Fault, Faults
-from simulation.loop import Freezable, SimulatedLoop, run_now
-from simulation.money import Money, ask_as, make_asking
-from simulation.oracle import Oracle
-from simulation.ports import (
+from copperplate.operations import cleanup as care
+from copperplate.serving.renditions import Serving
+from tests.simulation.faults import Fault, Faults
+from tests.simulation.loop import Freezable, SimulatedLoop, run_now
+from tests.simulation.money import Money, ask_as, make_asking
+from tests.simulation.oracle import Oracle
+from tests.simulation.ports import (
     ProcessClock,
     ProcessLedger,
     ProcessStore,
@@ -33,13 +32,14 @@ from simulation.ports import (
     is_lost,
     stores,
 )
-from workbench import PlainImages
+from tests.support.coordinator_harness import PlainImages
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from copperplate.asking import Asking
+    from copperplate.accounts.user_requests import Asking
     from copperplate.model import Want
 
 TIMINGS = Timings(job_retention=timedelta(minutes=1))

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.asking import Addresses, Asking, Delivered, Failed, Pending
+from copperplate.accounts.user_requests import Addresses, Asking, Delivered, Failed, Pending
 from copperplate.errors import (
     GenerationFailed,
     IdempotencyConflict,
@@ -22,9 +22,9 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.model import Condition, Credits, FailureClass, Outcome
-from copperplate.usage import Usage
-from pictures import want
-from workbench import Workbench
+from copperplate.serving.request_meter import Usage
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -341,7 +341,7 @@ async def test_a_store_that_hangs_holds_a_hit_for_a_moment_only(monkeypatch: pyt
         raise AssertionError
 
     monkeypatch.setattr(desk.bench.store, "exists", hang)
-    monkeypatch.setattr("copperplate.losses.EXISTS_SECONDS", 0.01)
+    monkeypatch.setattr("copperplate.generation.losses.EXISTS_SECONDS", 0.01)
     async with asyncio.timeout(10):
         assert (await desk.ask(BOB)).url == made.url
 

@@ -8,8 +8,8 @@ import pytest
 
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.model import FailureClass, Outcome
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 
 @pytest.mark.parametrize("every_seconds", [1, 10])

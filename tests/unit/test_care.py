@@ -11,17 +11,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from copperplate import care
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.vercel_cdn import VercelCdn
-from copperplate.care import purge
 from copperplate.compose import open_cdns
 from copperplate.errors import CdnUnavailable, Misconfigured
 from copperplate.model import Condition, Outcome
+from copperplate.operations import cleanup as care
+from copperplate.operations.cleanup import purge
 from copperplate.recipes.objects import tag_of
 from copperplate.settings import Settings
-from memory_services import MemoryServices, memory_services
-from pictures import want
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

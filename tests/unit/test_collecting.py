@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating, Uncollected
-from copperplate.failures import BACKOFF_CAP, collect_again_after, submit_again_after
+from copperplate.generation.retry_policy import BACKOFF_CAP, collect_again_after, submit_again_after
+from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Outcome
-from copperplate.timings import Timings
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Found
+    from copperplate.generation.coordinator import Found
 
 DAY = 86_400
 KEY = want().generation_key

@@ -9,10 +9,10 @@ import socket
 import warnings
 from typing import TYPE_CHECKING
 
-from clusters import open_folder
 from copperplate.local.control import ControlServer
 from copperplate.local.home import SOCKET_NAME
 from copperplate.local.running import CONTROL_NAME
+from tests.support.clusters import open_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,11 +19,11 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
+from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Job, Made, Outcome, PictureFormat, Upload
 from copperplate.recipes.objects import sha256_hex
-from copperplate.timings import Timings
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 WEBP = want(picture_format=PictureFormat.WEBP)
 

@@ -11,11 +11,11 @@ import pytest
 
 from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.model import Charge, Credits, FailureClass, Outcome, PictureFormat
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator, Found
+    from copperplate.generation.coordinator import Coordinator, Found
     from copperplate.model import Needs
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import OpenAIImages
 from copperplate.errors import InvalidConfiguration, InvalidQuery, InvalidSize, InvalidText, NotFound
 from copperplate.model import PictureFormat

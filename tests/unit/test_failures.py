@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from copperplate.failures import (
+from copperplate.generation.retry_policy import (
     BACKOFF_CAP,
     BACKOFF_FIRST,
     DAY,

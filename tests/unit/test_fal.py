@@ -9,7 +9,6 @@ import fal_client
 import httpx
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import SUBMIT_ERRORS, failed_job, no_answer, refused_submit
@@ -17,7 +16,8 @@ from copperplate.adapters.fal.jobs import JOB_ANSWERS, Asked, Form, Meaning, Tro
 from copperplate.adapters.fal.queue import parse_units, picture_url
 from copperplate.adapters.fal.receipts import read_receipt
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
-from copperplate.adapters.wishes import parse_retry_after
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.retry_after import parse_retry_after
 from copperplate.errors import Misconfigured, ProviderFailed, Uncollected
 from copperplate.model import FailureClass, Size
 from copperplate.recipes.image import DEFAULT_MODEL, STANDARD_SETTINGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from copperplate.hints import Hints
+from copperplate.adapters.notifier import Hints
 
 
 def test_every_watcher_of_a_key_hears_it_and_nobody_else() -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate import care
-from copperplate.adapters.fake_clock import FakeClock
-from copperplate.care import clean
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable, StoreUnavailable
 from copperplate.model import Outcome
-from memory_services import MemoryServices, memory_services
-from pictures import want
+from copperplate.operations import cleanup as care
+from copperplate.operations.cleanup import clean
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

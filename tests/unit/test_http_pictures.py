@@ -12,13 +12,13 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import ProviderFailed
 from copperplate.http.app import create_app
 from copperplate.model import FailureClass
 from copperplate.recipes.objects import sha256_hex
-from memory_services import MemoryServices, memory_services
-from workbench import ScriptedProvider
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

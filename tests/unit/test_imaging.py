@@ -15,10 +15,10 @@ import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFile, ImageStat, PngImagePlugin
 
 from copperplate.errors import ProviderFailed
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.header import FORMATS as FORMATS_BY_PILLOW
+from copperplate.imaging.header import MAX_BODY_BYTES, MAX_PIXELS
 from copperplate.model import FailureClass, PictureFormat, Rendition, Size, Want
-from copperplate.picture_header import FORMATS as FORMATS_BY_PILLOW
-from copperplate.picture_header import MAX_BODY_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -469,7 +469,7 @@ def test_truncated_files_are_never_tolerated_by_accident() -> None:
 
 
 def test_pillow_is_only_loaded_to_work() -> None:
-    script = "import sys, copperplate.imaging; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
+    script = "import sys, copperplate.imaging.codec; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 0
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate import keeping
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreMisconfigured, StoreUnavailable
-from copperplate.keeping import Keeping, Kept
+from copperplate.generation import keeping
+from copperplate.generation.keeping import Keeping, Kept
 from copperplate.model import FailureClass, Outcome
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
     from copperplate.model import Needs
 
 

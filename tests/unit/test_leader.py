@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.coordinator import Coordinator
 from copperplate.errors import (
     GenerationFailed,
     LedgerMisconfigured,
@@ -19,15 +18,16 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Free, Job, Lead, Outcome
-from copperplate.timings import Timings
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from copperplate.adapters.fake_clock import FakeClock
+    from copperplate.adapters.memory.clock import FakeClock
     from copperplate.model import Verdict
 
 KEY = want().generation_key
@@ -429,7 +429,7 @@ async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatc
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "copperplate.leader"]
+    return [record.getMessage() for record in caplog.records if record.name == "copperplate.generation.leader"]
 
 
 async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words(

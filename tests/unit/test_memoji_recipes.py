@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import OpenAIImages
 from copperplate.adapters.painter import Painter
 from copperplate.errors import InvalidConfiguration, InvalidModel
@@ -17,7 +17,7 @@ from copperplate.model import PictureFormat, Rendition, Size
 from copperplate.recipes.image import image_want, original_key
 from copperplate.recipes.memoji import MemojiRecipe, memoji_want
 from copperplate.recipes.memoji_words import ACCESSORIES, TEMPLATE, WORDS, describe
-from copperplate.recipes.request import request_of
+from copperplate.recipes.provider_input import request_of
 
 OPENAI = OpenAIImages(key="k", clock=FakeClock())
 

@@ -11,12 +11,12 @@ import pytest
 from copperplate.errors import StoreUnavailable
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving import Serving
-from pictures import want
-from workbench import Workbench
+from copperplate.serving.renditions import Serving
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
     from copperplate.model import Entry, RenditionUpload, Upload
 
 WEBP = want(picture_format=PictureFormat.WEBP)

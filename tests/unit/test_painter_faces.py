@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.painter import Painter
 from copperplate.adapters.painter.faces import HAIR, SKIN, THEMES, paint_face
 from copperplate.adapters.painter.hair import FRONT
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
 from copperplate.recipes import memoji_words
 from copperplate.recipes.memoji import memoji_want
 from copperplate.recipes.memoji_words import WORDS

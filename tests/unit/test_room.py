@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from copperplate.room import Room
+from copperplate.imaging.capacity_limiter import Room
 
 
 async def entering(room: Room, size_bytes: int) -> asyncio.Task[None]:

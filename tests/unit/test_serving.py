@@ -17,15 +17,15 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
-from copperplate.hashing import INLINE_BYTES
+from copperplate.generation.digests import INLINE_BYTES
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving import Serving
-from pictures import want
-from workbench import BUCKET, FlakyStore, PlainImages, Workbench
+from copperplate.serving.renditions import Serving
+from tests.support.coordinator_harness import BUCKET, FlakyStore, PlainImages, Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
     from copperplate.model import Entry, Upload, Verdict, Want
 
 WEBP = want(picture_format=PictureFormat.WEBP)

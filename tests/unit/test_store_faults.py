@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
 from copperplate.model import FailureClass, Hit, Outcome
 from copperplate.recipes.image import original_key
-from pictures import want
-from workbench import BUCKET, Workbench
+from tests.support.coordinator_harness import BUCKET, Workbench
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
 
 
 class ForgetfulStore(MemoryStore):

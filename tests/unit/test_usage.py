@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, PictureFormat
-from copperplate.usage import AGAIN_SECONDS, BATCH_SUMS, FLUSH_SECONDS, SENT_FOR, TIERS, Usage
-from pictures import want
-from workbench import ScriptedProvider
+from copperplate.serving.request_meter import AGAIN_SECONDS, BATCH_SUMS, FLUSH_SECONDS, SENT_FOR, TIERS, Usage
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +162,7 @@ async def test_what_is_left_when_the_process_ends_is_said(desk: Desk, caplog: py
 async def test_no_more_different_pictures_wait_for_the_ledger_than_fit(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("copperplate.usage.MAX_SUMS", 2)
+    monkeypatch.setattr("copperplate.serving.request_meter.MAX_SUMS", 2)
     for number in range(5):
         desk.usage.count(want(str(number % 3)), Outcome.HIT, size_bytes=1, seconds=0)
     await desk.usage.close()

@@ -14,14 +14,14 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http import vercel
 from copperplate.http.app import create_app
-from copperplate.http.entry import Entry
+from copperplate.http.lazy_app import Entry
 from copperplate.model import Lead, Outcome
-from memory_services import MemoryServices, memory_services
-from pictures import want
-from workbench import ScriptedProvider
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.pictures import want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +133,8 @@ async def test_a_cleanup_ends_before_the_deadline(
     *,
     is_complete: bool,
 ) -> None:
-    caplog.set_level(logging.INFO, "copperplate.care")
-    monkeypatch.setattr("copperplate.care.LOOKED", 1)
+    caplog.set_level(logging.INFO, "copperplate.operations.cleanup")
+    monkeypatch.setattr("copperplate.operations.cleanup.LOOKED", 1)
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)
     runtime.get_deadline = lambda: deadline  # type: ignore[attr-defined]
     clock = FakeClock()
@@ -200,7 +200,7 @@ async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatc
     def refuse(_: object) -> None:
         raise RuntimeError("no disk")
 
-    monkeypatch.setattr("copperplate.http.entry.open_services", refuse)
+    monkeypatch.setattr("copperplate.http.lazy_app.open_services", refuse)
     said: list[Any] = []
 
     async def receive() -> Any:

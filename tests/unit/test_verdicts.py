@@ -10,7 +10,7 @@ import pytest
 
 from copperplate.adapters.ledger.rows import entry_of, verdict_of
 from copperplate.model import Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Wait
-from pictures import upload
+from tests.support.pictures import upload
 
 ENTRY_ROW: dict[str, Any] = {
     "entry_key": "e",

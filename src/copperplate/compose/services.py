@@ -6,18 +6,18 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from copperplate.accounts.user_requests import Asking
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.asking import Asking
 from copperplate.compose.backends import IMAGE_BUCKET, MEMOJI_BUCKET, NEEDS, open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
 from copperplate.compose.providers import make_image_provider, make_memoji_provider, require_memoji_provider
-from copperplate.coordinator import Coordinator
-from copperplate.imaging import PillowImages
-from copperplate.kinds import Kind
-from copperplate.serving import Serving
-from copperplate.timings import Timings
-from copperplate.usage import Usage
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
+from copperplate.imaging.codec import PillowImages
+from copperplate.serving.renditions import Serving
+from copperplate.serving.request_meter import Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
 from copperplate.http.origin import has_one_host
+from copperplate.http.picture_urls import is_picture_path
 from copperplate.http.problems import Problem, is_expected
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_BODY_BYTES
-from copperplate.http.wants import is_picture_path
 from copperplate.model import Outcome
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from copperplate.coordinator import Found
+    from copperplate.generation.coordinator import Found
     from copperplate.http.headers import RawHeaders
-    from copperplate.http.wants import Asked
+    from copperplate.http.picture_urls import Asked
     from copperplate.http.wiring import Services, Wiring
     from copperplate.model import Want
 

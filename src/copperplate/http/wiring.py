@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import CopperplateError, Misconfigured
-from copperplate.http.wants import Wants
+from copperplate.http.picture_urls import Wants
 from copperplate.ports import CreditLedger, LedgerCare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.asking import Asking
-    from copperplate.kinds import Kind
+    from copperplate.accounts.user_requests import Asking
+    from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, ObjectStore, Provider, Verifier
-    from copperplate.serving import Serving
+    from copperplate.serving.renditions import Serving
+    from copperplate.serving.request_meter import Usage
     from copperplate.settings import Settings
-    from copperplate.usage import Usage
 
 
 class Ledgers(LedgerCare, CreditLedger, Protocol):

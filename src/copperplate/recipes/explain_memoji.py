@@ -11,7 +11,7 @@ from copperplate.recipes.canonical import canonical_bytes
 from copperplate.recipes.explain import InJson, as_table, listed
 from copperplate.recipes.image import original_recipe
 from copperplate.recipes.memoji import FIELDS, memoji_want
-from copperplate.recipes.request import request_of
+from copperplate.recipes.provider_input import request_of
 from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:

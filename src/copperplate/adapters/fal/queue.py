@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 
-from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check_plain
+from copperplate.adapters.bounded_stream import PLAIN, CountedStream, Unreadable, check_plain
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files

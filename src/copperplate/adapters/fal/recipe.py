@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate import prices
 from copperplate.model import Size
-from copperplate.recipes.request import request_of, size_of
+from copperplate.recipes.provider_input import request_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ from postgrest import AsyncPostgrestClient
 from copperplate.adapters.ledger.postgrest_errors import Garbled, Refused, translate
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.ledger.transport import Json
-from copperplate.adapters.supabase_http import TRANSPORT_ERRORS, key_headers
+from copperplate.adapters.notifier import Hints
+from copperplate.adapters.supabase.http import TRANSPORT_ERRORS, key_headers
 from copperplate.errors import LedgerUnavailable
-from copperplate.hints import Hints
 
 if TYPE_CHECKING:
     from typing import LiteralString

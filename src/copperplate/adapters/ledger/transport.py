@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.hints import Hints
+    from copperplate.adapters.notifier import Hints
 
     Row = Mapping[str, Any]
     # By the names in the function's signature. Lists are arrays, durations are `timedelta`, and what is JSON is `Json`.

@@ -11,7 +11,7 @@ from copperplate.adapters.painter import hair, hands, wardrobe
 from copperplate.adapters.painter.brushes import FINE, Canvas
 from copperplate.adapters.painter.figure import Figure
 from copperplate.adapters.painter.palettes import Colour, mix
-from copperplate.recipes.request import size_of
+from copperplate.recipes.provider_input import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
