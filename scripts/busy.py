@@ -52,9 +52,9 @@ def _is_a_moment(called: ast.Attribute) -> bool:
 def waiting_tests(file: Path) -> Iterator[str]:
     """The names of the tests of a file that wait, methods as pytest writes them."""
     tree = ast.parse(file.read_text())
-    uses = {node.name: names_in(node) for node in ast.walk(tree) if isinstance(node, FUNCTIONS)}
-    waiting = {name for name, used in uses.items() if used & WAITING}
-    while more := {name for name, used in uses.items() if used & waiting} - waiting:
+    counts = {node.name: names_in(node) for node in ast.walk(tree) if isinstance(node, FUNCTIONS)}
+    waiting = {name for name, used in counts.items() if used & WAITING}
+    while more := {name for name, used in counts.items() if used & waiting} - waiting:
         waiting |= more
     for node in tree.body:
         if isinstance(node, FUNCTIONS) and node.name.startswith("test_") and node.name in waiting:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from copperplate import schema_check as schema
 from copperplate.local.bootstrap import bootstrap
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import find_migrations_folder, migrate, read_migrations
-from copperplate.operations import schema_check as schema
 from tests.support.clusters import open_folder
 from tests.support.supabase_cli import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE = ROOT / "src" / "copperplate" / "operations" / schema.FILE
+FILE = ROOT / "src" / "copperplate" / schema.FILE
 
 
 def generate(url: str) -> str:

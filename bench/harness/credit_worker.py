@@ -21,18 +21,18 @@ from psycopg.conninfo import make_conninfo
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.errors import CopperplateError
 from copperplate.model import Charge, Condition, Failure, FailureClass, Lead, PictureFormat, Upload
-from copperplate.recipes.image import image_want, original_key
+from copperplate.recipes.image import image_request, original_key
 from copperplate.recipes.objects import sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 USERS = [UUID(int=number) for number in range(1, 21)]
 MODEL = "copperplate/painter-1"
 WANTS = [
-    image_want(prompt=f"picture {n}", width=64, height=64, format=PictureFormat.PNG, model=MODEL) for n in range(60)
+    image_request(prompt=f"picture {n}", width=64, height=64, format=PictureFormat.PNG, model=MODEL) for n in range(60)
 ]
 # Short, so that leads are taken over while their first holders still write.
 LEASES = [timedelta(seconds=seconds) for seconds in (0.02, 0.2, 2.0)]
@@ -64,7 +64,7 @@ class Caller:
         self._sweeper = PostgresLedger(later, max_connections=1)
         self._url = url
         self._history: deque[Callable[[], Coroutine[Any, Any, Any]]] = deque(maxlen=500)
-        self._leads: deque[tuple[Want, int, UUID]] = deque(maxlen=40)
+        self._leads: deque[tuple[PictureRequest, int, UUID]] = deque(maxlen=40)
         self._reservations: list[UUID] = []
         self.names: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
@@ -121,45 +121,45 @@ class Caller:
         return lambda: self._ledger.grant_credits(user, 1 + number % 5, f"{number} of {user.int}")
 
     def _acquire(self) -> Any:
-        want, user, leader = self._random.choice(WANTS), self._random.choice(USERS), self._uuid()
+        picture_request, user, leader = self._random.choice(WANTS), self._random.choice(USERS), self._uuid()
         lease, charges = self._random.choice(LEASES), [Charge(user=user, credits=self._random.choice((1, 1, 2)))]
         goes_on = self._random.random() < COMPLETED
 
         async def act() -> None:
-            verdict = await self._ledger.acquire(want, leader=leader, lease=lease, charges=charges)
-            if isinstance(verdict, Lead):
-                self._leads.append((want, verdict.fence, user))
+            result = await self._ledger.acquire(picture_request, leader=leader, lease_duration=lease, charges=charges)
+            if isinstance(result, Lead):
+                self._leads.append((picture_request, result.fence, user))
                 if goes_on:
-                    await self._store(want, verdict.fence)
+                    await self._store(picture_request, result.fence)
 
         return act
 
     def _complete(self) -> Any:
-        want, fence, _ = self._lead()
-        return lambda: self._store(want, fence)
+        picture_request, fence, _ = self._lead()
+        return lambda: self._store(picture_request, fence)
 
-    async def _store(self, want: Want, fence: int) -> None:
-        key, upload = want.generation_key, _upload(want, fence)
+    async def _store(self, picture_request: PictureRequest, fence: int) -> None:
+        key, upload = picture_request.generation_key, _upload(picture_request, fence)
         await self._ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
         await self._ledger.intend_upload(key, fence, upload, usage={}, cost_micro_usd=40)
         await self._ledger.complete(key, fence, upload, url=None)
 
     def _fail(self) -> Any:
-        want, fence, _ = self._lead()
+        picture_request, fence, _ = self._lead()
         failure = Failure(
             failure_class=FailureClass.TRANSIENT, message="no", retry_after=timedelta(milliseconds=50), billed=True
         )
-        return lambda: self._ledger.fail(want.generation_key, fence, failure)
+        return lambda: self._ledger.fail(picture_request.generation_key, fence, failure)
 
     def _deliver(self) -> Any:
-        want, _, user = self._lead()
+        picture_request, _, user = self._lead()
         name = self._random.choice(("k", "l", None))
-        return lambda: self._ledger.deliver(user, want.generation_key, {"url": "there"}, name)
+        return lambda: self._ledger.deliver(user, picture_request.generation_key, {"url": "there"}, name)
 
     def _report_missing(self) -> Any:
-        want, fence, _ = self._lead()
-        key = want.generation_key
-        entry = _upload(want, fence).as_entry(key=original_key(key), generation_key=key, is_original=True)
+        picture_request, fence, _ = self._lead()
+        key = picture_request.generation_key
+        entry = _upload(picture_request, fence).as_entry(key=original_key(key), generation_key=key, is_original=True)
         return lambda: self._ledger.report_missing(entry)
 
     def _purge(self) -> Any:
@@ -171,8 +171,12 @@ class Caller:
         return lambda: self._ledger.refund_credits(reservation)
 
     def _begin_ask(self) -> Any:
-        user, want, name = self._random.choice(USERS), self._random.choice(WANTS), self._random.choice(("k", "l", None))
-        return lambda: self._ledger.begin_ask(user, want.generation_key, name)
+        user, picture_request, name = (
+            self._random.choice(USERS),
+            self._random.choice(WANTS),
+            self._random.choice(("k", "l", None)),
+        )
+        return lambda: self._ledger.begin_request(user, picture_request.generation_key, name)
 
     def _sweep(self) -> Any:
         return lambda: self._sweeper.sweep(20)
@@ -185,7 +189,7 @@ class Caller:
         user = self._random.choice(USERS)
         return lambda: self._ledger.credits(user)
 
-    def _lead(self) -> tuple[Want, int, UUID]:
+    def _lead(self) -> tuple[PictureRequest, int, UUID]:
         """One of the newest leads of this process, or one nobody ever had."""
         return self._random.choice(self._leads) if self._leads else (WANTS[0], -1, USERS[0])
 
@@ -193,8 +197,8 @@ class Caller:
         return UUID(int=self._random.getrandbits(128))
 
 
-def _upload(want: Want, fence: int) -> Upload:
-    digest = sha256_hex(f"{want.generation_key} {fence}".encode())
+def _upload(picture_request: PictureRequest, fence: int) -> Upload:
+    digest = sha256_hex(f"{picture_request.generation_key} {fence}".encode())
     return Upload(path=f"2026/01/{digest}.png", digest=digest, size_bytes=1000, format="png", width=64, height=64)
 
 

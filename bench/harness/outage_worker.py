@@ -39,7 +39,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class IdempotencyRecord:
     """One question and its answer: `picture`, or the code of an error."""
 
     prompt: str
@@ -57,23 +57,23 @@ def ask_on(order: Order) -> None:
     note.with_suffix(".new").rename(note)
 
 
-def ask_each(url: str, folder: Path, prompts: list[str]) -> list[Ask]:
+def ask_each(url: str, folder: Path, prompts: list[str]) -> list[IdempotencyRecord]:
     """Ask for each picture once."""
 
-    async def ask_all() -> list[Ask]:
+    async def ask_all() -> list[IdempotencyRecord]:
         async with _opened(url, folder, has_jobs=True, lease_seconds=20) as serving:
             return await asyncio.gather(*(_ask(serving, prompt) for prompt in prompts))
 
     return asyncio.run(ask_all())
 
 
-def read_note(folder: Path, name: str) -> list[Ask]:
+def read_note(folder: Path, name: str) -> list[IdempotencyRecord]:
     """The answers a process noted."""
-    return [Ask(**row) for row in json.loads((folder / f"{name}.json").read_text())]
+    return [IdempotencyRecord(**row) for row in json.loads((folder / f"{name}.json").read_text())]
 
 
-async def _ask_on(order: Order) -> list[Ask]:
-    asked: list[Ask] = []
+async def _ask_on(order: Order) -> list[IdempotencyRecord]:
+    asked: list[IdempotencyRecord] = []
     folder = Path(order.folder)
 
     async def call(serving: Serving) -> None:
@@ -130,22 +130,24 @@ async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: floa
         await ledger.close()
 
 
-async def _ask(serving: Serving, prompt: str) -> Ask:
+async def _ask(serving: Serving, prompt: str) -> IdempotencyRecord:
     from bench.harness.request_worker import CountingProvider
     from copperplate.errors import CopperplateError
     from copperplate.model import PictureFormat
-    from copperplate.recipes.image import image_want
+    from copperplate.recipes.image import image_request
 
     model = CountingProvider.models[0]
-    want = image_want(prompt=prompt, width=64, height=64, format=PictureFormat.JPG, model=model)
+    picture_request = image_request(prompt=prompt, width=64, height=64, format=PictureFormat.JPG, model=model)
     began_at, began = time.time(), time.monotonic()
     try:
-        found, _ = await serving.read(want)
+        found, _ = await serving.read(picture_request)
         answer, outcome = "picture", found.outcome.value
     except CopperplateError as error:
         answer, outcome = error.code, ""
-    return Ask(prompt=prompt, began_at=began_at, seconds=time.monotonic() - began, answer=answer, outcome=outcome)
+    return IdempotencyRecord(
+        prompt=prompt, began_at=began_at, seconds=time.monotonic() - began, answer=answer, outcome=outcome
+    )
 
 
-def _row(each: Ask) -> dict[str, Any]:
-    return {name: getattr(each, name) for name in Ask.__slots__}
+def _row(each: IdempotencyRecord) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in IdempotencyRecord.__slots__}

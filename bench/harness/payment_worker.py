@@ -1,4 +1,4 @@
-"""One of several processes in which one user asks for new pictures: `python -m bench.harness.payment_worker DATABASE_URL FOLDER USER`.
+"""One user in one of several processes asks for new pictures: `payment_worker DATABASE_URL FOLDER USER`.
 
 Reads lines `<first> <count>` and answers each with a line of JSON. All processes share `FOLDER`: the objects, and the
 book in which every call to the provider is written.

@@ -16,15 +16,17 @@ from uuid import uuid4
 
 import uvloop
 
-from bench.harness.databases import want_of
+from bench.harness.databases import request_of
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.errors import CopperplateError
 
 if TYPE_CHECKING:
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 
-async def race(ledger: PostgresLedger, want: Want, *, calls: int, at_once: int) -> dict[str, object]:
+async def race(
+    ledger: PostgresLedger, picture_request: PictureRequest, *, calls: int, at_once: int
+) -> dict[str, object]:
     """Acquire one key over and over; every call comes from another caller."""
     outcomes: Counter[str] = Counter()
     slowest = 0.0
@@ -36,8 +38,8 @@ async def race(ledger: PostgresLedger, want: Want, *, calls: int, at_once: int) 
             left -= 1
             began = time.perf_counter()
             try:
-                verdict = await ledger.acquire(want, leader=uuid4(), lease=timedelta(seconds=60))
-                outcomes[type(verdict).__name__] += 1
+                result = await ledger.acquire(picture_request, leader=uuid4(), lease_duration=timedelta(seconds=60))
+                outcomes[type(result).__name__] += 1
             except CopperplateError:
                 outcomes["error"] += 1
             slowest = max(slowest, time.perf_counter() - began)
@@ -54,7 +56,7 @@ async def main() -> None:
         while line := await asyncio.to_thread(sys.stdin.readline):
             start, calls, at_once, text = line.split()
             await asyncio.sleep(max(0.0, float(start) - time.time()))
-            answer = await race(ledger, want_of("/1024x1024.jpg", text), calls=int(calls), at_once=int(at_once))
+            answer = await race(ledger, request_of("/1024x1024.jpg", text), calls=int(calls), at_once=int(at_once))
             print(json.dumps(answer), flush=True)
     finally:
         await ledger.close()

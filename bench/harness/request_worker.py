@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made, PictureFormat, Size, Want
+    from copperplate.model import CanonicalValue, Job, PictureFormat, PictureRequest, ProviderResult, Size
     from copperplate.ports import Clock, Ledger
 
 GENERATION_SECONDS = 0.5
@@ -67,25 +67,25 @@ class CountingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
-        from copperplate.model import Job, Made
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+        from copperplate.model import Job, ProviderResult
 
         prompt = str(recipe["prompt"])
         number = self._write_down(prompt)
         if self._has_jobs:
             return Job(request_id=f"{number} {time.time() + GENERATION_SECONDS} {prompt}")
         await self._generate(GENERATION_SECONDS)
-        return Made(body=f"picture {number} of {prompt}".encode())
+        return ProviderResult(body=f"picture {number} of {prompt}".encode())
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def collect(self, job: Job) -> Made:
-        from copperplate.model import Made
+    async def collect(self, job: Job) -> ProviderResult:
+        from copperplate.model import ProviderResult
 
         number, due, prompt = job.request_id.split(" ", 2)
         await self._generate(float(due) - time.time())
-        return Made(body=f"picture {number} of {prompt}".encode())
+        return ProviderResult(body=f"picture {number} of {prompt}".encode())
 
     async def _generate(self, seconds: float) -> None:
         """So long, or until the process is dead: a point on the way may come late on a busy machine."""
@@ -109,8 +109,10 @@ class PlainImages:
         await begin()
         return "png", covers
 
-    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
-        return original + f" as {want.rendition.format}".encode()
+    async def encode(
+        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
+    ) -> bytes:
+        return original + f" as {picture_request.rendition.format}".encode()
 
 
 def _clock(order: Order, provider: CountingProvider, heartbeat: float) -> Clock:
@@ -143,11 +145,11 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
-    from copperplate.model import Free, PictureFormat
+    from copperplate.model import Miss, PictureFormat
     from copperplate.serving.renditions import Serving
 
     folder, lease = Path(order.folder), order.lease
-    want = wanted(order.prompt, PictureFormat.JPG)
+    picture_request = wanted(order.prompt, PictureFormat.JPG)
     store = FolderStore(folder / "objects", BUCKET)
     provider = CountingProvider(folder, has_jobs=order.has_jobs, is_endless=order.crash_at == "beating")
     # Soon, however long the lease is on a busy machine.
@@ -160,12 +162,14 @@ async def _ask(order: Order) -> dict[str, Any]:
     async with _opened(order) as ledger:
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
         serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-        while order.follows and isinstance(await ledger.peek(want.generation_key, want.rendition_key), Free):
+        while order.follows and isinstance(
+            await ledger.peek(picture_request.generation_key, picture_request.rendition_key), Miss
+        ):
             await asyncio.sleep(0.02)
         if order.asks_png_first:
             await serving.read(wanted(order.prompt, PictureFormat.PNG))
         asked_at = time.time()
-        bodies = await asyncio.gather(*(_answer(serving, want) for _ in range(order.callers)))
+        bodies = await asyncio.gather(*(_answer(serving, picture_request) for _ in range(order.callers)))
         return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
 
 
@@ -188,18 +192,18 @@ async def _opened(order: Order) -> AsyncIterator[Ledger]:
         await ledger.close()
 
 
-def wanted(prompt: str, picture_format: PictureFormat) -> Want:
+def wanted(prompt: str, picture_format: PictureFormat) -> PictureRequest:
     """A small picture in one format."""
-    from copperplate.recipes.image import image_want
+    from copperplate.recipes.image import image_request
 
-    return image_want(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
+    return image_request(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
 
 
-async def _answer(serving: Any, want: Want) -> str:
+async def _answer(serving: Any, picture_request: PictureRequest) -> str:
     from copperplate.errors import CopperplateError
 
     try:
-        _, body = await serving.read(want)
+        _, body = await serving.read(picture_request)
     except CopperplateError as error:
         return f"{error.code}: {error.__cause__!r}"
     return str(body.decode())

@@ -63,7 +63,7 @@ def fill(started: Cluster, rows: int, run: Run) -> str:
     name = f"with_{rows}"
     create_database(started.superuser_url, name, template="postgres")
     url = started.url(role="supabase_admin", database=name)
-    script = (ROOT / "bench" / "sql" / "fill.sql").read_text(encoding="utf-8").replace("{rows}", str(rows))
+    script = (ROOT / "bench" / "harness" / "fill.sql").read_text(encoding="utf-8").replace("{rows}", str(rows))
     # Statement by statement: vacuum runs in no transaction.
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in "\n".join(line.partition("--")[0] for line in script.splitlines()).split(";"):

@@ -15,7 +15,7 @@ from uuid import uuid4
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench.harness.databases import cluster, complete, make_upload, want_of
+from bench.harness.databases import cluster, complete, make_upload, request_of
 from bench.harness.figures import Figure, Run, percentile
 from bench.measurements.acquire_and_peek import fill
 from copperplate.adapters.ledger.postgres import PostgresTransport
@@ -238,18 +238,18 @@ class _Crowd:
 
     async def _read_all(self, ledger: HastyLedger) -> None:
         while self._left > 0:
-            want = want_of("/1024x1024.jpg", f"picture{self._random.randrange(PICTURES)}")
-            verdict = await ledger.acquire(want, leader=uuid4(), lease=LEASE)
-            if isinstance(verdict, Lead):
-                upload = make_upload(want)
+            picture_request = request_of("/1024x1024.jpg", f"picture{self._random.randrange(PICTURES)}")
+            result = await ledger.acquire(picture_request, leader=uuid4(), lease_duration=LEASE)
+            if isinstance(result, Lead):
+                upload = make_upload(picture_request)
                 await self._store.put(upload.path, b"picture", media_type="image/png")
-                await complete(ledger, want, verdict, upload)
-            if not isinstance(verdict, Hit):
+                await complete(ledger, picture_request, result, upload)
+            if not isinstance(result, Hit):
                 continue
             self._left -= 1
             await asyncio.sleep(self._random.uniform(0, 0.002))
             self.reads += 1
             try:
-                await self._store.get(verdict.entry.path)
+                await self._store.get(result.entry.path)
             except ObjectMissing:
                 self.dangling += 1

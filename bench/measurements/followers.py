@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.harness.callers import ask
-from bench.harness.databases import cluster, query, want_of
+from bench.harness.databases import cluster, query, request_of
 from bench.harness.figures import Figure, Run, median_figure, percentile, ratios
 from bench.harness.processes import asgi, free_port, serve, uvicorn
 
@@ -78,7 +78,7 @@ def _follow(url: str, leader: str, followers: str, text: str, count: int) -> lis
     time.sleep(HEAD_START_SECONDS)
     said = _ask(followers + target, count)
     leading.join()
-    completed_at = query(url, COMPLETED_AT, want_of(PICTURE, text).generation_key)[0][0]
+    completed_at = query(url, COMPLETED_AT, request_of(PICTURE, text).generation_key)[0][0]
     return [(answered_at - completed_at) * 1000 for answered_at in said["answered_at"]]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
     from tests.standin.server import Standin
 
 JOBS = 50
@@ -120,46 +120,46 @@ async def _open(url: str, standin: Standin, retention: timedelta = timedelta(day
 
 
 async def _glitch(url: str, standin: Standin, scenario: str, jobs: int) -> Served:
-    from tests.support.provider_harness import want_of
+    from tests.support.provider_harness import request_of
 
     async with _open(url, standin) as (fal, coordinator):
-        wants = [want_of(fal, f"a fox {number} [{scenario}]") for number in range(jobs)]
-        asks = await _ask_all(coordinator, wants)
+        picture_requests = [request_of(fal, f"a fox {number} [{scenario}]") for number in range(jobs)]
+        asks = await _ask_all(coordinator, picture_requests)
     return Served(standin.book.posts.total(), asks.count(1), len([each for each in asks if each > 1]))
 
 
-async def _ask_all(coordinator: Coordinator, wants: Sequence[Want]) -> list[int]:
+async def _ask_all(coordinator: Coordinator, picture_requests: Sequence[PictureRequest]) -> list[int]:
     """How often each had to be asked for until it was served; a caller comes back after Retry-After."""
     from copperplate.errors import CopperplateError
 
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(want: Want) -> int:
+    async def ask(picture_request: PictureRequest) -> int:
         for number in range(1, 20):
             try:
                 async with turn:
-                    await coordinator.find(want)
+                    await coordinator.find(picture_request)
             except CopperplateError as error:
                 await asyncio.sleep(error.retry_after_seconds or 1)
             else:
                 return number
         return 0
 
-    return list(await asyncio.gather(*(ask(want) for want in wants)))
+    return list(await asyncio.gather(*(ask(picture_request) for picture_request in picture_requests)))
 
 
 async def _gone(url: str, standin: Standin) -> tuple[int, float, int]:
     """Submits, seconds from the first to the second, and requests in between, of a result that is never there."""
     from copperplate.errors import CopperplateError
-    from tests.support.provider_harness import want_of
+    from tests.support.provider_harness import request_of
 
     async with _open(url, standin, RETENTION) as (fal, coordinator):
-        want = want_of(fal, "a fox that is gone")
+        picture_request = request_of(fal, "a fox that is gone")
         standin.book.tell("a fox that is gone", "result_404", "ok")
         end_at = time.monotonic() + 4 * RETENTION.total_seconds()
         while time.monotonic() < end_at:
             with contextlib.suppress(CopperplateError):
-                await coordinator.find(want)
+                await coordinator.find(picture_request)
                 break
             await asyncio.sleep(0.05)
     posts = [number for number, each in enumerate(standin.book.requests) if each["method"] == "POST"]

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bench.harness.callers import tool
-from bench.harness.databases import put_picture, url_of, want_of
+from bench.harness.databases import put_picture, request_of, url_of
 from bench.harness.interleaved import CONNECTIONS, compare, describe, take_turns
 from bench.harness.processes import SERVER_CORE, asgi, dev, free_port, pinned, uvicorn
 
@@ -30,7 +30,7 @@ def _measure_size(run: Run, label: str, size: int) -> list[Figure]:
     with ExitStack() as stack:
         with pinned(SERVER_CORE):
             servers = {OURS: stack.enter_context(dev(data, workers=1))}
-            body.write_bytes(asyncio.run(put_picture(data, url_of(data), want_of(PATH, TEXT), size)))
+            body.write_bytes(asyncio.run(put_picture(data, url_of(data), request_of(PATH, TEXT), size)))
             for name, app in BASELINES.items():
                 port = free_port()
                 started = asgi(uvicorn(app, port), run.folder, body, port=port, log=f"{app}-{size}")

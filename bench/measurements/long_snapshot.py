@@ -13,7 +13,7 @@ from bench.harness.databases import cluster
 from bench.harness.figures import Figure, Run, median_figure, ratios
 from bench.harness.pgbench import Statement, describe, per_second
 from bench.measurements.acquire_and_peek import JPG_KEY, KEY, LEADER, STATEMENTS, fill
-from copperplate.model import LATENCY_BOUNDS_MS, Outcome, Use
+from copperplate.model import LATENCY_BOUNDS_MS, Outcome, RequestCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ LEAST = 0.8
 # A process sends the counts of some requests together.
 HITS_PER_COUNT = 20
 
-_use = Use(
+_use = RequestCount(
     generation_key="",
     rendition_key="",
     kind="image",

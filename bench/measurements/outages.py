@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from bench.harness.databases import query
-from bench.harness.outage_worker import OVER, Ask, Order, ask_each, ask_on, read_note
+from bench.harness.outage_worker import OVER, IdempotencyRecord, Order, ask_each, ask_on, read_note
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.stack import prepare
 
@@ -46,19 +46,19 @@ class Outage:
 class Aftermath:
     """What was asked, what it cost, and what was left."""
 
-    asks: list[Ask]
-    asks_again: list[Ask]  # each picture once more, when no lease was left
+    asks: list[IdempotencyRecord]
+    asks_again: list[IdempotencyRecord]  # each picture once more, when no lease was left
     outages: list[Outage]
     submits: Counter[str]  # by prompt
     stuck_seconds: float  # from the last question to the moment when no lease held anybody up any more
 
     @property
-    def refused(self) -> list[Ask]:
+    def refused(self) -> list[IdempotencyRecord]:
         """Those who were told that the database does not answer."""
         return [each for each in self.asks if each.answer == "ledger_unavailable"]
 
     @property
-    def refused_while_down(self) -> list[Ask]:
+    def refused_while_down(self) -> list[IdempotencyRecord]:
         """Of these, who asked while it was held down."""
         return [each for each in self.refused if any(o.began_at <= each.began_at <= o.ended_at for o in self.outages)]
 
@@ -73,12 +73,12 @@ def run(folder: Path, blows: Sequence[Blow], *, up_seconds: float, lease_seconds
     folder.chmod(0o755)
     database = _Database(folder)
     try:
-        asking = [_begin(folder, database.url, number, lease_seconds) for number in range(PROCESSES)]
+        user_requests = [_begin(folder, database.url, number, lease_seconds) for number in range(PROCESSES)]
         _until(lambda: len(_book(folder)) >= 2 * PROCESSES)
         outages = [outage for blow in blows if (outage := _strike(database, folder, blow, up_seconds))]
         (folder / OVER).touch()
         over = time.monotonic()
-        for process in asking:
+        for process in user_requests:
             process.join(PATIENCE_SECONDS)
             assert process.exitcode == 0, f"a process ended with {process.exitcode}"
         _until(lambda: query(database.url, LEASES) == [(0,)])

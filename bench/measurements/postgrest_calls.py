@@ -107,7 +107,7 @@ def _measure_functions(server: PostgrestServer, run: Run) -> list[Figure]:
 
 
 def _keys(number: int) -> dict[str, str]:
-    """The keys of row `number`, as bench/sql/fill.sql makes them."""
+    """The keys of row `number`, as bench/harness/fill.sql makes them."""
     generation, rendition = (sha256(f"{prefix}{number}".encode()).hexdigest() for prefix in ("", "jpg"))
     return {"p_generation_key": generation, "p_rendition_key": rendition}
 

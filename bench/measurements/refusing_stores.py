@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
     from bench.harness.figures import Run
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 BUCKET: Final = "generated-images"
 PROMPTS: Final = 50
@@ -92,7 +92,7 @@ async def _try(shelf: Any, project: Any, trouble: Callable[[Any], object], promp
     from copperplate.adapters.supabase import bucket as supabase_bucket
     from copperplate.adapters.supabase import storage as supabase_storage
     from tests.support.coordinator_harness import Workbench
-    from tests.support.pictures import want
+    from tests.support.pictures import picture_request
 
     # What is counted in real time, as fast as the ledger's clock goes.
     supabase_storage.PAUSE_SECONDS = 0.01  # type: ignore[misc]
@@ -101,12 +101,12 @@ async def _try(shelf: Any, project: Any, trouble: Callable[[Any], object], promp
     async with make_client() as client:
         leaders = [_leader(bench, client, project) for _ in range(2)]
         for number, leader in enumerate(leaders):
-            await _ask(bench, leader, want(f"before {number}"))
+            await _ask(bench, leader, picture_request(f"before {number}"))
         before = bench.provider.submits
         trouble(shelf)
         for number in range(prompts):
             with suppress(CopperplateError):
-                await _ask(bench, leaders[number % 2], want(f"prompt {number}"))
+                await _ask(bench, leaders[number % 2], picture_request(f"prompt {number}"))
             await _pass(bench, BETWEEN_SECONDS)
         meanwhile = bench.provider.submits - before
         _mend(shelf)
@@ -114,7 +114,7 @@ async def _try(shelf: Any, project: Any, trouble: Callable[[Any], object], promp
         served = 0
         for number in range(prompts):
             with suppress(CopperplateError):
-                await _ask(bench, leaders[number % 2], want(f"prompt {number}"))
+                await _ask(bench, leaders[number % 2], picture_request(f"prompt {number}"))
                 served += 1
         lost = bench.provider.submits - before - served
         for leader in leaders:
@@ -125,23 +125,23 @@ async def _try(shelf: Any, project: Any, trouble: Callable[[Any], object], promp
 async def _at_once(shelf: Any, project: Any, prompts: int) -> Cost:
     """All prompts are asked of one process at once, and the bucket is deleted while their pictures are drawn."""
     from tests.support.coordinator_harness import Workbench
-    from tests.support.pictures import want
+    from tests.support.pictures import picture_request
 
     bench = Workbench(seconds=4.0)
     async with make_client() as client:
         leader = _leader(bench, client, project)
-        wants = [want(f"at once {number}") for number in range(prompts)]
-        asking = [asyncio.create_task(leader.find(each)) for each in wants]
+        picture_requests = [picture_request(f"at once {number}") for number in range(prompts)]
+        user_requests = [asyncio.create_task(leader.find(each)) for each in picture_requests]
         await _pass(bench, 2.0)
         shelf.buckets.clear()
-        while not all(each.done() for each in asking):
+        while not all(each.done() for each in user_requests):
             await _pass(bench, 0.2)
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*user_requests, return_exceptions=True)
         meanwhile = bench.provider.submits
         _mend(shelf)
         await _pass(bench, MENDING_SECONDS)
         served = 0
-        for each in wants:
+        for each in picture_requests:
             with suppress(CopperplateError):
                 await _ask(bench, leader, each)
                 served += 1
@@ -150,12 +150,12 @@ async def _at_once(shelf: Any, project: Any, prompts: int) -> Cost:
     return Cost(submits_meanwhile=meanwhile, served_again=served, lost=lost)
 
 
-async def _ask(bench: Any, leader: Coordinator, asked: Want) -> None:
+async def _ask(bench: Any, leader: Coordinator, asked: PictureRequest) -> None:
     """The answer, while the ledger's clock goes on no faster than Storage answers."""
-    asking = asyncio.create_task(leader.find(asked))
-    while not asking.done():
+    user_requests = asyncio.create_task(leader.find(asked))
+    while not user_requests.done():
         await _pass(bench, 0.2)
-    await asking
+    await user_requests
 
 
 async def _pass(bench: Any, seconds: float) -> None:

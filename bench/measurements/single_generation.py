@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from bench.harness.callers import ask
-from bench.harness.databases import cluster, query, url_of, want_of
+from bench.harness.databases import cluster, query, request_of, url_of
 from bench.harness.figures import ROOT, Figure, Run
 from bench.harness.processes import child_environment, dev
 
@@ -82,7 +82,7 @@ def _race_requests(run: Run) -> list[Figure]:
             text = f"http-{number}"
             before = _counted_calls(url)
             said = ask(f"{server.address}/1024x1024.jpg?text={text}", connections=REQUESTS, count=REQUESTS)
-            key = want_of("/1024x1024.jpg", text).generation_key
+            key = request_of("/1024x1024.jpg", text).generation_key
             made = query(url, "select api_calls_made from public.generation_status where prompt_hash = %s", key)
             calls.append(float(made[0][0]))
             counted.append(float(_counted_calls(url) - before))

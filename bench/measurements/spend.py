@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
     from copperplate.ports import LedgerCare
-    from copperplate.serving.request_meter import Usage
+    from copperplate.serving.request_meter import RequestMeter
     from tests.standin.server import Standin
 
 OUTCOMES = 5_000
@@ -140,8 +140,8 @@ async def _mixed(
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
     from copperplate.imaging.codec import PillowImages
-    from copperplate.serving.request_meter import Usage
-    from tests.support.provider_harness import provider_at, want_of
+    from copperplate.serving.request_meter import RequestMeter
+    from tests.support.provider_harness import provider_at, request_of
 
     provider = provider_at(name, standin)
     ledger, images = PostgresLedger(url, max_connections=AT_ONCE), PillowImages()
@@ -150,25 +150,25 @@ async def _mixed(
     # What fal broke for good is kept, and counts as estimated; it need not be looked at again for long.
     timings = Timings(look=timedelta(seconds=LOOK_SECONDS))
     coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=SystemClock(), timings=timings)
-    usage = Usage(ledger=ledger, providers={"image": provider}, clock=SystemClock())
+    usage = RequestMeter(ledger=ledger, providers={"image": provider}, clock=SystemClock())
     seen, rng = Spent(), random.Random(seed)
     wanted = rng.choices(list(MIX), [weight for weight, _ in MIX.values()], k=outcomes)
-    wants = [want_of(provider, f"{outcome} {number} of {seed}") for number, outcome in enumerate(wanted)]
+    picture_requests = [request_of(provider, f"{outcome} {number} of {seed}") for number, outcome in enumerate(wanted)]
     leaving = set[str]()
-    for want, outcome in zip(wants, wanted, strict=True):
-        standin.book.tell(_prompt(want), *MIX[outcome][1])
+    for picture_request, outcome in zip(picture_requests, wanted, strict=True):
+        standin.book.tell(_prompt(picture_request), *MIX[outcome][1])
         seen.outcomes[outcome] += 1
         if outcome == LEFT:
-            leaving.add(want.generation_key)
+            leaving.add(picture_request.generation_key)
     try:
         before = await _routes(url, ledger)
         for first in range(0, outcomes, PORTION):
-            portion = wants[first : first + PORTION]
+            portion = picture_requests[first : first + PORTION]
             await _ask_all(_Callers(coordinator, usage, standin, leaving), url, portion)
             say(f"{name}: {min(first + PORTION, outcomes):,} of {outcomes:,}")
         await coordinator.drain(within_seconds=30)
-        for want in wants:
-            seen.saved += await _hit(coordinator, usage, standin, want, times=rng.randint(0, HITS))
+        for picture_request in picture_requests:
+            seen.saved += await _hit(coordinator, usage, standin, picture_request, times=rng.randint(0, HITS))
         await usage.close()
         after = await _routes(url, ledger)
         # The second adapter's figures stand beside the first one's.
@@ -177,60 +177,75 @@ async def _mixed(
         await provider.close()
         await ledger.close()
         images.close()
-    _add_up(seen, url, standin, wants, {_prompt(want): provider.price_micro_usd(want.recipe) or 0 for want in wants})
+    _add_up(
+        seen,
+        url,
+        standin,
+        picture_requests,
+        {
+            _prompt(picture_request): provider.price_micro_usd(picture_request.recipe) or 0
+            for picture_request in picture_requests
+        },
+    )
     return seen
 
 
 @dataclass(frozen=True)
 class _Callers:
     coordinator: Coordinator
-    usage: Usage
+    usage: RequestMeter
     standin: Standin
     # Keys of generations whose callers leave once they are asked for.
     leaving: set[str]
 
-    async def ask(self, want: Want) -> None:
+    async def ask(self, picture_request: PictureRequest) -> None:
         """Ask as a route does, which counts whatever comes of it."""
         from copperplate.errors import CopperplateError
         from copperplate.model import Outcome
 
-        asking = asyncio.create_task(self.coordinator.find(want))
-        if want.generation_key in self.leaving:
-            while not asking.done() and not self.standin.book.posts[_prompt(want)]:
+        user_requests = asyncio.create_task(self.coordinator.find(picture_request))
+        if picture_request.generation_key in self.leaving:
+            while not user_requests.done() and not self.standin.book.posts[_prompt(picture_request)]:
                 await asyncio.sleep(0.005)
-            asking.cancel()
+            user_requests.cancel()
         outcome = Outcome.FAILED
         with contextlib.suppress(CopperplateError, asyncio.CancelledError):  # the outcome it was drawn for
-            outcome = (await asking).outcome
-        self.usage.count(want, outcome, size_bytes=0, seconds=0)
+            outcome = (await user_requests).outcome
+        self.usage.count(picture_request, outcome, size_bytes=0, seconds=0)
 
 
-async def _ask_all(callers: _Callers, url: str, wants: list[Want]) -> None:
+async def _ask_all(callers: _Callers, url: str, picture_requests: list[PictureRequest]) -> None:
     """Ask for each, some at once. Whom the breaker sends away asks again after it was closed by hand."""
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def one(want: Want) -> None:
+    async def one(picture_request: PictureRequest) -> None:
         async with limit:
-            await callers.ask(want)
+            await callers.ask(picture_request)
 
-    while left := [want for want in wants if not callers.standin.book.posts[_prompt(want)]]:
+    while left := [
+        picture_request
+        for picture_request in picture_requests
+        if not callers.standin.book.posts[_prompt(picture_request)]
+    ]:
         await asyncio.to_thread(query, url, "delete from copperplate.breakers returning name")
         await asyncio.gather(*map(one, left))
 
 
-async def _hit(coordinator: Coordinator, usage: Usage, standin: Standin, want: Want, *, times: int) -> int:
+async def _hit(
+    coordinator: Coordinator, usage: RequestMeter, standin: Standin, picture_request: PictureRequest, *, times: int
+) -> int:
     """Ask for a picture again where there is one; what these hits would have cost by the stand-in's bill."""
     from copperplate.errors import GenerationFailed, NotGenerated, StillGenerating
     from copperplate.model import Outcome
 
     for number in range(times):
         try:
-            found = await coordinator.find(want, may_lead=False)
+            found = await coordinator.find(picture_request, may_lead=False)
         except (NotGenerated, GenerationFailed, StillGenerating):
             return 0
         assert found.outcome is Outcome.HIT, number
-        usage.count(want, found.outcome, size_bytes=0, seconds=0)
-    drawn = [drawing for drawing in standin.book.drawings.values() if drawing.prompt == _prompt(want)]
+        usage.count(picture_request, found.outcome, size_bytes=0, seconds=0)
+    drawn = [drawing for drawing in standin.book.drawings.values() if drawing.prompt == _prompt(picture_request)]
     return times * drawn[-1].charge_micro_usd if times else 0
 
 
@@ -271,12 +286,16 @@ def _micro(dollars: float) -> int:
     return round(dollars * 1_000_000)
 
 
-def _add_up(seen: Spent, url: str, standin: Standin, wants: list[Want], estimates: dict[str, int]) -> None:
+def _add_up(
+    seen: Spent, url: str, standin: Standin, picture_requests: list[PictureRequest], estimates: dict[str, int]
+) -> None:
     statement = (
         "select count(*), coalesce(sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd)), 0)::bigint"
         " from copperplate.submits as s where s.generation_key = any(%s)"
     )
-    seen.rows, seen.spent = query(url, statement, [want.generation_key for want in wants])[0]
+    seen.rows, seen.spent = query(
+        url, statement, [picture_request.generation_key for picture_request in picture_requests]
+    )[0]
     seen.posts = standin.book.posts.total()
     for drawing in standin.book.drawings.values():
         seen.bill += drawing.charge_micro_usd
@@ -285,5 +304,5 @@ def _add_up(seen: Spent, url: str, standin: Standin, wants: list[Want], estimate
             seen.estimated += estimates[drawing.prompt]
 
 
-def _prompt(want: Want) -> str:
-    return str(want.recipe["prompt"])
+def _prompt(picture_request: PictureRequest) -> str:
+    return str(picture_request.recipe["prompt"])

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from bench.harness.callers import ask
-from bench.harness.databases import cluster, complete, make_upload, put_picture, query, url_of, want_of
+from bench.harness.databases import cluster, complete, make_upload, put_picture, query, request_of, url_of
 from bench.harness.figures import Figure, Run
 from bench.harness.processes import dev
 from copperplate.adapters.ledger.postgres import PostgresLedger, PostgresTransport
@@ -46,7 +46,7 @@ def _measure_writes(run: Run) -> Figure:
     data = run.folder / "dev"
     with dev(data, workers=1) as server:
         database_url = url_of(data)
-        body = asyncio.run(put_picture(data, database_url, want_of(PATH, TEXT), 102_400))
+        body = asyncio.run(put_picture(data, database_url, request_of(PATH, TEXT), 102_400))
         time.sleep(ENDED_SECONDS)
         before = query(database_url, WRITES)[0][0]
         began = time.monotonic()
@@ -89,15 +89,15 @@ async def _measure_reads(run: Run) -> Figure:
         coordinator = Coordinator(ledger=following, kinds=kinds, images=images, clock=clock)
         await leading.open()
         await following.open()
-        want = want_of(PATH, TEXT)
-        lead = await leading.acquire(want, leader=uuid4(), lease=LEASE)
+        picture_request = request_of(PATH, TEXT)
+        lead = await leading.acquire(picture_request, leader=uuid4(), lease_duration=LEASE)
         assert isinstance(lead, Lead)
-        waiting = [asyncio.create_task(coordinator.find(want)) for _ in range(FOLLOWERS)]
+        waiting = [asyncio.create_task(coordinator.find(picture_request)) for _ in range(FOLLOWERS)]
         began = time.monotonic()
         while (left := began + seconds - time.monotonic()) > 0:
             await asyncio.sleep(min(left, HEARTBEAT_SECONDS))
-            await leading.heartbeat(want.generation_key, lead.fence, LEASE)
-        await complete(leading, want, lead, make_upload(want))
+            await leading.heartbeat(picture_request.generation_key, lead.fence, LEASE)
+        await complete(leading, picture_request, lead, make_upload(picture_request))
         found = await asyncio.gather(*waiting)
         assert all(each.outcome in (Outcome.COALESCED, Outcome.HIT) for each in found)
         reads = counting.sent

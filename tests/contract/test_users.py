@@ -17,8 +17,8 @@ from copperplate.adapters.supabase.users import LOCAL_ISSUER, make_local_token
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import make_verifier
 from copperplate.errors import KeysUnavailable, Misconfigured, Unauthorized
+from copperplate.model import User
 from copperplate.settings import Settings
-from copperplate.users import User
 from tests.standin.auth import PATH, Auth
 from tests.support.forged_tokens import Case, forged, valid
 from tests.support.tokens import SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key

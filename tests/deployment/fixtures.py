@@ -79,13 +79,13 @@ async def entry(project: Supabase) -> Entry:
     """A picture that was made over the project, asked for twice."""
     from copperplate.compose import open_services
     from copperplate.settings import Settings
-    from tests.support.pictures import want
+    from tests.support.pictures import picture_request
 
     environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
     async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
         for outcome in ("generated", "hit"):
-            found, body = await services.serving.read(want())
+            found, body = await services.serving.read(picture_request())
             assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)
-            services.usage.count(want(), found.outcome, size_bytes=len(body), seconds=0.1)
+            services.usage.count(picture_request(), found.outcome, size_bytes=len(body), seconds=0.1)
         await services.usage.flush()
         return found.entry

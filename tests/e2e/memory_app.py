@@ -14,13 +14,13 @@ from tests.support.memory_services import memory_services
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made
+    from copperplate.model import CanonicalValue, Job, ProviderResult
 
 
 class SometimesSlow(ScriptedProvider):
     """Lets a caller hang up while its picture is made."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         if str(recipe.get("prompt")).startswith("slow"):
             await asyncio.sleep(0.5)
         return await super().submit(recipe)

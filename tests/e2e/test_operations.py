@@ -19,7 +19,7 @@ from copperplate.model import SCHEMA, Outcome
 from copperplate.settings import Settings
 from tests.e2e.dev_server import COPPERPLATE
 from tests.e2e.test_cli import environment, run
-from tests.support.pictures import want
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
 
     async def ask() -> list[Outcome]:
         async with open_services(Settings.from_env(deployment)) as services:
-            return [(await services.serving.read(asked))[0].outcome for asked in map(want, prompts)]
+            return [(await services.serving.read(asked))[0].outcome for asked in map(picture_request, prompts)]
 
     return asyncio.run(ask())
 

@@ -10,7 +10,7 @@ import pytest
 
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
-from copperplate.operations.schema_check import Schema
+from copperplate.schema_check import Schema
 from scripts.expected_schema import FILE, generate
 from tests.support.supabase_cli import ROOT
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from copperplate.local.cluster import Cluster
-    from copperplate.operations.schema_check import Difference
+    from copperplate.schema_check import Difference
 
 SETUP = ROOT / "sql" / "setup.sql"
 # The statement, what is said, and whether that is a fault for certain.

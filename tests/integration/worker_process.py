@@ -23,17 +23,17 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
-from copperplate.model import Job, Lead, Made, Outcome
+from copperplate.model import Job, Lead, Outcome, ProviderResult
 from tests.contract.ledger import use
 from tests.support.coordinator_harness import BUCKET, PlainImages
-from tests.support.pictures import want
-from tests.support.provider_harness import want_of
+from tests.support.pictures import picture_request
+from tests.support.provider_harness import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from datetime import datetime
 
-    from copperplate.model import CanonicalValue, Size, Verdict, Want
+    from copperplate.model import AcquireResult, CanonicalValue, PictureRequest, Size
 
 LEASE = timedelta(seconds=20)
 SCALED = Timings(
@@ -69,10 +69,10 @@ async def acquire_many(url: str, prompts: list[str], times: int) -> dict[str, An
 
     places = asyncio.Semaphore(50)
 
-    async def once(prompt: str) -> Verdict | CopperplateError:
+    async def once(prompt: str) -> AcquireResult | CopperplateError:
         try:
             async with places:
-                return await ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE)
+                return await ledger.acquire(picture_request(prompt), leader=uuid4(), lease_duration=LEASE)
         except CopperplateError as error:
             return error
 
@@ -96,7 +96,7 @@ async def count_many(url: str, prompts: list[str], rounds: int) -> dict[str, Any
     async def once() -> None:
         shuffled = random.sample(prompts, len(prompts))
         try:
-            await ledger.record_usage([use(want(prompt), Outcome.HIT, 1) for prompt in shuffled])
+            await ledger.record_usage([use(picture_request(prompt), Outcome.HIT, 1) for prompt in shuffled])
         except CopperplateError as error:
             errors[repr(error.__cause__ or error)] += 1
 
@@ -131,7 +131,7 @@ async def ask_over_time(url: str, folder: str, queue_url: str, prompt: str, wron
     ledger = PostgresLedger(url, max_connections=1)
     kinds = {"image": Kind(provider=provider, store=FolderStore(Path(folder), BUCKET))}
     coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
-    asked = want_of(provider, prompt)
+    asked = request_of(provider, prompt)
     await ledger.open()
     await ledger.cache_stats()
     say("ready")
@@ -178,16 +178,16 @@ class StoppingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         with self._tally.open("ab") as file:
             file.write(b".")
         number = self._tally.stat().st_size
         if self._has_jobs:
             return Job(request_id=f"job-{number}")
-        return Made(body=f"picture {number}".encode())
+        return ProviderResult(body=f"picture {number}".encode())
 
-    async def collect(self, job: Job) -> Made:
-        return Made(body=f"picture of {job.request_id}".encode())
+    async def collect(self, job: Job) -> ProviderResult:
+        return ProviderResult(body=f"picture of {job.request_id}".encode())
 
     async def close(self) -> None:
         pass
@@ -216,8 +216,8 @@ async def generate(url: str, folder: str, stop_at: str, *, has_jobs: bool) -> di
     return {"body": body.decode(), "outcome": found.outcome, "path": found.entry.path}
 
 
-def _wish() -> Want:
-    return want("of many processes")
+def _wish() -> PictureRequest:
+    return picture_request("of many processes")
 
 
 def _stop(owner: Any, when: str, step: str) -> None:

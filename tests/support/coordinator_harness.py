@@ -12,17 +12,17 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
-from copperplate.generation.coordinator import Coordinator, Found
+from copperplate.generation.coordinator import Coordinator, LookupResult
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.header import NoPicture
-from copperplate.model import FailureClass, Job, Made, Size
+from copperplate.model import FailureClass, Job, ProviderResult, Size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
-    from copperplate.model import CanonicalValue, Charge, Want
+    from copperplate.model import CanonicalValue, Charge, PictureRequest
     from copperplate.ports import Ledger
 
 BUCKET = "generated-images"
@@ -58,7 +58,7 @@ class ScriptedProvider:
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         return 3_000 if usage else None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         self.submits += 1
         number = self.submits
         await self.clock.sleep(self.seconds)
@@ -66,17 +66,17 @@ class ScriptedProvider:
             raise self.failures.pop(0)
         if self.has_jobs:
             return Job(request_id=f"job-{number}", urls={"status_url": f"https://queue.example/{number}"})
-        return Made(body=f"picture {number}".encode(), usage=dict(self.usage))
+        return ProviderResult(body=f"picture {number}".encode(), usage=dict(self.usage))
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         self.collects += 1
         await self.clock.sleep(self.collect_seconds)
         scripted = self.collected.pop(0) if self.collected else None
         if isinstance(scripted, Exception):
             raise scripted
         if scripted is not None:
-            return Made(body=scripted, usage=dict(self.usage))
-        return Made(body=f"picture of {job.request_id}".encode(), usage=dict(self.usage))
+            return ProviderResult(body=scripted, usage=dict(self.usage))
+        return ProviderResult(body=f"picture of {job.request_id}".encode(), usage=dict(self.usage))
 
     async def close(self) -> None:
         pass
@@ -99,8 +99,10 @@ class PlainImages:
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "not the picture asked for")
         return "png", covers
 
-    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
-        encoded = original + f" as {want.rendition.format}".encode()
+    async def encode(
+        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
+    ) -> bytes:
+        encoded = original + f" as {picture_request.rendition.format}".encode()
         if at_most_bytes is not None and len(encoded) > at_most_bytes:
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "too large")
         return encoded
@@ -121,7 +123,7 @@ class FlakyStore(MemoryStore):
 async def kill(process: Coordinator, ledger: Ledger) -> None:
     """End a process as SIGKILL does: nothing of its flights runs any more, and it does not say goodbye."""
 
-    async def say_nothing(key: str, fence: int, lease: timedelta) -> bool:
+    async def say_nothing(key: str, fence: int, lease_duration: timedelta) -> bool:
         raise LedgerUnavailable
 
     with pytest.MonkeyPatch.context() as patch:
@@ -151,7 +153,9 @@ class Workbench:
             max_waiters=max_waiters,
         )
 
-    async def begin(self, process: Coordinator, asked: Want, charge: Charge | None = None) -> asyncio.Task[Found]:
+    async def begin(
+        self, process: Coordinator, asked: PictureRequest, charge: Charge | None = None
+    ) -> asyncio.Task[LookupResult]:
         """Ask, and let everything run that can before time moves."""
         task = asyncio.create_task(process.find(asked, charge=charge))
         await self.clock.settle()

@@ -1,7 +1,7 @@
 """Every log line of the suite, scanned for prompts and secrets: no test has to ask for it.
 
 Lines are those of loggers in this process and of the servers that tests start. What must not be in them is noted where
-it comes by: prompts of every `Want`, secrets of every `Settings`, the texts that servers are asked for.
+it comes by: prompts of every `PictureRequest`, secrets of every `Settings`, the texts that servers are asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from copperplate.model import Want
+from copperplate.model import PictureRequest
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def pytest_configure() -> None:
     logging.getLogger("copperplate").setLevel(logging.DEBUG)
     # As where nobody asked for them; servers of end-to-end tests write them.
     logging.getLogger("copperplate.requests").setLevel(logging.WARNING)
-    init, check = Want.__init__, Settings.__post_init__
+    init, check = PictureRequest.__init__, Settings.__post_init__
 
-    def noted(want: Want, *args: Any, **values: Any) -> None:
-        init(want, *args, **values)
-        note(want.recipe.get("prompt"))
+    def noted(picture_request: PictureRequest, *args: Any, **values: Any) -> None:
+        init(picture_request, *args, **values)
+        note(picture_request.recipe.get("prompt"))
 
     def checked(settings: Settings) -> None:
         for each in fields(settings):
@@ -73,7 +73,7 @@ def pytest_configure() -> None:
                 note(getattr(settings, each.name))
         check(settings)
 
-    Want.__init__ = noted  # type: ignore[method-assign, assignment]
+    PictureRequest.__init__ = noted  # type: ignore[method-assign, assignment]
     Settings.__post_init__ = checked  # type: ignore[method-assign, assignment]
 
 

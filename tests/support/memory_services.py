@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.accounts.user_requests import Asking
+from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
@@ -16,7 +16,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.serving.renditions import Serving
-from copperplate.serving.request_meter import Usage
+from copperplate.serving.request_meter import RequestMeter
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
 
@@ -43,10 +43,10 @@ class MemoryServices:
     ledger: MemoryLedger
     kinds: dict[str, Kind]
     stores: dict[str, CountingStore]
-    asking: Asking
+    user_requests: UserRequests
     verifier: Verifier
     serving: Serving
-    usage: Usage
+    usage: RequestMeter
     coordinator: Coordinator
     image_provider: ScriptedProvider
     store: CountingStore
@@ -81,14 +81,14 @@ def memory_services(
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=max_waiters
     )
     settings = Settings.from_env(environ or {})
-    usage = Usage(ledger=ledger, providers=dict.fromkeys(kinds, provider), clock=clock)
+    usage = RequestMeter(ledger=ledger, providers=dict.fromkeys(kinds, provider), clock=clock)
     return MemoryServices(
         settings=settings,
         clock=clock,
         ledger=ledger,
         kinds=kinds,
         stores={store.bucket: store, memoji_store.bucket: memoji_store},
-        asking=Asking(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock),
+        user_requests=UserRequests(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock),
         verifier=make_verifier(settings, clock),
         serving=Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         usage=usage,

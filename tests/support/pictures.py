@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from copperplate.model import PictureFormat, RenditionUpload, Upload, Want
-from copperplate.recipes.image import image_want
+from copperplate.model import PictureFormat, PictureRequest, RenditionUpload, Upload
+from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import sha256_hex
 
 MODEL = "copperplate/painter-1"
 
 
-def want(prompt: str = "a beautiful sunset", picture_format: PictureFormat = PictureFormat.JPG, side: int = 64) -> Want:
+def picture_request(
+    prompt: str = "a beautiful sunset", picture_format: PictureFormat = PictureFormat.JPG, side: int = 64
+) -> PictureRequest:
     """A wish for a square picture."""
-    return image_want(prompt=prompt, width=side, height=side, format=picture_format, model=MODEL)
+    return image_request(prompt=prompt, width=side, height=side, format=picture_format, model=MODEL)
 
 
 def upload(name: str, picture_format: str = "png") -> Upload:
@@ -29,6 +31,6 @@ def upload(name: str, picture_format: str = "png") -> Upload:
     )
 
 
-def rendition(asked: Want, name: str) -> RenditionUpload:
+def rendition(asked: PictureRequest, name: str) -> RenditionUpload:
     """An object for the rendition asked for."""
     return RenditionUpload(key=asked.rendition_key, **asdict(upload(name, asked.rendition.format)))

@@ -16,10 +16,10 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import PictureFormat
-from copperplate.recipes.image import image_want
+from copperplate.recipes.image import image_request
 
 if TYPE_CHECKING:
-    from copperplate.model import CanonicalRecipe, Want
+    from copperplate.model import CanonicalRecipe, PictureRequest
     from copperplate.ports import Provider
     from tests.standin.server import Standin
 
@@ -57,10 +57,10 @@ def provider_at(name: str, standin: Standin, *, seconds: float = 20) -> Fal | Op
     return fal_at(standin.url, seconds=seconds) if name == "fal" else openai_at(standin.openai_url, seconds=seconds)
 
 
-def want_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> Want:
+def request_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> PictureRequest:
     """A wish for a picture by that provider."""
     model = provider.models[0]
-    return image_want(
+    return image_request(
         prompt=prompt,
         width=width,
         height=height,
@@ -73,7 +73,7 @@ def want_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 6
 
 def recipe_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> CanonicalRecipe:
     """The canonical recipe of such a wish."""
-    return dict(want_of(provider, prompt, width=width, height=height, seed=seed).recipe)
+    return dict(request_of(provider, prompt, width=width, height=height, seed=seed).recipe)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from copperplate.errors import ProviderFailed, StillGenerating
 from copperplate.imaging import codec as imaging
 from copperplate.imaging.codec import PillowImages
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_CHUNKS, MAX_SCANS, read_header
-from copperplate.model import FailureClass, PictureFormat, Rendition, Size, Want
+from copperplate.model import FailureClass, PictureFormat, PictureRequest, Rendition, Size
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
@@ -185,8 +185,8 @@ async def test_turn_is_announced_before_decoding_and_a_refusal_ends_it(images: P
     assert await images.verify(encoded(drawn(), "PNG"), covers=SIDE) == ("png", SIDE)
 
 
-def want(side: int = 64) -> Want:
-    return Want(
+def picture_request(side: int = 64) -> PictureRequest:
+    return PictureRequest(
         kind="image",
         recipe={"model": "m"},
         generation_key="g",
@@ -233,7 +233,11 @@ async def peak_of(folder: str) -> tuple[int, int]:
     work = [
         done
         for body in bodies
-        for done in (images.verify(body, covers=SIDE), images.verify(body, covers=SIDE), images.encode(body, want(512)))
+        for done in (
+            images.verify(body, covers=SIDE),
+            images.verify(body, covers=SIDE),
+            images.encode(body, picture_request(512)),
+        )
     ]
     await asyncio.gather(*work)
     return before, peak_bytes()

@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from copperplate.errors import LedgerUnavailable, StillGenerating, TooManyWaiters
-from copperplate.generation.single_flight import SingleFlight
+from copperplate.single_flight import SingleFlight
 
 KEY = "k" * 64
 

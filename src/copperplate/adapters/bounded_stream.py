@@ -21,7 +21,7 @@ def check_plain(headers: Mapping[str, str]) -> None:
         raise Unreadable("the answer comes compressed, which we did not ask for")
 
 
-class CountedStream:
+class BoundedStream:
     """The bytes of `stream`, until there are more than `limit_bytes`: then `Unreadable`. For httpx and httpx2 alike."""
 
     def __init__(self, stream: AsyncIterable[bytes], limit_bytes: int) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Hints:
+class Notifier:
     """One event per watcher. Nothing correct may depend on a hint arriving."""
 
     def __init__(self) -> None:

@@ -24,7 +24,8 @@ from copperplate.cli.shared import (
 )
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
-from copperplate.operations.cleanup import KEEP, clean, count, purge
+from copperplate.operations.cleanup import KEEP, clean, count
+from copperplate.operations.purge import purge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lease import Lease
     from copperplate.generation.pending_uploads import PendingUploads
-    from copperplate.model import Lead, Want
+    from copperplate.model import Lead, PictureRequest
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
-    """One attempt to make the picture of `want`, under one lease.
+    """One attempt to make the picture of `request`, under one lease.
 
     `asked_at` is our monotonic clock in seconds, from before the lease was asked for.
     """
 
-    want: Want
+    request: PictureRequest
     kind: Kind
     lead: Lead
     lease: Lease

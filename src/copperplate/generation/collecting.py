@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from copperplate.generation.attempt import Attempt
-    from copperplate.model import Job, Made, Size
+    from copperplate.model import Job, ProviderResult, Size
     from copperplate.ports import Clock, Ledger, Provider
 
-    Verify = Callable[[Made], Awaitable["Verified"]]
+    Verify = Callable[[ProviderResult], Awaitable["Verified"]]
 
 logger = logging.getLogger(__name__)
 

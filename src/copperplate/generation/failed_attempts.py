@@ -19,7 +19,7 @@ from copperplate.errors import (
 from copperplate.generation.kinds import model_of
 from copperplate.generation.retry_policy import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.model import Failure, FailureClass
-from copperplate.recipes.provider_input import request_of
+from copperplate.recipes.provider_input import provider_input_of
 from copperplate.refusals import WITHHELD, repeats_prompt
 from copperplate.unexpected import log_unexpected
 
@@ -37,7 +37,7 @@ async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> 
 
     What our account or a setting is at fault for concerns every prompt: the provider rests before this one does.
     """
-    want, provider = attempt.want, attempt.kind.provider
+    request, provider = attempt.request, attempt.kind.provider
     cause = _failure_of(error)
     log_failure(attempt, cause, error)
     rest = retry_after(
@@ -55,9 +55,9 @@ async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> 
         retry_after=rest,
         billed=cause.billed,
         usage=cause.usage,
-        cost_micro_usd=provider.cost_micro_usd(want.recipe, cause.usage) if cause.usage else None,
+        cost_micro_usd=provider.cost_micro_usd(request.recipe, cause.usage) if cause.usage else None,
     )
-    if not await ledger.fail(want.generation_key, attempt.lead.fence, failure):
+    if not await ledger.fail(request.generation_key, attempt.lead.fence, failure):
         return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
     return GenerationFailed(cause.failure_class, rest)
 
@@ -91,13 +91,13 @@ def log_failure(attempt: Attempt, failed: ProviderFailed, error: Exception) -> N
         type(error.__cause__ or error).__name__,
         str(failed.billed).lower(),
         attempt.lead.attempt,
-        attempt.want.generation_key[:12],
+        attempt.request.generation_key[:12],
     )
 
 
 async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFailed, rest: timedelta) -> None:
     """Let the provider rest for all processes; the process that begins the rest tells the operator."""
-    request = request_of(attempt.want.recipe)
+    request = provider_input_of(attempt.request.recipe)
     name = model_of(attempt.kind.provider.name, request.model) if cause.of_model else attempt.kind.provider.name
     reason = (cause.discreet or WITHHELD) if repeats_prompt(cause.said or str(cause), request.prompt) else str(cause)
     if await ledger.report_refusal(name, cause.failure_class, reason, rest):

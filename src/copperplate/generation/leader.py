@@ -29,7 +29,7 @@ from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.lease import Lease
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.uploads import Uploads
-from copperplate.model import FailureClass, Job, Made, Upload
+from copperplate.model import FailureClass, Job, ProviderResult, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from copperplate.generation.kinds import Kind
     from copperplate.generation.pending_uploads import Generated
     from copperplate.generation.timings import Timings
-    from copperplate.model import Lead, Want
+    from copperplate.model import Lead, PictureRequest
     from copperplate.ports import Clock, Images, Ledger
 
 MAX_BILLED_SUBMITS = 2
@@ -67,15 +67,15 @@ class Leader:
         )
         self._uploads = Uploads(ledger=ledger, clock=clock)
 
-    async def generate(self, want: Want, lead: Lead, asked_at: float) -> Generated:
-        """The picture of `want`, resumed from the recovery point in `lead`.
+    async def generate(self, request: PictureRequest, lead: Lead, asked_at: float) -> Generated:
+        """The picture of `request`, resumed from the recovery point in `lead`.
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once another process
         holds it, `GenerationFailed` after writing the negative entry, `LedgerUnavailable`, `LedgerMisconfigured`,
         `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where the next holder of the lease can resume.
         Cancelled, it releases the lease for a successor to resume at once.
         """
-        attempt = self._begin(want, lead, asked_at)
+        attempt = self._begin(request, lead, asked_at)
         crash_point("acquired")
         try:
             async with attempt.lease.keep():
@@ -106,16 +106,22 @@ class Leader:
         """Give up the leases of what is kept."""
         await self._uploads.drain()
 
-    def _begin(self, want: Want, lead: Lead, asked_at: float) -> Attempt:
+    def _begin(self, request: PictureRequest, lead: Lead, asked_at: float) -> Attempt:
         lease = Lease(
-            key=want.generation_key,
+            key=request.generation_key,
             fence=lead.fence,
             trusted_until=asked_at + self._timings.trusted_seconds,
             ledger=self._ledger,
             clock=self._clock,
             timings=self._timings,
         )
-        return Attempt(want=want, kind=self._kinds[want.kind], lead=lead, lease=lease, asked_at=asked_at)
+        return Attempt(
+            request=request,
+            kind=self._kinds[request.kind],
+            lead=lead,
+            lease=lease,
+            asked_at=asked_at,
+        )
 
     async def _obtain(self, attempt: Attempt) -> PendingUploads:
         """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
@@ -137,10 +143,10 @@ class Leader:
     async def _make(self, attempt: Attempt) -> Verified:
         """The picture, verified: of the job a predecessor noted, or of a submit of our own."""
 
-        async def verify(made: Made) -> Verified:
+        async def verify(made: ProviderResult) -> Verified:
             with reporting(made.usage):
                 original_format, size = await self._images.verify(
-                    made.body, covers=attempt.want.size, begin=lambda: self._begin_decode(attempt)
+                    made.body, covers=attempt.request.size, begin=lambda: self._begin_decode(attempt)
                 )
             return Verified(body=made.body, usage=made.usage, format=original_format, size=size)
 
@@ -149,12 +155,12 @@ class Leader:
             job = NotedJob(lead.job, attempt.asked_at - lead.job_age.total_seconds())
         else:
             answer = await self._submit(attempt)
-            if isinstance(answer, Made):
+            if isinstance(answer, ProviderResult):
                 return await verify(answer)
             job = NotedJob(answer, self._clock.monotonic())
         return await self._collecting.collect(attempt, job, verify)
 
-    async def _submit(self, attempt: Attempt) -> Job | Made:
+    async def _submit(self, attempt: Attempt) -> Job | ProviderResult:
         """The answer to a submit of our own; one that got no answer is sent once more, under the next number."""
         lead = attempt.lead
         if attempt.kind.provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
@@ -169,9 +175,9 @@ class Leader:
             log_failure(attempt, failed, failed)
             return await self._submit_once(attempt, submit_no + 1)
 
-    async def _submit_once(self, attempt: Attempt, submit_no: int) -> Job | Made:
+    async def _submit_once(self, attempt: Attempt, submit_no: int) -> Job | ProviderResult:
         """One billable request, written ahead; its id is noted before anything is awaited."""
-        lease, provider, recipe = attempt.lease, attempt.kind.provider, attempt.want.recipe
+        lease, provider, recipe = attempt.lease, attempt.kind.provider, attempt.request.recipe
         if not await self._ledger.begin_submit(
             lease.key,
             lease.fence,
@@ -206,12 +212,12 @@ class Leader:
 
     async def _prepare(self, attempt: Attempt, verified: Verified) -> PendingUploads:
         """What is to be stored: the original and a rendition of it, or the finished picture alone."""
-        want, lease = attempt.want, attempt.lease
+        request, lease = attempt.request, attempt.lease
         body, original_format, size = verified.body, verified.format, verified.size
-        is_finished = want.rendition_key == original_key(want.generation_key)
+        is_finished = request.rendition_key == original_key(request.generation_key)
         if is_finished:
-            body = await self._images.encode(body, want, at_most_bytes=attempt.kind.max_bytes)
-            original_format, size = want.rendition.format.value, want.size
+            body = await self._images.encode(body, request, at_most_bytes=attempt.kind.max_bytes)
+            original_format, size = request.rendition.format.value, request.size
         digest = await digest_of(body)
         upload = Upload(
             path=object_path(self._clock.now(), digest, lease.key, str(lease.fence), original_format),
@@ -228,8 +234,8 @@ class Leader:
         """With the rendition its caller asked for. The picture is paid for: whatever fails here, the original stays."""
         # The serving tries again, from the stored original, and says what is wrong.
         with contextlib.suppress(Exception):
-            body = await self._images.encode(pending.original_body, attempt.want)
-            rendition = rendition_upload(attempt.want, body, now=self._clock.now(), nonce=str(attempt.lease.fence))
+            body = await self._images.encode(pending.original_body, attempt.request)
+            rendition = rendition_upload(attempt.request, body, now=self._clock.now(), nonce=str(attempt.lease.fence))
             return replace(pending, rendition=rendition, rendition_body=body)
         return pending
 
@@ -242,7 +248,7 @@ class Leader:
                 lease.fence,
                 pending.original,
                 usage=usage,
-                cost_micro_usd=attempt.kind.provider.cost_micro_usd(attempt.want.recipe, usage),
+                cost_micro_usd=attempt.kind.provider.cost_micro_usd(attempt.request.recipe, usage),
                 rendition=pending.rendition,
             )
         )

@@ -38,7 +38,7 @@ class Uploads:
 
         Raises `StoreUnavailable`, `StoreMisconfigured`.
         """
-        kind, size = attempt.kind, attempt.want.size
+        kind, size = attempt.kind, attempt.request.size
         await kind.store.check(replace(kind.needs, min_bytes=size.width * size.height // 10))
 
     async def resume(self, attempt: Attempt) -> PendingUploads | None:

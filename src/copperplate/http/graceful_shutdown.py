@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def leaving_in_time(services: Services) -> Iterator[None]:
+def draining_on_sigterm(services: Services) -> Iterator[None]:
     """While the block runs, SIGTERM bounds what generations may still take: then they are handed over.
 
     Elsewhere than on Vercel they may land for `COPPERPLATE_STOP_SECONDS`. There a process is killed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from copperplate.compose import open_services
 from copperplate.errors import Misconfigured
 from copperplate.http import vercel
-from copperplate.http.graceful_shutdown import leaving_in_time
+from copperplate.http.graceful_shutdown import draining_on_sigterm
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
 from copperplate.http.wiring import Services, Wiring
@@ -88,7 +88,7 @@ async def running(wiring: Wiring, settings: Settings | None, services: Services 
             if services is None:
                 opening = open_services(Settings.from_env() if settings is None else settings)
                 opened = await stack.enter_async_context(opening)
-                stack.enter_context(leaving_in_time(opened))
+                stack.enter_context(draining_on_sigterm(opened))
                 wiring.open(opened)
         except Misconfigured as fault:
             logger.error("not configured: %s", fault)  # noqa: TRY400 - the fault is the reader's, no trace helps

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidModel, InvalidRequest
 from copperplate.http.parameters import named
-from copperplate.recipes.image import image_want
+from copperplate.recipes.image import image_request
 from copperplate.recipes.url import parse_picture_path, parse_picture_query
 
 if TYPE_CHECKING:
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
     from copperplate.ports import Provider
 
 # Parsing costs more than the rest of a hit. Remembered: at most 4,096 URLs of at most 1 KB, so 10 MB
@@ -24,11 +24,11 @@ REMEMBERED_QUERY_BYTES = 1_024
 class Asked(NamedTuple):
     """What a picture's URL asks for, and the header that names the parameters it gives in vain, if it does."""
 
-    want: Want
+    picture_request: PictureRequest
     ignored: list[tuple[bytes, bytes]]
 
 
-class Wants:
+class PictureUrls:
     """Parses picture URLs against the models that one provider offers."""
 
     def __init__(self, provider: Provider) -> None:
@@ -49,7 +49,7 @@ class Wants:
             return self._recall(path, query)
         return self._parse(path, query)
 
-    def settings_of(self, model: str) -> tuple[str, ...]:
+    def model_parameters(self, model: str) -> tuple[str, ...]:
         """The fixed settings of a model; raises `InvalidModel` where it is not offered."""
         if model not in self._provider.models:
             raise InvalidModel("This model is not offered. Offered: " + ", ".join(self._provider.models) + ".")
@@ -62,16 +62,16 @@ class Wants:
         width, height, picture_format = parsed
         asked = parse_picture_query(query)
         model = asked.model or self.default_model
-        want = image_want(
+        picture_request = image_request(
             prompt=asked.text,
             width=width,
             height=height,
             format=picture_format,
             model=model,
             seed=asked.seed,
-            settings=self.settings_of(model),
+            settings=self.model_parameters(model),
         )
-        return Asked(want, named(asked.ignored))
+        return Asked(picture_request, named(asked.ignored))
 
 
 def is_picture_path(path: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 
-class Room:
+class CapacityLimiter:
     """Admits work while there is a place and memory for it. Belongs to the event loop it is used in."""
 
     def __init__(self, *, places: int, size_bytes: int) -> None:
@@ -14,7 +14,7 @@ class Room:
         self._size_bytes = size_bytes
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def enter(self, needed_bytes: int) -> None:
+    async def acquire(self, needed_bytes: int) -> None:
         """Wait for a place and `needed_bytes`; nobody overtakes, so the largest is not put off for ever."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((needed_bytes, turn))
@@ -23,14 +23,14 @@ class Room:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave(needed_bytes)  # admitted in the very moment its caller went away
+                self.release(needed_bytes)  # admitted in the very moment its caller went away
             else:
                 self._waiting.remove((needed_bytes, turn))
                 self._admit()
             raise
 
-    def leave(self, needed_bytes: int) -> None:
-        """Give back what `enter` was given."""
+    def release(self, needed_bytes: int) -> None:
+        """Give back what `acquire` was given."""
         self._places += 1
         self._size_bytes += needed_bytes
         self._admit()

@@ -13,7 +13,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.errors import ProviderFailed, StillGenerating
-from copperplate.imaging.capacity_limiter import Room
+from copperplate.imaging.capacity_limiter import CapacityLimiter
 from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, NoPicture, bad_output, read_header
 from copperplate.model import PictureFormat, Size
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 # What decoding may take, measured over every format and mode (ADR 0013): so much for each pixel, and
 # copies of what the file holds besides. The room is as large as the largest picture needs.
@@ -72,13 +72,13 @@ class PillowImages:
         header = read_header(body)
         return await self._run(partial(_verify, body, header, covers), body, header, begin)
 
-    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
-        """`original` upright, in sRGB, filling exactly `want.size`, without metadata; see `Images.encode`.
+    async def encode(self, original: bytes, request: PictureRequest, *, at_most_bytes: int | None = None) -> bytes:
+        """`original` upright, in sRGB, filling exactly `request.size`, without metadata; see `Images.encode`.
 
         Raises `ProviderFailed` (bad output) if `original` cannot be decoded, `StillGenerating` if it had no turn.
         """
         header = read_header(original)
-        work = partial(_encode, original, header, want, at_most_bytes)
+        work = partial(_encode, original, header, request, at_most_bytes)
         return await self._run(work, original, header, _begin_at_once)
 
     def close(self) -> None:
@@ -88,8 +88,8 @@ class PillowImages:
             self._executor = None
             self._room = self._make_room()  # whoever is late leaves the old one
 
-    def _make_room(self) -> Room:
-        return Room(places=self._threads, size_bytes=MEMORY_BYTES)
+    def _make_room(self) -> CapacityLimiter:
+        return CapacityLimiter(places=self._threads, size_bytes=MEMORY_BYTES)
 
     async def _run(self, work: Callable[[], T], body: bytes, header: Header, begin: Callable[[], Awaitable[None]]) -> T:
         """Wait for room, say so, and work; whatever becomes of the caller, the room is left when the work is over."""
@@ -97,7 +97,7 @@ class PillowImages:
         needed_bytes = BYTES_PER_PIXEL * header.size.width * header.size.height + COPIES_OF_BODY * len(body)
         try:
             async with asyncio.timeout(self._room_seconds):
-                await room.enter(needed_bytes)
+                await room.acquire(needed_bytes)
         except TimeoutError:
             raise StillGenerating from None
         try:
@@ -106,15 +106,15 @@ class PillowImages:
                 self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="imaging")
             working = asyncio.get_running_loop().run_in_executor(self._executor, work)
         except BaseException:
-            room.leave(needed_bytes)
+            room.release(needed_bytes)
             raise
 
-        def leave(done: asyncio.Future[T]) -> None:
-            room.leave(needed_bytes)
+        def release(done: asyncio.Future[T]) -> None:
+            room.release(needed_bytes)
             if not done.cancelled():
                 done.exception()  # it was told, or nobody is left to be told
 
-        working.add_done_callback(leave)
+        working.add_done_callback(release)
         # Waited for, not awaited: nothing ends a thread, so neither may anything end its place.
         await asyncio.wait((working,), timeout=self._seconds)
         if not working.done():
@@ -168,18 +168,18 @@ def _upright_size(image: Image) -> Size:
     return Size(width=image.width, height=image.height)
 
 
-def _encode(original: bytes, header: Header, want: Want, at_most_bytes: int | None) -> bytes:
+def _encode(original: bytes, header: Header, request: PictureRequest, at_most_bytes: int | None) -> bytes:
     try:
-        picture = _fit(_decode(original, header, want.size), want.size)
+        picture = _fit(_decode(original, header, request.size), request.size)
     except ProviderFailed:
         raise
     except Exception as exc:
         raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
-    body = _save(picture, want.rendition.format, want.rendition.quality)
+    body = _save(picture, request.rendition.format, request.rendition.quality)
     if at_most_bytes is None or len(body) <= at_most_bytes:
         return body
-    if want.rendition.format is PictureFormat.PNG:
-        body = _save(_with_palette(picture), want.rendition.format, None)
+    if request.rendition.format is PictureFormat.PNG:
+        body = _save(_with_palette(picture), request.rendition.format, None)
     if len(body) > at_most_bytes:
         raise bad_output(f"the picture takes {len(body)} bytes, of {at_most_bytes} that are allowed")
     return body

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureRequest:
+class ProviderInput:
     """What to draw, at which size in px; `background` (auto, opaque, transparent) only where the recipe says one.
 
     `seed` is empty or a whole number in decimal.
@@ -28,18 +28,18 @@ class PictureRequest:
     seed: str = ""
 
 
-def request_of(recipe: Mapping[str, CanonicalValue]) -> PictureRequest:
+def provider_input_of(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
     """What a canonical recipe asks for. Raises `ValueError` for a kind that has no provider."""
     match recipe["kind"]:
         case "image":
-            return PictureRequest(
+            return ProviderInput(
                 prompt=str(recipe["prompt"]),
                 size=size_of(recipe),
                 model=str(recipe["model"]),
                 seed=str(recipe.get("seed", "")),
             )
         case "memoji":
-            return PictureRequest(
+            return ProviderInput(
                 prompt=describe(recipe),
                 size=size_of(recipe),
                 model=str(recipe["model"]),

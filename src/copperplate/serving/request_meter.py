@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
 from copperplate.errors import CopperplateError
-from copperplate.model import LATENCY_BOUNDS_MS, Outcome, Use
+from copperplate.model import LATENCY_BOUNDS_MS, Outcome, RequestCount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
     from copperplate.ports import Clock, Ledger, Provider
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ TIERS = {
 
 @dataclass(slots=True)
 class _Sum:
-    want: Want
+    request: PictureRequest
     outcome: Outcome
     count: int = 0
     size_bytes: int = 0
@@ -60,10 +60,10 @@ class _Batch:
 
     id: UUID
     made_at: datetime
-    uses: list[Use]
+    counts: list[RequestCount]
 
 
-class Usage:
+class RequestMeter:
     """Adds up what was served and hands it to the ledger at most every two seconds, and at the end.
 
     Counting never fails or delays an answer. A batch that the ledger does not answer is sent again, under the id by
@@ -81,15 +81,15 @@ class Usage:
         self._flushing = asyncio.Lock()
         self._is_closed = False
 
-    def count(self, want: Want, outcome: Outcome, *, size_bytes: int, seconds: float) -> None:
+    def count(self, request: PictureRequest, outcome: Outcome, *, size_bytes: int, seconds: float) -> None:
         """Count one request that was answered with `size_bytes` after `seconds`."""
-        key = (want.rendition_key, outcome)
+        key = (request.rendition_key, outcome)
         total = self._sums.get(key)
         if total is None:
             if len(self._sums) >= MAX_SUMS:
                 self._uncounted += 1
                 return
-            total = self._sums[key] = _Sum(want, outcome)
+            total = self._sums[key] = _Sum(request, outcome)
         total.count += 1
         total.size_bytes += size_bytes
         total.latency[bisect.bisect_left(LATENCY_BOUNDS_MS, seconds * 1000)] += 1
@@ -117,7 +117,7 @@ class Usage:
         await self.flush()
         left = sum(total.count for total in self._sums.values())
         if self._sent is not None:
-            left += sum(use.count for use in self._sent.uses)
+            left += sum(use.count for use in self._sent.counts)
         if left:
             logger.warning("usage of %d requests lost: the process ends", left)
 
@@ -136,13 +136,13 @@ class Usage:
         batch = self._sent = self._sent or self._cut()
         if batch is None:
             return True
-        count = sum(use.count for use in batch.uses)
+        count = sum(use.count for use in batch.counts)
         if self._clock.now() - batch.made_at > SENT_FOR:
             self._sent = None
             logger.warning("usage of %d requests lost: the database did not answer for an hour", count)
             return True
         try:
-            await self._ledger.record_usage(batch.uses, batch=batch.id)
+            await self._ledger.record_usage(batch.counts, batch=batch.id)
         except CopperplateError as error:
             if is_new:  # said once, not with every try
                 logger.warning("usage of %d requests is sent again until it is taken: %s", count, error.code)
@@ -160,14 +160,14 @@ class Usage:
             return None
         return _Batch(uuid4(), self._clock.now(), [self._use(total) for total in sums.values()])
 
-    def _use(self, total: _Sum) -> Use:
-        want = total.want
-        return Use(
-            generation_key=want.generation_key,
-            rendition_key=want.rendition_key,
-            kind=want.kind,
-            provider=self._providers[want.kind].name,
-            model=want.model,
+    def _use(self, total: _Sum) -> RequestCount:
+        request = total.request
+        return RequestCount(
+            generation_key=request.generation_key,
+            rendition_key=request.rendition_key,
+            kind=request.kind,
+            provider=self._providers[request.kind].name,
+            model=request.model,
             outcome=total.outcome,
             tier=TIERS[total.outcome],
             count=total.count,

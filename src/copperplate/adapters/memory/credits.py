@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Ask, Credits, Outcome
+from copperplate.model import Credits, IdempotencyRecord, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from copperplate.model import Charge, Use
+    from copperplate.model import Charge, RequestCount
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0
@@ -125,15 +125,15 @@ class MemoryCredits:
             "faults": [account for account in accounts if self._is_faulty(account)],
         }
 
-    async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
-        """See `CreditLedger.begin_ask`."""
+    async def begin_request(self, user: UUID, generation_key: str, idempotency_key: str | None) -> IdempotencyRecord:
+        """See `CreditLedger.begin_request`."""
         account = self._accounts.setdefault(user, _Account())
         now = self._clock.monotonic()
         name = (id(account), idempotency_key or f"nameless {uuid4()}")
         if name in self._asks and self._asks[name].since < now - DAY_SECONDS:
             del self._asks[name]
         ask = self._asks.setdefault(name, _Ask(generation_key, now))
-        return Ask(is_conflict=ask.generation_key != generation_key, answer=ask.answer)
+        return IdempotencyRecord(is_conflict=ask.generation_key != generation_key, answer=ask.answer)
 
     async def deliver(
         self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
@@ -149,8 +149,8 @@ class MemoryCredits:
         ask.answer = ask.answer or delivered
         return ask.answer
 
-    async def is_asked_by(self, user: UUID, generation_key: str) -> bool:
-        """See `CreditLedger.is_asked_by`."""
+    async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
+        """See `CreditLedger.is_requested_by`."""
         account = self._accounts.get(user)
         is_asker = any(
             owner == id(account) and ask.generation_key == generation_key for (owner, _), ask in self._asks.items()
@@ -239,7 +239,7 @@ class MemoryCredits:
                 self._give_back(each)
         self._asks = {name: ask for name, ask in self._asks.items() if ask.since >= now - DAY_SECONDS}
 
-    def _note_saved(self, use: Use) -> None:
+    def _note_saved(self, use: RequestCount) -> None:
         """Served without a call: the picture of the newest submit."""
         mine = [each for each in self._submits if each.generation_key == use.generation_key]
         if mine and use.outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED):

@@ -9,7 +9,7 @@ from uuid import uuid4
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryCare
 from copperplate.adapters.memory.tables import BUCKETS, BreakerRow, GenerationRow
-from copperplate.model import Denied, FailureClass, Free, Negative, Outcome, Phase, Wait
+from copperplate.model import FailureClass, InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from copperplate.model import Charge, Entry, Failure, Job, RenditionUpload, Sight, Upload, Use, Verdict, Want
+    from copperplate.model import (
+        AcquireResult,
+        Charge,
+        Entry,
+        Failure,
+        Job,
+        PeekResult,
+        PictureRequest,
+        RenditionUpload,
+        RequestCount,
+        Upload,
+    )
 
 
 class MemoryLedger(MemoryCare):
@@ -26,43 +37,43 @@ class MemoryLedger(MemoryCare):
 
     async def acquire(
         self,
-        want: Want,
+        request: PictureRequest,
         *,
         leader: UUID,
-        lease: timedelta,
+        lease_duration: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
         services: Sequence[str] = (),
-    ) -> Verdict:
+    ) -> AcquireResult:
         """See `Ledger.acquire`."""
-        sight = self._see(want.generation_key, want.rendition_key)
-        row = self._generations.get(want.generation_key)
+        result = self._see(request.generation_key, request.rendition_key)
+        row = self._generations.get(request.generation_key)
         now = self._clock.monotonic()
-        until = now + lease.total_seconds()
-        if isinstance(sight, Wait) and row is not None and row.leader == leader:
+        until = now + lease_duration.total_seconds()
+        if isinstance(result, Wait) and row is not None and row.leader == leader:
             row.lease_until = until
             return row.lead(now)
-        if not isinstance(sight, Free) or not may_lead:
-            return sight
+        if not isinstance(result, Miss) or not may_lead:
+            return result
         # What is paid for is collected whatever the breakers say; only a new submit has to wait.
         left = row.lead(now) if row is not None and self._resumes(row) else None
         is_open = self._open_breakers(services if left is None or (left.job is None and left.intent is None) else ())
         resting = max(is_open, key=lambda breaker: breaker.rest(now), default=None)
         if resting is not None and (rest := resting.rest(now)) > 0:
             return Negative(failure_class=resting.public_class, retry_after=timedelta(seconds=rest))
-        if not self._reserve(want.generation_key, charges):
-            return Denied()
+        if not self._reserve(request.generation_key, charges):
+            return InsufficientCredits()
         for breaker in is_open:
             breaker.probe_until = until
         if row is None:
-            row = GenerationRow(want.kind, want.recipe, now, next(self._fences), leader, until, now)
-            self._generations[want.generation_key] = row
-            self._kinds[want.generation_key] = want.kind
+            row = GenerationRow(request.kind, request.recipe, now, next(self._fences), leader, until, now)
+            self._generations[request.generation_key] = row
+            self._kinds[request.generation_key] = request.kind
         else:
-            self._claim_again(want.generation_key, row, leader, until)
+            self._claim_again(request.generation_key, row, leader, until)
         return row.lead(now)
 
-    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+    async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
         """See `Ledger.peek`."""
         return self._see(generation_key, rendition_key)
 
@@ -103,12 +114,12 @@ class MemoryLedger(MemoryCare):
         row.decode_no = decode_no
         return True
 
-    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+    async def heartbeat(self, key: str, fence: int, lease_duration: timedelta) -> bool:
         """See `Ledger.heartbeat`."""
         row = self._held(key, fence)
         if row is None:
             return False
-        row.lease_until = self._clock.monotonic() + lease.total_seconds()
+        row.lease_until = self._clock.monotonic() + lease_duration.total_seconds()
         return True
 
     async def intend_upload(
@@ -222,13 +233,13 @@ class MemoryLedger(MemoryCare):
         self._remove([key for key, kept in self._entries.items() if kept.entry.generation_key == entry.generation_key])
         return True
 
-    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
         """See `Ledger.record_usage`."""
         if batch in self._batches:
             return
         self._batches.add(batch or uuid4())
-        self._uses += uses
-        for use in uses:
+        self._uses += counts
+        for use in counts:
             self._note_saved(use)
             served = use.count if use.outcome is not Outcome.FAILED else 0
             if row := self._generations.get(use.generation_key):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.tables import BUCKETS, GenerationRow, MemoryTables
 from copperplate.model import SCHEMA, FailureClass, Outcome
-from copperplate.operations.schema_check import Schema
 from copperplate.recipes.text import fold_text
+from copperplate.schema_check import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -125,9 +125,9 @@ class MemoryCare(MemoryTables):
         """See `LedgerCare.memoji_stats`."""
         memoji = [kept for kept in self._entries.values() if kept.kind == "memoji"]
         usage = sum(kept.access_count for kept in memoji)
-        uses = [use for use in self._uses if use.kind == "memoji"]
-        served = sum(use.count for use in uses if use.outcome is not Outcome.FAILED)
-        hits = sum(use.count for use in uses if use.outcome in (Outcome.HIT, Outcome.STALE))
+        counts = [use for use in self._uses if use.kind == "memoji"]
+        served = sum(use.count for use in counts if use.outcome is not Outcome.FAILED)
+        hits = sum(use.count for use in counts if use.outcome in (Outcome.HIT, Outcome.STALE))
         savings = self._savings("memoji")
         return {
             "total_memoji": len(memoji),

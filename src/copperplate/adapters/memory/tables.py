@@ -10,15 +10,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.credits import DAY_SECONDS, MemoryCredits
-from copperplate.adapters.notifier import Hints
-from copperplate.model import FailureClass, Free, Hit, Lead, Negative, Phase, Wait
+from copperplate.adapters.notifier import Notifier
+from copperplate.model import FailureClass, Hit, Lead, Miss, Negative, Phase, Wait
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Entry, Job, Sight, Upload, Use
+    from copperplate.model import CanonicalValue, Entry, Job, PeekResult, RequestCount, Upload
     from copperplate.ports import Clock
 
 BUCKETS = {"image": "generated-images", "memoji": "memoji-images"}
@@ -168,20 +168,20 @@ class MemoryTables(MemoryCredits):
         self._entries: dict[str, EntryRow] = {}
         self._discarded: dict[str, DiscardedRow] = {}
         self._breakers: dict[str, BreakerRow] = {}
-        self._uses: list[Use] = []
+        self._uses: list[RequestCount] = []
         self._batches: set[UUID] = set()
         self._audits: dict[str, tuple[str, float]] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
         self._totals: Counter[str] = Counter()
-        self._hints = Hints()
+        self._hints = Notifier()
 
-    def _see(self, generation_key: str, rendition_key: str) -> Sight:
+    def _see(self, generation_key: str, rendition_key: str) -> PeekResult:
         if stored := self._entries.get(rendition_key):
             return Hit(entry=stored.entry)
         row = self._generations.get(generation_key)
         if row is None:
-            return Free()
+            return Miss()
         now = self._clock.monotonic()
         original = self._entries.get(original_key(generation_key))
         if row.status == "completed" and original is not None:
@@ -190,7 +190,7 @@ class MemoryTables(MemoryCredits):
             return Negative(failure_class=row.failure_class, retry_after=timedelta(seconds=row.retry_at - now))
         if row.is_live and row.lease_until > now:
             return Wait(lease_left=timedelta(seconds=row.lease_until - now))
-        return Free()
+        return Miss()
 
     def _claim_again(self, key: str, row: GenerationRow, leader: UUID, until: float) -> None:
         """A takeover keeps what the dead leader left; after a failure the next attempt begins anew."""

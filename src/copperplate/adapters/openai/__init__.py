@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from copperplate import prices
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
-from copperplate.recipes.provider_input import request_of
+from copperplate.recipes.provider_input import provider_input_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.adapters.openai.calls import Calls
-    from copperplate.model import CanonicalValue, Job, Made
+    from copperplate.model import CanonicalValue, Job, ProviderResult
     from copperplate.ports import Clock
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -100,16 +100,16 @@ class OpenAIImages:
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         """Of the tokens drawn for the size and read of the prompt; None for a model without a price."""
-        request = request_of(recipe)
+        request = provider_input_of(recipe)
         return prices.estimate_tokens(request.model, QUALITY, self.canvas(request.size), request.prompt)
 
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         """The tokens reported, at the model's prices."""
         return prices.cost_of_tokens(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> ProviderResult:
         """One POST; see `Provider.submit`."""
-        request = request_of(recipe)
+        request = provider_input_of(recipe)
         calls = await self._open()
         return await calls.generate(
             model=request.model,
@@ -120,7 +120,7 @@ class OpenAIImages:
             moderation=MODERATION,
         )
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         """Raises `ProviderFailed`: OpenAI's images have no jobs, so this one is another provider's."""
         message = f"OpenAI's images have no jobs; {job.request_id} came from another provider"
         raise ProviderFailed(FailureClass.TRANSIENT, message, billed=False)

@@ -10,11 +10,11 @@ import openai
 from openai.types import ImagesResponse
 
 from copperplate.adapters.base64_forms import read_base64
-from copperplate.adapters.bounded_stream import PLAIN, CountedStream, check_plain
+from copperplate.adapters.bounded_stream import PLAIN, BoundedStream, check_plain
 from copperplate.adapters.openai.faults import translate, translate_told
 from copperplate.errors import ProviderFailed, reporting
 from copperplate.imaging.header import MAX_BODY_BYTES
-from copperplate.model import FailureClass, Made
+from copperplate.model import FailureClass, ProviderResult
 
 if TYPE_CHECKING:
     from copperplate.ports import Clock
@@ -31,7 +31,7 @@ ADDRESS_ANSWERED: Final = (
 MAX_TOKENS: Final = 1_000_000_000
 
 
-class _Counted(CountedStream, httpx2.AsyncByteStream):
+class _Counted(BoundedStream, httpx2.AsyncByteStream):
     """As httpx2 wants it."""
 
 
@@ -57,7 +57,7 @@ class Calls:
             default_headers=PLAIN,
         )
 
-    async def generate(self, **arguments: Any) -> Made:
+    async def generate(self, **arguments: Any) -> ProviderResult:
         """One `images.generate`: the one picture, and the tokens billed. Raises `ProviderFailed`."""
         try:
             async with asyncio.timeout(self._seconds):
@@ -71,7 +71,7 @@ class Calls:
             raise translate_told(told, secrets=(self._key,))
         usage = tokens_of(response)
         with reporting(usage):
-            return Made(body=only_picture(response), usage=usage)
+            return ProviderResult(body=only_picture(response), usage=usage)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import KeysUnavailable
-from copperplate.generation.single_flight import SingleFlight
+from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     import httpx

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from copperplate.errors import Misconfigured, Unauthorized
+from copperplate.model import User
 from copperplate.strict_json import parse_object
-from copperplate.users import User
 
 if TYPE_CHECKING:
     from copperplate.adapters.supabase.keys import SigningKeys

@@ -125,6 +125,8 @@ def _explained_memoji(wiring: Wiring, configuration: str) -> Explained:
 
 def _explained(wiring: Wiring, address: str) -> Explained:
     wiring.require()
-    wants = wiring.wants
-    assert wants is not None  # noqa: S101 - there are services, so there are wants
-    return explaining.explain(address, default_model=wants.default_model, settings_of=wants.settings_of)
+    picture_requests = wiring.picture_requests
+    assert picture_requests is not None  # noqa: S101 - there are services, so there are wants
+    return explaining.explain(
+        address, default_model=picture_requests.default_model, model_parameters=picture_requests.model_parameters
+    )

@@ -11,7 +11,7 @@ from copperplate.accounts.user_requests import Delivered, Failed, Pending
 from copperplate.compose import MEMOJI_BUCKET
 from copperplate.errors import InvalidIdempotencyKey, NotFound
 from copperplate.http import schemas
-from copperplate.http.bodies import read_object
+from copperplate.http.bodies import read_json_object
 from copperplate.http.openapi import SESSION
 from copperplate.http.parameters import refuse_unknown
 from copperplate.http.request_log import log_request
@@ -19,11 +19,11 @@ from copperplate.http.routes.api import PROBLEMS, Served, fresh
 from copperplate.http.routes.objects import addresses_of
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
-from copperplate.recipes.memoji import memoji_want
+from copperplate.recipes.memoji import memoji_request
 
 if TYPE_CHECKING:
     from copperplate.http.wiring import Services
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 RETRY_SECONDS: Final = 2
 FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
@@ -62,12 +62,12 @@ async def generate_memoji(
     """
     refuse_unknown(request.scope)
     idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
-    want = memoji_want(await read_object(request), provider=services.memoji_provider)
+    picture_request = memoji_request(await read_json_object(request), provider=services.memoji_provider)
     started = services.clock.monotonic()
-    ask = services.asking.begin if is_early else services.asking.ask
+    ask = services.user_requests.start if is_early else services.user_requests.request
     addresses = addresses_of(request, services, MEMOJI_BUCKET)
-    told = await ask(user.id, want, addresses=addresses, idempotency_key=idempotency_key)
-    _log(services, want, told, services.clock.monotonic() - started)
+    told = await ask(user.id, picture_request, addresses=addresses, idempotency_key=idempotency_key)
+    _log(services, picture_request, told, services.clock.monotonic() - started)
     if is_early:
         response.headers["preference-applied"] = "respond-async"
     if isinstance(told, Delivered):
@@ -85,7 +85,7 @@ async def look_at_generation(
     """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
     if _KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
-    seen = await services.asking.look(user.id, key, addresses=addresses_of(request, services, MEMOJI_BUCKET))
+    seen = await services.user_requests.status(user.id, key, addresses=addresses_of(request, services, MEMOJI_BUCKET))
     match seen:
         case Delivered():
             return schemas.GenerationAnswer(success=True, status="completed", key=key, url=seen.url)
@@ -115,17 +115,17 @@ async def preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-def _log(services: Services, want: Want, told: Delivered | Pending, seconds: float) -> None:
+def _log(services: Services, picture_request: PictureRequest, told: Delivered | Pending, seconds: float) -> None:
     outcome = told.outcome if isinstance(told, Delivered) else None
     is_paid = outcome is Outcome.GENERATED
     log_request(
         "POST",
         200 if outcome else 202,
         outcome=outcome,
-        key=want.generation_key,
+        key=picture_request.generation_key,
         seconds=seconds,
         size_bytes=0,
-        cost_micro_usd=services.memoji_provider.price_micro_usd(want.recipe) if is_paid else 0,
+        cost_micro_usd=services.memoji_provider.price_micro_usd(picture_request.recipe) if is_paid else 0,
     )
 
 

@@ -45,7 +45,7 @@ def addresses_of(request: Request, services: Services, bucket: str) -> Addresses
 @router.api_route(
     PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
-async def read_object(bucket: str, path: str, services: Served) -> Response:
+async def serve_object(bucket: str, path: str, services: Served) -> Response:
     """An object of a store that has no address of its own; Supabase Storage answers for itself."""
     store = services.stores.get(bucket)
     if store is None or not is_object_path(path) or store.public_url(path) is not None:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
 from copperplate.http import metrics, schemas
-from copperplate.http.bodies import has_body, read_object
+from copperplate.http.bodies import has_body, read_json_object
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.routes.api import PROBLEMS, Served, fresh
 from copperplate.http.vercel import seconds_left
@@ -43,7 +43,7 @@ async def clean_up(
     _authorise(request, services.settings.cron_secret, "CRON_SECRET")
     refuse_unknown(request.scope)
     if has_body(request):
-        refuse_unknown_members(await read_object(request), ())
+        refuse_unknown_members(await read_json_object(request), ())
     if dry_run:
         counted = await count(services.ledger)
         return schemas.CleanupCount(success=True, dry_run=True, **counted)

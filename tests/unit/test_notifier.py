@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from copperplate.adapters.notifier import Hints
+from copperplate.adapters.notifier import Notifier
 
 
 def test_every_watcher_of_a_key_hears_it_and_nobody_else() -> None:
-    hints = Hints()
+    hints = Notifier()
     with hints.watch("a") as first, hints.watch("a") as second, hints.watch("b") as other:
         assert first is not second
         hints.announce("a")
@@ -18,7 +18,7 @@ def test_every_watcher_of_a_key_hears_it_and_nobody_else() -> None:
 
 
 def test_watcher_that_left_leaves_the_others_watching() -> None:
-    hints = Hints()
+    hints = Notifier()
     with hints.watch("a") as staying:
         with hints.watch("a") as leaving:
             pass
@@ -28,7 +28,7 @@ def test_watcher_that_left_leaves_the_others_watching() -> None:
 
 
 def test_key_nobody_watches_is_announced_to_nobody_and_not_remembered() -> None:
-    hints = Hints()
+    hints = Notifier()
     hints.announce("a")
     with hints.watch("a") as event:
         assert not event.is_set()
@@ -36,7 +36,7 @@ def test_key_nobody_watches_is_announced_to_nobody_and_not_remembered() -> None:
 
 
 def test_everybody_is_woken_when_something_may_have_been_missed() -> None:
-    hints = Hints()
+    hints = Notifier()
     with hints.watch("a") as first, hints.watch("b") as second:
         hints.announce_all()
         assert first.is_set()
@@ -45,7 +45,7 @@ def test_everybody_is_woken_when_something_may_have_been_missed() -> None:
 
 
 def test_watcher_that_fails_is_forgotten_too() -> None:
-    hints = Hints()
+    hints = Notifier()
     with pytest.raises(KeyError), hints.watch("a"):
         raise KeyError("of the caller's own")
     assert not hints._watchers

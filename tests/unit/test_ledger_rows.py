@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from copperplate.adapters.ledger.rows import entry_of, verdict_of
-from copperplate.model import Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Wait
+from copperplate.model import Entry, FailureClass, Hit, Job, Lead, Miss, Negative, Phase, Wait
 from tests.support.pictures import upload
 
 ENTRY_ROW: dict[str, Any] = {
@@ -65,7 +65,7 @@ def test_times_are_milliseconds() -> None:
 
 
 def test_free_is_free() -> None:
-    assert verdict_of({"outcome": "free"}) == Free()
+    assert verdict_of({"outcome": "free"}) == Miss()
 
 
 def test_fresh_lead_has_nothing_left_behind() -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.accounts.user_requests import Addresses, Asking, Delivered, Failed, Pending
+from copperplate.accounts.user_requests import Addresses, Delivered, Failed, Pending, UserRequests
 from copperplate.errors import (
     GenerationFailed,
     IdempotencyConflict,
@@ -22,15 +22,15 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.model import Condition, Credits, FailureClass, Outcome
-from copperplate.serving.request_meter import Usage
+from copperplate.serving.request_meter import RequestMeter
 from tests.support.coordinator_harness import Workbench
-from tests.support.pictures import want
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from copperplate.model import Entry, Want
+    from copperplate.model import Entry, PictureRequest
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 
@@ -41,12 +41,12 @@ class Desk:
     def __init__(self, **provider: Any) -> None:
         self.bench = Workbench(**provider)
         self.clock, self.ledger, self.provider = self.bench.clock, self.bench.ledger, self.bench.provider
-        self.usage = Usage(ledger=self.ledger, providers={"image": self.provider}, clock=self.clock)
+        self.usage = RequestMeter(ledger=self.ledger, providers={"image": self.provider}, clock=self.clock)
         self.addresses = Addresses(store=self.bench.store, url_of=url_of)
-        self.asking = self.another_process()
+        self.user_requests = self.another_process()
 
-    def another_process(self) -> Asking:
-        return Asking(
+    def another_process(self) -> UserRequests:
+        return UserRequests(
             coordinator=self.bench.process(),
             ledger=self.ledger,
             accounts=self.ledger,
@@ -61,17 +61,23 @@ class Desk:
         return task
 
     def ask(
-        self, user: UUID, asked: Want | None = None, key: str | None = None, process: Asking | None = None
+        self,
+        user: UUID,
+        asked: PictureRequest | None = None,
+        key: str | None = None,
+        process: UserRequests | None = None,
     ) -> Coroutine[Any, Any, Delivered]:
-        return (process or self.asking).ask(user, asked or want(), addresses=self.addresses, idempotency_key=key)
+        return (process or self.user_requests).request(
+            user, asked or picture_request(), addresses=self.addresses, idempotency_key=key
+        )
 
     def order(
-        self, user: UUID, asked: Want | None = None, key: str | None = None
+        self, user: UUID, asked: PictureRequest | None = None, key: str | None = None
     ) -> Coroutine[Any, Any, Delivered | Pending]:
-        return self.asking.begin(user, asked or want(), addresses=self.addresses, idempotency_key=key)
+        return self.user_requests.start(user, asked or picture_request(), addresses=self.addresses, idempotency_key=key)
 
     def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
-        return self.asking.look(user, want().generation_key, addresses=self.addresses)
+        return self.user_requests.status(user, picture_request().generation_key, addresses=self.addresses)
 
     def lose(self) -> None:
         """Somebody empties the bucket by hand."""
@@ -86,7 +92,7 @@ async def test_a_miss_costs_a_credit_and_a_hit_nothing() -> None:
     desk = Desk()
     await desk.ledger.grant_credits(ALICE, 2, "g")
     made = await desk.ask(ALICE)
-    assert (made.cached, made.credits, made.key) == (False, 1, want().generation_key)
+    assert (made.cached, made.credits, made.key) == (False, 1, picture_request().generation_key)
     assert made.url.startswith("https://pictures.example/")
     assert await desk.ask(ALICE) == Delivered(key=made.key, url=made.url, cached=True, credits=1, outcome=Outcome.HIT)
     assert await desk.ask(BOB) == Delivered(key=made.key, url=made.url, cached=True, credits=0, outcome=Outcome.HIT)
@@ -119,9 +125,9 @@ async def test_a_follower_in_another_process_waits_without_credit() -> None:
 async def test_a_failure_releases_the_credit_and_is_told_to_all() -> None:
     desk = Desk(seconds=1, failures=[ProviderFailed(FailureClass.MODERATED, "no")])
     await desk.ledger.grant_credits(ALICE, 1, "g")
-    asking = [await desk.begin(desk.ask(user)) for user in (ALICE, BOB)]
+    tasks = [await desk.begin(desk.ask(user)) for user in (ALICE, BOB)]
     await desk.clock.advance(2)
-    for task in asking:
+    for task in tasks:
         with pytest.raises(GenerationFailed):
             await task
     assert await desk.ledger.credits(ALICE) == Credits(balance=1, held=0)
@@ -130,9 +136,9 @@ async def test_a_failure_releases_the_credit_and_is_told_to_all() -> None:
 async def test_the_same_key_has_the_same_answer_and_one_debit() -> None:
     desk = Desk(seconds=1)
     await desk.ledger.grant_credits(ALICE, 5, "g")
-    asking = [await desk.begin(desk.ask(ALICE, key="k")) for _ in range(100)]
+    tasks = [await desk.begin(desk.ask(ALICE, key="k")) for _ in range(100)]
     await desk.clock.advance(2)
-    answers = {await task for task in asking}
+    answers = {await task for task in tasks}
     replayed = await desk.ask(ALICE, key="k")
     assert {(each.key, each.url, each.cached, each.credits) for each in (replayed, *answers)} == {
         (replayed.key, replayed.url, False, 4)
@@ -145,7 +151,7 @@ async def test_the_same_key_with_another_wish_is_a_conflict_that_costs_nothing()
     await desk.ledger.grant_credits(ALICE, 5, "g")
     await desk.ask(ALICE, key="k")
     with pytest.raises(IdempotencyConflict):
-        await desk.ask(ALICE, want("another"), key="k")
+        await desk.ask(ALICE, picture_request("another"), key="k")
     assert (desk.provider.submits, (await desk.ledger.credits(ALICE)).balance) == (1, 4)
 
 
@@ -163,8 +169,8 @@ async def test_an_order_is_pending_until_it_is_completed() -> None:
     await desk.ledger.grant_credits(ALICE, 1, "g")
     ordering = await desk.begin(desk.order(ALICE))
     await desk.clock.advance(0.1)
-    assert await ordering == Pending(key=want().generation_key)
-    assert await desk.look(ALICE) == Pending(key=want().generation_key)
+    assert await ordering == Pending(key=picture_request().generation_key)
+    assert await desk.look(ALICE) == Pending(key=picture_request().generation_key)
     with pytest.raises(NotFound):
         await desk.look(BOB)
     await desk.clock.advance(11)
@@ -224,7 +230,7 @@ async def test_every_ask_is_counted_with_its_outcome() -> None:
     await desk.ask(ALICE, key="k")
     await desk.ask(BOB)
     with pytest.raises(NotEnoughCredits):
-        await desk.ask(BOB, want("another"))
+        await desk.ask(BOB, picture_request("another"))
     await desk.usage.close()
     counted = {use.outcome: use.count for use in desk.ledger._uses}
     assert counted == {Outcome.GENERATED: 1, Outcome.HIT: 2, Outcome.FAILED: 1}
@@ -261,7 +267,7 @@ async def test_an_order_for_a_lost_picture_is_pending_again() -> None:
     assert not (await first).cached
     desk.lose()
     ordered = await desk.begin(desk.order(ALICE))
-    assert await ordered == Pending(key=want().generation_key)
+    assert await ordered == Pending(key=picture_request().generation_key)
     await desk.clock.advance(6)
     assert isinstance(await desk.look(ALICE), Delivered)
 

@@ -16,12 +16,11 @@ from copperplate.adapters.vercel_cdn import VercelCdn
 from copperplate.compose import open_cdns
 from copperplate.errors import CdnUnavailable, Misconfigured
 from copperplate.model import Condition, Outcome
-from copperplate.operations import cleanup as care
-from copperplate.operations.cleanup import purge
+from copperplate.operations.purge import purge
 from copperplate.recipes.objects import tag_of
 from copperplate.settings import Settings
 from tests.support.memory_services import MemoryServices, memory_services
-from tests.support.pictures import want
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,13 +80,13 @@ def cdn_of(api: VercelApi, token: str = TOKEN) -> VercelCdn:
 async def filled(count: int) -> MemoryServices:
     services = memory_services(clock=FakeClock())
     for number in range(count):
-        await services.serving.read(want(f"wrong {number}"))
+        await services.serving.read(picture_request(f"wrong {number}"))
     return services
 
 
 async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: VercelApi) -> None:
     services = await filled(2)
-    key = want("wrong 0").rendition_key
+    key = picture_request("wrong 0").rendition_key
     async with cdn_of(api) as cdn:
         counts = await purge(services.ledger, Condition(key=key), is_dry_run=False, cdns=[cdn])
     assert (counts["generations"], counts["images"]) == (1, 1)
@@ -96,21 +95,21 @@ async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: Ve
             "path": "/v1/edge-cache/dangerously-delete-by-tags",
             "projectIdOrName": ["prj_1"],
             "teamId": ["team_1"],
-            "tags": [tag_of(want("wrong 0").generation_key)],
+            "tags": [tag_of(picture_request("wrong 0").generation_key)],
             "target": "production",
         }
     ]
-    assert (await services.serving.read(want("wrong 0")))[0].outcome is Outcome.GENERATED
-    assert (await services.serving.read(want("wrong 1")))[0].outcome is Outcome.HIT
+    assert (await services.serving.read(picture_request("wrong 0")))[0].outcome is Outcome.GENERATED
+    assert (await services.serving.read(picture_request("wrong 1")))[0].outcome is Outcome.HIT
 
 
 async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> None:
     services = await filled(2)
-    condition = Condition(model=want().model)
+    condition = Condition(model=picture_request().model)
     async with cdn_of(api) as cdn:
         counted = await purge(services.ledger, condition, is_dry_run=True, cdns=[cdn])
     assert api.purges == []
-    assert (await services.serving.read(want("wrong 0")))[0].outcome is Outcome.HIT
+    assert (await services.serving.read(picture_request("wrong 0")))[0].outcome is Outcome.HIT
     assert await purge(services.ledger, condition, is_dry_run=False) == counted
 
 
@@ -120,7 +119,7 @@ async def test_large_purge_goes_in_steps_and_drops_everything_from_the_cdn_in_on
     monkeypatch.setattr(care, "ROWS", 7)
     services = await filled(17)
     async with cdn_of(api) as cdn:
-        counts = await purge(services.ledger, Condition(model=want().model), is_dry_run=False, cdns=[cdn])
+        counts = await purge(services.ledger, Condition(model=picture_request().model), is_dry_run=False, cdns=[cdn])
     assert counts["generations"] == 17
     assert [asked["tags"] for asked in api.purges] == [["copperplate"]]
 
@@ -135,7 +134,7 @@ async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_fo
         with pytest.raises(CdnUnavailable, match="vercel cache dangerously-delete --tag copperplate-") as refused:
             await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=[cdn])
     assert TOKEN not in str(refused.value)
-    assert (await services.serving.read(want("wrong 0")))[0].outcome is Outcome.GENERATED
+    assert (await services.serving.read(picture_request("wrong 0")))[0].outcome is Outcome.GENERATED
 
 
 async def test_cdn_that_does_not_answer_is_named() -> None:

@@ -17,7 +17,7 @@ FOLDER: Final = "supabase/migrations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class ExpectedObject:
     """One object as a migration makes it: a digest of how, who may do what with it, and the migration's file."""
 
     digest: str
@@ -38,7 +38,7 @@ class Schema:
     """Everything the migrations make, by name; and their files, by version."""
 
     migrations: Mapping[str, str]
-    objects: Mapping[str, Made]
+    objects: Mapping[str, ExpectedObject]
 
     @classmethod
     def shipped(cls) -> Schema:
@@ -47,7 +47,7 @@ class Schema:
         return cls(
             migrations={file.partition("_")[0]: file for file in read["migrations"]},
             objects={
-                name: Made(digest=digest, rights=rights, file=file)
+                name: ExpectedObject(digest=digest, rights=rights, file=file)
                 for name, (digest, rights, file) in read["objects"].items()
             },
         )
@@ -87,7 +87,7 @@ class Schema:
             yield Difference(said=f"{name} is another form of ours, and calls cannot choose: drop {name}")
 
 
-def _compare(name: str, made: Made, found: Any) -> Iterator[Difference]:
+def _compare(name: str, made: ExpectedObject, found: Any) -> Iterator[Difference]:
     source = f"{FOLDER}/{made.file}"
     if found is None:
         yield Difference(said=f"{name} is gone: run again what {source} says of it")
