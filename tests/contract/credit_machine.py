@@ -114,7 +114,7 @@ class Model:
             found.lease_until = until
             return "Lead"
         if not self._reserve(key, user, amount):
-            return "Denied"
+            return "InsufficientCredits"
         self._claim(key, found, leader, until)
         return "New lead"
 

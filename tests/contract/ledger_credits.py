@@ -140,7 +140,7 @@ class CreditContract:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
         verdicts = await asyncio.gather(*(ask(ledger, picture_request(f"picture {n}"), ALICE) for n in range(10)))
-        assert sorted(type(each).__name__ for each in verdicts) == ["Denied"] * 9 + ["Lead"]
+        assert sorted(type(each).__name__ for each in verdicts) == ["InsufficientCredits"] * 9 + ["Lead"]
         assert await has(ledger, ALICE) == (1, 1)
 
     async def test_whoever_is_denied_leaves_nothing_behind(self, desk: Desk) -> None:

@@ -155,7 +155,7 @@ async def test_owner_whose_asks_meet_over_what_lapsed_leads_once(
         await until_blocked(owner_url, 3, "acquire_generation")
         await other.commit()
         answers = await asyncio.gather(*user_requests)
-        assert sorted(type(each).__name__ for each in answers) == ["Denied", "Denied", "Lead"]
+        assert sorted(type(each).__name__ for each in answers) == ["InsufficientCredits", "InsufficientCredits", "Lead"]
         assert await has(later, ALICE) == (1, 1)
     assert await deadlocks(other) == 0
 

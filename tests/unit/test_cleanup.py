@@ -16,6 +16,7 @@ from copperplate.adapters.vercel_cdn import VercelCdn
 from copperplate.compose import open_cdns
 from copperplate.errors import CdnUnavailable, Misconfigured
 from copperplate.model import Condition, Outcome
+from copperplate.operations import purge as purging
 from copperplate.operations.purge import purge
 from copperplate.recipes.objects import tag_of
 from copperplate.settings import Settings
@@ -116,7 +117,7 @@ async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> No
 async def test_large_purge_goes_in_steps_and_drops_everything_from_the_cdn_in_one_call(
     api: VercelApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(care, "ROWS", 7)
+    monkeypatch.setattr(purging, "ROWS", 7)
     services = await filled(17)
     async with cdn_of(api) as cdn:
         counts = await purge(services.ledger, Condition(model=picture_request().model), is_dry_run=False, cdns=[cdn])

@@ -104,7 +104,7 @@ async def test_of_a_hundred_callers_the_one_with_credit_leads_and_pays_once(benc
     process = bench.process()
     answers = await asyncio.gather(*(ask(process, user) for user in users), return_exceptions=True)
     kinds = Counter(type(each).__name__ for each in answers)
-    assert set(kinds) <= {"Found", "NotEnoughCredits"}
+    assert set(kinds) <= {"LookupResult", "NotEnoughCredits"}
     # Whoever looked before somebody led was told that it cannot pay; everybody after follows for nothing.
     assert not isinstance(answers[place], BaseException)
     assert bench.provider.submits == 1
@@ -121,7 +121,7 @@ async def test_the_same_over_many_processes_is_one_lead_and_one_debit(bench: Wor
     tasks += [await bench.begin(bench.process(), picture_request(), Charge(user=user)) for user in (ALICE, *[BOB] * 5)]
     await bench.clock.advance(20)
     answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(each).__name__ for each in answers] == ["NotEnoughCredits"] * 5 + ["Found"] * 6
+    assert [type(each).__name__ for each in answers] == ["NotEnoughCredits"] * 5 + ["LookupResult"] * 6
     assert (bench.provider.submits, await has(bench, ALICE)) == (1, (0, 0))
 
 
@@ -211,7 +211,7 @@ async def test_of_twenty_pictures_asked_at_once_as_many_are_made_as_there_are_cr
         *(processes[n % 4].find(picture_request(f"picture {n}"), charge=Charge(user=ALICE)) for n in range(20)),
         return_exceptions=True,
     )
-    assert Counter(type(each).__name__ for each in answers) == {"Found": 7, "NotEnoughCredits": 13}
+    assert Counter(type(each).__name__ for each in answers) == {"LookupResult": 7, "NotEnoughCredits": 13}
     assert (bench.provider.submits, await has(bench, ALICE)) == (7, (0, 0))
 
 

@@ -201,7 +201,7 @@ def picture_request(side: int = 64) -> PictureRequest:
 CHILD = """
 import asyncio, json, resource, sys
 sys.path.insert(0, {root!r})
-from unit import test_decoding_bounds as bounds
+from tests.unit import test_decoding_bounds as bounds
 print(json.dumps(asyncio.run(bounds.{work}({arguments}))))
 """
 

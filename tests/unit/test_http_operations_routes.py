@@ -12,6 +12,7 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable, StoreUnavailable
 from copperplate.model import Outcome
+from copperplate.operations import cleanup
 from copperplate.operations.cleanup import clean
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
@@ -135,7 +136,7 @@ async def test_young_objects_are_nobodys_orphans() -> None:
 
 
 async def test_listing_goes_on_where_the_last_run_ran_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(care, "LISTED", 2)
+    monkeypatch.setattr(cleanup, "LISTED", 2)
     clock, services = await filled(0)
     await with_orphans(services)
     await clock.advance(DAY + 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from copperplate.errors import Misconfigured
-from copperplate.settings import formats as formats
+from copperplate.settings import formats
 from copperplate.settings.fields import default_of, read_fields, setting
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ DOCS: Final = "docs/settings.md"
 TOO_SLOW: Final = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set, by environment variable. Read once, in `compose`."""
 
@@ -287,7 +287,11 @@ class Settings:
         environ = os.environ if environ is None else environ
         values, faults = read_fields(cls, environ)
         if values["heartbeat"] * 4 > values["lease"]:
-            pair = {each.metadata["variable"]: each for each in fields(cls) if each.name in ("heartbeat", "lease")}
+            pair = {
+                each.metadata["variable"]: each
+                for each in dataclasses.fields(cls)
+                if each.name in ("heartbeat", "lease")
+            }
             if not pair.keys() & faults.keys():
                 faults[next(iter(pair))] = TOO_SLOW
             values |= {each.name: default_of(each) for each in pair.values()}
