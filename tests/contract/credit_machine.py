@@ -306,7 +306,7 @@ class Call:
 
 
 # The others say whether they found something to do, which a repeat does not.
-REPEATABLE = ("grant", "acquire", "complete", "fail", "refund", "begin_ask", "deliver", "is_asked_by")
+REPEATABLE = ("grant", "acquire", "complete", "fail", "refund", "begin_request", "deliver", "is_requested_by")
 
 
 class CreditMachine(RuleBasedStateMachine):
@@ -359,8 +359,8 @@ class CreditMachine(RuleBasedStateMachine):
 
     @rule(user=user, key=key, name=idempotency_key, is_delivery=st.booleans())
     def asks(self, user: UUID, key: str, name: str | None, is_delivery: bool) -> None:
-        self.call("deliver" if is_delivery else "begin_ask", user, key, name)
-        self.call("is_asked_by", user, key)
+        self.call("deliver" if is_delivery else "begin_request", user, key, name)
+        self.call("is_requested_by", user, key)
 
     @rule(key=key, user=user, name=st.sampled_from(["sweep", "purge", "sweep", "forget"]))
     def cares(self, key: str, user: UUID, name: str) -> None:

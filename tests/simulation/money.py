@@ -131,7 +131,7 @@ class ProcessAccounts:
 
     async def begin_request(self, user: UUID, generation_key: str, idempotency_key: str | None) -> IdempotencyRecord:
         ask: IdempotencyRecord = await self._call(
-            "begin_ask", lambda: self._real.begin_request(user, generation_key, idempotency_key)
+            "begin_request", lambda: self._real.begin_request(user, generation_key, idempotency_key)
         )
         return ask
 
