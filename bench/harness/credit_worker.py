@@ -46,7 +46,7 @@ WEIGHTS = {
     "report_missing": 8,
     "purge": 6,
     "refund": 5,
-    "begin_ask": 6,
+    "begin_request": 6,
     "sweep": 0.5,
     "forget": 0.2,
     "credits": 4,
@@ -170,7 +170,7 @@ class Caller:
         reservation = self._random.choice(self._reservations)
         return lambda: self._ledger.refund_credits(reservation)
 
-    def _begin_ask(self) -> Any:
+    def _begin_request(self) -> Any:
         user, picture_request, name = (
             self._random.choice(USERS),
             self._random.choice(WANTS),

@@ -467,14 +467,14 @@ class CreditMachine(RuleBasedStateMachine):
     async def _sweep(self) -> int:
         return int(await self.bench.ledger.sweep(100))
 
-    async def _begin_ask(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
+    async def _begin_request(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
         ask = await self.bench.ledger.begin_request(user, key, name)
         return ask.is_conflict, ask.answer
 
     async def _deliver(self, user: UUID, key: str, name: str | None) -> Any:
         return await self.bench.ledger.deliver(user, key, ANSWER, name)
 
-    async def _is_asked_by(self, user: UUID, key: str) -> bool:
+    async def _is_requested_by(self, user: UUID, key: str) -> bool:
         return bool(await self.bench.ledger.is_requested_by(user, key))
 
     async def _forget(self, user: UUID) -> bool:
