@@ -1,5 +1,5 @@
 -- The leader's steps. Each is one short transaction, carries the fence, and may be repeated. Locks are taken in the
--- order of create_credits.sql.
+-- order of create_reservations.sql.
 
 create function copperplate.stored(p_key text)
 returns copperplate.verdict
