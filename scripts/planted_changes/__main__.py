@@ -54,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _wanted(options: argparse.Namespace) -> list[NamedChange]:
     if options.named:
-        found = read_named(HERE / "named.toml")
+        found = read_named(HERE / "named.toml", ROOT)
     else:
-        equivalent = {each.change.id for each in read_named(HERE / "equivalent.toml")}
+        equivalent = {each.change.id for each in read_named(HERE / "equivalent.toml", ROOT)}
         drawn = draw(
             {
                 area: changes

@@ -75,8 +75,18 @@ class NamedChange:
     tests: tuple[str, ...] = ()
 
 
-def read_named(path: Path) -> list[NamedChange]:
-    """The entries of `named.toml` or `equivalent.toml`."""
+def find_file(root: Path, before: str, *, hint: str) -> str:
+    """The file that holds `before`: `hint`, or the only other one if its lines were moved."""
+    files = (path for folder in ("src", "supabase/migrations") for path in (root / folder).rglob("*.*"))
+    block = f"\n{before}\n"
+    if (root / hint).is_file() and block in f"\n{(root / hint).read_text()}\n":
+        return hint
+    found = [path for path in files if path.suffix in (".py", ".sql") and block in f"\n{path.read_text()}\n"]
+    return found[0].relative_to(root).as_posix() if len(found) == 1 else hint
+
+
+def read_named(path: Path, root: Path) -> list[NamedChange]:
+    """The entries of `named.toml` or `equivalent.toml`, in the files of `root` that hold them today."""
     with path.open("rb") as file:
         entries = tomllib.load(file).get("change", [])
     return [
@@ -84,7 +94,7 @@ def read_named(path: Path) -> list[NamedChange]:
             change=Change(
                 area="named",
                 rule="named",
-                file=entry["file"],
+                file=find_file(root, entry["before"].strip("\n"), hint=entry["file"]),
                 before=entry["before"].strip("\n"),
                 after=entry["after"].strip("\n"),
                 occurrence=entry.get("occurrence", 1),
