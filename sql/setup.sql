@@ -746,23 +746,8 @@ to anon, authenticated
 using (true)$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000350', 'create_credits', array[
-$statement$-- Credits: what signed-in people may have made for them. A generation reserves before anything is spent, is settled
--- when the picture is stored, and gives back what it could not deliver.
---
---             acquire_generation            complete_generation
---   (none) ─────────────────────► held ─────────────────────────► settled ──► delivered: stays so
---                                  │                                 │
---            fail, sweep, delete   ▼         gone before delivered   ▼
---            lapsed, and its    released                          refunded
---            owner asks
---
--- Lapsed: held for longer than its time, and no lease is on its generation. It counts as free wherever it is read,
--- whether a sweep came by or not.
---
--- The one lock order, of every function: generations, entries and discarded objects, breakers, reservations, accounts,
--- credit ledger and asks, submits, totals. Who takes several of a kind takes all of them before the first of the next,
--- in the order of their keys; accounts in the order of their ids.
+select pg_temp.apply_migration('20261120000350', 'create_accounts', array[
+$statement$-- Accounts: who is signed in, and what credits they have.
 
 -- Who is signed in, by the claims that PostgREST sets; null for everybody else. As auth.uid() says it, which a
 -- Postgres without Supabase does not have.
@@ -794,7 +779,49 @@ $statement$create table copperplate.accounts (
 $statement$comment on table copperplate.accounts is
 'Credits of signed-in people: balance, and what of it generations under way hold. A person sees their own row.'$statement$,
 $statement$comment on column copperplate.accounts.user_id is 'The user in auth.users; null once deleted.'$statement$,
-$statement$create table copperplate.credit_ledger (
+$statement$alter table copperplate.accounts enable row level security$statement$,
+$statement$revoke all on table copperplate.accounts from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.accounts to authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.accounts to service_role$statement$,
+$statement$create policy accounts_are_their_owners
+on copperplate.accounts
+for select
+to authenticated
+using (user_id = (select copperplate.signed_in_user()))$statement$,
+$statement$create function copperplate.open_account(p_user uuid)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_account uuid;
+begin
+    -- A round is lost only to somebody who forgets this very user at this moment.
+    for v_round in 1..5 loop
+        insert into copperplate.accounts (user_id, created_at)
+        values (p_user, copperplate.clock())
+        on conflict (user_id) do nothing;
+        -- Locked as a foreign key would: it stays, and stays this user's, until the caller is done.
+        select a.id into v_account
+        from copperplate.accounts as a
+        where a.user_id = p_user
+        for key share;
+        exit when found;
+    end loop;
+    return v_account;
+end;
+$$$statement$,
+$statement$comment on function copperplate.open_account(uuid) is 'The id of a user''s account, which is made where there is none.'$statement$,
+$statement$revoke all on function copperplate.open_account(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.open_account(uuid) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000352', 'create_credit_ledger', array[
+$statement$-- Every change of a balance.
+
+create table copperplate.credit_ledger (
     id bigint generated always as identity,
     account_id uuid not null,
     -- Credits; the balance of an account is the sum of these.
@@ -815,6 +842,21 @@ $statement$create table copperplate.credit_ledger (
 $statement$create index credit_ledger_account_idx on copperplate.credit_ledger (account_id, id)$statement$,
 $statement$comment on table copperplate.credit_ledger is
 'Every change of a balance, in order. Rows are added and never changed. A person sees the rows of their own account.'$statement$,
+$statement$alter table copperplate.credit_ledger enable row level security$statement$,
+$statement$revoke all on table copperplate.credit_ledger from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.credit_ledger to authenticated$statement$,
+$statement$grant select, insert on table copperplate.credit_ledger to service_role$statement$,
+$statement$create policy credit_ledger_is_its_owners
+on copperplate.credit_ledger
+for select
+to authenticated
+using (
+    account_id in (
+        select a.id
+        from copperplate.accounts as a
+        where a.user_id = (select copperplate.signed_in_user())
+    )
+)$statement$,
 $statement$create function copperplate.refuse_change()
 returns trigger
 language plpgsql
@@ -831,8 +873,27 @@ $statement$revoke all on function copperplate.refuse_change() from public, anon,
 $statement$grant execute on function copperplate.refuse_change() to service_role$statement$,
 $statement$create trigger credit_ledger_is_append_only
 before update or delete on copperplate.credit_ledger
-for each row execute function copperplate.refuse_change()$statement$,
-$statement$create table copperplate.reservations (
+for each row execute function copperplate.refuse_change()$statement$
+]);
+
+select pg_temp.apply_migration('20261120000354', 'create_reservations', array[
+$statement$-- Credits: what signed-in people may have made for them. A generation reserves before anything is spent, is settled
+-- when the picture is stored, and gives back what it could not deliver.
+--
+--             acquire_generation            complete_generation
+--   (none) ─────────────────────► held ─────────────────────────► settled ──► delivered: stays so
+--                                  │                                 │
+--            fail, sweep, delete   ▼         gone before delivered   ▼
+--            lapsed, and its    released                          refunded
+--            owner asks
+--
+-- Lapsed: held for longer than its time, and no lease is on its generation. It counts as free wherever it is read,
+-- whether a sweep came by or not.
+--
+-- The one lock order, of every function: generations, entries and discarded objects, breakers, reservations, accounts,
+-- credit ledger and asks, submits, totals. Who takes several of a kind takes all of them before the first of the next,
+-- in the order of their keys; accounts in the order of their ids.
+create table copperplate.reservations (
     id uuid not null default gen_random_uuid(),
     generation_key text not null,
     -- Of the generation, told here so that its payer needs to see nothing else of it.
@@ -872,34 +933,10 @@ create index reservations_held_account_idx on copperplate.reservations (account_
 $statement$comment on table copperplate.reservations is
 'What generations reserved of somebody''s credits: held, settled, released or refunded. The generation''s key stays
 when the generation goes. A person sees the rows of their own account.'$statement$,
-$statement$alter table copperplate.accounts enable row level security$statement$,
-$statement$alter table copperplate.credit_ledger enable row level security$statement$,
 $statement$alter table copperplate.reservations enable row level security$statement$,
-$statement$revoke all on table copperplate.accounts from public, anon, authenticated, service_role$statement$,
-$statement$revoke all on table copperplate.credit_ledger from public, anon, authenticated, service_role$statement$,
 $statement$revoke all on table copperplate.reservations from public, anon, authenticated, service_role$statement$,
-$statement$grant select on table copperplate.accounts to authenticated$statement$,
-$statement$grant select on table copperplate.credit_ledger to authenticated$statement$,
 $statement$grant select on table copperplate.reservations to authenticated$statement$,
-$statement$grant select, insert, update, delete on table copperplate.accounts to service_role$statement$,
-$statement$grant select, insert on table copperplate.credit_ledger to service_role$statement$,
 $statement$grant select, insert, update on table copperplate.reservations to service_role$statement$,
-$statement$create policy accounts_are_their_owners
-on copperplate.accounts
-for select
-to authenticated
-using (user_id = (select copperplate.signed_in_user()))$statement$,
-$statement$create policy credit_ledger_is_its_owners
-on copperplate.credit_ledger
-for select
-to authenticated
-using (
-    account_id in (
-        select a.id
-        from copperplate.accounts as a
-        where a.user_id = (select copperplate.signed_in_user())
-    )
-)$statement$,
 $statement$create policy reservations_are_their_owners
 on copperplate.reservations
 for select
@@ -949,8 +986,13 @@ $$$statement$,
 $statement$comment on function copperplate.lapsed_credits(uuid) is
 'What of accounts.held counts as free: credits of reservations that lapsed and were not released yet.'$statement$,
 $statement$revoke all on function copperplate.lapsed_credits(uuid) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.lapsed_credits(uuid) to authenticated, service_role$statement$,
-$statement$create view public.my_credits
+$statement$grant execute on function copperplate.lapsed_credits(uuid) to authenticated, service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000356', 'create_credit_views', array[
+$statement$-- What signed-in people read of their own: credits, the ledger, pictures.
+
+create view public.my_credits
 with (security_invoker = true)
 as
 select
@@ -963,6 +1005,8 @@ where a.user_id = (select copperplate.signed_in_user())$statement$,
 $statement$comment on view public.my_credits is
 'The credits of the user who is signed in: one row, or none before the first grant. held is reserved by pictures that
 are being made.'$statement$,
+$statement$revoke all on table public.my_credits from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table public.my_credits to authenticated$statement$,
 $statement$create view public.my_credit_ledger
 with (security_invoker = true)
 as
@@ -976,6 +1020,8 @@ from copperplate.credit_ledger as l
 inner join copperplate.accounts as a on l.account_id = a.id
 where a.user_id = (select copperplate.signed_in_user())$statement$,
 $statement$comment on view public.my_credit_ledger is 'Every change of the credits of whoever is signed in.'$statement$,
+$statement$revoke all on table public.my_credit_ledger from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table public.my_credit_ledger to authenticated$statement$,
 $statement$create view public.my_generations
 with (security_invoker = true)
 as
@@ -998,13 +1044,12 @@ where a.user_id = (select copperplate.signed_in_user())$statement$,
 $statement$comment on view public.my_generations is
 'The pictures whoever is signed in had made, and the credits they cost. What failed, or was gone before they were told
 of it, cost none; generated_url is null once the picture is gone.'$statement$,
-$statement$revoke all on table public.my_credits from public, anon, authenticated, service_role$statement$,
-$statement$revoke all on table public.my_credit_ledger from public, anon, authenticated, service_role$statement$,
 $statement$revoke all on table public.my_generations from public, anon, authenticated, service_role$statement$,
-$statement$grant select on table public.my_credits to authenticated$statement$,
-$statement$grant select on table public.my_credit_ledger to authenticated$statement$,
-$statement$grant select on table public.my_generations to authenticated$statement$,
-$statement$-- --- what the ledger's functions do with credits ----------------------------------------------
+$statement$grant select on table public.my_generations to authenticated$statement$
+]);
+
+select pg_temp.apply_migration('20261120000358', 'create_charges', array[
+$statement$-- Charges of a generation: reserved with its lead, settled with its picture.
 
 create function copperplate.release_for(p_generation_key text, p_accounts uuid[])
 returns void
@@ -1067,6 +1112,8 @@ $$$statement$,
 $statement$comment on function copperplate.release_for(text, uuid[]) is
 'Before a reservation is made: release what lapsed of these accounts, and what was held too long for this generation,
 whose lease is the caller''s by now.'$statement$,
+$statement$revoke all on function copperplate.release_for(text, uuid[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_for(text, uuid[]) to service_role$statement$,
 $statement$create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql
@@ -1119,6 +1166,8 @@ $$$statement$,
 $statement$comment on function copperplate.reserve_charges(text, jsonb) is
 'Reserve what a new leader is charged, [{kind, user_id, amount}], unless a predecessor did; what lapsed of the payers is
 released first. ZC008 where an account cannot pay.'$statement$,
+$statement$revoke all on function copperplate.reserve_charges(text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.reserve_charges(text, jsonb) to service_role$statement$,
 $statement$create function copperplate.settle_reservation(p_generation_key text, p_url text)
 returns void
 language plpgsql
@@ -1147,7 +1196,14 @@ end;
 $$$statement$,
 $statement$comment on function copperplate.settle_reservation(text, text) is
 'The picture is stored: what its generation reserved is taken from the account, once.'$statement$,
-$statement$create function copperplate.give_back(p_reservation uuid)
+$statement$revoke all on function copperplate.settle_reservation(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.settle_reservation(text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000360', 'create_refunds', array[
+$statement$-- Credits that go back to their account: what failed, lapsed, or was gone before it was delivered.
+
+create function copperplate.give_back(p_reservation uuid)
 returns boolean
 language plpgsql
 volatile
@@ -1188,6 +1244,8 @@ $$$statement$,
 $statement$comment on function copperplate.give_back(uuid) is
 'Release what is held, refund what was settled and not delivered; false where it was delivered, or there is no such
 reservation. A repeat answers the same and changes nothing.'$statement$,
+$statement$revoke all on function copperplate.give_back(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.give_back(uuid) to service_role$statement$,
 $statement$create function copperplate.release_all(p_reservations uuid[])
 returns void
 language sql
@@ -1205,6 +1263,8 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.release_all(uuid[]) is
 'Give these reservations back, accounts in one order. The caller has locked every one of them.'$statement$,
+$statement$revoke all on function copperplate.release_all(uuid[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_all(uuid[]) to service_role$statement$,
 $statement$create function copperplate.give_back_all(p_generation_keys text[])
 returns void
 language sql
@@ -1237,6 +1297,8 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.give_back_all(text[]) is
 'Give back what these generations hold or never delivered: they failed, or are gone.'$statement$,
+$statement$revoke all on function copperplate.give_back_all(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.give_back_all(text[]) to service_role$statement$,
 $statement$create function copperplate.note_pictures_gone(p_generation_keys text[])
 returns void
 language sql
@@ -1251,6 +1313,8 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.note_pictures_gone(text[]) is
 'These generations have no picture any more: give back what was never delivered, and forget the addresses.'$statement$,
+$statement$revoke all on function copperplate.note_pictures_gone(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_pictures_gone(text[]) to service_role$statement$,
 $statement$create function copperplate.release_expired(p_limit integer)
 returns integer
 language plpgsql
@@ -1274,34 +1338,33 @@ end;
 $$$statement$,
 $statement$comment on function copperplate.release_expired(integer) is
 'Release what is held for generations that nobody works on any more; at most p_limit; answers how many.'$statement$,
-$statement$-- --- what operators and users ask -------------------------------------------------------------
+$statement$revoke all on function copperplate.release_expired(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_expired(integer) to service_role$statement$
+]);
 
-create function copperplate.open_account(p_user uuid)
-returns uuid
-language plpgsql
-volatile
+select pg_temp.apply_migration('20261120000362', 'create_credit_functions', array[
+$statement$-- What operators and the server call about credits.
+
+create function public.get_credits(p_user uuid)
+returns jsonb
+language sql
+stable
 security invoker
 set search_path = ''
 as $$
-declare
-    v_account uuid;
-begin
-    -- A round is lost only to somebody who forgets this very user at this moment.
-    for v_round in 1..5 loop
-        insert into copperplate.accounts (user_id, created_at)
-        values (p_user, copperplate.clock())
-        on conflict (user_id) do nothing;
-        -- Locked as a foreign key would: it stays, and stays this user's, until the caller is done.
-        select a.id into v_account
-        from copperplate.accounts as a
-        where a.user_id = p_user
-        for key share;
-        exit when found;
-    end loop;
-    return v_account;
-end;
+    select jsonb_build_object(
+        'balance', coalesce(max(a.balance), 0),
+        'held', coalesce(max(a.held - l.credits), 0),
+        'available', coalesce(max(a.balance - a.held + l.credits), 0)
+    )
+    from copperplate.accounts as a
+    cross join lateral copperplate.lapsed_credits(a.id) as l (credits)
+    where a.user_id = p_user;
 $$$statement$,
-$statement$comment on function copperplate.open_account(uuid) is 'The id of a user''s account, which is made where there is none.'$statement$,
+$statement$comment on function public.get_credits(uuid) is
+'What a user has: balance, held by generations under way, and available, the rest. Zero for a user nobody granted any.'$statement$,
+$statement$revoke all on function public.get_credits(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_credits(uuid) to service_role$statement$,
 $statement$create function public.grant_credits(p_user uuid, p_amount bigint, p_ref text)
 returns jsonb
 language plpgsql
@@ -1340,24 +1403,8 @@ end;
 $$$statement$,
 $statement$comment on function public.grant_credits(uuid, bigint, text) is
 'Give a user credits, once per reference; answers what get_credits answers.'$statement$,
-$statement$create function public.get_credits(p_user uuid)
-returns jsonb
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    select jsonb_build_object(
-        'balance', coalesce(max(a.balance), 0),
-        'held', coalesce(max(a.held - l.credits), 0),
-        'available', coalesce(max(a.balance - a.held + l.credits), 0)
-    )
-    from copperplate.accounts as a
-    cross join lateral copperplate.lapsed_credits(a.id) as l (credits)
-    where a.user_id = p_user;
-$$$statement$,
-$statement$comment on function public.get_credits(uuid) is
-'What a user has: balance, held by generations under way, and available, the rest. Zero for a user nobody granted any.'$statement$,
+$statement$revoke all on function public.grant_credits(uuid, bigint, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.grant_credits(uuid, bigint, text) to service_role$statement$,
 $statement$create function public.refund_credits(p_reservation uuid)
 returns boolean
 language sql
@@ -1369,26 +1416,11 @@ as $$
 $$$statement$,
 $statement$comment on function public.refund_credits(uuid) is
 'Give a reservation''s credits back, once; false where its picture was delivered, or there is no such reservation.'$statement$,
-$statement$-- Deletion of a user: no row names them afterwards, and every sum stays.
-create function public.forget_user(p_user uuid)
-returns boolean
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_account uuid;
-begin
-    update copperplate.accounts as a set user_id = null where a.user_id = p_user
-    returning a.id into v_account;
-    delete from copperplate.asks as k where k.account_id = v_account;
-    return v_account is not null;
-end;
-$$$statement$,
-$statement$comment on function public.forget_user(uuid) is
-'Take a user''s name off their account and remove what they asked; the ledger stays, of an account that is nobody''s.
-False where there is no such account. Runs by itself when a row of auth.users is deleted.'$statement$,
+$statement$revoke all on function public.refund_credits(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.refund_credits(uuid) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000364', 'create_credit_audit', array[
 $statement$-- Sums that must agree. A row here is a fault: of ours, or of a hand that changed a table.
 create view copperplate.credit_faults
 with (security_invoker = true)
@@ -1482,37 +1514,11 @@ $$$statement$,
 $statement$comment on function public.audit_credits() is
 'Sums over all accounts, and faults: accounts whose sums do not agree, of which there should be none. held is what
 pictures hold that are being made.'$statement$,
-$statement$revoke all on function copperplate.release_all(uuid[]) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.release_for(text, uuid[]) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.reserve_charges(text, jsonb) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.settle_reservation(text, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.give_back(uuid) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.give_back_all(text[]) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_pictures_gone(text[]) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.release_expired(integer) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.open_account(uuid) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.grant_credits(uuid, bigint, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.get_credits(uuid) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.refund_credits(uuid) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.audit_credits() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.release_all(uuid[]) to service_role$statement$,
-$statement$grant execute on function copperplate.release_for(text, uuid[]) to service_role$statement$,
-$statement$grant execute on function copperplate.reserve_charges(text, jsonb) to service_role$statement$,
-$statement$grant execute on function copperplate.settle_reservation(text, text) to service_role$statement$,
-$statement$grant execute on function copperplate.give_back(uuid) to service_role$statement$,
-$statement$grant execute on function copperplate.give_back_all(text[]) to service_role$statement$,
-$statement$grant execute on function copperplate.note_pictures_gone(text[]) to service_role$statement$,
-$statement$grant execute on function copperplate.release_expired(integer) to service_role$statement$,
-$statement$grant execute on function copperplate.open_account(uuid) to service_role$statement$,
-$statement$grant execute on function public.grant_credits(uuid, bigint, text) to service_role$statement$,
-$statement$grant execute on function public.get_credits(uuid) to service_role$statement$,
-$statement$grant execute on function public.refund_credits(uuid) to service_role$statement$,
-$statement$grant execute on function public.forget_user(uuid) to service_role$statement$,
 $statement$grant execute on function public.audit_credits() to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000360', 'create_discarded_objects', array[
+select pg_temp.apply_migration('20261120000390', 'create_discarded_objects', array[
 $statement$-- Objects that no row needs any more, until the store has removed them. However an entry goes
 -- (cleanup, purge, a person's DELETE, a cascade), its object lands here.
 create table copperplate.discarded_objects (
@@ -1767,6 +1773,8 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.services_of(text, text, text) is
 'What a submit needs, by the names of their breakers: the provider, its model, the store.'$statement$,
+$statement$revoke all on function copperplate.services_of(text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.services_of(text, text, text) to service_role$statement$,
 $statement$create function copperplate.longest_rest(p_names text[], out rest interval, out error_class text)
 language sql
 volatile
@@ -1791,6 +1799,8 @@ $$$statement$,
 $statement$comment on function copperplate.longest_rest(text[]) is
 'How long these services may not be asked, and the class of the failure that says so; zero where one caller may try;
 nulls while every breaker is closed.'$statement$,
+$statement$revoke all on function copperplate.longest_rest(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.longest_rest(text[]) to service_role$statement$,
 $statement$create function copperplate.take_probes(p_names text[], p_lease interval)
 returns boolean
 language plpgsql
@@ -1818,6 +1828,8 @@ $$$statement$,
 $statement$comment on function copperplate.take_probes(text[], interval) is
 'Become the one caller that tries those services whose rest is over, for the length of its lease. False where another
 caller tries one, or where one rests again: what was taken is to be rolled back.'$statement$,
+$statement$revoke all on function copperplate.take_probes(text[], interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.take_probes(text[], interval) to service_role$statement$,
 $statement$create function copperplate.release_probes(p_names text[])
 returns void
 language sql
@@ -1837,7 +1849,14 @@ as $$
     );
 $$$statement$,
 $statement$comment on function copperplate.release_probes(text[]) is 'The caller that tried is done: the next one may try.'$statement$,
-$statement$create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
+$statement$revoke all on function copperplate.release_probes(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_probes(text[]) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000455', 'create_breaker_reports', array[
+$statement$-- What is reported to the breakers: failures, successes, refusals.
+
+create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
 returns void
 language plpgsql
 volatile
@@ -1899,6 +1918,8 @@ $statement$comment on function copperplate.note_failure(text, text, text) is
 'Count a failure: five in a row open the breaker for 30 s, a failed try for twice as long as before, at most 2 min.
 A try that ends in bad_output or invalid does so only where the breaker was opened by the same.
 bad_output, invalid and uncollected count once a generation; moderated and lost never, and account opens by report_refusal.'$statement$,
+$statement$revoke all on function copperplate.note_failure(text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_failure(text, text, text) to service_role$statement$,
 $statement$create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
 language sql
@@ -1917,6 +1938,8 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.note_success(text[], timestamptz) is
 'These services did what they were asked at p_asked_at: their breakers close, unless our account was refused since.'$statement$,
+$statement$revoke all on function copperplate.note_success(text[], timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_success(text[], timestamptz) to service_role$statement$,
 $statement$create function public.report_refusal(p_name text, p_error_class text, p_reason text, p_rest interval)
 returns boolean
 language plpgsql
@@ -1954,6 +1977,8 @@ $$$statement$,
 $statement$comment on function public.report_refusal(text, text, text, interval) is
 'A service refuses whatever it is asked, for the sake of our account or settings there: it rests for p_rest from now.
 True for the report that begins the rest, so that one process tells the operator.'$statement$,
+$statement$revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.report_refusal(text, text, text, interval) to service_role$statement$,
 $statement$create function public.report_success(p_name text)
 returns void
 language sql
@@ -1964,21 +1989,7 @@ as $$
     select copperplate.note_success(array[p_name], copperplate.clock());
 $$$statement$,
 $statement$comment on function public.report_success(text) is 'The service did what it was asked: its rest is over.'$statement$,
-$statement$revoke all on function copperplate.services_of(text, text, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.longest_rest(text[]) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.take_probes(text[], interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.release_probes(text[]) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_failure(text, text, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_success(text[], timestamptz) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.report_success(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.services_of(text, text, text) to service_role$statement$,
-$statement$grant execute on function copperplate.longest_rest(text[]) to service_role$statement$,
-$statement$grant execute on function copperplate.take_probes(text[], interval) to service_role$statement$,
-$statement$grant execute on function copperplate.release_probes(text[]) to service_role$statement$,
-$statement$grant execute on function copperplate.note_failure(text, text, text) to service_role$statement$,
-$statement$grant execute on function copperplate.note_success(text[], timestamptz) to service_role$statement$,
-$statement$grant execute on function public.report_refusal(text, text, text, interval) to service_role$statement$,
 $statement$grant execute on function public.report_success(text) to service_role$statement$
 ]);
 
@@ -2015,6 +2026,80 @@ $statement$comment on column copperplate.submits.cost_micro_usd is
 $statement$alter table copperplate.submits enable row level security$statement$,
 $statement$revoke all on table copperplate.submits from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update on table copperplate.submits to service_role$statement$,
+$statement$create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.submits as s
+    set cost_micro_usd = p_cost_micro_usd
+    where
+        p_cost_micro_usd is not null
+        and s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
+$$$statement$,
+$statement$comment on function copperplate.note_cost(text, bigint) is
+'What the newest submit of a generation cost; null changes nothing.'$statement$,
+$statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
+$statement$create function copperplate.note_saved(p_uses jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- A picture was made by the newest submit of its generation. Locked in one order: where the generation is gone,
+    -- nothing else keeps two of these apart.
+    v_submits bigint[] := array(
+        select s.id
+        from copperplate.submits as s
+        where s.id in (
+            select max(n.id)
+            from copperplate.submits as n
+            where n.generation_key in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
+            group by n.generation_key
+        )
+        order by s.id
+        for no key update
+    );
+begin
+    update copperplate.submits as s
+    set saved = s.saved + u.count
+    from (
+        select e ->> 'generation_key' as key, sum((e ->> 'count')::bigint) as count
+        from jsonb_array_elements(p_uses) as e
+        where e ->> 'outcome' in ('hit', 'stale', 'coalesced')
+        group by 1
+    ) as u
+    where s.id = any(v_submits) and s.generation_key = u.key;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_saved(jsonb) is
+'Write into the book how often pictures were served without a call; p_uses as record_usage takes them.'$statement$,
+$statement$revoke all on function copperplate.note_saved(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_saved(jsonb) to service_role$statement$,
+$statement$create function copperplate.spent_micro_usd(p_generation_key text)
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd))::bigint
+    from public.generation_status as g
+    inner join copperplate.submits as s on g.prompt_hash = s.generation_key and g.created_at <= s.sent_at
+    where g.prompt_hash = p_generation_key;
+$$$statement$,
+$statement$comment on function copperplate.spent_micro_usd(text) is
+'What a generation cost since its row was made, all submits of it; null where no price is known.'$statement$,
+$statement$revoke all on function copperplate.spent_micro_usd(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.spent_micro_usd(text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000475', 'create_money_totals', array[
 $statement$-- Sums of the book for readers in a hurry. Its triggers alone write here, in the transaction that changes the book.
 -- They only ever insert, so no row is hot; copperplate.fold_money() merges the rows of a day now and then.
 create table copperplate.money_totals (
@@ -2089,6 +2174,9 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) is
 'Add to the totals by how much these rows of the book differ from what they were.'$statement$,
+$statement$revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) to service_role$statement$,
 $statement$create function copperplate.note_submits_changed()
 returns trigger
 language plpgsql
@@ -2111,6 +2199,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_submits_changed() is 'Keeps the totals of money equal to the book.'$statement$,
+$statement$revoke all on function copperplate.note_submits_changed() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_submits_changed() to service_role$statement$,
 $statement$create trigger submits_added
 after insert on copperplate.submits
 referencing new table as added
@@ -2149,84 +2239,8 @@ as $$
 $$$statement$,
 $statement$comment on function copperplate.fold_money() is
 'Merges the totals of money into one row a day, kind, provider and model; concurrent calls split the work.'$statement$,
-$statement$create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    update copperplate.submits as s
-    set cost_micro_usd = p_cost_micro_usd
-    where
-        p_cost_micro_usd is not null
-        and s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
-$$$statement$,
-$statement$comment on function copperplate.note_cost(text, bigint) is
-'What the newest submit of a generation cost; null changes nothing.'$statement$,
-$statement$create function copperplate.note_saved(p_uses jsonb)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    -- A picture was made by the newest submit of its generation. Locked in one order: where the generation is gone,
-    -- nothing else keeps two of these apart.
-    v_submits bigint[] := array(
-        select s.id
-        from copperplate.submits as s
-        where s.id in (
-            select max(n.id)
-            from copperplate.submits as n
-            where n.generation_key in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
-            group by n.generation_key
-        )
-        order by s.id
-        for no key update
-    );
-begin
-    update copperplate.submits as s
-    set saved = s.saved + u.count
-    from (
-        select e ->> 'generation_key' as key, sum((e ->> 'count')::bigint) as count
-        from jsonb_array_elements(p_uses) as e
-        where e ->> 'outcome' in ('hit', 'stale', 'coalesced')
-        group by 1
-    ) as u
-    where s.id = any(v_submits) and s.generation_key = u.key;
-end;
-$$$statement$,
-$statement$comment on function copperplate.note_saved(jsonb) is
-'Write into the book how often pictures were served without a call; p_uses as record_usage takes them.'$statement$,
-$statement$create function copperplate.spent_micro_usd(p_generation_key text)
-returns bigint
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    select sum(coalesce(s.cost_micro_usd, s.estimate_micro_usd))::bigint
-    from public.generation_status as g
-    inner join copperplate.submits as s on g.prompt_hash = s.generation_key and g.created_at <= s.sent_at
-    where g.prompt_hash = p_generation_key;
-$$$statement$,
-$statement$comment on function copperplate.spent_micro_usd(text) is
-'What a generation cost since its row was made, all submits of it; null where no price is known.'$statement$,
-$statement$revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
-from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_submits_changed() from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.fold_money() from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_saved(jsonb) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.spent_micro_usd(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) to service_role$statement$,
-$statement$grant execute on function copperplate.note_submits_changed() to service_role$statement$,
-$statement$grant execute on function copperplate.fold_money() to service_role$statement$,
-$statement$grant execute on function copperplate.note_saved(jsonb) to service_role$statement$,
-$statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
-$statement$grant execute on function copperplate.spent_micro_usd(text) to service_role$statement$
+$statement$grant execute on function copperplate.fold_money() to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000490', 'create_peek', array[
@@ -2567,7 +2581,7 @@ to service_role$statement$
 
 select pg_temp.apply_migration('20261120000600', 'create_submit_steps', array[
 $statement$-- The leader's steps up to the picture. Each is one short transaction, carries the fence, and may be repeated. Locks
--- are taken in the order of create_credits.sql.
+-- are taken in the order of create_reservations.sql.
 
 create function public.begin_submit(
     p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null
@@ -3216,7 +3230,7 @@ $statement$revoke all on function public.report_missing(text, text) from public,
 $statement$grant execute on function public.report_missing(text, text) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000700', 'create_usage', array[
+select pg_temp.apply_migration('20261120000700', 'create_usage_rollups', array[
 $statement$-- Counting. Hits write nothing by themselves: processes add up and flush now and then.
 
 create table copperplate.usage_rollups (
@@ -3281,7 +3295,10 @@ $$$statement$,
 $statement$comment on function copperplate.fold_totals() is
 'Merges the public totals into one row a day and kind; concurrent calls split the work.'$statement$,
 $statement$revoke all on function copperplate.fold_totals() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.fold_totals() to service_role$statement$,
+$statement$grant execute on function copperplate.fold_totals() to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000710', 'create_usage_batches', array[
 $statement$-- Batches of counts that were taken, so that one that is sent again changes nothing. A process sends a batch for an
 -- hour at most (usage.py), and its id is kept for two.
 create table copperplate.usage_batches (
@@ -3316,7 +3333,10 @@ $$$statement$,
 $statement$comment on function copperplate.forget_old_batches(integer) is
 'Forget ids of batches that nobody sends any more, at most p_limit.'$statement$,
 $statement$revoke all on function copperplate.forget_old_batches(integer) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.forget_old_batches(integer) to service_role$statement$,
+$statement$grant execute on function copperplate.forget_old_batches(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000720', 'create_usage_recording', array[
 $statement$-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes, latency_buckets}].
 create function public.record_usage(p_uses jsonb, p_batch uuid)
 returns void
@@ -3414,8 +3434,13 @@ $$$statement$,
 $statement$comment on function public.record_usage(jsonb, uuid) is
 'Add a batch of counts, once: sent again under the same id within two hours, it changes nothing.'$statement$,
 $statement$revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.record_usage(jsonb, uuid) to service_role$statement$,
-$statement$create function public.get_generation_stats()
+$statement$grant execute on function public.record_usage(jsonb, uuid) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000730', 'create_statistics', array[
+$statement$-- Sums that people and operators read.
+
+create function public.get_generation_stats()
 returns table (
     total_requests bigint,
     total_api_calls_made bigint,
@@ -3530,7 +3555,7 @@ $statement$revoke all on function public.get_savings() from public, anon, authen
 $statement$grant execute on function public.get_savings() to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000710', 'create_kind_stats', array[
+select pg_temp.apply_migration('20261120000740', 'create_kind_stats', array[
 $statement$-- Statistics of one kind.
 
 create function copperplate.sum_totals(p_kind text)
@@ -3629,7 +3654,7 @@ begin
 
     perform copperplate.release_expired(p_limit);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
-    perform copperplate.forget_old_asks(20 * p_limit);
+    perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
@@ -3638,7 +3663,8 @@ end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and old asks and ids of batches forgotten, twenty times as many.'$statement$,
+held for generations that nobody works on are released, and old requests and ids of batches forgotten, twenty times as
+many.'$statement$,
 $statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
 $statement$create function public.cleanup_old_generation_status(p_limit integer default 1000)
@@ -4170,33 +4196,36 @@ $statement$grant execute on function public.claim_audit(text) to service_role$st
 $statement$grant execute on function public.audit_objects(text, text[], text) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000870', 'create_asks', array[
-$statement$-- What signed-in people asked under an Idempotency-Key, or to be told later: for a day, the same ask, the same answer.
-create table copperplate.asks (
+select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[
+$statement$-- Requests of signed-in people, under an Idempotency-Key or to be answered later: for a day the same request gets the
+-- same answer.
+create table copperplate.user_requests (
     id bigint generated always as identity,
     account_id uuid not null,
-    -- As the caller sent it; null for one that only wants to ask again for its generation.
+    -- As the caller sent it; null for a caller that only comes back for its generation.
     idempotency_key text,
     generation_key text not null,
     -- What was delivered, less its address: that is made for each answer. Null until then.
     answer jsonb,
     created_at timestamptz not null,
-    constraint asks_pkey primary key (id),
-    constraint asks_account_fkey foreign key (account_id) references copperplate.accounts (id),
-    constraint asks_idempotency_key unique (account_id, idempotency_key),
-    constraint asks_idempotency_key_is_short check (length(idempotency_key) between 1 and 255)
+    constraint user_requests_pkey primary key (id),
+    constraint user_requests_account_fkey foreign key (account_id) references copperplate.accounts (id),
+    constraint user_requests_idempotency_key unique (account_id, idempotency_key),
+    constraint user_requests_idempotency_key_is_short check (length(idempotency_key) between 1 and 255)
 )$statement$,
-$statement$create index asks_generation_idx on copperplate.asks (account_id, generation_key)$statement$,
-$statement$-- Without a key there is nothing to tell one ask from the next: one row for all of them.
-create unique index asks_nameless_idx on copperplate.asks (account_id, generation_key) where idempotency_key is null$statement$,
-$statement$create index asks_created_idx on copperplate.asks (created_at)$statement$,
-$statement$comment on table copperplate.asks is
-'Asks of signed-in people that are remembered for a day: their Idempotency-Key, and the answer that was delivered.
+$statement$create index user_requests_generation_idx on copperplate.user_requests (account_id, generation_key)$statement$,
+$statement$-- Requests without a key are all alike: one row for all of them.
+create unique index user_requests_nameless_idx
+on copperplate.user_requests (account_id, generation_key)
+where idempotency_key is null$statement$,
+$statement$create index user_requests_created_idx on copperplate.user_requests (created_at)$statement$,
+$statement$comment on table copperplate.user_requests is
+'Requests of signed-in people, kept for a day: their Idempotency-Key, and the answer that was delivered.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
-$statement$alter table copperplate.asks enable row level security$statement$,
-$statement$revoke all on table copperplate.asks from public, anon, authenticated, service_role$statement$,
-$statement$grant select, insert, update, delete on table copperplate.asks to service_role$statement$,
-$statement$create function public.begin_ask(p_user uuid, p_generation_key text, p_idempotency_key text default null)
+$statement$alter table copperplate.user_requests enable row level security$statement$,
+$statement$revoke all on table copperplate.user_requests from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.user_requests to service_role$statement$,
+$statement$create function public.begin_request(p_user uuid, p_generation_key text, p_idempotency_key text default null)
 returns jsonb
 language plpgsql
 volatile
@@ -4206,12 +4235,12 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_account uuid;
-    v_ask copperplate.asks;
+    v_request copperplate.user_requests;
 begin
     v_account := copperplate.open_account(p_user);
 
     if p_idempotency_key is null then
-        insert into copperplate.asks (account_id, generation_key, created_at)
+        insert into copperplate.user_requests (account_id, generation_key, created_at)
         values (v_account, p_generation_key, v_now)
         on conflict (account_id, generation_key) where idempotency_key is null do update
         set created_at = excluded.created_at;
@@ -4219,24 +4248,26 @@ begin
     end if;
 
     -- A day later the key is free again.
-    delete from copperplate.asks as k
+    delete from copperplate.user_requests as q
     where
-        k.account_id = v_account and k.idempotency_key = p_idempotency_key
-        and k.created_at < v_now - interval '1 day';
-    insert into copperplate.asks (account_id, idempotency_key, generation_key, created_at)
+        q.account_id = v_account and q.idempotency_key = p_idempotency_key
+        and q.created_at < v_now - interval '1 day';
+    insert into copperplate.user_requests (account_id, idempotency_key, generation_key, created_at)
     values (v_account, p_idempotency_key, p_generation_key, v_now)
     on conflict (account_id, idempotency_key) do nothing;
-    select k.* into v_ask
-    from copperplate.asks as k
-    where k.account_id = v_account and k.idempotency_key = p_idempotency_key;
+    select q.* into v_request
+    from copperplate.user_requests as q
+    where q.account_id = v_account and q.idempotency_key = p_idempotency_key;
     return jsonb_build_object(
-        'is_conflict', coalesce(v_ask.generation_key <> p_generation_key, false), 'answer', v_ask.answer
+        'is_conflict', coalesce(v_request.generation_key <> p_generation_key, false), 'answer', v_request.answer
     );
 end;
 $$$statement$,
-$statement$comment on function public.begin_ask(uuid, text, text) is
-'Remember that a user asks for a generation: is_conflict where the key stands for another one, answer where it was
+$statement$comment on function public.begin_request(uuid, text, text) is
+'Record that a user requests a generation: is_conflict where the key stands for another generation, answer where it was
 delivered before.'$statement$,
+$statement$revoke all on function public.begin_request(uuid, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.begin_request(uuid, text, text) to service_role$statement$,
 $statement$create function public.deliver_generation(
     p_user uuid, p_generation_key text, p_answer jsonb, p_idempotency_key text default null
 )
@@ -4262,22 +4293,24 @@ begin
         'credits', coalesce(v_account.balance - v_account.held + copperplate.lapsed_credits(v_account.id), 0)
     );
     if p_idempotency_key is not null then
-        -- The first answer stands: everybody who asks with this key gets that one.
-        update copperplate.asks as k
-        set answer = coalesce(k.answer, v_answer)
+        -- The first answer stands: every request with this key gets that one.
+        update copperplate.user_requests as q
+        set answer = coalesce(q.answer, v_answer)
         where
-            k.account_id = v_account.id and k.idempotency_key = p_idempotency_key
-            and k.generation_key = p_generation_key
-        returning k.answer into v_kept;
+            q.account_id = v_account.id and q.idempotency_key = p_idempotency_key
+            and q.generation_key = p_generation_key
+        returning q.answer into v_kept;
     end if;
-    -- None where the ask is forgotten by now, as its user may be.
+    -- Null where the request is forgotten by now, as its user may be.
     return coalesce(v_kept, v_answer);
 end;
 $$$statement$,
 $statement$comment on function public.deliver_generation(uuid, text, jsonb, text) is
 'The user is about to be told where the picture is: nothing is refunded from here on. Answers p_answer, which holds no
 address, with the credits left, or what was answered before under the same Idempotency-Key.'$statement$,
-$statement$create function public.is_asked_by(p_user uuid, p_generation_key text)
+$statement$revoke all on function public.deliver_generation(uuid, text, jsonb, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.deliver_generation(uuid, text, jsonb, text) to service_role$statement$,
+$statement$create function public.is_requested_by(p_user uuid, p_generation_key text)
 returns boolean
 language sql
 stable
@@ -4290,8 +4323,8 @@ as $$
             a.user_id = p_user
             and (
                 exists (
-                    select from copperplate.asks as k
-                    where k.account_id = a.id and k.generation_key = p_generation_key
+                    select from copperplate.user_requests as q
+                    where q.account_id = a.id and q.generation_key = p_generation_key
                 )
                 or exists (
                     select from copperplate.reservations as r
@@ -4300,9 +4333,11 @@ as $$
             )
     );
 $$$statement$,
-$statement$comment on function public.is_asked_by(uuid, text) is
-'Whether this user asked for this generation, or paid for it: nobody else is told of it.'$statement$,
-$statement$create function copperplate.forget_old_asks(p_limit integer)
+$statement$comment on function public.is_requested_by(uuid, text) is
+'Whether this user requested this generation, or paid for it: nobody else is told of it.'$statement$,
+$statement$revoke all on function public.is_requested_by(uuid, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.is_requested_by(uuid, text) to service_role$statement$,
+$statement$create function copperplate.forget_old_requests(p_limit integer)
 returns integer
 language plpgsql
 volatile
@@ -4314,26 +4349,26 @@ declare
     v_forgotten integer;
 begin
     with old as (
-        select k.id
-        from copperplate.asks as k
-        where k.created_at < copperplate.clock() - interval '1 day'
+        select q.id
+        from copperplate.user_requests as q
+        where q.created_at < copperplate.clock() - interval '1 day'
         limit p_limit
         for update skip locked
     ),
 
     gone as (
-        delete from copperplate.asks as k
+        delete from copperplate.user_requests as q
         using old as o
-        where k.id = o.id
-        returning k.account_id
+        where q.id = o.id
+        returning q.account_id
     )
 
     select array_agg(distinct g.account_id), count(*) into v_accounts, v_forgotten
     from gone as g;
 
-    -- An account that was opened by asking alone goes with its last ask. A token outlives its user by up to an hour:
-    -- what it opens anew after the user was forgotten does not stay. Locked first, looked at in the next statement:
-    -- who has just begun to ask holds the account.
+    -- An account that a request alone opened goes with its last request. A token outlives its user by up to an hour:
+    -- what it opens after the user was forgotten does not stay. Locked before the next statement looks: a request that
+    -- has just begun holds the account.
     v_accounts := array(
         select a.id
         from copperplate.accounts as a
@@ -4343,14 +4378,42 @@ begin
     delete from copperplate.accounts as a
     where
         a.id = any(v_accounts)
-        and not exists (select from copperplate.asks as k where k.account_id = a.id)
+        and not exists (select from copperplate.user_requests as q where q.account_id = a.id)
         and not exists (select from copperplate.reservations as r where r.account_id = a.id)
         and not exists (select from copperplate.credit_ledger as l where l.account_id = a.id);
     return v_forgotten;
 end;
 $$$statement$,
-$statement$comment on function copperplate.forget_old_asks(integer) is
-'Remove asks older than a day, at most p_limit, and accounts that were never more than asks; answers how many asks.'$statement$,
+$statement$comment on function copperplate.forget_old_requests(integer) is
+'Remove requests older than a day, at most p_limit, and accounts without anything else; answers how many requests.'$statement$,
+$statement$revoke all on function copperplate.forget_old_requests(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_old_requests(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000875', 'create_user_deletion', array[
+$statement$-- Deletion of a user: no row names them afterwards, and every sum stays.
+
+create function public.forget_user(p_user uuid)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_account uuid;
+begin
+    update copperplate.accounts as a set user_id = null where a.user_id = p_user
+    returning a.id into v_account;
+    delete from copperplate.user_requests as q where q.account_id = v_account;
+    return v_account is not null;
+end;
+$$$statement$,
+$statement$comment on function public.forget_user(uuid) is
+'Take a user''s name off their account and remove their requests; the ledger stays, of an account that is nobody''s.
+False where there is no such account. Runs by itself when a row of auth.users is deleted.'$statement$,
+$statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.forget_user(uuid) to service_role$statement$,
 $statement$-- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do
 -- nothing but forget that very user. Where it fails, so does the deletion, which can then be tried again: a deletion
 -- that passed over the fault would leave a name here that nobody is ever going to take off.
@@ -4366,15 +4429,7 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_user_deleted() is 'Forgets a user whom Supabase Auth deletes.'$statement$,
-$statement$revoke all on function public.begin_ask(uuid, text, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.deliver_generation(uuid, text, jsonb, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.is_asked_by(uuid, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.forget_old_asks(integer) from public, anon, authenticated$statement$,
 $statement$revoke all on function copperplate.note_user_deleted() from public, anon, authenticated, service_role$statement$,
-$statement$grant execute on function public.begin_ask(uuid, text, text) to service_role$statement$,
-$statement$grant execute on function public.deliver_generation(uuid, text, jsonb, text) to service_role$statement$,
-$statement$grant execute on function public.is_asked_by(uuid, text) to service_role$statement$,
-$statement$grant execute on function copperplate.forget_old_asks(integer) to service_role$statement$,
 $statement$-- A Postgres without Supabase Auth has no users of its own; there `forget_user` is called by whoever has them.
 do $$
 begin

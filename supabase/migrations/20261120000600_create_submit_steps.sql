@@ -1,5 +1,5 @@
 -- The leader's steps up to the picture. Each is one short transaction, carries the fence, and may be repeated. Locks
--- are taken in the order of create_credits.sql.
+-- are taken in the order of create_reservations.sql.
 
 create function public.begin_submit(
     p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null

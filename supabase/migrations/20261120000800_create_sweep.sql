@@ -33,7 +33,7 @@ begin
 
     perform copperplate.release_expired(p_limit);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
-    perform copperplate.forget_old_asks(20 * p_limit);
+    perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
@@ -43,7 +43,8 @@ $$;
 
 comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and old asks and ids of batches forgotten, twenty times as many.';
+held for generations that nobody works on are released, and old requests and ids of batches forgotten, twenty times as
+many.';
 revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
 grant execute on function public.sweep_generations(integer, interval) to service_role;
 

@@ -54,7 +54,7 @@ as $$ select set_config('request.jwt.claims', p_claims, true) $$;
 select policy_cmd_is('copperplate', 'accounts', 'accounts_are_their_owners', 'select', 'accounts open reading');
 select policies_are('copperplate', 'credit_ledger', array['credit_ledger_is_its_owners'], 'so does the ledger');
 select policies_are('copperplate', 'reservations', array['reservations_are_their_owners'], 'and reservations');
-select policies_are('copperplate', 'asks', array[]::name[], 'asks are opened to nobody');
+select policies_are('copperplate', 'user_requests', array[]::name[], 'user requests are opened to nobody');
 select policies_are('copperplate', 'submits', array[]::name[], 'nor are submits');
 select policies_are('copperplate', 'money_totals', array[]::name[], 'nor sums of money');
 select policies_are('copperplate', 'usage_batches', array[]::name[], 'nor batches of counts');

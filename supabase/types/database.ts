@@ -222,8 +222,8 @@ export type Database = {
       };
       audit_credits: { Args: Record<PropertyKey, never>; Returns: Json };
       audit_objects: { Args: { p_bucket: string; p_paths: string[]; p_reached: string }; Returns: number };
-      begin_ask: { Args: { p_generation_key: string; p_idempotency_key?: string; p_user: string }; Returns: Json };
       begin_decode: { Args: { p_decode_no: number; p_fence: number; p_key: string }; Returns: boolean };
+      begin_request: { Args: { p_generation_key: string; p_idempotency_key?: string; p_user: string }; Returns: Json };
       begin_submit: {
         Args: {
           p_estimate_micro_usd?: number;
@@ -421,7 +421,7 @@ export type Database = {
         };
         Returns: boolean;
       };
-      is_asked_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
+      is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
       peek_generation: {

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TABLES = (
     "public.generation_status, copperplate.cache_entries, copperplate.discarded_objects, copperplate.submits, "
-    "copperplate.accounts, copperplate.credit_ledger, copperplate.reservations, copperplate.asks, copperplate.breakers"
+    "copperplate.accounts, copperplate.credit_ledger, copperplate.reservations, copperplate.user_requests, "
+    "copperplate.breakers"
 )
 # The same histories every time: what is red once stays red.
 PLAN = settings(

@@ -271,7 +271,7 @@ def test_doctor_tells_what_was_dropped_and_goes_on(deployment: dict[str, str]) -
     found = findings(answer)
     assert answer.returncode == 1
     assert found["database"][0] == found["rights"][0] == "failed"
-    for name, file in (("check_setup", "create_checks"), ("get_generation_stats", "create_usage")):
+    for name, file in (("check_setup", "create_checks"), ("get_generation_stats", "create_statistics")):
         assert re.search(rf"objects +function public.{name}\(\) is gone: .*_{file}.sql", answer.stdout), answer.stdout
     assert (found["memoji-images"][0], found["provider"][0]) == ("ok", "ok")
 

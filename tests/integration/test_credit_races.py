@@ -349,9 +349,9 @@ async def test_crowd_that_fails_and_completes_on_one_account_never_deadlocks(
 
 
 async def test_key_sent_fifty_times_at_once_stands_for_one_generation(owner_url: str, other: Connection) -> None:
-    begin = "select public.begin_ask(%s, %s, 'k') as told"
+    begin = "select public.begin_request(%s, %s, 'k') as told"
     answers = await at_once(owner_url, *((begin, ALICE, str(number % 2) * 64) for number in range(MANY)))
-    [row] = await run(other, "select generation_key from copperplate.asks")
+    [row] = await run(other, "select generation_key from copperplate.user_requests")
     told = [(each[0]["told"]["is_conflict"], str(number % 2) * 64) for number, each in enumerate(answers)]  # type: ignore[index]
     assert all(is_conflict == (key != row["generation_key"]) for is_conflict, key in told)
     assert await run(other, "select count(*) as n from copperplate.accounts") == [{"n": 1}]
@@ -362,10 +362,10 @@ async def test_key_of_yesterday_sent_fifty_times_at_once_stands_for_one_generati
 ) -> None:
     await ledger.begin_ask(ALICE, "f" * 64, "k")
     url = make_conninfo(owner_url, options="-c copperplate.clock_offset=86401s")
-    begin = "select public.begin_ask(%s, %s, 'k') as told"
+    begin = "select public.begin_request(%s, %s, 'k') as told"
     answers = await at_once(url, *((begin, ALICE, str(number % 2) * 64) for number in range(MANY)))
     assert [each for each in answers if isinstance(each, psycopg.Error)] == []
-    [row] = await run(other, "select generation_key from copperplate.asks")
+    [row] = await run(other, "select generation_key from copperplate.user_requests")
     assert row["generation_key"] in ("0" * 64, "1" * 64)
     assert sum(each[0]["told"]["is_conflict"] for each in answers) == MANY // 2  # type: ignore[index]
 
@@ -391,7 +391,7 @@ async def test_ask_beside_the_deletion_of_its_user_is_answered_and_leaves_no_nam
     await run(other, "select public.forget_user(%s)", ALICE)
     # Her token is good for a while yet.
     asking = asyncio.create_task(ledger.begin_ask(ALICE, want().generation_key, "k"))
-    await until_blocked(owner_url, 1, "begin_ask")
+    await until_blocked(owner_url, 1, "begin_request")
     await other.commit()
     assert not (await asking).is_conflict
     await run(other, "set copperplate.clock_offset = '86401s'")
@@ -404,9 +404,9 @@ async def test_account_that_somebody_has_begun_to_ask_with_is_not_tidied_away(
 ) -> None:
     await ledger.begin_ask(ALICE, want().generation_key, "old")
     await run(other, "set copperplate.clock_offset = '86401s'")
-    await run(other, "select public.begin_ask(%s, %s, 'new')", ALICE, want().generation_key)
+    await run(other, "select public.begin_request(%s, %s, 'new')", ALICE, want().generation_key)
     url = make_conninfo(owner_url, options="-c copperplate.clock_offset=86401s")
-    assert await at_once(url, ("select copperplate.forget_old_asks(10) as n",)) == [[{"n": 1}]]
+    assert await at_once(url, ("select copperplate.forget_old_requests(10) as n",)) == [[{"n": 1}]]
     await other.commit()
     assert await ledger.is_asked_by(ALICE, want().generation_key)
 

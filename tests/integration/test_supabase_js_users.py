@@ -66,7 +66,7 @@ def snapshot(owner_url: str) -> list[Any]:
     with psycopg.connect(owner_url) as connection:
         return [
             row
-            for table in ("accounts", "credit_ledger", "reservations", "asks", "submits")
+            for table in ("accounts", "credit_ledger", "reservations", "user_requests", "submits")
             for row in connection.execute(f"select to_jsonb(t)::text from copperplate.{table} as t order by 1".encode())
         ]
 
@@ -163,8 +163,8 @@ async def test_nobody_changes_what_is_theirs_or_anybodys(sign_in: SignIn, owner_
         ("rpc", "get_credits", {"p_user": str(BOB)}),
         ("rpc", "refund_credits", {"p_reservation": str(UUID(int=1))}),
         ("rpc", "forget_user", {"p_user": str(BOB)}),
-        ("rpc", "is_asked_by", {**asked, "p_generation_key": "0" * 64}),
-        ("rpc", "begin_ask", {**asked, "p_generation_key": "0" * 64}),
+        ("rpc", "is_requested_by", {**asked, "p_generation_key": "0" * 64}),
+        ("rpc", "begin_request", {**asked, "p_generation_key": "0" * 64}),
         ("rpc", "deliver_generation", {**asked, "p_generation_key": "0" * 64, "p_answer": {}}),
         ("rpc", "audit_credits", {}),
         ("rpc", "get_memoji_stats", {}),

@@ -104,7 +104,7 @@ async def test_somebody_elses_credits_and_asks_are_left_alone(
 ) -> None:
     auth.execute(DELETIONS[how].encode(), [ALICE])
     assert await has(ledger, BOB) == (3, 0)
-    assert owner.execute("select count(*) from copperplate.asks").fetchone() == (2,)
+    assert owner.execute("select count(*) from copperplate.user_requests").fetchone() == (2,)
     answer = (await ledger.begin_ask(BOB, want("hen 1").generation_key, "key 1")).answer
     assert answer == {**ANSWER, "credits": 3}
 

@@ -38,7 +38,7 @@ class CreditCalls(Calls):
     async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
         """See `CreditLedger.begin_ask`."""
         arguments = {"p_user": str(user), "p_generation_key": generation_key, "p_idempotency_key": idempotency_key}
-        row = await self._transport.value("begin_ask", arguments, dict)
+        row = await self._transport.value("begin_request", arguments, dict)
         return Ask(is_conflict=row["is_conflict"], answer=row["answer"])
 
     async def deliver(
@@ -56,7 +56,7 @@ class CreditCalls(Calls):
     async def is_asked_by(self, user: UUID, generation_key: str) -> bool:
         """See `CreditLedger.is_asked_by`."""
         arguments = {"p_user": str(user), "p_generation_key": generation_key}
-        return await self._transport.value("is_asked_by", arguments, bool)
+        return await self._transport.value("is_requested_by", arguments, bool)
 
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`."""
