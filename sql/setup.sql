@@ -818,7 +818,7 @@ $statement$revoke all on function copperplate.open_account(uuid) from public, an
 $statement$grant execute on function copperplate.open_account(uuid) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000352', 'create_credit_ledger', array[
+select pg_temp.apply_migration('20261120000351', 'create_credit_ledger', array[
 $statement$-- Every change of a balance.
 
 create table copperplate.credit_ledger (
@@ -876,7 +876,7 @@ before update or delete on copperplate.credit_ledger
 for each row execute function copperplate.refuse_change()$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000354', 'create_reservations', array[
+select pg_temp.apply_migration('20261120000352', 'create_reservations', array[
 $statement$-- Credits: what signed-in people may have made for them. A generation reserves before anything is spent, is settled
 -- when the picture is stored, and gives back what it could not deliver.
 --
@@ -989,7 +989,7 @@ $statement$revoke all on function copperplate.lapsed_credits(uuid) from public, 
 $statement$grant execute on function copperplate.lapsed_credits(uuid) to authenticated, service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000356', 'create_credit_views', array[
+select pg_temp.apply_migration('20261120000353', 'create_credit_views', array[
 $statement$-- What signed-in people read of their own: credits, the ledger, pictures.
 
 create view public.my_credits
@@ -1048,7 +1048,7 @@ $statement$revoke all on table public.my_generations from public, anon, authenti
 $statement$grant select on table public.my_generations to authenticated$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000358', 'create_charges', array[
+select pg_temp.apply_migration('20261120000354', 'create_charges', array[
 $statement$-- Charges of a generation: reserved with its lead, settled with its picture.
 
 create function copperplate.release_for(p_generation_key text, p_accounts uuid[])
@@ -1200,7 +1200,7 @@ $statement$revoke all on function copperplate.settle_reservation(text, text) fro
 $statement$grant execute on function copperplate.settle_reservation(text, text) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000360', 'create_refunds', array[
+select pg_temp.apply_migration('20261120000355', 'create_refunds', array[
 $statement$-- Credits that go back to their account: what failed, lapsed, or was gone before it was delivered.
 
 create function copperplate.give_back(p_reservation uuid)
@@ -1342,7 +1342,7 @@ $statement$revoke all on function copperplate.release_expired(integer) from publ
 $statement$grant execute on function copperplate.release_expired(integer) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000362', 'create_credit_functions', array[
+select pg_temp.apply_migration('20261120000356', 'create_credit_functions', array[
 $statement$-- What operators and the server call about credits.
 
 create function public.get_credits(p_user uuid)
@@ -1420,7 +1420,7 @@ $statement$revoke all on function public.refund_credits(uuid) from public, anon,
 $statement$grant execute on function public.refund_credits(uuid) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000364', 'create_credit_audit', array[
+select pg_temp.apply_migration('20261120000357', 'create_credit_audit', array[
 $statement$-- Sums that must agree. A row here is a fault: of ours, or of a hand that changed a table.
 create view copperplate.credit_faults
 with (security_invoker = true)

@@ -144,7 +144,7 @@ def disc(x: int, y: int, radius: int) -> Pill:
     return Pill(x - radius, y - radius, x + radius, y + radius)
 
 
-def oval(centre: Point, wide: int, high: int, tilt: int) -> list[Point]:
+def ellipse(centre: Point, wide: int, high: int, tilt: int) -> list[Point]:
     """An ellipse of half axes `wide` and `high`, its right end `tilt` percent lower than its middle.
 
     It begins at the right and goes down first.
@@ -155,6 +155,22 @@ def oval(centre: Point, wide: int, high: int, tilt: int) -> list[Point]:
         across, down = _sine(step + 16), _sine(step)
         points.append((x + wide * across // 1024, y + (high * down + wide * across * tilt // 100) // 1024))
     return points
+
+
+def smooth(points: Sequence[Point]) -> list[Point]:
+    """A closed smooth line through all points (a spline after Catmull and Rom); one that stands twice is a corner."""
+    line: list[Point] = []
+    for n, (x1, y1) in enumerate(points):
+        (x0, y0), (x2, y2), (x3, y3) = points[n - 1], points[(n + 1) % len(points)], points[(n + 2) % len(points)]
+        line += [(_spline(x0, x1, x2, x3, part), _spline(y0, y1, y2, y3, part)) for part in range(8)]
+    return line
+
+
+def _spline(before: int, start: int, end: int, after: int, part: int) -> int:
+    """Where a spline is after `part` eighths of the way from `start` to `end`."""
+    bend = 2 * before - 5 * start + 4 * end - after
+    twist = 3 * start - before - 3 * end + after
+    return (1024 * start + 64 * (end - before) * part + 8 * bend * part**2 + twist * part**3) // 1024
 
 
 def _sine(step: int) -> int:

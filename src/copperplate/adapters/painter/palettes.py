@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Palette:
+class Palette(NamedTuple):
     """Colours of one mood: the sky from its top to the horizon, its light, the land from far to near, what grows."""
 
     sky: tuple[Colour, ...]
@@ -25,6 +23,7 @@ class Palette:
     plant: Colour
     accents: tuple[Colour, ...]
     is_dark: bool
+    is_low: bool  # its sun stands just above the horizon
 
 
 def mix(one: Colour, other: Colour, percent: int) -> Colour:
@@ -43,7 +42,7 @@ def choose_palette(prompt: str, chance: Chance) -> Palette:
 
 def choose_scene(prompt: str, chance: Chance) -> str:
     """The scene that a word of the prompt names, else any."""
-    return _named(prompt, SCENE_WORDS) or chance.pick(SCENES)
+    return _named(prompt, SCENE_WORDS) or _named(prompt, SCENE_HINTS) or chance.pick(SCENES)
 
 
 def _named(prompt: str, vocabulary: Mapping[str, str]) -> str | None:
@@ -56,56 +55,42 @@ def _named(prompt: str, vocabulary: Mapping[str, str]) -> str | None:
 
 
 def _blend(one: Palette, other: Palette, percent: int) -> Palette:
-    return Palette(
-        sky=tuple(mix(a, b, percent) for a, b in zip(one.sky, other.sky, strict=True)),
-        light=mix(one.light, other.light, percent),
-        far=mix(one.far, other.far, percent),
-        near=mix(one.near, other.near, percent),
-        plant=mix(one.plant, other.plant, percent // 2),
-        accents=one.accents,
-        is_dark=one.is_dark,
-    )
+    light, far, near = (mix(a, b, percent) for a, b in zip(one[1:4], other[1:4], strict=True))
+    sky = tuple(mix(a, b, percent) for a, b in zip(one.sky, other.sky, strict=True))
+    return one._replace(sky=sky, light=light, far=far, near=near, plant=mix(one.plant, other.plant, percent // 2))
 
 
-def _palette(sky: str, light: str, land: str, accents: str, *, is_dark: bool = False) -> Palette:
-    far, near, plant = _colours(land)
-    return Palette(
-        sky=_colours(sky),
-        light=_colours(light)[0],
-        far=far,
-        near=near,
-        plant=plant,
-        accents=_colours(accents),
-        is_dark=is_dark,
-    )
-
-
-def _colours(text: str) -> tuple[Colour, ...]:
+def colours(text: str) -> tuple[Colour, ...]:
+    """The colours that stand in a text, six hexadecimal digits each."""
     return tuple((int(part[:2], 16), int(part[2:4], 16), int(part[4:], 16)) for part in text.split())
 
 
-PALETTES: Final[Mapping[str, Palette]] = {
-    "aurora": _palette("04101f 0b2a40 155f66 62b99c", "f2fbe8", "1d5a63 04131a 03201f", "5ff0b0 7ad0ff", is_dark=True),
-    "autumn": _palette("6f8fa8 c4b8a0 f0cf94 fbe6b5", "fff4d2", "d69a56 5c2a1c 8f3518", "e8622c f2b134 b8352a"),
-    "candy": _palette("7a7fd6 c79ae0 f7b6d2 ffe3d0", "fffaf0", "d79ac8 5a3f86 6b3f8f", "ff7fb0 ffd166 8fe0d0"),
-    "dawn": _palette("6b7fb8 c9a6c4 f7c9b0 fde7c3", "fff3d6", "c79fb4 4a3f63 3d3a5c", "f2788f ffc66d fff0f0"),
-    "day": _palette("3f8fd0 7fbce6 bfe2f2 f4f8ea", "fff8dc", "a4cdd4 2b6b58 1f5a3c", "f25c54 ffd23f ffffff"),
-    "desert": _palette("5aa0b8 a9cdc0 f2dcb0 f9c98a", "fff5d0", "e3a878 8a4030 4f6b45", "e8553a f7e0a0 3f7d5a"),
-    "dusk": _palette(
-        "1f2453 4d4a8c a86fa5 f0a9a0", "ffe9d9", "7a629c 1b1a3a 16163a", "ff9a76 ffd9a0 c58cf0", is_dark=True
-    ),
-    "ember": _palette("4a1526 a02c2c e8662e fbb64a", "ffe6a0", "b04a35 2b0f18 2a0c16", "ffd060 ff7040 f7e8c0"),
-    "emerald": _palette("0f5a5e 3a9a80 a4d8a0 f0f3c4", "fffbe0", "6fb58c 0b3430 08302c", "f7d046 ff8a5c fff6e0"),
-    "lagoon": _palette("0f6f9a 2fa9bf 8bdcd2 f3f3cf", "fffbe0", "7fc6c4 0d4f5f 0b4a4a", "ff7a5c ffd23f ffffff"),
-    "mist": _palette("8a98a0 b3bfc0 d8ddd6 f2efe4", "fffdf2", "b9c4c0 37484c 2c3f42", "d9825f f0e0c0 7fa0a0"),
-    "night": _palette(
-        "070b24 122150 254a80 5785a8", "f6f3dc", "35608c 060d20 040c1e", "ffcf6f 9fd0ff f7b0d0", is_dark=True
-    ),
-    "rose": _palette("a8567c dc8796 f6bfae fdeccf", "fff6e6", "d28c94 55263f 4a1f38", "fff0f2 e84a6f ffd08a"),
-    "spring": _palette("6fbcd8 b0ded8 e3f1d4 fdf3d0", "fff8d8", "b2d9a8 3b7a4b 2f7048", "ff8fb0 ffffff ffd84f"),
-    "sunset": _palette("3b2a63 9b3f77 ea6f5c fcc56a", "fff0b3", "b5587a 2a1838 24142f", "ffb04f ff6f61 ffe0b0"),
-    "winter": _palette("7498c6 aac5e0 dce8f2 f9f5f0", "ffffff", "a3bbd8 f1f5fb 2f4f6b", "e0484f ffffff f2c46d"),
-}
+def _palette(row: str) -> tuple[str, Palette]:
+    name, sky, lands, accents, *rest = (part.strip() for part in row.split("|"))
+    light, far, near, plant = colours(lands)
+    return name, Palette(colours(sky), light, far, near, plant, colours(accents), "dark" in rest, "low" in rest)
+
+
+# Sky | light, far land, near land, plants | accents | whether it is dark, or its sun low.
+_PALETTES = """
+aurora  | 04101f 0b2a40 155f66 62b99c | f2fbe8 1d5a63 04131a 03201f | 5ff0b0 7ad0ff | dark
+autumn  | 6f8fa8 c4b8a0 f0cf94 fbe6b5 | fff4d2 d69a56 5c2a1c 8f3518 | e8622c f2b134 b8352a
+candy   | 7a7fd6 c79ae0 f7b6d2 ffe3d0 | fffaf0 d79ac8 5a3f86 6b3f8f | ff7fb0 ffd166 8fe0d0
+dawn    | 6b7fb8 c9a6c4 f7c9b0 fde7c3 | fff3d6 c79fb4 4a3f63 3d3a5c | f2788f ffc66d fff0f0
+day     | 3f8fd0 7fbce6 bfe2f2 f4f8ea | fff8dc a4cdd4 2b6b58 1f5a3c | f25c54 ffd23f ffffff
+desert  | 5aa0b8 a9cdc0 f2dcb0 f9c98a | fff5d0 e3a878 8a4030 4f6b45 | e8553a f7e0a0 3f7d5a
+dusk    | 1f2453 4d4a8c a86fa5 f0a9a0 | ffe9d9 7a629c 1b1a3a 16163a | ff9a76 ffd9a0 c58cf0 | dark
+ember   | 4a1526 a02c2c e8662e fbb64a | ffe6a0 b04a35 2b0f18 2a0c16 | ffd060 ff7040 f7e8c0
+emerald | 0f5a5e 3a9a80 a4d8a0 f0f3c4 | fffbe0 6fb58c 0b3430 08302c | f7d046 ff8a5c fff6e0
+lagoon  | 0f6f9a 2fa9bf 8bdcd2 f3f3cf | fffbe0 7fc6c4 0d4f5f 0b4a4a | ff7a5c ffd23f ffffff
+mist    | 8a98a0 b3bfc0 d8ddd6 f2efe4 | fffdf2 b9c4c0 37484c 2c3f42 | d9825f f0e0c0 7fa0a0
+night   | 070b24 122150 254a80 5785a8 | f6f3dc 35608c 060d20 040c1e | ffcf6f 9fd0ff f7b0d0 | dark
+rose    | a8567c dc8796 f6bfae fdeccf | fff6e6 d28c94 55263f 4a1f38 | fff0f2 e84a6f ffd08a
+spring  | 6fbcd8 b0ded8 e3f1d4 fdf3d0 | fff8d8 b2d9a8 3b7a4b 2f7048 | ff8fb0 ffffff ffd84f
+sunset  | 3b2a63 9b3f77 ea6f5c fcc56a | fff0b3 b5587a 2a1838 24142f | ffb04f ff6f61 ffe0b0 | low
+winter  | 7498c6 aac5e0 dce8f2 f9f5f0 | ffffff a3bbd8 f1f5fb 2f4f6b | e0484f ffffff f2c46d
+"""
+PALETTES: Final[Mapping[str, Palette]] = dict(map(_palette, _PALETTES.strip().splitlines()))
 
 SCENES: Final = ("city", "desert", "forest", "hills", "islands", "lake", "meadow", "ocean", "peaks", "planets")
 
@@ -130,13 +115,13 @@ _WORDS = {
 }
 _HINTS = {
     "aurora": "magic wizard alien northern",
-    "autumn": "pumpkin fox squirrel copper brown",
+    "autumn": "pumpkin squirrel copper brown",
     "candy": "unicorn kawaii cake cat kitten",
-    "day": "sky blue dog puppy car",
+    "day": "sky blue dog puppy bird car",
     "desert": "cactus camel egypt pyramid lion",
     "dusk": "purple violet witch",
     "ember": "dragon red robot",
-    "emerald": "green wood tree frog turtle",
+    "emerald": "green fox wood tree frog turtle",
     "lagoon": "turquoise fish dolphin whale boat",
     "mist": "cloud grey gray castle",
     "night": "star dark owl wolf astronaut planet",
@@ -148,15 +133,27 @@ _HINTS = {
 _SCENE_WORDS = {
     "city": "city town skyline street tokyo york london building skyscraper urban cyberpunk robot car",
     "desert": "desert dune sand sahara cactus camel egypt pyramid",
-    "forest": "forest wood woods jungle tree pine deer fox wolf bear owl",
+    "forest": "forest wood woods jungle tree pine deer owl",
     "hills": "hill countryside farm field valley vineyard horse sheep cow",
     "islands": "island archipelago tropical palm pirate",
     "lake": "lake pond river reflection canoe swan duck fjord",
-    "meadow": "meadow flower garden spring bee butterfly tulip daisy poppy rose rabbit bunny",
-    "ocean": "ocean sea beach wave ship boat sail whale dolphin fish",
+    "meadow": "meadow flower garden spring bee butterfly tulip daisy poppy rose",
+    "ocean": "ocean sea beach wave ship boat sail whale dolphin",
     "peaks": "mountain peak alps alpine summit everest dragon castle eagle volcano",
     "planets": "space planet galaxy cosmos universe astronaut alien rocket mars saturn",
 }
-PALETTE_WORDS: Final[Mapping[str, str]] = {word: name for name, words in _WORDS.items() for word in words.split()}
-PALETTE_HINTS: Final[Mapping[str, str]] = {word: name for name, words in _HINTS.items() for word in words.split()}
-SCENE_WORDS: Final[Mapping[str, str]] = {word: name for name, words in _SCENE_WORDS.items() for word in words.split()}
+# Where those live who are in the picture, if nothing says where they are.
+_SCENE_HINTS = {
+    "forest": "fox wolf bear",
+    "hills": "cat kitten",
+    "meadow": "dog puppy rabbit bunny bird",
+    "ocean": "fish sunset sundown",
+}
+
+
+def _by_word(vocabulary: Mapping[str, str]) -> Mapping[str, str]:
+    return {word: name for name, words in vocabulary.items() for word in words.split()}
+
+
+PALETTE_WORDS, PALETTE_HINTS = _by_word(_WORDS), _by_word(_HINTS)
+SCENE_WORDS, SCENE_HINTS = _by_word(_SCENE_WORDS), _by_word(_SCENE_HINTS)

@@ -1,4 +1,4 @@
-"""The pictures: a memoji, or a sky, its lights, and one of ten landscapes."""
+"""The pictures: a memoji, or a sky, its lights, one of ten landscapes, and the animal that the prompt names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.painter import MIN_SIDE_PX, land, things
+from copperplate.adapters.painter.animals import find_animal, paint_animal
 from copperplate.adapters.painter.brushes import Canvas
 from copperplate.adapters.painter.chance import Chance
 from copperplate.adapters.painter.faces import paint_face
@@ -38,14 +39,14 @@ def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
     if recipe.get("kind") == "memoji":
         return paint_face(recipe)
     chance = Chance(json.dumps(recipe, sort_keys=True, ensure_ascii=True).encode())
-    prompt = str(recipe.get("prompt", ""))
+    animal, prompt = find_animal(str(recipe.get("prompt", "")))
     canvas = Canvas(_side(recipe, "width"), _side(recipe, "height"))
     palette, scene = choose_palette(prompt, chance), choose_scene(prompt, chance)
     low, high = _HORIZONS.get(scene, (56, 68))
     horizon = canvas.height * chance.between(low, high) // 100
     radius = canvas.unit * chance.between(38, 85) // 1000
     across = canvas.width * chance.between(18, 82) // 100
-    up = chance.between(18, 92) if not palette.is_dark else chance.between(18, 60)
+    up = chance.between(78, 98) if palette.is_low else chance.between(18, 60 if palette.is_dark else 92)
     stage = Stage(
         canvas=canvas,
         palette=palette,
@@ -56,6 +57,8 @@ def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
     )
     paint_sky(stage)
     _SCENES[scene](stage)
+    if animal is not None:
+        paint_animal(stage, animal)
     return canvas.image
 
 

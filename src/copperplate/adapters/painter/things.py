@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.painter.brushes import FINE, Pill, Point, Shape, disc, oval
+from copperplate.adapters.painter.brushes import FINE, Pill, Point, Shape, disc, ellipse
 from copperplate.adapters.painter.land import Line, height_at
 from copperplate.adapters.painter.palettes import Colour, mix
 
@@ -177,7 +177,7 @@ def planet(stage: Stage, centre: Point, radius: int, colour: Colour) -> None:
 def _ring(stage: Stage, centre: Point, radius: int, colour: Colour) -> None:
     """A tilted ring whose far half the world hides."""
     tilt = stage.chance.between(-30, 30)
-    outer, inner = oval(centre, radius * 2, radius // 3, tilt), oval(centre, radius * 3 // 2, radius // 5, tilt)
+    outer, inner = ellipse(centre, radius * 2, radius // 3, tilt), ellipse(centre, radius * 3 // 2, radius // 5, tilt)
     stage.canvas.wash([outer], colour, opacity=120, cuts=[inner, disc(*centre, radius)])
     front = outer[: len(outer) // 2 + 1]
     band = front + inner[: len(inner) // 2 + 1][::-1]
