@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import tables
-from bench.figures import Figure, Run, keep, say, source
+from bench.harness import tables
+from bench.harness.figures import Figure, Run, keep, say, source
 
 # In this order; each module has a `measure(run)` whose docstring says what it finds out.
 MEASUREMENTS = (
@@ -68,7 +68,7 @@ def main() -> int:
 
 def _list() -> None:
     for name in MEASUREMENTS:
-        print(f"{name:18} {importlib.import_module(f'bench.{name}').measure.__doc__}")
+        print(f"{name:18} {importlib.import_module(f'bench.measurements.{name}').measure.__doc__}")
 
 
 def _measure(names: tuple[str, ...], *, is_quick: bool) -> None:

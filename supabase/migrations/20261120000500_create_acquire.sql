@@ -19,22 +19,23 @@ begin
         raise exception 'the generation key is not the key of the recipe'
             using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
     end if;
-    if not exists (select from copperplate.kinds as k where k.name = p_recipe ->> 'kind') then
-        raise exception 'unknown kind of picture'
-            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
-    end if;
 
     insert into public.generation_status (
         prompt_hash, kind, recipe, prompt, dimensions, model,
         phase, window_started_at, fence, leader, lease_until, created_at, updated_at
     )
-    values (
-        p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
+    select
+        p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
         coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
-    )
+    from copperplate.kinds as k
+    where k.name = p_recipe ->> 'kind'
     on conflict (prompt_hash) do nothing
     returning fence into v_fence;
+    if v_fence is null and not exists (select from copperplate.kinds as k where k.name = p_recipe ->> 'kind') then
+        raise exception 'unknown kind of picture'
+            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
+    end if;
     return v_fence;
 end;
 $$;

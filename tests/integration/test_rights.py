@@ -11,8 +11,8 @@ import pytest
 from copperplate.local.bootstrap import drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import find_migrations_folder, migrate
-from postgres_fixtures import make_supabase_database
-from rights import ROLES, SCHEMAS, Cell, Rights, cells, describe_differences, read_database, read_matrix
+from tests.support.postgres_fixtures import make_supabase_database
+from tests.support.rights import ROLES, SCHEMAS, Cell, Rights, cells, describe_differences, read_database, read_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

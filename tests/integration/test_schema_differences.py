@@ -10,15 +10,15 @@ import pytest
 
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
-from copperplate.schema import Schema
-from expected_schema import FILE, generate
-from supabase_cli import ROOT
+from copperplate.schema_check import Schema
+from scripts.expected_schema import FILE, generate
+from tests.support.supabase_cli import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from copperplate.local.cluster import Cluster
-    from copperplate.schema import Difference
+    from copperplate.schema_check import Difference
 
 SETUP = ROOT / "sql" / "setup.sql"
 # The statement, what is said, and whether that is a fault for certain.

@@ -13,7 +13,7 @@ from copperplate.adapters.painter.hair import BEHIND, FRONT
 from copperplate.adapters.painter.hands import GESTURES
 from copperplate.adapters.painter.palettes import Colour, colours, mix
 from copperplate.adapters.painter.wardrobe import AT_THE_NECK, CLOTHES, ON_THE_HEAD, OVER_THE_MOUTH, UNDER_THE_MOUTH
-from copperplate.recipes.request import size_of
+from copperplate.recipes.provider_input import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

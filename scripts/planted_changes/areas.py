@@ -1,0 +1,113 @@
+"""What changes are drawn from: areas of the source and every SQL function, drawn evenly by a seed."""
+
+from __future__ import annotations
+
+import random
+from itertools import groupby, zip_longest
+from typing import TYPE_CHECKING, Final
+
+from scripts.planted_changes.change import Change, occurrence_at
+from scripts.planted_changes.python_rules import python_edits
+from scripts.planted_changes.sql_rules import sql_edits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+CORE = "src/copperplate/"
+# Globs of the files of each area of the Python source.
+PYTHON_AREAS: Final = {
+    "coordinator": ("coordinator.py", "single_flight.py", "hints.py", "room.py"),
+    "leader": ("leader.py", "lease.py", "attempt.py", "failed_attempts.py", "failures.py", "timings.py"),
+    "uploads": ("uploads.py", "keeping.py", "pending_uploads.py", "losses.py"),
+    "collecting": ("collecting.py", "refusals.py"),
+    "serving": ("serving.py", "usage.py", "imaging.py", "picture_header.py"),
+    "user requests": ("asking.py", "users.py", "http/users.py"),
+    "operations": ("care.py",),
+    "fal": ("adapters/fal/*.py", "adapters/judged_transport.py", "adapters/counted.py", "adapters/wishes.py"),
+    "openai": ("adapters/openai*.py", "adapters/blame.py", "adapters/base64_forms.py"),
+    "supabase": ("adapters/supabase_*.py", "adapters/vercel_cdn.py", "adapters/object_paths.py"),
+    "stores": ("adapters/filesystem.py", "adapters/disk_cache.py", "adapters/memory_store.py"),
+    "ledger": ("adapters/ledger/*.py",),
+    "http": ("http/*.py",),
+    "recipes": ("recipes/*.py", "prices.py"),
+    "composition": ("compose/*.py", "settings.py", "setting_*.py"),
+}
+SQL_FILES: Final = "supabase/migrations/*.sql"
+
+
+def all_changes(root: Path) -> dict[str, list[Change]]:
+    """Every change that the rules find, by area; the areas of SQL are `sql: <function or file>`."""
+    found = {area: list(_python_changes(root, area, _files(root, globs))) for area, globs in PYTHON_AREAS.items()}
+    for file in sorted(root.glob(SQL_FILES)):
+        for change in _sql_changes(root, file):
+            found.setdefault(change.area, []).append(change)
+    return found
+
+
+def draw(
+    changes: dict[str, list[Change]], *, seed: int, count: int, is_wanted: Callable[[Change], bool]
+) -> list[Change]:
+    """`count` changes: every other one of SQL, each half evenly over its areas, one change a line at first.
+
+    What is drawn from one area depends on the seed and on that area alone, so a change elsewhere draws the same again.
+    """
+    queues = {
+        area: _shuffled([change for change in found if is_wanted(change)], f"{seed}/{area}")
+        for area, found in changes.items()
+    }
+    halves = []
+    for is_sql in (False, True):
+        areas = sorted(area for area in queues if area.startswith("sql: ") is is_sql)
+        random.Random(f"{seed}/areas/{is_sql}").shuffle(areas)
+        rounds = zip_longest(*(queues[area] for area in areas))
+        halves.append([change for of_round in rounds for change in of_round if change is not None])
+    both = [change for pair in zip_longest(*halves) for change in pair if change is not None]
+    return both[:count]
+
+
+def _shuffled(changes: list[Change], seed: str) -> list[Change]:
+    """One change of each line, the lines in any order, then a second one of each."""
+    chance = random.Random(seed)
+
+    def anchor(change: Change) -> tuple[str, str, int]:
+        return change.file, change.before, change.occurrence
+
+    lines = [list(of_line) for _, of_line in groupby(sorted(changes, key=anchor), key=anchor)]
+    for of_line in lines:
+        chance.shuffle(of_line)
+    chance.shuffle(lines)
+    return [change for of_round in zip_longest(*lines) for change in of_round if change is not None]
+
+
+def _files(root: Path, globs: Iterable[str]) -> list[Path]:
+    return sorted(file for glob in globs for file in root.glob(CORE + glob))
+
+
+def _python_changes(root: Path, area: str, files: Iterable[Path]) -> Iterator[Change]:
+    for file in files:
+        source = file.read_text()
+        lines = source.split("\n")
+        for edit in python_edits(source):
+            (first, start), (last, end) = edit.start, edit.end
+            after = lines[first - 1][:start] + edit.text + lines[last - 1][end:]
+            yield _change(root, file, lines, (first, last), after, area=area, rule=edit.rule)
+
+
+def _sql_changes(root: Path, file: Path) -> Iterator[Change]:
+    source = file.read_text()
+    lines = source.split("\n")
+    for edit in sql_edits(source, file_owner=file.stem.partition("_")[2]):
+        place = (edit.first, edit.last)
+        yield _change(root, file, lines, place, edit.text, area=f"sql: {edit.owner}", rule=edit.rule)
+
+
+def _change(root: Path, file: Path, lines: list[str], place: tuple[int, int], after: str, **kinds: str) -> Change:
+    first, last = place
+    return Change(
+        **kinds,
+        file=file.relative_to(root).as_posix(),
+        before="\n".join(lines[first - 1 : last]),
+        after=after,
+        occurrence=occurrence_at(lines, first - 1, last - first + 1),
+    )

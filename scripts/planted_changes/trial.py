@@ -1,0 +1,156 @@
+"""Plant a change in a copy of the tree, run the tests that fit it, and take it out again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from scripts.planted_changes.fitting import LEFT_OUT_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.planted_changes.change import Change
+
+FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (\S+?\.py\S*)", re.MULTILINE)
+# The fixture that migrates says so when a changed migration does not apply.
+NOT_APPLICABLE: Final = re.compile(
+    r"psycopg\.errors\.(SyntaxError|Undefined|Invalid\w*Definition|Datatype|Ambiguous)\w*"
+)
+NOTHING_COLLECTED: Final = 5
+
+
+class Result(StrEnum):
+    """What became of a planted change."""
+
+    NOTICED = "noticed"
+    SURVIVED = "survived"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The result of one change: the test that noticed it, and for how long tests ran."""
+
+    result: Result
+    by: str = ""
+    seconds: float = 0.0
+    tests: int = 0
+    detail: str = ""
+
+
+@contextmanager
+def scratch_copy(root: Path) -> Iterator[Path]:
+    """A copy of what git knows of `root` or would add; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        # Postgres runs as another user where root runs the tests, and has to get in.
+        Path(folder).chmod(0o755)
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+            cwd=root, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        for name in filter(None, listed.stdout.split("\0")):
+            if (root / name).is_file():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, Path(folder) / name)
+        modules = Path("tests/node/node_modules")
+        if (root / modules).is_dir():
+            (Path(folder) / modules).symlink_to(root / modules)
+        yield Path(folder)
+
+
+class Plant:
+    """Changes of one copy, one at a time."""
+
+    def __init__(self, copy: Path, *, wall_seconds: float) -> None:
+        self._copy = copy
+        self._wall_seconds = wall_seconds
+        self._edits = 0
+
+    def try_change(self, change: Change, batches: list[list[str]]) -> Trial:
+        """The change's trial; the copy is as before afterwards. Raises AnchorLost."""
+        file = self._copy / change.file
+        source = file.read_text()
+        changed = change.apply(source)
+        if file.suffix == ".py" and not _compiles(changed):
+            return Trial(result=Result.INVALID, detail="does not compile")
+        self._write(file, changed)
+        try:
+            return self._run(batches)
+        finally:
+            self._write(file, source)
+
+    def _write(self, file: Path, text: str) -> None:
+        file.write_text(text)
+        # Compiled files are known by whole seconds and the size of their source: each edit has a second of its own.
+        self._edits += 1
+        os.utime(file, (time.time() + self._edits, time.time() + self._edits))
+
+    def _run(self, batches: list[list[str]]) -> Trial:
+        began, tests = time.monotonic(), 0
+        for batch in batches:
+            left = self._wall_seconds - (time.monotonic() - began)
+            if left <= 0:
+                break
+            code, output = run_pytest(self._copy, batch, wall_seconds=left)
+            seconds = round(time.monotonic() - began, 1)
+            if code is None:
+                return Trial(result=Result.SURVIVED, seconds=seconds, tests=tests, detail="wall reached")
+            tests += sum(int(number) for number in re.findall(r"(\d+) (?:passed|failed)", output))
+            if code not in (0, NOTHING_COLLECTED):
+                return _failed(output, seconds, tests)
+        return Trial(result=Result.SURVIVED, seconds=round(time.monotonic() - began, 1), tests=tests)
+
+
+def _failed(output: str, seconds: float, tests: int) -> Trial:
+    by = FAILED.search(output)
+    reason = NOT_APPLICABLE.search(output)
+    if reason and "migrate(" in output and "ERROR at setup" in output:
+        return Trial(result=Result.INVALID, seconds=seconds, detail=reason[0])
+    detail = "" if by else output[-500:]
+    return Trial(result=Result.NOTICED, by=by[1] if by else "", seconds=seconds, tests=tests, detail=detail)
+
+
+def run_pytest(copy: Path, arguments: list[str], *, wall_seconds: float) -> tuple[int | None, str]:
+    """Run pytest until its first failure; the exit status is None where it ran into the wall."""
+    listed = copy / ".planted-tests"
+    listed.write_text("\n".join(arguments))
+    left_out = " and ".join(f"not {name}" for name in LEFT_OUT_NAMES)
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["--hypothesis-seed=0", "--timeout=90", "-k", left_out, f"@{listed}"]
+    path = os.pathsep.join(filter(None, [str(copy / "src"), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(
+        command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            output, _ = process.communicate(timeout=wall_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                output, _ = process.communicate(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+            return None, output
+    return process.returncode, output
+
+
+def _compiles(source: str) -> bool:
+    try:
+        compile(source, "changed", "exec")
+    except SyntaxError:
+        return False
+    return True
