@@ -38,7 +38,7 @@ run: $(SYNCED) ## Start a local server; ends with a URL that shows a picture
 	@.venv/bin/copperplate dev
 
 test: $(SYNCED) ## Run every test; what cannot run here is listed at the end
-	@.venv/bin/python tests/npm.py
+	@.venv/bin/python scripts/npm.py
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file, known vulnerabilities
@@ -48,7 +48,7 @@ check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file, known vul
 	@.venv/bin/sqlfluff lint supabase sql src
 	@.venv/bin/squawk supabase/migrations/*.sql
 	@$(UV) lock --check --quiet
-	@.venv/bin/python tests/audit.py
+	@.venv/bin/python scripts/audit.py
 
 dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package index would
 	@rm -rf dist
@@ -56,8 +56,8 @@ dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package in
 	@.venv/bin/twine check --strict dist/*
 
 types: $(SYNCED) ## Write what is made from the migrations: supabase/types/database.ts, and what doctor compares with
-	@.venv/bin/python tests/database_types.py
-	@.venv/bin/python tests/expected_schema.py
+	@.venv/bin/python -m scripts.database_types
+	@.venv/bin/python -m scripts.expected_schema
 
 bench: $(SYNCED) ## Measure (ONLY="hits followers": just those); writes bench/results.json and the tables made from it
 	@.venv/bin/python -m bench $(ONLY)

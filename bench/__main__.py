@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import tables
-from bench.figures import Figure, Run, keep, say, source
+from bench.harness import tables
+from bench.harness.figures import Figure, Run, keep, say, source
 
 # In this order; each module has a `measure(run)` whose docstring says what it finds out.
 MEASUREMENTS = (
@@ -21,6 +21,7 @@ MEASUREMENTS = (
     "followers",
     "single_generation",
     "hits",
+    "versions",
     "servers",
     "acquire_and_peek",
     "charges",
@@ -68,7 +69,7 @@ def main() -> int:
 
 def _list() -> None:
     for name in MEASUREMENTS:
-        print(f"{name:18} {importlib.import_module(f'bench.{name}').measure.__doc__}")
+        print(f"{name:18} {importlib.import_module(f'bench.measurements.{name}').measure.__doc__}")
 
 
 def _measure(names: tuple[str, ...], *, is_quick: bool) -> None:
@@ -84,7 +85,7 @@ def _measure(names: tuple[str, ...], *, is_quick: bool) -> None:
             # Postgres runs as another user where we are root.
             Path(folder).chmod(0o755)
             run = Run(folder=Path(folder), is_quick=is_quick, began=began)
-            figures: list[Figure] = importlib.import_module(f"bench.{name}").measure(run)
+            figures: list[Figure] = importlib.import_module(f"bench.measurements.{name}").measure(run)
         for figure in figures:
             say(began, f"{figure.what}: {figure.value:.4g} {figure.unit}")
         if not is_quick:

@@ -1,5 +1,5 @@
 """The Vercel entry; everything else is in the package."""
 
-from copperplate.http.entry import Entry
+from copperplate.http.lazy_app import Entry
 
 app = Entry()

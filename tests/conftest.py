@@ -6,24 +6,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from real_storage import is_named
-from recordings import RECORDINGS
+from tests.support.real_storage import is_named
+from tests.support.recordings import RECORDINGS
 
 if TYPE_CHECKING:
     import pytest
 
 pytest_plugins = [
-    "log_watch",
-    "disks",
-    "clusters",
-    "crowds",
-    "postgres_fixtures",
-    "postgrest_fixtures",
-    "pgbouncer_server",
-    "standin.fixtures",
-    "supabase_cli",
-    "browsing",
-    "deployment.fixtures",
+    "tests.support.log_watch",
+    "tests.support.disks",
+    "tests.support.clusters",
+    "tests.support.worker_processes",
+    "tests.support.postgres_fixtures",
+    "tests.support.postgrest_fixtures",
+    "tests.support.pgbouncer_server",
+    "tests.standin.fixtures",
+    "tests.support.supabase_cli",
+    "tests.support.browsing",
+    "tests.deployment.fixtures",
 ]
 
 TESTS = Path(__file__).parent

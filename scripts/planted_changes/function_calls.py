@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from scripts.planted_changes.coverage_map import CALLS_FILE
 
 from copperplate.local import bootstrap
+from scripts.planted_changes.coverage_map import CALLS_FILE
 
 # A function that Postgres writes into the query that calls it is not counted.
 _calls: dict[str, set[str]] = defaultdict(set)

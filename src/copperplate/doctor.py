@@ -10,9 +10,9 @@ from uuid import uuid4
 from copperplate.compose import NEEDS, make_image_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
-from copperplate.recipes.image import image_want
+from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import object_path, sha256_hex
-from copperplate.schema import FOLDER, Schema
+from copperplate.schema_check import FOLDER, Schema
 from copperplate.settings import DOCS
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ async def _examine_life(settings: Settings, clock: Clock) -> Finding:
     try:
         async with open_services(settings) as services:
             provider = services.image_provider
-            want = image_want(
+            request = image_request(
                 prompt=f"a plain grey circle, test {uuid4().hex[:8]}",
                 width=SIDE,
                 height=SIDE,
@@ -235,11 +235,11 @@ async def _examine_life(settings: Settings, clock: Clock) -> Finding:
                 settings=provider.settings(provider.models[0]),
             )
             began = clock.monotonic()
-            first, _ = await services.serving.read(want)
+            first, _ = await services.serving.read(request)
             made_ms, began = (clock.monotonic() - began) * 1000, clock.monotonic()
-            second, _ = await services.serving.read(want)
+            second, _ = await services.serving.read(request)
             hit_ms = (clock.monotonic() - began) * 1000
-            await services.ledger.purge(Condition(key=want.generation_key), 1, is_dry_run=False)
+            await services.ledger.purge(Condition(key=request.generation_key), 1, is_dry_run=False)
     except CopperplateError as error:
         return _failed("miss and hit", error)
     is_right = (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)

@@ -125,7 +125,7 @@ class Rendition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Want:
+class PictureRequest:
     """What one request asks for, reduced to keys.
 
     `recipe` is canonical; `generation_key` is its SHA-256 in hex, `rendition_key` that of the
@@ -245,7 +245,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class ProviderResult:
     """A picture as the provider made it, and what it reported to bill for it.
 
     `usage` holds whole numbers of the provider's own units by name (docs/providers.md lists them);
@@ -254,6 +254,13 @@ class Made:
 
     body: bytes = field(repr=False)
     usage: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A signed-in person, by the id that Supabase Auth gave them."""
+
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,17 +316,17 @@ class Negative:
 
 
 @dataclass(frozen=True, slots=True)
-class Free:
+class Miss:
     """Nothing is stored and nobody generates: whoever may lead can acquire."""
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
-    """As `Free`, but the caller cannot pay what leading costs."""
+class InsufficientCredits:
+    """As `Miss`, but the caller cannot pay what leading costs."""
 
 
-Verdict = Hit | Lead | Wait | Negative | Free | Denied
-Sight = Hit | Wait | Negative | Free
+AcquireResult = Hit | Lead | Wait | Negative | Miss | InsufficientCredits
+PeekResult = Hit | Wait | Negative | Miss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,7 +345,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class RequestCount:
     """Requests of one kind for one picture since the last flush, summed.
 
     `latency_buckets` counts requests by time to answer; bucket n ends at `LATENCY_BOUNDS_MS[n]`.
@@ -370,7 +377,7 @@ class Credits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class IdempotencyRecord:
     """What is known of an ask under an Idempotency-Key.
 
     A conflict: the key stands for another generation. `answer` is what was delivered before, if anything was.

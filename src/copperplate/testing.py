@@ -5,8 +5,8 @@ They pass the same contract suites as the real adapters.
 
 from __future__ import annotations
 
-from copperplate.adapters.fake_clock import FakeClock
-from copperplate.adapters.memory_ledger import MemoryLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.memory.ledger import MemoryLedger
+from copperplate.adapters.memory.store import MemoryStore
 
 __all__ = ["FakeClock", "MemoryLedger", "MemoryStore"]

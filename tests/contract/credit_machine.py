@@ -8,12 +8,12 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from ledger import LEASE, failure
 
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import Charge, Condition, Lead
 from copperplate.recipes.image import original_key
-from pictures import upload, want
+from tests.contract.ledger import LEASE, failure
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -26,7 +26,7 @@ DAY, HOLD, ABANDONED, REST = 86_400.0, 900.0, 600.0, 60.0
 STEPS = (7, 28, 700, 910, 86_415)
 USERS = [UUID(int=0xA11CE), UUID(int=0xB0B), UUID(int=0xCA201)]
 LEADERS = [UUID(int=number) for number in (1, 2, 3)]
-WANTS = {asked.generation_key: asked for asked in (want("a fox"), want("a hen"))}
+WANTS = {asked.generation_key: asked for asked in (picture_request("a fox"), picture_request("a hen"))}
 KEYS = list(WANTS)
 ANSWER = {"url": "https://example.com/a.png"}
 
@@ -114,7 +114,7 @@ class Model:
             found.lease_until = until
             return "Lead"
         if not self._reserve(key, user, amount):
-            return "Denied"
+            return "InsufficientCredits"
         self._claim(key, found, leader, until)
         return "New lead"
 
@@ -203,7 +203,7 @@ class Model:
         mine = [each for each in self.reservations if each.account is account and each.state == "held"]
         return sum(each.amount for each in mine if not self.has_lapsed(each))
 
-    def begin_ask(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
+    def begin_request(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
         account = self.accounts.setdefault(user, Account())
         mine = self._asked(account, name)
         if mine is not None and mine.since < self.now - DAY:
@@ -225,7 +225,7 @@ class Model:
         mine.answer = mine.answer or answer
         return mine.answer
 
-    def is_asked_by(self, user: UUID, key: str) -> bool:
+    def is_requested_by(self, user: UUID, key: str) -> bool:
         account = self.accounts.get(user)
         asked = any(each.account is account and each.key == key for each in self.asks)
         return asked or any(each.account is account and each.key == key for each in self.reservations)
@@ -306,7 +306,7 @@ class Call:
 
 
 # The others say whether they found something to do, which a repeat does not.
-REPEATABLE = ("grant", "acquire", "complete", "fail", "refund", "begin_ask", "deliver", "is_asked_by")
+REPEATABLE = ("grant", "acquire", "complete", "fail", "refund", "begin_request", "deliver", "is_requested_by")
 
 
 class CreditMachine(RuleBasedStateMachine):
@@ -359,8 +359,8 @@ class CreditMachine(RuleBasedStateMachine):
 
     @rule(user=user, key=key, name=idempotency_key, is_delivery=st.booleans())
     def asks(self, user: UUID, key: str, name: str | None, is_delivery: bool) -> None:
-        self.call("deliver" if is_delivery else "begin_ask", user, key, name)
-        self.call("is_asked_by", user, key)
+        self.call("deliver" if is_delivery else "begin_request", user, key, name)
+        self.call("is_requested_by", user, key)
 
     @rule(key=key, user=user, name=st.sampled_from(["sweep", "purge", "sweep", "forget"]))
     def cares(self, key: str, user: UUID, name: str) -> None:
@@ -421,16 +421,16 @@ class CreditMachine(RuleBasedStateMachine):
         assert audit == self.model.sums(), f"{audit}, not {self.model.sums()}"
         assert audit["balance"] == audit["granted"] - audit["settled"] + audit["refunded"]
 
-    def _compare_leads(self, key: str, expected: str, verdict: Any) -> tuple[Any, Any]:
-        word = type(verdict).__name__
-        if not isinstance(verdict, Lead) or expected not in ("Lead", "New lead"):
+    def _compare_leads(self, key: str, expected: str, result: Any) -> tuple[Any, Any]:
+        word = type(result).__name__
+        if not isinstance(result, Lead) or expected not in ("Lead", "New lead"):
             return expected, word
         led = self.model.generations[key]
         if expected == "New lead":
-            assert all(verdict.fence > fence for _, fence in self.leads)
-            led.fence = verdict.fence
-            self.leads.append((key, verdict.fence))
-        return ("Lead", led.fence), (word, verdict.fence)
+            assert all(result.fence > fence for _, fence in self.leads)
+            led.fence = result.fence
+            self.leads.append((key, result.fence))
+        return ("Lead", led.fence), (word, result.fence)
 
     async def _grant(self, user: UUID, amount: int, ref: str) -> str:
         try:
@@ -441,7 +441,7 @@ class CreditMachine(RuleBasedStateMachine):
 
     async def _acquire(self, key: str, leader: UUID, user: UUID, amount: int) -> Any:
         charges = [Charge(user=user, credits=amount)]
-        return await self.bench.ledger.acquire(WANTS[key], leader=leader, lease=LEASE, charges=charges)
+        return await self.bench.ledger.acquire(WANTS[key], leader=leader, lease_duration=LEASE, charges=charges)
 
     async def _complete(self, key: str, fence: int) -> bool:
         ledger = self.bench.ledger
@@ -467,15 +467,15 @@ class CreditMachine(RuleBasedStateMachine):
     async def _sweep(self) -> int:
         return int(await self.bench.ledger.sweep(100))
 
-    async def _begin_ask(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
-        ask = await self.bench.ledger.begin_ask(user, key, name)
+    async def _begin_request(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
+        ask = await self.bench.ledger.begin_request(user, key, name)
         return ask.is_conflict, ask.answer
 
     async def _deliver(self, user: UUID, key: str, name: str | None) -> Any:
         return await self.bench.ledger.deliver(user, key, ANSWER, name)
 
-    async def _is_asked_by(self, user: UUID, key: str) -> bool:
-        return bool(await self.bench.ledger.is_asked_by(user, key))
+    async def _is_requested_by(self, user: UUID, key: str) -> bool:
+        return bool(await self.bench.ledger.is_requested_by(user, key))
 
     async def _forget(self, user: UUID) -> bool:
         return bool(await self.bench.ledger.forget_user(user))

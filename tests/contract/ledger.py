@@ -13,26 +13,26 @@ import pytest
 from copperplate.model import (
     LATENCY_BOUNDS_MS,
     SCHEMA,
+    AcquireResult,
     Condition,
     Entry,
     Failure,
     FailureClass,
-    Free,
     Hit,
     Job,
     Lead,
+    Miss,
     Negative,
     Outcome,
     Phase,
     PictureFormat,
-    Use,
-    Verdict,
+    PictureRequest,
+    RequestCount,
     Wait,
-    Want,
 )
 from copperplate.recipes.image import original_key
-from copperplate.schema import Schema
-from pictures import rendition, upload, want
+from copperplate.schema_check import Schema
+from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
     from copperplate.ports import Ledger, LedgerCare
@@ -66,17 +66,17 @@ def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
 
 
-async def acquire(ledger: Ledger, asked: Want, *, may_lead: bool = True) -> Verdict:
-    return await ledger.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=may_lead)
+async def acquire(ledger: Ledger, asked: PictureRequest, *, may_lead: bool = True) -> AcquireResult:
+    return await ledger.acquire(asked, leader=uuid4(), lease_duration=LEASE, may_lead=may_lead)
 
 
-async def lead(ledger: Ledger, asked: Want) -> Lead:
-    verdict = await acquire(ledger, asked)
-    assert isinstance(verdict, Lead), verdict
-    return verdict
+async def lead(ledger: Ledger, asked: PictureRequest) -> Lead:
+    result = await acquire(ledger, asked)
+    assert isinstance(result, Lead), result
+    return result
 
 
-async def complete(ledger: Ledger, asked: Want, name: str = "original") -> Entry:
+async def complete(ledger: Ledger, asked: PictureRequest, name: str = "original") -> Entry:
     """Lead and complete a generation."""
     held = await lead(ledger, asked)
     key, fence = asked.generation_key, held.fence
@@ -92,7 +92,7 @@ async def discarded(ledger: LedgerCare) -> set[str]:
     return {path for _, _, path in await ledger.claim_discarded(100)}
 
 
-async def record(ledger: Ledger, original: Entry, asked: Want, name: str) -> Entry | None:
+async def record(ledger: Ledger, original: Entry, asked: PictureRequest, name: str) -> Entry | None:
     """Store a rendition as leaders do: written ahead, then recorded."""
     stored = rendition(asked, name)
     await ledger.intend_rendition(original, stored)
@@ -103,8 +103,8 @@ class LedgerContract:
     """Leases, fences and entries."""
 
     async def test_first_caller_leads_and_the_second_waits(self, desk: Desk) -> None:
-        first = await acquire(desk.ledger, want())
-        second = await acquire(desk.ledger, want())
+        first = await acquire(desk.ledger, picture_request())
+        second = await acquire(desk.ledger, picture_request())
         assert isinstance(first, Lead)
         assert (first.phase, first.attempt, first.submit_no) == (Phase.CLAIMED, 1, 0)
         assert isinstance(second, Wait)
@@ -112,68 +112,68 @@ class LedgerContract:
 
     async def test_holder_that_asks_again_gets_the_same_lead_and_fence(self, desk: Desk) -> None:
         leader = uuid4()
-        first = await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
-        again = await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
+        first = await desk.ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE)
+        again = await desk.ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE)
         assert isinstance(first, Lead)
         assert again == first
 
     async def test_lease_of_a_holder_that_asks_again_runs_from_there(self, desk: Desk) -> None:
         leader = uuid4()
-        await desk.ledger.acquire(want(), leader=leader, lease=LEASE)
+        await desk.ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE)
         await desk.advance(15)
-        assert isinstance(await desk.ledger.acquire(want(), leader=leader, lease=LEASE), Lead)
+        assert isinstance(await desk.ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE), Lead)
         await desk.advance(15)
-        assert isinstance(await acquire(desk.ledger, want()), Wait)
+        assert isinstance(await acquire(desk.ledger, picture_request()), Wait)
 
     async def test_of_three_hundred_callers_at_once_exactly_one_leads(self, desk: Desk) -> None:
-        verdicts = await asyncio.gather(*(acquire(desk.ledger, want()) for _ in range(300)))
-        assert Counter(type(verdict) for verdict in verdicts) == {Lead: 1, Wait: 299}
+        verdicts = await asyncio.gather(*(acquire(desk.ledger, picture_request()) for _ in range(300)))
+        assert Counter(type(result) for result in verdicts) == {Lead: 1, Wait: 299}
 
     async def test_different_pictures_have_different_leaders_and_rising_fences(self, desk: Desk) -> None:
-        first = await lead(desk.ledger, want("one"))
-        second = await lead(desk.ledger, want("two"))
+        first = await lead(desk.ledger, picture_request("one"))
+        second = await lead(desk.ledger, picture_request("two"))
         assert second.fence > first.fence
 
     async def test_caller_that_may_not_lead_learns_that_it_is_free(self, desk: Desk) -> None:
-        assert await acquire(desk.ledger, want(), may_lead=False) == Free()
-        assert await desk.ledger.peek(want().generation_key, want().rendition_key) == Free()
-        assert isinstance(await acquire(desk.ledger, want()), Lead)
+        assert await acquire(desk.ledger, picture_request(), may_lead=False) == Miss()
+        assert await desk.ledger.peek(picture_request().generation_key, picture_request().rendition_key) == Miss()
+        assert isinstance(await acquire(desk.ledger, picture_request()), Lead)
 
     async def test_dead_lease_is_taken_over_with_a_higher_fence_and_the_same_phase(self, desk: Desk) -> None:
-        first = await lead(desk.ledger, want())
-        assert await desk.ledger.begin_submit(want().generation_key, first.fence, submit_no=1, provider="p")
+        first = await lead(desk.ledger, picture_request())
+        assert await desk.ledger.begin_submit(picture_request().generation_key, first.fence, submit_no=1, provider="p")
         await desk.advance(LEASE.total_seconds() + 1)
-        assert await desk.ledger.peek(want().generation_key, want().rendition_key) == Free()
-        second = await lead(desk.ledger, want())
+        assert await desk.ledger.peek(picture_request().generation_key, picture_request().rendition_key) == Miss()
+        second = await lead(desk.ledger, picture_request())
         assert second.fence > first.fence
         assert (second.phase, second.submit_no, second.attempt) == (Phase.SUBMITTING, 1, 1)
 
     async def test_of_fifty_callers_at_a_dead_lease_exactly_one_takes_over(self, desk: Desk) -> None:
-        await lead(desk.ledger, want())
+        await lead(desk.ledger, picture_request())
         await desk.advance(LEASE.total_seconds() + 1)
-        verdicts = await asyncio.gather(*(acquire(desk.ledger, want()) for _ in range(50)))
-        assert Counter(type(verdict) for verdict in verdicts) == {Lead: 1, Wait: 49}
+        verdicts = await asyncio.gather(*(acquire(desk.ledger, picture_request()) for _ in range(50)))
+        assert Counter(type(result) for result in verdicts) == {Lead: 1, Wait: 49}
 
     async def test_heartbeat_keeps_the_lease(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
+        held = await lead(desk.ledger, picture_request())
         await desk.advance(15)
-        assert await desk.ledger.heartbeat(want().generation_key, held.fence, LEASE)
+        assert await desk.ledger.heartbeat(picture_request().generation_key, held.fence, LEASE)
         await desk.advance(15)
-        assert isinstance(await acquire(desk.ledger, want()), Wait)
+        assert isinstance(await acquire(desk.ledger, picture_request()), Wait)
 
     async def test_lease_that_is_given_up_is_free_at_once_and_its_fence_is_stale(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
-        assert await desk.ledger.heartbeat(want().generation_key, held.fence, timedelta(0))
-        successor = await lead(desk.ledger, want())
+        held = await lead(desk.ledger, picture_request())
+        assert await desk.ledger.heartbeat(picture_request().generation_key, held.fence, timedelta(0))
+        successor = await lead(desk.ledger, picture_request())
         assert successor.fence > held.fence
-        assert not await desk.ledger.heartbeat(want().generation_key, held.fence, LEASE)
+        assert not await desk.ledger.heartbeat(picture_request().generation_key, held.fence, LEASE)
 
     async def test_every_write_of_a_stale_fence_is_refused(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        old = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        old = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
         await desk.advance(LEASE.total_seconds() + 1)
-        new = await lead(ledger, want())
+        new = await lead(ledger, picture_request())
         assert not await ledger.heartbeat(key, old.fence, LEASE)
         assert not await ledger.begin_submit(key, old.fence, submit_no=2, provider="p")
         assert not await ledger.begin_decode(key, old.fence, decode_no=1)
@@ -183,62 +183,64 @@ class LedgerContract:
         assert await ledger.heartbeat(key, new.fence, LEASE)
 
     async def test_write_for_an_unknown_key_is_refused(self, desk: Desk) -> None:
-        key = want("nobody asked").generation_key
+        key = picture_request("nobody asked").generation_key
         assert not await desk.ledger.heartbeat(key, 1, LEASE)
         assert not await desk.ledger.note_request(key, 1, Job(request_id="r"))
         assert await desk.ledger.complete(key, 1, upload("x"), url=None) is None
 
     async def test_submit_that_is_announced_twice_counts_once(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert (await ledger.generation_stats())["total_api_calls_made"] == 1
 
     async def test_submit_numbers_cannot_be_skipped(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
-        assert not await desk.ledger.begin_submit(want().generation_key, held.fence, submit_no=2, provider="p")
+        held = await lead(desk.ledger, picture_request())
+        assert not await desk.ledger.begin_submit(
+            picture_request().generation_key, held.fence, submit_no=2, provider="p"
+        )
 
     async def test_successor_finds_the_noted_job(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         job = Job(request_id="r-1", urls={"status_url": "https://queue.example/r-1"})
-        held = await lead(ledger, want())
+        held = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await ledger.note_request(key, held.fence, job)
         await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert (successor.phase, successor.job) == (Phase.SUBMITTED, job)
 
     async def test_late_job_of_a_stale_leader_is_kept_only_while_none_is_known(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        old = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        old = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
         await desk.advance(LEASE.total_seconds() + 1)
-        await lead(ledger, want())
+        await lead(ledger, picture_request())
         assert not await ledger.note_request(key, old.fence, Job(request_id="late"))
         assert not await ledger.note_request(key, old.fence, Job(request_id="later"))
         await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert successor.job == Job(request_id="late")
 
     async def test_submit_is_refused_while_a_job_is_known_that_can_be_collected(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        old = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        old = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
         await desk.advance(LEASE.total_seconds() + 1)
         leader = uuid4()
-        new = await ledger.acquire(want(), leader=leader, lease=LEASE)
+        new = await ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE)
         assert isinstance(new, Lead)
         await ledger.note_request(key, old.fence, Job(request_id="late"))
         assert not await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
-        again = await ledger.acquire(want(), leader=leader, lease=LEASE)
+        again = await ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE)
         assert isinstance(again, Lead)
         assert again.job == Job(request_id="late")
 
     async def test_leader_that_died_decoding_leaves_the_number_and_a_repeat_counts_once(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         for number in (1, 2):
-            held = await lead(ledger, want())
+            held = await lead(ledger, picture_request())
             assert held.decode_no == number - 1
             assert number > 1 or await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
             assert not await ledger.begin_decode(key, held.fence, decode_no=number + 1)
@@ -246,147 +248,147 @@ class LedgerContract:
             assert await ledger.begin_decode(key, held.fence, decode_no=number)
             await desk.advance(LEASE.total_seconds() + 1)
             assert not await ledger.begin_decode(key, held.fence + 1, decode_no=number)
-        assert (await lead(ledger, want())).decode_no == 2
+        assert (await lead(ledger, picture_request())).decode_no == 2
 
     async def test_decoding_that_ended_well_is_forgotten(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.begin_decode(key, held.fence, decode_no=1)
         await ledger.intend_upload(key, held.fence, upload("a"), usage={})
         await desk.advance(LEASE.total_seconds() + 1)
-        assert (await lead(ledger, want())).decode_no == 0
+        assert (await lead(ledger, picture_request())).decode_no == 0
 
     async def test_successor_finds_the_intended_upload(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await ledger.intend_upload(key, held.fence, upload("a"), usage={})
         assert await ledger.intend_upload(key, held.fence, upload("a"), usage={})
         await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
 
     async def test_usage_is_written_ahead_with_the_upload_and_stays(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await desk.usage(key) == {}
         await ledger.intend_upload(key, held.fence, upload("a"), usage={"text_in": 10, "out": 430})
         await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert await ledger.complete(key, successor.fence, upload("a"), url=None)
         assert await desk.usage(key) == {"text_in": 10, "out": 430}
 
     async def test_usage_of_one_submit_counts_once_however_often_it_is_told(self, desk: Desk) -> None:
-        ledger, key, usage = desk.ledger, want().generation_key, {"micro_units": 1_500_000}
-        held = await lead(ledger, want())
+        ledger, key, usage = desk.ledger, picture_request().generation_key, {"micro_units": 1_500_000}
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
         for name in ("a", "a", "b"):
             assert await ledger.intend_upload(key, held.fence, upload(name), usage=usage)
         await desk.advance(LEASE.total_seconds() + 1)
         # The successor finds no object, and collects the same job once more.
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert await ledger.intend_upload(key, successor.fence, upload("c"), usage=usage)
         assert await desk.usage(key) == usage
 
     async def test_usage_of_every_submit_counts(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         for submit_no, usage in ((1, {"text_in": 10, "out": 430}), (2, {"text_in": 10, "out": 500, "image_in": 1})):
             assert await ledger.begin_submit(key, held.fence, submit_no=submit_no, provider="p")
             assert await ledger.intend_upload(key, held.fence, upload(str(submit_no)), usage=usage)
         await ledger.fail(key, held.fence, failure(rest=1))
         await desk.advance(2)
-        again = await lead(ledger, want())
+        again = await lead(ledger, picture_request())
         await ledger.begin_submit(key, again.fence, submit_no=1, provider="p")
         assert await ledger.intend_upload(key, again.fence, upload("3"), usage={"out": 70})
         assert await desk.usage(key) == {"text_in": 20, "out": 1_000, "image_in": 1}
 
     async def test_submit_that_is_announced_again_late_undoes_no_later_step(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 430})
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 430})
         assert await desk.usage(key) == {"out": 430}
         await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert (successor.phase, successor.intent) == (Phase.UPLOADING, upload("a"))
 
     async def test_completed_generation_is_a_hit_on_its_original(self, desk: Desk) -> None:
-        entry = await complete(desk.ledger, want())
+        entry = await complete(desk.ledger, picture_request())
         assert entry.is_original
-        assert entry.key == original_key(want().generation_key)
-        for asked in (want(), want(picture_format=PNG), want(picture_format=WEBP)):
+        assert entry.key == original_key(picture_request().generation_key)
+        for asked in (picture_request(), picture_request(picture_format=PNG), picture_request(picture_format=WEBP)):
             assert await acquire(desk.ledger, asked) == Hit(entry=entry)
             assert await desk.ledger.peek(asked.generation_key, asked.rendition_key) == Hit(entry=entry)
 
     async def test_complete_that_is_said_twice_gives_the_same_entry(self, desk: Desk) -> None:
-        entry = await complete(desk.ledger, want())
-        again = await desk.ledger.complete(want().generation_key, 1, upload("original"), url=None)
+        entry = await complete(desk.ledger, picture_request())
+        again = await desk.ledger.complete(picture_request().generation_key, 1, upload("original"), url=None)
         assert again == entry
         assert (await desk.ledger.generation_stats())["total_completed"] == 1
 
     async def test_recorded_rendition_is_the_hit_for_its_own_key_only(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
-        made = await record(desk.ledger, original, want(), "jpg")
+        original = await complete(desk.ledger, picture_request())
+        made = await record(desk.ledger, original, picture_request(), "jpg")
         assert made is not None
         assert not made.is_original
-        assert await acquire(desk.ledger, want()) == Hit(entry=made)
-        assert await acquire(desk.ledger, want(picture_format=WEBP)) == Hit(entry=original)
+        assert await acquire(desk.ledger, picture_request()) == Hit(entry=made)
+        assert await acquire(desk.ledger, picture_request(picture_format=WEBP)) == Hit(entry=original)
 
     async def test_second_recorder_of_a_rendition_gets_the_first_entry(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
-        first = await record(desk.ledger, original, want(), "first")
-        second = await record(desk.ledger, original, want(), "second")
+        original = await complete(desk.ledger, picture_request())
+        first = await record(desk.ledger, original, picture_request(), "first")
+        second = await record(desk.ledger, original, picture_request(), "second")
         assert second == first
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == {upload("second", "jpg").path}
 
     async def test_rendition_that_is_recorded_twice_is_the_same_entry(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
-        first = await record(desk.ledger, original, want(), "jpg")
-        again = await desk.ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+        original = await complete(desk.ledger, picture_request())
+        first = await record(desk.ledger, original, picture_request(), "jpg")
+        again = await desk.ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
         assert again == first
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == set()
 
     async def test_rendition_that_was_intended_and_never_recorded_is_discarded(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
+        original = await complete(desk.ledger, picture_request())
         assert await desk.ledger.intend_rendition(original, upload("lost", "jpg"))
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == {upload("lost", "jpg").path}
 
     async def test_rendition_whose_removal_has_begun_is_refused(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
+        original = await complete(desk.ledger, picture_request())
         stored = upload("late", "jpg")
         assert await desk.ledger.intend_rendition(original, stored)
         await desk.advance(3_700)
         [(identity, _, path)] = await desk.ledger.claim_discarded(10)
         assert path == stored.path
-        assert await desk.ledger.record_rendition(original, want().rendition_key, stored) is None
+        assert await desk.ledger.record_rendition(original, picture_request().rendition_key, stored) is None
         assert await desk.ledger.forget_discarded([identity]) == 1
-        assert await desk.ledger.record_rendition(original, want().rendition_key, stored) is None
+        assert await desk.ledger.record_rendition(original, picture_request().rendition_key, stored) is None
         # Whoever stored it after its removal finds it discarded anew.
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == {stored.path}
 
     async def test_rendition_of_a_replaced_original_is_refused(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
+        original = await complete(desk.ledger, picture_request())
         assert await desk.ledger.report_missing(original)
         assert not await desk.ledger.intend_rendition(original, upload("jpg", "jpg"))
-        assert await record(desk.ledger, original, want(), "jpg") is None
+        assert await record(desk.ledger, original, picture_request(), "jpg") is None
 
     async def test_object_of_a_stale_leader_is_discarded_unless_adopted(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        old = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        old = await lead(ledger, picture_request())
         await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, old.fence, upload("adopted"), usage={})
         await desk.advance(LEASE.total_seconds() + 1)
-        new = await lead(ledger, want())
+        new = await lead(ledger, picture_request())
         # The zombie speaks first, then the successor completes with the object it adopted.
         assert await ledger.complete(key, old.fence, upload("adopted"), url=None) is None
         assert await ledger.complete(key, old.fence, upload("lost"), url=None) is None
@@ -395,8 +397,8 @@ class LedgerContract:
         assert await discarded(ledger) == {upload("lost").path}
 
     async def test_replaced_intent_is_discarded(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("first"), usage={})
         await ledger.intend_upload(key, held.fence, upload("second"), usage={})
@@ -409,12 +411,15 @@ class HintContract:
     """Ledgers that notify; a hint may come early, late or never, and over HTTP it never does."""
 
     async def test_completion_and_failure_are_hinted(self, desk: Desk) -> None:
-        with desk.ledger.hints(want().generation_key) as hint, desk.ledger.hints(want("other").generation_key) as other:
-            await complete(desk.ledger, want())
+        with (
+            desk.ledger.hints(picture_request().generation_key) as hint,
+            desk.ledger.hints(picture_request("other").generation_key) as other,
+        ):
+            await complete(desk.ledger, picture_request())
             async with asyncio.timeout(5):
                 await hint.wait()
-            held = await lead(desk.ledger, want("other"))
-            await desk.ledger.fail(want("other").generation_key, held.fence, failure())
+            held = await lead(desk.ledger, picture_request("other"))
+            await desk.ledger.fail(picture_request("other").generation_key, held.fence, failure())
             async with asyncio.timeout(5):
                 await other.wait()
 
@@ -423,26 +428,26 @@ class NegativeEntryContract:
     """Failures, and how long they are remembered."""
 
     async def test_failure_is_remembered_until_its_time_is_over(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
-        assert await desk.ledger.fail(want().generation_key, held.fence, failure(rest=60))
-        negative = await acquire(desk.ledger, want())
+        held = await lead(desk.ledger, picture_request())
+        assert await desk.ledger.fail(picture_request().generation_key, held.fence, failure(rest=60))
+        negative = await acquire(desk.ledger, picture_request())
         assert isinstance(negative, Negative)
         assert negative.failure_class is FailureClass.TRANSIENT
         assert timedelta(seconds=50) < negative.retry_after <= timedelta(seconds=60)
         await desk.advance(61)
-        again = await lead(desk.ledger, want())
+        again = await lead(desk.ledger, picture_request())
         assert (again.attempt, again.phase, again.submit_no) == (2, Phase.CLAIMED, 0)
 
     async def test_failure_that_is_said_twice_is_one(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
-        assert await desk.ledger.fail(want().generation_key, held.fence, failure())
-        assert await desk.ledger.fail(want().generation_key, held.fence, failure())
+        held = await lead(desk.ledger, picture_request())
+        assert await desk.ledger.fail(picture_request().generation_key, held.fence, failure())
+        assert await desk.ledger.fail(picture_request().generation_key, held.fence, failure())
         assert (await desk.ledger.generation_stats())["total_failed"] == 1
 
     async def test_submit_that_is_known_to_be_free_is_not_counted(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
-        await desk.ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="p")
-        await desk.ledger.fail(want().generation_key, held.fence, failure(billed=False))
+        held = await lead(desk.ledger, picture_request())
+        await desk.ledger.begin_submit(picture_request().generation_key, held.fence, submit_no=1, provider="p")
+        await desk.ledger.fail(picture_request().generation_key, held.fence, failure(billed=False))
         assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
 
     @pytest.mark.parametrize(
@@ -451,58 +456,60 @@ class NegativeEntryContract:
     async def test_limited_rate_and_our_account_cost_no_attempt(
         self, desk: Desk, failure_class: str, attempt: int
     ) -> None:
-        held = await lead(desk.ledger, want())
-        await desk.ledger.fail(want().generation_key, held.fence, failure(FailureClass(failure_class), rest=1))
+        held = await lead(desk.ledger, picture_request())
+        await desk.ledger.fail(
+            picture_request().generation_key, held.fence, failure(FailureClass(failure_class), rest=1)
+        )
         await desk.advance(2)
-        assert (await lead(desk.ledger, want())).attempt == attempt
+        assert (await lead(desk.ledger, picture_request())).attempt == attempt
 
     async def test_attempts_are_counted_anew_after_a_day(self, desk: Desk) -> None:
         for _ in range(2):
-            held = await lead(desk.ledger, want())
-            await desk.ledger.fail(want().generation_key, held.fence, failure(rest=1))
+            held = await lead(desk.ledger, picture_request())
+            await desk.ledger.fail(picture_request().generation_key, held.fence, failure(rest=1))
             await desk.advance(2)
         await desk.advance(86_400)
-        assert (await lead(desk.ledger, want())).attempt == 1
+        assert (await lead(desk.ledger, picture_request())).attempt == 1
 
     async def test_new_attempt_begins_without_what_the_failed_one_left(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
         await ledger.intend_upload(key, held.fence, upload("left"), usage={})
         await ledger.begin_decode(key, held.fence, decode_no=1)
         await ledger.fail(key, held.fence, failure(rest=1))
         await desk.advance(2)
-        again = await lead(ledger, want())
+        again = await lead(ledger, picture_request())
         assert (again.job, again.intent, again.decode_no) == (None, None, 0)
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("left").path}
 
     async def test_missing_original_reopens_the_generation_at_once_but_only_once_a_day(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want(), "first")
-        await record(desk.ledger, original, want(), "jpg")
+        original = await complete(desk.ledger, picture_request(), "first")
+        await record(desk.ledger, original, picture_request(), "jpg")
         assert await desk.ledger.report_missing(original)
-        again = await complete(desk.ledger, want(), "second")
+        again = await complete(desk.ledger, picture_request(), "second")
         assert await desk.ledger.report_missing(again)
-        negative = await acquire(desk.ledger, want())
+        negative = await acquire(desk.ledger, picture_request())
         assert isinstance(negative, Negative)
         assert negative.failure_class is FailureClass.MISSING_OBJECT
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == {upload("first").path, upload("second").path, upload("jpg", "jpg").path}
 
     async def test_missing_rendition_is_made_again_from_the_original(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
-        made = await record(desk.ledger, original, want(), "jpg")
+        original = await complete(desk.ledger, picture_request())
+        made = await record(desk.ledger, original, picture_request(), "jpg")
         assert await desk.ledger.report_missing(made)
-        assert await acquire(desk.ledger, want()) == Hit(entry=original)
+        assert await acquire(desk.ledger, picture_request()) == Hit(entry=original)
 
     async def test_report_about_an_entry_that_changed_meanwhile_is_ignored(self, desk: Desk) -> None:
-        original = await complete(desk.ledger, want())
+        original = await complete(desk.ledger, picture_request())
         assert await desk.ledger.report_missing(original)
         assert not await desk.ledger.report_missing(original)
-        entry = await complete(desk.ledger, want(), "second")
+        entry = await complete(desk.ledger, picture_request(), "second")
         assert not await desk.ledger.report_missing(original)
-        assert await acquire(desk.ledger, want()) == Hit(entry=entry)
+        assert await acquire(desk.ledger, picture_request()) == Hit(entry=entry)
 
 
 class BreakerContract:
@@ -516,7 +523,7 @@ class BreakerContract:
         assert refused.failure_class is FailureClass.TRANSIENT
         assert timedelta(seconds=20) < refused.retry_after <= timedelta(seconds=30)
         # Nothing was written: whoever asks by another provider leads, at its first attempt.
-        other = await lead(desk.ledger, want("another picture"))
+        other = await lead(desk.ledger, picture_request("another picture"))
         assert other.attempt == 1
 
     async def test_failures_that_speak_of_the_prompt_do_not_count(self, desk: Desk) -> None:
@@ -550,19 +557,19 @@ class BreakerContract:
     async def test_completed_picture_ends_the_row_of_failures(self, desk: Desk) -> None:
         for number in range(4):
             await fail_at(desk, f"picture {number}")
-        await complete(desk.ledger, want("made"))
+        await complete(desk.ledger, picture_request("made"))
         await fail_at(desk, "one more")
         assert isinstance(await ask_of(desk, "another picture"), Lead)
 
     async def test_stored_pictures_are_served_while_the_breaker_is_open(self, desk: Desk) -> None:
-        entry = await complete(desk.ledger, want("made"))
+        entry = await complete(desk.ledger, picture_request("made"))
         for number in range(5):
             await fail_at(desk, f"picture {number}")
         assert await ask_of(desk, "made") == Hit(entry=entry)
 
     async def test_job_that_is_known_is_collected_while_the_breaker_is_open(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want("paid").generation_key
-        held = await lead(ledger, want("paid"))
+        ledger, key = desk.ledger, picture_request("paid").generation_key
+        held = await lead(ledger, picture_request("paid"))
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
         await desk.advance(LEASE.total_seconds() + 1)
@@ -577,7 +584,7 @@ class BreakerContract:
             await fail_at(desk, f"picture {number}")
         await desk.advance(31)
         asked = await asyncio.gather(*(ask_of(desk, f"other {number}") for number in range(10)))
-        assert Counter(type(verdict) for verdict in asked) == {Lead: 1, Negative: 9}
+        assert Counter(type(result) for result in asked) == {Lead: 1, Negative: 9}
         # The one that tries dies; its lease bounds how long the others wait for it.
         await desk.advance(LEASE.total_seconds() + 1)
         assert isinstance(await ask_of(desk, "the next"), Lead)
@@ -620,7 +627,7 @@ class BreakerContract:
         await desk.advance(31)
         tried = await ask_of(desk, "tried")
         assert isinstance(tried, Lead)
-        await finish(desk.ledger, want("tried"), tried)
+        await finish(desk.ledger, picture_request("tried"), tried)
         assert isinstance(await ask_of(desk, "one"), Lead)
         assert isinstance(await ask_of(desk, "two"), Lead)
 
@@ -636,7 +643,7 @@ class RefusalContract:
         assert refused.failure_class is FailureClass(told)
         assert timedelta(seconds=5) < refused.retry_after <= REST
         # Nothing was written, and whoever needs another service is not kept.
-        assert (await lead(desk.ledger, want("another picture"))).attempt == 1
+        assert (await lead(desk.ledger, picture_request("another picture"))).attempt == 1
 
     async def test_of_many_reports_one_begins_the_rest(self, desk: Desk) -> None:
         reports = (desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST) for _ in range(20))
@@ -654,16 +661,18 @@ class RefusalContract:
         assert isinstance(again, Lead)
         assert (again.attempt, again.submit_no) == (1, 0)
         assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
-        assert await desk.spent(want("picture").generation_key) in (0, None)
+        assert await desk.spent(picture_request("picture").generation_key) in (0, None)
 
     async def test_after_a_rest_one_caller_at_a_time_tries_each_service(self, desk: Desk) -> None:
         await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
         await desk.ledger.report_refusal(STORAGE, FailureClass.STORE, "no bucket", REST)
         await desk.advance(16)
         asked = await asyncio.gather(*(ask_of(desk, f"other {number}") for number in range(10)))
-        assert Counter(type(verdict) for verdict in asked) == {Lead: 1, Negative: 9}
+        assert Counter(type(result) for result in asked) == {Lead: 1, Negative: 9}
         # Whoever needs one of them alone is no second try of it.
-        alone = await desk.ledger.acquire(want("alone"), leader=uuid4(), lease=LEASE, services=(STORAGE,))
+        alone = await desk.ledger.acquire(
+            picture_request("alone"), leader=uuid4(), lease_duration=LEASE, services=(STORAGE,)
+        )
         assert isinstance(alone, Negative)
 
     async def test_try_that_is_refused_begins_the_next_rest_and_no_longer_one(self, desk: Desk) -> None:
@@ -704,13 +713,15 @@ class RefusalContract:
         assert await desk.reason("painter") == ""
 
     async def test_refused_model_rests_and_the_providers_others_are_made(self, desk: Desk) -> None:
-        model = f"painter/{want('one').recipe['model']}"
+        model = f"painter/{picture_request('one').recipe['model']}"
         services = ("painter", model, STORAGE)
         assert await desk.ledger.report_refusal(model, FailureClass.ACCOUNT, "no such model", REST)
 
-        async def ask(prompt: str, names: tuple[str, ...]) -> Verdict:
-            verdict: Verdict = await desk.ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE, services=names)
-            return verdict
+        async def ask(prompt: str, names: tuple[str, ...]) -> AcquireResult:
+            result: AcquireResult = await desk.ledger.acquire(
+                picture_request(prompt), leader=uuid4(), lease_duration=LEASE, services=names
+            )
+            return result
 
         assert isinstance(await ask("one", services), Negative)
         assert isinstance(await ask("of another model", ("painter", "painter/other", STORAGE)), Lead)
@@ -718,12 +729,12 @@ class RefusalContract:
         # The try frees all that it took, and a picture ends the rest of its model, too.
         tried = await ask("one", services)
         assert isinstance(tried, Lead)
-        key = want("one").generation_key
+        key = picture_request("one").generation_key
         assert await desk.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
         assert await desk.ledger.fail(key, tried.fence, failure(FailureClass.MODERATED))
         tried = await ask("two", services)
         assert isinstance(tried, Lead)
-        await finish(desk.ledger, want("two"), tried)
+        await finish(desk.ledger, picture_request("two"), tried)
         assert isinstance(await ask("three", services), Lead)
         assert isinstance(await ask("four", services), Lead)
 
@@ -733,15 +744,17 @@ class RefusalContract:
         await desk.advance(16)
         tried = await ask_of(desk, "tried")
         assert isinstance(tried, Lead)
-        await finish(desk.ledger, want("tried"), tried)
+        await finish(desk.ledger, picture_request("tried"), tried)
         assert isinstance(await ask_of(desk, "one"), Lead)
         assert isinstance(await ask_of(desk, "two"), Lead)
 
     async def test_picture_asked_for_before_the_refusal_says_nothing_of_the_account(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want("asked before"))
-        await desk.ledger.begin_submit(want("asked before").generation_key, held.fence, submit_no=1, provider="painter")
+        held = await lead(desk.ledger, picture_request("asked before"))
+        await desk.ledger.begin_submit(
+            picture_request("asked before").generation_key, held.fence, submit_no=1, provider="painter"
+        )
         await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
-        await finish(desk.ledger, want("asked before"), held)
+        await finish(desk.ledger, picture_request("asked before"), held)
         assert isinstance(await ask_of(desk, "another picture"), Negative)
 
     async def test_reported_success_ends_the_rest_at_once(self, desk: Desk) -> None:
@@ -752,8 +765,8 @@ class RefusalContract:
 
     @pytest.mark.parametrize("left", ["job", "object"])
     async def test_what_is_paid_for_is_led_on_whatever_rests(self, desk: Desk, left: str) -> None:
-        ledger, key = desk.ledger, want("paid").generation_key
-        held = await lead(ledger, want("paid"))
+        ledger, key = desk.ledger, picture_request("paid").generation_key
+        held = await lead(ledger, picture_request("paid"))
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
         if left == "job":
             await ledger.note_request(key, held.fence, Job(request_id="r"))
@@ -770,7 +783,7 @@ class RefusalContract:
         late = await ask_of(desk, "late")
         assert isinstance(late, Lead)
         await refuse_at(desk, "picture")
-        key = want("late").generation_key
+        key = picture_request("late").generation_key
         await desk.ledger.begin_submit(key, late.fence, submit_no=1, provider="painter")
         await desk.ledger.fail(key, late.fence, failure())
         refused = await ask_of(desk, "another picture")
@@ -783,7 +796,7 @@ async def refuse_at(desk: Desk, prompt: str) -> bool:
     """Ask the painter for a picture, which refuses us; whether that began a rest."""
     held = await ask_of(desk, prompt)
     assert isinstance(held, Lead), held
-    key = want(prompt).generation_key
+    key = picture_request(prompt).generation_key
     assert await desk.ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
     is_first: bool = await desk.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)
     account = failure(FailureClass.ACCOUNT, rest=REST.total_seconds(), billed=False)
@@ -791,7 +804,7 @@ async def refuse_at(desk: Desk, prompt: str) -> bool:
     return is_first
 
 
-async def finish(ledger: Ledger, asked: Want, held: Lead) -> None:
+async def finish(ledger: Ledger, asked: PictureRequest, held: Lead) -> None:
     """Submit what is led, store it and complete it."""
     key = asked.generation_key
     await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
@@ -799,16 +812,18 @@ async def finish(ledger: Ledger, asked: Want, held: Lead) -> None:
     assert await ledger.complete(key, held.fence, upload(key), url=None)
 
 
-async def ask_of(desk: Desk, prompt: str) -> Verdict:
-    verdict: Verdict = await desk.ledger.acquire(want(prompt), leader=uuid4(), lease=LEASE, services=SERVICES)
-    return verdict
+async def ask_of(desk: Desk, prompt: str) -> AcquireResult:
+    result: AcquireResult = await desk.ledger.acquire(
+        picture_request(prompt), leader=uuid4(), lease_duration=LEASE, services=SERVICES
+    )
+    return result
 
 
 async def fail_at(desk: Desk, prompt: str, failure_class: FailureClass = FailureClass.TRANSIENT) -> Lead:
     """Ask the painter for a picture, in vain."""
     held = await ask_of(desk, prompt)
     assert isinstance(held, Lead), held
-    key = want(prompt).generation_key
+    key = picture_request(prompt).generation_key
     assert await desk.ledger.begin_submit(key, held.fence, submit_no=1, provider="painter")
     assert await desk.ledger.fail(key, held.fence, failure(failure_class))
     return held
@@ -818,40 +833,40 @@ class CareContract:
     """Counting and cleaning."""
 
     async def test_sweep_gives_up_on_leaders_that_died_long_ago_and_keeps_their_job(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.note_request(key, held.fence, Job(request_id="r"))
-        await lead(ledger, want("alive"))
+        await lead(ledger, picture_request("alive"))
         await desk.advance(700)
-        alive = await acquire(ledger, want("alive"))
+        alive = await acquire(ledger, picture_request("alive"))
         assert isinstance(alive, Lead)
         assert await ledger.sweep(10) == 1
         assert await ledger.sweep(10) == 0
-        resumed = await lead(ledger, want())
+        resumed = await lead(ledger, picture_request())
         assert (resumed.job, resumed.phase, resumed.attempt) == (Job(request_id="r"), Phase.SUBMITTED, 1)
 
     async def test_cleanup_removes_what_was_not_used_and_the_original_goes_last(self, desk: Desk) -> None:
         ledger = desk.ledger
-        original = await complete(ledger, want())
-        await record(ledger, original, want(), "jpg")
-        await record(ledger, original, want(picture_format=WEBP), "webp")
+        original = await complete(ledger, picture_request())
+        await record(ledger, original, picture_request(), "jpg")
+        await record(ledger, original, picture_request(picture_format=WEBP), "webp")
         await desk.advance(20 * 86_400)
-        await ledger.record_usage([use(want(), Outcome.HIT, 3)])
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 3)])
         await desk.advance(15 * 86_400)
         month = timedelta(days=30)
         assert (await ledger.cleanup_entries(month, 100))["images"] == 1
-        assert isinstance(await acquire(ledger, want()), Hit)
+        assert isinstance(await acquire(ledger, picture_request()), Hit)
         await desk.advance(20 * 86_400)
         counts = await ledger.cleanup_entries(month, 100)
         assert (counts["images"], counts["generations"]) == (1, 1)
-        assert await acquire(ledger, want(), may_lead=False) == Free()
+        assert await acquire(ledger, picture_request(), may_lead=False) == Miss()
         stats = await ledger.cache_stats()
         assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (0, 0)
 
     async def test_cleanup_keeps_failures_for_the_day_in_which_they_count(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
-        await desk.ledger.fail(want().generation_key, held.fence, failure(rest=60))
+        held = await lead(desk.ledger, picture_request())
+        await desk.ledger.fail(picture_request().generation_key, held.fence, failure(rest=60))
         await desk.advance(3_600)
         assert (await desk.ledger.cleanup_generations(100))["generations"] == 0
         await desk.advance(86_400)
@@ -860,8 +875,8 @@ class CareContract:
     async def test_generation_that_is_removed_leaves_what_it_was_about_to_store_to_be_discarded(
         self, desk: Desk
     ) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await lead(ledger, want())
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("left"), usage={})
         await desk.advance(700)
@@ -873,7 +888,7 @@ class CareContract:
 
     async def test_discarded_object_is_offered_after_its_grace_to_one_caller_until_forgotten(self, desk: Desk) -> None:
         ledger = desk.ledger
-        original = await complete(ledger, want())
+        original = await complete(ledger, picture_request())
         await ledger.report_missing(original)
         assert await ledger.claim_discarded(10) == []
         await desk.advance(3_700)
@@ -888,26 +903,28 @@ class CareContract:
 
     async def test_what_a_cleanup_would_remove_is_counted_and_stays(self, desk: Desk) -> None:
         ledger = desk.ledger
-        half = await complete(ledger, want("half"), "half")
-        await record(ledger, half, want("half"), "half jpg")
-        await record(ledger, half, want("half", picture_format=WEBP), "half webp")
-        whole = await complete(ledger, want("whole"), "whole")
-        await record(ledger, whole, want("whole"), "whole jpg")
+        half = await complete(ledger, picture_request("half"), "half")
+        await record(ledger, half, picture_request("half"), "half jpg")
+        await record(ledger, half, picture_request("half", picture_format=WEBP), "half webp")
+        whole = await complete(ledger, picture_request("whole"), "whole")
+        await record(ledger, whole, picture_request("whole"), "whole jpg")
         await desk.advance(20 * 86_400)
-        await ledger.record_usage([use(want("half"), Outcome.HIT, 3)])
+        await ledger.record_usage([use(picture_request("half"), Outcome.HIT, 3)])
         await desk.advance(15 * 86_400)
         month = timedelta(days=30)
         counted = await ledger.count_old_entries(month)
         assert counted == {"images": 2, "generations": 1, "bytes": 3_000}
-        assert isinstance(await acquire(ledger, want("whole"), may_lead=False), Hit)
+        assert isinstance(await acquire(ledger, picture_request("whole"), may_lead=False), Hit)
         assert await ledger.cleanup_entries(month, 100) == counted
 
     async def test_cleanup_step_by_step_comes_to_the_end_and_removes_the_same(self, desk: Desk) -> None:
         ledger, month = desk.ledger, timedelta(days=30)
         for name in map(str, range(7)):
-            await record(ledger, await complete(ledger, want(name), name), want(name), f"{name} jpg")
+            await record(
+                ledger, await complete(ledger, picture_request(name), name), picture_request(name), f"{name} jpg"
+            )
         await desk.advance(20 * 86_400)
-        await ledger.record_usage([use(want("3"), Outcome.HIT, 1)])
+        await ledger.record_usage([use(picture_request("3"), Outcome.HIT, 1)])
         await desk.advance(15 * 86_400)
         counted, sums, place = await ledger.count_old_entries(month), Counter[str](), ""
         for _ in range(20):
@@ -918,15 +935,15 @@ class CareContract:
                 break
         assert place is None
         assert dict(sums) == counted
-        assert isinstance(await acquire(ledger, want("3"), may_lead=False), Hit)
+        assert isinstance(await acquire(ledger, picture_request("3"), may_lead=False), Hit)
 
     async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, desk: Desk) -> None:
         ledger = desk.ledger
-        kept = await complete(ledger, want("kept"), "kept")
-        held = await lead(ledger, want("intended"))
-        await ledger.begin_submit(want("intended").generation_key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(want("intended").generation_key, held.fence, upload("intended"), usage={})
-        gone = await complete(ledger, want("gone"), "gone")
+        kept = await complete(ledger, picture_request("kept"), "kept")
+        held = await lead(ledger, picture_request("intended"))
+        await ledger.begin_submit(picture_request("intended").generation_key, held.fence, submit_no=1, provider="p")
+        await ledger.intend_upload(picture_request("intended").generation_key, held.fence, upload("intended"), usage={})
+        gone = await complete(ledger, picture_request("gone"), "gone")
         await ledger.report_missing(gone)
         paths = [kept.path, upload("intended").path, gone.path, upload("orphan").path]
         assert await ledger.audit_objects("generated-images", paths, "2026/01:4") == 1
@@ -946,11 +963,11 @@ class CareContract:
     @pytest.mark.parametrize(
         "condition",
         [
-            Condition(key=want("wrong").generation_key),
-            Condition(key=want("wrong").rendition_key),
+            Condition(key=picture_request("wrong").generation_key),
+            Condition(key=picture_request("wrong").rendition_key),
             Condition(prompt=" wrong "),
-            Condition(key_prefix=want("wrong").generation_key[:12]),
-            Condition(prompt="wrong", model=want("wrong").model),
+            Condition(key_prefix=picture_request("wrong").generation_key[:12]),
+            Condition(prompt="wrong", model=picture_request("wrong").model),
             Condition(older_than=timedelta(days=1)),
         ],
         ids=["key", "rendition's key", "prompt", "prefix", "prompt and model", "age"],
@@ -959,33 +976,37 @@ class CareContract:
         self, desk: Desk, condition: Condition
     ) -> None:
         ledger = desk.ledger
-        wrong = await complete(ledger, want("wrong"), "wrong")
-        await record(ledger, wrong, want("wrong"), "wrong jpg")
+        wrong = await complete(ledger, picture_request("wrong"), "wrong")
+        await record(ledger, wrong, picture_request("wrong"), "wrong jpg")
         await desk.advance(2 * 86_400)
-        await complete(ledger, want("right"), "right")
+        await complete(ledger, picture_request("right"), "right")
         counts = {"generations": 1, "images": 1, "bytes": 2_000}
         assert counts.items() <= dict(await ledger.purge(condition, 10, is_dry_run=True)).items()
-        assert isinstance(await acquire(ledger, want("wrong"), may_lead=False), Hit)
+        assert isinstance(await acquire(ledger, picture_request("wrong"), may_lead=False), Hit)
         gone = dict(await ledger.purge(condition, 10, is_dry_run=False))
         assert counts.items() <= gone.items()
-        assert gone["keys"] == [want("wrong").generation_key]
-        assert await acquire(ledger, want("wrong"), may_lead=False) == Free()
-        assert isinstance(await acquire(ledger, want("right"), may_lead=False), Hit)
+        assert gone["keys"] == [picture_request("wrong").generation_key]
+        assert await acquire(ledger, picture_request("wrong"), may_lead=False) == Miss()
+        assert isinstance(await acquire(ledger, picture_request("right"), may_lead=False), Hit)
         assert (await ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("wrong").path, upload("wrong jpg", "jpg").path}
 
     async def test_purge_meets_every_condition_given(self, desk: Desk) -> None:
-        await complete(desk.ledger, want("kept"), "kept")
+        await complete(desk.ledger, picture_request("kept"), "kept")
         condition = Condition(prompt="kept", model="another/model")
         assert (await desk.ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
 
     async def test_usage_adds_up(self, desk: Desk) -> None:
         ledger = desk.ledger
-        original = await complete(ledger, want())
-        await record(ledger, original, want(), "jpg")
-        await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 9)])
-        await ledger.record_usage([use(want(), Outcome.HIT, 5), use(want("failed"), Outcome.FAILED, 2)])
+        original = await complete(ledger, picture_request())
+        await record(ledger, original, picture_request(), "jpg")
+        await ledger.record_usage(
+            [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.COALESCED, 9)]
+        )
+        await ledger.record_usage(
+            [use(picture_request(), Outcome.HIT, 5), use(picture_request("failed"), Outcome.FAILED, 2)]
+        )
         stats = await ledger.generation_stats()
         assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (17, 1, 14)
         assert float(stats["efficiency_percent"]) == 93.3
@@ -994,9 +1015,11 @@ class CareContract:
 
     async def test_totals_add_up_by_outcome_with_their_times(self, desk: Desk) -> None:
         ledger = desk.ledger
-        await lead(ledger, want())
-        await ledger.record_usage([use(want(), Outcome.HIT, 5), use(want("other"), Outcome.HIT, 2)])
-        await ledger.record_usage([use(want(), Outcome.GENERATED, 1)])
+        await lead(ledger, picture_request())
+        await ledger.record_usage(
+            [use(picture_request(), Outcome.HIT, 5), use(picture_request("other"), Outcome.HIT, 2)]
+        )
+        await ledger.record_usage([use(picture_request(), Outcome.GENERATED, 1)])
         totals = await ledger.usage_totals()
         sums = {row["outcome"]: row for row in totals["usage"]}
         assert (sums["hit"]["requests"], sums["hit"]["bytes"]) == (7, 7_000)
@@ -1006,16 +1029,16 @@ class CareContract:
         assert (totals["in_flight"], totals["discarded"]) == (1, 0)
 
     async def test_a_generation_whose_lease_ran_out_is_not_in_flight(self, desk: Desk) -> None:
-        await lead(desk.ledger, want())
+        await lead(desk.ledger, picture_request())
         await desk.advance(21)
         assert (await desk.ledger.usage_totals())["in_flight"] == 0
 
     async def test_a_batch_that_is_sent_again_counts_once(self, desk: Desk) -> None:
         ledger, batch = desk.ledger, uuid4()
         for _ in range(3):
-            await ledger.record_usage([use(want(), Outcome.HIT, 5)], batch=batch)
+            await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)], batch=batch)
         assert (await ledger.generation_stats())["total_requests"] == 5
-        await ledger.record_usage([use(want(), Outcome.HIT, 5)], batch=uuid4())
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)], batch=uuid4())
         assert (await ledger.generation_stats())["total_requests"] == 10
 
     async def test_setup_names_the_schema_this_program_was_written_for(self, desk: Desk) -> None:
@@ -1033,9 +1056,9 @@ class CareContract:
         assert (await desk.ledger.generation_stats())["total_requests"] == 0
 
 
-def use(asked: Want, outcome: Outcome, count: int) -> Use:
+def use(asked: PictureRequest, outcome: Outcome, count: int) -> RequestCount:
     """`count` requests answered within a millisecond."""
-    return Use(
+    return RequestCount(
         generation_key=asked.generation_key,
         rendition_key=asked.rendition_key,
         kind="image",

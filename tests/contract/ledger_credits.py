@@ -9,49 +9,49 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
-from ledger import LEASE, failure, use
 
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import (
-    Ask,
+    AcquireResult,
     Charge,
     Condition,
     Credits,
-    Denied,
     Entry,
     FailureClass,
-    Free,
     Hit,
+    IdempotencyRecord,
+    InsufficientCredits,
     Lead,
+    Miss,
     Outcome,
-    Verdict,
+    PictureRequest,
     Wait,
-    Want,
 )
-from pictures import upload, want
+from tests.contract.ledger import LEASE, failure, use
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from ledger import Desk
+    from tests.contract.ledger import Desk
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
 ANSWER = {"url": "https://example.com/a.png", "cached": False}
 
 
-async def ask(ledger: Any, asked: Want, user: UUID, *, leader: UUID | None = None) -> Verdict:
+async def ask(ledger: Any, asked: PictureRequest, user: UUID, *, leader: UUID | None = None) -> AcquireResult:
     """Acquire, to be paid by `user`."""
     charges = [Charge(user=user)]
-    verdict: Verdict = await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE, charges=charges)
-    return verdict
+    result: AcquireResult = await ledger.acquire(asked, leader=leader or uuid4(), lease_duration=LEASE, charges=charges)
+    return result
 
 
-async def ask_and_complete(ledger: Any, asked: Want, user: UUID, name: str = "a") -> Entry:
+async def ask_and_complete(ledger: Any, asked: PictureRequest, user: UUID, name: str = "a") -> Entry:
     """Lead on somebody's account, and complete."""
     held = await ask(ledger, asked, user)
     assert isinstance(held, Lead), held
     return await finish(ledger, asked, held, name)
 
 
-async def finish(ledger: Any, asked: Want, held: Lead, name: str = "a") -> Entry:
+async def finish(ledger: Any, asked: PictureRequest, held: Lead, name: str = "a") -> Entry:
     key, fence = asked.generation_key, held.fence
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
     assert await ledger.intend_upload(key, fence, upload(name), usage={}, cost_micro_usd=40)
@@ -69,10 +69,12 @@ async def has(ledger: Any, user: UUID) -> tuple[int, int]:
     return found.balance, found.held
 
 
-async def spend(ledger: Any, asked: Want, *, estimate: int | None, cost: int | None, submit_no: int = 1) -> None:
+async def spend(
+    ledger: Any, asked: PictureRequest, *, estimate: int | None, cost: int | None, submit_no: int = 1
+) -> None:
     """One submit, and what is known of its price."""
     leader, key = UUID(int=17), asked.generation_key
-    held = await ledger.acquire(asked, leader=leader, lease=LEASE)  # of one and the same holder, the same lead
+    held = await ledger.acquire(asked, leader=leader, lease_duration=LEASE)  # of one and the same holder, the same lead
     assert await ledger.begin_submit(key, held.fence, submit_no=submit_no, provider="p", estimate_micro_usd=estimate)
     if cost is not None:
         await ledger.intend_upload(key, held.fence, upload(key), usage={}, cost_micro_usd=cost)
@@ -83,8 +85,8 @@ class CreditContract:
 
     async def test_nobody_has_credits_before_they_are_granted_some(self, desk: Desk) -> None:
         assert await desk.ledger.credits(ALICE) == Credits(balance=0, held=0)
-        assert await ask(desk.ledger, want(), ALICE) == Denied()
-        assert await desk.ledger.peek(want().generation_key, want().rendition_key) == Free()
+        assert await ask(desk.ledger, picture_request(), ALICE) == InsufficientCredits()
+        assert await desk.ledger.peek(picture_request().generation_key, picture_request().rendition_key) == Miss()
 
     async def test_a_grant_counts_once_per_reference(self, desk: Desk) -> None:
         for _ in range(3):
@@ -100,84 +102,84 @@ class CreditContract:
     async def test_a_lead_holds_and_a_completion_settles(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 2, "g")
-        held = await ask(ledger, want(), ALICE)
+        held = await ask(ledger, picture_request(), ALICE)
         assert isinstance(held, Lead)
         assert await has(ledger, ALICE) == (2, 1)
-        entry = await finish(ledger, want(), held)
+        entry = await finish(ledger, picture_request(), held)
         assert await has(ledger, ALICE) == (1, 0)
         # Said again: the same answer, and nothing is settled twice.
-        assert await ledger.complete(want().generation_key, held.fence, upload("a"), url=None) == entry
+        assert await ledger.complete(picture_request().generation_key, held.fence, upload("a"), url=None) == entry
         assert await has(ledger, ALICE) == (1, 0)
 
     async def test_a_hit_costs_nothing_with_or_without_credits(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        entry = await ask_and_complete(ledger, want(), ALICE)
-        assert await ask(ledger, want(), ALICE) == Hit(entry=entry)
-        assert await ask(ledger, want(), BOB) == Hit(entry=entry)
+        entry = await ask_and_complete(ledger, picture_request(), ALICE)
+        assert await ask(ledger, picture_request(), ALICE) == Hit(entry=entry)
+        assert await ask(ledger, picture_request(), BOB) == Hit(entry=entry)
         assert await has(ledger, ALICE) == (0, 0)
 
     async def test_a_repeated_acquire_of_the_holder_reserves_once(self, desk: Desk) -> None:
         ledger, leader = desk.ledger, uuid4()
         await ledger.grant_credits(ALICE, 3, "g")
-        first = await ask(ledger, want(), ALICE, leader=leader)
-        assert await ask(ledger, want(), ALICE, leader=leader) == first
+        first = await ask(ledger, picture_request(), ALICE, leader=leader)
+        assert await ask(ledger, picture_request(), ALICE, leader=leader) == first
         assert await has(ledger, ALICE) == (3, 1)
 
     async def test_a_follower_waits_without_credit_and_pays_nothing(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        held = await ask(ledger, want(), ALICE)
+        held = await ask(ledger, picture_request(), ALICE)
         assert isinstance(held, Lead)
-        assert isinstance(await ask(ledger, want(), BOB), Wait)
-        entry = await finish(ledger, want(), held)
-        assert await ask(ledger, want(), BOB) == Hit(entry=entry)
+        assert isinstance(await ask(ledger, picture_request(), BOB), Wait)
+        entry = await finish(ledger, picture_request(), held)
+        assert await ask(ledger, picture_request(), BOB) == Hit(entry=entry)
         assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((0, 0), (0, 0))
 
     async def test_the_last_credit_is_reserved_once(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        verdicts = await asyncio.gather(*(ask(ledger, want(f"picture {n}"), ALICE) for n in range(10)))
-        assert sorted(type(each).__name__ for each in verdicts) == ["Denied"] * 9 + ["Lead"]
+        verdicts = await asyncio.gather(*(ask(ledger, picture_request(f"picture {n}"), ALICE) for n in range(10)))
+        assert sorted(type(each).__name__ for each in verdicts) == ["InsufficientCredits"] * 9 + ["Lead"]
         assert await has(ledger, ALICE) == (1, 1)
 
     async def test_whoever_is_denied_leaves_nothing_behind(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        assert await ask(ledger, want(), BOB) == Denied()
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert await ask(ledger, picture_request(), BOB) == InsufficientCredits()
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
 
     async def test_a_takeover_inherits_what_was_reserved(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
         await desk.advance(21)
-        held = await ask(desk.ledger, want(), BOB)  # who has no credit of his own
+        held = await ask(desk.ledger, picture_request(), BOB)  # who has no credit of his own
         assert isinstance(held, Lead)
         assert await has(ledger, ALICE) == (1, 1)
-        await finish(ledger, want(), held)
+        await finish(ledger, picture_request(), held)
         assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((0, 0), (0, 0))
 
     async def test_a_failure_releases_and_the_next_attempt_is_paid_by_who_makes_it(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 1, "g")
         await ledger.grant_credits(BOB, 1, "h")
-        held = await ask(ledger, want(), ALICE)
+        held = await ask(ledger, picture_request(), ALICE)
         assert isinstance(held, Lead)
         for _ in range(2):  # said twice, it is released once
             assert await ledger.fail(key, held.fence, failure(FailureClass.TRANSIENT, rest=5))
         assert await has(ledger, ALICE) == (1, 0)
         await desk.advance(6)
-        await ask_and_complete(ledger, want(), BOB)
+        await ask_and_complete(ledger, picture_request(), BOB)
         assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((1, 0), (0, 0))
 
     async def test_a_stale_leader_settles_and_releases_nothing(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 1, "g")
-        old = await ask(ledger, want(), ALICE)
+        old = await ask(ledger, picture_request(), ALICE)
         assert isinstance(old, Lead)
         await desk.advance(21)
-        new = await ask(ledger, want(), BOB)
+        new = await ask(ledger, picture_request(), BOB)
         assert isinstance(new, Lead)
         assert not await ledger.fail(key, old.fence, failure())
         assert await ledger.complete(key, old.fence, upload("old"), url=None) is None
@@ -186,82 +188,82 @@ class CreditContract:
     async def test_the_sweep_releases_what_nobody_works_on_and_leaves_what_is_led(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 2, "g")
-        assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
-        living = await ask(ledger, want("alive"), ALICE)
+        assert isinstance(await ask(ledger, picture_request("dead"), ALICE), Lead)
+        living = await ask(ledger, picture_request("alive"), ALICE)
         assert isinstance(living, Lead)
         await desk.advance(901)
-        held = await ask(ledger, want("alive"), ALICE)
+        held = await ask(ledger, picture_request("alive"), ALICE)
         assert isinstance(held, Lead)
         await ledger.sweep(100)
         assert await has(ledger, ALICE) == (2, 1)
-        await finish(ledger, want("alive"), held)
+        await finish(ledger, picture_request("alive"), held)
         assert await has(ledger, ALICE) == (1, 0)
 
     async def test_what_lapsed_is_free_before_any_sweep(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want("dead").generation_key
+        ledger, key = desk.ledger, picture_request("dead").generation_key
         await ledger.grant_credits(ALICE, 1, "g")
-        assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request("dead"), ALICE), Lead)
         await desk.advance(890)
-        assert await ask(ledger, want("another"), ALICE) == Denied()
+        assert await ask(ledger, picture_request("another"), ALICE) == InsufficientCredits()
         await desk.advance(11)
         assert await has(ledger, ALICE) == (1, 0)
         assert (await ledger.audit_credits())["held"] == 0
         assert (await ledger.deliver(ALICE, key, ANSWER, None))["credits"] == 1
         # Her own ask settles it: what was held is released with the new reservation.
-        held = await ask(ledger, want("another"), ALICE)
+        held = await ask(ledger, picture_request("another"), ALICE)
         assert isinstance(held, Lead)
         assert await has(ledger, ALICE) == (1, 1)
-        await finish(ledger, want("another"), held)
+        await finish(ledger, picture_request("another"), held)
         assert await has(ledger, ALICE) == (0, 0)
 
     async def test_a_leader_that_is_slow_but_alive_keeps_what_it_holds(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        slow = await ask(ledger, want("slow"), ALICE)
+        slow = await ask(ledger, picture_request("slow"), ALICE)
         assert isinstance(slow, Lead)
-        assert await ledger.heartbeat(want("slow").generation_key, slow.fence, timedelta(seconds=950))
+        assert await ledger.heartbeat(picture_request("slow").generation_key, slow.fence, timedelta(seconds=950))
         await desk.advance(940)
         assert await has(ledger, ALICE) == (1, 1)
-        assert await ask(ledger, want("another"), ALICE) == Denied()
-        await finish(ledger, want("slow"), slow)
+        assert await ask(ledger, picture_request("another"), ALICE) == InsufficientCredits()
+        await finish(ledger, picture_request("slow"), slow)
         assert await has(ledger, ALICE) == (0, 0)
 
     async def test_a_takeover_of_what_lapsed_is_paid_by_who_takes_it_over(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
         await ledger.grant_credits(BOB, 1, "h")
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
         await desk.advance(901)
-        held = await ask(ledger, want(), BOB)
+        held = await ask(ledger, picture_request(), BOB)
         assert isinstance(held, Lead)
         assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((1, 0), (1, 1))
-        await finish(ledger, want(), held)
+        await finish(ledger, picture_request(), held)
         assert (await has(ledger, ALICE), await has(ledger, BOB)) == ((1, 0), (0, 0))
 
     async def test_who_cannot_pay_leaves_even_what_lapsed_as_it_was(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
         await desk.advance(901)
-        assert await ask(ledger, want(), BOB) == Denied()
+        assert await ask(ledger, picture_request(), BOB) == InsufficientCredits()
         assert await has(ledger, ALICE) == (1, 0)
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
         assert await has(ledger, ALICE) == (1, 1)
 
     async def test_a_job_collected_after_the_release_is_paid_by_who_collects(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
         await desk.advance(901)
         await ledger.sweep(100)
-        assert await ask(ledger, want(), BOB) == Denied()
-        assert isinstance(await ask(ledger, want(), ALICE), Lead)
+        assert await ask(ledger, picture_request(), BOB) == InsufficientCredits()
+        assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
         assert await has(ledger, ALICE) == (1, 1)
 
     async def test_a_picture_gone_before_it_was_delivered_is_refunded_once(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        entry = await ask_and_complete(ledger, want(), ALICE)
+        entry = await ask_and_complete(ledger, picture_request(), ALICE)
         assert await has(ledger, ALICE) == (0, 0)
         for _ in range(2):
             await ledger.report_missing(entry)
@@ -269,17 +271,17 @@ class CreditContract:
         assert (await ledger.audit_credits())["refunded"] == 1
 
     async def test_nothing_is_refunded_after_delivery(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 3, "g")
-        entry = await ask_and_complete(ledger, want(), ALICE)
+        entry = await ask_and_complete(ledger, picture_request(), ALICE)
         assert await ledger.deliver(ALICE, key, ANSWER, None) == {**ANSWER, "credits": 2}
         assert await ledger.report_missing(entry)
         assert await has(ledger, ALICE) == (2, 0)
 
     async def test_delivery_to_somebody_else_is_none(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 1, "g")
-        entry = await ask_and_complete(ledger, want(), ALICE)
+        entry = await ask_and_complete(ledger, picture_request(), ALICE)
         assert await ledger.deliver(BOB, key, ANSWER, None) == {**ANSWER, "credits": 0}
         await ledger.report_missing(entry)
         assert await has(ledger, ALICE) == (1, 0)
@@ -288,71 +290,71 @@ class CreditContract:
         assert not await desk.ledger.refund_credits(uuid4())
 
     async def test_an_ask_under_a_key_has_one_answer(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 2, "g")
-        assert await ledger.begin_ask(ALICE, key, "k") == Ask(is_conflict=False, answer=None)
-        await ask_and_complete(ledger, want(), ALICE)
+        assert await ledger.begin_request(ALICE, key, "k") == IdempotencyRecord(is_conflict=False, answer=None)
+        await ask_and_complete(ledger, picture_request(), ALICE)
         first = await ledger.deliver(ALICE, key, ANSWER, "k")
         assert first == {**ANSWER, "credits": 1}
         await ledger.grant_credits(ALICE, 1, "h")
         assert await ledger.deliver(ALICE, key, {**ANSWER, "cached": True}, "k") == first
-        assert await ledger.begin_ask(ALICE, key, "k") == Ask(is_conflict=False, answer=first)
+        assert await ledger.begin_request(ALICE, key, "k") == IdempotencyRecord(is_conflict=False, answer=first)
 
     async def test_a_key_stands_for_one_generation_of_one_user_for_a_day(self, desk: Desk) -> None:
-        ledger, key, other = desk.ledger, want().generation_key, want("another").generation_key
-        await ledger.begin_ask(ALICE, key, "k")
-        assert await ledger.begin_ask(ALICE, other, "k") == Ask(is_conflict=True, answer=None)
-        assert await ledger.begin_ask(BOB, other, "k") == Ask(is_conflict=False, answer=None)
+        ledger, key, other = desk.ledger, picture_request().generation_key, picture_request("another").generation_key
+        await ledger.begin_request(ALICE, key, "k")
+        assert await ledger.begin_request(ALICE, other, "k") == IdempotencyRecord(is_conflict=True, answer=None)
+        assert await ledger.begin_request(BOB, other, "k") == IdempotencyRecord(is_conflict=False, answer=None)
         await desk.advance(86_401)
-        assert await ledger.begin_ask(ALICE, other, "k") == Ask(is_conflict=False, answer=None)
+        assert await ledger.begin_request(ALICE, other, "k") == IdempotencyRecord(is_conflict=False, answer=None)
 
     async def test_an_ask_without_a_key_is_remembered_for_a_day_from_the_last_time(self, desk: Desk) -> None:
-        key = want().generation_key
+        key = picture_request().generation_key
         for _ in range(3):
-            assert await desk.ledger.begin_ask(BOB, key, None) == Ask(is_conflict=False, answer=None)
+            assert await desk.ledger.begin_request(BOB, key, None) == IdempotencyRecord(is_conflict=False, answer=None)
             await desk.advance(80_000)
         await desk.ledger.sweep(100)
-        assert await desk.ledger.is_asked_by(BOB, key)
+        assert await desk.ledger.is_requested_by(BOB, key)
         await desk.advance(80_000)
         await desk.ledger.sweep(100)
-        assert not await desk.ledger.is_asked_by(BOB, key)
+        assert not await desk.ledger.is_requested_by(BOB, key)
 
     async def test_only_who_asked_or_paid_is_told_of_a_generation(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 1, "g")
-        assert not await ledger.is_asked_by(ALICE, key)
-        await ask(ledger, want(), ALICE)
-        await ledger.begin_ask(BOB, key, None)
-        assert await ledger.is_asked_by(ALICE, key)
-        assert await ledger.is_asked_by(BOB, key)
-        assert not await ledger.is_asked_by(UUID(int=3), key)
+        assert not await ledger.is_requested_by(ALICE, key)
+        await ask(ledger, picture_request(), ALICE)
+        await ledger.begin_request(BOB, key, None)
+        assert await ledger.is_requested_by(ALICE, key)
+        assert await ledger.is_requested_by(BOB, key)
+        assert not await ledger.is_requested_by(UUID(int=3), key)
 
     async def test_the_sweep_forgets_asks_of_yesterday(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        await ledger.begin_ask(BOB, key, None)
+        ledger, key = desk.ledger, picture_request().generation_key
+        await ledger.begin_request(BOB, key, None)
         await desk.advance(86_401)
         await ledger.sweep(100)
-        assert not await ledger.is_asked_by(BOB, key)
+        assert not await ledger.is_requested_by(BOB, key)
 
     async def test_a_user_who_is_forgotten_leaves_sums_and_no_name(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
+        ledger, key = desk.ledger, picture_request().generation_key
         await ledger.grant_credits(ALICE, 5, "g")
-        await ledger.begin_ask(ALICE, key, "k")
-        await ask_and_complete(ledger, want(), ALICE)
+        await ledger.begin_request(ALICE, key, "k")
+        await ask_and_complete(ledger, picture_request(), ALICE)
         before = await ledger.audit_credits()
         assert await ledger.forget_user(ALICE)
         assert not await ledger.forget_user(ALICE)
         assert await ledger.audit_credits() == before
         assert await ledger.credits(ALICE) == Credits(balance=0, held=0)
-        assert not await ledger.is_asked_by(ALICE, key)
+        assert not await ledger.is_requested_by(ALICE, key)
 
     async def test_a_generation_under_way_of_a_forgotten_user_is_settled(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        held = await ask(ledger, want(), ALICE)
+        held = await ask(ledger, picture_request(), ALICE)
         assert isinstance(held, Lead)
         await ledger.forget_user(ALICE)
-        await finish(ledger, want(), held)
+        await finish(ledger, picture_request(), held)
         audit = await ledger.audit_credits()
         assert (audit["balance"], audit["held"], audit["settled"], audit["faults"]) == (0, 0, 1, [])
 
@@ -362,34 +364,36 @@ class SpendContract:
 
     async def test_a_reported_cost_stands_for_the_estimate(self, desk: Desk) -> None:
         await desk.ledger.grant_credits(ALICE, 1, "g")
-        held = await ask(desk.ledger, want(), ALICE)
+        held = await ask(desk.ledger, picture_request(), ALICE)
         assert isinstance(held, Lead)
         await desk.ledger.begin_submit(
-            want().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
+            picture_request().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
         )
-        assert await desk.spent(want().generation_key) == 50
-        await desk.ledger.intend_upload(want().generation_key, held.fence, upload("a"), usage={}, cost_micro_usd=40)
-        assert await desk.spent(want().generation_key) == 40
+        assert await desk.spent(picture_request().generation_key) == 50
+        await desk.ledger.intend_upload(
+            picture_request().generation_key, held.fence, upload("a"), usage={}, cost_micro_usd=40
+        )
+        assert await desk.spent(picture_request().generation_key) == 40
 
     async def test_a_second_submit_counts_beside_the_lost_one(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE)
         for number in (1, 2, 2):
             await ledger.begin_submit(key, held.fence, submit_no=number, provider="p", estimate_micro_usd=50)
         await ledger.intend_upload(key, held.fence, upload("a"), usage={}, cost_micro_usd=40)
         assert await desk.spent(key) == 90
 
     async def test_a_submit_that_is_not_billed_costs_nothing(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE)
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50)
         await ledger.fail(key, held.fence, failure(FailureClass.RATE_LIMITED, billed=False))
         assert await desk.spent(key) == 0
 
     async def test_a_picture_that_was_here_keeps_its_cost_when_its_job_is_refused_later(self, desk: Desk) -> None:
         """Its leader died before it was stored; collected again, the job is known to the provider no longer."""
-        ledger, key = desk.ledger, want().generation_key
-        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE)
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50)
         await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 7}, cost_micro_usd=40)
         await ledger.fail(key, held.fence, failure(FailureClass.TRANSIENT, billed=False))
@@ -397,8 +401,8 @@ class SpendContract:
         assert (await ledger.generation_stats())["total_api_calls_made"] == 1
 
     async def test_a_picture_that_was_billed_and_is_not_usable_costs_what_was_reported(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE)
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50)
         bad = replace(failure(FailureClass.BAD_OUTPUT), usage={"out": 7}, cost_micro_usd=45)
         await ledger.fail(key, held.fence, bad)
@@ -407,11 +411,11 @@ class SpendContract:
 
     async def test_savings_are_what_was_served_without_a_call_at_the_price_of_its_picture(self, desk: Desk) -> None:
         ledger = desk.ledger
-        await spend(ledger, want("billed"), estimate=50, cost=40)
-        await spend(ledger, want("estimated"), estimate=50, cost=None)
-        await spend(ledger, want("unknown"), estimate=None, cost=None)
+        await spend(ledger, picture_request("billed"), estimate=50, cost=40)
+        await spend(ledger, picture_request("estimated"), estimate=50, cost=None)
+        await spend(ledger, picture_request("unknown"), estimate=None, cost=None)
         for prompt in ("billed", "estimated", "unknown"):
-            asked = want(prompt)
+            asked = picture_request(prompt)
             await ledger.record_usage([use(asked, Outcome.GENERATED, 1), use(asked, Outcome.COALESCED, 2)])
             await ledger.record_usage([use(asked, Outcome.HIT, 1), use(asked, Outcome.FAILED, 9)])
         [image, memoji] = await ledger.savings()
@@ -424,8 +428,10 @@ class SpendContract:
 
     async def test_five_users_of_one_link_save_four_fifths(self, desk: Desk) -> None:
         ledger = desk.ledger
-        await spend(ledger, want(), estimate=3_000, cost=3_000)
-        await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 4)])
+        await spend(ledger, picture_request(), estimate=3_000, cost=3_000)
+        await ledger.record_usage(
+            [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.COALESCED, 4)]
+        )
         stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
         assert (stats["total_api_calls_saved"], float(stats["efficiency_percent"])) == (4, 80.0)
         assert float(image["efficiency_percent"]) == 80.0
@@ -433,10 +439,10 @@ class SpendContract:
 
     async def test_failures_save_nothing_whatever_they_cost(self, desk: Desk) -> None:
         ledger = desk.ledger
-        await ledger.record_usage([use(want("refused"), Outcome.FAILED, 30)])
-        await spend(ledger, want("twice"), estimate=50, cost=None)
-        await spend(ledger, want("twice"), estimate=50, cost=50, submit_no=2)
-        await ledger.record_usage([use(want("twice"), Outcome.GENERATED, 1)])
+        await ledger.record_usage([use(picture_request("refused"), Outcome.FAILED, 30)])
+        await spend(ledger, picture_request("twice"), estimate=50, cost=None)
+        await spend(ledger, picture_request("twice"), estimate=50, cost=50, submit_no=2)
+        await ledger.record_usage([use(picture_request("twice"), Outcome.GENERATED, 1)])
         stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
         assert (stats["total_requests"], stats["total_api_calls_saved"]) == (31, 0)
         assert (image["saved"], image["saved_micro_usd"], image["spent_micro_usd"]) == (0, 0, 100)
@@ -444,28 +450,30 @@ class SpendContract:
     async def test_what_was_spent_and_saved_outlives_its_generation(self, desk: Desk) -> None:
         ledger = desk.ledger
         await ledger.grant_credits(ALICE, 1, "g")
-        await ask_and_complete(ledger, want(), ALICE)
-        await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.HIT, 3)])
+        await ask_and_complete(ledger, picture_request(), ALICE)
+        await ledger.record_usage(
+            [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.HIT, 3)]
+        )
         before = [dict(row) for row in await ledger.savings()]
         assert before[0]["spent_micro_usd"] == 40
-        gone = await ledger.purge(Condition(key=want().generation_key), 10, is_dry_run=False)
+        gone = await ledger.purge(Condition(key=picture_request().generation_key), 10, is_dry_run=False)
         assert gone["generations"] == 1
         # Counts of a picture that is gone by now arrive late, and count.
-        await ledger.record_usage([use(want(), Outcome.HIT, 1)])
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 1)])
         [after, _] = await ledger.savings()
         assert (after["spent_micro_usd"], after["saved_micro_usd"]) == (40, 4 * 40)
 
     async def test_totals_of_money_are_by_kind_provider_and_model(self, desk: Desk) -> None:
         ledger = desk.ledger
-        await spend(ledger, want(), estimate=50, cost=40)
-        await ledger.record_usage([use(want(), Outcome.HIT, 2)])
+        await spend(ledger, picture_request(), estimate=50, cost=40)
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 2)])
         [row] = (await ledger.usage_totals())["money"]
-        assert (row["kind"], row["provider"], row["model"]) == ("image", "p", want().model)
+        assert (row["kind"], row["provider"], row["model"]) == ("image", "p", picture_request().model)
         counts = ("submits", "estimated", "unpriced", "spent_micro_usd", "saved", "unpriced_saved", "saved_micro_usd")
         assert [row[name] for name in counts] == [1, 0, 0, 40, 2, 0, 80]
 
     async def test_a_price_nobody_knows_is_unknown_and_not_zero(self, desk: Desk) -> None:
-        ledger, key = desk.ledger, want().generation_key
-        held = await ledger.acquire(want(), leader=uuid4(), lease=LEASE)
+        ledger, key = desk.ledger, picture_request().generation_key
+        held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE)
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await desk.spent(key) is None

@@ -6,21 +6,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ledger import LEASE, acquire, failure, lead
-
 from copperplate.model import FailureClass, Job, Lead, Negative, Phase
-from pictures import upload, want
+from tests.contract.ledger import LEASE, acquire, failure, lead
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from ledger import Desk
+    from tests.contract.ledger import Desk
 
-KEY = want().generation_key
+KEY = picture_request().generation_key
 JOB = Job(request_id="r", urls={"status_url": "https://queue.example/r/status"})
 
 
 async def note(desk: Desk, *, attempt: int = 1) -> Lead:
     """Lead, submit and note a job."""
-    held = await lead(desk.ledger, want())
+    held = await lead(desk.ledger, picture_request())
     assert held.attempt == attempt
     assert await desk.ledger.begin_submit(KEY, held.fence, submit_no=1, provider="p", estimate_micro_usd=3_000)
     assert await desk.ledger.note_request(KEY, held.fence, JOB)
@@ -36,12 +35,12 @@ class JobContract:
 
     async def test_job_that_is_put_off_is_left_alone_and_then_collected(self, desk: Desk) -> None:
         await put_off(desk, await note(desk))
-        refused = await acquire(desk.ledger, want())
+        refused = await acquire(desk.ledger, picture_request())
         assert isinstance(refused, Negative)
         assert refused.failure_class is FailureClass.UNCOLLECTED
         assert timedelta(seconds=59) < refused.retry_after <= timedelta(seconds=60)
         await desk.advance(61)
-        again = await lead(desk.ledger, want())
+        again = await lead(desk.ledger, picture_request())
         assert (again.job, again.phase, again.attempt, again.submit_no) == (JOB, Phase.SUBMITTED, 1, 1)
         assert not await desk.ledger.begin_submit(KEY, again.fence, submit_no=2, provider="p")
 
@@ -51,18 +50,18 @@ class JobContract:
         assert await desk.ledger.note_request(KEY, held.fence, JOB)
         await put_off(desk, held, rest=1)
         await desk.advance(50)
-        again = await lead(desk.ledger, want())
+        again = await lead(desk.ledger, picture_request())
         assert timedelta(seconds=60) <= again.job_age < timedelta(seconds=65)
         await put_off(desk, again, rest=1)
         await desk.advance(86_400)
-        assert timedelta(days=1) < (await lead(desk.ledger, want())).job_age < timedelta(days=1, seconds=75)
+        assert timedelta(days=1) < (await lead(desk.ledger, picture_request())).job_age < timedelta(days=1, seconds=75)
 
     async def test_job_that_is_put_off_is_no_failure_and_no_attempt(self, desk: Desk) -> None:
         held = await note(desk)
         for _ in range(5):
             await put_off(desk, held, rest=1)
             await desk.advance(2)
-            held = await lead(desk.ledger, want())
+            held = await lead(desk.ledger, picture_request())
         assert held.attempt == 1
         stats = await desk.ledger.generation_stats()
         assert (stats["total_failed"], stats["total_api_calls_made"]) == (0, 1)
@@ -72,19 +71,19 @@ class JobContract:
         assert await desk.ledger.begin_decode(KEY, held.fence, decode_no=1)
         await put_off(desk, held, rest=1)
         await desk.advance(2)
-        assert (await lead(desk.ledger, want())).decode_no == 0
+        assert (await lead(desk.ledger, picture_request())).decode_no == 0
 
     async def test_what_was_about_to_be_stored_stays_known(self, desk: Desk) -> None:
         held = await note(desk)
         assert await desk.ledger.intend_upload(KEY, held.fence, upload("a"), usage={})
         await put_off(desk, held, rest=1)
         await desk.advance(2)
-        assert (await lead(desk.ledger, want())).intent == upload("a")
+        assert (await lead(desk.ledger, picture_request())).intent == upload("a")
 
     async def test_job_that_is_lost_is_forgotten_and_its_submit_stays_paid(self, desk: Desk) -> None:
         held = await note(desk)
         assert await desk.ledger.fail(KEY, held.fence, failure(FailureClass.LOST, rest=0))
-        again = await lead(desk.ledger, want())
+        again = await lead(desk.ledger, picture_request())
         assert (again.job, again.submit_no, again.attempt) == (None, 0, 2), again
         assert again.job_age == timedelta(0)
         assert await desk.ledger.begin_submit(KEY, again.fence, submit_no=1, provider="p", estimate_micro_usd=3_000)
@@ -92,13 +91,13 @@ class JobContract:
         assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 2
 
     async def test_cleanup_spares_a_job_for_as_long_as_it_may_be_collected(self, desk: Desk) -> None:
-        held = await lead(desk.ledger, want())
+        held = await lead(desk.ledger, picture_request())
         await desk.ledger.fail(KEY, held.fence, failure(rest=1))
         await desk.advance(80_000)
         await put_off(desk, await note(desk, attempt=2), rest=1)
         await desk.advance(80_000)
         await desk.ledger.cleanup_generations(100)
-        assert (await lead(desk.ledger, want())).job == JOB
+        assert (await lead(desk.ledger, picture_request())).job == JOB
 
     async def test_cleanup_takes_a_job_whose_time_is_over(self, desk: Desk) -> None:
         await put_off(desk, await note(desk), rest=1)
@@ -107,20 +106,20 @@ class JobContract:
 
     async def test_open_breaker_refuses_who_would_submit_and_nobody_who_collects(self, desk: Desk) -> None:
         await put_off(desk, await note(desk), rest=1)
-        hen = want("a hen")
+        hen = picture_request("a hen")
         held = await lead(desk.ledger, hen)
         assert await desk.ledger.begin_submit(hen.generation_key, held.fence, submit_no=1, provider="p")
         assert await desk.ledger.note_request(hen.generation_key, held.fence, Job(request_id="h"))
         # The hen's job failed: it is known, and of no use any more.
         assert await desk.ledger.fail(hen.generation_key, held.fence, failure(rest=1))
         for number in range(5):
-            other = want(f"fox {number}")
+            other = picture_request(f"fox {number}")
             held = await lead(desk.ledger, other)
             assert await desk.ledger.begin_submit(other.generation_key, held.fence, submit_no=1, provider="p")
             assert await desk.ledger.fail(other.generation_key, held.fence, failure(rest=1))
         await desk.advance(2)
-        refused = await desk.ledger.acquire(hen, leader=uuid4(), lease=LEASE, services=("p",))
+        refused = await desk.ledger.acquire(hen, leader=uuid4(), lease_duration=LEASE, services=("p",))
         assert isinstance(refused, Negative)
-        collects = await desk.ledger.acquire(want(), leader=uuid4(), lease=LEASE, services=("p",))
+        collects = await desk.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE, services=("p",))
         assert isinstance(collects, Lead)
         assert collects.job == JOB

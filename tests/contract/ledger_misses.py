@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger import LEASE, acquire, complete, discarded, lead, record
-
 from copperplate.model import Hit, Lead, PictureFormat
-from pictures import rendition, upload, want
+from tests.contract.ledger import LEASE, acquire, complete, discarded, lead, record
+from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
-    from ledger import Desk
-
-    from copperplate.model import Entry, Want
+    from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Ledger
+    from tests.contract.ledger import Desk
 
 WEBP = PictureFormat.WEBP
 
 
-async def complete_both(ledger: Ledger, asked: Want, name: str) -> Entry | None:
+async def complete_both(ledger: Ledger, asked: PictureRequest, name: str) -> Entry | None:
     """Lead and complete a generation together with a rendition called `name`."""
     held = await lead(ledger, asked)
     key, fence = asked.generation_key, held.fence
@@ -32,12 +30,16 @@ class MissContract:
     """An original and the rendition its leader was asked for, recorded in one."""
 
     async def test_original_and_rendition_are_completed_in_one(self, desk: Desk) -> None:
-        entry = await complete_both(desk.ledger, want(), "jpg")
+        entry = await complete_both(desk.ledger, picture_request(), "jpg")
         assert entry is not None
-        assert (entry.key, entry.path, entry.is_original) == (want().rendition_key, upload("jpg", "jpg").path, False)
+        assert (entry.key, entry.path, entry.is_original) == (
+            picture_request().rendition_key,
+            upload("jpg", "jpg").path,
+            False,
+        )
         assert (entry.digest, entry.size_bytes, entry.format) == (upload("jpg", "jpg").digest, 1000, "jpg")
-        assert await acquire(desk.ledger, want()) == Hit(entry=entry)
-        other = await acquire(desk.ledger, want(picture_format=WEBP))
+        assert await acquire(desk.ledger, picture_request()) == Hit(entry=entry)
+        other = await acquire(desk.ledger, picture_request(picture_format=WEBP))
         assert isinstance(other, Hit)
         assert (other.entry.is_original, other.entry.path) == (True, upload("original").path)
         stats = await desk.ledger.cache_stats()
@@ -46,8 +48,8 @@ class MissContract:
         assert await discarded(desk.ledger) == set()
 
     async def test_both_that_are_intended_and_completed_twice_are_the_same_entry(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
+        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         for _ in range(2):
             assert await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
@@ -60,12 +62,12 @@ class MissContract:
         assert await discarded(ledger) == set()
 
     async def test_rendition_of_a_leader_that_died_is_discarded_and_its_original_adopted(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
+        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
         await desk.advance(LEASE.total_seconds() + 1)
-        successor = await lead(ledger, want())
+        successor = await lead(ledger, picture_request())
         assert successor.intent == upload("a")
         original = await ledger.complete(key, successor.fence, upload("a"), url=None)
         assert original is not None
@@ -82,12 +84,12 @@ class MissContract:
         assert await discarded(ledger) == {stored.path}
 
     async def test_both_objects_of_a_stale_leader_are_discarded(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        old = await lead(ledger, want())
+        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+        old = await lead(ledger, picture_request())
         await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, old.fence, upload("lost"), usage={}, rendition=stored)
         await desk.advance(LEASE.total_seconds() + 1)
-        new = await lead(ledger, want())
+        new = await lead(ledger, picture_request())
         await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
         await ledger.intend_upload(key, new.fence, upload("kept"), usage={})
         await desk.advance(3_700)
@@ -99,8 +101,8 @@ class MissContract:
         assert await discarded(ledger) == {upload("lost").path, stored.path}
 
     async def test_rendition_whose_removal_has_begun_leaves_the_original_alone(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
+        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
         await desk.advance(3_700)
@@ -110,12 +112,12 @@ class MissContract:
         assert entry is not None
         assert entry.is_original
         assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == entry
-        assert await acquire(ledger, want()) == Hit(entry=entry)
+        assert await acquire(ledger, picture_request()) == Hit(entry=entry)
         assert await ledger.forget_discarded([identity]) == 1
 
     async def test_rendition_that_was_not_written_ahead_is_not_recorded(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "jpg")
-        held = await lead(ledger, want())
+        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+        held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={})
         entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
@@ -125,17 +127,17 @@ class MissContract:
         assert await discarded(ledger) == {stored.path}
 
     async def test_complete_that_is_repeated_answers_the_rendition_that_stands_by_then(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, want().generation_key, rendition(want(), "ours")
-        original = await complete(ledger, want(), "a")
-        theirs = await record(ledger, original, want(), "theirs")
+        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "ours")
+        original = await complete(ledger, picture_request(), "a")
+        theirs = await record(ledger, original, picture_request(), "theirs")
         assert theirs is not None
         assert await ledger.complete(key, 1, upload("a"), url=None, rendition=stored) == theirs
 
     async def test_missing_original_takes_the_rendition_with_it(self, desk: Desk) -> None:
-        await complete_both(desk.ledger, want(), "jpg")
-        other = await acquire(desk.ledger, want(picture_format=WEBP))
+        await complete_both(desk.ledger, picture_request(), "jpg")
+        other = await acquire(desk.ledger, picture_request(picture_format=WEBP))
         assert isinstance(other, Hit)
         assert await desk.ledger.report_missing(other.entry)
-        assert isinstance(await acquire(desk.ledger, want()), Lead)
+        assert isinstance(await acquire(desk.ledger, picture_request()), Lead)
         await desk.advance(3_700)
         assert await discarded(desk.ledger) == {upload("original").path, upload("jpg", "jpg").path}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import ProviderFailed, Uncollected
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
 from copperplate.model import Job, Size
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX
-from studio import recipe_of, want_of
+from tests.support.provider_harness import recipe_of, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ class ProviderContract:
         for model in provider.models:
             settings = provider.settings(model)
             assert list(settings) == sorted(settings)
-            assert want_of(provider, "a red fox").recipe["settings"] == list(settings)
+            assert request_of(provider, "a red fox").recipe["settings"] == list(settings)
 
     def test_price_is_whole_millionths_or_unknown(self, provider: Provider) -> None:
         price = provider.price_micro_usd(recipe_of(provider, "a red fox", width=1024, height=1024))

@@ -9,11 +9,11 @@ import pytest
 
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass
-from standin.drawings import SPOILT
-from studio import open_studio, provider_at, want_of
+from tests.standin.drawings import SPOILT
+from tests.support.provider_harness import open_studio, provider_at, request_of
 
 if TYPE_CHECKING:
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 # Whole, and not the picture asked for. What else a job of fal's may come to is in test_collecting.py: it is kept.
 WHOLE = [
@@ -43,7 +43,7 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize(("name", "scenario"), CASES)
 async def test_bad_output_is_never_completed(name: str, scenario: str, standin: Standin) -> None:
     studio = open_studio(provider_at(name, standin), look=timedelta(seconds=0.6))
-    asked = want_of(studio.provider, f"a fox [{scenario}]")
+    asked = request_of(studio.provider, f"a fox [{scenario}]")
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
             await studio.coordinator.find(asked)
@@ -57,6 +57,6 @@ async def test_bad_output_is_never_completed(name: str, scenario: str, standin: 
 @pytest.mark.parametrize("name", ["fal", "openai"])
 async def test_good_output_is_completed(name: str, standin: Standin) -> None:
     studio = open_studio(provider_at(name, standin))
-    await studio.coordinator.find(want_of(studio.provider, "a fox"))
+    await studio.coordinator.find(request_of(studio.provider, "a fox"))
     assert (await studio.ledger.generation_stats())["total_completed"] == 1
     await studio.close()

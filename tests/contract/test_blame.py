@@ -9,14 +9,14 @@ import pytest
 
 from copperplate.adapters.blame import judge
 from copperplate.adapters.fal import faults
-from copperplate.adapters.openai_faults import REFUSALS as OF_OPENAI
+from copperplate.adapters.openai.faults import REFUSALS as OF_OPENAI
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.model import FailureClass, Outcome
-from standin.answers import NGINX
-from studio import KEY, open_studio, provider_at, recipe_of, want_of
+from tests.standin.answers import NGINX
+from tests.support.provider_harness import KEY, open_studio, provider_at, recipe_of, request_of
 
 if TYPE_CHECKING:
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 ACCOUNT, MODERATED, INVALID = FailureClass.ACCOUNT, FailureClass.MODERATED, FailureClass.INVALID
 LIMITED, TRANSIENT, BAD = FailureClass.RATE_LIMITED, FailureClass.TRANSIENT, FailureClass.BAD_OUTPUT
@@ -194,7 +194,7 @@ def test_every_row_of_the_tables_has_a_case(name: str, monkeypatch: pytest.Monke
     import httpx2
     from openai import OpenAI
 
-    from copperplate.adapters.openai_faults import read_answer
+    from copperplate.adapters.openai.faults import read_answer
 
     client, seen = OpenAI(api_key="k"), set()
     table = OF_OPENAI if name == "openai" else faults.REFUSALS
@@ -222,7 +222,7 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     standin.book.canned = (case.status, case.body, {})
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
+            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
         assert (failed.value.http_status, failed.value.failure_class) == (503, ACCOUNT)
         assert "prompt" not in str(failed.value).replace("whatever the prompt", "")
         assert failed.value.retry_after_seconds is not None
@@ -233,9 +233,9 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     # Mended, and the rest is over.
     standin.book.canned = None
     studio.ledger._breakers[studio.provider.name].open_until = 0.0
-    studio.ledger._generations[want_of(studio.provider, "0 foxes").generation_key].retry_at = 0.0
+    studio.ledger._generations[request_of(studio.provider, "0 foxes").generation_key].retry_at = 0.0
     for number in range(20):
-        found = await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
+        found = await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
         assert found.outcome is Outcome.GENERATED
     assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 20
     await studio.close()
@@ -260,7 +260,7 @@ async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(sc
     standin.book.tell("*", scenario)
     for _ in range(2):
         for number in range(20):
-            await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
+            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
     assert standin.book.posts.total() == 20
     assert set(standin.book.posts.values()) == {1}
     await studio.close()
@@ -272,7 +272,7 @@ async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(scen
     standin.book.tell("*", scenario)
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
+            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
         # Who is refused by the breaker had no answer: only that the provider fails is certain.
         assert failed.value.failure_class is (BAD if number < 5 else TRANSIENT)
     assert standin.book.posts.total() == 5
@@ -287,7 +287,7 @@ async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set
     standin.book.tell("*", scenario)
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
+            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
         assert failed.value.failure_class is ACCOUNT
         assert 100 < (failed.value.retry_after_seconds or 0) <= 120
     assert standin.book.posts.total() == 1
@@ -326,7 +326,7 @@ async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it
     studio = open_studio(provider_at("fal", standin))
     standin.book.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
     with pytest.raises(GenerationFailed):
-        await studio.coordinator.find(want_of(studio.provider, "一只红色的狐狸在雪地里奔跑"))
+        await studio.coordinator.find(request_of(studio.provider, "一只红色的狐狸在雪地里奔跑"))
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "the key may not do this (403)" in line
     assert "check the rights of FAL_KEY" in line
@@ -350,8 +350,8 @@ async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
     studio = open_studio(provider_at(name, standin))
     standin.book.canned = (status, body, {})
     with pytest.raises(GenerationFailed):
-        await studio.coordinator.find(want_of(studio.provider, "a fox"))
-    other = want_of(studio.provider, "a hen")
+        await studio.coordinator.find(request_of(studio.provider, "a fox"))
+    other = request_of(studio.provider, "a hen")
     other = replace(other, recipe={**other.recipe, "model": "another"})
     standin.book.canned = None
     if of_model:
@@ -360,7 +360,7 @@ async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
         with pytest.raises(GenerationFailed):
             await studio.coordinator.find(other)
     with pytest.raises(GenerationFailed):
-        await studio.coordinator.find(want_of(studio.provider, "a cow"))
+        await studio.coordinator.find(request_of(studio.provider, "a cow"))
     await studio.close()
 
 
@@ -370,7 +370,7 @@ async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(stand
     classes = []
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(want_of(studio.provider, f"{number} foxes"))
+            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
         classes.append(failed.value.failure_class)
     assert classes == [INVALID] * 5 + [ACCOUNT] * 15
     assert standin.book.posts.total() == 5

@@ -16,8 +16,8 @@ import vcr
 
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
-from standin.drawings import number_of
-from studio import KEY, fal_at, openai_at, recipe_of
+from tests.standin.drawings import number_of
+from tests.support.provider_harness import KEY, fal_at, openai_at, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def cassette_of(name: str) -> Iterator[Any]:
     path = FOLDER / f"standin-{name}.yaml"
     with contextlib.ExitStack() as stack:
         if IS_RECORDING:
-            from standin.server import serve
+            from tests.standin.server import serve
 
             path.unlink(missing_ok=True)
             stack.enter_context(serve(port=PORT))

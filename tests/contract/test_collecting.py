@@ -13,16 +13,16 @@ import pytest
 from copperplate.adapters.judged_transport import JudgedTransport
 from copperplate.errors import GenerationFailed, StillGenerating
 from copperplate.model import FailureClass, Outcome
-from standin.drawings import number_of, numbered
-from studio import fal_at, open_studio, want_of
+from tests.standin.drawings import number_of, numbered
+from tests.support.provider_harness import fal_at, open_studio, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.coordinator import Coordinator, Found
-    from copperplate.model import Want
-    from standin.server import Standin
-    from studio import Studio
+    from copperplate.generation.coordinator import Coordinator, LookupResult
+    from copperplate.model import PictureRequest
+    from tests.standin.server import Standin
+    from tests.support.provider_harness import Studio
 
 # What happens to the first requests of a stage, and then no more.
 GLITCHES = (
@@ -81,7 +81,7 @@ async def studio(standin: Standin) -> AsyncIterator[Studio]:
     await studio.close()
 
 
-async def ask_until_served(process: Coordinator, asked: Want) -> Found:
+async def ask_until_served(process: Coordinator, asked: PictureRequest) -> LookupResult:
     """Ask as a patient caller does, only more often."""
     for _ in range(MOST_ASKS):
         with contextlib.suppress(StillGenerating):
@@ -93,7 +93,7 @@ async def ask_until_served(process: Coordinator, asked: Want) -> Found:
 @pytest.mark.parametrize("glitch", GLITCHES)
 async def test_one_glitch_is_over_within_the_wait(glitch: str, studio: Studio, standin: Standin) -> None:
     prompt = f"a fox [{glitch}]"
-    found = await studio.coordinator.find(want_of(studio.provider, prompt, width=512, height=512))
+    found = await studio.coordinator.find(request_of(studio.provider, prompt, width=512, height=512))
     assert found.outcome is Outcome.GENERATED
     assert found.body is not None
     assert number_of(found.body) == 1
@@ -106,7 +106,7 @@ async def test_what_is_not_over_within_the_wait_is_left_to_the_next_ask(
 ) -> None:
     studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
     prompt = f"a fox [{glitch}]"
-    asked = want_of(studio.provider, prompt)
+    asked = request_of(studio.provider, prompt)
     with pytest.raises(StillGenerating):
         await studio.coordinator.find(asked)
     assert "is kept: provider=fal" in caplog.text
@@ -123,7 +123,7 @@ async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
     retention = timedelta(seconds=2)
     studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10, retention=retention)
     standin.book.tell("a red fox", scenario, "ok")
-    assert (await ask_until_served(studio.coordinator, want_of(studio.provider, "a red fox"))).outcome is (
+    assert (await ask_until_served(studio.coordinator, request_of(studio.provider, "a red fox"))).outcome is (
         Outcome.GENERATED
     )
     first, second = (each["at"] for each in standin.book.requests if each["method"] == "POST")
@@ -136,7 +136,7 @@ async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
 @pytest.mark.parametrize("spoilt", KEPT)
 async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(spoilt: str, standin: Standin) -> None:
     studio = open_studio(fal_at(standin.url, retry_seconds=0.1), look=timedelta(seconds=0.6))
-    asked = want_of(studio.provider, f"a fox [{spoilt}]")
+    asked = request_of(studio.provider, f"a fox [{spoilt}]")
     for _ in range(2):
         with pytest.raises(StillGenerating):
             await studio.coordinator.find(asked)
@@ -150,7 +150,7 @@ async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
 ) -> None:
     studio = open_studio(fal_at(standin.url, retry_seconds=0.1))
     with pytest.raises(StillGenerating):
-        await studio.coordinator.find(want_of(studio.provider, "grandmother in her garden [result_403_quoting]"))
+        await studio.coordinator.find(request_of(studio.provider, "grandmother in her garden [result_403_quoting]"))
     (line,) = [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
     assert line.levelname == "ERROR"
     assert "is kept: provider=fal reason='the key may not do this (403) - check the rights of FAL_KEY" in caplog.text
@@ -162,11 +162,11 @@ async def test_many_callers_of_a_result_that_is_gone_share_few_requests(
     standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
     studio = open_studio(fal_at(standin.url, retry_seconds=0.1), collect_rest=timedelta(minutes=5))
-    asked = want_of(studio.provider, "a fox [result_404]")
+    asked = request_of(studio.provider, "a fox [result_404]")
     processes = [studio.another_process() for _ in range(4)]
     for _ in range(5):
-        asking = [process.find(asked) for process in processes for _ in range(25)]
-        answers = await asyncio.gather(*asking, return_exceptions=True)
+        user_requests = [process.find(asked) for process in processes for _ in range(25)]
+        answers = await asyncio.gather(*user_requests, return_exceptions=True)
         assert {type(each) for each in answers} == {StillGenerating}
     assert standin.book.posts.total() == 1
     assert caplog.text.count("is kept") == 1, "one collection for five hundred callers"
@@ -179,7 +179,7 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
 ) -> None:
     studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
     standin.book.tell("a red fox", "result_elsewhere")
-    asked = want_of(studio.provider, "a red fox")
+    asked = request_of(studio.provider, "a red fox")
     with pytest.raises(StillGenerating):
         await studio.coordinator.find(asked)
     assert "COPPERPLATE_RESULT_HOSTS: 'pictures.example.com'" in caplog.text
@@ -209,6 +209,6 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
 
 async def test_job_that_failed_by_fals_own_word_is_not_kept(studio: Studio, standin: Standin) -> None:
     with pytest.raises(GenerationFailed) as failed:
-        await studio.coordinator.find(want_of(studio.provider, "a fox [job_504]"))
+        await studio.coordinator.find(request_of(studio.provider, "a fox [job_504]"))
     assert failed.value.failure_class is FailureClass.TRANSIENT
     assert standin.book.posts.total() == 1

@@ -8,14 +8,14 @@ from unittest.mock import patch
 
 import psycopg
 import pytest
-from credit_machine import Bench, CreditMachine
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.adapters.memory_ledger import MemoryLedger
-from simulation.loop import run_now
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.memory.ledger import MemoryLedger
+from tests.contract.credit_machine import Bench, CreditMachine
+from tests.simulation.loop import run_now
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

@@ -12,11 +12,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from object_store import PNG, ExclusiveStoreContract, path_of
 
 from copperplate.adapters.disk_cache import FOLDER, CachedStore, DiskCache
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import ObjectMissing
+from tests.contract.object_store import PNG, ExclusiveStoreContract, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import GenerationFailed, ProviderFailed, StillGenerating, Uncollected
+from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.model import FailureClass, Job, Outcome
-from copperplate.picture_header import MAX_BODY_BYTES
-from standin.book import Scenario
-from standin.drawings import number_of
-from standin.fal_queue import FOREIGN_FILES
-from studio import KEY, fal_at, open_studio, recipe_of, want_of
+from tests.standin.book import Scenario
+from tests.standin.drawings import number_of
+from tests.standin.fal_queue import FOREIGN_FILES
+from tests.support.provider_harness import KEY, fal_at, open_studio, recipe_of, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.fal import Fal
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 
 @pytest.fixture
@@ -341,7 +341,7 @@ async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, stan
 async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(standin: Standin) -> None:
     fal = fal_at(standin.url, seconds=0.3)
     studio = open_studio(fal, lease_seconds=0.6)
-    asked = want_of(fal, "a fox [stuck]")
+    asked = request_of(fal, "a fox [stuck]")
     with pytest.raises(StillGenerating):
         await studio.coordinator.find(asked)
     [drawing] = standin.book.drawings.values()
@@ -361,13 +361,13 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
     standin.book.tell("*", "http_401")
     for _ in range(6):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(want_of(fal, "a red fox"))
+            await studio.coordinator.find(request_of(fal, "a red fox"))
         assert failed.value.retry_after_seconds is not None
         assert failed.value.retry_after_seconds <= 15
         # The rest is over.
-        studio.ledger._generations[want_of(fal, "a red fox").generation_key].retry_at = 0.0
+        studio.ledger._generations[request_of(fal, "a red fox").generation_key].retry_at = 0.0
         studio.ledger._breakers["fal"].open_until = 0.0
     assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 0
     standin.book.tell("*", "ok")
-    assert (await studio.coordinator.find(want_of(fal, "a red fox"))).outcome is Outcome.GENERATED
+    assert (await studio.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED
     await studio.close()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract, RefusalContract
-from ledger_credits import CreditContract, SpendContract
-from ledger_jobs import JobContract
-from ledger_misses import MissContract
 
-from copperplate.adapters.fake_clock import FakeClock
-from copperplate.adapters.memory_ledger import MemoryLedger
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.memory.ledger import MemoryLedger
+from tests.contract.ledger import (
+    BreakerContract,
+    CareContract,
+    HintContract,
+    LedgerContract,
+    NegativeEntryContract,
+    RefusalContract,
+)
+from tests.contract.ledger_credits import CreditContract, SpendContract
+from tests.contract.ledger_jobs import JobContract
+from tests.contract.ledger_misses import MissContract
 
 
 class MemoryDesk:

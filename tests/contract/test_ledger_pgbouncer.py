@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import LedgerContract
 from psycopg import sql
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from postgres_fixtures import reason_of, spent_of, usage_of
+from tests.contract.ledger import LedgerContract
+from tests.support.postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.local.cluster import Cluster
-    from pgbouncer_server import PgBouncer
+    from tests.support.pgbouncer_server import PgBouncer
 
 
 class PgBouncerDesk:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger import BreakerContract, CareContract, HintContract, LedgerContract, NegativeEntryContract, RefusalContract
-from ledger_credits import CreditContract, SpendContract
-from ledger_jobs import JobContract
-from ledger_misses import MissContract
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from postgres_fixtures import reason_of, spent_of, usage_of
+from tests.contract.ledger import (
+    BreakerContract,
+    CareContract,
+    HintContract,
+    LedgerContract,
+    NegativeEntryContract,
+    RefusalContract,
+)
+from tests.contract.ledger_credits import CreditContract, SpendContract
+from tests.contract.ledger_jobs import JobContract
+from tests.contract.ledger_misses import MissContract
+from tests.support.postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

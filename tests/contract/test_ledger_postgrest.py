@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
-from ledger_credits import CreditContract, SpendContract
-from ledger_jobs import JobContract
-from ledger_misses import MissContract
 
 from copperplate.adapters.ledger.postgrest import PostgrestLedger
-from copperplate.adapters.supabase_http import make_client
-from postgres_fixtures import empty, making_databases, reason_of, spent_of, usage_of
-from postgrest_server import PostgrestServer, make_jwt
+from copperplate.adapters.supabase.http import make_client
+from tests.contract.ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
+from tests.contract.ledger_credits import CreditContract, SpendContract
+from tests.contract.ledger_jobs import JobContract
+from tests.contract.ledger_misses import MissContract
+from tests.support.postgres_fixtures import empty, making_databases, reason_of, spent_of, usage_of
+from tests.support.postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

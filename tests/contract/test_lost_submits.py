@@ -9,14 +9,14 @@ import pytest
 
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass, Outcome
-from standin.drawings import number_of
-from studio import open_studio, provider_at, want_of
+from tests.standin.drawings import number_of
+from tests.support.provider_harness import open_studio, provider_at, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from standin.server import Standin
-    from studio import Studio
+    from tests.standin.server import Standin
+    from tests.support.provider_harness import Studio
 
 PROMPT = "a red fox"
 
@@ -33,7 +33,7 @@ async def test_answer_that_is_lost_once_costs_two_posts_and_gives_the_second_pic
 ) -> None:
     standin.book.tell(PROMPT, "drop", "ok")
     # At the provider's own size a png of it is not scaled, so the number survives.
-    found = await studio.coordinator.find(want_of(studio.provider, PROMPT, width=1024, height=1024))
+    found = await studio.coordinator.find(request_of(studio.provider, PROMPT, width=1024, height=1024))
     assert found.outcome is Outcome.GENERATED
     assert found.body is not None
     assert number_of(found.body) == 2
@@ -45,11 +45,11 @@ async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_as
     studio: Studio, standin: Standin
 ) -> None:
     standin.book.tell(PROMPT, "drop")
-    asked = want_of(studio.provider, PROMPT)
+    asked = request_of(studio.provider, PROMPT)
     processes = [studio.coordinator, *(studio.another_process() for _ in range(3))]
     for _ in range(5):
-        asking = [process.find(asked) for process in processes for _ in range(25)]
-        failures = await asyncio.gather(*asking, return_exceptions=True)
+        user_requests = [process.find(asked) for process in processes for _ in range(25)]
+        failures = await asyncio.gather(*user_requests, return_exceptions=True)
         assert all(isinstance(each, GenerationFailed) for each in failures)
         assert {each.failure_class for each in failures if isinstance(each, GenerationFailed)} == {
             FailureClass.AMBIGUOUS
@@ -59,7 +59,7 @@ async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_as
 
 async def test_refused_prompt_costs_one_post_however_many_ask(studio: Studio, standin: Standin) -> None:
     standin.book.tell(PROMPT, "moderated")
-    asked = want_of(studio.provider, PROMPT)
+    asked = request_of(studio.provider, PROMPT)
     for _ in range(50):
         with pytest.raises(GenerationFailed) as failed:
             await studio.coordinator.find(asked)
@@ -69,7 +69,7 @@ async def test_refused_prompt_costs_one_post_however_many_ask(studio: Studio, st
 
 
 async def test_hundred_at_once_over_four_processes_cost_one_post(studio: Studio, standin: Standin) -> None:
-    asked = want_of(studio.provider, PROMPT)
+    asked = request_of(studio.provider, PROMPT)
     processes = [studio.another_process() for _ in range(4)]
     found = await asyncio.gather(*(process.find(asked) for process in processes for _ in range(25)))
     assert len({each.entry for each in found}) == 1

@@ -11,13 +11,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from object_store import PNG, ExclusiveStoreContract, path_of
 
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import FolderUnavailable, ObjectConflict, ObjectMissing, StoreUnavailable
 from copperplate.http.problems import Problem
 from copperplate.model import Needs
+from tests.contract.object_store import PNG, ExclusiveStoreContract, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,15 +10,15 @@ import pytest
 
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
-from copperplate.recipes.memoji import memoji_want
-from standin.drawings import number_of
-from studio import openai_at, recipe_of
+from copperplate.recipes.memoji import memoji_request
+from tests.standin.drawings import number_of
+from tests.support.provider_harness import openai_at, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.openai import OpenAIImages
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 
 @pytest.fixture
@@ -55,11 +55,13 @@ async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAII
 async def test_background_of_a_memoji_is_sent_as_it_was_asked_for(
     images: OpenAIImages, standin: Standin, background: str
 ) -> None:
-    want = memoji_want({"background": background, "size": "512x512"}, provider=images)
-    await images.submit(want.recipe)
+    picture_request = memoji_request({"background": background, "size": "512x512"}, provider=images)
+    await images.submit(picture_request.recipe)
     (sent,) = standin.book.requests
     assert (sent["body"]["background"], sent["body"]["output_format"]) == (background, "png")
-    assert {f"{name}={sent['body'][name]}" for name in ("quality", "moderation")} == set(want.recipe["settings"])  # type: ignore[arg-type]
+    settings = picture_request.recipe["settings"]
+    assert isinstance(settings, list)
+    assert {f"{name}={sent['body'][name]}" for name in ("quality", "moderation")} == set(settings)
 
 
 async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages, standin: Standin) -> None:

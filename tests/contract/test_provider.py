@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from provider import ProviderContract
 
 from copperplate.adapters.painter import Painter
 from copperplate.adapters.system_clock import SystemClock
-from studio import fal_at, openai_at
+from tests.contract.provider import ProviderContract
+from tests.support.provider_harness import fal_at, openai_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.ports import Provider
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 
 class TestPainter(ProviderContract):

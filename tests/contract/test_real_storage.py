@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from object_store import PNG, ObjectStoreContract, path_of
 
-from copperplate.adapters.supabase_http import key_headers, make_client
-from copperplate.adapters.supabase_storage import SupabaseStore
+from copperplate.adapters.supabase.http import key_headers, make_client
+from copperplate.adapters.supabase.storage import SupabaseStore
 from copperplate.errors import StoreMisconfigured
 from copperplate.model import Needs
-from real_storage import KEY, URL
+from tests.contract.object_store import PNG, ObjectStoreContract, path_of
+from tests.support.real_storage import KEY, URL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

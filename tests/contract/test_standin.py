@@ -15,10 +15,10 @@ import httpx
 import openai
 import pytest
 
-from standin.drawings import number_of
+from tests.standin.drawings import number_of
 
 if TYPE_CHECKING:
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 # The hosts are read when fal-client is imported, so it gets a process of its own.
 SYNC = """
@@ -117,8 +117,8 @@ def test_other_processes_tell_it_what_shall_go_wrong_and_read_what_it_counted(st
 
 def test_runs_by_itself_for_demonstrations() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "standin", "--help"],
-        cwd=Path(__file__).parents[1],
+        [sys.executable, "-m", "tests.standin", "--help"],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from postgrest_server import make_jwt
-from real_storage import KEY, URL
+from tests.support.postgrest_server import make_jwt
+from tests.support.real_storage import KEY, URL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 BUCKET, NAME = "generated-images", "2026/07/a.png"
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from recordings import RECORDINGS
+from tests.support.recordings import RECORDINGS
 
 if TYPE_CHECKING:
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 INTERACTIONS: list[dict[str, Any]] = json.loads((RECORDINGS / "supabase-storage.json").read_text())["interactions"]
 CHANGING = re.compile(

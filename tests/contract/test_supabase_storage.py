@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import httpx
 import pytest
-from object_store import PNG, ObjectStoreContract, path_of
 
-from copperplate.adapters import supabase_storage
-from copperplate.adapters.supabase_cdn import StorageCdn
-from copperplate.adapters.supabase_faults import ERRORS, REFUSALS, refusal, trouble
-from copperplate.adapters.supabase_http import make_client
-from copperplate.adapters.supabase_storage import SupabaseStore
+from copperplate.adapters.supabase import storage as supabase_storage
+from copperplate.adapters.supabase.cdn import StorageCdn
+from copperplate.adapters.supabase.faults import ERRORS, REFUSALS, refusal, trouble
+from copperplate.adapters.supabase.http import make_client
+from copperplate.adapters.supabase.storage import SupabaseStore
 from copperplate.errors import (
     CdnUnavailable,
     Misconfigured,
@@ -29,14 +28,15 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.model import Needs
-from postgrest_server import make_jwt
-from walls import wall
+from tests.contract.object_store import PNG, ObjectStoreContract, path_of
+from tests.support.postgrest_server import make_jwt
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 BUCKET = "generated-images"
 SECONDS = 1.0  # what a call may take in tests whose service is silent

@@ -11,18 +11,18 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from copperplate.adapters import supabase_keys
-from copperplate.adapters.fake_clock import FakeClock
-from copperplate.adapters.supabase_users import LOCAL_ISSUER, make_local_token
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.supabase import keys as supabase_keys
+from copperplate.adapters.supabase.users import LOCAL_ISSUER, make_local_token
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import make_verifier
 from copperplate.errors import KeysUnavailable, Misconfigured, Unauthorized
+from copperplate.model import User
 from copperplate.settings import Settings
-from copperplate.users import User
-from forged_tokens import Case, forged, valid
-from standin.auth import PATH, Auth
-from tokens import SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key
-from walls import wall
+from tests.standin.auth import PATH, Auth
+from tests.support.forged_tokens import Case, forged, valid
+from tests.support.tokens import SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import npm
-from deployment.build import UV, Deployment, build, find_python
-from deployment.function import Function, running
+from scripts import npm
+from tests.deployment.build import UV, Deployment, build, find_python
+from tests.deployment.function import Function, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from copperplate.model import Entry
-    from postgrest_server import PostgrestServer
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
+    from tests.support.postgrest_server import PostgrestServer
 
     Start = Callable[..., AbstractContextManager[Function]]
 
@@ -59,7 +59,7 @@ def start(deployment: Deployment) -> Start:
 @pytest.fixture
 def shelf_of_project() -> Shelf:
     """What the project's Storage keeps."""
-    from standin.shelf import Shelf
+    from tests.standin.shelf import Shelf
 
     return Shelf()
 
@@ -67,8 +67,8 @@ def shelf_of_project() -> Shelf:
 @pytest.fixture
 def project(postgrest: PostgrestServer, shelf_of_project: Shelf) -> Iterator[Supabase]:
     """A Supabase project: a real PostgREST over a migrated database, and the stand-in of Storage."""
-    from standin.storage import make_storage
-    from standin.supabase import Supabase
+    from tests.standin.storage import make_storage
+    from tests.standin.supabase import Supabase
 
     with Supabase(postgrest.url, storage=make_storage(shelf_of_project)) as running_project:
         yield running_project
@@ -79,13 +79,13 @@ async def entry(project: Supabase) -> Entry:
     """A picture that was made over the project, asked for twice."""
     from copperplate.compose import open_services
     from copperplate.settings import Settings
-    from pictures import want
+    from tests.support.pictures import picture_request
 
     environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
     async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
         for outcome in ("generated", "hit"):
-            found, body = await services.serving.read(want())
+            found, body = await services.serving.read(picture_request())
             assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)
-            services.usage.count(want(), found.outcome, size_bytes=len(body), seconds=0.1)
+            services.usage.count(picture_request(), found.outcome, size_bytes=len(body), seconds=0.1)
         await services.usage.flush()
         return found.entry

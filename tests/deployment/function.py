@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import log_watch
-from walls import wall
+from tests.support import log_watch
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

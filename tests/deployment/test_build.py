@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from deployment.build import Deployment
+    from tests.deployment.build import Deployment
 
 # The first test waits for npm and the build.
 pytestmark = pytest.mark.timeout(900)

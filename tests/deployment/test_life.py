@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from clusters import eventually, query
-from standin.book import Scenario
+from tests.standin.book import Scenario
+from tests.support.clusters import eventually, query
 
 if TYPE_CHECKING:
-    from deployment.fixtures import Start
-    from deployment.function import Function
-    from standin.server import Standin
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.deployment.fixtures import Start
+    from tests.deployment.function import Function
+    from tests.standin.server import Standin
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 # The first test waits for npm and the build.
 pytestmark = pytest.mark.timeout(900)

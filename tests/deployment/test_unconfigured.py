@@ -10,8 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deployment.fixtures import Start
-    from deployment.function import Function
+    from tests.deployment.fixtures import Start
+    from tests.deployment.function import Function
 
 # The first test waits for npm and the build.
 pytestmark = pytest.mark.timeout(900)

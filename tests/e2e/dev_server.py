@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import log_watch
-from walls import wall
+from tests.support import log_watch
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

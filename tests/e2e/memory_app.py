@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from memory_server import CRON_SECRET, JWT_SECRET
-
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http.app import create_app
-from memory_services import memory_services
-from workbench import ScriptedProvider
+from tests.e2e.memory_server import CRON_SECRET, JWT_SECRET
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made
+    from copperplate.model import CanonicalValue, Job, ProviderResult
 
 
 class SometimesSlow(ScriptedProvider):
     """Lets a caller hang up while its picture is made."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         if str(recipe.get("prompt")).startswith("slow"):
             await asyncio.sleep(0.5)
         return await super().submit(recipe)

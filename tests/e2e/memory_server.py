@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from copperplate.adapters.supabase_users import make_local_token
+from copperplate.adapters.supabase.users import make_local_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,20 +24,20 @@ CRON_SECRET = os.environ.get("MEMORY_TOKEN") or make_local_token(UUID(int=1), JW
 @contextlib.contextmanager
 def memory_server(log: Path) -> Iterator[tuple[int, Path]]:
     """Its port and its log, until the block ends."""
-    tests = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         listener.set_inheritable(True)
         port = listener.getsockname()[1]
-        arguments = f"--fd {listener.fileno()} --http httptools --no-access-log --app-dir {tests / 'e2e'}".split()
+        arguments = f"--fd {listener.fileno()} --http httptools --no-access-log --app-dir {root}".split()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "memory_app:app", *arguments],
+                [sys.executable, "-m", "uvicorn", "tests.e2e.memory_app:app", *arguments],
                 env={
                     **os.environ,
                     "MEMORY_TOKEN": CRON_SECRET,
-                    "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")]),
+                    "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
                 },
                 pass_fds=[listener.fileno()],
                 stdout=output,

@@ -11,13 +11,13 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
-from dev_server import COPPERPLATE, STOP_SECONDS, UNSET, Answer
+from tests.e2e.dev_server import COPPERPLATE, STOP_SECONDS, UNSET, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from standin.server import Standin
-    from standin.supabase import Supabase
+    from tests.standin.server import Standin
+    from tests.standin.supabase import Supabase
 
 
 class Machine:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from dev_server import COPPERPLATE, START_SECONDS, STOP_SECONDS, UNSET, Answer, ask, wait_until
+from tests.e2e.dev_server import COPPERPLATE, START_SECONDS, STOP_SECONDS, UNSET, Answer, ask, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
-from memory_server import memory_server
 
-from bad_urls import PLAIN, Case, all_cases
 from copperplate.http.app import create_app
-from memory_services import memory_services
+from tests.e2e.memory_server import memory_server
+from tests.support.bad_urls import PLAIN, Case, all_cases
+from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,7 +140,7 @@ def exchange(port: int, request: bytes, *, timeout: float = 30) -> Answer | None
     return Answer(int(first.split()[1]), {name.lower(): value.strip() for name, value in pairs}, body)
 
 
-def request_of(case: Case) -> bytes:
+def provider_input_of(case: Case) -> bytes:
     hosts = hosts_of(case)
     lines = [b"%b: %b\r\n" % pair for pair in (*hosts, *case.headers, (b"connection", b"close"))]
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (case.method, case.target, b"".join(lines))
@@ -148,10 +148,10 @@ def request_of(case: Case) -> bytes:
 
 def test_every_family_over_a_socket(server: tuple[int, Path]) -> None:
     port, log = server
-    plain = exchange(port, request_of(PLAIN))
+    plain = exchange(port, provider_input_of(PLAIN))
     assert plain is not None
     for case in CASES:
-        answer = exchange(port, request_of(case))
+        answer = exchange(port, provider_input_of(case))
         assert answer is not None, str(case)
         if answer.headers.get("content-type", "").startswith("text/plain"):
             # uvicorn's own refusal of what is no HTTP; nothing of ours saw it.

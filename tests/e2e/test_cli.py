@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
-from dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
-from serve import port_of
 
-from clusters import open_folder
 from copperplate.cli import main
 from copperplate.cli.commands import EXAMPLE, build_parser
 from copperplate.local.bootstrap import create_database
 from copperplate.local.cluster import Cluster, find_running
+from tests.e2e.dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
+from tests.e2e.serve import port_of
+from tests.support.clusters import open_folder
 
 if TYPE_CHECKING:
     import argparse

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
-from dev_server import STOP_SECONDS, UNSET
-from dockerfile import all_of, environment_of, read_stages
-from serve import port_of
+
+from tests.e2e.dev_server import STOP_SECONDS, UNSET
+from tests.e2e.dockerfile import all_of, environment_of, read_stages
+from tests.e2e.serve import port_of
 
 if TYPE_CHECKING:
-    from standin.server import Standin
-    from standin.supabase import Supabase
+    from tests.standin.server import Standin
+    from tests.standin.supabase import Supabase
 
 # The first test installs what the image would.
 pytestmark = pytest.mark.timeout(300)

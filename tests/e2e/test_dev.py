@@ -20,11 +20,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from dev_server import Answer, DevServer, dev_server, is_running, wait_until
 from psycopg.rows import dict_row
 
-from copperplate.adapters.supabase_users import make_local_token
-from walls import wall
+from copperplate.adapters.supabase.users import make_local_token
+from tests.e2e.dev_server import Answer, DevServer, dev_server, is_running, wait_until
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,13 +155,13 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
                 # The one request the victim held at that moment; whoever asks again is served.
                 statuses.append(type(error).__name__)
 
-    asking = threading.Thread(target=keep_asking, daemon=True)
-    asking.start()
+    user_requests = threading.Thread(target=keep_asking, daemon=True)
+    user_requests.start()
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(server.workers() - {victim}) == 4, seconds=30, what="a replacement")
     wait_until(lambda: len(statuses) > 20, seconds=30, what="enough requests")
     stop.set()
-    asking.join()
+    user_requests.join()
     failures = [status for status in statuses if status != 200]
     assert len(failures) <= 1, failures
     [told] = [line for line in server.log.read_text().splitlines() if f"worker {victim} is gone" in line]

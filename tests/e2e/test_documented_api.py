@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from memory_server import CRON_SECRET, memory_server
 
-from copperplate.http.reference import METHODS
-from walls import wall
+from copperplate.http.routes.reference import METHODS
+from tests.e2e.memory_server import CRON_SECRET, memory_server
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

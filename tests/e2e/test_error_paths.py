@@ -13,7 +13,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from copperplate import errors
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import (
     FolderUnavailable,
     LedgerMisconfigured,
@@ -23,9 +23,10 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.http.app import create_app
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
 from copperplate.settings import Settings
-from error_paths import (
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.error_paths import (
     OF_FAL,
     OF_OPENAI,
     PICTURE,
@@ -35,11 +36,10 @@ from error_paths import (
     Path,
     all_paths,
 )
-from error_paths_users import ASKED, JWT_SECRET, MEMOJI, user_paths
-from memory_services import MemoryServices, memory_services
-from studio import KEY, fal_at, openai_at
-from tokens import USER
-from workbench import ScriptedProvider
+from tests.support.error_paths_users import ASKED, JWT_SECRET, MEMOJI, user_paths
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.provider_harness import KEY, fal_at, openai_at
+from tests.support.tokens import USER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from copperplate.model import CanonicalValue
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 PATHS = [*all_paths(), *user_paths()]
 PASSWORD = "password-of-the-zebra"

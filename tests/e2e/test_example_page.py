@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from served import serving
 
-import npm
 from copperplate.compose import IMAGE_BUCKET
-from supabase_js import check_installed
+from scripts import npm
+from tests.e2e.served import serving
+from tests.support.supabase_js import check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from served import Served
-
-    from browsing import Browser
-    from standin.server import Standin
-    from standin.supabase import Supabase
+    from tests.e2e.served import Served
+    from tests.standin.server import Standin
+    from tests.standin.supabase import Supabase
+    from tests.support.browsing import Browser
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "browser.html"

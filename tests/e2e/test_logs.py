@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from dev_server import dev_server
 
-import log_watch
-from clusters import open_folder
-from copperplate.model import Want
+from copperplate.model import PictureRequest
+from tests.e2e.dev_server import dev_server
+from tests.support import log_watch
+from tests.support.clusters import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +63,10 @@ def test_watch_finds_a_prompt_and_a_secret_in_any_line() -> None:
 def test_watch_knows_every_prompt_that_comes_by(caplog: pytest.LogCaptureFixture) -> None:
     from copperplate.adapters.painter import MODEL
     from copperplate.model import PictureFormat
-    from copperplate.recipes.image import image_want
+    from copperplate.recipes.image import image_request
     from copperplate.settings import Settings
 
-    asked = image_want(prompt="a zebra in the log", width=64, height=64, format=PictureFormat.PNG, model=MODEL)
-    assert isinstance(asked, Want)
+    asked = image_request(prompt="a zebra in the log", width=64, height=64, format=PictureFormat.PNG, model=MODEL)
+    assert isinstance(asked, PictureRequest)
     Settings.from_env({"CRON_SECRET": SECRET})
     assert {"a zebra in the log", SECRET} <= log_watch.private

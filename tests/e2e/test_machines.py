@@ -8,20 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from serve import machine
 
-from clusters import eventually
-from standin.book import Scenario
-from walls import wall
+from tests.e2e.serve import machine
+from tests.standin.book import Scenario
+from tests.support.clusters import eventually
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from serve import Machine
-
-    from standin.server import Standin
-    from standin.supabase import Supabase
+    from tests.e2e.serve import Machine
+    from tests.standin.server import Standin
+    from tests.standin.supabase import Supabase
 
     Start = Callable[..., AbstractContextManager[Machine]]
 

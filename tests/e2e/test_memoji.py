@@ -18,14 +18,14 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from dev_server import DevServer, dev_server, wait_until
 
 from copperplate.recipes.memoji_words import COLOR_THEMES, GESTURES, HAIR
+from tests.e2e.dev_server import DevServer, dev_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from standin.server import Standin
+    from tests.standin.server import Standin
 
 ROOT = Path(__file__).parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from dev_server import COPPERPLATE
-from test_cli import environment, run
 
 from copperplate.compose import open_services
 from copperplate.local.bootstrap import connect, create_database
 from copperplate.local.migrations import find_migrations_folder, read_migrations
 from copperplate.model import SCHEMA, Outcome
 from copperplate.settings import Settings
-from pictures import want
+from tests.e2e.dev_server import COPPERPLATE
+from tests.e2e.test_cli import environment, run
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 CRON_SECRET = "a secret of the doctor's"
 
@@ -42,7 +42,7 @@ def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
 
     async def ask() -> list[Outcome]:
         async with open_services(Settings.from_env(deployment)) as services:
-            return [(await services.serving.read(asked))[0].outcome for asked in map(want, prompts)]
+            return [(await services.serving.read(asked))[0].outcome for asked in map(picture_request, prompts)]
 
     return asyncio.run(ask())
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from dev_server import STOP_SECONDS, UNSET
+
+from tests.e2e.dev_server import STOP_SECONDS, UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
-from served import serving
-from test_cli import run
-from test_operations import findings
 
-from pgbouncer_server import start_pgbouncer
+from tests.e2e.served import serving
+from tests.e2e.test_cli import run
+from tests.e2e.test_operations import findings
+from tests.support.pgbouncer_server import start_pgbouncer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from pgbouncer_server import PgBouncer
+    from tests.support.pgbouncer_server import PgBouncer
 
 PICTURES, TIMES, AT_ONCE = 20, 16, 40
 

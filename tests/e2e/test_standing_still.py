@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from dev_server import DevServer, dev_server, wait_until
+
+from tests.e2e.dev_server import DevServer, dev_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from dev_server import COPPERPLATE, START_SECONDS, UNSET, is_running, wait_until
-from moments import scripted
+
+from tests.e2e.dev_server import COPPERPLATE, START_SECONDS, UNSET, is_running, wait_until
+from tests.e2e.moments import scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ MOMENTS = (
     "supervisor:subprocess.Popen:postgres",
     "supervisor:open:create_acquire.sql",
     "supervisor:import:uvicorn",
-    "worker:import:copperplate.http.workers",
+    "worker:import:copperplate.http.server.workers",
     "worker:import:copperplate.http.app",
 )
 INTERRUPTED = (128 + signal.SIGINT, -signal.SIGINT)
@@ -121,7 +122,7 @@ def test_server_whose_workers_cannot_start_ends_and_names_the_cause(folder: Path
 
 def test_worker_that_takes_long_to_begin_is_waited_for_and_said(folder: Path) -> None:
     script = folder / "slow"
-    variables = scripted(script, "worker:import:copperplate.http.workers", "wait")
+    variables = scripted(script, "worker:import:copperplate.http.server.workers", "wait")
     slow = start(
         folder / "slow-serve", {**variables, "DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "serve", "--port=0"
     )

@@ -13,21 +13,20 @@ import jwt
 import psycopg
 import pytest
 from PIL import Image
-from served import serving
 
-from clusters import eventually
 from copperplate.compose import IMAGE_BUCKET, MEMOJI_BUCKET
+from tests.e2e.served import serving
+from tests.support.clusters import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from served import Served
-
-    from standin.server import Standin
-    from standin.shelf import Shelf, Stored
-    from standin.supabase import Supabase
+    from tests.e2e.served import Served
+    from tests.standin.server import Standin
+    from tests.standin.shelf import Shelf, Stored
+    from tests.standin.supabase import Supabase
 
     Serve = Callable[..., AbstractContextManager[Served]]
 

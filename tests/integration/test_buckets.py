@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.local.bootstrap import create_database, drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import find_migrations_folder, migrate
-from copperplate.picture_header import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,15 +10,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import LEASE, complete, record, use
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.care import clean
 from copperplate.errors import ObjectMissing
-from copperplate.model import Free, Hit, Outcome
-from pictures import want
+from copperplate.model import Hit, Miss, Outcome
+from copperplate.operations.cleanup import clean
+from tests.contract.ledger import LEASE, complete, record, use
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -66,7 +66,7 @@ async def fill(ledger: PostgresLedger, store: MemoryStore) -> set[str]:
     """Pictures with their originals; answers the paths."""
     paths: set[str] = set()
     for number in range(PICTURES):
-        asked = want(f"picture {number}")
+        asked = picture_request(f"picture {number}")
         original = await complete(ledger, asked, f"original {number}")
         entry = await record(ledger, original, asked, f"jpg {number}")
         assert entry is not None
@@ -96,7 +96,9 @@ async def test_pictures_in_use_are_looked_at_once_a_run_and_do_not_hide_what_is_
     await fill(await ledger_at(timedelta()), store)
     later = await ledger_at(MONTH_LATER)
     # All but the newest.
-    await later.record_usage([use(want(f"picture {number}"), Outcome.HIT, 1) for number in range(PICTURES - 1)])
+    await later.record_usage(
+        [use(picture_request(f"picture {number}"), Outcome.HIT, 1) for number in range(PICTURES - 1)]
+    )
     steps, step = Counter[str](), later.cleanup_entries
 
     async def count(older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
@@ -104,7 +106,7 @@ async def test_pictures_in_use_are_looked_at_once_a_run_and_do_not_hide_what_is_
         return await step(older_than, limit, after)
 
     monkeypatch.setattr(later, "cleanup_entries", count)
-    monkeypatch.setattr("copperplate.care.LOOKED", 10)
+    monkeypatch.setattr("copperplate.operations.cleanup.LOOKED", 10)
     assert (await clean(later, [store], clock=SystemClock())).images == 1
     assert set(steps.values()) == {1}, "every step looks at others"
     assert len(steps) == 2 * PICTURES // 10 + 1
@@ -142,18 +144,18 @@ def test_objects_are_claimed_by_index_when_the_planner_takes_every_one_for_neede
 
 
 async def test_reader_that_looked_a_path_up_still_gets_it_after_a_cleanup(ledger_at: LedgerAt) -> None:
-    store, clock, asked = MemoryStore(BUCKET), SystemClock(), want("picture 0")
+    store, clock, asked = MemoryStore(BUCKET), SystemClock(), picture_request("picture 0")
     now = await ledger_at(timedelta())
     await fill(now, store)
     reader = await ledger_at(MONTH_LATER)
-    seen = await reader.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=False)
+    seen = await reader.acquire(asked, leader=uuid4(), lease_duration=LEASE, may_lead=False)
     assert isinstance(seen, Hit)
     cleaned = await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
     assert (cleaned.images, cleaned.objects) == (PICTURES, 0)
     assert (await clean(await ledger_at(MONTH_LATER), [store], clock=clock)).objects == 0
     assert await store.get(seen.entry.path)
     # Nobody is told of it from now on, so an hour later nobody can miss it.
-    assert await reader.acquire(asked, leader=uuid4(), lease=LEASE, may_lead=False) == Free()
+    assert await reader.acquire(asked, leader=uuid4(), lease_duration=LEASE, may_lead=False) == Miss()
     assert (await clean(await ledger_at(GRACE_LATER), [store], clock=clock)).objects == 2 * PICTURES
     with pytest.raises(ObjectMissing):
         await store.get(seen.entry.path)

@@ -12,15 +12,6 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from clusters import (
-    eventually,
-    list_processes,
-    owning_process,
-    query,
-    read_ready,
-    recall,
-    remember,
-)
 from copperplate.local import cluster as cluster_module
 from copperplate.local.binaries import find_binaries
 from copperplate.local.cluster import Cluster, RunningCluster, delete_cluster, find_running
@@ -28,6 +19,15 @@ from copperplate.local.errors import (
     ClusterError,
     OwnerUnreachable,
     TcpPortTaken,
+)
+from tests.support.clusters import (
+    eventually,
+    list_processes,
+    owning_process,
+    query,
+    read_ready,
+    recall,
+    remember,
 )
 
 if TYPE_CHECKING:

@@ -10,15 +10,6 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from clusters import (
-    eventually,
-    list_processes,
-    owning_process,
-    query,
-    read_ready,
-    recall,
-    remember,
-)
 from copperplate.local.accounts import Account
 from copperplate.local.binaries import find_binaries
 from copperplate.local.cluster import Cluster, find_running
@@ -27,6 +18,15 @@ from copperplate.local.errors import (
     ClusterRunning,
 )
 from copperplate.local.pidfile import is_postmaster_of
+from tests.support.clusters import (
+    eventually,
+    list_processes,
+    owning_process,
+    query,
+    read_ready,
+    recall,
+    remember,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

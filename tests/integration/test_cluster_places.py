@@ -16,17 +16,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clusters import (
-    OWNER,
-    eventually,
-    list_processes,
-    needs_root,
-    owning_process,
-    query,
-    read_ready,
-    recall,
-    remember,
-)
 from copperplate.local import binaries as binaries_module
 from copperplate.local import home as home_module
 from copperplate.local.binaries import find_binaries
@@ -37,6 +26,17 @@ from copperplate.local.errors import (
     PostgresMissing,
     SocketFolderRefused,
     VersionMismatch,
+)
+from tests.support.clusters import (
+    OWNER,
+    eventually,
+    list_processes,
+    needs_root,
+    owning_process,
+    query,
+    read_ready,
+    recall,
+    remember,
 )
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, record
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from pictures import want
+from tests.contract.ledger import complete, record
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from crowds import Crowd
+    from tests.support.worker_processes import Crowd
 
 T = TypeVar("T")
 ROLES = {"Hit", "Lead", "Wait", "Negative"}
@@ -59,7 +59,7 @@ def test_caller_gets_exactly_one_role_while_rows_are_deleted_under_its_feet(crow
         for number in range(80):
             deleted += editor.execute(
                 "delete from public.generation_status where prompt_hash = %s",
-                (want(prompts[number % 10]).generation_key,),
+                (picture_request(prompts[number % 10]).generation_key,),
             ).rowcount
     results = [member.result() for member in members]
     roles = sum((Counter(result["roles"]) for result in results), Counter[str]())
@@ -78,8 +78,8 @@ async def fill(url: str, prompts: Sequence[str]) -> None:
     await ledger.open()
 
     async def one(prompt: str) -> None:
-        original = await complete(ledger, want(prompt), f"{prompt} png")
-        await record(ledger, original, want(prompt), f"{prompt} jpg")
+        original = await complete(ledger, picture_request(prompt), f"{prompt} png")
+        await record(ledger, original, picture_request(prompt), f"{prompt} jpg")
 
     await asyncio.gather(*map(one, prompts))
     await ledger.close()
@@ -96,7 +96,7 @@ def test_counts_are_exact_and_nothing_deadlocks_while_pictures_are_deleted_and_c
     members = crowd.start_together([order] * 4)
     with psycopg.connect(url, autocommit=True) as editor:
         for number, prompt in enumerate(doomed):
-            key = want(prompt).rendition_key
+            key = picture_request(prompt).rendition_key
             editor.execute("delete from public.image_cache where prompt_hash = %s", (key,))
             editor.execute("select public.cleanup_old_cache_entries('1 hour', 100)")
             editor.execute("select public.cleanup_old_generation_status(100), public.sweep_generations(10)")
@@ -147,7 +147,7 @@ async def test_twenty_sweeps_and_cleanups_at_once_handle_each_row_once(owner_url
     ledger = PostgresLedger(owner_url)
     await ledger.open()
     for number in range(100):
-        await ledger.acquire(want(f"left {number}"), leader=uuid4(), lease=timedelta(seconds=20))
+        await ledger.acquire(picture_request(f"left {number}"), leader=uuid4(), lease_duration=timedelta(seconds=20))
     await ledger.close()
     await fill(owner_url, [f"old {number}" for number in range(50)])
     month = timedelta(days=30)

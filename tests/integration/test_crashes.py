@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from bench import trials
-from bench.trials import Referee
 
-from copperplate.crash import POINTS
-from postgrest_server import PostgrestServer, make_jwt
-from walls import wall
+from bench.harness import trials
+from bench.harness.trials import Referee
+from copperplate.generation.crash_points import POINTS
+from tests.support.postgrest_server import PostgrestServer, make_jwt
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ def test_every_point_is_tried() -> None:
 
 def test_point_that_does_not_exist_is_refused_at_once() -> None:
     answer = subprocess.run(
-        [sys.executable, "-c", "import copperplate.crash"],
+        [sys.executable, "-c", "import copperplate.generation.crash_points"],
         env={**os.environ, "COPPERPLATE_CRASH_AT": "nowhere"},
         capture_output=True,
         text=True,
@@ -106,7 +106,7 @@ def test_point_that_does_not_exist_is_refused_at_once() -> None:
 
 def test_point_does_nothing_unless_it_is_named_and_counts_its_occurrences() -> None:
     steps = "for name in ('noted', 'made', 'noted'): crash_point(name); print(name)"
-    program = "from copperplate.crash import crash_point" + chr(10) + steps
+    program = "from copperplate.generation.crash_points import crash_point" + chr(10) + steps
     for order, said, code in (("", 3, 0), ("noted", 0, -9), ("noted:2", 2, -9), ("uploaded", 3, 0)):
         answer = subprocess.run(
             [sys.executable, "-u", "-c", program],

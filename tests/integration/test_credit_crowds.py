@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from bench import credit_operations, last_credits, spend
+
+from bench.measurements import credit_operations, last_credits, spend
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,19 +11,19 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from ledger import failure
-from ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import Condition, Denied, FailureClass, Lead
-from pictures import MODEL, upload, want
+from copperplate.model import Condition, FailureClass, InsufficientCredits, Lead
+from tests.contract.ledger import failure
+from tests.contract.ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
+from tests.support.pictures import MODEL, picture_request, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 CAROL = UUID(int=0xCA201)
 MANY = 50
@@ -99,16 +99,16 @@ async def test_takeover_beside_a_sweep_that_is_releasing_pays_for_itself(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, want(), ALICE), Lead)
+    assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
     later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
     await later.open()
     await run(other, "set copperplate.clock_offset = '901s'")
     assert await run(other, "select copperplate.release_expired(10) as n") == [{"n": 1}]
     # Bob has nothing. What Alice held is being released: there is nothing to inherit.
-    taking = asyncio.create_task(ask(later, want(), BOB))
+    taking = asyncio.create_task(ask(later, picture_request(), BOB))
     await until_blocked(owner_url, 1, "acquire_generation")
     await other.commit()
-    assert await taking == Denied()
+    assert await taking == InsufficientCredits()
     assert await has(later, ALICE) == (1, 0)
     await later.close()
 
@@ -117,11 +117,11 @@ async def test_sweep_beside_a_takeover_leaves_what_that_inherits(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, want(), ALICE), Lead)
+    assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
     later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
     await later.open()
     await run(other, "set copperplate.clock_offset = '890s'")
-    await run(other, "select copperplate.reserve_charges(%s, '[]')", want().generation_key)
+    await run(other, "select copperplate.reserve_charges(%s, '[]')", picture_request().generation_key)
     await later.sweep(100)
     await other.commit()
     await later.sweep(100)
@@ -133,14 +133,14 @@ async def test_owner_beside_a_sweep_that_is_releasing_waits_for_the_credit(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+    assert isinstance(await ask(ledger, picture_request("dead"), ALICE), Lead)
     async with at(owner_url, "901s") as later:
         await run(other, "set copperplate.clock_offset = '901s'")
         assert await run(other, "select copperplate.release_expired(10) as n") == [{"n": 1}]
-        asking = asyncio.create_task(ask(later, want("another"), ALICE))
+        user_requests = asyncio.create_task(ask(later, picture_request("another"), ALICE))
         await until_blocked(owner_url, 1, "acquire_generation")
         await other.commit()
-        assert isinstance(await asking, Lead)
+        assert isinstance(await user_requests, Lead)
         assert await has(later, ALICE) == (1, 1)
 
 
@@ -148,14 +148,14 @@ async def test_owner_whose_asks_meet_over_what_lapsed_leads_once(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, want("dead"), ALICE), Lead)
+    assert isinstance(await ask(ledger, picture_request("dead"), ALICE), Lead)
     async with at(owner_url, "901s") as later:
         await run(other, "select from copperplate.reservations for update")
-        asking = [asyncio.create_task(ask(later, want(f"another {n}"), ALICE)) for n in range(3)]
+        user_requests = [asyncio.create_task(ask(later, picture_request(f"another {n}"), ALICE)) for n in range(3)]
         await until_blocked(owner_url, 3, "acquire_generation")
         await other.commit()
-        answers = await asyncio.gather(*asking)
-        assert sorted(type(each).__name__ for each in answers) == ["Denied", "Denied", "Lead"]
+        answers = await asyncio.gather(*user_requests)
+        assert sorted(type(each).__name__ for each in answers) == ["InsufficientCredits", "InsufficientCredits", "Lead"]
         assert await has(later, ALICE) == (1, 1)
     assert await deadlocks(other) == 0
 
@@ -164,15 +164,15 @@ async def test_owner_beside_a_takeover_within_its_time_leaves_what_that_inherits
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, want("led"), ALICE), Lead)
+    assert isinstance(await ask(ledger, picture_request("led"), ALICE), Lead)
     # Another process takes the generation over a moment before the time is up, and has not committed.
     await run(other, "set copperplate.clock_offset = '890s'")
-    await run(other, "select copperplate.reserve_charges(%s, '[]')", want("led").generation_key)
+    await run(other, "select copperplate.reserve_charges(%s, '[]')", picture_request("led").generation_key)
     async with at(owner_url, "901s") as later:
-        asking = asyncio.create_task(ask(later, want("another"), ALICE))
+        user_requests = asyncio.create_task(ask(later, picture_request("another"), ALICE))
         await until_blocked(owner_url, 1, "acquire_generation")
         await other.commit()
-        assert await asking == Denied()
+        assert await user_requests == InsufficientCredits()
         assert await has(later, ALICE) == (1, 1)
 
 
@@ -181,15 +181,15 @@ async def test_owners_who_each_take_over_what_lapsed_of_the_other_never_deadlock
 ) -> None:
     for user, name in ((ALICE, "alice"), (BOB, "bob")):
         await ledger.grant_credits(user, 1, name)
-        assert isinstance(await ask(ledger, want(f"of {name}"), user), Lead)
+        assert isinstance(await ask(ledger, picture_request(f"of {name}"), user), Lead)
     async with at(owner_url, "901s") as later:
         # Each needs both reservations: the other's for the picture, its own for the credit.
         await run(other, "select from copperplate.reservations order by id for update")
-        crossed = [(want("of bob"), ALICE), (want("of alice"), BOB)]
-        asking = [asyncio.create_task(ask(later, asked, user)) for asked, user in crossed]
+        crossed = [(picture_request("of bob"), ALICE), (picture_request("of alice"), BOB)]
+        user_requests = [asyncio.create_task(ask(later, asked, user)) for asked, user in crossed]
         await until_blocked(owner_url, 2, "acquire_generation")
         await other.commit()
-        assert [type(each) for each in await asyncio.gather(*asking)] == [Lead, Lead]
+        assert [type(each) for each in await asyncio.gather(*user_requests)] == [Lead, Lead]
         assert (await has(later, ALICE), await has(later, BOB)) == ((1, 1), (1, 1))
     assert await deadlocks(other) == 0
 
@@ -199,10 +199,10 @@ async def test_takeover_that_frees_one_account_and_charges_another_waits_in_line
 ) -> None:
     for user, name in ((ALICE, "alice"), (BOB, "bob")):
         await ledger.grant_credits(user, 2, name)
-        await ask_and_complete(ledger, want(f"of {name}"), user, name)
+        await ask_and_complete(ledger, picture_request(f"of {name}"), user, name)
     first, second = (row["user_id"] for row in await run(other, "select user_id from copperplate.accounts order by id"))
     await other.commit()
-    assert isinstance(await ask(ledger, want("dead"), second), Lead)
+    assert isinstance(await ask(ledger, picture_request("dead"), second), Lead)
     async with at(owner_url, "901s") as later:
         # The purge gives back to both, the first account first; the takeover frees the second and charges the first.
         await run(other, "select from copperplate.accounts where user_id = %s for update", first)
@@ -210,7 +210,7 @@ async def test_takeover_that_frees_one_account_and_charges_another_waits_in_line
             at_once(owner_url, ("delete from public.generation_status where prompt like %s", "of %"))
         )
         await until_blocked(owner_url, 1, "delete from public.generation_status")
-        taking = asyncio.create_task(ask(later, want("dead"), first))
+        taking = asyncio.create_task(ask(later, picture_request("dead"), first))
         await until_blocked(owner_url, 1, "acquire_generation")
         await other.commit()
         assert await purging == [[]]
@@ -221,9 +221,9 @@ async def test_takeover_that_frees_one_account_and_charges_another_waits_in_line
 
 async def test_two_completions_at_once_settle_once(ledger: PostgresLedger, other: Connection, owner_url: str) -> None:
     await ledger.grant_credits(ALICE, 2, "g")
-    held = await ask(ledger, want(), ALICE)
+    held = await ask(ledger, picture_request(), ALICE)
     assert isinstance(held, Lead)
-    key, fence, made = want().generation_key, held.fence, upload("a")
+    key, fence, made = picture_request().generation_key, held.fence, upload("a")
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="p")
     assert await ledger.intend_upload(key, fence, made, usage={})
     await run(other, "select from public.generation_status where prompt_hash = %s for update", key)
@@ -242,9 +242,9 @@ async def test_purge_before_a_delivery_refunds_and_the_delivery_changes_nothing(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    await ask_and_complete(ledger, want(), ALICE)
-    await run(other, "delete from public.generation_status where prompt_hash = %s", want().generation_key)
-    delivering = asyncio.create_task(ledger.deliver(ALICE, want().generation_key, ANSWER, None))
+    await ask_and_complete(ledger, picture_request(), ALICE)
+    await run(other, "delete from public.generation_status where prompt_hash = %s", picture_request().generation_key)
+    delivering = asyncio.create_task(ledger.deliver(ALICE, picture_request().generation_key, ANSWER, None))
     await until_blocked(owner_url, 1, "deliver_generation")
     await other.commit()
     assert (await delivering)["url"] == ANSWER["url"]
@@ -255,8 +255,8 @@ async def test_purge_that_waited_for_a_delivery_refunds_nothing(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    entry = await ask_and_complete(ledger, want(), ALICE)
-    await run(other, "select public.deliver_generation(%s, %s, '{}')", ALICE, want().generation_key)
+    entry = await ask_and_complete(ledger, picture_request(), ALICE)
+    await run(other, "select public.deliver_generation(%s, %s, '{}')", ALICE, picture_request().generation_key)
     losing = asyncio.create_task(ledger.report_missing(entry))
     await until_blocked(owner_url, 1, "report_missing")
     await other.commit()
@@ -273,7 +273,7 @@ async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_li
     orders = [[ALICE, CAROL, BOB], [BOB, CAROL, ALICE]]
     for number, order in enumerate(orders):
         for user in order:
-            asked = want(f"{number} of {users[user]}")
+            asked = picture_request(f"{number} of {users[user]}")
             await ask_and_complete(ledger, asked, user, asked.generation_key)
     # Each comes to Carol's account second, and finds it taken.
     await run(other, "select from copperplate.accounts where user_id = %s for update", CAROL)
@@ -294,9 +294,9 @@ async def test_purge_beside_a_sweep_that_has_its_second_reservation_waits_with_n
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 2, "g")
-    keys = [want(prompt).generation_key for prompt in ("first", "second")]
+    keys = [picture_request(prompt).generation_key for prompt in ("first", "second")]
     for prompt in ("first", "second"):
-        assert isinstance(await ask(ledger, want(prompt), ALICE), Lead)
+        assert isinstance(await ask(ledger, picture_request(prompt), ALICE), Lead)
     # The sweep picked the reservation that a purge of both comes to last, and has not come to its account yet.
     [last] = await run(other, "select id from copperplate.reservations order by id desc limit 1 for update")
     purging = asyncio.create_task(at_once(owner_url, ("select from copperplate.give_back_all(%s)", keys)))
@@ -313,9 +313,9 @@ async def test_purge_beside_a_sweep_that_has_its_second_reservation_waits_with_n
 
 async def submitted(ledger: PostgresLedger, prompt: str, user: UUID) -> Lead:
     """Lead on somebody's account, as far as the intended upload."""
-    held = await ask(ledger, want(prompt), user)
+    held = await ask(ledger, picture_request(prompt), user)
     assert isinstance(held, Lead), held
-    key = want(prompt).generation_key
+    key = picture_request(prompt).generation_key
     assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
     assert await ledger.intend_upload(key, held.fence, upload(prompt), usage={})
     return held
@@ -328,12 +328,14 @@ async def test_failing_and_completing_pictures_of_one_user_wait_in_line(
     for prompt in ("first", "bad"):  # the first failure leaves a breaker, which a success removes
         bad = await submitted(ledger, prompt, ALICE)
         if prompt == "first":
-            await ledger.fail(want(prompt).generation_key, bad.fence, failure())
+            await ledger.fail(picture_request(prompt).generation_key, bad.fence, failure())
     good = await submitted(ledger, "good", ALICE)
     await run(other, "select from copperplate.accounts where user_id = %s for update", ALICE)
-    failing = asyncio.create_task(ledger.fail(want("bad").generation_key, bad.fence, failure()))
+    failing = asyncio.create_task(ledger.fail(picture_request("bad").generation_key, bad.fence, failure()))
     await until_blocked(owner_url, 1, "fail_generation")
-    completing = asyncio.create_task(ledger.complete(want("good").generation_key, good.fence, upload("good"), url=None))
+    completing = asyncio.create_task(
+        ledger.complete(picture_request("good").generation_key, good.fence, upload("good"), url=None)
+    )
     await until_blocked(owner_url, 1, "complete_generation")
     await other.commit()
     assert await failing
@@ -351,7 +353,7 @@ async def test_crowd_that_fails_and_completes_on_one_account_never_deadlocks(
     async def one(number: int) -> None:
         for turn in range(15):
             prompt = f"picture {number} {turn}"
-            held, key = await submitted(ledger, prompt, ALICE), want(prompt).generation_key
+            held, key = await submitted(ledger, prompt, ALICE), picture_request(prompt).generation_key
             if (number + turn) % 2:
                 await ledger.fail(key, held.fence, failure())
             else:
@@ -378,7 +380,7 @@ async def test_key_sent_fifty_times_at_once_stands_for_one_generation(owner_url:
 async def test_key_of_yesterday_sent_fifty_times_at_once_stands_for_one_generation(
     owner_url: str, ledger: PostgresLedger, other: Connection
 ) -> None:
-    await ledger.begin_ask(ALICE, "f" * 64, "k")
+    await ledger.begin_request(ALICE, "f" * 64, "k")
     url = make_conninfo(owner_url, options="-c copperplate.clock_offset=86401s")
     begin = "select public.begin_request(%s, %s, 'k') as told"
     answers = await at_once(url, *((begin, ALICE, str(number % 2) * 64) for number in range(MANY)))
@@ -405,13 +407,13 @@ async def test_reference_given_to_two_users_at_once_is_one_users(owner_url: str,
 async def test_ask_beside_the_deletion_of_its_user_is_answered_and_leaves_no_name_for_long(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
-    await ledger.begin_ask(ALICE, want().generation_key, "k")
+    await ledger.begin_request(ALICE, picture_request().generation_key, "k")
     await run(other, "select public.forget_user(%s)", ALICE)
     # Her token is good for a while yet.
-    asking = asyncio.create_task(ledger.begin_ask(ALICE, want().generation_key, "k"))
+    user_requests = asyncio.create_task(ledger.begin_request(ALICE, picture_request().generation_key, "k"))
     await until_blocked(owner_url, 1, "begin_request")
     await other.commit()
-    assert not (await asking).is_conflict
+    assert not (await user_requests).is_conflict
     await run(other, "set copperplate.clock_offset = '86401s'")
     await run(other, "select public.sweep_generations(100)")
     assert await run(other, "select id from copperplate.accounts where user_id = %s", ALICE) == []
@@ -420,19 +422,19 @@ async def test_ask_beside_the_deletion_of_its_user_is_answered_and_leaves_no_nam
 async def test_account_that_somebody_has_begun_to_ask_with_is_not_tidied_away(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
-    await ledger.begin_ask(ALICE, want().generation_key, "old")
+    await ledger.begin_request(ALICE, picture_request().generation_key, "old")
     await run(other, "set copperplate.clock_offset = '86401s'")
-    await run(other, "select public.begin_request(%s, %s, 'new')", ALICE, want().generation_key)
+    await run(other, "select public.begin_request(%s, %s, 'new')", ALICE, picture_request().generation_key)
     url = make_conninfo(owner_url, options="-c copperplate.clock_offset=86401s")
     assert await at_once(url, ("select copperplate.forget_old_requests(10) as n",)) == [[{"n": 1}]]
     await other.commit()
-    assert await ledger.is_asked_by(ALICE, want().generation_key)
+    assert await ledger.is_requested_by(ALICE, picture_request().generation_key)
 
 
 # --- all of it --------------------------------------------------------------------------------
 
 
-async def end(ledger: PostgresLedger, asked: Want, held: Lead, rng: random.Random) -> None:
+async def end(ledger: PostgresLedger, asked: PictureRequest, held: Lead, rng: random.Random) -> None:
     """Complete, fail or die. Others may have taken over or removed it at any point: no answer is looked at."""
     key, fence, made = asked.generation_key, held.fence, upload(f"{asked.generation_key} {held.fence}")
     await ledger.begin_submit(key, fence, submit_no=held.submit_no + 1, provider="p")
@@ -450,7 +452,7 @@ async def storm(ledger: PostgresLedger, users: list[UUID], seed: int, steps: int
     """One process that does everything there is to do with few keys and few accounts."""
     rng = random.Random(seed)
     for _ in range(steps):
-        asked, user = want(f"picture {rng.randrange(6)}"), rng.choice(users)
+        asked, user = picture_request(f"picture {rng.randrange(6)}"), rng.choice(users)
         match rng.randrange(8):
             case 0 | 1 | 2:
                 held = await ask(ledger, asked, user)
@@ -463,7 +465,7 @@ async def storm(ledger: PostgresLedger, users: list[UUID], seed: int, steps: int
             case 5:
                 await ledger.sweep(100)
             case 6:
-                await ledger.begin_ask(user, asked.generation_key, rng.choice(("k", "l", None)))
+                await ledger.begin_request(user, asked.generation_key, rng.choice(("k", "l", None)))
             case _:
                 await ledger.grant_credits(user, 1, str(uuid4()))
 

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger import failure, lead
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import PoolTimeout
 
-from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.ledger import poolers
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
-from copperplate.kinds import Kind
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
 from copperplate.model import Hit, Job, Outcome, Wait
-from copperplate.timings import Timings
-from pictures import upload, want
-from walls import wall
-from workbench import BUCKET, PlainImages, ScriptedProvider, kill
+from tests.contract.ledger import failure, lead
+from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider, kill
+from tests.support.pictures import picture_request, upload
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SQL = Path(__file__).parents[2] / "sql"
 RAISE = (SQL / "fences_after_restore.sql").read_text().replace("YYYY-MM-DD HH:MM", "2025-11-29 12:00")
-KEY = want().generation_key
+KEY = picture_request().generation_key
 PROMISED_SECONDS = 3.0
 
 
@@ -94,12 +94,12 @@ async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> N
         process = process_of(ledger, provider)
         async with ledger._transport._pool.connection(), ledger._transport._pool.connection():
             began = time.monotonic()
-            asked = [process.find(want(f"picture {number}")) for number in range(20)]
+            asked = [process.find(picture_request(f"picture {number}")) for number in range(20)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert time.monotonic() - began < wall(PROMISED_SECONDS)
         assert all(isinstance(each, LedgerUnavailable) for each in answers)
         assert provider.submits == 0
-        assert (await process.find(want("picture 0"))).outcome is Outcome.GENERATED
+        assert (await process.find(picture_request("picture 0"))).outcome is Outcome.GENERATED
 
 
 async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
@@ -133,7 +133,7 @@ async def test_no_session_idles_in_a_transaction_or_waits_for_a_lock_while_a_pro
     ):
         processes = [process_of(each, provider, lease_seconds=6) for each in (first, second)]
         asked = [
-            asyncio.create_task(process.find(want(f"picture {number % 4}")))
+            asyncio.create_task(process.find(picture_request(f"picture {number % 4}")))
             for process in processes
             for number in range(12)
         ]
@@ -157,7 +157,7 @@ async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
 ) -> None:
     monkeypatch.setattr(poolers, "FOR_SESSION", poolers.FOR_SESSION.replace(b"'5000'", b"'1000'"))
     async with opened(owner_url) as ledger:
-        held = await lead(ledger, want())
+        held = await lead(ledger, picture_request())
         async with await psycopg.AsyncConnection.connect(owner_url) as blocker:
             await blocker.execute("select from public.generation_status for update")
             began = time.monotonic()
@@ -187,11 +187,13 @@ async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spe
 
         monkeypatch.setattr(ledger, "begin_submit", blocked)
         with pytest.raises(LedgerUnavailable):
-            await process_of(ledger, provider, lease_seconds=1).find(want())
+            await process_of(ledger, provider, lease_seconds=1).find(picture_request())
         monkeypatch.setattr(ledger, "begin_submit", original)
         assert provider.submits == 0
-        assert isinstance(await ledger.peek(KEY, want().rendition_key), Wait)  # not `Negative`
-        assert (await process_of(ledger, provider, lease_seconds=1).find(want())).outcome is not Outcome.FAILED
+        assert isinstance(await ledger.peek(KEY, picture_request().rendition_key), Wait)  # not `Negative`
+        assert (
+            await process_of(ledger, provider, lease_seconds=1).find(picture_request())
+        ).outcome is not Outcome.FAILED
         assert provider.submits == 1
 
 
@@ -201,7 +203,7 @@ async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spe
 async def test_call_that_postgres_ends_for_a_deadlock_is_sent_again_and_succeeds(
     ledger: PostgresLedger, owner_url: str, cluster: Cluster, database: str
 ) -> None:
-    held = await lead(ledger, want())
+    held = await lead(ledger, picture_request())
     assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
     assert await ledger.intend_upload(KEY, held.fence, upload("original"), usage={})
     async with await psycopg.AsyncConnection.connect(owner_url) as stranger:
@@ -215,7 +217,7 @@ async def test_call_that_postgres_ends_for_a_deadlock_is_sent_again_and_succeeds
         await stranger.commit()
         entry = await completing
     assert entry is not None
-    assert await ledger.peek(KEY, want().rendition_key) == Hit(entry=entry)
+    assert await ledger.peek(KEY, picture_request().rendition_key) == Hit(entry=entry)
     assert (await ledger.generation_stats())["total_completed"] == 1
     async with asyncio.timeout(20):  # a session reports what it counted at the latest ten seconds later
         while deadlocks(cluster, database) != 1:
@@ -261,11 +263,11 @@ async def test_after_a_restore_and_its_one_statement_no_older_leader_is_heard(
     ledger: PostgresLedger, owner_url: str
 ) -> None:
     await set_fences(owner_url, 100)
-    before = await lead(ledger, want())
+    before = await lead(ledger, picture_request())
     await restore(owner_url, 100)
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
         await owner.execute(RAISE.encode())
-    after = await lead(ledger, want())
+    after = await lead(ledger, picture_request())
     assert after.fence > before.fence
     assert await stale_writes(ledger, before.fence) == [False] * 6
     assert await ledger.begin_submit(KEY, after.fence, submit_no=1, provider="painter")
@@ -275,11 +277,11 @@ async def test_sequence_that_fell_behind_its_rows_is_raised_above_all_of_them(
     ledger: PostgresLedger, owner_url: str
 ) -> None:
     await set_fences(owner_url, 5_000_000_000)
-    held = await lead(ledger, want())
+    held = await lead(ledger, picture_request())
     await set_fences(owner_url, 1)
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
         await owner.execute(RAISE.encode())
-    assert (await lead(ledger, want("another"))).fence > held.fence
+    assert (await lead(ledger, picture_request("another"))).fence > held.fence
 
 
 async def test_fence_still_increases_when_the_ledgers_clock_jumps(owner_url: str) -> None:
@@ -287,7 +289,7 @@ async def test_fence_still_increases_when_the_ledgers_clock_jumps(owner_url: str
     async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
         for hours in (0, 1, -1, 2, 0):
             async with opened(make_conninfo(owner_url, options=f"-c copperplate.clock_offset={hours}h")) as moved:
-                fences.append((await lead(moved, want())).fence)
+                fences.append((await lead(moved, picture_request())).fence)
             # Deleted, as anybody may: the next one begins with nothing but the sequence.
             await owner.execute("delete from public.generation_status")
     assert fences == sorted(set(fences))
@@ -314,11 +316,11 @@ async def test_process_an_hour_off_neither_loses_its_lease_nor_takes_one_early(
     quick = ScriptedProvider(FakeClock(), has_jobs=False)
     leader = process_of(ledger, slow, clock=WrongClock(hours), lease_seconds=2)
     follower = process_of(ledger, quick, clock=WrongClock(-hours), lease_seconds=2)
-    leading = asyncio.create_task(leader.find(want()))
+    leading = asyncio.create_task(leader.find(picture_request()))
     async with asyncio.timeout(60):
         while slow.submits == 0:
             await asyncio.sleep(0.01)
-    following = asyncio.create_task(follower.find(want()))
+    following = asyncio.create_task(follower.find(picture_request()))
     # Two leases long the leader's heartbeats hold it.
     await asyncio.sleep(4)
     assert (slow.submits, quick.submits) == (1, 0)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from database_types import FILE, generate
+from scripts.database_types import FILE, generate
 
 if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
-    from supabase_cli import SupabaseCli
+    from tests.support.supabase_cli import SupabaseCli
 
 
 def test_types_are_those_of_the_migrations_of_today(supabase_cli: SupabaseCli, cluster: Cluster, database: str) -> None:

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from copperplate.errors import CopperplateError
 from copperplate.model import PictureFormat, Rendition
 from copperplate.recipes.canonical import cache_key
-from copperplate.recipes.image import image_want, original_key, rendition_key, standard_settings
+from copperplate.recipes.image import image_request, original_key, rendition_key, standard_settings
 from copperplate.recipes.text import WHITE_SPACE, fold_text
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def canonical_recipe_of(rng: random.Random) -> CanonicalRecipe:
     return {**recipe, "v": rng.randint(0, 3), "kind": text_of(rng, controls=True)}
 
 
-def request_of(rng: random.Random) -> dict[str, Any]:
+def provider_input_of(rng: random.Random) -> dict[str, Any]:
     """The raw parts of a request: mostly good, sometimes wrong in one part."""
     seed = rng.choice(("", "", str(rng.randint(0, 99)), "007", str(rng.randint(0, 2**64 - 1)), str(2**64 - 1)))
     request = {
@@ -147,10 +147,10 @@ def key_or_refusal(request: dict[str, Any]) -> str:
     if settings is None:
         settings = standard_settings(request["model"])
     try:
-        want = image_want(**(request | {"settings": settings}), format=PictureFormat.PNG)
+        picture_request = image_request(**(request | {"settings": settings}), format=PictureFormat.PNG)
     except CopperplateError:
         return REFUSED
-    return want.generation_key
+    return picture_request.generation_key
 
 
 def sql_keys(owner: psycopg.Connection[Any], recipes: list[CanonicalRecipe]) -> list[str]:
@@ -190,7 +190,7 @@ def test_sql_normalises_and_refuses_fifty_thousand_raw_requests_as_python_does(
     rng = seeded(1)
     refused = 0
     for _ in range(REQUEST_BATCHES):
-        requests = [request_of(rng) for _ in range(BATCH)]
+        requests = [provider_input_of(rng) for _ in range(BATCH)]
         keys = [key_or_refusal(request) for request in requests]
         answers = sql_keys_or_refusals(owner, requests)
         differing = [pair for pair in zip(requests, keys, answers, strict=True) if pair[1] != pair[2]]

@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from copperplate.errors import CopperplateError
-from copperplate.recipes.memoji import MemojiRecipe, want_of
+from copperplate.recipes.memoji import MemojiRecipe, request_of
 from copperplate.recipes.memoji_words import ACCESSORIES, WORDS
 from copperplate.recipes.text import WHITE_SPACE
 
@@ -83,7 +83,7 @@ def key_or_refusal(configuration: dict[str, object]) -> str:
         settings = STANDARD if str(model).startswith("gpt-image-") else ()
         if "settings" in configuration:
             return REFUSED
-        return want_of(MemojiRecipe(**{**configuration, "model": model, "settings": settings})).generation_key
+        return request_of(MemojiRecipe(**{**configuration, "model": model, "settings": settings})).generation_key
     except CopperplateError:
         return REFUSED
 
@@ -128,7 +128,7 @@ def test_the_key_of_a_memoji_never_changes(owner: psycopg.Connection[Any], spell
 def test_settings_count_in_any_order_and_once_but_for_the_background(owner: psycopg.Connection[Any]) -> None:
     said = ["quality=medium", "background=opaque", "moderation=auto", "quality=medium"]
     row = owner.execute("select public.memoji_cache_key('{}', p_settings => %s)", [said]).fetchone()
-    assert row == (want_of(MemojiRecipe(model=MODEL, settings=STANDARD)).generation_key,)
+    assert row == (request_of(MemojiRecipe(model=MODEL, settings=STANDARD)).generation_key,)
 
 
 @pytest.mark.parametrize("said", [["quality=high", "quality=low"], ["Quality=high"], ["quality"], [None]])

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import acquire, complete, record
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Hit, Lead, Wait
-from pictures import upload, want
+from tests.contract.ledger import acquire, complete, record
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.model import Entry
 
-KEY = want().generation_key
+KEY = picture_request().generation_key
 LOCK_ROW = "select from public.generation_status where prompt_hash = %s for update"
 
 
@@ -72,13 +72,13 @@ async def attempts(connection: psycopg.AsyncConnection) -> int:
 async def test_of_many_reports_at_once_one_reopens_and_one_caller_makes_the_picture_anew(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    original = await complete(ledger, want())
+    original = await complete(ledger, picture_request())
     await other.execute(LOCK_ROW, (KEY,))
     reports = [asyncio.create_task(ledger.report_missing(original)) for _ in range(6)]
     await until_blocked(owner_url, 6)
     await other.commit()
     assert sorted(await asyncio.gather(*reports)) == [False] * 5 + [True]
-    roles = await asyncio.gather(*(acquire(ledger, want()) for _ in range(6)))
+    roles = await asyncio.gather(*(acquire(ledger, picture_request()) for _ in range(6)))
     assert sorted(type(role).__name__ for role in roles) == ["Lead"] + ["Wait"] * 5
     assert await attempts(other) == 2
 
@@ -86,7 +86,7 @@ async def test_of_many_reports_at_once_one_reopens_and_one_caller_makes_the_pict
 async def test_report_that_waited_out_a_regeneration_leaves_the_new_picture_alone(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    original = await complete(ledger, want())
+    original = await complete(ledger, picture_request())
     # While the late one waits, the other reopens it, makes it anew and completes it, all in one transaction.
     await other.execute(LOCK_ROW, (KEY,))
     late = asyncio.create_task(ledger.report_missing(original))
@@ -95,7 +95,7 @@ async def test_report_that_waited_out_a_regeneration_leaves_the_new_picture_alon
     await make_anew(other)
     await other.commit()
     assert not await late
-    found = await acquire(ledger, want())
+    found = await acquire(ledger, picture_request())
     assert isinstance(found, Hit)
     assert found.entry.path == upload("anew").path
     assert await attempts(other) == 2
@@ -120,42 +120,42 @@ async def make_anew(connection: psycopg.AsyncConnection) -> None:
 async def test_caller_that_saw_the_picture_before_the_report_does_not_reopen_it_again(
     ledger: PostgresLedger, other: psycopg.AsyncConnection
 ) -> None:
-    original = await complete(ledger, want())
+    original = await complete(ledger, picture_request())
     assert await report(other, original)
     # Not committed yet: somebody else still finds the picture, and will miss its object too.
-    seen = await acquire(ledger, want())
+    seen = await acquire(ledger, picture_request())
     assert seen == Hit(entry=original)
     await other.commit()
-    held = await acquire(ledger, want())
+    held = await acquire(ledger, picture_request())
     assert isinstance(held, Lead)
     assert not await ledger.report_missing(original)
     # The new leader is not disturbed by it.
-    assert isinstance(await acquire(ledger, want()), Wait)
+    assert isinstance(await acquire(ledger, picture_request()), Wait)
     assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
     assert await ledger.intend_upload(KEY, held.fence, upload("anew"), usage={})
     assert await ledger.complete(KEY, held.fence, upload("anew"), url=None) is not None
     assert not await ledger.report_missing(original)
-    assert isinstance(await acquire(ledger, want()), Hit)
+    assert isinstance(await acquire(ledger, picture_request()), Hit)
     assert await attempts(other) == 2
 
 
 async def test_rendition_recorded_while_its_original_is_reported_is_not_kept(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    original = await complete(ledger, want())
+    original = await complete(ledger, picture_request())
     assert await report(other, original)
-    recording = asyncio.create_task(record(ledger, original, want(), "jpg"))
+    recording = asyncio.create_task(record(ledger, original, picture_request(), "jpg"))
     await until_blocked(owner_url, 1, "record_rendition")
     await other.commit()
     assert await recording is None
-    assert isinstance(await acquire(ledger, want()), Lead)
+    assert isinstance(await acquire(ledger, picture_request()), Lead)
 
 
 async def test_report_of_a_rendition_that_went_with_its_original_changes_nothing(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    original = await complete(ledger, want())
-    rendition = await record(ledger, original, want(), "jpg")
+    original = await complete(ledger, picture_request())
+    rendition = await record(ledger, original, picture_request(), "jpg")
     assert rendition is not None
     await other.execute(LOCK_ROW, (KEY,))
     first = asyncio.create_task(ledger.report_missing(original))
@@ -164,7 +164,7 @@ async def test_report_of_a_rendition_that_went_with_its_original_changes_nothing
     await until_blocked(owner_url, 2)
     await other.commit()
     assert (await first, await second) == (True, False)
-    assert isinstance(await acquire(ledger, want()), Lead)
+    assert isinstance(await acquire(ledger, picture_request()), Lead)
     assert await attempts(other) == 2
 
 

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from bench import spend
-from ledger import LEASE, failure, lead, use
 
+from bench.measurements import spend
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, FailureClass, Outcome
-from pictures import upload, want
+from tests.contract.ledger import LEASE, failure, lead, use
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,8 +75,8 @@ async def test_sums_of_money_are_those_of_the_book_after_whatever_happened_to_it
 ) -> None:
     rng = random.Random(1)
     for number in range(40):
-        asked, key = want(f"picture {number}"), want(f"picture {number}").generation_key
-        held = await ledger.acquire(asked, leader=UUID(int=number + 1), lease=LEASE)
+        asked, key = picture_request(f"picture {number}"), picture_request(f"picture {number}").generation_key
+        held = await ledger.acquire(asked, leader=UUID(int=number + 1), lease_duration=LEASE)
         fence = held.fence  # type: ignore[union-attr]
         for submit_no in range(1, rng.randint(1, 2) + 1):
             estimate = rng.choice((None, 50))
@@ -105,11 +105,11 @@ async def test_sums_of_money_are_those_of_the_book_after_whatever_happened_to_it
 
 
 async def test_a_billed_submit_whose_caller_got_nothing_is_spent(ledger: PostgresLedger, owner_url: str) -> None:
-    held = await lead(ledger, want())
+    held = await lead(ledger, picture_request())
     assert await ledger.begin_submit(
-        want().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
+        picture_request().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
     )
-    await ledger.record_usage([use(want(), Outcome.FAILED, 1)])
+    await ledger.record_usage([use(picture_request(), Outcome.FAILED, 1)])
     [image, _] = await ledger.savings()
     assert (image["spent_micro_usd"], image["saved_micro_usd"], image["served"]) == (50, 0, 0)
     assert recomputed(owner_url)[:4] == [1, 1, 0, 50]

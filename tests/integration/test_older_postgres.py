@@ -7,14 +7,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import LEASE, complete, use
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Outcome
-from pictures import upload, want
-from postgres_fixtures import OLDER_MAJORS
+from tests.contract.ledger import LEASE, complete, use
+from tests.support.pictures import picture_request, upload
+from tests.support.postgres_fixtures import OLDER_MAJORS
 
 if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
@@ -43,12 +43,12 @@ async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(old
         assert connection.info.server_version // 10_000 in OLDER_MAJORS
     ledger = PostgresLedger(older.owner_url)
     await ledger.open()
-    original = await complete(ledger, want())
+    original = await complete(ledger, picture_request())
     await ledger.intend_rendition(original, upload("jpg", "jpg"))
-    made = await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
+    made = await ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
     assert made is not None
-    assert await ledger.acquire(want(), leader=uuid4(), lease=LEASE) == Hit(entry=made)
-    await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.HIT, 9)])
+    assert await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE) == Hit(entry=made)
+    await ledger.record_usage([use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.HIT, 9)])
     stats = await ledger.generation_stats()
     assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (10, 1, 9)
     assert await ledger.sweep(10) == 0

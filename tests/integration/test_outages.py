@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from bench import outages
 
-from clusters import open_folder
-from walls import wall
+from bench.measurements import outages
+from tests.support.clusters import open_folder
+from tests.support.walls import wall
 
 LEASE_SECONDS = 10.0
 PROMISED_SECONDS = 3.0

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-import npm
-import tap
 from copperplate.local.bootstrap import create_database, drop_database
+from scripts import npm
+from tests.support import tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

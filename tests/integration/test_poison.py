@@ -6,13 +6,13 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from copperplate.failures import MAX_ATTEMPTS
+from copperplate.generation.retry_policy import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crowds import Crowd
-    from standin.server import Standin
+    from tests.standin.server import Standin
+    from tests.support.worker_processes import Crowd
 
 PROMPT = "a poisoned picture"
 ASKS, PROCESSES, HOUR_SECONDS = 1_000, 4, 3_600.0

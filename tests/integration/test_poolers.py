@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger import complete
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.libpq import read_url
@@ -22,16 +21,17 @@ from copperplate.local.errors import MigrationFailed
 from copperplate.local.migrations import migrate
 from copperplate.model import SCHEMA
 from copperplate.settings import Settings
-from pgbouncer_server import start_pgbouncer
-from pictures import want
-from wire import Wire
+from tests.contract.ledger import complete
+from tests.support.pgbouncer_server import start_pgbouncer
+from tests.support.pictures import picture_request
+from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from pgbouncer_server import PgBouncer
+    from tests.support.pgbouncer_server import PgBouncer
 
 OURS = {"role": "service_role", "statement_timeout": "5s", "lock_timeout": "2s"}
 SHOWN = (
@@ -129,9 +129,9 @@ async def test_behind_a_pooler_nobody_listens_and_followers_poll(
         assert ledger._transport._listening is not None
         async with asyncio.timeout(60):
             await ledger._transport._listening
-        with ledger.hints(want().generation_key):
-            entry = await complete(ledger, want())
-        assert (await ledger.peek(want().generation_key, want().rendition_key)).entry == entry  # type: ignore[union-attr]
+        with ledger.hints(picture_request().generation_key):
+            entry = await complete(ledger, picture_request())
+        assert (await ledger.peek(picture_request().generation_key, picture_request().rendition_key)).entry == entry  # type: ignore[union-attr]
         assert not [query for _, query in sessions(cluster, database) if query.startswith("listen")]
 
 
@@ -159,12 +159,12 @@ async def test_pooler_that_is_said_to_lend_whole_sessions_keeps_everything(
         assert (await ledger.check_setup())["pooler"]["mode"] == "session"
         prepared = await ledger._transport._rows("select count(*) from pg_prepared_statements", ())
         assert prepared[0]["count"] > 0
-        with ledger.hints(want().generation_key) as hint:
+        with ledger.hints(picture_request().generation_key) as hint:
             async with asyncio.timeout(60):
                 while sum(query.startswith("listen") for _, query in sessions(cluster, database)) < 2:
                     await asyncio.sleep(0.05)
                 hint.clear()
-                await complete(leading, want())
+                await complete(leading, picture_request())
                 await hint.wait()
 
 

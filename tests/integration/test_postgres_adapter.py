@@ -14,31 +14,31 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, use
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from clusters import open_folder
 from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
-from copperplate.model import Free, Hit, Lead, Outcome, Wait
-from pictures import want
-from walls import wall
-from wire import Wire
+from copperplate.model import Hit, Lead, Miss, Outcome, Wait
+from tests.contract.ledger import complete, use
+from tests.support.clusters import open_folder
+from tests.support.pictures import picture_request
+from tests.support.walls import wall
+from tests.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 LEASE = timedelta(seconds=20)
 PROMISED_SECONDS = 3.0
-KEY, RENDITION = want().generation_key, want().rendition_key
+KEY, RENDITION = picture_request().generation_key, picture_request().rendition_key
 
 
 @contextlib.asynccontextmanager
@@ -153,7 +153,7 @@ async def test_value_of_another_type_is_not_believed(owner_url: str) -> None:
 async def test_database_without_our_schema_names_the_command_that_mends_it(cluster: Cluster) -> None:
     create_database(cluster.superuser_url, "without_schema", template="postgres")
     async with opened(cluster.url(database="without_schema")) as ledger:
-        for call in (ledger.peek(KEY, RENDITION), ledger.generation_stats(), acquire(ledger, want())):
+        for call in (ledger.peek(KEY, RENDITION), ledger.generation_stats(), acquire(ledger, picture_request())):
             with pytest.raises(LedgerMisconfigured, match="copperplate migrate"):
                 await call
 
@@ -165,7 +165,7 @@ async def test_role_without_rights_is_told_what_it_needs(cluster: Cluster, datab
     url = with_user(cluster.url(database=database), "stranger", "none-of-ours")
     async with opened(url) as ledger:
         with within_promise(), pytest.raises(LedgerMisconfigured, match="service_role"):
-            await acquire(ledger, want())
+            await acquire(ledger, picture_request())
 
 
 def test_database_without_the_role_names_the_command_that_says_more() -> None:
@@ -177,8 +177,8 @@ def test_database_without_the_role_names_the_command_that_says_more() -> None:
 # --- a database that goes away -------------------------------------------------------------------
 
 
-async def acquire(ledger: PostgresLedger, asked: Want, *, leader: Any = None) -> Any:
-    return await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE)
+async def acquire(ledger: PostgresLedger, asked: PictureRequest, *, leader: Any = None) -> Any:
+    return await ledger.acquire(asked, leader=leader or uuid4(), lease_duration=LEASE)
 
 
 @pytest.fixture
@@ -199,13 +199,13 @@ async def test_database_that_is_down_is_said_so_in_time_and_used_again_once_it_i
     with own_cluster(folder) as running:
         url = running.owner_url
     async with opened(url) as ledger:
-        for call in (lambda: ledger.peek(KEY, RENDITION), lambda: acquire(ledger, want())):
+        for call in (lambda: ledger.peek(KEY, RENDITION), lambda: acquire(ledger, picture_request())):
             with within_promise(), pytest.raises(LedgerUnavailable):
                 await call()
         with own_cluster(folder) as running:
             assert running.owner_url == url
             await eventually(ledger)
-            assert isinstance(await acquire(ledger, want()), Lead)
+            assert isinstance(await acquire(ledger, picture_request()), Lead)
         with within_promise(), pytest.raises(LedgerUnavailable):
             await ledger.peek(KEY, RENDITION)
 
@@ -250,19 +250,19 @@ async def test_restart_in_the_middle_costs_callers_an_honest_refusal_at_worst(
 
     async def call_again_and_again(ledger: PostgresLedger, name: str) -> None:
         nonlocal refused, answered
-        leader, asked = uuid4(), want(name)
+        leader, asked = uuid4(), picture_request(name)
         while not stop.is_set():
             with within_promise():
                 try:
-                    verdict = await acquire(ledger, asked, leader=leader)
+                    result = await acquire(ledger, asked, leader=leader)
                 except LedgerUnavailable:
                     refused += 1
                     continue
             answered += 1
-            if isinstance(verdict, Lead):
-                leads.setdefault(name, set()).add(verdict.fence)
+            if isinstance(result, Lead):
+                leads.setdefault(name, set()).add(result.fence)
             else:
-                assert isinstance(verdict, Wait)
+                assert isinstance(result, Wait)
 
     with own_cluster(folder) as running:
         async with opened(running.owner_url) as ledger:
@@ -285,9 +285,9 @@ async def test_restart_in_the_middle_costs_callers_an_honest_refusal_at_worst(
 async def test_terminated_connections_cost_nobody_a_call(cluster: Cluster, database: str) -> None:
     async with opened(cluster.url(database=database)) as ledger:
         for _ in range(3):
-            assert await ledger.peek(KEY, RENDITION) == Free()
+            assert await ledger.peek(KEY, RENDITION) == Miss()
             assert terminate(cluster, database) >= 1
-        assert await ledger.peek(KEY, RENDITION) == Free()
+        assert await ledger.peek(KEY, RENDITION) == Miss()
 
 
 def terminate(cluster: Cluster, database: str) -> int:
@@ -316,18 +316,18 @@ async def test_lead_whose_answer_was_lost_is_given_again_to_the_same_holder(wire
         await ledger.peek(KEY, RENDITION)
         wire.cut_after = b"acquire_generation"
         leader = uuid4()
-        first = await acquire(ledger, want(), leader=leader)
+        first = await acquire(ledger, picture_request(), leader=leader)
         assert wire.cuts == 1
         assert isinstance(first, Lead)
-        assert await acquire(ledger, want(), leader=leader) == first
-        assert isinstance(await acquire(ledger, want()), Wait)
+        assert await acquire(ledger, picture_request(), leader=leader) == first
+        assert isinstance(await acquire(ledger, picture_request()), Wait)
         # Nothing was counted, no fence skipped: the second call changed nothing.
         assert (await ledger.generation_stats())["total_api_calls_made"] == 0
 
 
 async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(wire: Wire) -> None:
     async with opened(wire.url, max_connections=1) as ledger:
-        lead = await acquire(ledger, want())
+        lead = await acquire(ledger, picture_request())
         wire.cut_after = b"begin_submit"
         assert await ledger.begin_submit(KEY, lead.fence, submit_no=1, provider="painter")
         assert wire.cuts == 1
@@ -337,17 +337,17 @@ async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(wire: Wire
 async def test_completion_whose_answer_was_lost_is_a_completion(wire: Wire) -> None:
     async with opened(wire.url, max_connections=1) as ledger:
         wire.cut_after = b"complete_generation"
-        entry = await complete(ledger, want())
+        entry = await complete(ledger, picture_request())
         assert wire.cuts == 1
-        assert await acquire(ledger, want()) == Hit(entry=entry)
+        assert await acquire(ledger, picture_request()) == Hit(entry=entry)
         assert (await ledger.generation_stats())["total_completed"] == 1
 
 
 async def test_usage_whose_answer_was_lost_is_sent_again_and_counts_once(wire: Wire) -> None:
     async with opened(wire.url, max_connections=1) as ledger:
-        await complete(ledger, want())
+        await complete(ledger, picture_request())
         wire.cut_after = b"record_usage"
-        await ledger.record_usage([use(want(), Outcome.HIT, 5)])
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)])
         assert wire.cuts == 1
         # It was taken before the answer was lost; counted again it would be ten.
         assert (await ledger.generation_stats())["total_requests"] == 5
@@ -376,7 +376,7 @@ async def test_notifications_arrive_within_a_second_and_again_after_the_listener
 ) -> None:
     name = make_database()
     async with opened(cluster.url(database=name)) as listening, opened(cluster.url(database=name)) as leading:
-        for asked in (want("before"), want("after")):
+        for asked in (picture_request("before"), picture_request("after")):
             with listening.hints(asked.generation_key) as hint:
                 await listeners_ready(cluster, name)
                 hint.clear()

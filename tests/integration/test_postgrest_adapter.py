@@ -14,24 +14,24 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, use
 
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.ledger.postgrest import CALL_SECONDS, PAGE_ROWS, PAUSES_SECONDS, PostgrestLedger
 from copperplate.adapters.painter import Painter
-from copperplate.adapters.supabase_http import make_client
+from copperplate.adapters.supabase.http import make_client
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.coordinator import Coordinator
 from copperplate.errors import LedgerUnavailable
-from copperplate.imaging import PillowImages
-from copperplate.kinds import Kind
-from copperplate.model import Free, Hit, Lead, Outcome, Wait
-from copperplate.serving import Serving
-from pictures import want
-from postgrest_server import PostgrestServer, make_jwt
-from standin.gateway import Gateway
-from standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
-from walls import wall
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.imaging.codec import PillowImages
+from copperplate.model import Hit, Lead, Miss, Outcome, Wait
+from copperplate.serving.renditions import Serving
+from tests.contract.ledger import complete, use
+from tests.standin.gateway import Gateway
+from tests.standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
+from tests.support.pictures import picture_request
+from tests.support.postgrest_server import PostgrestServer, make_jwt
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     import httpx
 
     from copperplate.local.cluster import Cluster
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 LEASE = timedelta(seconds=20)
 PROMISED_SECONDS = 3.0
-KEY, RENDITION = want().generation_key, want().rendition_key
+KEY, RENDITION = picture_request().generation_key, picture_request().rendition_key
 MIGRATIONS = Path(__file__).parents[2] / "supabase" / "migrations"
 
 
@@ -84,8 +84,8 @@ def locked(owner_url: str) -> Iterator[None]:
         yield
 
 
-async def acquire(ledger: PostgrestLedger, asked: Want, *, leader: Any = None) -> Any:
-    return await ledger.acquire(asked, leader=leader or uuid4(), lease=LEASE)
+async def acquire(ledger: PostgrestLedger, asked: PictureRequest, *, leader: Any = None) -> Any:
+    return await ledger.acquire(asked, leader=leader or uuid4(), lease_duration=LEASE)
 
 
 def test_time_of_a_call_leaves_room_within_the_promise() -> None:
@@ -102,17 +102,17 @@ async def test_lead_whose_answer_was_lost_is_given_again_to_the_same_holder(
 ) -> None:
     wire.faults.append(lose_answer)
     leader = uuid4()
-    first = await acquire(ledger, want(), leader=leader)
+    first = await acquire(ledger, picture_request(), leader=leader)
     assert wire.sent == ["/rpc/acquire_generation"] * 2
     assert isinstance(first, Lead)
-    assert await acquire(ledger, want(), leader=leader) == first
-    assert isinstance(await acquire(ledger, want()), Wait)
+    assert await acquire(ledger, picture_request(), leader=leader) == first
+    assert isinstance(await acquire(ledger, picture_request()), Wait)
     # Nothing was counted, no fence skipped: the second call changed nothing.
     assert (await ledger.generation_stats())["total_api_calls_made"] == 0
 
 
 async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(ledger: PostgrestLedger, wire: Wire) -> None:
-    lead = await acquire(ledger, want())
+    lead = await acquire(ledger, picture_request())
     wire.faults.append(lose_answer)
     assert await ledger.begin_submit(KEY, lead.fence, submit_no=1, provider="painter")
     assert wire.sent.count("/rpc/begin_submit") == 2
@@ -126,9 +126,9 @@ async def test_completion_whose_answer_was_lost_is_a_completion(ledger: Postgres
             return await super().complete(*arguments, **options)
 
     ledger.__class__ = Losing
-    entry = await complete(ledger, want())
+    entry = await complete(ledger, picture_request())
     assert wire.sent.count("/rpc/complete_generation") == 2
-    assert await acquire(ledger, want()) == Hit(entry=entry)
+    assert await acquire(ledger, picture_request()) == Hit(entry=entry)
     assert (await ledger.generation_stats())["total_completed"] == 1
 
 
@@ -136,9 +136,9 @@ async def test_completion_whose_answer_was_lost_is_a_completion(ledger: Postgres
 async def test_usage_counts_once_whatever_becomes_of_the_answer(
     ledger: PostgrestLedger, wire: Wire, fault: Any
 ) -> None:
-    await complete(ledger, want())
+    await complete(ledger, picture_request())
     wire.faults.append(fault)
-    await ledger.record_usage([use(want(), Outcome.HIT, 5)])
+    await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)])
     assert wire.sent.count("/rpc/record_usage") == 2
     # Taken before the answer was lost, or lost itself: counted again it would be ten.
     assert (await ledger.generation_stats())["total_requests"] == 5
@@ -149,10 +149,10 @@ async def test_usage_of_a_process_that_was_frozen_is_sent_again_over_a_new_conne
 ) -> None:
     with Gateway(postgrest.url) as gateway:
         ledger = PostgrestLedger(client, gateway.url, make_jwt())
-        await ledger.record_usage([use(want(), Outcome.HIT, 2)])
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 2)])
         # Nothing of this process runs here, as in a freeze: it cannot see that its kept connection is closed.
         assert gateway.hang_up() == 1
-        await ledger.record_usage([use(want(), Outcome.HIT, 5)])
+        await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)])
         assert gateway.accepted == 2
         assert (await ledger.generation_stats())["total_requests"] == 7
 
@@ -174,12 +174,12 @@ async def test_usage_of_a_process_that_was_frozen_is_sent_again_over_a_new_conne
 )
 async def test_rubbish_in_place_of_an_answer_costs_one_repeat(ledger: PostgrestLedger, wire: Wire, fault: Any) -> None:
     wire.faults.append(fault)
-    assert isinstance(await acquire(ledger, want()), Lead)
+    assert isinstance(await acquire(ledger, picture_request()), Lead)
     assert wire.sent == ["/rpc/acquire_generation"] * 2
 
 
 async def test_rubbish_is_not_taken_for_a_yes_about_credits(ledger: PostgrestLedger, wire: Wire) -> None:
-    calls = (ledger.refund_credits(uuid4()), ledger.is_asked_by(uuid4(), KEY), ledger.forget_user(uuid4()))
+    calls = (ledger.refund_credits(uuid4()), ledger.is_requested_by(uuid4(), KEY), ledger.forget_user(uuid4()))
     for number, call in enumerate(calls, 1):
         wire.faults.append(page(200))
         assert not await call
@@ -205,7 +205,7 @@ async def test_answer_that_does_not_end_holds_nobody_longer_than_promised(
         answers = await asyncio.gather(*(ledger.peek(KEY, RENDITION) for _ in range(8)), return_exceptions=True)
     assert [type(each) for each in answers] == [LedgerUnavailable] * 8
     assert len(wire.sent) == 8
-    assert await ledger.peek(KEY, RENDITION) == Free()
+    assert await ledger.peek(KEY, RENDITION) == Miss()
 
 
 # --- PostgREST that is busy, or away -------------------------------------------------------------
@@ -217,12 +217,14 @@ async def test_pool_of_two_that_is_exhausted_refuses_in_time_and_spends_nothing(
 ) -> None:
     ledger = over(client, make_postgrest(db_pool=2, db_pool_acquisition_timeout=patience))
     with locked(owner_url), within_promise():
-        answers = await asyncio.gather(*(acquire(ledger, want(str(n))) for n in range(6)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(acquire(ledger, picture_request(str(n))) for n in range(6)), return_exceptions=True
+        )
     assert [type(each) for each in answers] == [LedgerUnavailable] * 6
     stats = await ledger.generation_stats()
     assert (stats["total_api_calls_made"], stats["total_requests"]) == (0, 0)
     # The two that reached the database may still have been decided, for callers that are gone.
-    fresh = [await acquire(ledger, want(f"fresh {n}")) for n in range(6)]
+    fresh = [await acquire(ledger, picture_request(f"fresh {n}")) for n in range(6)]
     assert [type(each) for each in fresh] == [Lead] * 6
 
 
@@ -234,22 +236,22 @@ async def test_statement_that_takes_too_long_is_given_up_and_not_sent_again(
         async with Wire(server.url) as wire:
             ledger = PostgrestLedger(client, wire.url, make_jwt())
             with locked(owner_url), within_promise(), pytest.raises(LedgerUnavailable, match="took too long"):
-                await acquire(ledger, want())
+                await acquire(ledger, picture_request())
             assert wire.sent == ["/rpc/acquire_generation"]
-            assert isinstance(await acquire(ledger, want()), Lead)
+            assert isinstance(await acquire(ledger, picture_request()), Lead)
 
 
 async def test_postgrest_that_is_down_is_said_so_in_time_and_used_again_once_it_is_back(
     client: httpx.AsyncClient, postgrest: PostgrestServer
 ) -> None:
     ledger = over(client, postgrest)
-    assert await ledger.peek(KEY, RENDITION) == Free()
+    assert await ledger.peek(KEY, RENDITION) == Miss()
     postgrest.stop()
-    for call in (lambda: ledger.peek(KEY, RENDITION), lambda: acquire(ledger, want())):
+    for call in (lambda: ledger.peek(KEY, RENDITION), lambda: acquire(ledger, picture_request())):
         with within_promise(), pytest.raises(LedgerUnavailable):
             await call()
     await asyncio.to_thread(postgrest.start)
-    assert isinstance(await acquire(ledger, want()), Lead)
+    assert isinstance(await acquire(ledger, picture_request()), Lead)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -263,18 +265,18 @@ async def test_postgrest_restarted_in_the_middle_costs_callers_an_honest_refusal
 
     async def call_again_and_again(name: str) -> None:
         nonlocal answered
-        leader, asked = uuid4(), want(name)
+        leader, asked = uuid4(), picture_request(name)
         while not stop.is_set():
             with within_promise():
                 try:
-                    verdict = await acquire(ledger, asked, leader=leader)
+                    result = await acquire(ledger, asked, leader=leader)
                 except LedgerUnavailable:
                     continue
             answered += 1
-            if isinstance(verdict, Lead):
-                leads.setdefault(name, set()).add(verdict.fence)
+            if isinstance(result, Lead):
+                leads.setdefault(name, set()).add(result.fence)
             else:
-                assert isinstance(verdict, Wait)
+                assert isinstance(result, Wait)
 
     async def until_answered(more: int) -> None:
         before = answered
@@ -310,9 +312,11 @@ async def test_stricter_isolation_of_the_database_makes_no_call_run_for_ever(
         connection.execute(f"alter database {database} set track_functions = 'all'")
     postgrest.restart()
     ledger = over(client, postgrest)
-    verdicts = await asyncio.gather(*(acquire(ledger, want(str(number % 5))) for number in range(100)))
+    verdicts = await asyncio.gather(*(acquire(ledger, picture_request(str(number % 5))) for number in range(100)))
     assert Counter(map(type, verdicts)) == {Lead: 5, Wait: 95}
-    await asyncio.gather(*(complete(ledger, want(f"other {number}"), f"other {number}") for number in range(20)))
+    await asyncio.gather(
+        *(complete(ledger, picture_request(f"other {number}"), f"other {number}") for number in range(20))
+    )
     with psycopg.connect(cluster.url(role="supabase_admin", database=database), autocommit=True) as connection:
         connection.execute("select pg_stat_force_next_flush()")
         ran: tuple[int] | None = (0,)
@@ -368,7 +372,7 @@ async def test_counts_do_not_depend_on_how_many_rows_an_answer_holds(
 ) -> None:
     ledger = over(client, make_postgrest(db_max_rows=1))
     for number in range(3):
-        await complete(ledger, want(f"old {number}"), f"old {number}")
+        await complete(ledger, picture_request(f"old {number}"), f"old {number}")
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute(
             "update copperplate.cache_entries set created_at = created_at - interval '40 days',"
@@ -390,7 +394,7 @@ async def test_hit_costs_one_call_and_a_miss_at_most_six(
         kinds = {"image": Kind(provider=Painter(clock), store=FolderStore(tmp_path, "generated-images"))}
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
         serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-        _, body = await serving.read(want(prompt))
+        _, body = await serving.read(picture_request(prompt))
         assert body
         await coordinator.drain(within_seconds=5)
         images.close()

@@ -13,22 +13,22 @@ import pytest
 from copperplate.adapters.ledger import postgrest
 from copperplate.adapters.ledger.postgrest import PostgrestLedger, PostgrestTransport
 from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refused, translate
-from copperplate.adapters.supabase_http import make_client
+from copperplate.adapters.supabase.http import make_client
 from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import create_database
-from copperplate.model import Free
-from pictures import want
-from postgrest_server import PostgrestServer, make_jwt
-from standin.wire import Wire, page, say
+from copperplate.model import Miss
+from tests.standin.wire import Wire, page, say
+from tests.support.pictures import picture_request
+from tests.support.postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from standin.supabase import Supabase
+    from tests.standin.supabase import Supabase
 
-KEY, RENDITION = want().generation_key, want().rendition_key
+KEY, RENDITION = picture_request().generation_key, picture_request().rendition_key
 WORDS = "their own words, which may quote a prompt"
 REFUSALS = [
     pytest.param(sign, ours, resend, id=str(sign))
@@ -205,7 +205,7 @@ async def test_both_generations_of_keys_open_the_ledger_and_no_other_key_does(
 ) -> None:
     url = f"{supabase.url}/rest/v1"
     for key in (supabase.secret_key, supabase.service_role_key):
-        assert await PostgrestLedger(client, url, key).peek(KEY, RENDITION) == Free()
+        assert await PostgrestLedger(client, url, key).peek(KEY, RENDITION) == Miss()
     for key in (supabase.publishable_key, supabase.anon_key, "sb_secret_of_another_project"):
         with pytest.raises(LedgerMisconfigured, match="SUPABASE_SECRET_KEY"):
             await PostgrestLedger(client, url, key).peek(KEY, RENDITION)

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import complete, use
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Outcome, PictureFormat
-from pictures import upload, want
+from tests.contract.ledger import complete, use
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -52,10 +52,12 @@ def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
 
 async def fill(ledger: PostgresLedger) -> None:
     """One generation asked ten times, its jpg kept."""
-    original = await complete(ledger, want())
+    original = await complete(ledger, picture_request())
     await ledger.intend_rendition(original, upload("jpg", "jpg"))
-    await ledger.record_rendition(original, want().rendition_key, upload("jpg", "jpg"))
-    await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 9)])
+    await ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
+    await ledger.record_usage(
+        [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.COALESCED, 9)]
+    )
 
 
 async def test_ten_users_and_one_link_show_as_one_call_instead_of_ten(
@@ -77,24 +79,24 @@ async def test_ten_users_and_one_link_show_as_one_call_instead_of_ten(
 
 
 async def test_stuck_generations_are_listed(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]) -> None:
-    held = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
     assert isinstance(held, Lead)
-    await ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="painter")
+    await ledger.begin_submit(picture_request().generation_key, held.fence, submit_no=1, provider="painter")
     assert editor.execute(PROMISED["stuck"]).fetchall() == []
     editor.execute("update public.generation_status set started_at = now() - interval '6 minutes'")
     [stuck] = editor.execute(PROMISED["stuck"]).fetchall()
-    assert stuck["prompt_hash"] == want().generation_key
+    assert stuck["prompt_hash"] == picture_request().generation_key
 
 
 async def test_delete_through_the_view_declares_the_picture_wrong(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
 ) -> None:
     await fill(ledger)
-    webp = want(picture_format=PictureFormat.WEBP)
-    original = await ledger.acquire(webp, leader=uuid4(), lease=timedelta(seconds=20))
+    webp = picture_request(picture_format=PictureFormat.WEBP)
+    original = await ledger.acquire(webp, leader=uuid4(), lease_duration=timedelta(seconds=20))
     await ledger.intend_rendition(original.entry, upload("webp", "webp"))  # type: ignore[union-attr]
     await ledger.record_rendition(original.entry, webp.rendition_key, upload("webp", "webp"))  # type: ignore[union-attr]
-    deleted = editor.execute(f"DELETE FROM public.image_cache WHERE prompt_hash = '{want().rendition_key}';")
+    deleted = editor.execute(f"DELETE FROM public.image_cache WHERE prompt_hash = '{picture_request().rendition_key}';")
     assert deleted.rowcount == 1
     assert editor.execute("select from public.generation_status").rowcount == 0
     assert editor.execute("select from copperplate.cache_entries").rowcount == 0
@@ -104,7 +106,7 @@ async def test_delete_through_the_view_declares_the_picture_wrong(
         upload("jpg", "jpg").path,
         upload("webp", "webp").path,
     }
-    again = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    again = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
     assert isinstance(again, Lead)
     assert again.fence > 1
 
@@ -112,25 +114,28 @@ async def test_delete_through_the_view_declares_the_picture_wrong(
 async def test_leader_whose_picture_was_deleted_meanwhile_cannot_complete(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
 ) -> None:
-    held = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    held = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
     assert isinstance(held, Lead)
-    await ledger.begin_submit(want().generation_key, held.fence, submit_no=1, provider="painter")
+    await ledger.begin_submit(picture_request().generation_key, held.fence, submit_no=1, provider="painter")
     editor.execute("select public.purge_entries(p_prompt => ' A  beautiful sunset', p_dry_run => false)")
-    assert await ledger.heartbeat(want().generation_key, held.fence, timedelta(seconds=20))
+    assert await ledger.heartbeat(picture_request().generation_key, held.fence, timedelta(seconds=20))
     counts = editor.execute(
         "select public.purge_entries(p_prompt => ' a  beautiful sunset', p_dry_run => false) as counts"
     ).fetchone()
     expected = {"dry_run": False, "generations": 1, "images": 0, "bytes": 0}
-    assert counts == {"counts": {**expected, "keys": [want().generation_key], "objects": []}}
-    assert not await ledger.heartbeat(want().generation_key, held.fence, timedelta(seconds=20))
-    assert await ledger.complete(want().generation_key, held.fence, upload("late"), url=None) is None
+    assert counts == {"counts": {**expected, "keys": [picture_request().generation_key], "objects": []}}
+    assert not await ledger.heartbeat(picture_request().generation_key, held.fence, timedelta(seconds=20))
+    assert await ledger.complete(picture_request().generation_key, held.fence, upload("late"), url=None) is None
 
 
 async def test_purge_is_a_dry_run_unless_told_otherwise(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]]
 ) -> None:
     await fill(ledger)
-    for condition in ("p_model => 'copperplate/painter-1'", f"p_key_prefix => '{want().generation_key[:8]}'"):
+    for condition in (
+        "p_model => 'copperplate/painter-1'",
+        f"p_key_prefix => '{picture_request().generation_key[:8]}'",
+    ):
         row = editor.execute(f"select public.purge_entries({condition}) as counts").fetchone()
         assert row == {"counts": {"dry_run": True, "generations": 1, "images": 1, "bytes": 2000}}
     assert editor.execute("select from public.image_cache").rowcount == 1
@@ -154,7 +159,13 @@ def test_key_that_is_not_the_recipes_key_is_refused(owner_url: str) -> None:
     with psycopg.connect(owner_url) as connection, pytest.raises(psycopg.Error) as refused:
         connection.execute(
             "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
-            (psycopg.types.json.Jsonb(dict(want().recipe)), "0" * 64, "1" * 64, uuid4(), timedelta(seconds=20)),
+            (
+                psycopg.types.json.Jsonb(dict(picture_request().recipe)),
+                "0" * 64,
+                "1" * 64,
+                uuid4(),
+                timedelta(seconds=20),
+            ),
         )
     assert refused.value.sqlstate == "ZC002"
 
@@ -166,9 +177,9 @@ def test_stricter_isolation_is_refused_instead_of_raising_40001(owner_url: str) 
             connection.execute(
                 "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
                 (
-                    psycopg.types.json.Jsonb(dict(want().recipe)),
-                    want().generation_key,
-                    want().rendition_key,
+                    psycopg.types.json.Jsonb(dict(picture_request().recipe)),
+                    picture_request().generation_key,
+                    picture_request().rendition_key,
                     uuid4(),
                     timedelta(seconds=20),
                 ),
@@ -182,7 +193,7 @@ async def test_original_that_is_deleted_alone_is_made_anew(
     await fill(ledger)
     editor.execute("delete from copperplate.cache_entries where is_original")
     editor.execute("delete from copperplate.cache_entries")
-    again = await ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+    again = await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
     assert isinstance(again, Lead)
 
 
@@ -190,14 +201,16 @@ async def test_counting_gives_way_to_a_persons_delete_and_loses_nothing(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], owner_url: str
 ) -> None:
     await fill(ledger)
-    other = want("another")
+    other = picture_request("another")
     await complete(ledger, other, "another original")
-    first, second = sorted((want().generation_key, other.generation_key))
+    first, second = sorted((picture_request().generation_key, other.generation_key))
     lock = "select from public.generation_status where prompt_hash = %s for update"
     with psycopg.connect(owner_url) as person:
         # The person holds the second row and wants the first; counting takes them the other way round.
         person.execute(lock, (second,))
-        counting = asyncio.create_task(ledger.record_usage([use(want(), Outcome.HIT, 5), use(other, Outcome.HIT, 7)]))
+        counting = asyncio.create_task(
+            ledger.record_usage([use(picture_request(), Outcome.HIT, 5), use(other, Outcome.HIT, 7)])
+        )
         await asyncio.to_thread(wait_for_blocked, owner_url)
         await asyncio.to_thread(person.execute, lock, (first,))
     await counting

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger import complete, failure, lead
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from pictures import want
+from tests.contract.ledger import complete, failure, lead
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ def test_every_statement_of_the_runbook_runs(owner_url: str) -> None:
 
 
 async def test_a_picture_that_does_not_come_is_found_and_given_up(owner_url: str, ledger: PostgresLedger) -> None:
-    await lead(ledger, want(FOX))
+    await lead(ledger, picture_request(FOX))
     [[row]] = run(owner_url, block_with("lease_until"))
     assert row[:3] == (FOX, "pending", "claimed")
     run(owner_url, block_with("status <> 'completed'"))
@@ -59,14 +59,14 @@ async def test_a_picture_that_does_not_come_is_found_and_given_up(owner_url: str
 
 
 async def test_a_picture_that_came_is_not_given_up(owner_url: str, ledger: PostgresLedger) -> None:
-    await complete(ledger, want(FOX), "a picture")
+    await complete(ledger, picture_request(FOX), "a picture")
     run(owner_url, block_with("status <> 'completed'"))
     assert len(run(owner_url, block_with("lease_until"))[0]) == 1
 
 
 async def test_after_an_outage_nobody_waits(owner_url: str, ledger: PostgresLedger) -> None:
-    held = await lead(ledger, want(FOX))
-    await ledger.fail(want(FOX).generation_key, held.fence, failure(rest=3600))
+    held = await lead(ledger, picture_request(FOX))
+    await ledger.fail(picture_request(FOX).generation_key, held.fence, failure(rest=3600))
     _, failed = run(owner_url, block_with("from copperplate.breakers;"))
     assert len(failed) == 1
     run(owner_url, block_with("delete from copperplate.breakers"))
@@ -74,9 +74,9 @@ async def test_after_an_outage_nobody_waits(owner_url: str, ledger: PostgresLedg
 
 
 async def test_a_picture_that_must_go_is_counted_and_then_gone(owner_url: str, ledger: PostgresLedger) -> None:
-    await complete(ledger, want(FOX), "a picture")
+    await complete(ledger, picture_request(FOX), "a picture")
     [[(counted,)], [(purged,)]] = run(owner_url, block_with("purge_entries"))
     assert counted == {"dry_run": True, "generations": 1, "images": 0, "bytes": counted["bytes"]}
     assert [bucket for bucket, _ in purged.pop("objects")] == ["generated-images"]
-    assert purged == {**counted, "dry_run": False, "keys": [want(FOX).generation_key]}
+    assert purged == {**counted, "dry_run": False, "keys": [picture_request(FOX).generation_key]}
     assert run(owner_url, block_with("lease_until")) == [[]]

@@ -11,22 +11,22 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from ledger import LEASE, complete, failure, lead, record, use
-from ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Outcome, PictureFormat
-from copperplate.recipes.memoji import MemojiRecipe, want_of
-from pictures import MODEL, upload, want
+from copperplate.recipes.memoji import MemojiRecipe, request_of
+from tests.contract.ledger import LEASE, complete, failure, lead, record, use
+from tests.contract.ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
+from tests.support.pictures import MODEL, picture_request, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from copperplate.local.cluster import Cluster
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
-    Ask = Callable[[str], list[dict[str, Any]]]
+    IdempotencyRecord = Callable[[str], list[dict[str, Any]]]
 
 FOLDER = Path(__file__).parents[2] / "sql"
 # All migrations in one paste: tests/integration/test_setup_sql.py.
@@ -52,12 +52,12 @@ def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
 
 
 @pytest.fixture
-def ask(editor: psycopg.Connection[dict[str, Any]]) -> Ask:
+def ask(editor: psycopg.Connection[dict[str, Any]]) -> IdempotencyRecord:
     """Runs a file and answers its rows."""
     return lambda name: editor.execute((FOLDER / name).read_bytes()).fetchall()
 
 
-async def make(ledger: PostgresLedger, asked: Want, *, requests: int) -> None:
+async def make(ledger: PostgresLedger, asked: PictureRequest, *, requests: int) -> None:
     """One generation with a jpg, asked so many times: one call, the rest saved."""
     name = asked.recipe["prompt"]
     original = await complete(ledger, asked, f"original of {name}")
@@ -65,7 +65,7 @@ async def make(ledger: PostgresLedger, asked: Want, *, requests: int) -> None:
     await ledger.record_usage([use(asked, Outcome.GENERATED, 1), use(asked, Outcome.HIT, requests - 1)])
 
 
-def age(editor: psycopg.Connection[dict[str, Any]], asked: Want, interval: str) -> None:
+def age(editor: psycopg.Connection[dict[str, Any]], asked: PictureRequest, interval: str) -> None:
     """Move the entries of a generation into the past."""
     editor.execute(
         "update copperplate.cache_entries set created_at = created_at - %(by)s::interval,"
@@ -142,16 +142,16 @@ def test_a_restore_is_named_by_a_time_that_is_always_the_same(
     assert fences["last_value"] < 1_000_000_000
 
 
-async def test_savings(ledger: PostgresLedger, ask: Ask) -> None:
-    await make(ledger, want(), requests=10)
+async def test_savings(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await make(ledger, picture_request(), requests=10)
     [stats] = ask("savings.sql")
     assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (10, 1, 9)
     assert (stats["requests_today"], stats["api_calls_saved_today"], stats["efficiency_percent"]) == (10, 9, 90)
 
 
-async def test_most_requested_prompts(ledger: PostgresLedger, ask: Ask) -> None:
-    await make(ledger, want("rarely"), requests=2)
-    await make(ledger, want("often"), requests=7)
+async def test_most_requested_prompts(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await make(ledger, picture_request("rarely"), requests=2)
+    await make(ledger, picture_request("often"), requests=7)
     assert [
         (row["prompt"], row["total_requests"], row["api_calls_saved"]) for row in ask("most_requested_prompts.sql")
     ] == [
@@ -160,44 +160,48 @@ async def test_most_requested_prompts(ledger: PostgresLedger, ask: Ask) -> None:
     ]
 
 
-async def test_most_accessed_pictures(ledger: PostgresLedger, ask: Ask) -> None:
-    await make(ledger, want("rarely"), requests=2)
-    await make(ledger, want("often"), requests=7)
+async def test_most_accessed_pictures(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await make(ledger, picture_request("rarely"), requests=2)
+    await make(ledger, picture_request("often"), requests=7)
     assert [(row["prompt"], row["format"], row["access_count"]) for row in ask("most_accessed_pictures.sql")] == [
         ("often", "jpg", 7),
         ("rarely", "jpg", 2),
     ]
 
 
-async def test_cache_size(ledger: PostgresLedger, ask: Ask) -> None:
-    await make(ledger, want("one"), requests=2)
-    await make(ledger, want("two"), requests=4)
+async def test_cache_size(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await make(ledger, picture_request("one"), requests=2)
+    await make(ledger, picture_request("two"), requests=4)
     [size] = ask("cache_size.sql")
     assert (size["total_cached_images"], size["total_size_bytes"], size["avg_access_count"]) == (2, 2000, 3)
     assert str(size["avg_access_count"]) == "3.00"
 
 
-async def test_stuck_generations(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask) -> None:
+async def test_stuck_generations(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
+) -> None:
     for prompt in ("under way", "hanging"):
-        held = await lead(ledger, want(prompt))
-        assert await ledger.begin_submit(want(prompt).generation_key, held.fence, submit_no=1, provider="painter")
+        held = await lead(ledger, picture_request(prompt))
+        assert await ledger.begin_submit(
+            picture_request(prompt).generation_key, held.fence, submit_no=1, provider="painter"
+        )
     editor.execute(
         "update public.generation_status set started_at = now() - interval '6 minutes' where prompt = 'hanging'"
     )
     assert [row["prompt"] for row in ask("stuck_generations.sql")] == ["hanging"]
 
 
-async def test_failing_prompts(ledger: PostgresLedger, ask: Ask) -> None:
-    await make(ledger, want("fine"), requests=1)
-    held = await lead(ledger, want("failing"))
-    await ledger.fail(want("failing").generation_key, held.fence, failure(rest=60))
+async def test_failing_prompts(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await make(ledger, picture_request("fine"), requests=1)
+    held = await lead(ledger, picture_request("failing"))
+    await ledger.fail(picture_request("failing").generation_key, held.fence, failure(rest=60))
     [row] = ask("failing_prompts.sql")
     assert (row["prompt"], row["error_class"], row["error_message"]) == ("failing", "transient", "it broke")
     assert 0 < (row["retry_at"] - datetime.now(UTC)).total_seconds() <= 60
 
 
 async def spend(
-    ledger: PostgresLedger, asked: Want, provider: str, *, estimate: int | None, cost: int | None = None
+    ledger: PostgresLedger, asked: PictureRequest, provider: str, *, estimate: int | None, cost: int | None = None
 ) -> None:
     """One submit, and what is known of its price; without a cost its answer is lost."""
     held = await lead(ledger, asked)
@@ -208,13 +212,15 @@ async def spend(
 
 
 async def test_spend_by_model_and_day(
-    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
 ) -> None:
-    await spend(ledger, want("yesterday"), "painter", estimate=3_000, cost=2_000)
+    await spend(ledger, picture_request("yesterday"), "painter", estimate=3_000, cost=2_000)
     editor.execute("update copperplate.submits set sent_at = sent_at - interval '1 day'")
     for prompt, cost in (("billed", 2_500), ("lost", None), ("free", 0)):
-        await spend(ledger, want(prompt), "painter", estimate=3_000, cost=cost)
-    await ledger.record_usage([use(want("billed"), Outcome.HIT, 5), use(want("yesterday"), Outcome.COALESCED, 4)])
+        await spend(ledger, picture_request(prompt), "painter", estimate=3_000, cost=cost)
+    await ledger.record_usage(
+        [use(picture_request("billed"), Outcome.HIT, 5), use(picture_request("yesterday"), Outcome.COALESCED, 4)]
+    )
     today, yesterday = ask("spend_by_model_and_day.sql")
     assert (today["model"], today["requests"], today["submits"]) == (MODEL, 9, 3)
     assert (today["estimated"], today["unpriced"]) == (1, 0)
@@ -223,11 +229,13 @@ async def test_spend_by_model_and_day(
     assert (today["day"] - yesterday["day"]).days == 1
 
 
-async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(ledger: PostgresLedger, ask: Ask) -> None:
-    await spend(ledger, want("unknown"), "fal", estimate=None)
-    await spend(ledger, want("half known"), "openai", estimate=None)
-    await spend(ledger, want("known"), "openai", estimate=4_000)
-    await ledger.record_usage([use(want("unknown"), Outcome.HIT, 1)])
+async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(
+    ledger: PostgresLedger, ask: IdempotencyRecord
+) -> None:
+    await spend(ledger, picture_request("unknown"), "fal", estimate=None)
+    await spend(ledger, picture_request("half known"), "openai", estimate=None)
+    await spend(ledger, picture_request("known"), "openai", estimate=4_000)
+    await ledger.record_usage([use(picture_request("unknown"), Outcome.HIT, 1)])
     rows = ask("spend_by_model_and_day.sql")
     assert [(row["provider"], row["unpriced"], row["spent_usd"], row["saved_usd"]) for row in rows] == [
         ("fal", 1, None, None),
@@ -236,22 +244,24 @@ async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(ledger: 
     ]
 
 
-async def test_savings_in_money(ledger: PostgresLedger, ask: Ask) -> None:
-    await spend(ledger, want(), "fal", estimate=3_000, cost=3_000)
-    await ledger.record_usage([use(want(), Outcome.GENERATED, 1), use(want(), Outcome.COALESCED, 4)])
+async def test_savings_in_money(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await spend(ledger, picture_request(), "fal", estimate=3_000, cost=3_000)
+    await ledger.record_usage(
+        [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.COALESCED, 4)]
+    )
     image, memoji = ask("savings_in_money.sql")
     assert (image["kind"], image["served"], image["saved"], image["efficiency_percent"]) == ("image", 5, 4, 80)
     assert (float(image["spent_usd"]), float(image["saved_usd"])) == (0.003, 0.012)
     assert (memoji["kind"], memoji["served"], memoji["efficiency_percent"]) == ("memoji", 0, None)
 
 
-async def test_prompts_that_fail_save_no_call(ledger: PostgresLedger, ask: Ask) -> None:
-    held = await lead(ledger, want("refused"))
-    await ledger.fail(want("refused").generation_key, held.fence, failure(rest=60))
-    await ledger.record_usage([use(want("refused"), Outcome.FAILED, 30)])
-    await spend(ledger, want("twice"), "openai", estimate=5)
-    assert await ledger.begin_submit(want("twice").generation_key, 2, submit_no=2, provider="openai")
-    await ledger.record_usage([use(want("twice"), Outcome.GENERATED, 1)])
+async def test_prompts_that_fail_save_no_call(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    held = await lead(ledger, picture_request("refused"))
+    await ledger.fail(picture_request("refused").generation_key, held.fence, failure(rest=60))
+    await ledger.record_usage([use(picture_request("refused"), Outcome.FAILED, 30)])
+    await spend(ledger, picture_request("twice"), "openai", estimate=5)
+    assert await ledger.begin_submit(picture_request("twice").generation_key, 2, submit_no=2, provider="openai")
+    await ledger.record_usage([use(picture_request("twice"), Outcome.GENERATED, 1)])
     rows = ask("most_requested_prompts.sql")
     assert [(row["total_requests"], row["api_calls_made"], row["api_calls_saved"]) for row in rows] == [
         (30, 0, 0),
@@ -260,10 +270,10 @@ async def test_prompts_that_fail_save_no_call(ledger: PostgresLedger, ask: Ask) 
 
 
 async def test_credit_audit_is_empty_until_a_hand_changes_a_balance(
-    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
 ) -> None:
     await ledger.grant_credits(ALICE, 5, "order 17")
-    await ask_and_complete(ledger, want(), ALICE)
+    await ask_and_complete(ledger, picture_request(), ALICE)
     assert ask("credit_audit.sql") == []
     editor.execute("update copperplate.accounts set balance = 100")
     [row] = ask("credit_audit.sql")
@@ -278,16 +288,18 @@ async def test_credit_audit_is_empty_until_a_hand_changes_a_balance(
     assert (row["fault"], row["found"], row["expected"]) == ("a reservation and the ledger disagree", -1, 0)
 
 
-async def test_credits_of_user(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask) -> None:
+async def test_credits_of_user(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
+) -> None:
     await ledger.grant_credits(ALICE, 5, "order 17")
     await ledger.grant_credits(BOB, 9, "order 18")
-    await ask_and_complete(ledger, want("kept"), ALICE, "kept")
-    await ledger.deliver(ALICE, want("kept").generation_key, ANSWER, None)
-    await ledger.report_missing(await ask_and_complete(ledger, want("lost"), ALICE, "lost"))
+    await ask_and_complete(ledger, picture_request("kept"), ALICE, "kept")
+    await ledger.deliver(ALICE, picture_request("kept").generation_key, ANSWER, None)
+    await ledger.report_missing(await ask_and_complete(ledger, picture_request("lost"), ALICE, "lost"))
     assert ask("credits_of_user.sql") == []
     text = (FOLDER / "credits_of_user.sql").read_text().replace("00000000-0000-4000-8000-000000000000", str(ALICE))
     rows = editor.execute(text.encode()).fetchall()
-    kept, lost = want("kept").generation_key, want("lost").generation_key
+    kept, lost = picture_request("kept").generation_key, picture_request("lost").generation_key
     assert [(row["kind"], row["delta"], row["balance"], row["reference"], row["generation_key"]) for row in rows] == [
         ("grant", 5, 5, "order 17", None),
         ("settle", -1, 4, None, kept),
@@ -297,36 +309,36 @@ async def test_credits_of_user(ledger: PostgresLedger, editor: psycopg.Connectio
     assert [row["delivered_at"] is not None for row in rows] == [False, True, False, False]
 
 
-async def make_memoji(ledger: PostgresLedger, hair: str, *, uses: int) -> Want:
+async def make_memoji(ledger: PostgresLedger, hair: str, *, counts: int) -> PictureRequest:
     """One memoji, billed at $0.005, used so many times."""
-    asked = want_of(MemojiRecipe(model=MODEL, hair=hair))
+    asked = request_of(MemojiRecipe(model=MODEL, hair=hair))
     held = await lead(ledger, asked)
     key, made = asked.generation_key, upload(hair)
     await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter", estimate_micro_usd=7_000)
     await ledger.intend_upload(key, held.fence, made, usage={}, cost_micro_usd=5_000)
     await ledger.complete(key, held.fence, made, url=None)
-    await ledger.record_usage([replace(use(asked, Outcome.HIT, uses), kind="memoji")])
+    await ledger.record_usage([replace(use(asked, Outcome.HIT, counts), kind="memoji")])
     return asked
 
 
-async def test_most_used_memoji(ledger: PostgresLedger, ask: Ask) -> None:
-    await make(ledger, want("no memoji"), requests=50)
-    for hair, uses in (("short", 3), ("long", 9)):
-        await make_memoji(ledger, hair, uses=uses)
+async def test_most_used_memoji(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    await make(ledger, picture_request("no memoji"), requests=50)
+    for hair, counts in (("short", 3), ("long", 9)):
+        await make_memoji(ledger, hair, counts=counts)
     rows = ask("most_used_memoji.sql")
     assert [(row["configuration"]["hair"], row["usage_count"]) for row in rows] == [("long", 9), ("short", 3)]
     assert {row["generation_cost"] for row in rows} == {Decimal("0.005")}
 
 
 async def test_figures_of_a_picture_are_of_its_row_and_not_of_one_before(
-    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
 ) -> None:
     """A purge and a new wish: nothing of the row that is gone is in what the new one cost and saved."""
-    for uses in (56, 1):
+    for counts in (56, 1):
         editor.execute("delete from public.generation_status")
-        await make_memoji(ledger, "short", uses=uses)
-        await spend(ledger, want("fox"), "painter", estimate=3_000, cost=2_000)
-        await ledger.record_usage([use(want("fox"), Outcome.HIT, uses)])
+        await make_memoji(ledger, "short", counts=counts)
+        await spend(ledger, picture_request("fox"), "painter", estimate=3_000, cost=2_000)
+        await ledger.record_usage([use(picture_request("fox"), Outcome.HIT, counts)])
     [memoji] = ask("most_used_memoji.sql")
     assert (memoji["usage_count"], memoji["generation_cost"]) == (1, Decimal("0.005"))
     [fox] = [row for row in ask("most_requested_prompts.sql") if row["prompt"] == "fox"]
@@ -336,10 +348,10 @@ async def test_figures_of_a_picture_are_of_its_row_and_not_of_one_before(
 
 
 async def test_old_memoji_are_what_a_cleanup_takes(
-    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
 ) -> None:
-    for hair, uses, age_days in (("short", 1, 91), ("long", 2, 91), ("curly", 1, 89), ("bob", 101, 91)):
-        age(editor, await make_memoji(ledger, hair, uses=uses), f"{age_days} days")
+    for hair, counts, age_days in (("short", 1, 91), ("long", 2, 91), ("curly", 1, 89), ("bob", 101, 91)):
+        age(editor, await make_memoji(ledger, hair, counts=counts), f"{age_days} days")
     [row] = ask("old_memoji.sql")
     assert (row["configuration"]["hair"], row["usage_count"]) == ("short", 1)
     taken = editor.execute("select public.cleanup_old_memoji() as taken").fetchone()
@@ -349,15 +361,15 @@ async def test_old_memoji_are_what_a_cleanup_takes(
 
 
 async def test_storage_to_reclaim_is_what_a_cleanup_takes(
-    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: Ask
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
 ) -> None:
     for prompt in ("old", "partly old", "new"):
-        await make(ledger, want(prompt), requests=1)
-    webp = want("partly old", PictureFormat.WEBP)
-    held = await ledger.acquire(webp, leader=uuid4(), lease=LEASE)
+        await make(ledger, picture_request(prompt), requests=1)
+    webp = picture_request("partly old", PictureFormat.WEBP)
+    held = await ledger.acquire(webp, leader=uuid4(), lease_duration=LEASE)
     assert await record(ledger, held.entry, webp, "webp of partly old")  # type: ignore[union-attr]
-    age(editor, want("old"), "31 days")
-    age(editor, want("partly old"), "31 days")
+    age(editor, picture_request("old"), "31 days")
+    age(editor, picture_request("partly old"), "31 days")
     await ledger.record_usage([use(webp, Outcome.HIT, 1)])
 
     before, waiting = ask("storage_to_reclaim.sql")
@@ -371,17 +383,17 @@ async def test_storage_to_reclaim_is_what_a_cleanup_takes(
 
 @pytest.mark.parametrize("which", ["generation_key", "rendition_key"])
 async def test_explain_key(ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], which: str) -> None:
-    await make(ledger, want(), requests=3)
+    await make(ledger, picture_request(), requests=3)
     text = (FOLDER / "explain_key.sql").read_text()
     assert editor.execute(text.encode()).fetchall() == []
-    answer = editor.execute(text.replace(EXAMPLE_KEY, getattr(want(), which)).encode()).fetchall()
+    answer = editor.execute(text.replace(EXAMPLE_KEY, getattr(picture_request(), which)).encode()).fetchall()
     found = {row["what"]: row["value"] for row in answer}
-    assert found["generation key"] == want().generation_key
+    assert found["generation key"] == picture_request().generation_key
     assert found["is the key of its recipe"] == "true"
     assert (found["recipe: prompt"], found["recipe: width"]) == ("a beautiful sunset", "64")
     assert found["status"] == "completed"
     jpg = upload("jpg of a beautiful sunset", "jpg").path
-    assert found["picture (jpg)"] == f"{want().rendition_key}, 1000 bytes, served 3 times, {jpg}"
+    assert found["picture (jpg)"] == f"{picture_request().rendition_key}, 1000 bytes, served 3 times, {jpg}"
     assert "original (png)" in found
 
 
@@ -410,11 +422,11 @@ JOBS = {
 
 async def check_schedule(url: str, ledger: PostgresLedger) -> None:
     """Schedule twice, execute what was scheduled, unschedule."""
-    await make(ledger, want("old"), requests=1)
-    memoji = await make_memoji(ledger, "bob", uses=1)
-    held = await lead(ledger, want("failed"))
-    await ledger.fail(want("failed").generation_key, held.fence, failure(rest=60))
-    await lead(ledger, want("abandoned"))
+    await make(ledger, picture_request("old"), requests=1)
+    memoji = await make_memoji(ledger, "bob", counts=1)
+    held = await lead(ledger, picture_request("failed"))
+    await ledger.fail(picture_request("failed").generation_key, held.fence, failure(rest=60))
+    await lead(ledger, picture_request("abandoned"))
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as editor:
         editor.execute("select cron.schedule('of somebody else', '0 0 * * *', 'select 1')")
         for _ in range(2):
@@ -423,7 +435,7 @@ async def check_schedule(url: str, ledger: PostgresLedger) -> None:
         jobs = {row["jobname"]: row for row in editor.execute("select * from cron.job where jobname like 'copper%'")}
         assert {name: job["schedule"] for name, job in jobs.items()} == {name: when for name, (when, _) in JOBS.items()}
 
-        age(editor, want("old"), "31 days")
+        age(editor, picture_request("old"), "31 days")
         age(editor, memoji, "91 days")
         editor.execute(
             "update public.generation_status set lease_until = now() - interval '1 hour' where leader is not null"

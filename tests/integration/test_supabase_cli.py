@@ -9,8 +9,8 @@ import pytest
 
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
-from schema_lines import schema_lines
-from supabase_cli import ROOT, SupabaseCli
+from tests.support.schema_lines import schema_lines
+from tests.support.supabase_cli import ROOT, SupabaseCli
 
 if TYPE_CHECKING:
     from collections.abc import Callable

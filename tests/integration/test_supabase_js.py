@@ -8,16 +8,16 @@ import httpx
 import psycopg
 import pytest
 
-import npm
 from copperplate.compose import IMAGE_BUCKET
-from postgrest_server import make_jwt
-from rights import MATRIX
-from supabase_js import SupabaseJs, check_installed
+from scripts import npm
+from tests.support.postgrest_server import make_jwt
+from tests.support.rights import MATRIX
+from tests.support.supabase_js import SupabaseJs, check_installed
 
 if TYPE_CHECKING:
     from copperplate.model import Entry
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 # A row that could be written, by who may.
 ROWS = {

@@ -7,20 +7,20 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from ledger import failure
-from ledger_credits import ask, ask_and_complete
 
-import npm
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Lead
-from pictures import want
-from postgrest_server import make_jwt
-from supabase_js import SupabaseJs, check_installed
+from scripts import npm
+from tests.contract.ledger import failure
+from tests.contract.ledger_credits import ask, ask_and_complete
+from tests.support.pictures import picture_request
+from tests.support.postgrest_server import make_jwt
+from tests.support.supabase_js import SupabaseJs, check_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from standin.supabase import Supabase
+    from tests.standin.supabase import Supabase
 
     SignIn = Callable[..., SupabaseJs]
 
@@ -51,13 +51,13 @@ async def history(owner_url: str) -> None:
     await ledger.open()
     await ledger.grant_credits(ALICE, 5, "order 17")
     await ledger.grant_credits(BOB, 2, "order 18")
-    await ask_and_complete(ledger, want("fox"), ALICE)
-    await ledger.deliver(ALICE, want("fox").generation_key, {}, None)
-    hen = await ask(ledger, want("hen"), ALICE)
+    await ask_and_complete(ledger, picture_request("fox"), ALICE)
+    await ledger.deliver(ALICE, picture_request("fox").generation_key, {}, None)
+    hen = await ask(ledger, picture_request("hen"), ALICE)
     assert isinstance(hen, Lead)
-    await ledger.fail(want("hen").generation_key, hen.fence, failure(FailureClass.MODERATED))
-    await ask(ledger, want("cow"), ALICE)
-    await ledger.begin_ask(BOB, want("fox").generation_key, "k")
+    await ledger.fail(picture_request("hen").generation_key, hen.fence, failure(FailureClass.MODERATED))
+    await ask(ledger, picture_request("cow"), ALICE)
+    await ledger.begin_request(BOB, picture_request("fox").generation_key, "k")
     await ledger.close()
 
 
@@ -78,9 +78,9 @@ async def test_each_reads_their_own_credits_ledger_and_generations(sign_in: Sign
     assert [(row["kind"], row["delta"]) for row in ledger.data] == [("grant", 5), ("settle", -1)]
     told = {row["prompt_hash"]: (row["status"], row["credits"]) for row in generations.data}
     assert told == {
-        want("fox").generation_key: ("completed", 1),
-        want("hen").generation_key: ("failed", 0),
-        want("cow").generation_key: ("generating", 0),
+        picture_request("fox").generation_key: ("completed", 1),
+        picture_request("hen").generation_key: ("failed", 0),
+        picture_request("cow").generation_key: ("generating", 0),
     }
     balance, ledger, generations = sign_in(sub=str(BOB)).ask(*(("select", view) for view in MINE))
     assert [(row["balance"], row["held"]) for row in balance.data] == [(2, 0)]
@@ -92,7 +92,9 @@ async def test_each_reads_their_own_credits_ledger_and_generations(sign_in: Sign
 async def test_a_settled_row_of_the_ledger_names_the_generation_it_paid(sign_in: SignIn) -> None:
     ledger, generations = sign_in(sub=str(ALICE)).ask(("select", "my_credit_ledger"), ("select", "my_generations"))
     paid = {row["ref"] for row in ledger.data if row["kind"] == "settle"}
-    assert [row["prompt_hash"] for row in generations.data if row["id"] in paid] == [want("fox").generation_key]
+    assert [row["prompt_hash"] for row in generations.data if row["id"] in paid] == [
+        picture_request("fox").generation_key
+    ]
 
 
 @pytest.mark.usefixtures("history")

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from supabase import Client, PostgrestAPIError, StorageException, create_client
 
 from copperplate.compose import IMAGE_BUCKET
+from supabase import Client, PostgrestAPIError, StorageException, create_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from copperplate.model import Entry
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 # The package makes its own client of Storage in a way that it calls deprecated.
 pytestmark = pytest.mark.filterwarnings(

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from starlette.responses import JSONResponse
 
-from postgrest_server import make_jwt
-from standin.supabase import Supabase
+from tests.standin.supabase import Supabase
+from tests.support.postgrest_server import make_jwt
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from postgrest_server import PostgrestServer
+    from tests.support.postgrest_server import PostgrestServer
 
 PEEK = {"p_generation_key": "0" * 64, "p_rendition_key": "1" * 64}
 

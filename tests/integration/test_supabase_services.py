@@ -15,7 +15,7 @@ from copperplate.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from standin.supabase import Supabase
+    from tests.standin.supabase import Supabase
 
 NAMED = {"COPPERPLATE_PROVIDER": "painter"}
 
@@ -37,7 +37,7 @@ async def test_database_alone_is_the_ledger_beside_a_folder(owner_url: str, tmp_
 async def test_supabase_is_ledger_and_store_with_either_key_and_whatever_else_is_set(
     supabase: Supabase, owner_url: str, variable: str, has_database_url: bool
 ) -> None:
-    storage = pytest.importorskip("copperplate.adapters.supabase_storage", reason="no store for Supabase yet")
+    storage = pytest.importorskip("copperplate.adapters.supabase.storage", reason="no store for Supabase yet")
     key = supabase.secret_key if variable == "SUPABASE_SECRET_KEY" else supabase.service_role_key
     environment = {"SUPABASE_URL": supabase.url, variable: key}
     if has_database_url:
@@ -49,7 +49,7 @@ async def test_supabase_is_ledger_and_store_with_either_key_and_whatever_else_is
 async def test_ledger_can_be_reached_directly_while_pictures_stay_in_supabase(
     supabase: Supabase, owner_url: str
 ) -> None:
-    storage = pytest.importorskip("copperplate.adapters.supabase_storage", reason="no store for Supabase yet")
+    storage = pytest.importorskip("copperplate.adapters.supabase.storage", reason="no store for Supabase yet")
     environment = {
         "SUPABASE_URL": supabase.url,
         "SUPABASE_SECRET_KEY": supabase.secret_key,

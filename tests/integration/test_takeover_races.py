@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from ledger import acquire
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Wait
-from pictures import want
+from tests.contract.ledger import acquire
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-KEY = want().generation_key
+KEY = picture_request().generation_key
 LATER = "60s"
 
 
@@ -35,7 +35,7 @@ async def held(owner_url: str) -> Lead:
     """The lease of somebody who has not been heard of since."""
     ledger = PostgresLedger(owner_url)
     await ledger.open()
-    lead = await acquire(ledger, want())
+    lead = await acquire(ledger, picture_request())
     await ledger.close()
     assert isinstance(lead, Lead)
     return lead
@@ -54,7 +54,7 @@ async def test_takeover_that_a_heartbeat_came_before_waits(later: PostgresLedger
         await holder.execute(f"set copperplate.clock_offset = '{LATER}'")
         renewed = await holder.execute("select public.heartbeat_generation(%s, %s, '20 s')", (KEY, held.fence))
         assert await renewed.fetchone() == (True,)
-        taking = asyncio.create_task(acquire(later, want()))
+        taking = asyncio.create_task(acquire(later, picture_request()))
         await until_a_takeover_waits(owner_url)
         await holder.commit()
         assert isinstance(await taking, Wait)

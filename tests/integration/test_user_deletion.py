@@ -7,13 +7,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from ledger_credits import ANSWER, ask, ask_and_complete, finish, has
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Credits, Lead
-from pictures import want
+from tests.contract.ledger_credits import ANSWER, ask, ask_and_complete, finish, has
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -53,10 +53,10 @@ async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
     for user, name in ((ALICE, "fox"), (BOB, "hen")):
         await made.grant_credits(user, 5, f"order of a {name}")
         for number in (1, 2):
-            asked = want(f"{name} {number}")
-            await made.begin_ask(user, asked.generation_key, f"key {number}")
+            asked = picture_request(f"{name} {number}")
+            await made.begin_request(user, asked.generation_key, f"key {number}")
             await ask_and_complete(made, asked, user, asked.generation_key)
-        await made.deliver(user, want(f"{name} 1").generation_key, ANSWER, "key 1")
+        await made.deliver(user, picture_request(f"{name} 1").generation_key, ANSWER, "key 1")
     yield made
     await made.close()
 
@@ -91,7 +91,7 @@ async def test_nothing_of_ours_names_a_user_whom_auth_deleted(
     assert after == before
     assert after["faults"] == []
     assert await ledger.credits(ALICE) == Credits(balance=0, held=0)
-    assert not await ledger.is_asked_by(ALICE, want("fox 1").generation_key)
+    assert not await ledger.is_requested_by(ALICE, picture_request("fox 1").generation_key)
     # Said twice, and of somebody we never heard of.
     auth.execute(DELETIONS[how].encode(), [ALICE])
     auth.execute(DELETIONS[how].encode(), [UUID(int=3)])
@@ -105,7 +105,7 @@ async def test_somebody_elses_credits_and_asks_are_left_alone(
     auth.execute(DELETIONS[how].encode(), [ALICE])
     assert await has(ledger, BOB) == (3, 0)
     assert owner.execute("select count(*) from copperplate.user_requests").fetchone() == (2,)
-    answer = (await ledger.begin_ask(BOB, want("hen 1").generation_key, "key 1")).answer
+    answer = (await ledger.begin_request(BOB, picture_request("hen 1").generation_key, "key 1")).answer
     assert answer == {**ANSWER, "credits": 3}
 
 
@@ -131,11 +131,14 @@ async def test_deletion_and_what_we_forget_are_one_transaction(
 async def test_picture_under_way_when_its_payer_is_deleted_is_settled_by_nobodys_account(
     ledger: PostgresLedger, auth: Connection, owner: Connection
 ) -> None:
-    held = await ask(ledger, want("cow"), ALICE)
+    held = await ask(ledger, picture_request("cow"), ALICE)
     assert isinstance(held, Lead)
     auth.execute(DELETIONS["deleted"].encode(), [ALICE])
-    await finish(ledger, want("cow"), held, "cow")
-    assert await ledger.deliver(ALICE, want("cow").generation_key, ANSWER, "key 3") == {**ANSWER, "credits": 0}
+    await finish(ledger, picture_request("cow"), held, "cow")
+    assert await ledger.deliver(ALICE, picture_request("cow").generation_key, ANSWER, "key 3") == {
+        **ANSWER,
+        "credits": 0,
+    }
     assert (await ledger.audit_credits())["faults"] == []
     assert find(owner, ALICE, "public", "copperplate") == []
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from simulation.bugs import BUGS
-from simulation.play import play
+from tests.simulation.bugs import BUGS
+from tests.simulation.play import play
 
 
 def main() -> int:

@@ -6,21 +6,21 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from copperplate.adapters.memory_ledger import MemoryLedger
-from copperplate.adapters.memory_tables import BreakerRow, GenerationRow
-from copperplate.collecting import Collecting, NotedJob
+from copperplate.adapters.memory.ledger import MemoryLedger
+from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing, Uncollected
-from copperplate.leader import Leader
-from copperplate.lease import Lease
-from copperplate.model import FailureClass, Job, Made, Wait
-from copperplate.uploads import Uploads
-from simulation.ports import WatchedLedger
+from copperplate.generation.collecting import Collecting, NotedJob
+from copperplate.generation.leader import Leader
+from copperplate.generation.lease import Lease
+from copperplate.generation.uploads import Uploads
+from copperplate.model import FailureClass, Job, ProviderResult, Wait
+from tests.simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from copperplate.attempt import Attempt
+    from copperplate.generation.attempt import Attempt
 
 
 def _newest(ledger: MemoryLedger, key: str, fence: int) -> int:
@@ -36,21 +36,21 @@ async def _fail_without_fence(self: WatchedLedger, key: str, fence: int, failure
     return await MemoryLedger.fail(self, key, _newest(self, key, fence), failure)
 
 
-async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease: Any) -> bool:
-    return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease)
+async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease_duration: Any) -> bool:
+    return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease_duration)
 
 
-async def _submit_unannounced(self: Leader, attempt: Attempt) -> Made:
+async def _submit_unannounced(self: Leader, attempt: Attempt) -> ProviderResult:
     provider = attempt.kind.provider
-    answer = await provider.submit(attempt.want.recipe)
+    answer = await provider.submit(attempt.request.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _collect_before_noting(self: Leader, attempt: Attempt) -> Made:
+async def _collect_before_noting(self: Leader, attempt: Attempt) -> ProviderResult:
     provider, lease, submit_no = attempt.kind.provider, attempt.lease, attempt.lead.submit_no + 1
     await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name)
     lease.check()
-    answer = await provider.submit(attempt.want.recipe)
+    answer = await provider.submit(attempt.request.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
@@ -69,19 +69,21 @@ async def _report_by_key(self: WatchedLedger, entry: Any) -> bool:
 _generate = Leader.generate
 
 
-async def _trust_from_the_answer(self: Leader, want: Any, lead: Any, asked_at: float) -> Any:
-    return await _generate(self, want, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
+async def _trust_from_the_answer(self: Leader, picture_request: Any, lead: Any, asked_at: float) -> Any:
+    return await _generate(self, picture_request, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
 
 
-async def _acquire_without_renewal(self: WatchedLedger, want: Any, *, leader: Any, lease: Any, **named: Any) -> Any:
-    row = self._generations.get(want.generation_key)
+async def _acquire_without_renewal(
+    self: WatchedLedger, picture_request: Any, *, leader: Any, lease_duration: Any, **named: Any
+) -> Any:
+    row = self._generations.get(picture_request.generation_key)
     if (
         row is not None
         and row.leader == leader
-        and isinstance(self._see(want.generation_key, want.rendition_key), Wait)
+        and isinstance(self._see(picture_request.generation_key, picture_request.rendition_key), Wait)
     ):
         return row.lead(self._clock.monotonic())
-    return await MemoryLedger.acquire(self, want, leader=leader, lease=lease, **named)
+    return await MemoryLedger.acquire(self, picture_request, leader=leader, lease_duration=lease_duration, **named)
 
 
 async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, **named: Any) -> bool:

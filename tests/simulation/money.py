@@ -7,19 +7,19 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from copperplate.asking import Addresses, Asking
+from copperplate.accounts.user_requests import Addresses, UserRequests
 from copperplate.model import FailureClass
 from copperplate.recipes.image import original_key
-from simulation.loop import run_now
-from simulation.ports import ProcessStore
+from tests.simulation.loop import run_now
+from tests.simulation.ports import ProcessStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from copperplate.coordinator import Coordinator
-    from copperplate.model import Ask, Entry, Want
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.model import Entry, IdempotencyRecord, PictureRequest
     from copperplate.ports import Clock
-    from simulation.world import Process, World
+    from tests.simulation.world import Process, World
 
 USERS = [UUID(int=number) for number in (0xA11CE, 0xB0B, 0xCA201)]
 # What a reservation may become, and in which call.
@@ -129,8 +129,10 @@ class ProcessAccounts:
         self._real = world.ledger
         self._call = call
 
-    async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
-        ask: Ask = await self._call("begin_ask", lambda: self._real.begin_ask(user, generation_key, idempotency_key))
+    async def begin_request(self, user: UUID, generation_key: str, idempotency_key: str | None) -> IdempotencyRecord:
+        ask: IdempotencyRecord = await self._call(
+            "begin_request", lambda: self._real.begin_request(user, generation_key, idempotency_key)
+        )
         return ask
 
     async def deliver(
@@ -152,18 +154,18 @@ class Uncounted:
         """Forget it."""
 
 
-def make_asking(world: World, coordinator: Coordinator, ledger: Any, clock: Clock) -> Asking | None:
+def make_asking(world: World, coordinator: Coordinator, ledger: Any, clock: Clock) -> UserRequests | None:
     """How signed-in people ask a process, in a history that has credits."""
     if world.money is None:
         return None
     accounts: Any = ProcessAccounts(world, ledger._call)
     uncounted: Any = Uncounted()
-    return Asking(coordinator=coordinator, ledger=ledger, accounts=accounts, usage=uncounted, clock=clock)
+    return UserRequests(coordinator=coordinator, ledger=ledger, accounts=accounts, usage=uncounted, clock=clock)
 
 
-async def ask_as(world: World, process: Process, user: UUID, asked: Want) -> str:
+async def ask_as(world: World, process: Process, user: UUID, asked: PictureRequest) -> str:
     """One ask of a signed-in person; answers how it ended."""
-    assert process.asking is not None
+    assert process.user_requests is not None
     assert world.money is not None
 
     def path_of(entry: Entry) -> str:
@@ -171,5 +173,5 @@ async def ask_as(world: World, process: Process, user: UUID, asked: Want) -> str
 
     name = world.money.draw_name()
     addresses = Addresses(store=ProcessStore(world, process), url_of=path_of)
-    delivered = await process.asking.ask(user, asked, addresses=addresses, idempotency_key=name)
+    delivered = await process.user_requests.request(user, asked, addresses=addresses, idempotency_key=name)
     return f"delivered, {delivered.credits} credits left"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copperplate.model import Entry, Lead, Negative, Upload
-    from simulation.world import Process, World
+    from tests.simulation.world import Process, World
 
 NEVER_COUNTED = (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST)
 MAY_SPEAK_OF_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
@@ -129,12 +129,12 @@ class Oracle:
             self.check(breaker.trying_until <= now, "two try a provider at once")
             breaker.trying_until = now + lease
 
-    def refuses(self, verdict: Negative) -> None:
+    def refuses(self, result: Negative) -> None:
         """Somebody is sent away although nothing is remembered of the picture: only an open breaker may do that."""
         now, is_open = self._world.loop.time(), self._open()
         self.check(bool(is_open), "the breaker refuses though it is closed")
         until = max((max(each.open_until or now, each.trying_until) for each in is_open), default=now)
-        self.check(verdict.retry_after.total_seconds() <= until - now + 0.001, "the breaker rests too long")
+        self.check(result.retry_after.total_seconds() <= until - now + 0.001, "the breaker rests too long")
         self.refusals += 1
 
     def _open(self) -> list[Breaker]:

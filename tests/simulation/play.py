@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from copperplate.serving import Serving
-from simulation.faults import NAP_SECONDS
-from simulation.world import PATIENCE, Process, World
+from copperplate.serving.renditions import Serving
+from tests.simulation.faults import NAP_SECONDS
+from tests.simulation.world import PATIENCE, Process, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ async def _server(world: World) -> None:
         for _ in range(8 if world.is_outage else world.random.randint(1, 3)):
             if process.is_dead:
                 break
-            world.begin(process, world.ask(process, serving, world.random.choice(world.wants)))
+            world.begin(process, world.ask(process, serving, world.random.choice(world.picture_requests)))
             await asyncio.sleep(world.random.choice((0.0, 0.1, 5.0, 25.0)))
         await asyncio.sleep(5)
         if not process.is_dead:
@@ -92,7 +92,7 @@ async def _server(world: World) -> None:
 async def _people(world: World) -> None:
     for _ in range(2):
         await asyncio.sleep(world.random.uniform(0, 60))
-        world.declare_wrong(world.random.choice(world.wants))
+        world.declare_wrong(world.random.choice(world.picture_requests))
 
 
 async def _disk(world: World) -> None:
@@ -123,13 +123,13 @@ def _audit(world: World) -> None:
     world.provider.failing, world.provider.seconds = 0.0, 0.5
     for _ in range(2):
         world.loop.run(2 * 86_400)
-        for asked in world.wants:
+        for asked in world.picture_requests:
             process, serving = world.start_process()
             world.begin(process, world.ask(process, serving, asked))
             if world.is_outage:
                 world.loop.run(PATIENCE)  # while the breaker is open, one at a time may try
         world.loop.run(2 * PATIENCE)
-    for request in world.requests[-len(world.wants) :]:
+    for request in world.requests[-len(world.picture_requests) :]:
         is_served = "picture" in request.answer
         world.oracle.check(is_served, f"a picture cannot be had any more: {request.answer or 'silence'}")
     world.oracle.everything_is_whole(world.ledger.entries(), world.store.peek)

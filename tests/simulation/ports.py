@@ -7,12 +7,12 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.adapters.fake_clock import START
-from copperplate.adapters.memory_ledger import MemoryLedger
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.clock import START
+from copperplate.adapters.memory.ledger import MemoryLedger
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
-from copperplate.model import FailureClass, Free, Job, Lead, Made, Negative, Size
-from simulation.faults import Fault
+from copperplate.model import FailureClass, Job, Lead, Miss, Negative, ProviderResult, Size
+from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.model import (
+        AcquireResult,
         CanonicalValue,
         Charge,
         Condition,
@@ -27,15 +28,14 @@ if TYPE_CHECKING:
         Failure,
         Needs,
         Page,
+        PeekResult,
+        PictureRequest,
         RenditionUpload,
-        Sight,
+        RequestCount,
         Upload,
-        Use,
-        Verdict,
-        Want,
     )
     from copperplate.ports import ObjectStore
-    from simulation.world import Process, World
+    from tests.simulation.world import Process, World
 
 BUCKET = "generated-images"
 GIVE_UP_SECONDS = 2.5
@@ -132,33 +132,38 @@ class ProcessLedger:
 
     async def acquire(
         self,
-        want: Want,
+        picture_request: PictureRequest,
         *,
         leader: UUID,
-        lease: timedelta,
+        lease_duration: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
         services: Sequence[str] = (),
-    ) -> Verdict:
-        async def act() -> Verdict:
-            is_free = isinstance(self._real._see(want.generation_key, want.rendition_key), Free)
-            verdict = await self._real.acquire(
-                want, leader=leader, lease=lease, may_lead=may_lead, charges=charges, services=services
+    ) -> AcquireResult:
+        async def act() -> AcquireResult:
+            is_free = isinstance(self._real._see(picture_request.generation_key, picture_request.rendition_key), Miss)
+            result = await self._real.acquire(
+                picture_request,
+                leader=leader,
+                lease_duration=lease_duration,
+                may_lead=may_lead,
+                charges=charges,
+                services=services,
             )
-            if is_free and isinstance(verdict, Lead):
-                self._oracle.admits(verdict, lease.total_seconds())
-            elif is_free and isinstance(verdict, Negative):
-                self._oracle.refuses(verdict)
-            if isinstance(verdict, Lead):
-                self._oracle.leads(want.generation_key, leader, verdict, lease.total_seconds())
-            return verdict
+            if is_free and isinstance(result, Lead):
+                self._oracle.admits(result, lease_duration.total_seconds())
+            elif is_free and isinstance(result, Negative):
+                self._oracle.refuses(result)
+            if isinstance(result, Lead):
+                self._oracle.leads(picture_request.generation_key, leader, result, lease_duration.total_seconds())
+            return result
 
-        verdict: Verdict = await self._call("acquire", act)
-        return verdict
+        result: AcquireResult = await self._call("acquire", act)
+        return result
 
-    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
-        sight: Sight = await self._call("peek", lambda: self._real.peek(generation_key, rendition_key))
-        return sight
+    async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
+        result: PeekResult = await self._call("peek", lambda: self._real.peek(generation_key, rendition_key))
+        return result
 
     async def begin_submit(
         self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
@@ -195,11 +200,11 @@ class ProcessLedger:
 
         return bool(await self._call("begin_decode", act))
 
-    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+    async def heartbeat(self, key: str, fence: int, lease_duration: timedelta) -> bool:
         async def act() -> bool:
-            kept = await self._real.heartbeat(key, fence, lease)
+            kept = await self._real.heartbeat(key, fence, lease_duration)
             if kept:
-                self._oracle.beats(key, fence, lease.total_seconds())
+                self._oracle.beats(key, fence, lease_duration.total_seconds())
             return kept
 
         return bool(await self._call("heartbeat", act))
@@ -297,7 +302,7 @@ class ProcessLedger:
 
         return bool(await self._call("report_missing", act))
 
-    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
         raise AssertionError("nobody counts here")
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
@@ -462,21 +467,21 @@ class SimulatedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         prompt = str(recipe["prompt"])
         grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
         refusal = self._truth.draw_refusal()
 
-        async def act() -> Job | Made:
+        async def act() -> Job | ProviderResult:
             if refusal is not None:
                 raise refusal
             number = self._truth.make(prompt)
             self._world.oracle.accepts(grant, f"job-{number}")
             if self._truth.has_jobs:
                 return Job(request_id=f"job-{number}")
-            return Made(body=self._truth.pictures[number])
+            return ProviderResult(body=self._truth.pictures[number])
 
-        answer: Job | Made = await self._world.call(
+        answer: Job | ProviderResult = await self._world.call(
             self._process,
             "submit",
             act,
@@ -490,18 +495,18 @@ class SimulatedProvider:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         number = int(job.request_id.removeprefix("job-"))
         self._world.oracle.collects(job.request_id)
 
-        async def act() -> Made:
+        async def act() -> ProviderResult:
             if self._truth.hides(number):
                 raise Uncollected("the result is not there")
-            return Made(body=self._truth.pictures[number])
+            return ProviderResult(body=self._truth.pictures[number])
 
         while True:
             try:
-                picture: Made = await self._world.call(
+                picture: ProviderResult = await self._world.call(
                     self._process,
                     "collect",
                     act,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from simulation.bugs import BUGS
-from simulation.play import Report, play
+from tests.simulation.bugs import BUGS
+from tests.simulation.play import Report, play
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SEEDS = 3_000
 PORTION = 500
 # Each of these showed a fault of the program once, and stays: what it showed is in docs/simulation.md.
@@ -85,8 +85,8 @@ def test_planted_bug_is_found(bug: str) -> None:
 def test_seed_tells_the_same_story_whatever_the_order_of_hashes() -> None:
     stories = [
         subprocess.run(
-            [sys.executable, "-m", "simulation", "--seeds", "20", "--trace"],
-            cwd=TESTS,
+            [sys.executable, "-m", "tests.simulation", "--seeds", "20", "--trace"],
+            cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": hashing},
             capture_output=True,
             text=True,

@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate import care
-from copperplate.coordinator import Coordinator
 from copperplate.errors import CopperplateError, LedgerUnavailable, Signal
-from copperplate.kinds import Kind
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
 from copperplate.model import PictureFormat
-from copperplate.serving import Serving
-from copperplate.timings import Timings
-from pictures import want
-from simulation.faults import Fault, Faults
-from simulation.loop import Freezable, SimulatedLoop, run_now
-from simulation.money import Money, ask_as, make_asking
-from simulation.oracle import Oracle
-from simulation.ports import (
+from copperplate.operations import cleanup
+from copperplate.serving.renditions import Serving
+from tests.simulation.faults import Fault, Faults
+from tests.simulation.loop import Freezable, SimulatedLoop, run_now
+from tests.simulation.money import Money, ask_as, make_asking
+from tests.simulation.oracle import Oracle
+from tests.simulation.ports import (
     ProcessClock,
     ProcessLedger,
     ProcessStore,
@@ -33,26 +32,27 @@ from simulation.ports import (
     is_lost,
     stores,
 )
-from workbench import PlainImages
+from tests.support.coordinator_harness import PlainImages
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from copperplate.asking import Asking
-    from copperplate.model import Want
+    from copperplate.accounts.user_requests import UserRequests
+    from copperplate.model import PictureRequest
 
 TIMINGS = Timings(job_retention=timedelta(minutes=1))
 LEASE = TIMINGS.lease.total_seconds()
 # A wait of thirty seconds each for a generation and for two that turned out to be missing, and the reads.
 PATIENCE = 3 * TIMINGS.wait.total_seconds() + 60
 WANTS = [
-    want(prompt, picture_format)
+    picture_request(prompt, picture_format)
     for prompt in ("a fox", "a hen")
     for picture_format in (PictureFormat.JPG, PictureFormat.WEBP)
 ]
 # Asked for where the provider fails and fails: enough of them to open the breaker.
-OUTAGE_WANTS = [want(f"fox {number}") for number in range(12)]
+OUTAGE_WANTS = [picture_request(f"fox {number}") for number in range(12)]
 KEYS = {str(asked.recipe["prompt"]): asked.generation_key for asked in WANTS + OUTAGE_WANTS}
 
 
@@ -61,7 +61,7 @@ class Process(Freezable):
     """A server process: what it holds dies with it."""
 
     is_troubled: bool = False
-    asking: Asking | None = None
+    user_requests: UserRequests | None = None
     frozen_seconds: float = 0.0
     cut_off_until: float = -math.inf
 
@@ -75,7 +75,7 @@ class Request:
     """One caller, until it is answered."""
 
     process: Process
-    asked: Want
+    asked: PictureRequest
     began_at: float
     answer: str = ""
 
@@ -104,7 +104,7 @@ class World:
             self.money.grant()
         self._names: dict[str, str] = {}
         self.keys = KEYS
-        self.wants = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
+        self.picture_requests = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
 
     @property
     def retention(self) -> float:
@@ -243,13 +243,13 @@ class World:
         kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
         images = PlainImages()
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
-        process.asking = make_asking(self, coordinator, ledger, clock)
+        process.user_requests = make_asking(self, coordinator, ledger, clock)
         return process, Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
 
     def begin(self, process: Process | None, work: Any) -> None:
         self.loop.start(process, work)
 
-    async def ask(self, process: Process, serving: Serving, asked: Want) -> None:
+    async def ask(self, process: Process, serving: Serving, asked: PictureRequest) -> None:
         """One request, from beginning to answer."""
         request = Request(process, asked, self.loop.time())
         self.requests.append(request)
@@ -274,7 +274,7 @@ class World:
     async def clean(self, process: Process, *, keep: timedelta) -> None:
         """What the cron does, over the same network."""
         try:
-            await care.clean(
+            await cleanup.clean(
                 ProcessLedger(self, process),
                 stores(ProcessStore(self, process)),
                 clock=ProcessClock(self),
@@ -285,7 +285,7 @@ class World:
 
     # --- people and disks -----------------------------------------------------------------------
 
-    def declare_wrong(self, asked: Want) -> None:
+    def declare_wrong(self, asked: PictureRequest) -> None:
         """A person deletes the picture."""
         if asked.generation_key in self.ledger._generations:
             self.note("a person deletes the picture")

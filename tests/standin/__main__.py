@@ -6,8 +6,8 @@ import argparse
 
 import uvicorn
 
-from standin.book import Book
-from standin.server import Protocol, make_app
+from tests.standin.book import Book
+from tests.standin.server import Protocol, make_app
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from standin.book import Book, Scenario
+    from tests.standin.book import Book, Scenario
 
 NGINX = (
     "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr><center>gateway</center></body></html>"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from standin.shelf import Refused, Stored
+from tests.standin.shelf import Refused, Stored
 
 if TYPE_CHECKING:
     from starlette.requests import Request

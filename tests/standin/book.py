@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from standin.bill import charge
+from tests.standin.bill import charge
 
 _IN_PROMPT = re.compile(r"\[([a-z0-9_]+)(?:=([-0-9.a-z_]+))?\]")
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from standin import answers
-from standin.bill import megapixels
-from standin.drawings import draw, numbered
+from tests.standin import answers
+from tests.standin.bill import megapixels
+from tests.standin.drawings import draw, numbered
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from standin.book import Book, Drawing, Scenario
+    from tests.standin.book import Book, Drawing, Scenario
 
 _OWN_ERROR = re.compile(r"(status|result)_([345]\d\d)")
 _FILE_ERROR = re.compile(r"file_([2345]\d\d)")

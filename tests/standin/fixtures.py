@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from standin.server import Standin
-    from standin.shelf import Shelf
-    from standin.supabase import Supabase
+    from tests.standin.server import Standin
+    from tests.standin.shelf import Shelf
+    from tests.standin.supabase import Supabase
 
 
 @pytest.fixture(scope="session")
 def standin_server() -> Iterator[Standin]:
-    from standin.server import serve
+    from tests.standin.server import serve
 
     with serve() as standin:
         yield standin
@@ -49,7 +49,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def standin_tls_server(certificate: Path) -> Iterator[Standin]:
-    from standin.server import serve
+    from tests.standin.server import serve
 
     with serve(certificate=certificate / "certificate.pem", key=certificate / "key.pem") as standin:
         yield standin
@@ -65,9 +65,9 @@ def standin_tls(standin_tls_server: Standin, certificate: Path, monkeypatch: pyt
 
 @pytest.fixture(scope="session")
 def shelf_server() -> Iterator[tuple[Shelf, Supabase]]:
-    from standin.shelf import Shelf
-    from standin.storage import make_storage
-    from standin.supabase import Supabase
+    from tests.standin.shelf import Shelf
+    from tests.standin.storage import make_storage
+    from tests.standin.supabase import Supabase
 
     shelf = Shelf()
     # Nothing asks for the database here.

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from standin import answers
-from standin.bill import tokens
-from standin.drawings import draw
+from tests.standin import answers
+from tests.standin.bill import tokens
+from tests.standin.drawings import draw
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from standin.book import Book, Drawing, Scenario
+    from tests.standin.book import Book, Drawing, Scenario
 
 # status, type, code
 REFUSALS: dict[str, tuple[int, str, str | None]] = {

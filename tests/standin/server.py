@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from standin.book import Book
-from standin.fal_queue import FalQueue
-from standin.openai_api import OpenAIApi
+from tests.standin.book import Book
+from tests.standin.fal_queue import FalQueue
+from tests.standin.openai_api import OpenAIApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from standin.book import Book
+from tests.standin.book import Book
 
 if TYPE_CHECKING:
     from collections import Counter

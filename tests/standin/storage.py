@@ -21,10 +21,10 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from postgrest_server import JWT_SECRET
-from standin import answers
-from standin.assets import asset, read_upload
-from standin.shelf import ROW_LEVEL_SECURITY, Bucket, Refused, Shelf
+from tests.standin import answers
+from tests.standin.assets import asset, read_upload
+from tests.standin.shelf import ROW_LEVEL_SECURITY, Bucket, Refused, Shelf
+from tests.support.postgrest_server import JWT_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from standin.book import Scenario
-    from standin.shelf import Stored
+    from tests.standin.book import Scenario
+    from tests.standin.shelf import Stored
 
 SAFE_KEY = re.compile(r"[\w/!\-.*'()&$@=;:+,? ]+", re.ASCII)
 OWNER = "service_role"

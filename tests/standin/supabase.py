@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from postgrest_server import make_jwt
-from standin.server import Protocol
+from tests.standin.server import Protocol
+from tests.support.postgrest_server import make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import audit
+from scripts import audit
 
 CLEAN = {"name": "httpx", "version": "1.0", "vulns": []}
 FAULTY = {"name": "pillow", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from bench import tables
+
 from bench.__main__ import MEASUREMENTS
-from bench.figures import RESULTS
+from bench.harness import tables
+from bench.harness.figures import RESULTS
 
 RESULT = {
     "machine": {"cores": 2},

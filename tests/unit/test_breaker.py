@@ -8,20 +8,20 @@ import pytest
 
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.model import FailureClass, Outcome
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import picture_request
 
 
 @pytest.mark.parametrize("every_seconds", [1, 10])
 async def test_outage_of_ten_minutes_costs_at_most_twenty_five_calls(every_seconds: int) -> None:
     bench = Workbench(failures=[ProviderFailed(FailureClass.TRANSIENT, "503") for _ in range(1_000)])
     processes = [bench.process() for _ in range(4)]
-    kept = want("stored before")
+    kept = picture_request("stored before")
     bench.provider.failures, failures = [], bench.provider.failures
     await processes[0].find(kept)
     bench.provider.failures, bench.provider.submits = failures, 0
     for second in range(0, 600, every_seconds):
-        asked = [process.find(want(f"{second} {number}")) for number, process in enumerate(processes)]
+        asked = [process.find(picture_request(f"{second} {number}")) for number, process in enumerate(processes)]
         refused = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(each, GenerationFailed) and each.http_status == 503 for each in refused)
         assert (await processes[0].find(kept)).outcome is Outcome.HIT
@@ -30,5 +30,5 @@ async def test_outage_of_ten_minutes_costs_at_most_twenty_five_calls(every_secon
     # It is noticed within two minutes that the provider is back.
     bench.provider.failures = []
     await bench.clock.advance(120)
-    assert (await processes[1].find(want("after"))).outcome is Outcome.GENERATED
-    assert (await processes[2].find(want("and after"))).outcome is Outcome.GENERATED
+    assert (await processes[1].find(picture_request("after"))).outcome is Outcome.GENERATED
+    assert (await processes[2].find(picture_request("and after"))).outcome is Outcome.GENERATED

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating, Uncollected
-from copperplate.failures import BACKOFF_CAP, collect_again_after, submit_again_after
+from copperplate.generation.retry_policy import BACKOFF_CAP, collect_again_after, submit_again_after
+from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Outcome
-from copperplate.timings import Timings
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Found
+    from copperplate.generation.coordinator import LookupResult
 
 DAY = 86_400
-KEY = want().generation_key
+KEY = picture_request().generation_key
 # After 0, 0.5, 1.5, 3.5, 7.5 and 11.5 seconds.
 LOOKS = 6
 
@@ -43,24 +43,24 @@ async def test_job_that_cannot_be_had_is_kept_and_collected_by_whoever_asks_late
 ) -> None:
     bench.provider.collected = [trouble]
     with pytest.raises(StillGenerating) as waits:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert waits.value.retry_after_seconds == 5
     # Every process is told the same, and none of them asks the provider.
     for _ in range(3):
         with pytest.raises(StillGenerating):
-            await bench.process().find(want())
+            await bench.process().find(picture_request())
     assert (bench.provider.submits, bench.provider.collects) == (1, 1)
     await bench.clock.advance(5.1)
-    assert (await bench.process().find(want())).outcome is Outcome.GENERATED
+    assert (await bench.process().find(picture_request())).outcome is Outcome.GENERATED
     assert (bench.provider.submits, bench.provider.collects) == (1, 2)
 
 
 async def test_job_that_failed_by_its_providers_word_is_dropped(bench: Workbench) -> None:
     bench.provider.collected = [ProviderFailed(FailureClass.TRANSIENT, "the job failed", billed=False)]
     with pytest.raises(GenerationFailed):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     await bench.clock.advance(10)
-    await bench.process().find(want())
+    await bench.process().find(picture_request())
     assert bench.provider.submits == 2
 
 
@@ -71,7 +71,7 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
     timings = Timings(job_retention=timedelta(days=1))
     processes = [bench.process(timings=timings) for _ in range(4)]
     for _ in range(DAY // 60):
-        answers = await asyncio.gather(*(each.find(want()) for each in processes), return_exceptions=True)
+        answers = await asyncio.gather(*(each.find(picture_request()) for each in processes), return_exceptions=True)
         assert all(isinstance(each, StillGenerating) for each in answers)
         assert bench.provider.submits == 1
         await bench.clock.advance(60)
@@ -80,7 +80,7 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
     await bench.clock.advance(60)
     lost_after = bench.provider.collects + 1
     bench.provider.collected = gone(1)
-    assert (await processes[0].find(want())).outcome is Outcome.GENERATED
+    assert (await processes[0].find(picture_request())).outcome is Outcome.GENERATED
     assert (bench.provider.submits, bench.provider.collects) == (2, lost_after + 1)
     assert caplog.text.count("a paid job is lost") == 1
     # Both submits were paid, and nothing says otherwise.
@@ -91,9 +91,9 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
 async def test_job_that_turns_up_after_its_retention_is_still_collected(bench: Workbench) -> None:
     bench.provider.collected = gone(1)
     with pytest.raises(StillGenerating):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     await bench.clock.advance(2 * DAY)
-    assert (await bench.process().find(want())).outcome is Outcome.GENERATED
+    assert (await bench.process().find(picture_request())).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
 
 
@@ -103,7 +103,7 @@ async def test_second_loss_in_a_row_rests_for_a_day(bench: Workbench) -> None:
     refused = None
     for _ in range(600):
         try:
-            await bench.process(timings=timings).find(want())
+            await bench.process(timings=timings).find(picture_request())
         except StillGenerating:
             await bench.clock.advance(5)
         except GenerationFailed as failed:
@@ -117,7 +117,7 @@ async def test_second_loss_in_a_row_rests_for_a_day(bench: Workbench) -> None:
 
 async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged(bench: Workbench) -> None:
     bench.provider.collected = [b"rubbish 1", b"rubbish 2"]
-    finding = asyncio.create_task(bench.process().find(want()))
+    finding = asyncio.create_task(bench.process().find(picture_request()))
     await bench.clock.advance(2)
     assert (await finding).outcome is Outcome.GENERATED
     assert (bench.provider.submits, bench.provider.collects) == (1, 3)
@@ -125,7 +125,7 @@ async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged
 
 async def test_picture_that_differs_each_time_is_left_to_a_later_collector(bench: Workbench) -> None:
     bench.provider.collected = [f"{what} {number}".encode() for number in range(4) for what in ("rubbish", "wrong")]
-    finding = asyncio.create_task(bench.process().find(want()))
+    finding = asyncio.create_task(bench.process().find(picture_request()))
     await bench.clock.advance(16)
     with pytest.raises(StillGenerating):
         await finding
@@ -144,17 +144,17 @@ async def test_equal_bytes_that_are_no_picture_are_looked_at_again_and_left_to_a
     assert (bench.provider.submits, bench.provider.collects) == (1, first + 1)
 
 
-async def ask_until_served(bench: Workbench) -> Found:
+async def ask_until_served(bench: Workbench) -> LookupResult:
     while True:
         with contextlib.suppress(StillGenerating):
-            return await bench.process().find(want())
+            return await bench.process().find(picture_request())
         await bench.clock.sleep(1)
 
 
 async def test_whole_picture_that_is_not_the_one_asked_for_is_bad_output_after_the_looks(bench: Workbench) -> None:
     bench.provider.usage = {"micro_units": 1_000_000}
     bench.provider.collected = [b"wrong"] * LOOKS
-    finding = asyncio.create_task(bench.process().find(want()))
+    finding = asyncio.create_task(bench.process().find(picture_request()))
     await bench.clock.advance(11)
     assert not finding.done(), "a placeholder may be a whole picture, too"
     await bench.clock.advance(5)
@@ -168,7 +168,7 @@ async def test_whole_picture_that_is_not_the_one_asked_for_is_bad_output_after_t
 async def test_log_says_what_is_kept_and_names_no_prompt(bench: Workbench, caplog: pytest.LogCaptureFixture) -> None:
     bench.provider.collected = gone(1)
     with pytest.raises(StillGenerating):
-        await bench.process().find(want("a secret wish"))
+        await bench.process().find(picture_request("a secret wish"))
     assert "a paid job cannot be collected yet, and is kept: provider=scripted" in caplog.text
     assert "secret" not in caplog.text
 

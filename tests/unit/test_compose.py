@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.compose import make_image_provider, open_services
 from copperplate.errors import Misconfigured
 from copperplate.settings import Settings

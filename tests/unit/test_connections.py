@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from copperplate.http import connections
-from copperplate.http.connections import Connection, Connections, protocol, room_for
+from copperplate.http.server import connections
+from copperplate.http.server.connections import Connection, Connections, protocol, room_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,10 +9,10 @@ import socket
 import warnings
 from typing import TYPE_CHECKING
 
-from clusters import open_folder
 from copperplate.local.control import ControlServer
 from copperplate.local.home import SOCKET_NAME
 from copperplate.local.running import CONTROL_NAME
+from tests.support.clusters import open_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +27,9 @@ def call(address: Path | tuple[str, int]) -> socket.socket:
 
 
 def ask_port(folder: Path) -> int:
-    with call(folder / CONTROL_NAME) as asking:
-        asking.sendall(b'{"tcp": 0}\n')
-        return int(json.loads(asking.recv(100))["port"])
+    with call(folder / CONTROL_NAME) as user_requests:
+        user_requests.sendall(b'{"tcp": 0}\n')
+        return int(json.loads(user_requests.recv(100))["port"])
 
 
 def stop_under_callers(folder: Path) -> None:

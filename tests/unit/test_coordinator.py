@@ -19,13 +19,13 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
-from copperplate.model import FailureClass, Job, Made, Outcome, PictureFormat, Upload
+from copperplate.generation.timings import Timings
+from copperplate.model import FailureClass, Job, Outcome, PictureFormat, ProviderResult, Upload
 from copperplate.recipes.objects import sha256_hex
-from copperplate.timings import Timings
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import picture_request
 
-WEBP = want(picture_format=PictureFormat.WEBP)
+WEBP = picture_request(picture_format=PictureFormat.WEBP)
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def bench() -> Workbench:
 
 async def test_first_request_generates_and_the_second_hits(bench: Workbench) -> None:
     process = bench.process()
-    first = await process.find(want())
-    second = await process.find(want())
+    first = await process.find(picture_request())
+    second = await process.find(picture_request())
     assert (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == second.entry
     assert await bench.store.get(first.entry.path) == first.body == b"picture 1 as jpg"
@@ -45,7 +45,7 @@ async def test_first_request_generates_and_the_second_hits(bench: Workbench) -> 
 
 async def test_five_hundred_requests_at_once_cost_one_generation(bench: Workbench) -> None:
     process = bench.process()
-    found = await asyncio.gather(*(process.find(want()) for _ in range(500)))
+    found = await asyncio.gather(*(process.find(picture_request()) for _ in range(500)))
     assert Counter(each.outcome for each in found) == {Outcome.GENERATED: 1, Outcome.COALESCED: 499}
     assert len({each.entry for each in found}) == 1
     assert bench.provider.submits == 1
@@ -53,7 +53,7 @@ async def test_five_hundred_requests_at_once_cost_one_generation(bench: Workbenc
 
 async def test_other_formats_asked_meanwhile_get_the_original_at_hand(bench: Workbench) -> None:
     process = bench.process()
-    jpg, webp = await asyncio.gather(process.find(want()), process.find(WEBP))
+    jpg, webp = await asyncio.gather(process.find(picture_request()), process.find(WEBP))
     assert (jpg.outcome, jpg.entry.format, jpg.body) == (Outcome.GENERATED, "jpg", b"picture 1 as jpg")
     assert (webp.outcome, webp.entry.is_original, webp.body) == (Outcome.COALESCED, True, b"picture 1")
     assert await process.find(WEBP) == replace(webp, outcome=Outcome.HIT, body=None)
@@ -62,8 +62,8 @@ async def test_other_formats_asked_meanwhile_get_the_original_at_hand(bench: Wor
 
 async def test_follower_in_another_process_gets_the_leaders_picture(bench: Workbench) -> None:
     bench.provider.seconds = 12
-    leading = await bench.begin(bench.process(), want())
-    following = await bench.begin(bench.process(), want())
+    leading = await bench.begin(bench.process(), picture_request())
+    following = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(12)
     assert (await leading).outcome is Outcome.GENERATED
     assert (await following).outcome is Outcome.COALESCED
@@ -84,9 +84,9 @@ async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen
         return await peek(generation_key, rendition_key)
 
     monkeypatch.setattr(bench.ledger, "peek", counted)
-    await bench.begin(bench.process(), want())
+    await bench.begin(bench.process(), picture_request())
     process = bench.process()
-    followers = [asyncio.create_task(process.find(want())) for _ in range(1_000)]
+    followers = [asyncio.create_task(process.find(picture_request())) for _ in range(1_000)]
     await bench.clock.advance(12)
     await asyncio.gather(*followers)
     assert 0 < reads <= 15
@@ -95,7 +95,7 @@ async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen
 async def test_caller_that_goes_away_does_not_stop_the_generation(bench: Workbench) -> None:
     bench.provider.seconds = 5
     process = bench.process()
-    leaving, staying = await bench.begin(process, want()), await bench.begin(process, want())
+    leaving, staying = await bench.begin(process, picture_request()), await bench.begin(process, picture_request())
     leaving.cancel()
     await bench.clock.advance(5)
     assert (await staying).body == b"picture 1 as jpg"
@@ -104,9 +104,9 @@ async def test_caller_that_goes_away_does_not_stop_the_generation(bench: Workben
 async def test_generation_nobody_waits_for_any_more_is_finished_and_kept(bench: Workbench) -> None:
     bench.provider.seconds = 5
     process = bench.process()
-    (await bench.begin(process, want())).cancel()
+    (await bench.begin(process, picture_request())).cancel()
     await bench.clock.advance(5)
-    assert (await process.find(want())).outcome is Outcome.HIT
+    assert (await process.find(picture_request())).outcome is Outcome.HIT
     assert bench.provider.submits == 1
 
 
@@ -114,18 +114,18 @@ async def test_wait_that_is_over_answers_still_generating_and_the_generation_goe
     bench.provider.seconds = 60
     process = bench.process(timings=Timings(wait=timedelta(0)))
     with pytest.raises(StillGenerating):
-        await process.find(want())
+        await process.find(picture_request())
     await bench.clock.advance(60)
-    assert (await bench.process().find(want())).outcome is Outcome.HIT
+    assert (await bench.process().find(picture_request())).outcome is Outcome.HIT
     assert bench.provider.submits == 1
 
 
 async def test_waiters_beyond_the_limit_are_turned_away(bench: Workbench) -> None:
     bench.provider.seconds = 1
     process = bench.process(max_waiters=2)
-    waiting = [await bench.begin(process, want()) for _ in range(2)]
+    waiting = [await bench.begin(process, picture_request()) for _ in range(2)]
     with pytest.raises(TooManyWaiters):
-        await process.find(want())
+        await process.find(picture_request())
     await bench.clock.advance(1)
     await asyncio.gather(*waiting)
 
@@ -133,10 +133,10 @@ async def test_waiters_beyond_the_limit_are_turned_away(bench: Workbench) -> Non
 async def test_looking_only_spends_nothing(bench: Workbench) -> None:
     process = bench.process()
     with pytest.raises(NotGenerated):
-        await process.find(want(), may_lead=False)
+        await process.find(picture_request(), may_lead=False)
     assert bench.provider.submits == 0
-    await process.find(want())
-    assert (await process.find(want(), may_lead=False)).outcome is Outcome.HIT
+    await process.find(picture_request())
+    assert (await process.find(picture_request(), may_lead=False)).outcome is Outcome.HIT
 
 
 # --- leaders that die or lose their lease --------------------------------------------------------
@@ -144,8 +144,8 @@ async def test_looking_only_spends_nothing(bench: Workbench) -> None:
 
 async def test_slow_leader_keeps_its_lease_by_heartbeats(bench: Workbench) -> None:
     bench.provider.seconds = 100
-    leading = await bench.begin(bench.process(), want())
-    following = await bench.begin(bench.process(timings=Timings(wait=timedelta(seconds=300))), want())
+    leading = await bench.begin(bench.process(), picture_request())
+    following = await bench.begin(bench.process(timings=Timings(wait=timedelta(seconds=300))), picture_request())
     await bench.clock.advance(100)
     await asyncio.gather(leading, following)
     assert bench.provider.submits == 1
@@ -154,8 +154,8 @@ async def test_slow_leader_keeps_its_lease_by_heartbeats(bench: Workbench) -> No
 async def test_dead_leader_is_replaced_after_its_lease_and_its_job_is_collected() -> None:
     bench = Workbench(has_jobs=True, collect_seconds=10)
     first = bench.process()
-    doomed = await bench.begin(first, want())
-    following = await bench.begin(bench.process(), want())
+    doomed = await bench.begin(first, picture_request())
+    following = await bench.begin(bench.process(), picture_request())
     await bench.kill(first)
     assert doomed.cancelled() or doomed.done()
     await bench.clock.advance(20 + 2.4 + 10)
@@ -166,10 +166,10 @@ async def test_dead_leader_is_replaced_after_its_lease_and_its_job_is_collected(
 async def test_leader_that_is_told_to_stop_hands_its_job_over_at_once() -> None:
     bench = Workbench(has_jobs=True, collect_seconds=10)
     first = bench.process()
-    stopped = await bench.begin(first, want())
+    stopped = await bench.begin(first, picture_request())
     await first.drain(within_seconds=0)
     assert stopped.cancelled() or stopped.done()
-    following = await bench.begin(bench.process(), want())
+    following = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(10)
     assert (await following).body == b"picture of job-1 as jpg"
     assert (bench.provider.submits, bench.provider.collects) == (1, 2)
@@ -178,9 +178,9 @@ async def test_leader_that_is_told_to_stop_hands_its_job_over_at_once() -> None:
 async def test_submit_whose_answer_was_lost_is_sent_once_more() -> None:
     bench = Workbench(seconds=10)
     first = bench.process()
-    await bench.begin(first, want())
+    await bench.begin(first, picture_request())
     await bench.kill(first)
-    following = await bench.begin(bench.process(), want())
+    following = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(20 + 2.4 + 10)
     assert (await following).body == b"picture 2 as jpg"
     assert bench.provider.submits == 2
@@ -190,11 +190,11 @@ async def test_third_submit_of_an_attempt_is_never_sent_where_money_is_at_stake(
     bench = Workbench(seconds=10)
     for _ in range(2):
         process = bench.process()
-        await bench.begin(process, want())
+        await bench.begin(process, picture_request())
         await bench.kill(process)
         await bench.clock.advance(21)
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert failed.value.failure_class is FailureClass.AMBIGUOUS
     assert bench.provider.submits == 2
 
@@ -203,10 +203,10 @@ async def test_free_provider_is_asked_as_often_as_it_takes() -> None:
     bench = Workbench(seconds=10, is_billable=False)
     for _ in range(5):
         process = bench.process()
-        await bench.begin(process, want())
+        await bench.begin(process, picture_request())
         await bench.kill(process)
         await bench.clock.advance(21)
-    following = await bench.begin(bench.process(), want())
+    following = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(10)
     assert (await following).body == b"picture 6 as jpg"
 
@@ -221,12 +221,12 @@ async def test_object_a_dead_leader_stored_is_adopted(monkeypatch: pytest.Monkey
         await asyncio.Event().wait()
 
     monkeypatch.setattr(bench.ledger, "complete", never)
-    await bench.begin(first, want())
+    await bench.begin(first, picture_request())
     assert blocked.is_set()
     await bench.kill(first)
     monkeypatch.undo()
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).body == b"picture 1"
+    assert (await bench.process().find(picture_request())).body == b"picture 1"
     assert bench.provider.submits == 1
 
 
@@ -234,8 +234,8 @@ async def test_object_a_dead_leader_stored_is_adopted(monkeypatch: pytest.Monkey
 async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_again(stored: bytes | None) -> None:
     bench = Workbench(has_jobs=True)
     leader = uuid4()
-    ledger, key = bench.ledger, want().generation_key
-    lead = await ledger.acquire(want(), leader=leader, lease=timedelta(seconds=20))
+    ledger, key = bench.ledger, picture_request().generation_key
+    lead = await ledger.acquire(picture_request(), leader=leader, lease_duration=timedelta(seconds=20))
     fence = lead.fence  # type: ignore[union-attr]
     await ledger.begin_submit(key, fence, submit_no=1, provider="scripted")
     await ledger.note_request(key, fence, Job(request_id="job-1"))
@@ -246,7 +246,7 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     if stored is not None:
         await bench.store.put(path, stored, media_type="image/png")
     await bench.clock.advance(21)
-    found = await bench.process().find(want())
+    found = await bench.process().find(picture_request())
     assert found.body == b"picture of job-1 as jpg"
     assert found.entry.path != path
     assert (bench.provider.submits, bench.provider.collects) == (0, 1)
@@ -262,10 +262,10 @@ async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successo
 
     first = bench.process(timings=Timings(wait=timedelta(seconds=300)))
     monkeypatch.setattr(bench.ledger, "heartbeat", refused)
-    zombie = await bench.begin(first, want())
+    zombie = await bench.begin(first, picture_request())
     await bench.clock.advance(21)
     monkeypatch.undo()
-    successor = await bench.begin(bench.process(), want())
+    successor = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(61)
     assert (await successor).body == b"picture 2 as jpg"
     assert (await zombie).outcome is Outcome.COALESCED
@@ -278,7 +278,7 @@ async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successo
 async def test_failure_reaches_every_waiter_and_is_remembered(bench: Workbench) -> None:
     bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
     process = bench.process()
-    results = await asyncio.gather(*(process.find(want()) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(*(process.find(picture_request()) for _ in range(20)), return_exceptions=True)
     assert all(isinstance(each, GenerationFailed) for each in results)
     with pytest.raises(GenerationFailed) as again:
         await process.find(WEBP)
@@ -292,14 +292,14 @@ async def test_transient_failures_are_tried_again_three_times_a_day_at_growing_d
     rests = []
     for _ in range(3):
         with pytest.raises(GenerationFailed) as failed:
-            await process.find(want())
+            await process.find(picture_request())
         assert failed.value.retry_after_seconds is not None
         rests.append(failed.value.retry_after_seconds)
         await bench.clock.advance(failed.value.retry_after_seconds + 1)
     assert 2 <= rests[0] <= 8
     assert 5 <= rests[1] <= 15
     assert rests[2] == 86_400
-    assert (await process.find(want())).outcome is Outcome.GENERATED
+    assert (await process.find(picture_request())).outcome is Outcome.GENERATED
     assert bench.provider.submits == 4
 
 
@@ -307,18 +307,18 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(bench: Workbench) 
     hint = timedelta(seconds=40)
     bench.provider.failures = [ProviderFailed(FailureClass.RATE_LIMITED, "429", billed=False, retry_after=hint)]
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert failed.value.retry_after_seconds == 40
     assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 0
 
 
 async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rubbish(_: object) -> Made:
-        return Made(body=b"rubbish")
+    async def rubbish(_: object) -> ProviderResult:
+        return ProviderResult(body=b"rubbish")
 
     monkeypatch.setattr(bench.provider, "submit", rubbish)
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert failed.value.http_status == 502
     assert (await bench.ledger.cache_stats())["total_stored_bytes"] == 0
 
@@ -326,18 +326,18 @@ async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.Monke
 async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(bench: Workbench) -> None:
     bench.provider.failures = [KeyError("queue_position")]
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert failed.value.failure_class is FailureClass.TRANSIENT
     with pytest.raises(GenerationFailed):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert bench.provider.submits == 1
 
 
 async def test_store_that_fails_five_times_costs_no_second_generation(bench: Workbench) -> None:
     bench.store.failing = 10  # of the original and of the rendition
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(30)
-    assert (await asking).outcome is Outcome.GENERATED
+    assert (await task).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
 
 
@@ -345,13 +345,13 @@ async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -
     bench = Workbench(has_jobs=True)
     bench.store.failing = 12
     process = bench.process()
-    asking = await bench.begin(process, want())
+    task = await bench.begin(process, picture_request())
     await bench.clock.advance(6.5)
     with pytest.raises(StoreUnavailable):
-        await asking
+        await task
     await bench.kill(process)
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).body == b"picture of job-1 as jpg"
+    assert (await bench.process().find(picture_request())).body == b"picture of job-1 as jpg"
     assert bench.provider.submits == 1
 
 
@@ -361,7 +361,7 @@ async def test_ledger_that_does_not_answer_costs_nothing(bench: Workbench, monke
 
     monkeypatch.setattr(bench.ledger, "acquire", down)
     with pytest.raises(LedgerUnavailable):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert bench.provider.submits == 0
 
 
@@ -378,17 +378,17 @@ async def test_follower_sits_out_a_blip_of_the_ledger(bench: Workbench, monkeypa
         return await peek(generation_key, rendition_key)
 
     monkeypatch.setattr(bench.ledger, "peek", blinking)
-    await bench.begin(bench.process(), want())
-    following = await bench.begin(bench.process(), want())
+    await bench.begin(bench.process(), picture_request())
+    following = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(5)
     assert (await following).outcome is Outcome.COALESCED
 
 
 async def test_poller_ends_when_its_last_follower_has_gone(bench: Workbench) -> None:
     bench.provider.seconds = 60
-    await bench.begin(bench.process(), want())
+    await bench.begin(bench.process(), picture_request())
     process = bench.process()
-    following = await bench.begin(process, want())
+    following = await bench.begin(process, picture_request())
     following.cancel()
     await bench.clock.advance(5)
     before = bench.clock.monotonic()
@@ -398,11 +398,11 @@ async def test_poller_ends_when_its_last_follower_has_gone(bench: Workbench) -> 
 
 async def test_picture_removed_while_its_rendition_was_asked_for_is_not_generated_by_a_look(bench: Workbench) -> None:
     process = bench.process()
-    await process.find(want())
+    await process.find(picture_request())
     original = await process.find(WEBP)
     await bench.ledger.report_missing(original.entry)
     with pytest.raises(NotGenerated):
-        await process.find(want(), may_lead=False)
+        await process.find(picture_request(), may_lead=False)
 
 
 def test_default_timings_keep_the_promised_ratios() -> None:

@@ -11,15 +11,15 @@ import pytest
 
 from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.model import Charge, Credits, FailureClass, Outcome, PictureFormat
-from pictures import want
-from workbench import Workbench
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator, Found
+    from copperplate.generation.coordinator import Coordinator, LookupResult
     from copperplate.model import Needs
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
-WEBP = want(picture_format=PictureFormat.WEBP)
+WEBP = picture_request(picture_format=PictureFormat.WEBP)
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ async def has(bench: Workbench, user: UUID) -> tuple[int, int]:
     return found.balance, found.held
 
 
-async def ask(process: Coordinator, user: UUID) -> Found:
-    return await process.find(want(), charge=Charge(user=user))
+async def ask(process: Coordinator, user: UUID) -> LookupResult:
+    return await process.find(picture_request(), charge=Charge(user=user))
 
 
 async def test_whoever_leads_pays_once_and_a_hit_costs_nothing(bench: Workbench) -> None:
@@ -59,9 +59,11 @@ async def test_follower_without_credit_joins_and_pays_nothing(bench: Workbench, 
     bench.provider.seconds = 12
     await bench.ledger.grant_credits(ALICE, 1, "g")
     leading_in = bench.process()
-    leading = await bench.begin(leading_in, want(), Charge(user=ALICE))
+    leading = await bench.begin(leading_in, picture_request(), Charge(user=ALICE))
     assert await has(bench, ALICE) == (1, 1)
-    following = await bench.begin(leading_in if is_same_process else bench.process(), want(), Charge(user=BOB))
+    following = await bench.begin(
+        leading_in if is_same_process else bench.process(), picture_request(), Charge(user=BOB)
+    )
     await bench.clock.advance(13)
     assert ((await leading).outcome, (await following).outcome) == (Outcome.GENERATED, Outcome.COALESCED)
     assert (await has(bench, ALICE), await has(bench, BOB)) == ((0, 0), (0, 0))
@@ -71,8 +73,8 @@ async def test_follower_with_credit_keeps_it(bench: Workbench) -> None:
     bench.provider.seconds = 12
     for user in (ALICE, BOB):
         await bench.ledger.grant_credits(user, 1, f"of {user.int}")
-    tasks = [await bench.begin(bench.process(), asked, Charge(user=BOB)) for asked in (want(), WEBP)]
-    tasks.append(await bench.begin(bench.process(), want(), Charge(user=ALICE)))
+    tasks = [await bench.begin(bench.process(), asked, Charge(user=BOB)) for asked in (picture_request(), WEBP)]
+    tasks.append(await bench.begin(bench.process(), picture_request(), Charge(user=ALICE)))
     await bench.clock.advance(13)
     assert len(await asyncio.gather(*tasks)) == 3
     assert (await has(bench, BOB), await has(bench, ALICE)) == ((0, 0), (1, 0))
@@ -102,7 +104,7 @@ async def test_of_a_hundred_callers_the_one_with_credit_leads_and_pays_once(benc
     process = bench.process()
     answers = await asyncio.gather(*(ask(process, user) for user in users), return_exceptions=True)
     kinds = Counter(type(each).__name__ for each in answers)
-    assert set(kinds) <= {"Found", "NotEnoughCredits"}
+    assert set(kinds) <= {"LookupResult", "NotEnoughCredits"}
     # Whoever looked before somebody led was told that it cannot pay; everybody after follows for nothing.
     assert not isinstance(answers[place], BaseException)
     assert bench.provider.submits == 1
@@ -113,11 +115,13 @@ async def test_of_a_hundred_callers_the_one_with_credit_leads_and_pays_once(benc
 async def test_the_same_over_many_processes_is_one_lead_and_one_debit(bench: Workbench) -> None:
     bench.provider.seconds = 5
     await bench.ledger.grant_credits(ALICE, 1, "g")
-    tasks = [await bench.begin(bench.process(), want(), Charge(user=UUID(int=number))) for number in range(5)]
-    tasks += [await bench.begin(bench.process(), want(), Charge(user=user)) for user in (ALICE, *[BOB] * 5)]
+    tasks = [
+        await bench.begin(bench.process(), picture_request(), Charge(user=UUID(int=number))) for number in range(5)
+    ]
+    tasks += [await bench.begin(bench.process(), picture_request(), Charge(user=user)) for user in (ALICE, *[BOB] * 5)]
     await bench.clock.advance(20)
     answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(each).__name__ for each in answers] == ["NotEnoughCredits"] * 5 + ["Found"] * 6
+    assert [type(each).__name__ for each in answers] == ["NotEnoughCredits"] * 5 + ["LookupResult"] * 6
     assert (bench.provider.submits, await has(bench, ALICE)) == (1, (0, 0))
 
 
@@ -127,8 +131,8 @@ async def test_when_the_leader_fails_the_others_get_the_failure_and_pay_nothing(
     bench.provider.seconds = 5
     bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
     process = bench.process()
-    leading = await bench.begin(process, want(), Charge(user=ALICE))
-    followers = [await bench.begin(each, want(), Charge(user=BOB)) for each in (process, bench.process())]
+    leading = await bench.begin(process, picture_request(), Charge(user=ALICE))
+    followers = [await bench.begin(each, picture_request(), Charge(user=BOB)) for each in (process, bench.process())]
     await bench.clock.advance(8)
     answers = await asyncio.gather(leading, *followers, return_exceptions=True)
     assert [type(each) for each in answers] == [GenerationFailed] * 3
@@ -155,7 +159,7 @@ async def test_painter_is_never_charged(bench: Workbench) -> None:
     await bench.ledger.grant_credits(ALICE, 1, "g")
     process = bench.process()
     assert (await ask(process, ALICE)).outcome is Outcome.GENERATED
-    assert (await process.find(want("another"), charge=Charge(user=BOB))).outcome is Outcome.GENERATED
+    assert (await process.find(picture_request("another"), charge=Charge(user=BOB))).outcome is Outcome.GENERATED
     assert await has(bench, ALICE) == (1, 0)
     assert (await bench.ledger.audit_credits())["settled"] == 0
 
@@ -164,8 +168,8 @@ async def test_takeover_inherits_what_its_dead_predecessor_reserved(bench: Workb
     bench.provider.seconds = 12
     await bench.ledger.grant_credits(ALICE, 1, "g")
     doomed = bench.process()
-    await bench.begin(doomed, want(), Charge(user=ALICE))
-    following = await bench.begin(bench.process(), want(), Charge(user=BOB))
+    await bench.begin(doomed, picture_request(), Charge(user=ALICE))
+    following = await bench.begin(bench.process(), picture_request(), Charge(user=BOB))
     await bench.kill(doomed)
     await bench.clock.advance(21)
     assert await has(bench, ALICE) == (1, 1)
@@ -178,10 +182,10 @@ async def test_takeover_inherits_what_its_dead_predecessor_reserved(bench: Workb
 async def test_leader_that_cannot_store_holds_on_for_whoever_takes_over(bench: Workbench) -> None:
     await bench.ledger.grant_credits(ALICE, 1, "g")
     bench.store.failing = 100
-    asking = await bench.begin(bench.process(), want(), Charge(user=ALICE))
+    task = await bench.begin(bench.process(), picture_request(), Charge(user=ALICE))
     await bench.clock.advance(8)
     with pytest.raises(StoreUnavailable):
-        await asking
+        await task
     assert await has(bench, ALICE) == (1, 1)
     bench.store.failing = 0
     await bench.clock.advance(21)
@@ -193,7 +197,7 @@ async def test_caller_that_goes_away_has_its_picture_made_and_pays_for_it(bench:
     bench.provider.seconds = 12
     await bench.ledger.grant_credits(ALICE, 1, "g")
     process = bench.process()
-    leaving = await bench.begin(process, want(), Charge(user=ALICE))
+    leaving = await bench.begin(process, picture_request(), Charge(user=ALICE))
     leaving.cancel()
     await bench.clock.advance(13)
     assert (await ask(process, BOB)).outcome is Outcome.HIT
@@ -204,10 +208,10 @@ async def test_of_twenty_pictures_asked_at_once_as_many_are_made_as_there_are_cr
     await bench.ledger.grant_credits(ALICE, 7, "g")
     processes = [bench.process() for _ in range(4)]
     answers = await asyncio.gather(
-        *(processes[n % 4].find(want(f"picture {n}"), charge=Charge(user=ALICE)) for n in range(20)),
+        *(processes[n % 4].find(picture_request(f"picture {n}"), charge=Charge(user=ALICE)) for n in range(20)),
         return_exceptions=True,
     )
-    assert Counter(type(each).__name__ for each in answers) == {"Found": 7, "NotEnoughCredits": 13}
+    assert Counter(type(each).__name__ for each in answers) == {"LookupResult": 7, "NotEnoughCredits": 13}
     assert (bench.provider.submits, await has(bench, ALICE)) == (7, (0, 0))
 
 

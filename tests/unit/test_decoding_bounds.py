@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from copperplate import imaging
 from copperplate.errors import ProviderFailed, StillGenerating
-from copperplate.imaging import PillowImages
-from copperplate.model import FailureClass, PictureFormat, Rendition, Size, Want
-from copperplate.picture_header import MAX_BODY_BYTES, MAX_CHUNKS, MAX_SCANS, read_header
-from walls import wall
+from copperplate.imaging import codec as imaging
+from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.header import MAX_BODY_BYTES, MAX_CHUNKS, MAX_SCANS, read_header
+from copperplate.model import FailureClass, PictureFormat, PictureRequest, Rendition, Size
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,8 +185,8 @@ async def test_turn_is_announced_before_decoding_and_a_refusal_ends_it(images: P
     assert await images.verify(encoded(drawn(), "PNG"), covers=SIDE) == ("png", SIDE)
 
 
-def want(side: int = 64) -> Want:
-    return Want(
+def picture_request(side: int = 64) -> PictureRequest:
+    return PictureRequest(
         kind="image",
         recipe={"model": "m"},
         generation_key="g",
@@ -200,16 +200,16 @@ def want(side: int = 64) -> Want:
 
 CHILD = """
 import asyncio, json, resource, sys
-sys.path.insert(0, {tests!r})
-from unit import test_decoding_bounds as bounds
+sys.path.insert(0, {root!r})
+from tests.unit import test_decoding_bounds as bounds
 print(json.dumps(asyncio.run(bounds.{work}({arguments}))))
 """
 
 
 def in_child(work: str, *arguments: object) -> Any:
     """What a coroutine of this module answers in a process of its own."""
-    tests = str(Path(__file__).parents[1])
-    script = CHILD.format(tests=tests, work=work, arguments=", ".join(map(repr, arguments)))
+    root = str(Path(__file__).parents[2])
+    script = CHILD.format(root=root, work=work, arguments=", ".join(map(repr, arguments)))
     environ = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # threads reserve nothing beforehand
     answer = subprocess.run(
         [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=300
@@ -233,7 +233,11 @@ async def peak_of(folder: str) -> tuple[int, int]:
     work = [
         done
         for body in bodies
-        for done in (images.verify(body, covers=SIDE), images.verify(body, covers=SIDE), images.encode(body, want(512)))
+        for done in (
+            images.verify(body, covers=SIDE),
+            images.verify(body, covers=SIDE),
+            images.encode(body, picture_request(512)),
+        )
     ]
     await asyncio.gather(*work)
     return before, peak_bytes()

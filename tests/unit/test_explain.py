@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import OpenAIImages
 from copperplate.errors import InvalidConfiguration, InvalidQuery, InvalidSize, InvalidText, NotFound
 from copperplate.model import PictureFormat
 from copperplate.recipes.explain import compare, explain
 from copperplate.recipes.explain_memoji import explain_memoji
-from copperplate.recipes.image import image_want, standard_settings
-from copperplate.recipes.memoji import memoji_want
+from copperplate.recipes.image import image_request, standard_settings
+from copperplate.recipes.memoji import memoji_request
 
 URL = "/1024x768.jpg?text=Zoe%CC%88++%C2%A0sails&utm_source=x"
 
@@ -39,7 +39,7 @@ def test_every_step_from_request_to_key_is_shown() -> None:
 
 def test_the_keys_explained_are_the_keys_used() -> None:
     shown = explain(URL)
-    want = image_want(
+    picture_request = image_request(
         prompt="Zoë sails",
         width=1_024,
         height=768,
@@ -47,7 +47,10 @@ def test_the_keys_explained_are_the_keys_used() -> None:
         model="fal-ai/flux/schnell",
         settings=standard_settings("fal-ai/flux/schnell"),
     )
-    assert (shown.generation_key, shown.rendition_key) == (want.generation_key, want.rendition_key)
+    assert (shown.generation_key, shown.rendition_key) == (
+        picture_request.generation_key,
+        picture_request.rendition_key,
+    )
 
 
 def test_the_table_makes_invisible_characters_visible() -> None:
@@ -77,7 +80,7 @@ def test_host_fragment_and_spelling_reach_no_key(request_line: str) -> None:
 
 
 def test_a_deployments_own_model_and_settings_are_explained() -> None:
-    shown = explain("/64x64.png?text=a", default_model="painter", settings_of=lambda model: (f"of={model}",))
+    shown = explain("/64x64.png?text=a", default_model="painter", model_parameters=lambda model: (f"of={model}",))
     assert json.loads(shown.generation_recipe)["settings"] == ["of=painter"]
     assert "quality" not in shown.defaults
     assert explain("/64x64.png?text=a&model=m&seed=1").defaults == {}
@@ -138,13 +141,18 @@ OPENAI = OpenAIImages(key="k", clock=FakeClock())
 
 def test_every_step_from_a_configuration_to_its_key_is_shown() -> None:
     shown = explain_memoji('{"hair": " LONG", "skinTone": "dark", "accessories": ["hat", "Cap"]}', provider=OPENAI)
-    want = memoji_want({"hair": "long", "skinTone": "dark", "accessories": ["cap", "hat"]}, provider=OPENAI)
+    picture_request = memoji_request(
+        {"hair": "long", "skinTone": "dark", "accessories": ["cap", "hat"]}, provider=OPENAI
+    )
     assert shown.respelled == {"hair": "long", "accessories": "cap hat"}
     assert {"model", "familyType", "settings"} < set(shown.defaults)
     assert not {"hair", "skinTone"} & set(shown.defaults)
     assert "a baseball cap, a felt hat" in shown.prompt
-    assert (shown.generation_key, shown.rendition_key) == (want.generation_key, want.rendition_key)
-    assert shown.sql == f"select * from public.memoji_cache where prompt_hash = '{want.generation_key}';"
+    assert (shown.generation_key, shown.rendition_key) == (
+        picture_request.generation_key,
+        picture_request.rendition_key,
+    )
+    assert shown.sql == f"select * from public.memoji_cache where prompt_hash = '{picture_request.generation_key}';"
     assert all(each in shown.as_table() for each in (shown.generation_key, shown.rendition_key, "hair=long"))
     assert json.loads(shown.as_json()) == shown.as_dict()
 

@@ -9,15 +9,15 @@ import fal_client
 import httpx
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import SUBMIT_ERRORS, failed_job, no_answer, refused_submit
 from copperplate.adapters.fal.jobs import JOB_ANSWERS, Asked, Form, Meaning, Trouble, form_of, meaning_of, refused
 from copperplate.adapters.fal.queue import parse_units, picture_url
 from copperplate.adapters.fal.receipts import read_receipt
-from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
-from copperplate.adapters.wishes import parse_retry_after
+from copperplate.adapters.fal.recipe import arguments_of, canvas_of, model_parameters, price_of
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.retry_after import parse_retry_after
 from copperplate.errors import Misconfigured, ProviderFailed, Uncollected
 from copperplate.model import FailureClass, Size
 from copperplate.recipes.image import DEFAULT_MODEL, STANDARD_SETTINGS
@@ -49,7 +49,7 @@ def answer(status: int, body: object = None, **headers: str) -> httpx.Response:
 
 
 def test_settings_are_those_that_sql_and_explain_assume() -> None:
-    assert settings_of(DEFAULT_MODEL) == STANDARD_SETTINGS[DEFAULT_MODEL]
+    assert model_parameters(DEFAULT_MODEL) == STANDARD_SETTINGS[DEFAULT_MODEL]
 
 
 @pytest.mark.parametrize(

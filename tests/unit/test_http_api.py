@@ -13,12 +13,12 @@ from asgi_lifespan import LifespanManager
 from copperplate.errors import LedgerUnavailable, ProviderFailed
 from copperplate.http import schemas
 from copperplate.http.app import create_app
-from copperplate.http.reference import render
+from copperplate.http.routes.reference import render
 from copperplate.model import FailureClass
 from copperplate.recipes.explain import Comparison, Difference, Explanation
 from copperplate.recipes.explain_memoji import MemojiExplanation
 from copperplate.settings import Settings
-from memory_services import MemoryServices, memory_services
+from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -9,12 +9,12 @@ from uuid import UUID
 import httpx
 import pytest
 
-from copperplate.adapters.supabase_users import make_local_token
+from copperplate.adapters.supabase.users import make_local_token
 from copperplate.errors import ProviderFailed
 from copperplate.http.app import create_app
 from copperplate.http.bodies import MAX_BYTES
 from copperplate.model import Condition, Credits, FailureClass
-from memory_services import MemoryServices, memory_services
+from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

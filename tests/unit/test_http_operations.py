@@ -11,11 +11,11 @@ from asgi_lifespan import LifespanManager
 from prometheus_client.parser import text_string_to_metric_families
 
 from copperplate.errors import LedgerUnavailable, StoreUnavailable
-from copperplate.http import care_routes
 from copperplate.http.app import create_app
 from copperplate.http.metrics import render
+from copperplate.http.routes import operations as care_routes
 from copperplate.model import Outcome
-from memory_services import MemoryServices, memory_services
+from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

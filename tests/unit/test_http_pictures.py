@@ -12,18 +12,18 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import ProviderFailed
 from copperplate.http.app import create_app
 from copperplate.model import FailureClass
 from copperplate.recipes.objects import sha256_hex
-from memory_services import MemoryServices, memory_services
-from workbench import ScriptedProvider
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made
+    from copperplate.model import CanonicalValue, Job, ProviderResult
 
 SUNSET = "/256x256.jpg?text=A%20beautiful%20sunset"
 
@@ -35,7 +35,7 @@ class GatedProvider(ScriptedProvider):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         self.began.set()
         await self.gate.wait()
         return await super().submit(recipe)
@@ -143,10 +143,10 @@ async def test_fifty_at_once_cost_one_call() -> None:
     provider = GatedProvider(FakeClock())
     services = memory_services(provider=provider)
     async with reach(services) as client:
-        asking = [asyncio.create_task(client.get(SUNSET)) for _ in range(50)]
+        user_requests = [asyncio.create_task(client.get(SUNSET)) for _ in range(50)]
         await provider.began.wait()
         provider.gate.set()
-        answers = await asyncio.gather(*asking)
+        answers = await asyncio.gather(*user_requests)
     assert provider.submits == 1
     assert len({answer.content for answer in answers}) == 1
     statuses = [answer.headers["cache-status"] for answer in answers]
@@ -368,11 +368,11 @@ async def test_a_caller_that_is_cancelled_takes_nothing_with_it(caplog: pytest.L
     provider = GatedProvider(FakeClock())
     services = memory_services(provider=provider)
     async with reach(services) as client:
-        asking = asyncio.create_task(client.get(SUNSET))
+        user_requests = asyncio.create_task(client.get(SUNSET))
         await provider.began.wait()
-        asking.cancel()
+        user_requests.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asking
+            await user_requests
         provider.gate.set()
         await services.coordinator.drain(within_seconds=5)
         assert (await client.get(SUNSET)).headers["x-cache"] == "HIT"
@@ -409,10 +409,10 @@ async def test_bytes_are_counted_where_they_are_sent(services: MemoryServices, c
     counted: list[tuple[str, int]] = []
     count = services.usage.count
 
-    def watch(want: Any, outcome: Any, *, size_bytes: int, seconds: float) -> None:
+    def watch(request: Any, outcome: Any, *, size_bytes: int, seconds: float) -> None:
         counted.append((outcome.value, size_bytes))
         assert 0 <= seconds < 60
-        count(want, outcome, size_bytes=size_bytes, seconds=seconds)
+        count(request, outcome, size_bytes=size_bytes, seconds=seconds)
 
     services.usage.count = watch  # type: ignore[method-assign]
     picture = await client.get(SUNSET)

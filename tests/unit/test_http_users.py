@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from copperplate.adapters.supabase_users import LOCAL_ISSUER
+from copperplate.adapters.supabase.users import LOCAL_ISSUER
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.http.app import create_app
-from forged_tokens import forged
-from memory_services import MemoryServices, memory_services
-from tokens import SECRET, Tokens
+from tests.support.forged_tokens import forged
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.tokens import SECRET, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

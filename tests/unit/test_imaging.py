@@ -15,10 +15,10 @@ import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFile, ImageStat, PngImagePlugin
 
 from copperplate.errors import ProviderFailed
-from copperplate.imaging import PillowImages
-from copperplate.model import FailureClass, PictureFormat, Rendition, Size, Want
-from copperplate.picture_header import FORMATS as FORMATS_BY_PILLOW
-from copperplate.picture_header import MAX_BODY_BYTES, MAX_PIXELS
+from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.header import FORMATS as FORMATS_BY_PILLOW
+from copperplate.imaging.header import MAX_BODY_BYTES, MAX_PIXELS
+from copperplate.model import FailureClass, PictureFormat, PictureRequest, Rendition, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,8 +250,10 @@ async def test_running_out_of_memory_is_bad_output(images: PillowImages, monkeyp
         await images.verify(encoded(picture(), "PNG"), covers=SIDE)
 
 
-def want(form: PictureFormat = PictureFormat.PNG, size: Size = SIDE, quality: int | None = None) -> Want:
-    return Want(
+def picture_request(
+    form: PictureFormat = PictureFormat.PNG, size: Size = SIDE, quality: int | None = None
+) -> PictureRequest:
+    return PictureRequest(
         kind="image",
         recipe={"model": "m"},
         generation_key="g",
@@ -280,7 +282,7 @@ def near(one: tuple[int, ...], other: tuple[int, ...], *, within: int = 12) -> b
 @pytest.mark.parametrize("form", list(PictureFormat))
 @pytest.mark.parametrize("source", FORMATS)
 async def test_every_format_becomes_every_other(images: PillowImages, source: str, form: PictureFormat) -> None:
-    body = await images.encode(encoded(picture(), source), want(form, quality=90))
+    body = await images.encode(encoded(picture(), source), picture_request(form, quality=90))
     assert await images.verify(body, covers=SIDE) == (form.value, SIDE)
     made = decoded(body)
     assert made.mode == "RGB"
@@ -288,25 +290,25 @@ async def test_every_format_becomes_every_other(images: PillowImages, source: st
 
 
 async def test_png_keeps_every_pixel(images: PillowImages) -> None:
-    assert decoded(await images.encode(encoded(picture(), "PNG"), want())).tobytes() == picture().tobytes()
+    assert decoded(await images.encode(encoded(picture(), "PNG"), picture_request())).tobytes() == picture().tobytes()
 
 
 @pytest.mark.parametrize("size", [(24, 16), (48, 16), (16, 32), (1, 1), (96, 96), (47, 31)])
 async def test_the_result_has_exactly_the_asked_size(images: PillowImages, size: tuple[int, int]) -> None:
     asked = Size(width=size[0], height=size[1])
-    assert decoded(await images.encode(encoded(picture(), "PNG"), want(size=asked))).size == size
+    assert decoded(await images.encode(encoded(picture(), "PNG"), picture_request(size=asked))).size == size
 
 
 async def test_the_middle_is_cut_out_of_another_ratio(images: PillowImages) -> None:
     wide = Image.new("RGB", (300, 100), "white")
     ImageDraw.Draw(wide).rectangle((100, 0, 199, 99), fill="black")
-    made = decoded(await images.encode(encoded(wide, "PNG"), want(size=Size(width=50, height=50))))
+    made = decoded(await images.encode(encoded(wide, "PNG"), picture_request(size=Size(width=50, height=50))))
     assert max(made.convert("L").crop((1, 0, 49, 50)).tobytes()) <= 30
 
 
 async def test_a_reduced_jpeg_shows_the_whole_picture(images: PillowImages) -> None:
     large = encoded(picture(size=(1600, 1000)), "JPEG", quality=95)
-    made = decoded(await images.encode(large, want(size=Size(width=80, height=50))))
+    made = decoded(await images.encode(large, picture_request(size=Size(width=80, height=50))))
     assert near(pixel(made, 5, 5), (10, 180, 60))
     assert near(pixel(made, 60, 10), (200, 30, 40))
     assert near(pixel(made, 60, 40), (20, 40, 190))
@@ -323,7 +325,7 @@ async def test_pictures_are_turned_upright(images: PillowImages, form: str, orie
     exif = Image.Exif()
     exif[0x0112] = orientation
     body = encoded(stored, form, exif=exif, quality=95)
-    made = decoded(await images.encode(body, want(size=Size(width=64, height=48))))
+    made = decoded(await images.encode(body, picture_request(size=Size(width=64, height=48))))
     assert near(pixel(made, 6, 4), (10, 180, 60), within=25)
     assert near(pixel(made, 50, 40), (20, 40, 190), within=25)
 
@@ -336,30 +338,30 @@ def with_alpha() -> Image.Image:
 
 async def test_alpha_is_laid_on_white_for_jpg_and_kept_otherwise(images: PillowImages) -> None:
     body = encoded(with_alpha(), "PNG")
-    jpg = decoded(await images.encode(body, want(PictureFormat.JPG, quality=95)))
+    jpg = decoded(await images.encode(body, picture_request(PictureFormat.JPG, quality=95)))
     assert near(pixel(jpg, 4, 20), (255, 255, 255))
     assert near(pixel(jpg, 40, 28), (20, 40, 190), within=25)
     for form in (PictureFormat.PNG, PictureFormat.WEBP):
-        kept = decoded(await images.encode(body, want(form, quality=90)))
+        kept = decoded(await images.encode(body, picture_request(form, quality=90)))
         assert kept.mode == "RGBA"
         assert pixel(kept, 4, 20)[3] == 0
 
 
 async def test_alpha_that_does_nothing_is_dropped(images: PillowImages) -> None:
     body = encoded(picture("RGBA"), "PNG")
-    assert decoded(await images.encode(body, want())).mode == "RGB"
+    assert decoded(await images.encode(body, picture_request())).mode == "RGB"
 
 
 async def test_transparency_of_a_palette_is_alpha(images: PillowImages) -> None:
     body = encoded(picture("P"), "PNG", transparency=picture("P").getpixel((40, 30)))
-    made = decoded(await images.encode(body, want()))
+    made = decoded(await images.encode(body, picture_request()))
     assert made.mode == "RGBA"
     assert pixel(made, 40, 30)[3] == 0
 
 
 async def test_sixteen_bits_are_scaled_not_clipped(images: PillowImages) -> None:
     deep = Image.frombytes("I;16", (256, 1), b"".join(struct.pack("<H", level * 257) for level in range(256)))
-    made = decoded(await images.encode(encoded(deep, "PNG"), want(size=Size(width=256, height=1))))
+    made = decoded(await images.encode(encoded(deep, "PNG"), picture_request(size=Size(width=256, height=1))))
     assert near(tuple(made.getchannel("R").tobytes()), tuple(range(256)), within=1)
 
 
@@ -388,7 +390,7 @@ def laden(form: str) -> bytes:
 async def test_no_metadata_survives(images: PillowImages, source: str, form: PictureFormat) -> None:
     body = laden(source)
     assert b"secret prompt" in body
-    made = await images.encode(body, want(form, quality=85))
+    made = await images.encode(body, picture_request(form, quality=85))
     assert b"secret" not in made
     info = decoded(made).info
     assert not {"exif", "icc_profile", "xmp", "comment", "parameters", "dpi"} & set(info), info
@@ -401,30 +403,30 @@ async def test_foreign_colours_are_brought_to_srgb(images: PillowImages) -> None
     red, blue = profile.index(b"rXYZ"), profile.index(b"bXYZ")
     profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
     body = encoded(picture(), "PNG", icc_profile=bytes(profile))
-    made = decoded(await images.encode(body, want()))
+    made = decoded(await images.encode(body, picture_request()))
     assert near(pixel(made, 40, 5), (40, 30, 200), within=40)
 
 
 @pytest.mark.parametrize("profile", [b"not a profile", bytes(128), b"\0\0\0\x84lcms" + bytes(200)])
 async def test_a_broken_profile_is_dropped(images: PillowImages, profile: bytes) -> None:
-    made = decoded(await images.encode(encoded(picture(), "PNG", icc_profile=profile), want()))
+    made = decoded(await images.encode(encoded(picture(), "PNG", icc_profile=profile), picture_request()))
     assert made.tobytes() == picture().tobytes()
 
 
 async def test_cmyk_becomes_rgb(images: PillowImages) -> None:
-    made = decoded(await images.encode(encoded(picture("CMYK"), "JPEG", quality=95), want()))
+    made = decoded(await images.encode(encoded(picture("CMYK"), "JPEG", quality=95), picture_request()))
     assert near(pixel(made, 40, 5), (200, 30, 40), within=20)
 
 
 async def test_quality_is_obeyed(images: PillowImages) -> None:
     noisy = encoded(Image.effect_noise((200, 200), 90).convert("RGB"), "PNG")
     for form in (PictureFormat.JPG, PictureFormat.WEBP):
-        low, high = [len(await images.encode(noisy, want(form, quality=quality))) for quality in (20, 95)]
+        low, high = [len(await images.encode(noisy, picture_request(form, quality=quality))) for quality in (20, 95)]
         assert low * 2 < high
 
 
 async def test_jpg_is_baseline_with_halved_colour(images: PillowImages) -> None:
-    body = await images.encode(encoded(picture(), "PNG"), want(PictureFormat.JPG, quality=85))
+    body = await images.encode(encoded(picture(), "PNG"), picture_request(PictureFormat.JPG, quality=85))
     assert b"\xff\xc0" in body
     assert b"\xff\xc2" not in body
     assert body[body.index(b"\xff\xc0") + 11] == 0x22  # 4:2:0
@@ -433,18 +435,22 @@ async def test_jpg_is_baseline_with_halved_colour(images: PillowImages) -> None:
 async def test_the_same_picture_gives_the_same_bytes(images: PillowImages) -> None:
     original = encoded(picture(), "PNG")
     for form in PictureFormat:
-        assert await images.encode(original, want(form)) == await images.encode(original, want(form))
+        assert await images.encode(original, picture_request(form)) == await images.encode(
+            original, picture_request(form)
+        )
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", encoded(picture(), "PNG")[:60], encoded(picture(), "JPEG")[:300]])
 async def test_an_original_that_cannot_be_decoded_is_bad_output(images: PillowImages, body: bytes) -> None:
     with pytest.raises(ProviderFailed) as caught:
-        await images.encode(body, want())
+        await images.encode(body, picture_request())
     assert caught.value.failure_class is FailureClass.BAD_OUTPUT
 
 
 async def test_the_event_loop_turns_meanwhile(images: PillowImages) -> None:
-    work = asyncio.create_task(images.encode(encoded(picture(size=(1024, 1024)), "PNG"), want(PictureFormat.WEBP)))
+    work = asyncio.create_task(
+        images.encode(encoded(picture(size=(1024, 1024)), "PNG"), picture_request(PictureFormat.WEBP))
+    )
     turns = 0
     while not work.done():
         turns += 1
@@ -469,7 +475,7 @@ def test_truncated_files_are_never_tolerated_by_accident() -> None:
 
 
 def test_pillow_is_only_loaded_to_work() -> None:
-    script = "import sys, copperplate.imaging; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
+    script = "import sys, copperplate.imaging.codec; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 0
 
 
@@ -490,7 +496,7 @@ def noisy(mode: str, side: int) -> bytes:
 async def test_a_png_that_is_too_large_is_given_a_palette(images: PillowImages, mode: str) -> None:
     side = 600
     body = noisy(mode, side)
-    whole = want(size=Size(width=side, height=side))
+    whole = picture_request(size=Size(width=side, height=side))
     limit = len(body) // 2
     assert len(await images.encode(body, whole)) > limit
     small = await images.encode(body, whole, at_most_bytes=limit)
@@ -505,16 +511,18 @@ async def test_a_png_that_is_too_large_is_given_a_palette(images: PillowImages, 
 
 async def test_a_png_that_a_palette_does_not_make_small_enough_is_bad_output(images: PillowImages) -> None:
     with pytest.raises(ProviderFailed) as failed:
-        await images.encode(noisy("RGB", 600), want(size=Size(width=600, height=600)), at_most_bytes=100_000)
+        await images.encode(noisy("RGB", 600), picture_request(size=Size(width=600, height=600)), at_most_bytes=100_000)
     assert failed.value.failure_class is FailureClass.BAD_OUTPUT
 
 
 async def test_what_is_small_enough_is_left_as_it_is(images: PillowImages) -> None:
     body = encoded(picture(), "PNG")
-    assert await images.encode(body, want(), at_most_bytes=5_000_000) == await images.encode(body, want())
+    assert await images.encode(body, picture_request(), at_most_bytes=5_000_000) == await images.encode(
+        body, picture_request()
+    )
 
 
 async def test_a_jpg_that_is_too_large_has_no_palette_to_be_saved_by(images: PillowImages) -> None:
-    asked = want(PictureFormat.JPG, size=Size(width=600, height=600), quality=95)
+    asked = picture_request(PictureFormat.JPG, size=Size(width=600, height=600), quality=95)
     with pytest.raises(ProviderFailed):
         await images.encode(noisy("RGB", 600), asked, at_most_bytes=1_000)

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src", "functions", "bench", "examples")
+FOLDERS = ("src", "functions", "bench", "examples", "scripts")
 
 
 def _private(source: str) -> list[str]:

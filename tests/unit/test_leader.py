@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.coordinator import Coordinator
 from copperplate.errors import (
     GenerationFailed,
     LedgerMisconfigured,
@@ -19,18 +18,19 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
-from copperplate.model import FailureClass, Free, Job, Lead, Outcome
-from copperplate.timings import Timings
-from pictures import want
-from workbench import Workbench
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.timings import Timings
+from copperplate.model import FailureClass, Job, Lead, Miss, Outcome
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from copperplate.adapters.fake_clock import FakeClock
-    from copperplate.model import Verdict
+    from copperplate.adapters.memory.clock import FakeClock
+    from copperplate.model import AcquireResult
 
-KEY = want().generation_key
+KEY = picture_request().generation_key
 
 
 AWAY = LedgerUnavailable("away")
@@ -66,7 +66,7 @@ def steal_at(step: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> No
     async def stolen(*arguments: Any, **named: Any) -> Any:
         monkeypatch.undo()
         bench.ledger._generations[KEY].lease_until = bench.clock.monotonic()
-        thief = await bench.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20))
+        thief = await bench.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
         assert isinstance(thief, Lead)
         return await original(*arguments, **named)
 
@@ -89,10 +89,10 @@ async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_a
 ) -> None:
     bench = Workbench(has_jobs=True)
     steal_at(step, bench, monkeypatch)
-    asking = await bench.begin(bench.process(), want())
-    assert not asking.done()
+    task = await bench.begin(bench.process(), picture_request())
+    assert not task.done()
     await bench.clock.advance(20 + 2.4)
-    found = await asking
+    found = await task
     assert found.body == body
     assert found.outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
@@ -105,11 +105,11 @@ async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
 ) -> None:
     bench = Workbench(has_jobs=has_jobs)
     cut_off_at(step, 15, bench, monkeypatch, error)
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(14)
-    assert not asking.done()
+    assert not task.done()
     await bench.clock.advance(2)
-    assert (await asking).outcome is Outcome.GENERATED
+    assert (await task).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
 
 
@@ -124,7 +124,7 @@ async def test_ledger_that_fails_a_step_is_no_fault_of_the_provider_and_what_is_
 ) -> None:
     bench = Workbench(has_jobs=True)
     if step == "begin_decode":  # a successor's: the first leader dies with its job noted
-        dying = await bench.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=1))
+        dying = await bench.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=1))
         assert isinstance(dying, Lead)
         await bench.ledger.begin_submit(
             KEY, dying.fence, submit_no=1, provider=bench.provider.name, estimate_micro_usd=3_000
@@ -133,10 +133,10 @@ async def test_ledger_that_fails_a_step_is_no_fault_of_the_provider_and_what_is_
         await bench.clock.advance(2)
     with monkeypatch.context() as patch:
         cut_off_at(step, 10_000, bench, patch, error)
-        asking = await bench.begin(bench.process(), want())
+        task = await bench.begin(bench.process(), picture_request())
         await bench.clock.advance(60)
         with pytest.raises((LedgerUnavailable, LedgerMisconfigured, StillGenerating)):
-            await asking
+            await task
     row = bench.ledger._generations[KEY]
     assert (row.status, row.failure_class) == ("pending" if submits == 0 else "generating", None)
     assert not bench.ledger._breakers
@@ -144,7 +144,7 @@ async def test_ledger_that_fails_a_step_is_no_fault_of_the_provider_and_what_is_
     # Not known to be free: it counts as estimated.
     assert [each.price_micro_usd for each in bench.ledger._submits] == [3_000] * submits
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).outcome is Outcome.GENERATED
+    assert (await bench.process().find(picture_request())).outcome is Outcome.GENERATED
     assert bench.provider.submits == {"note_request": 2, "begin_decode": 0}.get(step, 1)
 
 
@@ -157,10 +157,10 @@ async def test_ledger_that_stays_away_is_asked_no_longer_than_callers_wait(monke
         raise LedgerUnavailable("away")
 
     monkeypatch.setattr(bench.ledger, "intend_upload", away)
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(60)
     with pytest.raises((LedgerUnavailable, StillGenerating)):
-        await asking
+        await task
     assert 29 < asked_at[-1] <= 30.5
 
 
@@ -170,9 +170,9 @@ async def test_ledger_that_is_back_just_before_the_lease_is_over_costs_no_leader
     bench = Workbench(has_jobs=True, collect_seconds=25)
     timings = Timings(heartbeat=timedelta(seconds=6))
     cut_off_at("heartbeat", 13, bench, monkeypatch)
-    asking = [await bench.begin(bench.process(timings=timings), want()) for _ in range(2)]
+    tasks = [await bench.begin(bench.process(timings=timings), picture_request()) for _ in range(2)]
     await bench.clock.advance(28)
-    assert [(await each).outcome for each in asking] == [Outcome.GENERATED, Outcome.COALESCED]
+    assert [(await each).outcome for each in tasks] == [Outcome.GENERATED, Outcome.COALESCED]
     assert bench.provider.collects == 1
 
 
@@ -180,10 +180,10 @@ async def test_failure_of_a_leader_whose_lease_passed_on_is_not_the_last_word(mo
     bench = Workbench()
     bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
     steal_at("fail", bench, monkeypatch)
-    asking = await bench.begin(bench.process(), want())
-    assert not asking.done()
+    task = await bench.begin(bench.process(), picture_request())
+    assert not task.done()
     await bench.clock.advance(20 + 2.4)
-    assert (await asking).body == b"picture 2 as jpg"
+    assert (await task).body == b"picture 2 as jpg"
 
 
 async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,14 +197,14 @@ async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(m
         return await intend(*arguments, **named)
 
     steal_at("heartbeat", bench, monkeypatch)
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(5)
     monkeypatch.setattr(bench.ledger, "intend_upload", counted)
     await bench.clock.advance(10)
-    assert not asking.done()
+    assert not task.done()
     assert intended == 0
     await bench.clock.advance(30)
-    assert (await asking).body == b"picture 2 as jpg"
+    assert (await task).body == b"picture 2 as jpg"
     assert intended == 1
 
 
@@ -214,7 +214,7 @@ async def test_store_that_is_down_while_an_object_may_lie_there_costs_no_second_
     bench = Workbench()
     steal_at("complete", bench, monkeypatch)
     first = bench.process()
-    await bench.begin(first, want())
+    await bench.begin(first, picture_request())
     await bench.kill(first)
     await bench.clock.advance(21)
 
@@ -224,21 +224,21 @@ async def test_store_that_is_down_while_an_object_may_lie_there_costs_no_second_
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "get", down)
         with pytest.raises(StoreUnavailable):
-            await bench.process().find(want())
+            await bench.process().find(picture_request())
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).body == b"picture 1"
+    assert (await bench.process().find(picture_request())).body == b"picture 1"
     assert bench.provider.submits == 1
 
 
 async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench()
 
-    async def shrug(*_: Any, **__: Any) -> Verdict:
+    async def shrug(*_: Any, **__: Any) -> AcquireResult:
         monkeypatch.undo()
-        return Free()
+        return Miss()
 
     monkeypatch.setattr(bench.ledger, "acquire", shrug)
-    assert (await bench.process().find(want())).body == b"picture 1 as jpg"
+    assert (await bench.process().find(picture_request())).body == b"picture 1 as jpg"
 
 
 @pytest.mark.parametrize("may_lead", [True, False])
@@ -250,7 +250,7 @@ async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monk
 
     monkeypatch.setattr(bench.ledger, "acquire", riddle)
     with pytest.raises(AssertionError, match="unreachable"):
-        await bench.process().find(want(), may_lead=may_lead)
+        await bench.process().find(picture_request(), may_lead=may_lead)
     assert bench.provider.submits == 0
 
 
@@ -262,7 +262,7 @@ async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monk
 
     monkeypatch.setattr(bench.store, "put", broken)
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert failed.value.failure_class is FailureClass.TRANSIENT
 
 
@@ -289,8 +289,8 @@ async def test_wall_clock_that_is_days_off_changes_no_decision(leading: int, fol
         Coordinator(ledger=bench.ledger, kinds=bench.kinds, images=bench.images, clock=SkewedClock(bench.clock, days))
         for days in (leading, following)
     )
-    leader = await bench.begin(first, want())
-    follower = await bench.begin(second, want())
+    leader = await bench.begin(first, picture_request())
+    follower = await bench.begin(second, picture_request())
     await bench.clock.advance(12)
     assert ((await leader).outcome, (await follower).outcome) == (Outcome.GENERATED, Outcome.COALESCED)
 
@@ -305,13 +305,13 @@ def lost(times: int) -> list[Exception]:
 @pytest.mark.parametrize("has_jobs", [True, False])
 async def test_what_the_provider_reports_to_bill_is_written_to_the_row(has_jobs: bool) -> None:
     bench = Workbench(has_jobs=has_jobs, usage={"micro_units": 1_500_000})
-    await bench.process().find(want())
+    await bench.process().find(picture_request())
     assert bench.ledger._generations[KEY].usage == {"micro_units": 1_500_000}
 
 
 async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_number() -> None:
     bench = Workbench(failures=lost(1))
-    assert (await bench.process().find(want())).body == b"picture 2 as jpg"
+    assert (await bench.process().find(picture_request())).body == b"picture 2 as jpg"
     assert bench.provider.submits == 2
     assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 2
 
@@ -321,7 +321,7 @@ async def test_second_answer_that_is_lost_ends_the_matter_for_a_day() -> None:
     process = bench.process()
     for _ in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await process.find(want())
+            await process.find(picture_request())
         assert failed.value.failure_class is FailureClass.AMBIGUOUS
         await bench.clock.advance(3_600)
     assert bench.provider.submits == 2
@@ -330,13 +330,13 @@ async def test_second_answer_that_is_lost_ends_the_matter_for_a_day() -> None:
 async def test_successor_of_a_leader_that_sent_twice_sends_nothing() -> None:
     bench = Workbench(seconds=10, failures=lost(1))
     process = bench.process()
-    await bench.begin(process, want())
+    await bench.begin(process, picture_request())
     await bench.clock.advance(15)
     assert bench.provider.submits == 2
     await bench.kill(process)
     await bench.clock.advance(21)
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert failed.value.failure_class is FailureClass.AMBIGUOUS
     assert bench.provider.submits == 2
 
@@ -344,14 +344,14 @@ async def test_successor_of_a_leader_that_sent_twice_sends_nothing() -> None:
 async def test_successor_whose_only_submit_is_lost_sends_no_third(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench(seconds=10)
     process = bench.process()
-    await bench.begin(process, want())
+    await bench.begin(process, picture_request())
     await bench.kill(process)
     await bench.clock.advance(21)
     bench.provider.failures = lost(2)
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(30)
     with pytest.raises(GenerationFailed):
-        await asking
+        await task
     assert bench.provider.submits == 2
 
 
@@ -360,19 +360,19 @@ async def test_lost_answer_is_not_followed_by_a_submit_once_the_lease_is_not_cer
 ) -> None:
     bench = Workbench(seconds=10, failures=lost(1))
     steal_at("heartbeat", bench, monkeypatch)
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(15)
-    assert not asking.done()
+    assert not task.done()
     assert bench.provider.submits == 1
     await bench.clock.advance(30)
-    assert (await asking).body == b"picture 2 as jpg"
+    assert (await task).body == b"picture 2 as jpg"
     assert bench.provider.submits == 2
 
 
 async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_failed() -> None:
     bench = Workbench(is_billable=False, failures=lost(9))
     with pytest.raises(GenerationFailed):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert bench.provider.submits == 2
 
 
@@ -390,7 +390,7 @@ async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
     for rests in range(1, 5):
         for prompt in ("a red fox", *(f"{other} hens" for other in range(20))):
             with pytest.raises(GenerationFailed) as failed:
-                await processes[len(prompt) % 2].find(want(prompt))
+                await processes[len(prompt) % 2].find(picture_request(prompt))
             assert (failed.value.http_status, failed.value.failure_class) == (503, FailureClass.ACCOUNT)
             assert failed.value.retry_after_seconds is not None
             assert 1 <= failed.value.retry_after_seconds <= 15
@@ -400,14 +400,14 @@ async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
     assert len(told) == 4
     assert all("scripted refuses us" in line and "no money left: top up" in line for line in told)
     for prompt in ("a red fox", "3 hens"):
-        assert (await processes[0].find(want(prompt))).outcome is Outcome.GENERATED
+        assert (await processes[0].find(picture_request(prompt))).outcome is Outcome.GENERATED
     assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 2
 
 
 async def test_reason_that_repeats_the_prompt_is_withheld(caplog: pytest.LogCaptureFixture) -> None:
     bench = Workbench(failures=refusal("not for us: 'the red fox runs'")[:1])
     with pytest.raises(GenerationFailed):
-        await bench.process().find(want("Look: the  red fox runs away"))
+        await bench.process().find(picture_request("Look: the  red fox runs away"))
     assert "fox" not in caplog.text
     assert "withheld" in caplog.text
     assert "fox" not in bench.ledger._breakers["scripted"].reason
@@ -422,14 +422,14 @@ async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(bench.provider, "collect", not_yet)
         with pytest.raises(StillGenerating):
-            await bench.process().find(want())
+            await bench.process().find(picture_request())
     await bench.clock.advance(21)
-    assert (await bench.process().find(want())).body == b"picture of job-1 as jpg"
+    assert (await bench.process().find(picture_request())).body == b"picture of job-1 as jpg"
     assert bench.provider.submits == 1
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "copperplate.leader"]
+    return [record.getMessage() for record in caplog.records if record.name == "copperplate.generation.leader"]
 
 
 async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words(
@@ -439,7 +439,7 @@ async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words
     refused.__cause__ = ConnectionResetError("they quote: a red fox")
     bench = Workbench(failures=[*lost(1), refused])
     with pytest.raises(GenerationFailed):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     start, end = "attempt failed: provider=scripted", f"attempt=1 key={KEY[:12]}"
     assert lines_of(caplog) == [
         f"{start} class=ambiguous cause=ProviderFailed billed=true {end}",
@@ -453,7 +453,7 @@ async def test_bug_in_a_provider_is_logged_with_the_way_it_took_and_without_word
 ) -> None:
     bench = Workbench(failures=[KeyError("a red fox")])
     with pytest.raises(GenerationFailed):
-        await bench.process().find(want())
+        await bench.process().find(picture_request())
     assert [line.split(" billed")[0] for line in lines_of(caplog)] == [
         "attempt failed: provider=scripted class=transient cause=KeyError"
     ]
@@ -474,7 +474,7 @@ async def test_process_that_stood_still_keeps_what_it_paid_for_unless_somebody_t
         return answer
 
     monkeypatch.setattr(bench.provider, "submit", stand_still)
-    asking = await bench.begin(bench.process(), want())
+    task = await bench.begin(bench.process(), picture_request())
     await bench.clock.advance(30)
-    assert (await asking).outcome is Outcome.GENERATED
+    assert (await task).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1

@@ -9,26 +9,26 @@ from typing import Any
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import OpenAIImages
 from copperplate.adapters.painter import Painter
 from copperplate.errors import InvalidConfiguration, InvalidModel
 from copperplate.model import PictureFormat, Rendition, Size
-from copperplate.recipes.image import image_want, original_key
-from copperplate.recipes.memoji import MemojiRecipe, memoji_want
+from copperplate.recipes.image import image_request, original_key
+from copperplate.recipes.memoji import MemojiRecipe, memoji_request
 from copperplate.recipes.memoji_words import ACCESSORIES, TEMPLATE, WORDS, describe
-from copperplate.recipes.request import request_of
+from copperplate.recipes.provider_input import provider_input_of
 
 OPENAI = OpenAIImages(key="k", clock=FakeClock())
 
 
 def key(**configuration: Any) -> str:
-    return memoji_want(configuration, provider=OPENAI).generation_key
+    return memoji_request(configuration, provider=OPENAI).generation_key
 
 
 def test_defaults_are_those_that_were_promised() -> None:
-    want = memoji_want({}, provider=OPENAI)
-    assert want.recipe == {
+    picture_request = memoji_request({}, provider=OPENAI)
+    assert picture_request.recipe == {
         "accessories": [],
         "background": "auto",
         "colorTheme": "pastel-blue",
@@ -46,10 +46,10 @@ def test_defaults_are_those_that_were_promised() -> None:
 
 
 def test_a_memoji_is_its_own_original_and_a_png() -> None:
-    want = memoji_want({"size": "512x640"}, provider=OPENAI)
-    assert want.rendition_key == original_key(want.generation_key)
-    assert want.rendition == Rendition(format=PictureFormat.PNG, quality=None)
-    assert want.size == Size(width=512, height=640)
+    picture_request = memoji_request({"size": "512x640"}, provider=OPENAI)
+    assert picture_request.rendition_key == original_key(picture_request.generation_key)
+    assert picture_request.rendition == Rendition(format=PictureFormat.PNG, quality=None)
+    assert picture_request.size == Size(width=512, height=640)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_every_word_of_every_field_is_another_picture() -> None:
 
 
 def test_no_memoji_has_the_key_of_an_image() -> None:
-    image = image_want(
-        prompt=request_of(memoji_want({}, provider=OPENAI).recipe).prompt[:900],
+    image = image_request(
+        prompt=provider_input_of(memoji_request({}, provider=OPENAI).recipe).prompt[:900],
         width=1_024,
         height=1_024,
         format=PictureFormat.PNG,
@@ -114,7 +114,7 @@ def test_a_model_that_is_not_offered_is_refused_and_those_that_are_named() -> No
 
 
 def test_settings_of_the_provider_are_in_the_key_but_for_the_background() -> None:
-    assert memoji_want({}, provider=Painter(FakeClock())).recipe["settings"] == []
+    assert memoji_request({}, provider=Painter(FakeClock())).recipe["settings"] == []
     assert key(background="opaque") != key(background="transparent")
 
 
@@ -137,7 +137,7 @@ def test_every_prompt_is_short_enough_and_forbids_text() -> None:
     for _ in range(200):
         configuration = {field: rng.choice(list(words)) for field, words in WORDS.items()}
         configuration["accessories"] = rng.sample(list(ACCESSORIES), 6)  # type: ignore[assignment]
-        prompt = request_of(memoji_want(configuration, provider=OPENAI).recipe).prompt
+        prompt = provider_input_of(memoji_request(configuration, provider=OPENAI).recipe).prompt
         assert 200 < len(prompt) < 1_500
         assert "No text" in prompt
 

@@ -11,15 +11,15 @@ import pytest
 from copperplate.errors import StoreUnavailable
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving import Serving
-from pictures import want
-from workbench import Workbench
+from copperplate.serving.renditions import Serving
+from tests.support.coordinator_harness import Workbench
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
     from copperplate.model import Entry, RenditionUpload, Upload
 
-WEBP = want(picture_format=PictureFormat.WEBP)
+WEBP = picture_request(picture_format=PictureFormat.WEBP)
 BACKGROUND = ("heartbeat", "sweep", "peek", "record_usage", "hints")
 
 
@@ -66,17 +66,17 @@ async def test_miss_is_five_calls_of_the_ledger_and_a_hit_is_one(
     bench = Workbench(has_jobs=has_jobs)
     serving = serving_of(bench)
     calls = listen(bench, monkeypatch)
-    await serving.read(want())
+    await serving.read(picture_request())
     assert calls == expected
     calls.clear()
-    await serving.read(want())
+    await serving.read(picture_request())
     assert calls == ["acquire"]
 
 
 async def test_another_format_of_a_kept_original_is_three_calls_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Workbench()
     serving = serving_of(bench)
-    await serving.read(want())
+    await serving.read(picture_request())
     calls = listen(bench, monkeypatch)
     await serving.read(WEBP)
     assert calls == ["acquire", "intend_rendition", "record_rendition"]
@@ -91,11 +91,11 @@ async def test_adopted_original_gets_its_rendition_from_the_successor(monkeypatc
     first = bench.process()
     with monkeypatch.context() as patched:
         patched.setattr(bench.ledger, "complete", never)
-        await bench.begin(first, want())
+        await bench.begin(first, picture_request())
         await bench.kill(first)
     await bench.clock.advance(21)
     calls = listen(bench, monkeypatch)
-    found, body = await serving_of(bench).read(want())
+    found, body = await serving_of(bench).read(picture_request())
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture 1 as jpg")
     assert calls == ["acquire", "complete", "intend_rendition", "record_rendition"]
     assert bench.provider.submits == 1
@@ -112,7 +112,7 @@ async def test_both_objects_are_stored_at_the_same_time(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(bench.store, "put", together)
     async with asyncio.timeout(30):
-        assert (await serving_of(bench).read(want()))[1] == b"picture 1 as jpg"
+        assert (await serving_of(bench).read(picture_request()))[1] == b"picture 1 as jpg"
 
 
 async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_is_mended(
@@ -126,8 +126,8 @@ async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_
     with monkeypatch.context() as patched:
         patched.setattr(bench.images, "encode", broken)
         with pytest.raises(KeyError):
-            await serving_of(bench).read(want())
-    found, body = await serving_of(bench).read(want())
+            await serving_of(bench).read(picture_request())
+    found, body = await serving_of(bench).read(picture_request())
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
     assert bench.provider.submits == 1
 
@@ -143,12 +143,12 @@ async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "put", only_originals)
-        asking = asyncio.create_task(serving_of(bench).read(want()))
+        user_requests = asyncio.create_task(serving_of(bench).read(picture_request()))
         await bench.clock.settle()
         await bench.clock.advance(15)
         with pytest.raises(StoreUnavailable):
-            await asking
-    found, body = await serving_of(bench).read(want())
+            await user_requests
+    found, body = await serving_of(bench).read(picture_request())
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
     assert bench.provider.submits == 1
 
@@ -167,14 +167,14 @@ async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendit
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "put", only_renditions)
         process = bench.process()
-        asking = asyncio.create_task(serving_of(bench, process).read(want()))
+        user_requests = asyncio.create_task(serving_of(bench, process).read(picture_request()))
         await bench.clock.settle()
         await bench.clock.advance(15)
         with pytest.raises(StoreUnavailable):
-            await asking
+            await user_requests
         await bench.kill(process)  # and with it what it kept
     await bench.clock.advance(21)
-    found, body = await serving_of(bench).read(want())
+    found, body = await serving_of(bench).read(picture_request())
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-1 as jpg")
     assert bench.provider.submits == 1
     # The first leader's rendition was never completed: it goes.
@@ -201,5 +201,5 @@ async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypa
         return await complete(key, fence, upload, url=url, rendition=rendition)
 
     monkeypatch.setattr(bench.ledger, "complete", beaten)
-    found, body = await serving_of(bench).read(want())
+    found, body = await serving_of(bench).read(picture_request())
     assert (found.outcome, body) == (Outcome.GENERATED, theirs)

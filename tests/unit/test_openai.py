@@ -10,9 +10,9 @@ import httpx2
 import openai
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import DEFAULT_MODEL, RETIRED, OpenAIImages
-from copperplate.adapters.openai_faults import ERRORS, UNSENT, translate
+from copperplate.adapters.openai.faults import ERRORS, UNSENT, translate
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
 

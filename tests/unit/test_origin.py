@@ -10,12 +10,12 @@ from uuid import UUID
 import httpx
 import pytest
 
-from copperplate.adapters.supabase_users import make_local_token
+from copperplate.adapters.supabase.users import make_local_token
 from copperplate.errors import InvalidHost
 from copperplate.http.app import create_app
 from copperplate.http.origin import base_url_of, has_one_host, origin_of, parse_address
 from copperplate.settings import Settings
-from memory_services import memory_services
+from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
     from starlette.types import Scope

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.painter import Painter
 from copperplate.adapters.painter.faces import HAIR, SKIN, THEMES, paint_face
 from copperplate.adapters.painter.hair import FRONT
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
 from copperplate.recipes import memoji_words
-from copperplate.recipes.memoji import memoji_want
+from copperplate.recipes.memoji import memoji_request
 from copperplate.recipes.memoji_words import WORDS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SIDE = 96
 
 @cache
 def face(**configuration: Any) -> Image:
-    return paint_face(memoji_want({"size": f"{SIDE}x{SIDE}", **configuration}, provider=PAINTER).recipe)
+    return paint_face(memoji_request({"size": f"{SIDE}x{SIDE}", **configuration}, provider=PAINTER).recipe)
 
 
 def changed_pixels(one: Image, other: Image) -> int:
@@ -42,7 +42,7 @@ def test_every_word_can_be_seen(field: str, word: str) -> None:
 
 @pytest.mark.parametrize("word", list(memoji_words.ACCESSORIES))
 def test_every_accessory_can_be_seen(word: str) -> None:
-    worn = paint_face(memoji_want({"size": f"{SIDE}x{SIDE}", "accessories": [word]}, provider=PAINTER).recipe)
+    worn = paint_face(memoji_request({"size": f"{SIDE}x{SIDE}", "accessories": [word]}, provider=PAINTER).recipe)
     assert changed_pixels(worn, face()) > 20
 
 
@@ -72,15 +72,15 @@ def test_a_transparent_background_is_one_and_the_face_is_not() -> None:
 
 @pytest.mark.parametrize("size", ["64x64", "2048x64", "64x2048", "640x480"])
 def test_it_fits_every_size(size: str) -> None:
-    picture = paint_face(memoji_want({"size": size}, provider=PAINTER).recipe)
+    picture = paint_face(memoji_request({"size": size}, provider=PAINTER).recipe)
     assert f"{picture.width}x{picture.height}" == size
 
 
 async def test_the_answer_passes_verification_and_keeps_its_alpha() -> None:
-    want = memoji_want({"size": "256x256", "background": "transparent"}, provider=PAINTER)
-    made = await PAINTER.submit(want.recipe)
+    picture_request = memoji_request({"size": "256x256", "background": "transparent"}, provider=PAINTER)
+    made = await PAINTER.submit(picture_request.recipe)
     images = PillowImages(threads=1)
-    assert await images.verify(made.body, covers=want.size) == ("png", want.size)
-    encoded = await images.encode(made.body, want, at_most_bytes=5_000_000)
+    assert await images.verify(made.body, covers=picture_request.size) == ("png", picture_request.size)
+    encoded = await images.encode(made.body, picture_request, at_most_bytes=5_000_000)
     assert encoded[25] == 6  # a png's colour type: true colour with alpha
     images.close()

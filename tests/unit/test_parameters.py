@@ -8,10 +8,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from copperplate.adapters.supabase_users import make_local_token
+from copperplate.adapters.supabase.users import make_local_token
 from copperplate.http.app import create_app
 from copperplate.http.parameters import MAX_NAMES, MAX_QUERY_BYTES, named
-from memory_services import MemoryServices, memory_services
+from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ def cleanups(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(arguments)
         raise AssertionError("nothing may be removed")
 
-    monkeypatch.setattr("copperplate.http.care_routes.clean", clean)
+    monkeypatch.setattr("copperplate.http.routes.operations.clean", clean)
     return seen
 
 

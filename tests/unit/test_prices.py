@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copperplate import prices
-from copperplate.adapters.fake_clock import FakeClock
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.fal.queue import parse_units
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import DEFAULT_MODEL, QUALITY, OpenAIImages
 from copperplate.adapters.painter import Painter
 from copperplate.model import Size

@@ -21,12 +21,12 @@ from copperplate.errors import (
     InvalidText,
     Misconfigured,
 )
-from copperplate.model import PictureFormat, Rendition, Want
+from copperplate.model import PictureFormat, PictureRequest, Rendition
 from copperplate.recipes.canonical import cache_key, canonical_bytes
 from copperplate.recipes.image import (
     DEFAULT_MODEL,
     ImageRecipe,
-    image_want,
+    image_request,
     original_key,
     rendition_key,
     rendition_recipe,
@@ -42,14 +42,14 @@ SUNSET_KEY = "3ed7e497928c80824cc3ff3ce48549c26f75c151f10b38b639293a284ffb24c3"
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
 
 
-def want_of(url: str) -> Want:
+def request_of(url: str) -> PictureRequest:
     path, _, query = url.partition("?")
     parsed = parse_picture_path(path)
     assert parsed is not None
     width, height, picture_format = parsed
     asked = parse_picture_query(query.encode())
     model = asked.model or DEFAULT_MODEL
-    return image_want(
+    return image_request(
         prompt=asked.text,
         width=width,
         height=height,
@@ -68,14 +68,14 @@ def recipe_of(**parts: Any) -> ImageRecipe:
 
 
 def test_the_key_of_a_picture_never_changes() -> None:
-    want = want_of("/1024x1024.jpg?text=A%20beautiful%20sunset%20over%20the%20sea")
+    picture_request = request_of("/1024x1024.jpg?text=A%20beautiful%20sunset%20over%20the%20sea")
     spelled = (
         '{"height":1024,"kind":"image","model":"fal-ai/flux/schnell","prompt":"A beautiful sunset over the sea",'
         '"seed":"","settings":["enable_safety_checker=true","num_inference_steps=4"],"v":1,"width":1024}'
     )
-    assert canonical_bytes(want.recipe) == spelled.encode()
-    assert want.generation_key == SUNSET_KEY == hashlib.sha256(spelled.encode()).hexdigest()
-    assert want.rendition_key == "51db04f95e0aca7a85207e456fd0dec6086ac143a704c6046dd63ad161c0b4f8"
+    assert canonical_bytes(picture_request.recipe) == spelled.encode()
+    assert picture_request.generation_key == SUNSET_KEY == hashlib.sha256(spelled.encode()).hexdigest()
+    assert picture_request.rendition_key == "51db04f95e0aca7a85207e456fd0dec6086ac143a704c6046dd63ad161c0b4f8"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_settings_are_sorted_and_each_counts_once() -> None:
 
 def test_a_prompt_is_in_no_repr() -> None:
     assert "secret" not in repr(recipe_of(prompt="secret"))
-    assert "secret" not in repr(want_of("/64x64.jpg?text=secret"))
+    assert "secret" not in repr(request_of("/64x64.jpg?text=secret"))
     assert "secret" not in repr(parse_picture_query(b"text=secret"))
 
 
@@ -291,7 +291,7 @@ def test_a_prompt_is_in_no_repr() -> None:
 @settings(deadline=None)
 def test_every_spelling_of_a_request_has_the_same_keys(text: str, rng: random.Random) -> None:
     assume(text.strip("".join(WHITE_SPACE)))
-    plain = want_of(f"/64x128.jpg?text={quote(text, safe='')}")
+    plain = request_of(f"/64x128.jpg?text={quote(text, safe='')}")
     everywhere = "".join(f"%{byte:02x}" for byte in text.encode())
     parts = [f"text={everywhere}", "seed=", f"model={quote(DEFAULT_MODEL)}", "utm_source=x", "cb=1"]
     rng.shuffle(parts)
@@ -302,13 +302,13 @@ def test_every_spelling_of_a_request_has_the_same_keys(text: str, rng: random.Ra
         f"text={quote(unicodedata.normalize('NFC', text), safe='')}&fbclid=y",
         f"text=+{quote_plus(text)}%0A",
     ):
-        assert want_of(f"/64x128.jpeg?{query}") == plain
+        assert request_of(f"/64x128.jpeg?{query}") == plain
 
 
 def test_formats_share_one_generation() -> None:
-    wants = [want_of(f"/64x64.{name}?text=a") for name in ("jpg", "png", "webp")]
-    assert len({want.generation_key for want in wants}) == 1
-    assert len({want.rendition_key for want in wants}) == 3
+    picture_requests = [request_of(f"/64x64.{name}?text=a") for name in ("jpg", "png", "webp")]
+    assert len({picture_request.generation_key for picture_request in picture_requests}) == 1
+    assert len({picture_request.rendition_key for picture_request in picture_requests}) == 3
 
 
 WANTS = st.tuples(
@@ -337,4 +337,4 @@ def test_different_recipes_have_different_keys(one: tuple[Any, ...], other: tupl
     ],
 )  # fmt: skip
 def test_a_change_that_can_change_a_pixel_changes_the_generation(url: str) -> None:
-    assert want_of(url).generation_key != want_of("/64x64.jpg?text=a").generation_key
+    assert request_of(url).generation_key != request_of("/64x64.jpg?text=a").generation_key

@@ -19,12 +19,12 @@ from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import failed_job
 from copperplate.adapters.fal.files import Files
 from copperplate.adapters.fal.queue import picture_url
-from copperplate.adapters.openai_calls import only_picture, tokens_of
-from copperplate.adapters.openai_faults import translate
+from copperplate.adapters.openai.calls import only_picture, tokens_of
+from copperplate.adapters.openai.faults import translate
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.imaging import PillowImages
+from copperplate.imaging.codec import PillowImages
 from copperplate.model import FailureClass, Size
-from recordings import RECORDINGS
+from tests.support.recordings import RECORDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

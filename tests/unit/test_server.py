@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from copperplate.errors import Misconfigured
-from copperplate.http import server
+from copperplate.http.server import run as server
 
 
 def test_port_is_taken_from_the_moment_it_is_bound() -> None:

@@ -17,18 +17,18 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
-from copperplate.hashing import INLINE_BYTES
+from copperplate.generation.digests import INLINE_BYTES
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving import Serving
-from pictures import want
-from workbench import BUCKET, FlakyStore, PlainImages, Workbench
+from copperplate.serving.renditions import Serving
+from tests.support.coordinator_harness import BUCKET, FlakyStore, PlainImages, Workbench
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
-    from copperplate.model import Entry, Upload, Verdict, Want
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.model import AcquireResult, Entry, PictureRequest, Upload
 
-WEBP = want(picture_format=PictureFormat.WEBP)
+WEBP = picture_request(picture_format=PictureFormat.WEBP)
 JPG_BODY, WEBP_BODY = b"picture 1 as jpg", b"picture 1 as webp"
 
 
@@ -62,10 +62,12 @@ class CountingStore(FlakyStore):
 class CountingImages(PlainImages):
     encodings = 0
 
-    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
+    async def encode(
+        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
+    ) -> bytes:
         self.encodings += 1
         await asyncio.sleep(0)
-        return await super().encode(original, want)
+        return await super().encode(original, picture_request)
 
 
 class Desk(Workbench):
@@ -81,14 +83,14 @@ class Desk(Workbench):
     def server(self, process: Coordinator) -> Serving:
         return Serving(coordinator=process, ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock)
 
-    async def original(self, asked: Want) -> Entry:
+    async def original(self, asked: PictureRequest) -> Entry:
         """The entry of the kept original."""
-        png = want(picture_format=PictureFormat.PNG)
+        png = picture_request(picture_format=PictureFormat.PNG)
         assert png.generation_key == asked.generation_key
-        sight = await self.ledger.peek(png.generation_key, png.rendition_key)
-        assert isinstance(sight, Hit)
-        assert sight.entry.is_original
-        return sight.entry
+        result = await self.ledger.peek(png.generation_key, png.rendition_key)
+        assert isinstance(result, Hit)
+        assert result.entry.is_original
+        return result.entry
 
 
 @pytest.fixture
@@ -97,8 +99,8 @@ def desk() -> Desk:
 
 
 async def test_first_read_makes_the_rendition_and_the_second_reads_it(desk: Desk) -> None:
-    first, body = await desk.serving.read(want())
-    again, same = await desk.serving.read(want())
+    first, body = await desk.serving.read(picture_request())
+    again, same = await desk.serving.read(picture_request())
     assert (first.outcome, again.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == again.entry
     assert not first.entry.is_original
@@ -107,7 +109,7 @@ async def test_first_read_makes_the_rendition_and_the_second_reads_it(desk: Desk
 
 
 async def test_rendition_is_recorded_as_exactly_what_was_stored(desk: Desk) -> None:
-    found = await desk.serving.find(want())
+    found = await desk.serving.find(picture_request())
     entry = found.entry
     assert (entry.digest, entry.size_bytes) == (sha256_hex(JPG_BODY), len(JPG_BODY))
     assert (entry.format, entry.width, entry.height) == ("jpg", 64, 64)
@@ -115,7 +117,7 @@ async def test_rendition_is_recorded_as_exactly_what_was_stored(desk: Desk) -> N
 
 
 async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(desk: Desk) -> None:
-    answers = await asyncio.gather(*(desk.serving.read(want()) for _ in range(100)))
+    answers = await asyncio.gather(*(desk.serving.read(picture_request()) for _ in range(100)))
     assert {body for _, body in answers} == {JPG_BODY}
     assert Counter(found.outcome for found, _ in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
     assert desk.artist.encodings == 1
@@ -124,14 +126,14 @@ async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(de
 
 
 async def test_askers_of_two_formats_at_once_cost_no_read(desk: Desk) -> None:
-    jpg, webp = await asyncio.gather(desk.serving.read(want()), desk.serving.read(WEBP))
+    jpg, webp = await asyncio.gather(desk.serving.read(picture_request()), desk.serving.read(WEBP))
     assert (jpg[0].outcome, jpg[1]) == (Outcome.GENERATED, JPG_BODY)
     assert (webp[0].outcome, webp[1]) == (Outcome.COALESCED, WEBP_BODY)
     assert (desk.objects.puts, desk.objects.gets) == ({"png": 1, "jpg": 1, "webp": 1}, {})
 
 
 async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(desk: Desk) -> None:
-    await desk.serving.read(want())
+    await desk.serving.read(picture_request())
     answers = await asyncio.gather(*(desk.serving.read(WEBP) for _ in range(100)))
     assert {(found.outcome, body) for found, body in answers} == {(Outcome.HIT, WEBP_BODY)}
     assert desk.artist.encodings == 2
@@ -140,9 +142,9 @@ async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_ori
 
 
 async def test_hundred_hits_at_once_read_the_object_once(desk: Desk) -> None:
-    await desk.serving.read(want())
+    await desk.serving.read(picture_request())
     desk.objects.gate = asyncio.Event()
-    reading = [asyncio.create_task(desk.serving.read(want())) for _ in range(100)]
+    reading = [asyncio.create_task(desk.serving.read(picture_request())) for _ in range(100)]
     await desk.clock.settle()
     desk.objects.gate.set()
     assert {body for _, body in await asyncio.gather(*reading)} == {JPG_BODY}
@@ -154,28 +156,28 @@ async def test_object_of_many_bytes_is_verified_too(desk: Desk, monkeypatch: pyt
         return b"x" * (INLINE_BYTES + 1)
 
     monkeypatch.setattr(desk.artist, "encode", large)
-    await desk.serving.read(want())
-    found, body = await desk.serving.read(want())
+    await desk.serving.read(picture_request())
+    found, body = await desk.serving.read(picture_request())
     assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_BYTES + 1)
     desk.objects.alter(found.entry, b"y" * len(body))
-    assert (await desk.serving.read(want()))[1] == body
+    assert (await desk.serving.read(picture_request()))[1] == body
 
 
 @pytest.mark.parametrize("damage", [b"something else", b"", JPG_BODY[:-1]])
 async def test_altered_rendition_is_never_served_but_made_again_from_the_original(desk: Desk, damage: bytes) -> None:
-    found, _ = await desk.serving.read(want())
+    found, _ = await desk.serving.read(picture_request())
     desk.objects.alter(found.entry, damage)
-    again, body = await desk.serving.read(want())
+    again, body = await desk.serving.read(picture_request())
     assert (again.outcome, body) == (Outcome.HIT, JPG_BODY)
     assert again.entry.path != found.entry.path
     assert desk.provider.submits == 1
 
 
 async def test_rendition_and_original_that_are_gone_cost_one_new_generation_for_all_askers(desk: Desk) -> None:
-    found, _ = await desk.serving.read(want())
-    original = await desk.original(want())
+    found, _ = await desk.serving.read(picture_request())
+    original = await desk.original(picture_request())
     await desk.objects.remove([found.entry.path, original.path])
-    answers = await asyncio.gather(*(desk.serving.read(want()) for _ in range(20)))
+    answers = await asyncio.gather(*(desk.serving.read(picture_request()) for _ in range(20)))
     assert {body for _, body in answers} == {b"picture 2 as jpg"}
     assert desk.provider.submits == 2
 
@@ -185,7 +187,7 @@ async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(d
     outcomes = []
     for _ in range(50):
         try:
-            found, _ = await desk.serving.read(want())
+            found, _ = await desk.serving.read(picture_request())
             outcomes.append(str(found.outcome))
         except GenerationFailed as error:
             outcomes.append(str(error.failure_class))
@@ -197,7 +199,7 @@ async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(d
 async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.serving.read(want())
+    await desk.serving.read(picture_request())
     desk.objects.loses = True
 
     async def changed_meanwhile(_: Entry) -> bool:
@@ -205,7 +207,7 @@ async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
 
     monkeypatch.setattr(desk.ledger, "report_missing", changed_meanwhile)
     with pytest.raises(StoreUnavailable):
-        await desk.serving.read(want())
+        await desk.serving.read(picture_request())
     assert desk.objects.gets == {"jpg": 3}
     assert desk.provider.submits == 1
 
@@ -213,16 +215,16 @@ async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
 async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_object(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, _ = await desk.serving.read(want())
+    found, _ = await desk.serving.read(picture_request())
 
     async def down(_: str) -> bytes:
         raise StoreUnavailable("down")
 
     monkeypatch.setattr(desk.objects, "get", down)
     with pytest.raises(StoreUnavailable):
-        await desk.serving.read(want())
+        await desk.serving.read(picture_request())
     monkeypatch.undo()
-    again, body = await desk.serving.read(want())
+    again, body = await desk.serving.read(picture_request())
     assert (again.entry, body) == (found.entry, JPG_BODY)
 
 
@@ -243,7 +245,7 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
         return await record(original, key, ours)
 
     monkeypatch.setattr(desk.ledger, "record_rendition", beaten)
-    found, body = await desk.serving.read(want())
+    found, body = await desk.serving.read(picture_request())
     assert body == theirs
     assert found.entry.digest == sha256_hex(theirs)
 
@@ -260,15 +262,15 @@ async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked
         return await record(original, key, ours)
 
     monkeypatch.setattr(desk.ledger, "record_rendition", replaced)
-    _, body = await desk.serving.read(want())
+    _, body = await desk.serving.read(picture_request())
     assert body == b"picture 2 as jpg"
 
 
 async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_original(desk: Desk) -> None:
     with pytest.raises(NotGenerated):
-        await desk.serving.find(want(), may_lead=False)
+        await desk.serving.find(picture_request(), may_lead=False)
     assert desk.provider.submits == 0
-    await desk.serving.find(want())
+    await desk.serving.find(picture_request())
     found = await desk.serving.find(WEBP, may_lead=False)
     assert (found.outcome, found.entry.format) == (Outcome.HIT, "webp")
     assert desk.provider.submits == 1
@@ -276,45 +278,47 @@ async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_or
 
 async def test_looking_only_while_somebody_generates_waits_for_nothing(desk: Desk) -> None:
     desk.provider.seconds = 10
-    asking = asyncio.create_task(desk.serving.read(want()))
+    user_requests = asyncio.create_task(desk.serving.read(picture_request()))
     await desk.clock.settle()
     with pytest.raises(NotGenerated):
-        await desk.serving.find(want(), may_lead=False)
+        await desk.serving.find(picture_request(), may_lead=False)
     await desk.clock.advance(10)
-    await asking
+    await user_requests
 
 
 async def test_looking_only_at_a_failure_answers_the_failure(desk: Desk) -> None:
     desk.provider.failures = [KeyError("a bug")]
     with pytest.raises(GenerationFailed):
-        await desk.serving.find(want())
+        await desk.serving.find(picture_request())
     with pytest.raises(GenerationFailed) as looked:
-        await desk.serving.find(want(), may_lead=False)
+        await desk.serving.find(picture_request(), may_lead=False)
     assert looked.value.failure_class is FailureClass.TRANSIENT
 
 
 async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(desk: Desk) -> None:
-    await desk.serving.find(want())
-    jpg, webp = await asyncio.gather(desk.serving.read(want()), desk.serving.read(WEBP))
+    await desk.serving.find(picture_request())
+    jpg, webp = await asyncio.gather(desk.serving.read(picture_request()), desk.serving.read(WEBP))
     assert (jpg[1], webp[1]) == (JPG_BODY, WEBP_BODY)
 
 
 async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.serving.read(want())
-    original = await desk.original(want())
+    await desk.serving.read(picture_request())
+    original = await desk.original(picture_request())
     acquire = desk.ledger.acquire
 
-    async def then_it_goes(*arguments: Any, **named: Any) -> Verdict:
+    async def then_it_goes(*arguments: Any, **named: Any) -> AcquireResult:
         monkeypatch.undo()
-        verdict = await acquire(*arguments, **named)
+        result = await acquire(*arguments, **named)
         await asyncio.sleep(0)  # so that the other asker joins
         await desk.ledger.report_missing(original)
-        return verdict
+        return result
 
     monkeypatch.setattr(desk.ledger, "acquire", then_it_goes)
-    jpg, webp = await asyncio.gather(desk.serving.read(want()), desk.serving.read(WEBP), return_exceptions=True)
+    jpg, webp = await asyncio.gather(
+        desk.serving.read(picture_request()), desk.serving.read(WEBP), return_exceptions=True
+    )
     assert not isinstance(jpg, BaseException)
     assert isinstance(webp, StillGenerating)
     assert (await desk.serving.read(WEBP))[1] == b"picture 2 as webp"
@@ -325,12 +329,12 @@ async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_cos
 ) -> None:
     desk = Desk()
 
-    async def unreadable(original: bytes, want: Want) -> bytes:
+    async def unreadable(original: bytes, picture_request: PictureRequest) -> bytes:
         raise ProviderFailed(FailureClass.BAD_OUTPUT, "cannot be decoded")
 
     monkeypatch.setattr(desk.artist, "encode", unreadable)
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await desk.serving.read(want())
+            await desk.serving.read(picture_request())
         assert failed.value.http_status == 502
     assert desk.provider.submits == 1

@@ -13,8 +13,8 @@ from asgi_lifespan import LifespanManager
 from copperplate.errors import Misconfigured
 from copperplate.http.app import create_app
 from copperplate.settings import Settings
-from memory_services import memory_services
-from postgrest_server import make_jwt
+from tests.support.memory_services import memory_services
+from tests.support.postgrest_server import make_jwt
 
 # Keys of the older generation name their role; these have none that may do anything.
 ANON_KEY, NO_ROLE = make_jwt("anon"), make_jwt("authenticated")

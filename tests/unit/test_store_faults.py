@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.memory_store import MemoryStore
+from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
 from copperplate.model import FailureClass, Hit, Outcome
 from copperplate.recipes.image import original_key
-from pictures import want
-from workbench import BUCKET, Workbench
+from tests.support.coordinator_harness import BUCKET, Workbench
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.coordinator import Coordinator
+    from copperplate.generation.coordinator import Coordinator
 
 
 class ForgetfulStore(MemoryStore):
@@ -63,12 +63,12 @@ def over(bench: Workbench, store: MemoryStore) -> Coordinator:
 
 async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(bench: Workbench) -> None:
     store = ForgetfulStore(BUCKET)
-    task = await bench.begin(over(bench, store), want())
+    task = await bench.begin(over(bench, store), picture_request())
     await bench.clock.advance(10)
     assert (await task).outcome is Outcome.GENERATED
     assert bench.provider.submits == 1
     rendition = (await task).entry
-    original = await bench.ledger.peek(want().generation_key, original_key(want().generation_key))
+    original = await bench.ledger.peek(picture_request().generation_key, original_key(picture_request().generation_key))
     assert isinstance(original, Hit)
     assert set(store._objects) == {rendition.path, original.entry.path}
 
@@ -78,7 +78,7 @@ async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(bench: 
     process = over(bench, store)
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await process.find(want())
+            await process.find(picture_request())
         assert failed.value.failure_class is FailureClass.TRANSIENT
     assert bench.provider.submits == 1
     assert (await bench.ledger.generation_stats())["total_completed"] == 0
@@ -86,11 +86,11 @@ async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(bench: 
 
 async def test_slow_store_costs_the_leader_time_and_not_its_lease(bench: Workbench) -> None:
     process, other = over(bench, SlowStore(bench)), bench.process()
-    task = await bench.begin(process, want())
-    follower = await bench.begin(other, want())
+    task = await bench.begin(process, picture_request())
+    follower = await bench.begin(other, picture_request())
     for _ in range(13):
         await bench.clock.advance(5)
     done = await asyncio.gather(task, follower, return_exceptions=True)
     assert bench.provider.submits == 1
     assert (await bench.ledger.generation_stats())["total_completed"] == 1, done
-    assert (await other.find(want())).outcome is Outcome.HIT
+    assert (await other.find(picture_request())).outcome is Outcome.HIT

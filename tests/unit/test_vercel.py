@@ -14,19 +14,19 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.adapters.fake_clock import FakeClock
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http import vercel
 from copperplate.http.app import create_app
-from copperplate.http.entry import Entry
+from copperplate.http.lazy_app import Entry
 from copperplate.model import Lead, Outcome
-from memory_services import MemoryServices, memory_services
-from pictures import want
-from workbench import ScriptedProvider
+from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made
+    from copperplate.model import CanonicalValue, Job, ProviderResult
 
 SUNSET = "/64x64.jpg?text=a%20beautiful%20sunset"
 ON_VERCEL = {"VERCEL": "1"}
@@ -39,7 +39,7 @@ class GatedProvider(ScriptedProvider):
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         await self.gate.wait()
         return await super().submit(recipe)
 
@@ -87,7 +87,7 @@ async def test_the_call_stays_open_until_the_generation_it_left_behind_is_over(p
     assert not call.task.done()
     provider.gate.set()
     await call.task
-    assert (await services.serving.find(want())).outcome is Outcome.HIT
+    assert (await services.serving.find(picture_request())).outcome is Outcome.HIT
 
 
 async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvider) -> None:
@@ -121,7 +121,9 @@ async def test_before_the_deadline_the_generation_is_handed_over(provider: Gated
     call = Call(services, SUNSET)
     await call.task
     assert call.status == 503
-    assert isinstance(await services.ledger.acquire(want(), leader=uuid4(), lease=timedelta(seconds=20)), Lead)
+    assert isinstance(
+        await services.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20)), Lead
+    )
 
 
 @pytest.mark.parametrize(("seconds", "is_complete"), [(300.0, True), (vercel.MARGIN_SECONDS, False)])
@@ -133,14 +135,14 @@ async def test_a_cleanup_ends_before_the_deadline(
     *,
     is_complete: bool,
 ) -> None:
-    caplog.set_level(logging.INFO, "copperplate.care")
-    monkeypatch.setattr("copperplate.care.LOOKED", 1)
+    caplog.set_level(logging.INFO, "copperplate.operations.cleanup")
+    monkeypatch.setattr("copperplate.operations.cleanup.LOOKED", 1)
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)
     runtime.get_deadline = lambda: deadline  # type: ignore[attr-defined]
     clock = FakeClock()
     services = memory_services(environ={**ON_VERCEL, "CRON_SECRET": CRON_SECRET}, clock=clock)
     for name in ("one", "two", "three"):
-        await services.serving.read(want(name))
+        await services.serving.read(picture_request(name))
     await clock.advance(31 * 86_400)
     call = Call(services, "/api/cache/cleanup", authorization=f"Bearer {CRON_SECRET}")
     await call.task
@@ -200,7 +202,7 @@ async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatc
     def refuse(_: object) -> None:
         raise RuntimeError("no disk")
 
-    monkeypatch.setattr("copperplate.http.entry.open_services", refuse)
+    monkeypatch.setattr("copperplate.http.lazy_app.open_services", refuse)
     said: list[Any] = []
 
     async def receive() -> Any:

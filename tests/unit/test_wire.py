@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from wire import Wire
+from tests.support.wire import Wire
 
 CALLERS = 10
 # From a listening socket nobody has looked at, over every step of a handler, to one that waits for bytes.

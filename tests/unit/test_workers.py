@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from copperplate.http.workers import MOST_FAILED_STARTS, Step, Workers, WorkersFailed
+from copperplate.http.server.workers import MOST_FAILED_STARTS, Step, Workers, WorkersFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,8 @@ import argparse
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from copperplate.cli import accounts, care, database, doctor, explain, prices, serve, token
+from copperplate.cli import accounts, database, doctor, explain, prices, serve, token
+from copperplate.cli import operations as care
 from copperplate.cli.serve import EXAMPLE
 from copperplate.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE, say
 from copperplate.errors import CopperplateError

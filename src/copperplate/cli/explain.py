@@ -46,7 +46,7 @@ def _url_explainer(settings: Settings) -> Callable[[str], Explanation]:
     from copperplate.recipes.explain import explain
 
     provider = make_image_provider(settings, SystemClock())
-    return partial(explain, default_model=provider.models[0], settings_of=provider.settings)
+    return partial(explain, default_model=provider.models[0], model_parameters=provider.settings)
 
 
 def _memoji_explainer(settings: Settings) -> Callable[[str], MemojiExplanation]:

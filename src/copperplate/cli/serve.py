@@ -69,7 +69,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     with contextlib.ExitStack() as resources:
         with Progress("loading the server") as progress:
-            from copperplate.http import server
+            from copperplate.http.server import run as server
             from copperplate.local.cluster import Cluster
 
             # Before the database: a taken port must not cost the time of its start.
@@ -117,7 +117,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     """The server alone."""
     with Progress("loading the server"):
         from copperplate.compose import check
-        from copperplate.http import server
+        from copperplate.http.server import run as server
 
         settings = settings_of(arguments)
         check(settings)  # here too: a worker can only answer 503
@@ -132,7 +132,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
 def _serve(
     arguments: argparse.Namespace, settings: Settings, listener: socket, announce_ready: Callable[[], None]
 ) -> int:
-    from copperplate.http import server
+    from copperplate.http.server import run as server
 
     ended_by = server.run(
         listener,

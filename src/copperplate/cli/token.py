@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def run_token(arguments: argparse.Namespace) -> int:
     """A token that this machine's server takes; the last line is the token alone."""
-    from copperplate.adapters.supabase_users import make_local_token
+    from copperplate.adapters.supabase.users import make_local_token
     from copperplate.local.cluster import find_running
 
     settings = settings_of(arguments)

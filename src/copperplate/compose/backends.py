@@ -45,8 +45,8 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Sto
         async with _open_postgres(settings) as ledger:
             yield ledger, {bucket: FolderStore(settings.data_dir / "objects", bucket) for bucket in BUCKETS}
         return
-    from copperplate.adapters.supabase_http import make_client
-    from copperplate.adapters.supabase_storage import SupabaseStore
+    from copperplate.adapters.supabase.http import make_client
+    from copperplate.adapters.supabase.storage import SupabaseStore
 
     async with make_client() as client:
         stores = {bucket: SupabaseStore(client, url, key, bucket) for bucket in BUCKETS}
@@ -65,8 +65,8 @@ async def open_cdns(settings: Settings) -> AsyncIterator[Sequence[Cdn]]:
     async with contextlib.AsyncExitStack() as opened:
         cdns: list[Cdn] = []
         if settings.supabase_url is not None and settings.supabase_key is not None:
-            from copperplate.adapters.supabase_cdn import StorageCdn
-            from copperplate.adapters.supabase_http import make_client
+            from copperplate.adapters.supabase.cdn import StorageCdn
+            from copperplate.adapters.supabase.http import make_client
 
             client = await opened.enter_async_context(make_client())
             cdns.append(StorageCdn(client, settings.supabase_url, settings.supabase_key))

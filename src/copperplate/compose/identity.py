@@ -17,8 +17,8 @@ def make_verifier(settings: Settings, clock: Clock) -> Verifier:
     Where there is neither, nobody can sign in, and whoever tries is told what to set. Nothing is imported before
     the first token.
     """
-    from copperplate.adapters.supabase_keys import SigningKeys
-    from copperplate.adapters.supabase_users import LOCAL_ISSUER, NobodySignsIn, SupabaseUsers
+    from copperplate.adapters.supabase.keys import SigningKeys
+    from copperplate.adapters.supabase.users import LOCAL_ISSUER, NobodySignsIn, SupabaseUsers
 
     if settings.supabase_url is None and settings.supabase_jwt_secret is None:
         return NobodySignsIn("set SUPABASE_URL (and SUPABASE_JWT_SECRET for a legacy project)")

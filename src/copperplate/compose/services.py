@@ -6,18 +6,18 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.asking import Asking
 from copperplate.compose.backends import IMAGE_BUCKET, MEMOJI_BUCKET, NEEDS, open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
 from copperplate.compose.providers import make_image_provider, make_memoji_provider, require_memoji_provider
-from copperplate.coordinator import Coordinator
-from copperplate.imaging import PillowImages
-from copperplate.kinds import Kind
-from copperplate.serving import Serving
-from copperplate.timings import Timings
-from copperplate.usage import Usage
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
+from copperplate.imaging.codec import PillowImages
+from copperplate.serving.renditions import Serving
+from copperplate.serving.request_meter import RequestMeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,8 +44,8 @@ class Services:
     kinds: dict[str, Kind]
     stores: Stores
     serving: Serving
-    asking: Asking
-    usage: Usage
+    user_requests: UserRequests
+    usage: RequestMeter
     verifier: Verifier
 
     @property
@@ -106,9 +106,9 @@ async def _wire(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncI
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
     )
     serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-    usage = Usage(ledger=ledger, providers={name: kind.provider for name, kind in kinds.items()}, clock=clock)
+    usage = RequestMeter(ledger=ledger, providers={name: kind.provider for name, kind in kinds.items()}, clock=clock)
     verifier = make_verifier(settings, clock)
-    asking = Asking(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock)
+    user_requests = UserRequests(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock)
     try:
         yield Services(
             settings=settings,
@@ -118,7 +118,7 @@ async def _wire(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncI
             kinds=kinds,
             stores=stores,
             serving=serving,
-            asking=asking,
+            user_requests=user_requests,
             usage=usage,
             verifier=verifier,
         )

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from copperplate.http import api, care_routes, memoji, objects, page, problems, vercel
-from copperplate.http.entry import Configured, running
+from copperplate.http import problems, vercel
+from copperplate.http.lazy_app import Configured, running
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.pictures import Pictures
+from copperplate.http.routes import api, memoji, objects, page
+from copperplate.http.routes import operations as care_routes
 from copperplate.http.wiring import Services, Wiring
 
 if TYPE_CHECKING:

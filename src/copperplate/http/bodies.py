@@ -22,7 +22,7 @@ def has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
-async def read_object(request: Request) -> dict[str, Any]:
+async def read_json_object(request: Request) -> dict[str, Any]:
     """The JSON object that a request brings.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, and `InvalidBody` for what is no object, says a member twice,

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
 from copperplate.http import headers
 from copperplate.http.origin import has_one_host
+from copperplate.http.picture_urls import is_picture_path
 from copperplate.http.problems import Problem, is_expected
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_BODY_BYTES
-from copperplate.http.wants import is_picture_path
 from copperplate.model import Outcome
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from copperplate.coordinator import Found
+    from copperplate.generation.coordinator import LookupResult
     from copperplate.http.headers import RawHeaders
-    from copperplate.http.wants import Asked
+    from copperplate.http.picture_urls import Asked
     from copperplate.http.wiring import Services, Wiring
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 METHODS = "GET, HEAD, OPTIONS"
 logger = logging.getLogger(__name__)
@@ -48,18 +48,18 @@ class Pictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        services, wants = self._wiring.services, self._wiring.wants
+        services, picture_requests = self._wiring.services, self._wiring.picture_requests
         if scope["type"] == "http" and not has_one_host(scope):
             await _send(send, scope, _refusal(InvalidHost("Send one Host header."), None), None, 0.0)
             return
-        if services is None or wants is None or scope["type"] != "http":
+        if services is None or picture_requests is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if scope["method"] not in ("GET", "HEAD"):
             await self._refuse_method(scope, receive, send)
             return
         try:
-            asked = wants.read(scope["path"], scope["query_string"])
+            asked = picture_requests.read(scope["path"], scope["query_string"])
         except InvalidRequest as error:
             await _send(send, scope, _refusal(error, None), None, 0.0)
             return
@@ -80,53 +80,57 @@ class Pictures:
 
 async def _serve(services: Services, asked: Asked, scope: Scope, send: Send) -> None:
     """Answer, counted before it is sent: whoever holds a picture finds it in the statistics."""
-    want, ignored = asked
+    picture_request, ignored = asked
     started = services.clock.monotonic()
     try:
-        answer = await _find_answer(services, want, scope)
+        answer = await _find_answer(services, picture_request, scope)
     except asyncio.CancelledError:
         # The server stops and has waited long enough; the generation is resumed by whoever asks next.
-        await _send(send, scope, _refusal(StillGenerating(), None), want, services.clock.monotonic() - started)
+        await _send(
+            send, scope, _refusal(StillGenerating(), None), picture_request, services.clock.monotonic() - started
+        )
         raise
     except Exception as error:  # noqa: BLE001 - the last stop: nothing above would answer
         answer = _refusal(error, Outcome.FAILED)
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
-        services.usage.count(want, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
+        services.usage.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
     if ignored:
         answer = answer._replace(headers=[*answer.headers, *ignored])
-    await _send(send, scope, answer, want, seconds, _cost(services, want, answer.outcome))
+    await _send(send, scope, answer, picture_request, seconds, _cost(services, picture_request, answer.outcome))
 
 
-def _cost(services: Services, want: Want, outcome: Outcome | None) -> int | None:
+def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome | None) -> int | None:
     """What this request had the provider paid, in millionths of a dollar; None where its price is not known."""
-    return services.image_provider.price_micro_usd(want.recipe) if outcome is Outcome.GENERATED else 0
+    return services.image_provider.price_micro_usd(picture_request.recipe) if outcome is Outcome.GENERATED else 0
 
 
-async def _find_answer(services: Services, want: Want, scope: Scope) -> Answer:
+async def _find_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
     if held or is_head:
-        found = await services.serving.find(want, may_lead=not is_head)
+        found = await services.serving.find(picture_request, may_lead=not is_head)
         if headers.is_held(held, found.entry, found.outcome):
             return Answer(304, headers.validators(found.entry, found.outcome), b"", found.outcome)
         if is_head:
-            return Answer(200, headers.of_picture(found.entry, found.outcome, want.rendition.format), b"", None)
+            return Answer(
+                200, headers.of_picture(found.entry, found.outcome, picture_request.rendition.format), b"", None
+            )
         outcome = found.outcome
-        found, body = await _read(services, want)
+        found, body = await _read(services, picture_request)
     else:
-        found, body = await _read(services, want)
+        found, body = await _read(services, picture_request)
         outcome = found.outcome
     if isinstance(body, str):
         return Answer(302, headers.elsewhere(found.entry, outcome, body), b"", outcome)
-    return Answer(200, headers.of_picture(found.entry, outcome, want.rendition.format), body, outcome)
+    return Answer(200, headers.of_picture(found.entry, outcome, picture_request.rendition.format), body, outcome)
 
 
-async def _read(services: Services, want: Want) -> tuple[Found, bytes | str]:
+async def _read(services: Services, picture_request: PictureRequest) -> tuple[LookupResult, bytes | str]:
     """The picture's bytes, or its address where Vercel would not let so many pass."""
     if services.settings.on_vercel:
-        return await services.serving.read_or_locate(want, at_most_bytes=MAX_BODY_BYTES)
-    return await services.serving.read(want)
+        return await services.serving.read_or_locate(picture_request, at_most_bytes=MAX_BODY_BYTES)
+    return await services.serving.read(picture_request)
 
 
 def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
@@ -139,14 +143,19 @@ def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
 
 
 async def _send(
-    send: Send, scope: Scope, answer: Answer, want: Want | None, seconds: float, cost: int | None = 0
+    send: Send,
+    scope: Scope,
+    answer: Answer,
+    picture_request: PictureRequest | None,
+    seconds: float,
+    cost: int | None = 0,
 ) -> None:
     if requests_log.isEnabledFor(logging.INFO):
         log_request(
             scope["method"],
             answer.status,
             outcome=answer.outcome,
-            key=want.rendition_key if want else None,
+            key=picture_request.rendition_key if picture_request else None,
             seconds=seconds,
             size_bytes=len(answer.body),
             cost_micro_usd=cost,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from copperplate.asking import Delivered, Failed
+    from copperplate.accounts.user_requests import Delivered, Failed
 
 
 MICRO: Final = 1_000_000

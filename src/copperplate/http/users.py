@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from copperplate.errors import Unauthorized
-from copperplate.http.api import Served  # noqa: TC001 - FastAPI reads it
-from copperplate.users import User
+from copperplate.http.routes.api import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.model import User
 
 HOW = "Sign in and send Authorization: Bearer with the access token of that session."
 CHALLENGE = 'Bearer error="invalid_token"'

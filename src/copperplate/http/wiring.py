@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import CopperplateError, Misconfigured
-from copperplate.http.wants import Wants
+from copperplate.http.picture_urls import PictureUrls
 from copperplate.ports import CreditLedger, LedgerCare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.asking import Asking
-    from copperplate.kinds import Kind
+    from copperplate.accounts.user_requests import UserRequests
+    from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, ObjectStore, Provider, Verifier
-    from copperplate.serving import Serving
+    from copperplate.serving.renditions import Serving
+    from copperplate.serving.request_meter import RequestMeter
     from copperplate.settings import Settings
-    from copperplate.usage import Usage
 
 
 class Ledgers(LedgerCare, CreditLedger, Protocol):
@@ -47,7 +47,7 @@ class Services(Protocol):
         """Where objects lie, by bucket."""
 
     @property
-    def asking(self) -> Asking:
+    def user_requests(self) -> UserRequests:
         """Pictures for signed-in people."""
 
     @property
@@ -63,7 +63,7 @@ class Services(Protocol):
         """Pictures in the form they were asked for."""
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> RequestMeter:
         """Counts."""
 
     @property
@@ -77,24 +77,24 @@ class Services(Protocol):
 class Wiring:
     """Services once they are open; until then the fault that every request but `/healthz` is told."""
 
-    __slots__ = ("fault", "services", "wants")
+    __slots__ = ("fault", "picture_requests", "services")
 
     def __init__(self, services: Services | None = None) -> None:
         self.services: Services | None = None
-        self.wants: Wants | None = None
+        self.picture_requests: PictureUrls | None = None
         self.fault: CopperplateError = Misconfigured("The server did not start the application (ASGI lifespan).")
         if services is not None:
             self.open(services)
 
     def open(self, services: Services) -> None:
         """From now on requests are answered with these services."""
-        self.wants = Wants(services.image_provider)
+        self.picture_requests = PictureUrls(services.image_provider)
         self.services = services
 
     def close(self, fault: CopperplateError) -> None:
         """From now on requests are answered with `fault`."""
         self.fault = fault
-        self.services = self.wants = None
+        self.services = self.picture_requests = None
 
     def require(self) -> Services:
         """The services; raises the fault while there are none."""

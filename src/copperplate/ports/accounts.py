@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    from copperplate.model import Ask, Credits
-    from copperplate.users import User
+    from copperplate.model import Credits, IdempotencyRecord, User
 
 
 class Verifier(Protocol):
@@ -44,7 +43,7 @@ class CreditLedger(Protocol):
     async def audit_credits(self) -> Mapping[str, Any]:
         """Sums over all accounts, and `faults`: accounts whose sums do not agree."""
 
-    async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
+    async def begin_request(self, user: UUID, generation_key: str, idempotency_key: str | None) -> IdempotencyRecord:
         """Remember for a day that a user asks for a generation; what is known of the key, if one is given."""
 
     async def deliver(
@@ -55,7 +54,7 @@ class CreditLedger(Protocol):
         Answers it with the `credits` left, or what was answered first under the same key.
         """
 
-    async def is_asked_by(self, user: UUID, generation_key: str) -> bool:
+    async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
         """Whether this user asked for the generation, or paid for it."""
 
     async def forget_user(self, user: UUID) -> bool:

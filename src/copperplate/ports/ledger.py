@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.model import (
+        AcquireResult,
         Charge,
         Entry,
         Failure,
         FailureClass,
         Job,
+        PeekResult,
+        PictureRequest,
         RenditionUpload,
-        Sight,
+        RequestCount,
         Upload,
-        Use,
-        Verdict,
-        Want,
     )
 
 
@@ -44,29 +44,30 @@ class Ledger(Sweeper, Protocol):
 
     async def acquire(
         self,
-        want: Want,
+        request: PictureRequest,
         *,
         leader: UUID,
-        lease: timedelta,
+        lease_duration: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
         services: Sequence[str] = (),
-    ) -> Verdict:
-        """Settle what this caller is, in one round trip: `Hit`, `Lead`, `Wait`, `Negative`, `Free` or `Denied`.
+    ) -> AcquireResult:
+        """Settle in one round trip what this caller is.
 
-        At most one live `Lead` per generation key exists at any time. `Free` is answered only where
+        At most one live `Lead` per generation key exists at any time. `Miss` is answered only where
         `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
         and the lease runs anew. `services` names what a submit needs (`Kind.services`): while the breaker of
         one of them is open, a lead that would submit is refused as `Negative`, and nothing is written; once
         its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
 
-        `charges` are reserved with a lead, or else it is `Denied` and nothing is written. A takeover inherits
-        what its predecessor reserved, for as long as that may be held. They are settled by `complete`, released by
-        `fail`. What is held longer than that, and under no lease, counts as free; a lead of its owner releases it.
+        `charges` are reserved with a lead, or else the answer is `InsufficientCredits` and nothing is written. A
+        takeover inherits what its predecessor reserved, for as long as that may be held. They are settled by
+        `complete`, released by `fail`. What is held longer than that, and under no lease, counts as free; a lead of
+        its owner releases it.
         """
 
-    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
-        """Look without changing anything. `Free` also means: a lease ran out, acquire may take over."""
+    async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
+        """Look without changing anything. `Miss` also means: a lease ran out, acquire may take over."""
 
     async def begin_submit(
         self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
@@ -88,8 +89,8 @@ class Ledger(Sweeper, Protocol):
         Who dies of it leaves the number behind; an intended upload shows that it went well, and it is zero again.
         """
 
-    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
-        """Set the lease to `lease` from the ledger's now; zero gives it up, and anyone may take over."""
+    async def heartbeat(self, key: str, fence: int, lease_duration: timedelta) -> bool:
+        """Set the lease to `lease_duration` from the ledger's now; zero gives it up, and anyone may take over."""
 
     async def intend_upload(
         self,
@@ -148,7 +149,7 @@ class Ledger(Sweeper, Protocol):
     async def report_missing(self, entry: Entry) -> bool:
         """The object of `entry` is gone or altered: drop the entry, and with an original reopen the generation."""
 
-    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
         """Add up counts, once for each id of a `batch`, which is made anew where None is given.
 
         Sent again within two hours, with the same id, a batch that was taken changes nothing.

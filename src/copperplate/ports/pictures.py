@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from copperplate.model import CanonicalValue, Job, Made, Size, Want
+    from copperplate.model import CanonicalValue, Job, PictureRequest, ProviderResult, Size
 
 
 class Provider(Protocol):
@@ -29,14 +29,14 @@ class Provider(Protocol):
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         """What a submit that reported `usage` cost, in millionths of a dollar; None where that cannot be told."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
         Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, of class `ACCOUNT` where it refuses us
         whatever the prompt, and `Misconfigured` where a setting is at fault and nothing was sent or taken.
         """
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         """Wait for a job and fetch its picture; safe to repeat.
 
         Raises `ProviderFailed` only where the provider says that the job failed, or shows what is no picture;
@@ -57,7 +57,7 @@ class Images(Protocol):
         Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
         """
 
-    async def encode(self, original: bytes, want: Want, *, at_most_bytes: int | None = None) -> bytes:
+    async def encode(self, original: bytes, request: PictureRequest, *, at_most_bytes: int | None = None) -> bytes:
         """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata.
 
         A png above `at_most_bytes` is given a palette; where that does not do either, it fails.

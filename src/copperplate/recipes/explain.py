@@ -11,14 +11,14 @@ from urllib.parse import unquote
 
 from copperplate.errors import NotFound
 from copperplate.recipes.canonical import canonical_bytes
-from copperplate.recipes.image import DEFAULT_MODEL, image_want, rendition_recipe, standard_settings
+from copperplate.recipes.image import DEFAULT_MODEL, image_request, rendition_recipe, standard_settings
 from copperplate.recipes.text import compose
 from copperplate.recipes.url import parse_picture_path, parse_picture_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from copperplate.model import CanonicalValue, Want
+    from copperplate.model import CanonicalValue, PictureRequest
     from copperplate.recipes.url import PictureQuery
 
 _NONE: Final = "(none)"
@@ -139,11 +139,11 @@ def explain(
     request: str,
     *,
     default_model: str = DEFAULT_MODEL,
-    settings_of: Callable[[str], Iterable[str]] = standard_settings,
+    model_parameters: Callable[[str], Iterable[str]] = standard_settings,
 ) -> Explanation:
     """Explain a picture's URL, or the path and query of one.
 
-    `settings_of` tells a model's fixed settings. Raises `NotFound` where it is not a picture's URL
+    `model_parameters` tells a model's fixed settings. Raises `NotFound` where it is not a picture's URL
     and the `InvalidRequest` that a server would answer where it is a wrong one.
     """
     path, query = _split(request)
@@ -154,16 +154,16 @@ def explain(
     width, height, picture_format = parsed
     asked = parse_picture_query(query.encode(errors="surrogatepass"))
     model = asked.model or default_model
-    want = image_want(
+    picture = image_request(
         prompt=asked.text,
         width=width,
         height=height,
         format=picture_format,
         model=model,
         seed=asked.seed,
-        settings=settings_of(model),
+        settings=model_parameters(model),
     )
-    return _explanation(path, query, asked, want)
+    return _explanation(path, query, asked, picture)
 
 
 def _split(request: str) -> tuple[str, str]:
@@ -172,7 +172,7 @@ def _split(request: str) -> tuple[str, str]:
     return path, query
 
 
-def _explanation(path: str, query: str, asked: PictureQuery, want: Want) -> Explanation:
+def _explanation(path: str, query: str, asked: PictureQuery, picture: PictureRequest) -> Explanation:
     return Explanation(
         path=path,
         query=query,
@@ -181,26 +181,26 @@ def _explanation(path: str, query: str, asked: PictureQuery, want: Want) -> Expl
         parameters_ignored=asked.ignored,
         text_decoded=asked.text,
         text_composed=compose(asked.text),
-        text_folded=str(want.recipe["prompt"]),
-        size=str(want.size),
-        format=want.rendition.format.value,
-        defaults=_defaults(asked, want),
-        generation_recipe=canonical_bytes(want.recipe).decode(),
-        generation_key=want.generation_key,
-        rendition_recipe=canonical_bytes(rendition_recipe(want.generation_key, want.rendition)).decode(),
-        rendition_key=want.rendition_key,
-        sql=f"select * from public.image_cache where prompt_hash = '{want.rendition_key}';",  # noqa: S608 - shown, not run
+        text_folded=str(picture.recipe["prompt"]),
+        size=str(picture.size),
+        format=picture.rendition.format.value,
+        defaults=_defaults(asked, picture),
+        generation_recipe=canonical_bytes(picture.recipe).decode(),
+        generation_key=picture.generation_key,
+        rendition_recipe=canonical_bytes(rendition_recipe(picture.generation_key, picture.rendition)).decode(),
+        rendition_key=picture.rendition_key,
+        sql=f"select * from public.image_cache where prompt_hash = '{picture.rendition_key}';",  # noqa: S608 - shown, not run
     )
 
 
-def _defaults(asked: PictureQuery, want: Want) -> dict[str, str]:
-    filled = {} if asked.model else {"model": want.model}
+def _defaults(asked: PictureQuery, picture: PictureRequest) -> dict[str, str]:
+    filled = {} if asked.model else {"model": picture.model}
     if not asked.seed:
         filled["seed"] = '""'
-    if isinstance(settings := want.recipe["settings"], list) and settings:
+    if isinstance(settings := picture.recipe["settings"], list) and settings:
         filled["settings"] = " ".join(settings)
-    if want.rendition.quality is not None:
-        filled["quality"] = str(want.rendition.quality)
+    if picture.rendition.quality is not None:
+        filled["quality"] = str(picture.rendition.quality)
     return filled
 
 

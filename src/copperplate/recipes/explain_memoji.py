@@ -10,14 +10,14 @@ from copperplate.errors import InvalidConfiguration
 from copperplate.recipes.canonical import canonical_bytes
 from copperplate.recipes.explain import InJson, as_table, listed
 from copperplate.recipes.image import original_recipe
-from copperplate.recipes.memoji import FIELDS, memoji_want
-from copperplate.recipes.request import request_of
+from copperplate.recipes.memoji import FIELDS, memoji_request
+from copperplate.recipes.provider_input import provider_input_of
 from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
     from copperplate.ports import Provider
 
 
@@ -62,23 +62,23 @@ def explain_memoji(text: str, *, provider: Provider) -> MemojiExplanation:
         configuration = parse_object(text)
     except InvalidJSON as fault:
         raise InvalidConfiguration(f'{fault} A configuration reads {{"familyType": "mother"}}') from None
-    return _explanation(configuration, memoji_want(configuration, provider=provider))
+    return _explanation(configuration, memoji_request(configuration, provider=provider))
 
 
-def _explanation(configuration: Mapping[str, object], want: Want) -> MemojiExplanation:
+def _explanation(configuration: Mapping[str, object], request: PictureRequest) -> MemojiExplanation:
     given = {name: value for name, value in configuration.items() if value is not None}
     return MemojiExplanation(
         configuration=json.dumps(configuration, ensure_ascii=False),
         respelled={
-            name: _say(want.recipe[name]) for name in FIELDS if name in given and given[name] != want.recipe[name]
+            name: _say(request.recipe[name]) for name in FIELDS if name in given and given[name] != request.recipe[name]
         },
-        defaults={name: _say(want.recipe[name]) for name in (*FIELDS, "settings") if name not in given},
-        prompt=request_of(want.recipe).prompt,
-        generation_recipe=canonical_bytes(want.recipe).decode(),
-        generation_key=want.generation_key,
-        rendition_recipe=canonical_bytes(original_recipe(want.generation_key)).decode(),
-        rendition_key=want.rendition_key,
-        sql=f"select * from public.memoji_cache where prompt_hash = '{want.generation_key}';",  # noqa: S608 - shown, not run
+        defaults={name: _say(request.recipe[name]) for name in (*FIELDS, "settings") if name not in given},
+        prompt=provider_input_of(request.recipe).prompt,
+        generation_recipe=canonical_bytes(request.recipe).decode(),
+        generation_key=request.generation_key,
+        rendition_recipe=canonical_bytes(original_recipe(request.generation_key)).decode(),
+        rendition_key=request.rendition_key,
+        sql=f"select * from public.memoji_cache where prompt_hash = '{request.generation_key}';",  # noqa: S608 - shown, not run
     )
 
 

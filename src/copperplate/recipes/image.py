@@ -17,7 +17,7 @@ from copperplate.errors import (
     InvalidText,
     Misconfigured,
 )
-from copperplate.model import PictureFormat, Rendition, Size, Want
+from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 from copperplate.recipes.canonical import cache_key
 from copperplate.recipes.text import fold_text
 
@@ -119,7 +119,7 @@ class ImageRecipe(BaseModel):
         }
 
 
-def image_want(  # noqa: PLR0913 - these are the recipe's fields and its rendition's
+def image_request(  # noqa: PLR0913 - these are the recipe's fields and its rendition's
     *,
     prompt: str,
     width: int,
@@ -128,7 +128,7 @@ def image_want(  # noqa: PLR0913 - these are the recipe's fields and its renditi
     model: str,
     seed: str = "",
     settings: Iterable[str] = (),
-) -> Want:
+) -> PictureRequest:
     """Reduce raw parts of a request to keys; sizes in px.
 
     Raises `InvalidText`, `InvalidSize`, `InvalidModel`, `InvalidSeed`, or `Misconfigured` for
@@ -138,7 +138,7 @@ def image_want(  # noqa: PLR0913 - these are the recipe's fields and its renditi
     canonical = recipe.canonical()
     generation_key = cache_key(canonical)
     rendition = default_rendition(format)
-    return Want(
+    return PictureRequest(
         kind="image",
         recipe=canonical,
         generation_key=generation_key,

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from copperplate.errors import CopperplateError, InvalidConfiguration, InvalidModel, InvalidText
-from copperplate.model import PictureFormat, Rendition, Size, Want
+from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 from copperplate.recipes.canonical import cache_key
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, ModelName, Settings, original_key
 from copperplate.recipes.memoji_words import (
@@ -146,7 +146,7 @@ class MemojiRecipe(BaseModel):
 FIELDS: Final = tuple(to_camel(name) for name in MemojiRecipe.model_fields if name != "settings")
 
 
-def memoji_want(configuration: Mapping[str, object], *, provider: Provider) -> Want:
+def memoji_request(configuration: Mapping[str, object], *, provider: Provider) -> PictureRequest:
     """Reduce a configuration, as it came in JSON, to keys. Null counts as absent.
 
     Raises `InvalidConfiguration`, and `InvalidModel` for a model that `provider` does not offer.
@@ -157,20 +157,22 @@ def memoji_want(configuration: Mapping[str, object], *, provider: Provider) -> W
     model = provider.models[0] if model is None else model
     if model not in provider.models:
         raise InvalidModel("This model is not offered. Offered: " + ", ".join(provider.models) + ".")
-    return want_of(MemojiRecipe(**{**configuration, "model": model, "settings": settings_of(provider, str(model))}))
+    return request_of(
+        MemojiRecipe(**{**configuration, "model": model, "settings": model_parameters(provider, str(model))})
+    )
 
 
-def settings_of(provider: Provider, model: str) -> tuple[str, ...]:
+def model_parameters(provider: Provider, model: str) -> tuple[str, ...]:
     """A provider's fixed settings for memoji: all but the background, which the configuration says."""
     return tuple(each for each in provider.settings(model) if not each.startswith(_CONFIGURED))
 
 
-def want_of(recipe: MemojiRecipe) -> Want:
+def request_of(recipe: MemojiRecipe) -> PictureRequest:
     """A recipe's keys. The finished picture is what is kept, so a memoji is its own original."""
     canonical = recipe.canonical()
     generation_key = cache_key(canonical)
     width, _, height = recipe.size.partition("x")
-    return Want(
+    return PictureRequest(
         kind="memoji",
         recipe=canonical,
         generation_key=generation_key,

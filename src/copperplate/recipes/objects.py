@@ -10,7 +10,7 @@ from copperplate.model import RenditionUpload
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from copperplate.model import Want
+    from copperplate.model import PictureRequest
 
 
 # What every picture is tagged with, so that a CDN can forget all of them.
@@ -37,15 +37,15 @@ def object_path(now: datetime, digest: str, key: str, nonce: str, extension: str
     return f"{now:%Y/%m}/{name}.{extension}"
 
 
-def rendition_upload(want: Want, body: bytes, *, now: datetime, nonce: str) -> RenditionUpload:
+def rendition_upload(request: PictureRequest, body: bytes, *, now: datetime, nonce: str) -> RenditionUpload:
     """The rendition asked for, encoded as `body`, under a name of its own; for `nonce` see `object_path`."""
     digest = sha256_hex(body)
     return RenditionUpload(
-        key=want.rendition_key,
-        path=object_path(now, digest, want.rendition_key, nonce, want.rendition.format),
+        key=request.rendition_key,
+        path=object_path(now, digest, request.rendition_key, nonce, request.rendition.format),
         digest=digest,
         size_bytes=len(body),
-        format=want.rendition.format,
-        width=want.size.width,
-        height=want.size.height,
+        format=request.rendition.format,
+        width=request.size.width,
+        height=request.size.height,
     )

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from copperplate import prices
-from copperplate.adapters.fal.recipe import arguments_of, canvas_of, price_of, settings_of
+from copperplate.adapters.fal.recipe import arguments_of, canvas_of, model_parameters, price_of
 from copperplate.errors import Misconfigured
 from copperplate.recipes.image import DEFAULT_MODEL
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.adapters.fal.queue import Queue
-    from copperplate.model import CanonicalValue, Job, Made, Size
+    from copperplate.model import CanonicalValue, Job, ProviderResult, Size
     from copperplate.ports import Clock
 
 QUEUE_URL: Final = "https://queue.fal.run"
@@ -66,7 +66,7 @@ class Fal:
 
     def settings(self, model: str) -> tuple[str, ...]:
         """The safety checker, and the number of steps where we know the model."""
-        return settings_of(model)
+        return model_parameters(model)
 
     def canvas(self, size: Size) -> Size:
         """Multiples of 32 px, 512 to 2048 a side, covering `size`."""
@@ -85,7 +85,7 @@ class Fal:
         queue = await self._open()
         return await queue.submit(str(recipe["model"]), arguments_of(recipe))
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         """Wait for the job and fetch its picture; see `Provider.collect`."""
         queue = await self._open()
         return await queue.collect(job)

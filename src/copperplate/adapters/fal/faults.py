@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker, failure_of, judge
-from copperplate.adapters.wishes import parse_retry_after
+from copperplate.adapters.retry_after import parse_retry_after
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
 from copperplate.refusals import MAX_SAID

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 
-from copperplate.adapters.counted import PLAIN, CountedStream, Unreadable, check_plain
+from copperplate.adapters.bounded_stream import PLAIN, BoundedStream, Unreadable, check_plain
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files
 from copperplate.adapters.fal.jobs import Asked, Trouble, failed, refused
 from copperplate.adapters.fal.receipts import read_receipt
 from copperplate.errors import ProviderFailed, Uncollected, reporting
-from copperplate.model import FailureClass, Job, Made
+from copperplate.model import FailureClass, Job, ProviderResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,7 @@ SUBMIT_HEADERS: Final = {
 }
 
 
-class _Counted(CountedStream, httpx.AsyncByteStream):
+class _Counted(BoundedStream, httpx.AsyncByteStream):
     """As httpx wants it."""
 
 
@@ -106,7 +106,7 @@ class Queue:
             raise refused_submit(response, now=self._clock.now(), secrets=(self._key,))
         return read_receipt(response, queue_url=self._url, model=model, addresses=self._addresses)
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         """The picture of a job, with the units fal says it bills. Raises `ProviderFailed`, `Uncollected`."""
         try:
             status_url, response_url = (str(self._addresses.of_job(job.urls.get(name))) for name in URLS)
@@ -130,12 +130,12 @@ class Queue:
             await self._clock.sleep(pause)
             pause = min(2 * pause, RETRY_MAX_SECONDS)
 
-    async def _fetch(self, handle: AsyncRequestHandle, done: Completed) -> Made:
+    async def _fetch(self, handle: AsyncRequestHandle, done: Completed) -> ProviderResult:
         result = await self._result(handle, done)
         units = self._units.pop(handle.response_url, None)
         usage = {} if units is None else {"micro_units": units}
         with reporting(usage):
-            return Made(body=await self._files.fetch(picture_url(result)), usage=usage)
+            return ProviderResult(body=await self._files.fetch(picture_url(result)), usage=usage)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate import prices
 from copperplate.model import Size
-from copperplate.recipes.request import request_of, size_of
+from copperplate.recipes.provider_input import provider_input_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ MIN_SIDE_PX: Final = 512
 MAX_SIDE_PX: Final = 2_048
 
 
-def settings_of(model: str) -> tuple[str, ...]:
+def model_parameters(model: str) -> tuple[str, ...]:
     """The fixed parameters that change pixels, sorted.
 
     `output_format` is not among them: png loses nothing, so it changes none.
@@ -48,7 +48,7 @@ def price_of(recipe: Mapping[str, CanonicalValue]) -> int | None:
 
 def arguments_of(recipe: Mapping[str, CanonicalValue]) -> dict[str, Any]:
     """The JSON body of the submit. A seed is a number in it, beyond 2^63 as well."""
-    request = request_of(recipe)
+    request = provider_input_of(recipe)
     canvas = canvas_of(request.size)
     arguments: dict[str, Any] = {
         "prompt": request.prompt,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.ledger.rows import credits_of
 from copperplate.adapters.ledger.transport import Calls, Json
-from copperplate.model import Ask
+from copperplate.model import IdempotencyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +35,11 @@ class CreditCalls(Calls):
         """See `CreditLedger.audit_credits`."""
         return await self._transport.value("audit_credits", {}, dict)
 
-    async def begin_ask(self, user: UUID, generation_key: str, idempotency_key: str | None) -> Ask:
-        """See `CreditLedger.begin_ask`."""
+    async def begin_request(self, user: UUID, generation_key: str, idempotency_key: str | None) -> IdempotencyRecord:
+        """See `CreditLedger.begin_request`."""
         arguments = {"p_user": str(user), "p_generation_key": generation_key, "p_idempotency_key": idempotency_key}
         row = await self._transport.value("begin_request", arguments, dict)
-        return Ask(is_conflict=row["is_conflict"], answer=row["answer"])
+        return IdempotencyRecord(is_conflict=row["is_conflict"], answer=row["answer"])
 
     async def deliver(
         self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
@@ -53,8 +53,8 @@ class CreditCalls(Calls):
         }
         return await self._transport.value("deliver_generation", arguments, dict)
 
-    async def is_asked_by(self, user: UUID, generation_key: str) -> bool:
-        """See `CreditLedger.is_asked_by`."""
+    async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
+        """See `CreditLedger.is_requested_by`."""
         arguments = {"p_user": str(user), "p_generation_key": generation_key}
         return await self._transport.value("is_requested_by", arguments, bool)
 

@@ -23,8 +23,8 @@ from copperplate.adapters.ledger.poolers import Connection, Mode, Pooler, Query,
 from copperplate.adapters.ledger.postgres_errors import NO_SESSION, translate
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.ledger.transport import Json
+from copperplate.adapters.notifier import Notifier
 from copperplate.errors import LedgerUnavailable, PoolerExhausted
-from copperplate.hints import Hints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class PostgresTransport:
             configure=self._set_up,
             open=False,
         )
-        self.hints = Hints()
+        self.hints = Notifier()
         self._listening: asyncio.Task[None] | None = None
         self._refusal: psycopg.Error | None = None
         self._reason = ""

@@ -12,9 +12,9 @@ from postgrest import AsyncPostgrestClient
 from copperplate.adapters.ledger.postgrest_errors import Garbled, Refused, translate
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.ledger.transport import Json
-from copperplate.adapters.supabase_http import TRANSPORT_ERRORS, key_headers
+from copperplate.adapters.notifier import Notifier
+from copperplate.adapters.supabase.http import TRANSPORT_ERRORS, key_headers
 from copperplate.errors import LedgerUnavailable
-from copperplate.hints import Hints
 
 if TYPE_CHECKING:
     from typing import LiteralString
@@ -46,7 +46,7 @@ class PostgrestTransport:
         headers = {"Accept": "application/json", "Content-Type": "application/json", **key_headers(key)}
         session = cast("httpx.AsyncClient", _Session(client))
         self._postgrest = AsyncPostgrestClient(url, headers=headers, http_client=session, retry_enabled=False)
-        self.hints = Hints()
+        self.hints = Notifier()
 
     async def row(self, function: LiteralString, arguments: Arguments) -> Row:
         """See `Transport.row`."""

@@ -1,4 +1,4 @@
-"""What functions of the database take and answer, as values: rows of type `copperplate.verdict`, above all."""
+"""What functions of the database take and answer, as values: rows of type `copperplate.acquire_result`, above all."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.model import Credits, Denied, Entry, FailureClass, Free, Hit, Job, Lead, Negative, Phase, Upload, Wait
+from copperplate.model import (
+    Credits,
+    Entry,
+    FailureClass,
+    Hit,
+    InsufficientCredits,
+    Job,
+    Lead,
+    Miss,
+    Negative,
+    Phase,
+    Upload,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import Charge, Sight, Verdict
+    from copperplate.model import AcquireResult, Charge, PeekResult
 
 
-def verdict_of(row: Mapping[str, Any]) -> Verdict:
+def verdict_of(row: Mapping[str, Any]) -> AcquireResult:
     """The ledger's answer to acquire or peek."""
     match row["outcome"]:
         case "hit":
@@ -29,9 +42,9 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
                 retry_after=timedelta(milliseconds=row["retry_after_ms"]),
             )
         case "free":
-            return Free()
+            return Miss()
         case "denied":
-            return Denied()
+            return InsufficientCredits()
         case other:
             message = f"the ledger answered {other!r}: its migrations and this program differ in version"
             raise ValueError(message)
@@ -42,11 +55,11 @@ def charge_row(charge: Charge) -> dict[str, Any]:
     return {"kind": "credit", "user_id": str(charge.user), "amount": charge.credits}
 
 
-def sight_of(row: Mapping[str, Any]) -> Sight:
+def sight_of(row: Mapping[str, Any]) -> PeekResult:
     """The ledger's answer to peek."""
-    sight = verdict_of(row)
-    assert isinstance(sight, Hit | Wait | Negative | Free), "peek never leads"  # noqa: S101
-    return sight
+    result = verdict_of(row)
+    assert isinstance(result, Hit | Wait | Negative | Miss), "peek never leads"  # noqa: S101
+    return result
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry | None:

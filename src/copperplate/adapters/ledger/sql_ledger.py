@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.model import (
+        AcquireResult,
         Charge,
         Entry,
         Failure,
         FailureClass,
         Job,
+        PeekResult,
+        PictureRequest,
         RenditionUpload,
-        Sight,
+        RequestCount,
         Upload,
-        Use,
-        Verdict,
-        Want,
     )
 
 
@@ -48,28 +48,28 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
 
     async def acquire(
         self,
-        want: Want,
+        request: PictureRequest,
         *,
         leader: UUID,
-        lease: timedelta,
+        lease_duration: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
         services: Sequence[str] = (),
-    ) -> Verdict:
+    ) -> AcquireResult:
         """See `Ledger.acquire`."""
         arguments = {
-            "p_recipe": Json(want.recipe),
-            "p_generation_key": want.generation_key,
-            "p_rendition_key": want.rendition_key,
+            "p_recipe": Json(request.recipe),
+            "p_generation_key": request.generation_key,
+            "p_rendition_key": request.rendition_key,
             "p_leader": leader,
-            "p_lease": lease,
+            "p_lease": lease_duration,
             "p_may_lead": may_lead,
             "p_charges": Json([charge_row(charge) for charge in charges]),
             "p_services": list(services),
         }
         return verdict_of(await self._transport.row("acquire_generation", arguments))
 
-    async def peek(self, generation_key: str, rendition_key: str) -> Sight:
+    async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
         """See `Ledger.peek`."""
         arguments = {"p_generation_key": generation_key, "p_rendition_key": rendition_key}
         return sight_of(await self._transport.row("peek_generation", arguments))
@@ -97,9 +97,9 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         arguments = {"p_key": key, "p_fence": fence, "p_decode_no": decode_no}
         return await self._transport.value("begin_decode", arguments, bool)
 
-    async def heartbeat(self, key: str, fence: int, lease: timedelta) -> bool:
+    async def heartbeat(self, key: str, fence: int, lease_duration: timedelta) -> bool:
         """See `Ledger.heartbeat`."""
-        arguments = {"p_key": key, "p_fence": fence, "p_lease": lease}
+        arguments = {"p_key": key, "p_fence": fence, "p_lease": lease_duration}
         return await self._transport.value("heartbeat_generation", arguments, bool)
 
     async def intend_upload(
@@ -183,9 +183,9 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         """See `Ledger.report_missing`."""
         return await self._transport.value("report_missing", {"p_key": entry.key, "p_path": entry.path}, bool)
 
-    async def record_usage(self, uses: Sequence[Use], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
         """See `Ledger.record_usage`."""
-        arguments = {"p_uses": Json([asdict(use) for use in uses]), "p_batch": batch or uuid4()}
+        arguments = {"p_uses": Json([asdict(use) for use in counts]), "p_batch": batch or uuid4()}
         await self._transport.value("record_usage", arguments, object)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.hints import Hints
+    from copperplate.adapters.notifier import Notifier
 
     Row = Mapping[str, Any]
     # By the names in the function's signature. Lists are arrays, durations are `timedelta`, and what is JSON is `Json`.
@@ -34,7 +34,7 @@ class Transport(Protocol):
     max_rows: int
     """How many rows `rows` can answer; the function may have changed more, and those are not seen."""
 
-    hints: Hints
+    hints: Notifier
     """Announces the keys that may have changed, where this transport learns of them."""
 
     async def row(self, function: LiteralString, arguments: Arguments) -> Row:

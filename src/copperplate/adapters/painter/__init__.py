@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass, Made, Size
+from copperplate.model import FailureClass, ProviderResult, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,13 +49,13 @@ class Painter:
         """Zero, whatever it reports."""
         return 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Made:
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> ProviderResult:
         """The finished picture as PNG; an image's `width` and `height` are px, 1024 where absent."""
         if self._seconds > 0:
             await self._clock.sleep(self._seconds)
-        return Made(body=await asyncio.to_thread(_paint_png, dict(recipe)))
+        return ProviderResult(body=await asyncio.to_thread(_paint_png, dict(recipe)))
 
-    async def collect(self, job: Job) -> Made:
+    async def collect(self, job: Job) -> ProviderResult:
         """Raises `ProviderFailed`: the painter has no jobs, so this one is somebody else's."""
         message = f"the painter has no jobs; {job.request_id} came from another provider"
         raise ProviderFailed(FailureClass.INVALID, message, billed=False)

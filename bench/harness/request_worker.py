@@ -1,0 +1,209 @@
+"""What a server process does in a trial: asks for one picture, and dies or stops where it is told to.
+
+The program itself is imported inside, after the order to crash is in the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from copperplate.model import CanonicalValue, Job, PictureFormat, PictureRequest, ProviderResult, Size
+    from copperplate.ports import Clock, Ledger
+
+GENERATION_SECONDS = 0.5
+BUCKET = "generated-images"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Who asks for what, and where it ends. `ledger` is a libpq URL, or a PostgREST's address beside its `key`."""
+
+    name: str
+    prompt: str
+    ledger: str
+    folder: str
+    has_jobs: bool
+    key: str = field(default="", repr=False)
+    crash_at: str = ""
+    callers: int = 1
+    follows: bool = False
+    lease: float = 1.0
+    asks_png_first: bool = False
+
+
+class CountingProvider:
+    """Numbers its answers and keeps its book in a file that all processes share."""
+
+    name = "counting"
+    models: tuple[str, ...] = ("copperplate/painter-1",)
+    is_billable = True
+
+    def __init__(self, folder: Path, *, has_jobs: bool, is_endless: bool = False) -> None:
+        self._book = folder / "submits"
+        self._has_jobs = has_jobs
+        self._is_endless = is_endless
+        self.is_generating = asyncio.Event()
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        return ()
+
+    def canvas(self, size: Size) -> Size:
+        return size
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        return None
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        return None
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+        from copperplate.model import Job, ProviderResult
+
+        prompt = str(recipe["prompt"])
+        number = self._write_down(prompt)
+        if self._has_jobs:
+            return Job(request_id=f"{number} {time.time() + GENERATION_SECONDS} {prompt}")
+        await self._generate(GENERATION_SECONDS)
+        return ProviderResult(body=f"picture {number} of {prompt}".encode())
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def collect(self, job: Job) -> ProviderResult:
+        from copperplate.model import ProviderResult
+
+        number, due, prompt = job.request_id.split(" ", 2)
+        await self._generate(float(due) - time.time())
+        return ProviderResult(body=f"picture {number} of {prompt}".encode())
+
+    async def _generate(self, seconds: float) -> None:
+        """So long, or until the process is dead: a point on the way may come late on a busy machine."""
+        self.is_generating.set()
+        await (asyncio.Event().wait() if self._is_endless else asyncio.sleep(max(0.0, seconds)))
+
+    def _write_down(self, prompt: str) -> int:
+        with self._book.open("a+") as book:
+            fcntl.flock(book, fcntl.LOCK_EX)
+            book.seek(0)
+            number = len(book.readlines()) + 1
+            book.write(f"{number} {prompt}\n")
+            book.flush()
+        return number
+
+
+class PlainImages:
+    """Takes any bytes for a PNG of the asked size."""
+
+    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> tuple[str, Size]:
+        await begin()
+        return "png", covers
+
+    async def encode(
+        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
+    ) -> bytes:
+        return original + f" as {picture_request.rendition.format}".encode()
+
+
+def _clock(order: Order, provider: CountingProvider, heartbeat: float) -> Clock:
+    """The system's; where the first heartbeat is the end, that comes while the provider is at it, and not before."""
+    from copperplate.adapters.system_clock import SystemClock
+
+    class LateBeats(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            if seconds == heartbeat:
+                await provider.is_generating.wait()
+
+    return LateBeats() if order.crash_at == "beating" else SystemClock()
+
+
+def ask(order: Order) -> None:
+    """Run one process to its end, whatever that is, and leave a note of what it was answered."""
+    if order.crash_at:
+        os.environ["COPPERPLATE_CRASH_AT"] = order.crash_at
+    answers = asyncio.run(_ask(order))
+    note = Path(order.folder) / f"{order.name}.json"
+    note.with_suffix(".new").write_text(json.dumps({**asdict(order), **answers}))
+    note.with_suffix(".new").rename(note)
+
+
+async def _ask(order: Order) -> dict[str, Any]:
+    from datetime import timedelta
+
+    from copperplate.adapters.filesystem import FolderStore
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.kinds import Kind
+    from copperplate.generation.timings import Timings
+    from copperplate.model import Miss, PictureFormat
+    from copperplate.serving.renditions import Serving
+
+    folder, lease = Path(order.folder), order.lease
+    picture_request = wanted(order.prompt, PictureFormat.JPG)
+    store = FolderStore(folder / "objects", BUCKET)
+    provider = CountingProvider(folder, has_jobs=order.has_jobs, is_endless=order.crash_at == "beating")
+    # Soon, however long the lease is on a busy machine.
+    heartbeat = min(lease, GENERATION_SECONDS * 2) / 4
+    timings = Timings(
+        lease=timedelta(seconds=lease), heartbeat=timedelta(seconds=heartbeat), margin=timedelta(seconds=lease / 10)
+    )
+    clock, images = _clock(order, provider, heartbeat), PlainImages()
+    kinds = {"image": Kind(provider=provider, store=store)}
+    async with _opened(order) as ledger:
+        coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
+        serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        while order.follows and isinstance(
+            await ledger.peek(picture_request.generation_key, picture_request.rendition_key), Miss
+        ):
+            await asyncio.sleep(0.02)
+        if order.asks_png_first:
+            await serving.read(wanted(order.prompt, PictureFormat.PNG))
+        asked_at = time.time()
+        bodies = await asyncio.gather(*(_answer(serving, picture_request) for _ in range(order.callers)))
+        return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
+
+
+@contextlib.asynccontextmanager
+async def _opened(order: Order) -> AsyncIterator[Ledger]:
+    if order.key:
+        from copperplate.adapters.ledger.postgrest import PostgrestLedger
+        from copperplate.adapters.supabase.http import make_client
+
+        async with make_client() as client:
+            yield PostgrestLedger(client, order.ledger, order.key)
+        return
+    from copperplate.adapters.ledger.postgres import PostgresLedger
+
+    ledger = PostgresLedger(order.ledger, max_connections=4)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+def wanted(prompt: str, picture_format: PictureFormat) -> PictureRequest:
+    """A small picture in one format."""
+    from copperplate.recipes.image import image_request
+
+    return image_request(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
+
+
+async def _answer(serving: Any, picture_request: PictureRequest) -> str:
+    from copperplate.errors import CopperplateError
+
+    try:
+        _, body = await serving.read(picture_request)
+    except CopperplateError as error:
+        return f"{error.code}: {error.__cause__!r}"
+    return str(body.decode())

@@ -1,0 +1,271 @@
+"""The part of the ledger in memory that holds credits: accounts, reservations, asks, and what submits cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from copperplate.errors import LedgerUnavailable
+from copperplate.model import Credits, IdempotencyRecord, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from copperplate.model import Charge, RequestCount
+    from copperplate.ports import Clock
+
+DAY_SECONDS = 86_400.0
+HOLD_SECONDS = 900.0
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    balance: int = 0
+    held: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Reservation:
+    generation_key: str
+    account: _Account
+    amount: int
+    expires: float
+    state: str = "held"
+    is_delivered: bool = False
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(slots=True)
+class _Ask:
+    generation_key: str
+    since: float
+    answer: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Submit:
+    """One row of `copperplate.submits`, the book."""
+
+    generation_key: str
+    kind: str
+    provider: str
+    model: str
+    estimate_micro_usd: int | None
+    cost_micro_usd: int | None = None
+    saved: int = 0
+
+    @property
+    def price_micro_usd(self) -> int | None:
+        """The bill, or else the estimate."""
+        return self.estimate_micro_usd if self.cost_micro_usd is None else self.cost_micro_usd
+
+    def money(self) -> Counter[str]:
+        """What this row of the book adds to the sums."""
+        price = self.price_micro_usd
+        return Counter(
+            submits=1,
+            estimated=int(self.cost_micro_usd is None and price is not None),
+            unpriced=int(price is None),
+            spent_micro_usd=price or 0,
+            saved=self.saved,
+            unpriced_saved=self.saved if price is None else 0,
+            saved_micro_usd=self.saved * (price or 0),
+        )
+
+
+class MemoryCredits:
+    """`CreditLedger` over dictionaries. Every method runs without yielding, so it is atomic."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._accounts: dict[UUID, _Account] = {}
+        self._nobodys: list[_Account] = []
+        self._ledger: dict[tuple[str, str], tuple[_Account, int]] = {}
+        self._reservations: list[_Reservation] = []
+        self._asks: dict[tuple[int, str], _Ask] = {}
+        self._submits: list[Submit] = []
+
+    async def credits(self, user: UUID) -> Credits:
+        """See `CreditLedger.credits`."""
+        account = self._accounts.get(user, _Account())
+        return Credits(balance=account.balance, held=self._held_by(account))
+
+    async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
+        """See `CreditLedger.grant_credits`."""
+        if user.hex in ref.lower().replace("-", ""):
+            raise LedgerUnavailable("the reference names the user, and the ledger outlives them")
+        before = self._ledger.get(("grant", ref))
+        if before is None:
+            account = self._accounts.setdefault(user, _Account())
+            account.balance += amount
+            self._ledger["grant", ref] = (account, amount)
+        elif before != (self._accounts.get(user), amount):
+            raise LedgerUnavailable("this reference stands for another grant")
+        return await self.credits(user)
+
+    async def refund_credits(self, reservation: UUID) -> bool:
+        """See `CreditLedger.refund_credits`."""
+        return any(self._give_back(each) for each in self._reservations if each.id == reservation)
+
+    async def audit_credits(self) -> Mapping[str, Any]:
+        """See `CreditLedger.audit_credits`."""
+        accounts = [*self._accounts.values(), *self._nobodys]
+        sums = dict.fromkeys(("grant", "settle", "refund"), 0)
+        for (kind, _), (_, delta) in self._ledger.items():
+            sums[kind] += delta
+        return {
+            "accounts": len(accounts),
+            "balance": sum(account.balance for account in accounts),
+            "held": sum(self._held_by(account) for account in accounts),
+            "granted": sums["grant"],
+            "settled": -sums["settle"],
+            "refunded": sums["refund"],
+            "faults": [account for account in accounts if self._is_faulty(account)],
+        }
+
+    async def begin_request(self, user: UUID, generation_key: str, idempotency_key: str | None) -> IdempotencyRecord:
+        """See `CreditLedger.begin_request`."""
+        account = self._accounts.setdefault(user, _Account())
+        now = self._clock.monotonic()
+        name = (id(account), idempotency_key or f"nameless {uuid4()}")
+        if name in self._asks and self._asks[name].since < now - DAY_SECONDS:
+            del self._asks[name]
+        ask = self._asks.setdefault(name, _Ask(generation_key, now))
+        return IdempotencyRecord(is_conflict=ask.generation_key != generation_key, answer=ask.answer)
+
+    async def deliver(
+        self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
+    ) -> Mapping[str, Any]:
+        """See `CreditLedger.deliver`."""
+        account = self._accounts.get(user, _Account())
+        for each in self._reservations_of(generation_key):
+            each.is_delivered |= each.account is account and each.state == "settled"
+        delivered = {**answer, "credits": account.balance - self._held_by(account)}
+        ask = self._asks.get((id(account), idempotency_key)) if idempotency_key is not None else None
+        if ask is None or ask.generation_key != generation_key:
+            return delivered
+        ask.answer = ask.answer or delivered
+        return ask.answer
+
+    async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
+        """See `CreditLedger.is_requested_by`."""
+        account = self._accounts.get(user)
+        is_asker = any(
+            owner == id(account) and ask.generation_key == generation_key for (owner, _), ask in self._asks.items()
+        )
+        return is_asker or any(each.account is account for each in self._reservations_of(generation_key))
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`."""
+        account = self._accounts.pop(user, None)
+        if account is None:
+            return False
+        self._nobodys.append(account)
+        self._asks = {name: ask for name, ask in self._asks.items() if name[0] != id(account)}
+        return True
+
+    # --- what the rest of the ledger does with credits ------------------------------------------
+
+    def _reserve(self, generation_key: str, charges: Sequence[Charge]) -> bool:
+        """False where an account cannot pay; what a predecessor reserved is inherited, and its time runs anew."""
+        if not charges:
+            return True
+        now = self._clock.monotonic()
+        expires = now + HOLD_SECONDS
+        held = [each for each in self._reservations_of(generation_key) if each.state == "held"]
+        if inherited := [each for each in held if each.expires >= now]:
+            for each in inherited:
+                each.expires = expires
+            return True
+        accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
+        if any(
+            account.balance - self._held_by(account) < charge.credits
+            for account, charge in zip(accounts, charges, strict=True)
+        ):
+            return False
+        for each in self._reservations:
+            if each in held or (each.account in accounts and self._is_lapsed(each)):
+                self._give_back(each)
+        for account, charge in zip(accounts, charges, strict=True):
+            account.held += charge.credits
+            self._reservations.append(_Reservation(generation_key, account, charge.credits, expires))
+        return True
+
+    def _settle(self, generation_key: str) -> None:
+        for each in self._reservations_of(generation_key):
+            if each.state == "held":
+                each.state = "settled"
+                each.account.held -= each.amount
+                each.account.balance -= each.amount
+                self._ledger["settle", str(each.id)] = (each.account, -each.amount)
+
+    def _give_back_all(self, generation_keys: Iterable[str]) -> None:
+        for key in generation_keys:
+            for each in self._reservations_of(key):
+                self._give_back(each)
+
+    def _give_back(self, each: _Reservation) -> bool:
+        if each.is_delivered:
+            return False
+        if each.state == "held":
+            each.state = "released"
+            each.account.held -= each.amount
+        elif each.state == "settled":
+            each.state = "refunded"
+            each.account.balance += each.amount
+            self._ledger["refund", str(each.id)] = (each.account, each.amount)
+        return True
+
+    def _is_led(self, key: str) -> bool:
+        """Whether a lease is on the generation; the tables know."""
+        raise NotImplementedError
+
+    def _is_lapsed(self, each: _Reservation) -> bool:
+        is_over = each.state == "held" and each.expires < self._clock.monotonic()
+        return is_over and not self._is_led(each.generation_key)
+
+    def _held_by(self, account: _Account) -> int:
+        """Without what lapsed and was not released yet."""
+        return account.held - sum(
+            each.amount for each in self._reservations if each.account is account and self._is_lapsed(each)
+        )
+
+    def _release_expired(self) -> None:
+        now = self._clock.monotonic()
+        for each in self._reservations:
+            if self._is_lapsed(each):
+                self._give_back(each)
+        self._asks = {name: ask for name, ask in self._asks.items() if ask.since >= now - DAY_SECONDS}
+
+    def _note_saved(self, use: RequestCount) -> None:
+        """Served without a call: the picture of the newest submit."""
+        mine = [each for each in self._submits if each.generation_key == use.generation_key]
+        if mine and use.outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED):
+            mine[-1].saved += use.count
+
+    def _money(self, kind: str) -> Counter[str]:
+        """Sums over the book."""
+        sums = Counter[str]()
+        for each in self._submits:
+            sums.update(each.money() if each.kind == kind else {})
+        return sums
+
+    def _note_cost(self, generation_key: str, cost_micro_usd: int | None) -> None:
+        """What the newest submit of a generation cost."""
+        mine = [each for each in self._submits if each.generation_key == generation_key]
+        if mine and cost_micro_usd is not None:
+            mine[-1].cost_micro_usd = cost_micro_usd
+
+    def _spent(self, generation_key: str) -> int | None:
+        known = [each.price_micro_usd for each in self._submits if each.generation_key == generation_key]
+        return sum(each for each in known if each is not None) if any(each is not None for each in known) else None
+
+    def _reservations_of(self, generation_key: str) -> list[_Reservation]:
+        return [each for each in self._reservations if each.generation_key == generation_key]
+
+    def _is_faulty(self, account: _Account) -> bool:
+        earned = sum(delta for owner, delta in self._ledger.values() if owner is account)
+        held = sum(each.amount for each in self._reservations if each.account is account and each.state == "held")
+        return (account.balance, account.held) != (earned, held)

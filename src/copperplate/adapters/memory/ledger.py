@@ -1,0 +1,257 @@
+"""The ledger in memory: the same promises inside one process, for users' tests and simulations."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
+from copperplate.adapters.memory.maintenance import MemoryCare
+from copperplate.adapters.memory.tables import BUCKETS, BreakerRow, GenerationRow
+from copperplate.model import FailureClass, InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
+from copperplate.recipes.image import original_key
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from uuid import UUID
+
+    from copperplate.model import (
+        AcquireResult,
+        Charge,
+        Entry,
+        Failure,
+        Job,
+        PeekResult,
+        PictureRequest,
+        RenditionUpload,
+        RequestCount,
+        Upload,
+    )
+
+
+class MemoryLedger(MemoryCare):
+    """`Ledger`, `LedgerCare`, `CreditLedger` over dictionaries. Every method runs without yielding, so it is atomic."""
+
+    async def acquire(
+        self,
+        request: PictureRequest,
+        *,
+        leader: UUID,
+        lease_duration: timedelta,
+        may_lead: bool = True,
+        charges: Sequence[Charge] = (),
+        services: Sequence[str] = (),
+    ) -> AcquireResult:
+        """See `Ledger.acquire`."""
+        result = self._see(request.generation_key, request.rendition_key)
+        row = self._generations.get(request.generation_key)
+        now = self._clock.monotonic()
+        until = now + lease_duration.total_seconds()
+        if isinstance(result, Wait) and row is not None and row.leader == leader:
+            row.lease_until = until
+            return row.lead(now)
+        if not isinstance(result, Miss) or not may_lead:
+            return result
+        # What is paid for is collected whatever the breakers say; only a new submit has to wait.
+        left = row.lead(now) if row is not None and self._resumes(row) else None
+        is_open = self._open_breakers(services if left is None or (left.job is None and left.intent is None) else ())
+        resting = max(is_open, key=lambda breaker: breaker.rest(now), default=None)
+        if resting is not None and (rest := resting.rest(now)) > 0:
+            return Negative(failure_class=resting.public_class, retry_after=timedelta(seconds=rest))
+        if not self._reserve(request.generation_key, charges):
+            return InsufficientCredits()
+        for breaker in is_open:
+            breaker.probe_until = until
+        if row is None:
+            row = GenerationRow(request.kind, request.recipe, now, next(self._fences), leader, until, now)
+            self._generations[request.generation_key] = row
+            self._kinds[request.generation_key] = request.kind
+        else:
+            self._claim_again(request.generation_key, row, leader, until)
+        return row.lead(now)
+
+    async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
+        """See `Ledger.peek`."""
+        return self._see(generation_key, rendition_key)
+
+    async def begin_submit(
+        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
+    ) -> bool:
+        """See `Ledger.begin_submit`."""
+        row = self._held(key, fence)
+        if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
+            return False
+        if submit_no > row.submit_no:
+            row.asked_at = row.asked_at if row.submit_no else self._clock.monotonic()
+            self._discard(row, row.intent)
+            row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
+            row.api_calls_made += 1
+            row.intent = None
+            self._submits.append(Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd))
+            self._totals["api_calls"] += 1
+        return True
+
+    async def note_request(self, key: str, fence: int, job: Job) -> bool:
+        """See `Ledger.note_request`."""
+        row = self._generations.get(key)
+        if row is None or row.status != "generating" or row.fence < fence:
+            return False
+        if row.fence == fence or row.job is None:
+            if row.job is None or row.job.request_id != job.request_id:
+                row.noted_at = self._clock.monotonic()
+            row.job = job
+            row.phase = Phase.SUBMITTED if row.phase is Phase.SUBMITTING else row.phase
+        return row.fence == fence
+
+    async def begin_decode(self, key: str, fence: int, *, decode_no: int) -> bool:
+        """See `Ledger.begin_decode`."""
+        row = self._held(key, fence)
+        if row is None or row.status != "generating" or decode_no not in (row.decode_no, row.decode_no + 1):
+            return False
+        row.decode_no = decode_no
+        return True
+
+    async def heartbeat(self, key: str, fence: int, lease_duration: timedelta) -> bool:
+        """See `Ledger.heartbeat`."""
+        row = self._held(key, fence)
+        if row is None:
+            return False
+        row.lease_until = self._clock.monotonic() + lease_duration.total_seconds()
+        return True
+
+    async def intend_upload(
+        self,
+        key: str,
+        fence: int,
+        upload: Upload,
+        *,
+        usage: Mapping[str, int],
+        cost_micro_usd: int | None = None,
+        rendition: RenditionUpload | None = None,
+    ) -> bool:
+        """See `Ledger.intend_upload`."""
+        row = self._held(key, fence)
+        if row is None or row.status != "generating":
+            return False
+        if row.intent is not None and row.intent.path != upload.path:
+            self._discard(row, row.intent)
+        if row.phase is not Phase.UPLOADING:
+            row.usage.update(usage)
+        self._note_cost(key, cost_micro_usd)
+        row.phase, row.intent, row.decode_no = Phase.UPLOADING, upload, 0
+        self._discard(row, rendition)
+        return True
+
+    async def complete(
+        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+    ) -> Entry | None:
+        """See `Ledger.complete`."""
+        row = self._held(key, fence)
+        entry_key = original_key(key)
+        if row is None or row.status != "generating":
+            stored = self._entries.get(entry_key)
+            if stored is not None and stored.entry.path == upload.path:
+                standing = self._entries.get(rendition.key) if rendition is not None else None
+                if rendition is not None and (standing is None or standing.entry.path != rendition.path):
+                    self._discard_refused(key, rendition.path)
+                return (standing or stored).entry
+            newest = self._generations.get(key)
+            if newest is None or newest.intent is None or newest.intent.path != upload.path:
+                self._discard_refused(key, upload.path)
+            if rendition is not None:
+                self._discard_refused(key, rendition.path)
+            return None
+        row.status, row.leader, row.intent = "completed", None, None
+        self._note_success(row.services, row.asked_at)
+        self._settle(key)
+        self._totals["completed"] += 1
+        entry = self._add(row, key, entry_key, upload, is_original=True)
+        if rendition is not None:
+            entry = self._add_rendition(row, key, rendition.key, rendition) or entry
+        self._hints.announce(key)
+        return entry
+
+    async def fail(self, key: str, fence: int, failure: Failure) -> bool:
+        """See `Ledger.fail`."""
+        row = self._held(key, fence)
+        if row is None:
+            newest = self._generations.get(key)
+            return newest is not None and newest.fence == fence and newest.status == "failed"
+        uncounted = 0 if failure.billed or not row.submit_no or row.phase is Phase.UPLOADING else 1
+        row.api_calls_made -= uncounted
+        if row.phase is not Phase.UPLOADING:
+            row.usage.update(failure.usage)
+        self._give_back_all([key])
+        self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
+        self._totals.update(failures=failure.failure_class is not FailureClass.UNCOLLECTED, api_calls=-uncounted)
+        self._release_probes(row.services)
+        if row.submit_no:
+            self._note_failure(row.provider, failure.failure_class, key)
+        self._set_failed(row, failure.failure_class, self._clock.monotonic() + failure.retry_after.total_seconds())
+        self._hints.announce(key)
+        return True
+
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+        """See `Ledger.report_refusal`."""
+        breaker = self._breakers.setdefault(name, BreakerRow())
+        return breaker.refuse(self._clock.monotonic(), failure_class, reason, rest.total_seconds())
+
+    async def report_success(self, name: str) -> None:
+        """See `Ledger.report_success`."""
+        self._breakers.pop(name, None)
+
+    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+        """See `Ledger.intend_rendition`."""
+        if not self._stands(original):
+            return False
+        self._discard_path(BUCKETS[self._generations[original.generation_key].kind], upload.path)
+        return True
+
+    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+        """See `Ledger.record_rendition`."""
+        key = original.generation_key
+        if self._stands(original):
+            return self._add_rendition(self._generations[key], key, rendition_key, upload)
+        self._discard_refused(key, upload.path)
+        return None
+
+    async def report_missing(self, entry: Entry) -> bool:
+        """See `Ledger.report_missing`."""
+        stored = self._entries.get(entry.key)
+        if stored is None or stored.entry.path != entry.path:
+            return False
+        if not entry.is_original:
+            self._remove([entry.key])
+            return True
+        row = self._generations[entry.generation_key]
+        now = self._clock.monotonic()
+        retry_at = now if row.attempt < 2 else row.window_started + DAY_SECONDS
+        self._set_failed(row, FailureClass.MISSING_OBJECT, retry_at)
+        self._remove([key for key, kept in self._entries.items() if kept.entry.generation_key == entry.generation_key])
+        return True
+
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
+        """See `Ledger.record_usage`."""
+        if batch in self._batches:
+            return
+        self._batches.add(batch or uuid4())
+        self._uses += counts
+        for use in counts:
+            self._note_saved(use)
+            served = use.count if use.outcome is not Outcome.FAILED else 0
+            if row := self._generations.get(use.generation_key):
+                row.total_requests += use.count
+            if stored := self._entries.get(use.rendition_key):
+                stored.access_count += served
+                stored.last_accessed = self._clock.monotonic()
+            hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
+            accesses = served if use.kind == "image" else 0
+            saved = served if use.outcome is not Outcome.GENERATED else 0
+            self._totals.update(requests=use.count, accesses=accesses, hits=hits, misses=served - hits, saved=saved)
+
+    def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
+        """See `Ledger.hints`."""
+        return self._hints.watch(key)

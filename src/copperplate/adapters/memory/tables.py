@@ -1,0 +1,304 @@
+"""The tables of the ledger in memory: its rows, and the changes of them that more than one call makes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.memory.credits import DAY_SECONDS, MemoryCredits
+from copperplate.adapters.notifier import Notifier
+from copperplate.model import FailureClass, Hit, Lead, Miss, Negative, Phase, Wait
+from copperplate.recipes.image import original_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from copperplate.model import CanonicalValue, Entry, Job, PeekResult, RequestCount, Upload
+    from copperplate.ports import Clock
+
+BUCKETS = {"image": "generated-images", "memoji": "memoji-images"}
+# One picture that cannot be had says nothing of the service, however often it is asked for.
+MAY_BE_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
+
+
+# What those are told whom an open breaker refuses: they had no answer, and no prompt of theirs is at fault.
+PUBLIC_CLASSES = {
+    FailureClass.INVALID: FailureClass.ACCOUNT,
+    FailureClass.AMBIGUOUS: FailureClass.TRANSIENT,
+    FailureClass.BAD_OUTPUT: FailureClass.TRANSIENT,
+    FailureClass.UNCOLLECTED: FailureClass.TRANSIENT,
+}
+
+
+@dataclass(slots=True)
+class GenerationRow:
+    """One row of `generation_status`; times are seconds of the clock."""
+
+    kind: str
+    recipe: Mapping[str, CanonicalValue]
+    created: float
+    fence: int
+    leader: UUID | None
+    lease_until: float
+    window_started: float
+    status: str = "pending"
+    phase: Phase = Phase.CLAIMED
+    attempt: int = 1
+    submit_no: int = 0
+    asked_at: float = 0.0
+    decode_no: int = 0
+    provider: str = ""
+    api_calls_made: int = 0
+    total_requests: int = 0
+    job: Job | None = None
+    noted_at: float | None = None
+    intent: Upload | None = None
+    usage: Counter[str] = field(default_factory=Counter)
+    failure_class: FailureClass | None = None
+    retry_at: float = 0.0
+
+    @property
+    def services(self) -> tuple[str, str, str]:
+        """What its submit needs, by the names of their breakers."""
+        return (self.provider, f"{self.provider}/{self.recipe['model']}", f"storage:{BUCKETS[self.kind]}")
+
+    @property
+    def is_live(self) -> bool:
+        """Somebody leads it, or did until its lease ran out."""
+        return self.status in ("pending", "generating")
+
+    def lead(self, now: float) -> Lead:
+        """What whoever holds it is told."""
+        return Lead(
+            fence=self.fence,
+            phase=self.phase,
+            attempt=self.attempt,
+            submit_no=self.submit_no,
+            decode_no=self.decode_no,
+            job=self.job,
+            job_age=timedelta(seconds=0.0 if self.noted_at is None else now - self.noted_at),
+            intent=self.intent,
+        )
+
+
+@dataclass(slots=True)
+class EntryRow:
+    """One row of `copperplate.cache_entries`."""
+
+    entry: Entry
+    kind: str
+    created: float
+    last_accessed: float
+    access_count: int = 0
+    is_archived: bool = False
+
+
+@dataclass(slots=True)
+class DiscardedRow:
+    """One row of `copperplate.discarded_objects`."""
+
+    id: int
+    bucket: str
+    since: float
+    claimed_until: float = 0.0
+
+
+@dataclass(slots=True)
+class BreakerRow:
+    """What is known of a service that fails."""
+
+    failures: int = 0
+    keys: set[str] = field(default_factory=set)
+    last_failed_at: float = -math.inf
+    openings: int = 0
+    open_until: float | None = None
+    probe_until: float | None = None
+    failure_class: FailureClass = FailureClass.TRANSIENT
+    reason: str = ""
+
+    @property
+    def public_class(self) -> FailureClass:
+        """What those it refuses are told; see `longest_rest` in SQL."""
+        return PUBLIC_CLASSES.get(self.failure_class, self.failure_class)
+
+    def rest(self, now: float) -> float:
+        """Seconds in which nobody may ask; zero or less where one may."""
+        return max(self.open_until or now, self.probe_until or now) - now if self.open_until is not None else 0.0
+
+    def fail(self, now: float, failure_class: FailureClass, key: str) -> None:
+        """Five in a row open it; a failed try, too, for twice as long. A prompt's own failure is no failed try."""
+        if failure_class is FailureClass.UNCOLLECTED and key in self.keys:
+            return  # the job was put off before: that says nothing new of the service
+        if self.last_failed_at < now - 600:
+            self.failures, self.keys = 0, set()
+        self.last_failed_at = now
+        is_resting = self.open_until is not None and self.open_until > now
+        may_be_prompt = failure_class in MAY_BE_PROMPT
+        if not is_resting and not (may_be_prompt and key in self.keys):
+            self.failures += 1
+        if not is_resting or failure_class is FailureClass.UNCOLLECTED:
+            self.keys.add(key)
+        speaks = not may_be_prompt or self.failure_class is failure_class
+        if not is_resting and (self.failures >= 5 or (self.open_until is not None and speaks)):
+            self.open_until = now + min(30.0 * 2 ** min(self.openings, 10), 120.0)
+            self.reason = self.reason if self.failure_class is failure_class else ""
+            self.failures, self.openings, self.failure_class = 0, self.openings + 1, failure_class
+
+    def refuse(self, now: float, failure_class: FailureClass, reason: str, seconds: float) -> bool:
+        """Open it for that long; True where it did not rest already for this."""
+        is_known = self.open_until is not None and self.open_until > now and self.failure_class is failure_class
+        self.failures, self.keys, self.last_failed_at = 0, set(), now
+        self.openings, self.open_until, self.probe_until = 1, now + seconds, None
+        self.failure_class, self.reason = failure_class, reason[:500]
+        return not is_known
+
+
+class MemoryTables(MemoryCredits):
+    """The dictionaries, and what may be done to them without yielding."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._kinds: dict[str, str] = {}  # of every generation there ever was
+        self._generations: dict[str, GenerationRow] = {}
+        self._entries: dict[str, EntryRow] = {}
+        self._discarded: dict[str, DiscardedRow] = {}
+        self._breakers: dict[str, BreakerRow] = {}
+        self._uses: list[RequestCount] = []
+        self._batches: set[UUID] = set()
+        self._audits: dict[str, tuple[str, float]] = {}
+        self._fences = itertools.count(1)
+        self._ids = itertools.count(1)
+        self._totals: Counter[str] = Counter()
+        self._hints = Notifier()
+
+    def _see(self, generation_key: str, rendition_key: str) -> PeekResult:
+        if stored := self._entries.get(rendition_key):
+            return Hit(entry=stored.entry)
+        row = self._generations.get(generation_key)
+        if row is None:
+            return Miss()
+        now = self._clock.monotonic()
+        original = self._entries.get(original_key(generation_key))
+        if row.status == "completed" and original is not None:
+            return Hit(entry=original.entry)
+        if row.status == "failed" and row.failure_class is not None and row.retry_at > now:
+            return Negative(failure_class=row.failure_class, retry_after=timedelta(seconds=row.retry_at - now))
+        if row.is_live and row.lease_until > now:
+            return Wait(lease_left=timedelta(seconds=row.lease_until - now))
+        return Miss()
+
+    def _claim_again(self, key: str, row: GenerationRow, leader: UUID, until: float) -> None:
+        """A takeover keeps what the dead leader left; after a failure the next attempt begins anew."""
+        now = self._clock.monotonic()
+        resumes = self._resumes(row)
+        if row.window_started < now - DAY_SECONDS:
+            row.attempt, row.window_started = 1, now
+        elif not resumes and row.failure_class not in (FailureClass.RATE_LIMITED, FailureClass.ACCOUNT):
+            row.attempt += 1
+        if not resumes:
+            self._discard(row, row.intent)
+            row.phase, row.submit_no, row.job, row.intent = Phase.CLAIMED, 0, None, None
+            row.noted_at = None
+        if not resumes or row.failure_class is FailureClass.UNCOLLECTED:
+            row.decode_no = 0  # who wrote the latter came back alive from decoding
+        row.status = "pending" if row.phase is Phase.CLAIMED else "generating"
+        row.fence, row.leader, row.lease_until = next(self._fences), leader, until
+        row.failure_class = None
+        self._generations[key] = row
+
+    def _resumes(self, row: GenerationRow) -> bool:
+        return row.is_live or row.failure_class in (FailureClass.ABANDONED, FailureClass.UNCOLLECTED)
+
+    def _is_led(self, key: str) -> bool:
+        row = self._generations.get(key)
+        return row is not None and row.is_live and row.lease_until > self._clock.monotonic()
+
+    def _held(self, key: str, fence: int) -> GenerationRow | None:
+        row = self._generations.get(key)
+        return row if row is not None and row.fence == fence and row.is_live else None
+
+    def _open_breakers(self, services: Sequence[str]) -> list[BreakerRow]:
+        known = (self._breakers.get(name) for name in services)
+        return [breaker for breaker in known if breaker is not None and breaker.open_until is not None]
+
+    def _release_probes(self, services: Sequence[str]) -> None:
+        for breaker in self._open_breakers(services):
+            breaker.probe_until = None
+
+    def _note_failure(self, name: str, failure_class: FailureClass, key: str) -> None:
+        if failure_class not in (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST):
+            self._breakers.setdefault(name, BreakerRow()).fail(self._clock.monotonic(), failure_class, key)
+
+    def _note_success(self, services: Sequence[str], asked_at: float) -> None:
+        for name in services:
+            breaker = self._breakers.get(name)
+            if breaker and (breaker.failure_class is not FailureClass.ACCOUNT or breaker.last_failed_at < asked_at):
+                del self._breakers[name]
+
+    def _set_failed(self, row: GenerationRow, failure_class: FailureClass, retry_at: float) -> None:
+        row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at
+
+    def _add(self, row: GenerationRow, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
+        now = self._clock.monotonic()
+        entry = upload.as_entry(key=entry_key, generation_key=key, is_original=is_original)
+        self._entries[entry_key] = EntryRow(entry, row.kind, now, now)
+        return entry
+
+    def _add_rendition(self, row: GenerationRow, key: str, rendition_key: str, upload: Upload) -> Entry | None:
+        """The entry that stands then; None where none does and the object cannot be kept."""
+        standing = self._entries.get(rendition_key)
+        if standing is None and self._keep(upload.path):
+            return self._add(row, key, rendition_key, upload, is_original=False)
+        if standing is None or standing.entry.path != upload.path:
+            self._discard(row, upload)
+        return standing.entry if standing is not None else None
+
+    def _remove(self, keys: Sequence[str]) -> int:
+        """Answers their bytes."""
+        size_bytes = 0
+        for key in keys:
+            gone = self._entries.pop(key)
+            size_bytes += gone.entry.size_bytes
+            self._totals["accesses"] -= gone.access_count if gone.kind == "image" else 0
+            if gone.entry.is_original:
+                self._give_back_all([gone.entry.generation_key])
+            self._discard_path(BUCKETS[gone.kind], gone.entry.path)
+        return size_bytes
+
+    def _forget(self, key: str) -> None:
+        """A generation goes; what its leader was about to store belongs to nobody."""
+        row = self._generations.pop(key)
+        self._discard(row, row.intent)
+        self._give_back_all([key])
+
+    def _stands(self, original: Entry) -> bool:
+        stored = self._entries.get(original.key)
+        return stored is not None and stored.entry.path == original.path
+
+    def _keep(self, path: str) -> bool:
+        """Take a path back that was intended; too late once its removal has begun."""
+        gone = self._discarded.get(path)
+        if gone is None or gone.claimed_until:
+            return False
+        del self._discarded[path]
+        return True
+
+    def _discard(self, row: GenerationRow, upload: Upload | None) -> None:
+        if upload is not None:
+            self._discard_path(BUCKETS[row.kind], upload.path)
+
+    def _discard_refused(self, key: str, path: str) -> None:
+        self._discard_path(BUCKETS[self._kinds.get(key, "image")], path)
+
+    def _discard_path(self, bucket: str, path: str) -> None:
+        self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))
+
+    def _needed(self) -> set[str]:
+        """The paths of objects that a row names."""
+        needed = {kept.entry.path for kept in self._entries.values()}
+        return needed | {row.intent.path for row in self._generations.values() if row.intent is not None}

@@ -1,0 +1,1 @@
+"""Supabase: Storage, its CDN, and sign-in."""

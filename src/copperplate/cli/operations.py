@@ -1,0 +1,147 @@
+"""`copperplate cleanup` and `copperplate purge`: what is old goes, what is wrong goes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.cli import consent
+from copperplate.cli.database import show
+from copperplate.cli.shared import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    add_command,
+    between,
+    say,
+    settings_of,
+    with_database,
+)
+from copperplate.compose import open_backend, open_cdns
+from copperplate.model import Condition
+from copperplate.operations.cleanup import KEEP, clean, count
+from copperplate.operations.purge import purge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.settings import Settings
+
+MAX_DAYS = 36_500
+
+
+def add(commands: Any) -> None:
+    """Both commands."""
+    cleanup = add_command(commands, "cleanup", run_cleanup, "remove what is old; the same run as the cron's")
+    cleanup.add_argument(
+        "--max-age-days",
+        type=_days,
+        default=30,
+        metavar="N",
+        help="remove what was not served for N days (default: 30)",
+    )
+    cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    consent.add_yes(cleanup)
+    cleanup.add_argument("--json", action="store_true", help="for programs")
+
+    purge_ = add_command(commands, "purge", run_purge, "declare pictures wrong; they are made anew when asked for")
+    purge_.add_argument("--key", type=_key, help="a picture's key, as in X-Copperplate-Key, or a generation's")
+    purge_.add_argument("--prompt", type=_given, help="every picture of this text")
+    purge_.add_argument("--prefix", type=_prefix, help="every generation whose key begins so")
+    purge_.add_argument("--model", type=_given, help="every picture this model made")
+    purge_.add_argument("--older-than-days", type=_days, metavar="N", help="every generation older than N days")
+    purge_.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    consent.add_yes(purge_)
+    purge_.add_argument("--json", action="store_true", help="for programs")
+
+
+def _given(raw: str) -> str:
+    """Not empty, as a variable of a shell is that was never set."""
+    if not raw.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return raw
+
+
+def _prefix(raw: str) -> str:
+    if not re.fullmatch("[0-9a-f]{1,64}", raw):
+        raise argparse.ArgumentTypeError(f"1 to 64 of 0-9 and a-f, not {raw!r}")
+    return raw
+
+
+def _key(raw: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", raw):
+        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}")
+    return raw
+
+
+def run_cleanup(arguments: argparse.Namespace) -> int:
+    """One run, or what it would remove."""
+    keep = timedelta(days=arguments.max_age_days)
+    # What the cron removes every day is no loss to ask about.
+    is_asking = not arguments.dry_run and keep < KEEP
+    if is_asking and not consent.can_be_had(arguments):
+        return EXIT_USAGE
+
+    async def run(settings: Settings, *, is_dry_run: bool) -> dict[str, Any]:
+        async with open_backend(settings) as (ledger, stores):
+            if is_dry_run:
+                return dict(await count(ledger, keep=keep))
+            return asdict(await clean(ledger, stores.values(), clock=SystemClock(), keep=keep))
+
+    with with_database(settings_of(arguments)) as settings:
+        if is_asking and not consent.is_given(arguments, _loss(asyncio.run(run(settings, is_dry_run=True)))):
+            return EXIT_FAILED
+        figures = asyncio.run(run(settings, is_dry_run=arguments.dry_run))
+    show(figures, as_json=arguments.json)
+    if not figures.get("is_complete", True):
+        say("not everything is done: run it again, or leave the rest to the next cron")
+    return EXIT_OK
+
+
+def run_purge(arguments: argparse.Namespace) -> int:
+    """Pictures that meet every condition given."""
+    age = arguments.older_than_days
+    settings = settings_of(arguments)
+    condition = Condition(
+        key=arguments.key,
+        prompt=arguments.prompt,
+        key_prefix=arguments.prefix,
+        model=arguments.model,
+        older_than=timedelta(days=age) if age is not None else None,
+    )
+    if condition == Condition():
+        say("copperplate: name what is wrong: --key, --prompt, --prefix, --model or --older-than-days [usage]")
+        return EXIT_USAGE
+
+    if not arguments.dry_run and not consent.can_be_had(arguments):
+        return EXIT_USAGE
+
+    async def run(settings: Settings, *, is_dry_run: bool) -> dict[str, Any]:
+        async with open_backend(settings) as (ledger, stores), open_cdns(settings) as cdns:
+            return await purge(ledger, condition, is_dry_run=is_dry_run, stores=stores, cdns=cdns)
+
+    with with_database(settings) as opened:
+        if not arguments.dry_run and not arguments.yes:
+            found = asyncio.run(run(opened, is_dry_run=True))
+            if found["generations"] and not consent.is_given(arguments, _loss(found)):
+                return EXIT_FAILED
+        show(asyncio.run(run(opened, is_dry_run=arguments.dry_run)), as_json=arguments.json)
+    return EXIT_OK
+
+
+def _loss(counted: Mapping[str, int]) -> str:
+    memoji = f" and {counted['memoji']:,} memoji" if counted.get("memoji") else ""
+    generations, size = f"{counted['generations']:,} generations", f"{counted['bytes']:,} bytes"
+    return (
+        f"{counted['images']:,} pictures{memoji} of {generations}, {size}, "
+        "which are made and paid anew when somebody asks for them"
+    )
+
+
+def _days(raw: str) -> int:
+    return between(raw, 0, MAX_DAYS)

@@ -1,0 +1,1 @@
+"""One generation: from a request's keys to a stored picture."""

@@ -1,0 +1,28 @@
+"""What every step of one attempt works with: what is asked for, its kind, the lead, and its lease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from copperplate.generation.kinds import Kind
+    from copperplate.generation.lease import Lease
+    from copperplate.generation.pending_uploads import PendingUploads
+    from copperplate.model import Lead, PictureRequest
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Attempt:
+    """One attempt to make the picture of `request`, under one lease.
+
+    `asked_at` is our monotonic clock in seconds, from before the lease was asked for.
+    """
+
+    request: PictureRequest
+    kind: Kind
+    lead: Lead
+    lease: Lease
+    asked_at: float
+    # What is paid for and not stored yet.
+    unstored: PendingUploads | None = None

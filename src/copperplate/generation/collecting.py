@@ -1,0 +1,136 @@
+"""From a noted job, which is paid for, to its picture: it is dropped for what its provider says, or for its age."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from copperplate.errors import (
+    LeaseLost,
+    LedgerMisconfigured,
+    ProviderFailed,
+    StillGenerating,
+    Unavailable,
+    Uncollected,
+)
+from copperplate.generation.digests import digest_of
+from copperplate.generation.retry_policy import collect_again_after, submit_again_after
+from copperplate.imaging.header import NoPicture
+from copperplate.model import Failure, FailureClass
+from copperplate.unexpected import log_unexpected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from copperplate.generation.attempt import Attempt
+    from copperplate.model import Job, ProviderResult, Size
+    from copperplate.ports import Clock, Ledger, Provider
+
+    Verify = Callable[[ProviderResult], Awaitable["Verified"]]
+
+logger = logging.getLogger(__name__)
+
+# Between two looks at what is not the picture asked for.
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A picture as the provider made it: whole, of a format and upright size (px) that were looked at."""
+
+    body: bytes = field(repr=False)
+    usage: Mapping[str, int]
+    format: str
+    size: Size
+
+
+class NotedJob(NamedTuple):
+    """A job, and when it was noted, on our own monotonic clock in seconds."""
+
+    job: Job
+    noted_at: float
+
+
+class Collecting:
+    """Collects jobs whose ids are noted, by this process or by one before it."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock, retention: timedelta, rest: timedelta, look: timedelta) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._retention = retention
+        self._rest = rest
+        self._look_seconds = look.total_seconds()
+
+    async def collect(self, attempt: Attempt, noted: NotedJob, verify: Verify) -> Verified:
+        """The job's picture. Raises `ProviderFailed` where the provider says that the job failed or made no picture.
+
+        All else leaves the job noted, for a later collector: raises `StillGenerating` with the pause until then. Once
+        the retention is over the job is lost: raises `LeaseLost`, and whoever acquires next submits once more.
+        """
+        try:
+            return await self._look(noted.job, attempt.kind.provider, verify)
+        except (ProviderFailed, LeaseLost, Unavailable, LedgerMisconfigured, StillGenerating):
+            raise
+        except Uncollected as error:
+            raise await self._put_off(attempt, noted, error) from error
+        except Exception as error:
+            log_unexpected(error, "a collection")
+            trouble = Uncollected(f"unexpected {type(error).__name__}")
+            raise await self._put_off(attempt, noted, trouble) from error
+
+    async def _look(self, job: Job, provider: Provider, verify: Verify) -> Verified:
+        """Fetch and verify, again and again over seconds: a host may show a page or a part before the picture.
+
+        A whole picture that is not the one asked for, and is the same from the first look to the last, is the job's:
+        raises `ProviderFailed`. All else may become the picture yet: raises `Uncollected`.
+        """
+        give_up_at, pause = self._clock.monotonic() + self._look_seconds, FIRST_PAUSE_SECONDS
+        seen: list[str] = []
+        while True:
+            try:
+                made = await provider.collect(job)
+                digest = await digest_of(made.body)
+                if digest not in seen[-1:]:  # the same bytes are not decoded again
+                    seen.append(digest)
+                    return await verify(made)
+            except ProviderFailed as error:
+                if error.failure_class is not FailureClass.BAD_OUTPUT:
+                    raise
+                failed = error
+            if self._clock.monotonic() + pause > give_up_at:
+                break
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+        if isinstance(failed, NoPicture):
+            raise Uncollected("what lies at its address is no whole picture") from failed
+        if len(seen) > 1:
+            raise Uncollected("what lies at its address is another picture each time") from failed
+        raise failed
+
+    async def _put_off(self, attempt: Attempt, noted: NotedJob, trouble: Uncollected) -> StillGenerating | LeaseLost:
+        """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
+        age = timedelta(seconds=max(0.0, self._clock.monotonic() - noted.noted_at))
+        is_lost = age >= self._retention
+        if is_lost:
+            rest = submit_again_after(attempt.lead.attempt)
+        else:
+            rest = collect_again_after(age, first=self._rest, retention=self._retention)
+        logger.log(
+            logging.ERROR if is_lost or trouble.needs_operator else logging.WARNING,
+            "a paid job is lost: its retention is over, a new submit is paid for by the owner: %s"
+            if is_lost
+            else "a paid job cannot be collected yet, and is kept: %s",
+            f"provider={attempt.kind.provider.name} reason={str(trouble)!r} age={age.total_seconds():.0f}s "
+            f"next={rest.total_seconds():.0f}s job={noted.job.request_id!r} key={attempt.lease.key[:12]}",
+        )
+        failure = Failure(
+            failure_class=FailureClass.LOST if is_lost else FailureClass.UNCOLLECTED,
+            message=str(trouble),
+            retry_after=rest,
+            billed=True,
+        )
+        is_ours = await self._ledger.fail(attempt.lease.key, attempt.lease.fence, failure)
+        return LeaseLost() if is_lost or not is_ours else StillGenerating(rest)

@@ -1,0 +1,115 @@
+"""What goes wrong with an attempt, recorded: its negative entry, the rest of a service that refuses, its log lines."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from copperplate.errors import (
+    GenerationFailed,
+    LeaseLost,
+    LedgerMisconfigured,
+    LedgerUnavailable,
+    Misconfigured,
+    ProviderFailed,
+)
+from copperplate.generation.kinds import model_of
+from copperplate.generation.retry_policy import REFUSAL_REST, refusal_rest, retry_after
+from copperplate.model import Failure, FailureClass
+from copperplate.recipes.provider_input import provider_input_of
+from copperplate.refusals import WITHHELD, repeats_prompt
+from copperplate.unexpected import log_unexpected
+
+if TYPE_CHECKING:
+    from copperplate.errors import CopperplateError
+    from copperplate.generation.attempt import Attempt
+    from copperplate.ports import Ledger
+
+# docs/http.md names this logger.
+logger = logging.getLogger("copperplate.generation.leader")
+
+
+async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> GenerationFailed | LeaseLost:
+    """Write the negative entry; what we did not expect counts as transient, and as billed.
+
+    What our account or a setting is at fault for concerns every prompt: the provider rests before this one does.
+    """
+    request, provider = attempt.request, attempt.kind.provider
+    cause = _failure_of(error)
+    log_failure(attempt, cause, error)
+    rest = retry_after(
+        cause.failure_class,
+        attempt=attempt.lead.attempt,
+        hint=cause.retry_after,
+        jitter=random.random(),  # noqa: S311 - jitter, not a secret
+    )
+    if cause.failure_class is FailureClass.ACCOUNT:
+        rest = refusal_rest(billed=cause.billed)
+        await _report_refusal(ledger, attempt, cause, rest)
+    failure = Failure(
+        failure_class=cause.failure_class,
+        message=str(cause),
+        retry_after=rest,
+        billed=cause.billed,
+        usage=cause.usage,
+        cost_micro_usd=provider.cost_micro_usd(request.recipe, cause.usage) if cause.usage else None,
+    )
+    if not await ledger.fail(request.generation_key, attempt.lead.fence, failure):
+        return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
+    return GenerationFailed(cause.failure_class, rest)
+
+
+async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
+    """No provider was asked for anything: nothing is remembered, and no credit is held for it."""
+    failure = Failure(
+        failure_class=FailureClass.ABANDONED,
+        message="the store takes no pictures",
+        retry_after=timedelta(0),
+        billed=False,
+    )
+    with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
+        await ledger.fail(attempt.lease.key, attempt.lease.fence, failure)
+
+
+async def report_store(ledger: Ledger, attempt: Attempt, error: CopperplateError) -> None:
+    """Let the store rest for all processes, so that no money is spent on what it would refuse."""
+    name = attempt.kind.storage
+    with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
+        if await ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_REST):
+            logger.error("%s takes no pictures, none is asked for: %s: %s", name, error.code, error)
+
+
+def log_failure(attempt: Attempt, failed: ProviderFailed, error: Exception) -> None:
+    """A line for each call that failed, since callers see only its class; without messages, which may quote."""
+    logger.warning(
+        "attempt failed: provider=%s class=%s cause=%s billed=%s attempt=%d key=%s",
+        attempt.kind.provider.name,
+        failed.failure_class,
+        type(error.__cause__ or error).__name__,
+        str(failed.billed).lower(),
+        attempt.lead.attempt,
+        attempt.request.generation_key[:12],
+    )
+
+
+async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFailed, rest: timedelta) -> None:
+    """Let the provider rest for all processes; the process that begins the rest tells the operator."""
+    request = provider_input_of(attempt.request.recipe)
+    name = model_of(attempt.kind.provider.name, request.model) if cause.of_model else attempt.kind.provider.name
+    reason = (cause.discreet or WITHHELD) if repeats_prompt(cause.said or str(cause), request.prompt) else str(cause)
+    if await ledger.report_refusal(name, cause.failure_class, reason, rest):
+        seconds = rest.total_seconds()
+        logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)
+
+
+def _failure_of(error: Exception) -> ProviderFailed:
+    """What an attempt ended with, as a provider's failure; what nobody planned is logged with the way it took."""
+    if isinstance(error, ProviderFailed):
+        return error
+    if isinstance(error, Misconfigured):
+        return ProviderFailed(FailureClass.ACCOUNT, str(error), billed=False)
+    log_unexpected(error, "a generation")
+    return ProviderFailed(FailureClass.TRANSIENT, f"unexpected {type(error).__name__}")

@@ -1,0 +1,156 @@
+"""From pending uploads to a recorded entry: stored, adopted, or kept until the store takes them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from copperplate.errors import LeaseLost, ObjectMissing, StoreMisconfigured, StoreUnavailable
+from copperplate.generation.crash_points import crash_point
+from copperplate.generation.digests import digest_of
+from copperplate.generation.failed_attempts import record_withdrawal, report_store
+from copperplate.generation.keeping import Keeping, Kept
+from copperplate.generation.pending_uploads import Generated, PendingUploads
+from copperplate.model import PictureFormat
+
+if TYPE_CHECKING:
+    from copperplate.errors import CopperplateError
+    from copperplate.generation.attempt import Attempt
+    from copperplate.model import Upload
+    from copperplate.ports import Clock, Ledger, ObjectStore
+
+UPLOAD_TRIES = 6
+# Callers wait meanwhile. What is not stored then is kept, and tried again without them.
+UPLOAD_SECONDS = 10.0
+
+
+class Uploads:
+    """Stores what attempts have made, and keeps in this process what is paid for and not stored."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._keeping: Keeping[PendingUploads, Generated] = Keeping(clock)
+
+    async def check_store(self, attempt: Attempt) -> None:
+        """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
+        kind, size = attempt.kind, attempt.request.size
+        await kind.store.check(replace(kind.needs, min_bytes=size.width * size.height // 10))
+
+    async def resume(self, attempt: Attempt) -> PendingUploads | None:
+        """What was about to be stored before this attempt, stored: of this process, or of a dead predecessor."""
+        if (intent := attempt.lead.intent) is None:
+            return None
+        kept = self._keeping.find(attempt.lease.key)
+        if kept is not None and kept.original.path == intent.path:
+            attempt.unstored = kept
+            return await self.store(attempt, kept)
+        if (body := await self._adopt(attempt.kind.store, intent)) is not None:
+            return PendingUploads(original=intent, original_body=body)
+        return None
+
+    async def store(self, attempt: Attempt, pending: PendingUploads, *, tries: int = UPLOAD_TRIES) -> PendingUploads:
+        """Store both at once; without the rendition if that alone fails.
+
+        Answers what is stored. Raises `StoreUnavailable`, `StoreMisconfigured`, `ObjectConflict`.
+        """
+        store = attempt.kind.store
+        if pending.rendition is None or pending.rendition_body is None:
+            await self._put(store, pending.original, pending.original_body, tries)
+            return pending
+        failed, unrendered = await asyncio.gather(
+            self._put(store, pending.original, pending.original_body, tries),
+            self._put(store, pending.rendition, pending.rendition_body, tries),
+            return_exceptions=True,
+        )
+        if failed is not None:
+            raise failed
+        return pending if unrendered is None else pending.without_rendition()
+
+    async def complete(self, attempt: Attempt, stored: PendingUploads) -> Generated:
+        """Record what is stored; raises `LeaseLost`, `LedgerUnavailable`, `LedgerMisconfigured`."""
+        lease = attempt.lease
+        url = attempt.kind.store.public_url(stored.original.path)
+        crash_point("completing")
+        entry = await self._ledger.complete(
+            lease.key, lease.fence, stored.original, url=url, rendition=stored.rendition
+        )
+        if entry is None:
+            raise LeaseLost
+        crash_point("completed")
+        return stored.recorded(entry, lease.key)
+
+    async def put_off(self, attempt: Attempt, error: CopperplateError) -> None:
+        """The store failed with `error`: it rests, and what is paid for is kept until the store takes it.
+
+        Where nothing is kept, the next caller may lead at once.
+        """
+        await report_store(self._ledger, attempt, error)
+        if attempt.unstored is not None:
+            if not self._keep(attempt, attempt.unstored):
+                await attempt.lease.release()
+        elif attempt.lead.submit_no == 0:
+            await record_withdrawal(self._ledger, attempt)
+        else:
+            await attempt.lease.release()
+
+    def forget(self, key: str) -> None:
+        """Another attempt stored the picture of that generation."""
+        self._keeping.forget(key)
+
+    async def finish_kept(self, key: str) -> Generated | None:
+        """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
+        """
+        return await self._keeping.finish(key)
+
+    async def drain(self) -> None:
+        """Give up the leases of what is kept."""
+        await self._keeping.drain()
+
+    def _keep(self, attempt: Attempt, pending: PendingUploads) -> bool:
+        kept = Kept(
+            pending=pending,
+            size_bytes=pending.size_bytes,
+            finish=lambda: self._finish(attempt, pending),
+            hold=attempt.lease.keep,
+            release=attempt.lease.release,
+        )
+        return self._keeping.keep(attempt.lease.key, kept)
+
+    async def _finish(self, attempt: Attempt, pending: PendingUploads) -> Generated:
+        """One more try to store what is kept; it renews the store's rest, or ends it."""
+        attempt.lease.check()
+        try:
+            stored = await self.store(attempt, pending, tries=1)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            await report_store(self._ledger, attempt, error)
+            raise
+        return await self.complete(attempt, stored)
+
+    async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
+        """The object a dead predecessor stored, if it is whole."""
+        try:
+            body = await store.get(intent.path)
+        except ObjectMissing:
+            return None
+        return body if await digest_of(body) == intent.digest else None
+
+    async def _put(self, store: ObjectStore, upload: Upload, body: bytes, tries: int) -> None:
+        """Store an object; the picture is paid for, so a failing store is asked several times, one that hangs once."""
+        media_type = PictureFormat(upload.format).media_type
+        give_up_at = self._clock.monotonic() + UPLOAD_SECONDS
+        for number in range(tries):
+            try:
+                await store.put(upload.path, body, media_type=media_type)
+            except StoreUnavailable:
+                if number == tries - 1 or self._clock.monotonic() >= give_up_at:
+                    raise
+            else:
+                return
+            await self._clock.sleep(0.2 * 2**number)

@@ -1,0 +1,144 @@
+"""Memoji and credits, for signed-in people."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from copperplate.accounts.user_requests import Delivered, Failed, Pending
+from copperplate.compose import MEMOJI_BUCKET
+from copperplate.errors import InvalidIdempotencyKey, NotFound
+from copperplate.http import schemas
+from copperplate.http.bodies import read_json_object
+from copperplate.http.openapi import SESSION
+from copperplate.http.parameters import refuse_unknown
+from copperplate.http.request_log import log_request
+from copperplate.http.routes.api import PROBLEMS, Served, fresh
+from copperplate.http.routes.objects import addresses_of
+from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
+from copperplate.model import Outcome
+from copperplate.recipes.memoji import memoji_request
+
+if TYPE_CHECKING:
+    from copperplate.http.wiring import Services
+    from copperplate.model import PictureRequest
+
+RETRY_SECONDS: Final = 2
+FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
+PREFLIGHT: Final = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    # A star does not stand for Authorization.
+    "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer",
+    "access-control-max-age": "86400",
+}
+
+router = APIRouter(dependencies=[Depends(fresh)])
+
+
+@router.post(
+    "/api/generate-memoji",
+    responses={202: {"model": schemas.PendingAnswer, "description": "It is being made"}, **PROBLEMS},
+    openapi_extra={
+        **FOR_USERS,
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/MemojiConfiguration"}}},
+        },
+    },
+    tags=["memoji"],
+)
+async def generate_memoji(
+    user: SignedIn, request: Request, response: Response, services: Served
+) -> schemas.MemojiAnswer | schemas.PendingAnswer:
+    """The address of a memoji: at once and free where it was made before, else made for one credit.
+
+    With `Idempotency-Key` the same wish has the same answer for a day. With `Prefer: respond-async` the answer is
+    202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
+    """
+    refuse_unknown(request.scope)
+    idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
+    picture_request = memoji_request(await read_json_object(request), provider=services.memoji_provider)
+    started = services.clock.monotonic()
+    ask = services.user_requests.start if is_early else services.user_requests.request
+    addresses = addresses_of(request, services, MEMOJI_BUCKET)
+    told = await ask(user.id, picture_request, addresses=addresses, idempotency_key=idempotency_key)
+    _log(services, picture_request, told, services.clock.monotonic() - started)
+    if is_early:
+        response.headers["preference-applied"] = "respond-async"
+    if isinstance(told, Delivered):
+        return schemas.MemojiAnswer.of(told)
+    response.status_code = 202
+    response.headers["location"] = f"/api/generations/{told.key}"
+    response.headers["retry-after"] = str(RETRY_SECONDS)
+    return schemas.PendingAnswer(success=True, status="generating", key=told.key)
+
+
+@router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
+async def look_at_generation(
+    key: str, user: SignedIn, request: Request, response: Response, services: Served
+) -> schemas.GenerationAnswer:
+    """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
+    if _KEY.fullmatch(key) is None:
+        raise NotFound("A key has 64 hexadecimal digits.")
+    seen = await services.user_requests.status(user.id, key, addresses=addresses_of(request, services, MEMOJI_BUCKET))
+    match seen:
+        case Delivered():
+            return schemas.GenerationAnswer(success=True, status="completed", key=key, url=seen.url)
+        case Pending():
+            response.headers["retry-after"] = str(RETRY_SECONDS)
+            return schemas.GenerationAnswer(success=True, status="generating", key=key)
+        case Failed():
+            error = schemas.GenerationError.of(seen)
+            return schemas.GenerationAnswer(success=True, status="failed", key=key, error=error)
+
+
+@router.get("/api/credits", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
+async def read_credits(user: SignedIn, services: Served) -> schemas.CreditsAnswer:
+    """The credits of whoever is signed in: `held` are reserved by pictures under way."""
+    found = await services.ledger.credits(user.id)
+    return schemas.CreditsAnswer(
+        success=True,
+        credits=schemas.CreditsOut(balance=found.balance, held=found.held, available=found.available),
+    )
+
+
+@router.options("/api/generate-memoji", include_in_schema=False)
+@router.options("/api/generations/{key}", include_in_schema=False)
+@router.options("/api/credits", include_in_schema=False)
+async def preflight() -> Response:
+    """A page of any origin may ask: the token it must bring is no cookie."""
+    return Response(status_code=204, headers=PREFLIGHT)
+
+
+def _log(services: Services, picture_request: PictureRequest, told: Delivered | Pending, seconds: float) -> None:
+    outcome = told.outcome if isinstance(told, Delivered) else None
+    is_paid = outcome is Outcome.GENERATED
+    log_request(
+        "POST",
+        200 if outcome else 202,
+        outcome=outcome,
+        key=picture_request.generation_key,
+        seconds=seconds,
+        size_bytes=0,
+        cost_micro_usd=services.memoji_provider.price_micro_usd(picture_request.recipe) if is_paid else 0,
+    )
+
+
+def _idempotency_key(request: Request) -> str | None:
+    sent = request.headers.getlist("idempotency-key")
+    if not sent:
+        return None
+    if len(sent) > 1 or _IDEMPOTENCY_KEY.fullmatch(sent[0]) is None:
+        raise InvalidIdempotencyKey("Send one Idempotency-Key of 1 to 255 printable ASCII characters.")
+    return sent[0]
+
+
+def _prefers_async(request: Request) -> bool:
+    """RFC 7240: preferences are tokens in a list, in any case, with parameters that are not ours."""
+    listed: list[Any] = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(each.partition(";")[0].strip().lower() == "respond-async" for each in listed)

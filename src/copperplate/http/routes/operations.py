@@ -1,0 +1,93 @@
+"""Routes for operators: the cleanup, which Vercel's cron calls with GET and people with POST; readiness; metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
+from copperplate.http import metrics, schemas
+from copperplate.http.bodies import has_body, read_json_object
+from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
+from copperplate.http.routes.api import PROBLEMS, Served, fresh
+from copperplate.http.vercel import seconds_left
+from copperplate.operations.cleanup import TIME, clean, count
+
+READY_SECONDS: Final = 2.0
+# Of the time an invocation has left; the rest is for a last step that is slow.
+CLEANUP_SHARE: Final = 0.75
+# An object that is not there: whoever says so can be asked for those that are.
+NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
+router = APIRouter(dependencies=[Depends(fresh)])
+
+DryRun = Annotated[bool, Query(description="Only count what would be removed of pictures")]
+
+
+@router.get("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
+@router.post("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
+async def clean_up(
+    request: Request, services: Served, dry_run: DryRun = False
+) -> schemas.CleanupAnswer | schemas.CleanupCount:
+    """Remove what was not served for 30 days, and memoji of 90 days that hardly anybody used, with their objects.
+
+    Needs `Authorization: Bearer <CRON_SECRET>`. Runs may overlap and may be repeated; each ends within four minutes,
+    and the next one goes on. With `dry_run=true` nothing is removed: the answer is how much of pictures would be. A
+    parameter, or a member of a body, that is not known is refused.
+    """
+    _authorise(request, services.settings.cron_secret, "CRON_SECRET")
+    refuse_unknown(request.scope)
+    if has_body(request):
+        refuse_unknown_members(await read_json_object(request), ())
+    if dry_run:
+        counted = await count(services.ledger)
+        return schemas.CleanupCount(success=True, dry_run=True, **counted)
+    # Where the platform grants functions less than the five minutes that a run is made for.
+    left = seconds_left() * CLEANUP_SHARE if services.settings.on_vercel else TIME.total_seconds()
+    within = min(TIME, timedelta(seconds=max(0.0, left)))
+    cleaned = await clean(services.ledger, services.stores.values(), clock=services.clock, within=within)
+    return schemas.CleanupAnswer(success=True, **asdict(cleaned))
+
+
+@router.get("/readyz", responses=PROBLEMS, tags=["operations"], response_model_exclude_none=True)
+async def ready(services: Served) -> schemas.Readiness:
+    """Whether database and object store answer within two seconds; 503 says which does not."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            setup = await services.ledger.check_setup()
+    except TimeoutError as error:
+        raise LedgerUnavailable("the database does not answer in time") from error
+    for store in services.stores.values():
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                with contextlib.suppress(ObjectMissing):
+                    await store.get(NO_OBJECT)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"bucket {store.bucket} does not answer in time") from error
+    # Where the pooler is, is the operator's alone to know: `copperplate doctor` says it.
+    return schemas.Readiness(status="ready", pooler=(setup.get("pooler") or {}).get("mode"))
+
+
+@router.get("/metrics", responses=PROBLEMS, tags=["operations"], response_class=Response)
+async def read_metrics(request: Request, services: Served) -> Response:
+    """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
+    _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
+    await services.usage.flush()
+    text = metrics.render(await services.ledger.usage_totals(), await services.ledger.cache_stats())
+    return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
+
+
+def _authorise(request: Request, expected: str | None, variable: str) -> None:
+    """Fails closed: without a secret nobody is let in. Compares in constant time."""
+    if expected is None:
+        raise Misconfigured(f"This route is closed until {variable} is set. See docs/settings.md.")
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    # Headers are decoded as latin-1; the secret was set as UTF-8. Bytes are compared.
+    is_right = hmac.compare_digest(secret.encode("latin-1"), expected.encode(errors="surrogateescape"))
+    if scheme.lower() != "bearer" or not is_right:
+        raise Unauthorized(f"Send Authorization: Bearer with the value of {variable}.")

@@ -1,0 +1,1 @@
+"""Pictures as bytes: headers, decoding, encoding, and the memory that takes."""

@@ -1,0 +1,235 @@
+"""Tidying up: what is old goes, what is broken off is closed, and dead objects leave the store.
+
+Any number of runs may overlap: rows are claimed, and removing an object twice is removing it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from copperplate.ports import Clock, LedgerCare, ObjectStore
+
+logger = logging.getLogger(__name__)
+
+KEEP: Final = timedelta(days=30)
+# A Vercel function may run for five minutes; the last step of a run takes at most one.
+TIME: Final = timedelta(minutes=3, seconds=30)
+ROWS: Final = 500  # one statement stays well below the database's time limit
+LOOKED: Final = 2 * ROWS  # entries, of which a picture has two: its original and itself
+OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
+LISTED: Final = 1_000
+COUNTED: Final = ("images", "memoji", "archived", "generations", "bytes", "swept", "objects", "orphans", "odd")
+# Longer than any upload takes, whatever the clocks of store and process say.
+YOUNG: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaned:
+    """What one run did. Not complete: its time was over, or a store or the ledger did not answer in time.
+
+    `odd` is how much lies in the folders of a store that is no object of ours; it is left where it is.
+    """
+
+    images: int
+    memoji: int
+    archived: int
+    generations: int
+    bytes: int
+    swept: int
+    objects: int
+    orphans: int
+    odd: int
+    seconds: float
+    is_complete: bool
+
+
+async def clean(
+    ledger: LedgerCare,
+    stores: Iterable[ObjectStore],
+    *,
+    clock: Clock,
+    keep: timedelta = KEEP,
+    within: timedelta = TIME,
+) -> Cleaned:
+    """Remove what was not served for `keep`, close what was broken off, empty the bin, find what nobody names.
+
+    Memoji have an age of their own: 90 days and fewer than two uses; those used often are archived.
+
+    One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
+    A task that the ledger does not answer is left to the next run, which goes on from what was done. Raises
+    `LedgerUnavailable` where it does not answer from the start.
+    """
+    began = clock.monotonic()
+    run = _Run(ledger, {store.bucket: store for store in stores}, clock, keep)
+    tasks = [
+        run.close_broken_off,
+        run.remove_objects,
+        run.remove_entries,
+        run.remove_memoji,
+        run.remove_generations,
+        run.find_orphans,
+    ]
+    while tasks := [task for task in tasks if not await run.attempt(task)]:
+        if clock.monotonic() - began >= within.total_seconds():
+            break
+    counts = {name: run.counts[name] for name in COUNTED}
+    seconds = round(clock.monotonic() - began, 3)
+    done = Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
+    # Of a cron nobody reads the answer.
+    logger.info("cleanup: %s", " ".join(f"{name}={value}" for name, value in asdict(done).items()))
+    return done
+
+
+async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, int]:
+    """What a run would remove of pictures: `images`, `generations`, `memoji`, `bytes`, and archive. Changes nothing."""
+    images, memoji = await ledger.count_old_entries(keep), await ledger.count_old_memoji()
+    return {**images, **memoji, "bytes": images["bytes"] + memoji["bytes"]}
+
+
+class _Run:
+    """One run: each task does one step and answers whether it has nothing left to do."""
+
+    def __init__(self, ledger: LedgerCare, stores: dict[str, ObjectStore], clock: Clock, keep: timedelta) -> None:
+        self._ledger = ledger
+        self._stores = stores
+        self._clock = clock
+        self._keep = keep
+        self._place: str | None = ""
+        self._unaudited = sorted(stores)
+        self._audit: _Audit | None = None
+        self.counts = Counter[str]()
+        self.is_hindered = False
+        self._is_answered = False
+
+    async def attempt(self, task: Callable[[], Awaitable[bool]]) -> bool:
+        """One step of `task`; it has nothing left to do once the ledger, which answered others, fails it."""
+        try:
+            is_done = await task()
+        except LedgerUnavailable as error:
+            if not self._is_answered:
+                raise
+            logger.warning("cleanup: %s: %s", error.code, error)
+            self.is_hindered = True
+            return True
+        self._is_answered = True
+        return is_done
+
+    async def remove_entries(self) -> bool:
+        """Each entry that is old enough is looked at once in a run, also those that are still in use."""
+        gone = dict(await self._ledger.cleanup_entries(self._keep, LOOKED, self._place))
+        self._place = gone.pop("reached")
+        self.counts.update(gone)
+        return self._place is None
+
+    async def remove_memoji(self) -> bool:
+        gone = await self._ledger.cleanup_memoji(ROWS)
+        self.counts.update(gone)
+        self.counts["generations"] += gone["memoji"]
+        return not gone["memoji"] and not gone["archived"]
+
+    async def close_broken_off(self) -> bool:
+        closed = await self._ledger.sweep(ROWS)
+        self.counts["swept"] += closed
+        return closed < ROWS
+
+    async def remove_generations(self) -> bool:
+        gone = await self._ledger.cleanup_generations(ROWS)
+        self.counts.update(gone)
+        return gone["generations"] < ROWS
+
+    async def remove_objects(self) -> bool:
+        """Store first, row second: a crash between the two repeats the removal, it never loses an object."""
+        claimed = await self._ledger.claim_discarded(OBJECTS)
+        if not claimed:
+            return True
+        removed = await self._remove(claimed)
+        if removed:
+            self.counts["objects"] += await self._ledger.forget_discarded(removed)
+        self.is_hindered |= len(removed) < len(claimed)
+        return len(removed) < len(claimed)
+
+    async def _remove(self, claimed: Sequence[tuple[int, str, str]]) -> list[int]:
+        """The ids of the objects that are certainly gone; the rest is claimed again later."""
+        removed: list[int] = []
+        for bucket in sorted({bucket for _, bucket, _ in claimed}):
+            ids = {path: id_ for id_, within, path in claimed if within == bucket}
+            try:
+                gone = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
+            except (StoreUnavailable, StoreMisconfigured) as error:
+                logger.warning("cleanup: %s: %s", error.code, error)
+                continue
+            removed += [ids[path] for path in ids if path in gone]
+        return removed
+
+    async def find_orphans(self) -> bool:
+        """One page of one bucket: old objects that no row names are discarded, and go after their grace."""
+        if not self._unaudited:
+            return True
+        store = self._stores[self._unaudited[0]]
+        try:
+            if self._audit is None:
+                reached = await self._ledger.claim_audit(store.bucket)
+                if reached is None:  # another run is at it
+                    self._unaudited.pop(0)
+                    return False
+                self._audit = _Audit.resumed(reached, await store.months())
+            self.counts["orphans"] += await self._discard_page(store, self._audit)
+        except (StoreUnavailable, StoreMisconfigured) as error:
+            logger.warning("cleanup: %s: %s", error.code, error)
+            self.is_hindered = True
+            self._audit = None
+            self._unaudited.pop(0)
+        return False
+
+    async def _discard_page(self, store: ObjectStore, audit: _Audit) -> int:
+        old: list[str] = []
+        if audit.months:
+            page = await store.list_month(audit.months[0], offset=audit.offset, limit=LISTED)
+            before = self._clock.now() - YOUNG
+            old = [each.path for each in page.objects if each.stored_at < before]
+            self._count_odd(store.bucket, audit.months[0], page.odd)
+            audit.advance(page.next_offset)
+        if not audit.months:
+            self._audit = None
+            self._unaudited.pop(0)
+        return await self._ledger.audit_objects(store.bucket, old, audit.reached)
+
+    def _count_odd(self, bucket: str, month: str, odd: int) -> None:
+        if odd:
+            self.counts["odd"] += odd
+            logger.warning(
+                "cleanup: %d of what lies in %s/%s is no object of ours and is left there", odd, bucket, month
+            )
+
+
+@dataclass(slots=True)
+class _Audit:
+    """Where the listing of a bucket stands: the months to go, and the offset within the first of them."""
+
+    months: list[str]
+    offset: int
+
+    @classmethod
+    def resumed(cls, reached: str, months: Sequence[str]) -> _Audit:
+        """From where the last run ended, `YYYY/MM:offset`, or from the beginning."""
+        month, _, offset = reached.partition(":")
+        return cls([each for each in months if each >= month], int(offset) if month in months else 0)
+
+    def advance(self, next_offset: int | None) -> None:
+        if next_offset is None:
+            self.months, self.offset = self.months[1:], 0
+        else:
+            self.offset = next_offset
+
+    @property
+    def reached(self) -> str:
+        return f"{self.months[0]}:{self.offset}" if self.months else ""

@@ -1,0 +1,144 @@
+"""From an entry to the bytes of a rendition."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
+from copperplate.generation.coordinator import LookupResult
+from copperplate.generation.crash_points import crash_point
+from copperplate.generation.digests import digest_of
+from copperplate.generation.losses import is_lost
+from copperplate.recipes.objects import rendition_upload
+from copperplate.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.kinds import Kind
+    from copperplate.model import Entry, PictureRequest
+    from copperplate.ports import Clock, Images, Ledger, ObjectStore
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# What callers are told where a kept original cannot be decoded.
+UNREADABLE_REST = timedelta(minutes=15)
+
+
+class Serving:
+    """Pictures in the form they were asked for. Renditions and reads are coalesced like generations."""
+
+    def __init__(
+        self,
+        *,
+        coordinator: Coordinator,
+        ledger: Ledger,
+        kinds: Mapping[str, Kind],
+        images: Images,
+        clock: Clock,
+    ) -> None:
+        self._coordinator = coordinator
+        self._ledger = ledger
+        self._kinds = kinds
+        self._images = images
+        self._clock = clock
+        self._renditions: SingleFlight[LookupResult] = SingleFlight()
+        self._reads: SingleFlight[bytes] = SingleFlight()
+
+    async def find(self, request: PictureRequest, *, may_lead: bool = True) -> LookupResult:
+        """The entry of the rendition asked for, made if need be; raises what `Coordinator.find` raises."""
+        return await self._persist(lambda: self._find(request, may_lead=may_lead))
+
+    async def read(self, request: PictureRequest) -> tuple[LookupResult, bytes]:
+        """The rendition asked for, with its bytes; raises what `Coordinator.find` raises."""
+        found, body = await self._persist(lambda: self._read(request, None))
+        assert isinstance(body, bytes)  # noqa: S101 - there was no limit
+        return found, body
+
+    async def read_or_locate(self, request: PictureRequest, *, at_most_bytes: int) -> tuple[LookupResult, bytes | str]:
+        """The rendition asked for, with its bytes, or where there are more, with its public URL if it has one."""
+        return await self._persist(lambda: self._read(request, at_most_bytes))
+
+    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Again where a stored object turned out to be gone: its entry is dropped by then.
+
+        Three times, because a rendition and then its original may be missing.
+        """
+        for _ in range(2):
+            with contextlib.suppress(ObjectMissing):
+                return await work()
+            logger.warning("a stored object is gone or altered; making it anew")
+        try:
+            return await work()
+        except ObjectMissing as error:
+            raise StoreUnavailable("the object store loses objects") from error
+
+    async def _find(self, request: PictureRequest, *, may_lead: bool) -> LookupResult:
+        found = await self._coordinator.find(request, may_lead=may_lead)
+        if not found.entry.is_original:
+            return found
+        made, _ = await self._renditions.run(request.rendition_key, lambda: self._make(request, found))
+        return replace(made, outcome=found.outcome)
+
+    async def _read(self, request: PictureRequest, at_most_bytes: int | None) -> tuple[LookupResult, bytes | str]:
+        found = await self._find(request, may_lead=True)
+        if at_most_bytes is not None and found.entry.size_bytes > at_most_bytes:
+            url = self._store(request).public_url(found.entry.path)
+            if url is not None:
+                await self._require(request, found)
+                return found, url
+        return found, found.body or await self._fetch(request, found.entry)
+
+    async def _require(self, request: PictureRequest, found: LookupResult) -> None:
+        """No address without its object; raises `ObjectMissing`. What was just stored is not asked for."""
+        is_fresh = found.body is not None
+        if not is_fresh and await is_lost(found.entry, store=self._store(request), ledger=self._ledger):
+            raise ObjectMissing("the object of an address is gone")
+
+    async def _make(self, request: PictureRequest, found: LookupResult) -> LookupResult:
+        """The rendition of a kept original: encoded, stored, recorded."""
+        original = found.entry
+        source = found.body or await self._fetch(request, original)
+        try:
+            body = await self._images.encode(source, request)
+        except ProviderFailed as error:
+            # It was verified when it was stored; making it anew would cost money and change nothing.
+            raise GenerationFailed(error.failure_class, UNREADABLE_REST) from error
+        upload = rendition_upload(request, body, now=self._clock.now(), nonce=uuid4().hex)
+        if not await self._ledger.intend_rendition(original, upload):
+            raise ObjectMissing("the original was replaced meanwhile")
+        crash_point("rendition_intended")
+        await self._store(request).put(upload.path, body, media_type=request.rendition.format.media_type)
+        crash_point("rendition_stored")
+        entry = await self._ledger.record_rendition(original, request.rendition_key, upload)
+        if entry is None:
+            raise ObjectMissing("the original was replaced meanwhile")
+        # Another process may have been first; then its bytes are the ones that count.
+        return LookupResult(entry=entry, outcome=found.outcome, body=body if entry.path == upload.path else None)
+
+    async def _fetch(self, request: PictureRequest, entry: Entry) -> bytes:
+        body, _ = await self._reads.run(entry.path, lambda: self._load(request, entry))
+        return body
+
+    async def _load(self, request: PictureRequest, entry: Entry) -> bytes:
+        try:
+            return await self._verified(request, entry)
+        except ObjectMissing:
+            await self._ledger.report_missing(entry)
+            raise
+
+    async def _verified(self, request: PictureRequest, entry: Entry) -> bytes:
+        body = await self._store(request).get(entry.path)
+        if await digest_of(body) != entry.digest:
+            raise ObjectMissing("the stored bytes are not the ones that were recorded")
+        return body
+
+    def _store(self, request: PictureRequest) -> ObjectStore:
+        return self._kinds[request.kind].store

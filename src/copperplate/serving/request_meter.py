@@ -1,0 +1,176 @@
+"""Usage: counted in the process, flushed in batches that may be sent again. Hits write nothing by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import logging
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
+
+from copperplate.errors import CopperplateError
+from copperplate.model import LATENCY_BOUNDS_MS, Outcome, RequestCount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from copperplate.model import PictureRequest
+    from copperplate.ports import Clock, Ledger, Provider
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 2.0
+# After a flush that failed; the ledger is asked this often for as long as it is away.
+AGAIN_SECONDS: Final = 10.0
+# The ledger knows a batch it took for two hours. By the wall clock, which goes on while a process is frozen.
+SENT_FOR: Final = timedelta(hours=1)
+# Sums that wait for the ledger: what is asked for beyond them is not counted.
+MAX_SUMS: Final = 20_000
+# Sums in one batch: a transaction of a fraction of a second, far below the time that a call may take.
+BATCH_SUMS: Final = 1_000
+
+# How an answer came about, besides its outcome: which tier the bytes were taken from.
+TIERS = {
+    Outcome.HIT: "storage",
+    Outcome.STALE: "storage",
+    Outcome.COALESCED: "provider",
+    Outcome.GENERATED: "provider",
+    Outcome.FAILED: "none",
+}
+
+
+@dataclass(slots=True)
+class _Sum:
+    request: PictureRequest
+    outcome: Outcome
+    count: int = 0
+    size_bytes: int = 0
+    latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Counts that were sent under `id` and are sent again until the ledger says that it has them."""
+
+    id: UUID
+    made_at: datetime
+    counts: list[RequestCount]
+
+
+class RequestMeter:
+    """Adds up what was served and hands it to the ledger at most every two seconds, and at the end.
+
+    Counting never fails or delays an answer. A batch that the ledger does not answer is sent again, under the id by
+    which the ledger knows whether it has it, for an hour; then it is lost, and the log says so.
+    """
+
+    def __init__(self, *, ledger: Ledger, providers: Mapping[str, Provider], clock: Clock) -> None:
+        self._ledger = ledger
+        self._providers = providers
+        self._clock = clock
+        self._sums: dict[tuple[str, Outcome], _Sum] = {}
+        self._sent: _Batch | None = None
+        self._uncounted = 0
+        self._timer: asyncio.Task[None] | None = None
+        self._flushing = asyncio.Lock()
+        self._is_closed = False
+
+    def count(self, request: PictureRequest, outcome: Outcome, *, size_bytes: int, seconds: float) -> None:
+        """Count one request that was answered with `size_bytes` after `seconds`."""
+        key = (request.rendition_key, outcome)
+        total = self._sums.get(key)
+        if total is None:
+            if len(self._sums) >= MAX_SUMS:
+                self._uncounted += 1
+                return
+            total = self._sums[key] = _Sum(request, outcome)
+        total.count += 1
+        total.size_bytes += size_bytes
+        total.latency[bisect.bisect_left(LATENCY_BOUNDS_MS, seconds * 1000)] += 1
+        self._wake(FLUSH_SECONDS)
+
+    async def flush(self) -> None:
+        """Hand over what has been counted so far; a flush under way is waited for first."""
+        try:
+            async with self._flushing:
+                # What is counted meanwhile is left to its own timer.
+                for _ in range((self._sent is not None) + math.ceil(len(self._sums) / BATCH_SUMS)):
+                    if not await self._send():
+                        break
+        finally:
+            if self._sent is not None:
+                self._wake(AGAIN_SECONDS)
+
+    async def close(self) -> None:
+        """Flush for the last time; the ledger may be closed afterwards."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._timer
+        await self.flush()
+        left = sum(total.count for total in self._sums.values())
+        if self._sent is not None:
+            left += sum(use.count for use in self._sent.counts)
+        if left:
+            logger.warning("usage of %d requests lost: the process ends", left)
+
+    def _wake(self, seconds: float) -> None:
+        if self._timer is None and not self._is_closed:
+            self._timer = asyncio.create_task(self._flush_later(seconds))
+
+    async def _flush_later(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        await self.flush()
+
+    async def _send(self) -> bool:
+        """Whether the ledger has the batch that is on its way, or was counted since; no answer says nothing of it."""
+        is_new = self._sent is None
+        batch = self._sent = self._sent or self._cut()
+        if batch is None:
+            return True
+        count = sum(use.count for use in batch.counts)
+        if self._clock.now() - batch.made_at > SENT_FOR:
+            self._sent = None
+            logger.warning("usage of %d requests lost: the database did not answer for an hour", count)
+            return True
+        try:
+            await self._ledger.record_usage(batch.counts, batch=batch.id)
+        except CopperplateError as error:
+            if is_new:  # said once, not with every try
+                logger.warning("usage of %d requests is sent again until it is taken: %s", count, error.code)
+            return False
+        self._sent = None
+        return True
+
+    def _cut(self) -> _Batch | None:
+        """What has been counted first since the last batch, `BATCH_SUMS` sums at most; the rest waits."""
+        sums = {key: self._sums.pop(key) for key in list(islice(self._sums, BATCH_SUMS))}
+        if self._uncounted:
+            logger.warning("usage of %d requests lost: too many different pictures", self._uncounted)
+            self._uncounted = 0
+        if not sums:
+            return None
+        return _Batch(uuid4(), self._clock.now(), [self._use(total) for total in sums.values()])
+
+    def _use(self, total: _Sum) -> RequestCount:
+        request = total.request
+        return RequestCount(
+            generation_key=request.generation_key,
+            rendition_key=request.rendition_key,
+            kind=request.kind,
+            provider=self._providers[request.kind].name,
+            model=request.model,
+            outcome=total.outcome,
+            tier=TIERS[total.outcome],
+            count=total.count,
+            size_bytes=total.size_bytes,
+            latency_buckets=tuple(total.latency),
+        )

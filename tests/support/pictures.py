@@ -1,0 +1,36 @@
+"""Wants and objects for tests, by number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from copperplate.model import PictureFormat, PictureRequest, RenditionUpload, Upload
+from copperplate.recipes.image import image_request
+from copperplate.recipes.objects import sha256_hex
+
+MODEL = "copperplate/painter-1"
+
+
+def picture_request(
+    prompt: str = "a beautiful sunset", picture_format: PictureFormat = PictureFormat.JPG, side: int = 64
+) -> PictureRequest:
+    """A wish for a square picture."""
+    return image_request(prompt=prompt, width=side, height=side, format=picture_format, model=MODEL)
+
+
+def upload(name: str, picture_format: str = "png") -> Upload:
+    """An object that differs from every other name's."""
+    digest = sha256_hex(name.encode())
+    return Upload(
+        path=f"2026/01/{digest}.{picture_format}",
+        digest=digest,
+        size_bytes=1000,
+        format=picture_format,
+        width=64,
+        height=64,
+    )
+
+
+def rendition(asked: PictureRequest, name: str) -> RenditionUpload:
+    """An object for the rendition asked for."""
+    return RenditionUpload(key=asked.rendition_key, **asdict(upload(name, asked.rendition.format)))

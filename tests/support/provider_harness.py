@@ -1,0 +1,131 @@
+"""A coordinator over a real provider adapter, real verification and memory; and recipes to ask with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.fal import Fal
+from copperplate.adapters.memory.ledger import MemoryLedger
+from copperplate.adapters.memory.store import MemoryStore
+from copperplate.adapters.openai import OpenAIImages
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.timings import Timings
+from copperplate.imaging.codec import PillowImages
+from copperplate.model import PictureFormat
+from copperplate.recipes.image import image_request
+
+if TYPE_CHECKING:
+    from copperplate.model import CanonicalRecipe, PictureRequest
+    from copperplate.ports import Provider
+    from tests.standin.server import Standin
+
+KEY = "key-of-the-stand-in"
+
+
+def fal_at(
+    url: str,
+    *,
+    seconds: float = 20,
+    retry_seconds: float = 0.5,
+    model: str = "fal-ai/flux/schnell",
+    result_hosts: tuple[str, ...] = (),
+) -> Fal:
+    """The adapter against a stand-in, asking often, and insisting for a moment only."""
+    return Fal(
+        key=KEY,
+        clock=SystemClock(),
+        queue_url=url,
+        seconds=seconds,
+        poll_first_seconds=0.01,
+        retry_seconds=retry_seconds,
+        model=model,
+        result_hosts=result_hosts,
+    )
+
+
+def openai_at(url: str, *, seconds: float = 20) -> OpenAIImages:
+    """The adapter against a stand-in."""
+    return OpenAIImages(key=KEY, clock=SystemClock(), base_url=url, seconds=seconds)
+
+
+def provider_at(name: str, standin: Standin, *, seconds: float = 20) -> Fal | OpenAIImages:
+    """Either adapter against a stand-in."""
+    return fal_at(standin.url, seconds=seconds) if name == "fal" else openai_at(standin.openai_url, seconds=seconds)
+
+
+def request_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> PictureRequest:
+    """A wish for a picture by that provider."""
+    model = provider.models[0]
+    return image_request(
+        prompt=prompt,
+        width=width,
+        height=height,
+        format=PictureFormat.PNG,
+        model=model,
+        seed=seed,
+        settings=provider.settings(model),
+    )
+
+
+def recipe_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> CanonicalRecipe:
+    """The canonical recipe of such a wish."""
+    return dict(request_of(provider, prompt, width=width, height=height, seed=seed).recipe)
+
+
+@dataclass
+class Studio:
+    """What a test asks pictures of, and what it looks into afterwards."""
+
+    provider: Provider
+    ledger: MemoryLedger
+    images: PillowImages
+    lease_seconds: float
+    retention: timedelta
+    collect_rest: timedelta
+    look: timedelta
+    coordinator: Coordinator = field(init=False)
+    processes: list[Coordinator] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.coordinator = self.another_process()
+
+    def another_process(self, *, lease_seconds: float | None = None) -> Coordinator:
+        """A coordinator with flights of its own over the same ledger."""
+        lease_seconds = lease_seconds or self.lease_seconds
+        timings = Timings(
+            lease=timedelta(seconds=lease_seconds),
+            heartbeat=timedelta(seconds=lease_seconds / 4),
+            margin=timedelta(seconds=lease_seconds / 10),
+            poll_first_seconds=lease_seconds / 40,
+            job_retention=self.retention,
+            collect_rest=self.collect_rest,
+            look=self.look,
+        )
+        kinds = {"image": Kind(provider=self.provider, store=MemoryStore("generated-images"))}
+        process = Coordinator(ledger=self.ledger, kinds=kinds, images=self.images, clock=SystemClock(), timings=timings)
+        self.processes.append(process)
+        return process
+
+    async def close(self) -> None:
+        """End what is under way, and close what was opened."""
+        for process in self.processes:
+            await process.drain(within_seconds=0)
+        await self.provider.close()
+        self.images.close()
+
+
+def open_studio(
+    provider: Provider,
+    *,
+    lease_seconds: float = 20,
+    retention: timedelta = timedelta(days=1),
+    collect_rest: timedelta = timedelta(seconds=0.1),
+    look: timedelta = timedelta(seconds=8),
+) -> Studio:
+    """A studio around a provider."""
+    ledger = MemoryLedger(SystemClock())
+    return Studio(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest, look)
