@@ -35,9 +35,10 @@ $statement$revoke all on schema copperplate from public, anon, authenticated$sta
 $statement$-- Usage alone reveals nothing: every object below has its own grants. The two public statistics
 -- functions run with the rights of their caller and read one small table in here.
 grant usage on schema copperplate to service_role, anon, authenticated$statement$,
-$statement$-- Functions are executable by everyone unless that is taken back, whatever the project's default.
-alter default privileges in schema copperplate revoke execute on functions from public$statement$,
-$statement$-- One sequence for all keys: a fence never repeats, not even for a key that was deleted and came back.
+$statement$-- A new function is executable by everyone until that is revoked, so each revokes it where it is made. Default
+-- privileges of this schema could not: they add to the global ones, which are the project's own.
+
+-- One sequence for all keys: a fence never repeats, not even for a key that was deleted and came back.
 create sequence copperplate.fences as bigint$statement$,
 $statement$comment on sequence copperplate.fences is 'Every new lease takes the next number; the highest holder of a key wins.'$statement$,
 $statement$revoke all on sequence copperplate.fences from public, anon, authenticated$statement$,
@@ -64,6 +65,71 @@ $statement$comment on function copperplate.clock() is
 'Now, as the ledger sees it: clock_timestamp(), moved by the test setting copperplate.clock_offset.'$statement$,
 $statement$revoke all on function copperplate.clock() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.clock() to service_role, anon, authenticated$statement$
+]);
+
+select pg_temp.apply_migration('20261120000150', 'create_kinds', array[
+$statement$-- What a kind of picture is. Functions, triggers, statistics and buckets read this table; none of them names a kind. A
+-- new kind is a row here, a recipe and a provider (src/copperplate/recipes/kinds.py; a test holds the two equal).
+create table copperplate.kinds (
+    name text not null,
+    -- The Storage bucket of its objects.
+    bucket text not null,
+    is_public boolean not null,
+    -- Whether people are shown the original itself; else they are shown its renditions, which it backs.
+    is_own_original boolean not null,
+    -- Of one object.
+    max_bytes bigint not null,
+    -- An entry may be removed once it is this old.
+    retention interval not null,
+    -- With so many uses it stays, however old; null: it stays while its last use is younger than retention.
+    min_uses bigint,
+    -- With more uses than that it is archived, which no cleanup removes; null: never.
+    archive_above bigint,
+    constraint kinds_pkey primary key (name),
+    constraint kinds_bucket_key unique (bucket),
+    constraint kinds_limits_are_positive check (
+        max_bytes > 0 and retention > interval '0' and min_uses > 0 and archive_above >= min_uses
+    )
+)$statement$,
+$statement$comment on table copperplate.kinds is
+'One row per kind of picture: where its objects live, what people are shown of it, how long it is kept.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.kinds enable row level security$statement$,
+$statement$revoke all on table copperplate.kinds from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.kinds to service_role$statement$,
+$statement$insert into copperplate.kinds (
+    name, bucket, is_public, is_own_original, max_bytes, retention, min_uses, archive_above
+)
+values
+('image', 'generated-images', true, false, 32 * 1024 * 1024, interval '30 days', null, null),
+('memoji', 'memoji-images', true, true, 5 * 1024 * 1024, interval '90 days', 2, 100)$statement$,
+$statement$create function copperplate.rules_of(
+    p_kind text, p_older_than interval, p_min_uses bigint, p_archive_above bigint
+)
+returns copperplate.kinds
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_rules copperplate.kinds;
+begin
+    select k.* into v_rules from copperplate.kinds as k where k.name = p_kind;
+    if not found then
+        raise exception 'unknown kind of picture'
+            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
+    end if;
+    v_rules.retention := coalesce(p_older_than, v_rules.retention);
+    v_rules.min_uses := coalesce(p_min_uses, v_rules.min_uses);
+    v_rules.archive_above := coalesce(p_archive_above, v_rules.archive_above);
+    return v_rules;
+end;
+$$$statement$,
+$statement$comment on function copperplate.rules_of(text, interval, bigint, bigint) is
+'The row of a kind, with what the caller gives in place of its rules. Raises ZC003 for an unknown kind.'$statement$,
+$statement$revoke all on function copperplate.rules_of(text, interval, bigint, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.rules_of(text, interval, bigint, bigint) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000200', 'create_cache_keys', array[
@@ -646,6 +712,38 @@ $statement$comment on column public.generation_status.fence is 'Number of the ne
 $statement$alter table public.generation_status enable row level security$statement$,
 $statement$revoke all on table public.generation_status from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update, delete on table public.generation_status to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000320', 'create_public_totals', array[
+$statement$-- Totals that anyone may see: no prompts, no money. Writers only ever insert, so no row is hot;
+-- copperplate.fold_totals() merges the rows of a day now and then. Readers add up.
+create table copperplate.public_totals (
+    day date not null,
+    kind text not null,
+    requests bigint not null default 0,
+    api_calls bigint not null default 0,
+    hits bigint not null default 0,
+    misses bigint not null default 0,
+    -- Of hits and misses: served without a call of their own.
+    saved bigint not null default 0,
+    failures bigint not null default 0,
+    completed bigint not null default 0,
+    accesses bigint not null default 0,
+    images bigint not null default 0,
+    image_bytes bigint not null default 0,
+    stored_bytes bigint not null default 0
+)$statement$,
+$statement$comment on table copperplate.public_totals is
+'Sums by day (UTC) and kind, to be added up by the reader. Anyone may read it: the statistics are public.'$statement$,
+$statement$alter table copperplate.public_totals enable row level security$statement$,
+$statement$revoke all on table copperplate.public_totals from public, anon, authenticated$statement$,
+$statement$grant select on table copperplate.public_totals to anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.public_totals to service_role$statement$,
+$statement$create policy public_totals_are_public
+on copperplate.public_totals
+for select
+to anon, authenticated
+using (true)$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000350', 'create_accounts', array[
@@ -1420,39 +1518,46 @@ $statement$revoke all on function public.audit_credits() from public, anon, auth
 $statement$grant execute on function public.audit_credits() to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000400', 'create_cache_entries', array[
-$statement$-- Entries, the objects nobody needs any more, public totals, and the view people know.
-
--- Totals that anyone may see: no prompts, no money. Writers only ever insert, so no row is hot;
--- copperplate.fold_totals() merges the rows of a day now and then. Readers add up.
-create table copperplate.public_totals (
-    day date not null,
-    kind text not null,
-    requests bigint not null default 0,
-    api_calls bigint not null default 0,
-    hits bigint not null default 0,
-    misses bigint not null default 0,
-    -- Of hits and misses: served without a call of their own.
-    saved bigint not null default 0,
-    failures bigint not null default 0,
-    completed bigint not null default 0,
-    accesses bigint not null default 0,
-    images bigint not null default 0,
-    image_bytes bigint not null default 0,
-    stored_bytes bigint not null default 0
+select pg_temp.apply_migration('20261120000390', 'create_discarded_objects', array[
+$statement$-- Objects that no row needs any more, until the store has removed them. However an entry goes
+-- (cleanup, purge, a person's DELETE, a cascade), its object lands here.
+create table copperplate.discarded_objects (
+    id bigint generated always as identity,
+    bucket text not null,
+    path text not null,
+    generation_key text not null,
+    -- The grace runs from here: a reader that has just looked the path up may still fetch it.
+    discarded_at timestamptz not null,
+    claimed_until timestamptz,
+    constraint discarded_objects_pkey primary key (id),
+    constraint discarded_objects_object_key unique (bucket, path)
 )$statement$,
-$statement$comment on table copperplate.public_totals is
-'Sums by day (UTC) and kind, to be added up by the reader. Anyone may read it: the statistics are public.'$statement$,
-$statement$alter table copperplate.public_totals enable row level security$statement$,
-$statement$revoke all on table copperplate.public_totals from public, anon, authenticated$statement$,
-$statement$grant select on table copperplate.public_totals to anon, authenticated$statement$,
-$statement$grant select, insert, update, delete on table copperplate.public_totals to service_role$statement$,
-$statement$create policy public_totals_are_public
-on copperplate.public_totals
-for select
-to anon, authenticated
-using (true)$statement$,
-$statement$-- One row per stored object, the original included.
+$statement$comment on table copperplate.discarded_objects is
+'Objects to remove from the store after their grace. Row-level security is on without a policy.'$statement$,
+$statement$alter table copperplate.discarded_objects enable row level security$statement$,
+$statement$revoke all on table copperplate.discarded_objects from public, anon, authenticated$statement$,
+$statement$grant select, insert, update, delete on table copperplate.discarded_objects to service_role$statement$,
+$statement$create function copperplate.discard_object(p_kind text, p_path text, p_generation_key text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
+    select k.bucket, p_path, p_generation_key, copperplate.clock()
+    from copperplate.kinds as k
+    where k.name = p_kind and p_path is not null
+    on conflict (bucket, path) do nothing;
+$$$statement$,
+$statement$comment on function copperplate.discard_object(text, text, text) is
+'Note an object for removal after its grace; a null path or a repeat changes nothing.'$statement$,
+$statement$revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.discard_object(text, text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000400', 'create_cache_entries', array[
+$statement$-- Entries: one row per stored object, the original included.
 create table copperplate.cache_entries (
     -- The rendition's key: SHA-256 of {generation, format, quality}.
     key text not null,
@@ -1483,81 +1588,29 @@ create table copperplate.cache_entries (
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70)$statement$,
 $statement$create index cache_entries_generation_idx on copperplate.cache_entries (generation_key)$statement$,
-$statement$-- For the cleanup: an entry not served since a date was made before it. No index covers what hits change.
-create index cache_entries_created_idx on copperplate.cache_entries (created_at)$statement$,
+$statement$-- For the cleanup of a kind: an entry not served since a date was made before it. No index covers what hits change.
+create index cache_entries_created_idx
+on copperplate.cache_entries (kind, created_at)
+where archived_at is null$statement$,
 $statement$create unique index cache_entries_original_idx
 on copperplate.cache_entries (generation_key)
 where is_original$statement$,
-$statement$-- For the memoji's cleanup, which would otherwise read every picture there is.
-create index cache_entries_memoji_idx
-on copperplate.cache_entries (created_at)
-where kind = 'memoji' and archived_at is null$statement$,
 $statement$comment on table copperplate.cache_entries is
 'One row per stored object. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$alter table copperplate.cache_entries enable row level security$statement$,
 $statement$revoke all on table copperplate.cache_entries from public, anon, authenticated$statement$,
 $statement$grant select, insert, update, delete on table copperplate.cache_entries to service_role$statement$,
-$statement$-- Objects that no row needs any more, until the store has removed them. However an entry goes
--- (cleanup, purge, a person's DELETE, a cascade), its object lands here.
-create table copperplate.discarded_objects (
-    id bigint generated always as identity,
-    bucket text not null,
-    path text not null,
-    generation_key text not null,
-    -- The grace runs from here: a reader that has just looked the path up may still fetch it.
-    discarded_at timestamptz not null,
-    claimed_until timestamptz,
-    constraint discarded_objects_pkey primary key (id),
-    constraint discarded_objects_object_key unique (bucket, path)
-)$statement$,
-$statement$comment on table copperplate.discarded_objects is
-'Objects to remove from the store after their grace. Row-level security is on without a policy.'$statement$,
-$statement$alter table copperplate.discarded_objects enable row level security$statement$,
-$statement$revoke all on table copperplate.discarded_objects from public, anon, authenticated$statement$,
-$statement$grant select, insert, update, delete on table copperplate.discarded_objects to service_role$statement$,
-$statement$-- Objects live in the bucket of their kind.
-create function copperplate.bucket_of(p_kind text)
-returns text
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select case p_kind when 'image' then 'generated-images' when 'memoji' then 'memoji-images' end;
-$$$statement$,
-$statement$comment on function copperplate.bucket_of(text) is 'The Storage bucket of a kind of picture; null for an unknown one.'$statement$,
-$statement$revoke all on function copperplate.bucket_of(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.bucket_of(text) to service_role$statement$,
-$statement$create function copperplate.discard_object(p_kind text, p_path text, p_generation_key text)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
-    select copperplate.bucket_of(p_kind), p_path, p_generation_key, copperplate.clock()
-    where p_path is not null
-    on conflict (bucket, path) do nothing;
-$$$statement$,
-$statement$comment on function copperplate.discard_object(text, text, text) is
-'Note an object for removal after its grace; a null path or a repeat changes nothing.'$statement$,
-$statement$revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.discard_object(text, text, text) to service_role$statement$,
-$statement$-- An image is shown as its renditions, which its original backs; a memoji is its original.
-create function copperplate.is_shown(p_entry copperplate.cache_entries)
-returns boolean
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select p_entry.is_original = (p_entry.kind = 'memoji');
-$$$statement$,
-$statement$comment on function copperplate.is_shown(copperplate.cache_entries) is
-'Whether people are shown this entry: counted as a picture, and listed in its kind''s view.'$statement$,
-$statement$revoke all on function copperplate.is_shown(copperplate.cache_entries) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.is_shown(copperplate.cache_entries) to service_role$statement$,
+$statement$-- An original that only backs its renditions is no picture of its own.
+create view copperplate.shown_entries
+with (security_invoker = true)
+as
+select e.*
+from copperplate.cache_entries as e
+inner join copperplate.kinds as k on e.kind = k.name and e.is_original = k.is_own_original$statement$,
+$statement$comment on view copperplate.shown_entries is
+'The entries that people are shown: counted as pictures, and listed in the view of their kind.'$statement$,
+$statement$revoke all on table copperplate.shown_entries from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.shown_entries to service_role$statement$,
 $statement$create function copperplate.note_entries_added()
 returns trigger
 language plpgsql
@@ -1569,14 +1622,18 @@ begin
     select
         (copperplate.clock() at time zone 'UTC')::date,
         e.kind,
-        count(*) filter (where copperplate.is_shown(e)),
-        coalesce(sum(e.file_size) filter (where copperplate.is_shown(e)), 0),
-        coalesce(sum(e.file_size), 0)
+        count(*) filter (where e.is_original = k.is_own_original),
+        coalesce(sum(e.file_size) filter (where e.is_original = k.is_own_original), 0),
+        sum(e.file_size)
     from added as e
+    inner join copperplate.kinds as k on e.kind = k.name
     group by e.kind;
     return null;
 end;
 $$$statement$,
+$statement$comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.'$statement$,
+$statement$revoke all on function copperplate.note_entries_added() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_entries_added() to service_role$statement$,
 $statement$create function copperplate.note_entries_removed()
 returns trigger
 language plpgsql
@@ -1593,14 +1650,15 @@ begin
     select
         (copperplate.clock() at time zone 'UTC')::date,
         e.kind,
-        -count(*) filter (where copperplate.is_shown(e)),
-        -coalesce(sum(e.file_size) filter (where copperplate.is_shown(e)), 0),
-        -coalesce(sum(e.file_size), 0),
-        -coalesce(sum(e.access_count), 0)
+        -count(*) filter (where e.is_original = k.is_own_original),
+        -coalesce(sum(e.file_size) filter (where e.is_original = k.is_own_original), 0),
+        -sum(e.file_size),
+        -sum(e.access_count)
     from removed as e
+    inner join copperplate.kinds as k on e.kind = k.name
     group by e.kind;
 
-    -- A completed generation has its original: if somebody deletes that alone, it is to be made anew.
+    -- A completed generation has its original: if that alone is deleted, it is to be made anew.
     update public.generation_status as g
     set
         status = 'failed', phase = null, error_class = 'missing_object', error_message = 'the original was deleted',
@@ -1608,8 +1666,8 @@ begin
         updated_at = copperplate.clock()
     from removed as e
     where e.is_original and g.prompt_hash = e.generation_key and g.status = 'completed';
-    -- Whoever paid and was never told where it is gets it back. Where the generation is gone too, its own trigger sees to
-    -- that: of all that one deletion takes away, reservations are locked before the first account.
+    -- Who paid and was never told the address gets it back. Where the generation is gone too, its own trigger sees to
+    -- that: of all that one deletion removes, reservations are locked before the first account.
     perform copperplate.note_pictures_gone(array(
         select e.generation_key
         from removed as e
@@ -1619,13 +1677,10 @@ begin
     return null;
 end;
 $$$statement$,
-$statement$comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.'$statement$,
 $statement$comment on function copperplate.note_entries_removed() is
-'Queues the objects of removed entries for removal, takes them out of the public totals, and gives back what was paid
-for a picture that nobody was told of.'$statement$,
-$statement$revoke all on function copperplate.note_entries_added() from public, anon, authenticated$statement$,
+'Queues the objects of removed entries for removal, subtracts them from the public totals, and gives back what was paid
+for a picture whose address was never told.'$statement$,
 $statement$revoke all on function copperplate.note_entries_removed() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_entries_added() to service_role$statement$,
 $statement$grant execute on function copperplate.note_entries_removed() to service_role$statement$,
 $statement$create trigger cache_entries_added
 after insert on copperplate.cache_entries
@@ -1657,52 +1712,7 @@ $statement$grant execute on function copperplate.note_generations_removed() to s
 $statement$create trigger generation_status_removed
 after delete on public.generation_status
 referencing old table as removed
-for each statement execute function copperplate.note_generations_removed()$statement$,
-$statement$-- What people know. Originals are not listed: they back the pictures that are.
-create view public.image_cache
-with (security_invoker = true)
-as
-select
-    e.key as prompt_hash,
-    e.generation_key as generation_hash,
-    g.prompt,
-    g.dimensions,
-    e.format,
-    g.model,
-    e.access_count,
-    e.created_at,
-    e.last_accessed_at,
-    e.file_size,
-    e.path as object_path,
-    e.digest
-from copperplate.cache_entries as e
-inner join public.generation_status as g on e.generation_key = g.prompt_hash
-where e.kind = 'image' and not e.is_original$statement$,
-$statement$comment on view public.image_cache is
-'Cached pictures, one row per prompt, size and format.
-Deleting a row declares the picture wrong: its generation, every format of it and its original go.'$statement$,
-$statement$revoke all on table public.image_cache from public, anon, authenticated, service_role$statement$,
-$statement$grant select, delete on table public.image_cache to service_role$statement$,
-$statement$create function copperplate.delete_picture()
-returns trigger
-language plpgsql
-security invoker
-set search_path = ''
-as $$
-begin
-    -- The row goes, and with it every lease on it: the next holder's fence is higher whatever happens.
-    -- A view names its generation's key generation_hash, unless that is the key people know.
-    delete from public.generation_status as g
-    where g.prompt_hash = coalesce(to_jsonb(old) ->> 'generation_hash', to_jsonb(old) ->> 'prompt_hash');
-    return old;
-end;
-$$$statement$,
-$statement$comment on function copperplate.delete_picture() is 'Makes DELETE through a view remove the whole generation.'$statement$,
-$statement$revoke all on function copperplate.delete_picture() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.delete_picture() to service_role$statement$,
-$statement$create trigger image_cache_delete
-instead of delete on public.image_cache
-for each row execute function copperplate.delete_picture()$statement$
+for each statement execute function copperplate.note_generations_removed()$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000450', 'create_breakers', array[
@@ -1748,26 +1758,18 @@ $statement$comment on column copperplate.breakers.name is
 $statement$alter table copperplate.breakers enable row level security$statement$,
 $statement$revoke all on table copperplate.breakers from public, anon, authenticated$statement$,
 $statement$grant select, insert, update, delete on table copperplate.breakers to service_role$statement$,
-$statement$create function copperplate.storage_of(p_kind text)
-returns text
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select 'storage:' || copperplate.bucket_of(p_kind);
-$$$statement$,
-$statement$comment on function copperplate.storage_of(text) is 'The breaker''s name of the store that keeps a kind of picture.'$statement$,
-$statement$revoke all on function copperplate.storage_of(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.storage_of(text) to service_role$statement$,
 $statement$create function copperplate.services_of(p_provider text, p_kind text, p_model text)
 returns text[]
 language sql
-immutable
+stable
 security invoker
 set search_path = ''
 as $$
-    select array[p_provider, p_provider || '/' || p_model, copperplate.storage_of(p_kind)];
+    select array[
+        p_provider,
+        p_provider || '/' || p_model,
+        (select 'storage:' || k.bucket from copperplate.kinds as k where k.name = p_kind)
+    ];
 $$$statement$,
 $statement$comment on function copperplate.services_of(text, text, text) is
 'What a submit needs, by the names of their breakers: the provider, its model, the store.'$statement$,
@@ -2241,14 +2243,12 @@ $statement$revoke all on function copperplate.fold_money() from public, anon, au
 $statement$grant execute on function copperplate.fold_money() to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000500', 'create_acquire', array[
-$statement$-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
--- an upsert would lock the row even when it refuses, at a fifth of the speed.
-
--- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
+select pg_temp.apply_migration('20261120000490', 'create_peek', array[
+$statement$-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
 -- write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a row.
-create type copperplate.verdict as (
+create type copperplate.acquire_result as (
     outcome text,
+    kind text,
     entry_key text,
     generation_key text,
     path text,
@@ -2273,23 +2273,25 @@ create type copperplate.verdict as (
     decode_no integer,
     job_age_ms integer
 )$statement$,
-$statement$comment on type copperplate.verdict is 'What the ledger answers about one picture.'$statement$,
-$statement$revoke all on type copperplate.verdict from public$statement$,
-$statement$grant usage on type copperplate.verdict to service_role$statement$,
+$statement$comment on type copperplate.acquire_result is 'What the ledger answers about one picture.'$statement$,
+$statement$revoke all on type copperplate.acquire_result from public, anon, authenticated$statement$,
+$statement$grant usage on type copperplate.acquire_result to service_role$statement$,
 $statement$create function public.peek_generation(p_generation_key text, p_rendition_key text)
-returns copperplate.verdict
+returns copperplate.acquire_result
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
 declare
-    v copperplate.verdict;
+    v copperplate.acquire_result;
     v_now timestamptz;
 begin
     -- The asked rendition, by primary key: the common case ends here.
-    select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
-    into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
+    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    into
+        v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
+        v.is_original
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -2313,7 +2315,7 @@ begin
             when g.status = 'failed' and g.retry_at > v_now
                 then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
         end,
-        g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
+        g.kind, g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
         g.intent, g.error_class, g.decode_no,
         case
             when g.noted_at is not null
@@ -2321,15 +2323,18 @@ begin
         end
     into
         v.outcome, v.lease_left_ms, v.retry_after_ms,
-        v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
+        v.kind, v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
         v.intent, v.error_class, v.decode_no, v.job_age_ms
     from public.generation_status as g
     where g.prompt_hash = p_generation_key;
 
     if v.status = 'completed' then
         -- Another format was asked before: the original is kept, the rendition can be made from it.
-        select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
-        into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
+        select
+            e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+        into
+            v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
+            v.is_original
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then
@@ -2344,8 +2349,14 @@ $$$statement$,
 $statement$comment on function public.peek_generation(text, text) is
 'Look a picture up without changing anything: hit, wait, negative or free.'$statement$,
 $statement$revoke all on function public.peek_generation(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.peek_generation(text, text) to service_role$statement$,
-$statement$-- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
+$statement$grant execute on function public.peek_generation(text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000500', 'create_acquire', array[
+$statement$-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
+-- an upsert would lock the row even when it refuses, at a fifth of the speed.
+
+-- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
 create function copperplate.claim_new(
     p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval
 )
@@ -2363,21 +2374,23 @@ begin
         raise exception 'the generation key is not the key of the recipe'
             using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
     end if;
-    if copperplate.bucket_of(p_recipe ->> 'kind') is null then
-        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image, memoji.';
-    end if;
 
     insert into public.generation_status (
         prompt_hash, kind, recipe, prompt, dimensions, model,
         phase, window_started_at, fence, leader, lease_until, created_at, updated_at
     )
-    values (
-        p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
+    select
+        p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
         coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
-    )
+    from copperplate.kinds as k
+    where k.name = p_recipe ->> 'kind'
     on conflict (prompt_hash) do nothing
     returning fence into v_fence;
+    if v_fence is null and not exists (select from copperplate.kinds as k where k.name = p_recipe ->> 'kind') then
+        raise exception 'unknown kind of picture'
+            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
+    end if;
     return v_fence;
 end;
 $$$statement$,
@@ -2387,7 +2400,7 @@ $statement$revoke all on function copperplate.claim_new(jsonb, text, uuid, inter
 $statement$grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role$statement$,
 $statement$-- What a dead leader left behind is kept. After a failure nothing is, except where nothing failed but the collecting:
 -- the sweep gave up on a leader, or a leader on a job that could not be had yet.
-create function copperplate.resumes(p_seen copperplate.verdict)
+create function copperplate.resumes(p_seen copperplate.acquire_result)
 returns boolean
 language sql
 immutable
@@ -2400,14 +2413,14 @@ as $$
         false
     );
 $$$statement$,
-$statement$comment on function copperplate.resumes(copperplate.verdict) is
+$statement$comment on function copperplate.resumes(copperplate.acquire_result) is
 'Whether the next leader goes on where the last one stopped; otherwise it begins a new attempt.'$statement$,
-$statement$revoke all on function copperplate.resumes(copperplate.verdict) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.resumes(copperplate.verdict) to service_role$statement$,
+$statement$revoke all on function copperplate.resumes(copperplate.acquire_result) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.resumes(copperplate.acquire_result) to service_role$statement$,
 $statement$-- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
 -- fence and the state that were seen, and set. Null when somebody was faster.
 create function copperplate.claim_again(
-    p_seen copperplate.verdict, p_generation_key text, p_leader uuid, p_lease interval
+    p_seen copperplate.acquire_result, p_generation_key text, p_leader uuid, p_lease interval
 )
 returns bigint
 language plpgsql
@@ -2464,11 +2477,11 @@ begin
     return v_fence;
 end;
 $$$statement$,
-$statement$comment on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) is
+$statement$comment on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) is
 'Take over a dead lease or retry a failed generation; answers the new fence, or null if somebody was faster.'$statement$,
-$statement$revoke all on function copperplate.claim_again(copperplate.verdict, text, uuid, interval)
+$statement$revoke all on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval)
 from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) to service_role$statement$,
+$statement$grant execute on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) to service_role$statement$,
 $statement$create function public.acquire_generation(
     p_recipe jsonb,
     p_generation_key text,
@@ -2479,14 +2492,14 @@ $statement$create function public.acquire_generation(
     p_charges jsonb default '[]',
     p_services text[] default '{}'
 )
-returns copperplate.verdict
+returns copperplate.acquire_result
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-    v copperplate.verdict;
+    v copperplate.acquire_result;
     v_fence bigint;
     v_rest interval;
     v_error_class text;
@@ -2567,166 +2580,11 @@ $statement$grant execute on function public.acquire_generation(jsonb, text, text
 to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000600', 'create_generation_steps', array[
-$statement$-- The leader's steps. Each is one short transaction, carries the fence, and may be repeated. Locks are taken in the
--- order of create_reservations.sql.
+select pg_temp.apply_migration('20261120000600', 'create_submit_steps', array[
+$statement$-- The leader's steps up to the picture. Each is one short transaction, carries the fence, and may be repeated. Locks
+-- are taken in the order of create_reservations.sql.
 
-create function copperplate.stored(p_key text)
-returns copperplate.verdict
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    select
-        'hit', e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        null::text, null::text, null::bigint, null::uuid, null::integer, null::integer, null::text, null::jsonb,
-        null::jsonb, null::integer, null::text, null::integer, null::integer, null::integer
-    from copperplate.cache_entries as e
-    where e.key = p_key;
-$$$statement$,
-$statement$comment on function copperplate.stored(text) is 'The entry with this key as a hit; null if there is none.'$statement$,
-$statement$revoke all on function copperplate.stored(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.stored(text) to service_role$statement$,
-$statement$create function copperplate.stale()
-returns copperplate.verdict
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select (jsonb_populate_record(null::copperplate.verdict, '{"outcome": "stale"}')).*;
-$$$statement$,
-$statement$comment on function copperplate.stale() is 'The answer to a write whose fence is not the newest.'$statement$,
-$statement$revoke all on function copperplate.stale() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.stale() to service_role$statement$,
-$statement$-- What a picture's bytes are, and where they lie: the form of an intent.
-create function copperplate.upload(
-    p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
-)
-returns jsonb
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select jsonb_build_object(
-        'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
-        'format', p_format, 'width', p_width, 'height', p_height
-    );
-$$$statement$,
-$statement$comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
-'An object about to be stored, or just stored, as one value.'$statement$,
-$statement$revoke all on function copperplate.upload(text, text, bigint, text, integer, integer)
-from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role$statement$,
-$statement$create function copperplate.add_entry(
-    p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
-)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
-        created_at, last_accessed_at
-    )
-    select
-        p_key, p_generation_key, g.kind, p_is_original, copperplate.bucket_of(g.kind), u.path, u.digest, u.size_bytes,
-        u.format, u.width, u.height, copperplate.clock(), copperplate.clock()
-    from
-        public.generation_status as g,
-        jsonb_to_record(p_upload) as u (
-            path text, digest text, size_bytes bigint, format text, width integer, height integer
-        )
-    where g.prompt_hash = p_generation_key
-    on conflict (key) do nothing;
-$$$statement$,
-$statement$comment on function copperplate.add_entry(text, text, boolean, jsonb) is
-'Record a stored object of a generation; an entry that stands already stays.'$statement$,
-$statement$revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role$statement$,
-$statement$-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
-create function copperplate.discard_refused(p_generation_key text, p_path text)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select copperplate.discard_object(k.kind, p_path, p_generation_key)
-    from unnest(array['image', 'memoji']) as k (kind)
-    where k.kind = coalesce(
-        (select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), k.kind
-    );
-$$$statement$,
-$statement$comment on function copperplate.discard_refused(text, text) is
-'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.'$statement$,
-$statement$revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.discard_refused(text, text) to service_role$statement$,
-$statement$create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
-returns copperplate.verdict
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_stored copperplate.verdict := copperplate.stored(p_key);
-begin
-    if v_stored.path is null then
-        -- Take the object back from among the discarded; once its removal has begun, it is too late.
-        delete from copperplate.discarded_objects as d
-        using public.generation_status as g
-        where
-            g.prompt_hash = p_generation_key
-            and d.bucket = copperplate.bucket_of(g.kind)
-            and d.path = p_upload ->> 'path'
-            and d.claimed_until is null;
-        if found then
-            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
-            v_stored := copperplate.stored(p_key);
-        end if;
-    end if;
-
-    -- Somebody was first, or it is too late.
-    if v_stored.path is distinct from p_upload ->> 'path' then
-        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
-    end if;
-    return v_stored;
-end;
-$$$statement$,
-$statement$comment on function copperplate.add_rendition(text, text, jsonb) is
-'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
-discarded.'$statement$,
-$statement$revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role$statement$,
-$statement$create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
-returns jsonb
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
-    from (
-        select
-            each.key as unit,
-            sum(each.value::bigint) as amount
-        from (
-            select * from jsonb_each_text(p_usage)
-            union all
-            select * from jsonb_each_text(p_more)
-        ) as each
-        group by each.key
-    ) as summed;
-$$$statement$,
-$statement$comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.'$statement$,
-$statement$revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role$statement$,
-$statement$create function public.begin_submit(
+create function public.begin_submit(
     p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null
 )
 returns boolean
@@ -2780,6 +2638,8 @@ $$$statement$,
 $statement$comment on function public.begin_submit(text, bigint, integer, text, bigint) is
 'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on, as much as
 p_estimate_micro_usd, millionths of a dollar, null where the price is not known.'$statement$,
+$statement$revoke all on function public.begin_submit(text, bigint, integer, text, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.begin_submit(text, bigint, integer, text, bigint) to service_role$statement$,
 $statement$create function public.note_request(p_key text, p_fence bigint, p_request_id text, p_urls jsonb)
 returns boolean
 language plpgsql
@@ -2809,6 +2669,8 @@ end;
 $$$statement$,
 $statement$comment on function public.note_request(text, bigint, text, jsonb) is
 'Note the provider''s request id, so that a successor collects the job instead of paying again.'$statement$,
+$statement$revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.note_request(text, bigint, text, jsonb) to service_role$statement$,
 $statement$create function public.begin_decode(p_key text, p_fence bigint, p_decode_no integer)
 returns boolean
 language plpgsql
@@ -2848,6 +2710,56 @@ end;
 $$$statement$,
 $statement$comment on function public.heartbeat_generation(text, bigint, interval) is
 'Extend the lease of the holder of p_fence; false tells it to stop.'$statement$,
+$statement$revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000620', 'create_uploads', array[
+$statement$-- Objects about to be stored, and entries of those that are.
+
+-- What a picture's bytes are, and where they lie: the form of an intent.
+create function copperplate.upload(
+    p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
+)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
+        'format', p_format, 'width', p_width, 'height', p_height
+    );
+$$$statement$,
+$statement$comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
+'An object about to be stored, or just stored, as one value.'$statement$,
+$statement$revoke all on function copperplate.upload(text, text, bigint, text, integer, integer)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role$statement$,
+$statement$create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
+    from (
+        select
+            each.key as unit,
+            sum(each.value::bigint) as amount
+        from (
+            select * from jsonb_each_text(p_usage)
+            union all
+            select * from jsonb_each_text(p_more)
+        ) as each
+        group by each.key
+    ) as summed;
+$$$statement$,
+$statement$comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.'$statement$,
+$statement$revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role$statement$,
 $statement$create function public.intend_upload(
     p_key text,
     p_fence bigint,
@@ -2909,7 +2821,132 @@ $statement$comment on function public.intend_upload(
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
 which is removed if it is not completed within the grace.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
-$statement$create function public.complete_generation(
+$statement$revoke all on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) to service_role$statement$,
+$statement$create function copperplate.stored(p_key text)
+returns copperplate.acquire_result
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select r.*
+    from copperplate.cache_entries as e
+    cross join lateral jsonb_populate_record(
+        null::copperplate.acquire_result, to_jsonb(e) || jsonb_build_object('outcome', 'hit', 'entry_key', e.key)
+    ) as r
+    where e.key = p_key;
+$$$statement$,
+$statement$comment on function copperplate.stored(text) is 'The entry with this key as a hit; null if there is none.'$statement$,
+$statement$revoke all on function copperplate.stored(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.stored(text) to service_role$statement$,
+$statement$create function copperplate.stale()
+returns copperplate.acquire_result
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select r.*
+    from jsonb_populate_record(null::copperplate.acquire_result, '{"outcome": "stale"}') as r;
+$$$statement$,
+$statement$comment on function copperplate.stale() is 'The answer to a write whose fence is not the newest.'$statement$,
+$statement$revoke all on function copperplate.stale() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.stale() to service_role$statement$,
+$statement$create function copperplate.add_entry(
+    p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
+)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.cache_entries (
+        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
+    )
+    select
+        p_key, p_generation_key, g.kind, p_is_original, k.bucket, u.path, u.digest, u.size_bytes,
+        u.format, u.width, u.height, copperplate.clock(), copperplate.clock()
+    from public.generation_status as g
+    inner join copperplate.kinds as k on g.kind = k.name
+    cross join jsonb_to_record(p_upload) as u (
+        path text, digest text, size_bytes bigint, format text, width integer, height integer
+    )
+    where g.prompt_hash = p_generation_key
+    on conflict (key) do nothing;
+$$$statement$,
+$statement$comment on function copperplate.add_entry(text, text, boolean, jsonb) is
+'Record a stored object of a generation; an entry that stands already stays.'$statement$,
+$statement$revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role$statement$,
+$statement$-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
+create function copperplate.discard_refused(p_generation_key text, p_path text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.discard_object(k.name, p_path, p_generation_key)
+    from copperplate.kinds as k
+    where k.name = coalesce(
+        (select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), k.name
+    );
+$$$statement$,
+$statement$comment on function copperplate.discard_refused(text, text) is
+'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.'$statement$,
+$statement$revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.discard_refused(text, text) to service_role$statement$,
+$statement$create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
+returns copperplate.acquire_result
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_stored copperplate.acquire_result := copperplate.stored(p_key);
+begin
+    if v_stored.path is null then
+        -- Take the object back from among the discarded; once its removal has begun, it is too late.
+        delete from copperplate.discarded_objects as d
+        using public.generation_status as g
+        inner join copperplate.kinds as k on g.kind = k.name
+        where
+            g.prompt_hash = p_generation_key
+            and d.bucket = k.bucket
+            and d.path = p_upload ->> 'path'
+            and d.claimed_until is null;
+        if found then
+            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
+            v_stored := copperplate.stored(p_key);
+        end if;
+    end if;
+
+    -- Somebody was first, or it is too late.
+    if v_stored.path is distinct from p_upload ->> 'path' then
+        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
+    end if;
+    return v_stored;
+end;
+$$$statement$,
+$statement$comment on function copperplate.add_rendition(text, text, jsonb) is
+'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
+discarded.'$statement$,
+$statement$revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000640', 'create_complete', array[
+$statement$-- How a generation ends: its original is stored.
+
+create function public.complete_generation(
     p_key text,
     p_fence bigint,
     p_original_key text,
@@ -2923,7 +2960,7 @@ $statement$create function public.complete_generation(
     -- {key, path, digest, size_bytes, format, width, height}
     p_rendition jsonb default null
 )
-returns copperplate.verdict
+returns copperplate.acquire_result
 language plpgsql
 volatile
 security invoker
@@ -2935,7 +2972,7 @@ declare
     v_kind text;
     v_model text;
     v_asked_at timestamptz;
-    v_stored copperplate.verdict;
+    v_stored copperplate.acquire_result;
 begin
     update public.generation_status as g
     set
@@ -2986,7 +3023,18 @@ $statement$comment on function public.complete_generation(
 ) is
 'Record the stored, verified original, and a stored rendition of it: hit with the entry that stands for the rendition
 (the original''s where none does), or stale; a stale leader''s objects are discarded.'$statement$,
-$statement$create function public.fail_generation(
+$statement$revoke all on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.complete_generation(
+    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000650', 'create_fail', array[
+$statement$-- How a generation ends: without a picture, for the time being.
+
+create function public.fail_generation(
     p_key text,
     p_fence bigint,
     p_error_class text,
@@ -3062,7 +3110,16 @@ $$$statement$,
 $statement$comment on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint) is
 'Record a negative entry: no new attempt before p_retry_after has passed. What was reserved is released.
 p_usage and p_cost_micro_usd are what the provider reported to bill for a picture that is not usable.'$statement$,
-$statement$create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
+$statement$revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
+to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000660', 'create_renditions', array[
+$statement$-- Renditions made of a stored original, and objects that are gone.
+
+create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
 returns boolean
 language plpgsql
 volatile
@@ -3079,6 +3136,8 @@ $$$statement$,
 $statement$comment on function public.intend_rendition(text, text, text) is
 'Write ahead where a rendition is about to be stored: what is not recorded within the grace is removed.
 False if the original is no longer the generation''s.'$statement$,
+$statement$revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.intend_rendition(text, text, text) to service_role$statement$,
 $statement$create function public.record_rendition(
     p_generation_key text,
     p_original_path text,
@@ -3090,14 +3149,14 @@ $statement$create function public.record_rendition(
     p_width integer,
     p_height integer
 )
-returns copperplate.verdict
+returns copperplate.acquire_result
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-    v_stored copperplate.verdict;
+    v_stored copperplate.acquire_result;
 begin
     -- Locked before the next statement looks: what took the original away meanwhile is seen.
     perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
@@ -3119,6 +3178,10 @@ $$$statement$,
 $statement$comment on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer) is
 'Record a stored rendition; answers the entry that now stands.
 Stale if the original changed, or the object was not intended within the grace.'$statement$,
+$statement$revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
+to service_role$statement$,
 $statement$create function public.report_missing(p_key text, p_path text)
 returns boolean
 language plpgsql
@@ -3164,35 +3227,7 @@ end;
 $$$statement$,
 $statement$comment on function public.report_missing(text, text) is
 'The object of this entry is gone or altered: drop the entry; for an original, reopen the generation.'$statement$,
-$statement$revoke all on function public.begin_submit(text, bigint, integer, text, bigint) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.note_request(text, bigint, text, jsonb) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.heartbeat_generation(text, bigint, interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
-) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
-) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
-from public, anon, authenticated$statement$,
-$statement$revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
-from public, anon, authenticated$statement$,
 $statement$revoke all on function public.report_missing(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.begin_submit(text, bigint, integer, text, bigint) to service_role$statement$,
-$statement$grant execute on function public.note_request(text, bigint, text, jsonb) to service_role$statement$,
-$statement$grant execute on function public.heartbeat_generation(text, bigint, interval) to service_role$statement$,
-$statement$grant execute on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
-) to service_role$statement$,
-$statement$grant execute on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
-) to service_role$statement$,
-$statement$grant execute on function public.fail_generation(text, bigint, text, text, interval, boolean, jsonb, bigint)
-to service_role$statement$,
-$statement$grant execute on function public.intend_rendition(text, text, text) to service_role$statement$,
-$statement$grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
-to service_role$statement$,
 $statement$grant execute on function public.report_missing(text, text) to service_role$statement$
 ]);
 
@@ -3484,7 +3519,7 @@ security invoker
 set search_path = ''
 as $$
     select
-        k.kind,
+        k.name,
         t.served::bigint,
         t.saved::bigint,
         round(100.0 * t.saved / nullif(t.served, 0), 1),
@@ -3493,13 +3528,13 @@ as $$
         m.estimated::bigint,
         m.unpriced::bigint,
         m.unpriced_saved::bigint
-    from unnest(array['image', 'memoji']) as k (kind)
+    from copperplate.kinds as k
     cross join lateral (
         select
             coalesce(sum(p.hits + p.misses), 0) as served,
             coalesce(sum(p.saved), 0) as saved
         from copperplate.public_totals as p
-        where p.kind = k.kind
+        where p.kind = k.name
     ) as t
     cross join lateral (
         select
@@ -3509,22 +3544,30 @@ as $$
             coalesce(sum(o.unpriced), 0) as unpriced,
             coalesce(sum(o.unpriced_saved), 0) as unpriced_saved
         from copperplate.money_totals as o
-        where o.kind = k.kind
-    ) as m;
+        where o.kind = k.name
+    ) as m
+    order by k.name;
 $$$statement$,
 $statement$comment on function public.get_savings() is
 'A row for each kind of picture: pictures served, and saved, those of them that cost no call; what was spent, and what
 the saved ones would have cost at the price each was made for, in millionths of a dollar. estimated submits count with
 their estimate; unpriced submits, and unpriced_saved pictures, have no known price and are in no sum.'$statement$,
 $statement$revoke all on function public.get_savings() from public, anon, authenticated$statement$,
-$statement$grant execute on function public.get_savings() to service_role$statement$,
-$statement$create function public.get_cache_stats()
+$statement$grant execute on function public.get_savings() to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000740', 'create_kind_stats', array[
+$statement$-- Statistics of one kind.
+
+create function copperplate.sum_totals(p_kind text)
 returns table (
-    total_cached_images bigint,
-    total_access_count bigint,
-    avg_access_count numeric,
-    total_size_bytes bigint,
-    total_stored_bytes bigint
+    pictures bigint,
+    accesses bigint,
+    avg_accesses numeric,
+    size_bytes bigint,
+    stored_bytes bigint,
+    hits bigint,
+    misses bigint
 )
 language sql
 stable
@@ -3536,18 +3579,49 @@ as $$
         coalesce(sum(t.accesses), 0)::bigint,
         round(coalesce(sum(t.accesses), 0) / nullif(sum(t.images), 0), 2),
         coalesce(sum(t.image_bytes), 0)::bigint,
-        coalesce(sum(t.stored_bytes), 0)::bigint
+        coalesce(sum(t.stored_bytes), 0)::bigint,
+        coalesce(sum(t.hits), 0)::bigint,
+        coalesce(sum(t.misses), 0)::bigint
     from copperplate.public_totals as t
-    where t.kind = 'image';
+    where t.kind = p_kind;
 $$$statement$,
-$statement$comment on function public.get_cache_stats() is
-'One row: cached images, how often they were served, and their bytes; stored bytes include originals.'$statement$,
-$statement$revoke all on function public.get_cache_stats() from public, anon, authenticated$statement$,
-$statement$grant execute on function public.get_cache_stats() to service_role, anon, authenticated$statement$
+$statement$comment on function copperplate.sum_totals(text) is
+'One row: the public totals of a kind, which anyone may read. stored_bytes include originals that are not shown.'$statement$,
+$statement$revoke all on function copperplate.sum_totals(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.sum_totals(text) to service_role, anon, authenticated$statement$,
+$statement$create function public.get_kind_stats(p_kind text)
+returns table (
+    pictures bigint,
+    accesses bigint,
+    avg_accesses numeric,
+    size_bytes bigint,
+    stored_bytes bigint,
+    hits bigint,
+    misses bigint,
+    efficiency_percent numeric,
+    spent_micro_usd bigint,
+    saved_micro_usd bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select t.*, s.efficiency_percent, s.spent_micro_usd, s.saved_micro_usd
+    from public.get_savings() as s
+    cross join copperplate.sum_totals(s.kind) as t
+    where s.kind = p_kind;
+$$$statement$,
+$statement$comment on function public.get_kind_stats(text) is
+'One row: pictures of a kind that are kept, how often they were used, hits, misses, and money spent and saved in
+millionths of a dollar. No row for an unknown kind.'$statement$,
+$statement$revoke all on function public.get_kind_stats(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_kind_stats(text) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000800', 'create_care', array[
-$statement$-- Care: nothing that correctness needs, everything bounded, any number of callers at once.
+select pg_temp.apply_migration('20261120000800', 'create_sweep', array[
+$statement$-- What leaders left behind. Nothing here is needed for correctness; all of it is bounded, and any number of callers may
+-- run it at once.
 
 create function public.sweep_generations(
     p_limit integer default 20, p_horizon interval default '10 minutes'
@@ -3590,135 +3664,10 @@ end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and old requests and ids of batches forgotten, twenty times as many.'$statement$,
-$statement$create function public.cleanup_old_cache_entries(
-    p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null
-)
-returns jsonb
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_cutoff timestamptz := copperplate.clock() - p_older_than;
-    -- A place is the time and the key of an entry.
-    v_after timestamptz := coalesce(nullif(split_part(p_after, ' ', 1), '')::timestamptz, '-infinity');
-    v_after_key text := coalesce(split_part(p_after, ' ', 2), '');
-    v_reached text;
-    v_keys text[];
-    v_images bigint;
-    v_bytes bigint;
-    v_generations bigint;
-begin
-    -- Old pictures that are still in use stay before the oldest that are not: whoever began anew with each call
-    -- would look at all of them again and again.
-    if p_after is not null then
-        v_reached := (
-            select (to_jsonb(e.created_at) #>> '{}') || ' ' || e.key
-            from copperplate.cache_entries as e
-            where e.created_at < v_cutoff and (e.created_at, e.key) > (v_after, v_after_key)
-            order by e.created_at, e.key
-            offset p_limit - 1
-            limit 1
-        );
-    end if;
-
-    -- Lock the generations first, in the same step that picks them: whoever cleans beside us takes other rows,
-    -- and what somebody works on is left alone. Originals without renditions age by their own date.
-    v_keys := array(
-        select g.prompt_hash
-        from (
-            select c.*
-            from copperplate.cache_entries as c
-            where c.created_at < v_cutoff and (c.created_at, c.key) > (v_after, v_after_key)
-            order by c.created_at, c.key
-            limit case when p_after is not null then p_limit end
-        ) as e
-        inner join public.generation_status as g on e.generation_key = g.prompt_hash
-        where
-            e.kind = 'image' and e.last_accessed_at < v_cutoff
-            and (
-                not e.is_original
-                -- Not "not exists": the planner would hash every rendition there is before the first row.
-                or (
-                    select r.key
-                    from copperplate.cache_entries as r
-                    where r.generation_key = e.generation_key and not r.is_original
-                    limit 1
-                ) is null
-            )
-        order by e.created_at
-        limit p_limit
-        for update of g skip locked
-    );
-
-    with gone as (
-        delete from copperplate.cache_entries as e
-        where e.generation_key = any(v_keys) and not e.is_original and e.last_accessed_at < v_cutoff
-        returning e.file_size
-    )
-
-    select count(*), coalesce(sum(gone.file_size), 0) into v_images, v_bytes from gone;
-
-    -- An original outlives its renditions: it goes with the last of them, and the generation with it.
-    with bare as (
-        select o.generation_key, o.file_size
-        from copperplate.cache_entries as o
-        where
-            o.generation_key = any(v_keys) and o.is_original and o.last_accessed_at < v_cutoff
-            and not exists (
-                select from copperplate.cache_entries as r
-                where r.generation_key = o.generation_key and not r.is_original
-            )
-    ),
-
-    gone as (
-        delete from public.generation_status as g
-        using bare as b
-        where g.prompt_hash = b.generation_key
-        returning b.file_size
-    )
-
-    select count(*), v_bytes + coalesce(sum(gone.file_size), 0) into v_generations, v_bytes from gone;
-
-    return jsonb_build_object('images', v_images, 'generations', v_generations, 'bytes', v_bytes)
-        || case when p_after is null then '{}'::jsonb else jsonb_build_object('reached', v_reached) end;
-end;
-$$$statement$,
-$statement$comment on function public.cleanup_old_cache_entries(interval, integer, text) is
-'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
-Call it again while it answers more than zero. With p_after, empty at first, it looks at p_limit entries from there on
-and answers where it has come to as reached, null at the end.'$statement$,
-$statement$create function public.count_old_cache_entries(p_older_than interval default '30 days')
-returns jsonb
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    select jsonb_build_object(
-        'images', count(*) filter (where not e.is_original),
-        'generations', count(*) filter (where e.is_original),
-        'bytes', coalesce(sum(e.file_size), 0)
-    )
-    from copperplate.cache_entries as e
-    where
-        e.kind = 'image' and e.created_at < copperplate.clock() - p_older_than
-        and e.last_accessed_at < copperplate.clock() - p_older_than
-        -- An original stays while any picture made from it does.
-        and (
-            not e.is_original
-            or not exists (
-                select from copperplate.cache_entries as r
-                where
-                    r.generation_key = e.generation_key and not r.is_original
-                    and r.last_accessed_at >= copperplate.clock() - p_older_than
-            )
-        );
-$$$statement$,
-$statement$comment on function public.count_old_cache_entries(interval) is
-'What cleanup_old_cache_entries would remove by and by, as the same counts; changes nothing.'$statement$,
+held for generations that nobody works on are released, and old requests and ids of batches forgotten, twenty times as
+many.'$statement$,
+$statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
 $statement$create function public.cleanup_old_generation_status(p_limit integer default 1000)
 returns jsonb
 language plpgsql
@@ -3752,7 +3701,290 @@ end;
 $$$statement$,
 $statement$comment on function public.cleanup_old_generation_status(integer) is
 'Remove failures whose day is over; at most p_limit; answers counts.'$statement$,
-$statement$create function public.purge_entries(
+$statement$revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cleanup_old_generation_status(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000810', 'create_cleanup', array[
+$statement$-- Entries that are too old, by the rules of their kind. Bounded, and any number of callers may clean at once.
+
+create function copperplate.archive_entries(p_rules copperplate.kinds, p_limit integer)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_archived bigint;
+begin
+    if p_rules.archive_above is null then
+        return 0;
+    end if;
+    with much_used as (
+        select e.key
+        from copperplate.cache_entries as e
+        where
+            e.kind = p_rules.name and e.is_original = p_rules.is_own_original
+            and e.archived_at is null and e.access_count > p_rules.archive_above
+        limit p_limit
+        for update skip locked
+    )
+
+    update copperplate.cache_entries as e
+    set archived_at = copperplate.clock()
+    from much_used as m
+    where e.key = m.key;
+    get diagnostics v_archived = row_count;
+    return v_archived;
+end;
+$$$statement$,
+$statement$comment on function copperplate.archive_entries(copperplate.kinds, integer) is
+'Archive at most p_limit entries that are used more than the rules ask for; answers how many.'$statement$,
+$statement$revoke all on function copperplate.archive_entries(copperplate.kinds, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.archive_entries(copperplate.kinds, integer) to service_role$statement$,
+$statement$-- A place is the time and the key of an entry.
+create function copperplate.lock_old_generations(
+    p_rules copperplate.kinds,
+    p_cutoff timestamptz,
+    p_after text,
+    p_limit integer,
+    out keys text[],
+    out reached text
+)
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_after timestamptz := coalesce(nullif(split_part(p_after, ' ', 1), '')::timestamptz, '-infinity');
+    v_after_key text := coalesce(split_part(p_after, ' ', 2), '');
+begin
+    -- Old entries that stay come before the oldest that go: a caller that began anew with each call would look at all
+    -- of them again and again.
+    if p_after is not null then
+        reached := (
+            select (to_jsonb(e.created_at) #>> '{}') || ' ' || e.key
+            from copperplate.cache_entries as e
+            where
+                e.kind = p_rules.name and e.archived_at is null
+                and e.created_at < p_cutoff and (e.created_at, e.key) > (v_after, v_after_key)
+            order by e.created_at, e.key
+            offset p_limit - 1
+            limit 1
+        );
+    end if;
+
+    -- The step that picks the generations locks them: another cleanup takes other rows, and what somebody works on is
+    -- left alone. Originals without renditions age by themselves.
+    keys := array(
+        select g.prompt_hash
+        from (
+            select c.*
+            from copperplate.cache_entries as c
+            where
+                c.kind = p_rules.name and c.archived_at is null
+                and c.created_at < p_cutoff and (c.created_at, c.key) > (v_after, v_after_key)
+            order by c.created_at, c.key
+            limit case when p_after is not null then p_limit end
+        ) as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where
+            (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
+            and (
+                not e.is_original
+                -- Not "not exists": the planner would hash every rendition there is before the first row.
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    where r.generation_key = e.generation_key and not r.is_original
+                    limit 1
+                ) is null
+            )
+        order by e.created_at
+        limit p_limit
+        for update of g skip locked
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.lock_old_generations(copperplate.kinds, timestamptz, text, integer) is
+'Lock at most p_limit generations that have an old entry, the oldest first; answers their keys. With p_after, p_limit
+entries from that place on are looked at, and reached is where the next call goes on, null at the end.'$statement$,
+$statement$revoke all on function copperplate.lock_old_generations(copperplate.kinds, timestamptz, text, integer)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.lock_old_generations(copperplate.kinds, timestamptz, text, integer)
+to service_role$statement$,
+$statement$create function copperplate.remove_old_entries(p_rules copperplate.kinds, p_cutoff timestamptz, p_keys text[])
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_renditions bigint;
+    v_bytes bigint;
+    v_generations bigint;
+begin
+    with removed as (
+        delete from copperplate.cache_entries as e
+        where
+            e.generation_key = any(p_keys) and not e.is_original
+            and e.archived_at is null and e.created_at < p_cutoff
+            and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
+        returning e.file_size
+    )
+
+    select count(*), coalesce(sum(r.file_size), 0) into v_renditions, v_bytes from removed as r;
+
+    -- An original outlives its renditions: it goes with the last of them, and the generation with it.
+    with bare as (
+        select o.generation_key, o.file_size
+        from copperplate.cache_entries as o
+        where
+            o.generation_key = any(p_keys) and o.is_original
+            and o.archived_at is null and o.created_at < p_cutoff
+            and (o.access_count < p_rules.min_uses or (p_rules.min_uses is null and o.last_accessed_at < p_cutoff))
+            and not exists (
+                select from copperplate.cache_entries as r
+                where r.generation_key = o.generation_key and not r.is_original
+            )
+    ),
+
+    removed as (
+        delete from public.generation_status as g
+        using bare as b
+        where g.prompt_hash = b.generation_key
+        returning b.file_size
+    )
+
+    select count(*), v_bytes + coalesce(sum(r.file_size), 0) into v_generations, v_bytes from removed as r;
+
+    return jsonb_build_object(
+        'pictures', case when p_rules.is_own_original then v_generations else v_renditions end,
+        'generations', v_generations,
+        'bytes', v_bytes
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.remove_old_entries(copperplate.kinds, timestamptz, text[]) is
+'Remove the old entries of these generations, and those generations of which nothing is left; answers counts.'$statement$,
+$statement$revoke all on function copperplate.remove_old_entries(copperplate.kinds, timestamptz, text[])
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.remove_old_entries(copperplate.kinds, timestamptz, text[]) to service_role$statement$,
+$statement$create function public.cleanup_entries(
+    p_kind text,
+    p_limit integer default 1000,
+    p_after text default null,
+    p_older_than interval default null,
+    p_min_uses bigint default null,
+    p_archive_above bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_rules copperplate.kinds := copperplate.rules_of(p_kind, p_older_than, p_min_uses, p_archive_above);
+    v_cutoff timestamptz := copperplate.clock() - v_rules.retention;
+    v_archived bigint;
+    v_keys text[];
+    v_reached text;
+    v_answer jsonb;
+begin
+    -- First: what is archived is kept for good, whatever else is asked.
+    v_archived := copperplate.archive_entries(v_rules, p_limit);
+    select l.keys, l.reached
+    into v_keys, v_reached
+    from copperplate.lock_old_generations(v_rules, v_cutoff, p_after, p_limit) as l;
+    v_answer := copperplate.remove_old_entries(v_rules, v_cutoff, v_keys)
+        || jsonb_build_object('archived', v_archived);
+    if p_after is null then
+        return v_answer;
+    end if;
+    -- While there is more to archive, the end is not the end: the last page is looked at again.
+    return v_answer
+        || jsonb_build_object('reached', coalesce(v_reached, case when v_archived = p_limit then p_after end));
+end;
+$$$statement$,
+$statement$comment on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) is
+'Archive what is much used of a kind and remove what is old, by the rules in copperplate.kinds or those given; at most
+p_limit of each a call; answers pictures, generations, bytes, archived. Call it again while it answers more than zero.
+With p_after, empty at first, it looks at p_limit entries from there on and answers where it has come to as reached,
+null at the end.'$statement$,
+$statement$revoke all on function public.cleanup_entries(text, integer, text, interval, bigint, bigint)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) to service_role$statement$,
+$statement$create function public.count_old_entries(
+    p_kind text,
+    p_older_than interval default null,
+    p_min_uses bigint default null,
+    p_archive_above bigint default null
+)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_rules copperplate.kinds := copperplate.rules_of(p_kind, p_older_than, p_min_uses, p_archive_above);
+    v_cutoff timestamptz := copperplate.clock() - v_rules.retention;
+    v_archived bigint := 0;
+    v_answer jsonb;
+begin
+    if v_rules.archive_above is not null then
+        select count(*)
+        into v_archived
+        from copperplate.cache_entries as e
+        where
+            e.kind = p_kind and e.is_original = v_rules.is_own_original
+            and e.archived_at is null and e.access_count > v_rules.archive_above;
+    end if;
+
+    select jsonb_build_object(
+        'pictures', count(*) filter (where e.is_original = v_rules.is_own_original),
+        'generations', count(*) filter (where e.is_original),
+        'bytes', coalesce(sum(e.file_size), 0),
+        'archived', v_archived
+    )
+    into v_answer
+    from copperplate.cache_entries as e
+    where
+        e.kind = p_kind and e.archived_at is null and e.created_at < v_cutoff
+        and (e.access_count < v_rules.min_uses or (v_rules.min_uses is null and e.last_accessed_at < v_cutoff))
+        -- An original stays while any picture made from it does.
+        and (
+            not e.is_original
+            -- As in lock_old_generations, not "not exists".
+            or (
+                select r.key
+                from copperplate.cache_entries as r
+                where
+                    r.generation_key = e.generation_key and not r.is_original
+                    and case
+                        when v_rules.min_uses is null then r.last_accessed_at >= v_cutoff
+                        else r.access_count >= v_rules.min_uses or r.created_at >= v_cutoff
+                    end
+                limit 1
+            ) is null
+        );
+    return v_answer;
+end;
+$$$statement$,
+$statement$comment on function public.count_old_entries(text, interval, bigint, bigint) is
+'What cleanup_entries would remove and archive by and by, as the same counts; changes nothing.'$statement$,
+$statement$revoke all on function public.count_old_entries(text, interval, bigint, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.count_old_entries(text, interval, bigint, bigint) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000820', 'create_purge', array[
+$statement$-- Pictures that are declared wrong.
+
+create function public.purge_entries(
     p_generation_key text default null,
     p_prompt text default null,
     p_key_prefix text default null,
@@ -3827,7 +4059,15 @@ $$$statement$,
 $statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
 'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
 their objects. A dry run only counts.'$statement$,
-$statement$create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
+$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000830', 'create_discarded', array[
+$statement$-- Objects that leave the store.
+
+create function public.claim_discarded(p_limit integer default 100, p_grace interval default '1 hour')
 returns table (id bigint, bucket text, path text)
 language sql
 volatile
@@ -3862,6 +4102,8 @@ as $$
 $$$statement$,
 $statement$comment on function public.claim_discarded(integer, interval) is
 'Reserve objects whose grace is over for five minutes, to remove them from the store and then forget them.'$statement$,
+$statement$revoke all on function public.claim_discarded(integer, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.claim_discarded(integer, interval) to service_role$statement$,
 $statement$create function public.forget_discarded(p_ids bigint[])
 returns integer
 language plpgsql
@@ -3879,20 +4121,7 @@ end;
 $$$statement$,
 $statement$comment on function public.forget_discarded(bigint[]) is
 'The store has removed these objects; answers how many rows went.'$statement$,
-$statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.cleanup_old_cache_entries(interval, integer, text) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.count_old_cache_entries(interval) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.cleanup_old_generation_status(integer) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
-from public, anon, authenticated$statement$,
-$statement$revoke all on function public.claim_discarded(integer, interval) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.forget_discarded(bigint[]) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
-$statement$grant execute on function public.cleanup_old_cache_entries(interval, integer, text) to service_role$statement$,
-$statement$grant execute on function public.count_old_cache_entries(interval) to service_role$statement$,
-$statement$grant execute on function public.cleanup_old_generation_status(integer) to service_role$statement$,
-$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role$statement$,
-$statement$grant execute on function public.claim_discarded(integer, interval) to service_role$statement$,
 $statement$grant execute on function public.forget_discarded(bigint[]) to service_role$statement$
 ]);
 
@@ -4221,8 +4450,109 @@ end
 $$$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000880', 'create_memoji_cache', array[
-$statement$-- Memoji as people know them: one row per picture, which is its generation's original.
+select pg_temp.apply_migration('20261120000880', 'create_image_cache', array[
+$statement$-- Images as people know them: one row per prompt, size and format. Thin forms of what every kind has.
+create view public.image_cache
+with (security_invoker = true)
+as
+select
+    e.key as prompt_hash,
+    e.generation_key as generation_hash,
+    g.prompt,
+    g.dimensions,
+    e.format,
+    g.model,
+    e.access_count,
+    e.created_at,
+    e.last_accessed_at,
+    e.file_size,
+    e.path as object_path,
+    e.digest
+from copperplate.shown_entries as e
+inner join public.generation_status as g on e.generation_key = g.prompt_hash
+where e.kind = 'image'$statement$,
+$statement$comment on view public.image_cache is
+'Cached pictures, one row per prompt, size and format.
+Deleting a row declares the picture wrong: its generation, every format of it and its original go.'$statement$,
+$statement$revoke all on table public.image_cache from public, anon, authenticated, service_role$statement$,
+$statement$grant select, delete on table public.image_cache to service_role$statement$,
+$statement$create function copperplate.delete_picture()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    -- The row goes, and with it every lease on it: the next holder's fence is higher whatever happens.
+    -- A view names its generation's key generation_hash, unless that is the key people know.
+    delete from public.generation_status as g
+    where g.prompt_hash = coalesce(to_jsonb(old) ->> 'generation_hash', to_jsonb(old) ->> 'prompt_hash');
+    return old;
+end;
+$$$statement$,
+$statement$comment on function copperplate.delete_picture() is 'Makes DELETE through a view remove the whole generation.'$statement$,
+$statement$revoke all on function copperplate.delete_picture() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.delete_picture() to service_role$statement$,
+$statement$create trigger image_cache_delete
+instead of delete on public.image_cache
+for each row execute function copperplate.delete_picture()$statement$,
+$statement$create function public.cleanup_old_cache_entries(
+    p_older_than interval default '30 days', p_limit integer default 1000, p_after text default null
+)
+returns jsonb
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object('images', c.counts -> 'pictures') || (c.counts - array['pictures', 'archived'])
+    from public.cleanup_entries('image', p_limit, p_after, p_older_than) as c (counts);
+$$$statement$,
+$statement$comment on function public.cleanup_old_cache_entries(interval, integer, text) is
+'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
+Call it again while it answers more than zero. With p_after, empty at first, it looks at p_limit entries from there on
+and answers where it has come to as reached, null at the end.'$statement$,
+$statement$revoke all on function public.cleanup_old_cache_entries(interval, integer, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cleanup_old_cache_entries(interval, integer, text) to service_role$statement$,
+$statement$create function public.count_old_cache_entries(p_older_than interval default '30 days')
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object('images', c.counts -> 'pictures') || (c.counts - array['pictures', 'archived'])
+    from public.count_old_entries('image', p_older_than) as c (counts);
+$$$statement$,
+$statement$comment on function public.count_old_cache_entries(interval) is
+'What cleanup_old_cache_entries would remove by and by, as the same counts; changes nothing.'$statement$,
+$statement$revoke all on function public.count_old_cache_entries(interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.count_old_cache_entries(interval) to service_role$statement$,
+$statement$create function public.get_cache_stats()
+returns table (
+    total_cached_images bigint,
+    total_access_count bigint,
+    avg_access_count numeric,
+    total_size_bytes bigint,
+    total_stored_bytes bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select t.pictures, t.accesses, t.avg_accesses, t.size_bytes, t.stored_bytes
+    from copperplate.sum_totals('image') as t;
+$$$statement$,
+$statement$comment on function public.get_cache_stats() is
+'One row: cached images, how often they were served, and their bytes; stored bytes include originals.'$statement$,
+$statement$revoke all on function public.get_cache_stats() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_cache_stats() to service_role, anon, authenticated$statement$
+]);
+
+select pg_temp.apply_migration('20261120000890', 'create_memoji_cache', array[
+$statement$-- Memoji as people know them: one row per picture, which is its generation's original. Thin forms of what every kind
+-- has.
 create view public.memoji_cache
 with (security_invoker = true)
 as
@@ -4241,9 +4571,9 @@ select
     e.file_size,
     e.path as object_path,
     e.digest
-from copperplate.cache_entries as e
+from copperplate.shown_entries as e
 inner join public.generation_status as g on e.generation_key = g.prompt_hash
-where e.kind = 'memoji' and e.is_original$statement$,
+where e.kind = 'memoji'$statement$,
 $statement$comment on view public.memoji_cache is
 'Cached memoji. generation_cost is in dollars, null where no price is known; archived_at marks those kept for good.
 Deleting a row declares the picture wrong: it goes, with its object.'$statement$,
@@ -4259,58 +4589,19 @@ $statement$create function public.cleanup_old_memoji(
     p_limit integer default 1000
 )
 returns jsonb
-language plpgsql
+language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-declare
-    v_archived bigint;
-    v_answer jsonb;
-begin
-    -- First: what is archived is kept for good, whatever is asked below.
-    with much_used as (
-        select e.key
-        from copperplate.cache_entries as e
-        where e.kind = 'memoji' and e.is_original and e.archived_at is null and e.access_count > p_archive_above
-        limit p_limit
-        for update skip locked
-    )
-
-    update copperplate.cache_entries as e
-    set archived_at = copperplate.clock()
-    from much_used as m
-    where e.key = m.key;
-    get diagnostics v_archived = row_count;
-
-    with old as (
-        select g.prompt_hash, e.file_size
-        from copperplate.cache_entries as e
-        inner join public.generation_status as g on e.generation_key = g.prompt_hash
-        where
-            e.kind = 'memoji' and e.is_original and e.archived_at is null
-            and e.created_at < copperplate.clock() - p_older_than and e.access_count < p_min_uses
-        order by e.created_at
-        limit p_limit
-        for update of g skip locked
-    ),
-
-    gone as (
-        delete from public.generation_status as g
-        using old as o
-        where g.prompt_hash = o.prompt_hash
-        returning o.file_size
-    )
-
-    select jsonb_build_object('memoji', count(*), 'bytes', coalesce(sum(gone.file_size), 0), 'archived', v_archived)
-    into v_answer
-    from gone;
-    return v_answer;
-end;
+    select jsonb_build_object('memoji', c.counts -> 'pictures') || (c.counts - array['pictures', 'generations'])
+    from public.cleanup_entries('memoji', p_limit, null, p_older_than, p_min_uses, p_archive_above) as c (counts);
 $$$statement$,
 $statement$comment on function public.cleanup_old_memoji(interval, bigint, bigint, integer) is
 'Archive memoji used more than p_archive_above times (100), remove those older than p_older_than (90 days) with fewer
 than p_min_uses uses (2); at most p_limit of each a call; answers counts. Call it again while it answers more than zero.'$statement$,
+$statement$revoke all on function public.cleanup_old_memoji(interval, bigint, bigint, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cleanup_old_memoji(interval, bigint, bigint, integer) to service_role$statement$,
 $statement$create function public.count_old_memoji(
     p_older_than interval default '90 days', p_min_uses bigint default 2, p_archive_above bigint default 100
 )
@@ -4320,24 +4611,13 @@ stable
 security invoker
 set search_path = ''
 as $$
-    with kept as (
-        select
-            e.file_size,
-            e.access_count > p_archive_above as is_much_used,
-            e.created_at < copperplate.clock() - p_older_than and e.access_count < p_min_uses as is_old
-        from copperplate.cache_entries as e
-        where e.kind = 'memoji' and e.is_original and e.archived_at is null
-    )
-
-    select jsonb_build_object(
-        'memoji', count(*) filter (where k.is_old),
-        'bytes', coalesce(sum(k.file_size) filter (where k.is_old), 0),
-        'archived', count(*) filter (where k.is_much_used)
-    )
-    from kept as k;
+    select jsonb_build_object('memoji', c.counts -> 'pictures') || (c.counts - array['pictures', 'generations'])
+    from public.count_old_entries('memoji', p_older_than, p_min_uses, p_archive_above) as c (counts);
 $$$statement$,
 $statement$comment on function public.count_old_memoji(interval, bigint, bigint) is
 'What cleanup_old_memoji would remove and archive by and by, as the same counts; changes nothing.'$statement$,
+$statement$revoke all on function public.count_old_memoji(interval, bigint, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.count_old_memoji(interval, bigint, bigint) to service_role$statement$,
 $statement$create function public.get_memoji_stats()
 returns table (
     total_memoji bigint,
@@ -4355,30 +4635,14 @@ stable
 security invoker
 set search_path = ''
 as $$
-    with totals as (
-        select
-            coalesce(sum(t.images), 0)::bigint as images,
-            coalesce(sum(t.accesses), 0)::bigint as accesses,
-            coalesce(sum(t.image_bytes), 0)::bigint as image_bytes,
-            coalesce(sum(t.hits), 0)::bigint as hits,
-            coalesce(sum(t.misses), 0)::bigint as misses
-        from copperplate.public_totals as t
-        where t.kind = 'memoji'
-    )
-
     select
-        t.images, t.accesses, round(t.accesses::numeric / nullif(t.images, 0), 2), t.image_bytes, t.hits, t.misses,
-        s.efficiency_percent, s.spent_micro_usd, s.saved_micro_usd
-    from totals as t
-    inner join public.get_savings() as s on s.kind = 'memoji';
+        s.pictures, s.accesses, s.avg_accesses, s.size_bytes, s.hits, s.misses, s.efficiency_percent,
+        s.spent_micro_usd, s.saved_micro_usd
+    from public.get_kind_stats('memoji') as s;
 $$$statement$,
 $statement$comment on function public.get_memoji_stats() is
 'One row: memoji kept, how often they were used, hits, misses, and money spent and saved in millionths of a dollar.'$statement$,
-$statement$revoke all on function public.cleanup_old_memoji(interval, bigint, bigint, integer) from public, anon, authenticated$statement$,
-$statement$revoke all on function public.count_old_memoji(interval, bigint, bigint) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.get_memoji_stats() from public, anon, authenticated$statement$,
-$statement$grant execute on function public.cleanup_old_memoji(interval, bigint, bigint, integer) to service_role$statement$,
-$statement$grant execute on function public.count_old_memoji(interval, bigint, bigint) to service_role$statement$,
 $statement$grant execute on function public.get_memoji_stats() to service_role$statement$
 ]);
 
@@ -4392,15 +4656,8 @@ begin
         return;
     end if;
     insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-    values
-    (
-        'generated-images', 'generated-images', true, 32 * 1024 * 1024,
-        array['image/jpeg', 'image/png', 'image/webp']
-    ),
-    (
-        'memoji-images', 'memoji-images', true, 5 * 1024 * 1024,
-        array['image/jpeg', 'image/png', 'image/webp']
-    )
+    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp']
+    from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;
 end

@@ -30,10 +30,10 @@ AT_ONCE = 10  # as many as PostgREST has connections
 LEAST = 0.8
 TRIVIAL = """
 create function public.bench_trivial(p_generation_key text, p_rendition_key text)
-returns copperplate.verdict language plpgsql stable security invoker set search_path = ''
+returns copperplate.acquire_result language plpgsql stable security invoker set search_path = ''
 as $$
 declare
-    v copperplate.verdict;
+    v copperplate.acquire_result;
 begin
     v.outcome := 'hit';
     v.entry_key := p_rendition_key;

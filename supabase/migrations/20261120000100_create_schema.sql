@@ -10,8 +10,8 @@ revoke all on schema copperplate from public, anon, authenticated;
 -- functions run with the rights of their caller and read one small table in here.
 grant usage on schema copperplate to service_role, anon, authenticated;
 
--- Functions are executable by everyone unless that is taken back, whatever the project's default.
-alter default privileges in schema copperplate revoke execute on functions from public;
+-- A new function is executable by everyone until that is revoked, so each revokes it where it is made. Default
+-- privileges of this schema could not: they add to the global ones, which are the project's own.
 
 -- One sequence for all keys: a fence never repeats, not even for a key that was deleted and came back.
 create sequence copperplate.fences as bigint;

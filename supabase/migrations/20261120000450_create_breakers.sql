@@ -43,28 +43,18 @@ alter table copperplate.breakers enable row level security;
 revoke all on table copperplate.breakers from public, anon, authenticated;
 grant select, insert, update, delete on table copperplate.breakers to service_role;
 
-create function copperplate.storage_of(p_kind text)
-returns text
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select 'storage:' || copperplate.bucket_of(p_kind);
-$$;
-
-comment on function copperplate.storage_of(text) is 'The breaker''s name of the store that keeps a kind of picture.';
-revoke all on function copperplate.storage_of(text) from public, anon, authenticated;
-grant execute on function copperplate.storage_of(text) to service_role;
-
 create function copperplate.services_of(p_provider text, p_kind text, p_model text)
 returns text[]
 language sql
-immutable
+stable
 security invoker
 set search_path = ''
 as $$
-    select array[p_provider, p_provider || '/' || p_model, copperplate.storage_of(p_kind)];
+    select array[
+        p_provider,
+        p_provider || '/' || p_model,
+        (select 'storage:' || k.bucket from copperplate.kinds as k where k.name = p_kind)
+    ];
 $$;
 
 comment on function copperplate.services_of(text, text, text) is

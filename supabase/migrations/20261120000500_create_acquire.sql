@@ -1,110 +1,6 @@
 -- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
 -- an upsert would lock the row even when it refuses, at a fifth of the speed.
 
--- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
--- write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a row.
-create type copperplate.verdict as (
-    outcome text,
-    entry_key text,
-    generation_key text,
-    path text,
-    digest text,
-    file_size bigint,
-    format text,
-    width integer,
-    height integer,
-    is_original boolean,
-    status text,
-    phase text,
-    fence bigint,
-    leader uuid,
-    attempt integer,
-    submit_no integer,
-    provider_request_id text,
-    provider_urls jsonb,
-    intent jsonb,
-    lease_left_ms integer,
-    error_class text,
-    retry_after_ms integer,
-    decode_no integer,
-    job_age_ms integer
-);
-
-comment on type copperplate.verdict is 'What the ledger answers about one picture.';
-revoke all on type copperplate.verdict from public;
-grant usage on type copperplate.verdict to service_role;
-
-create function public.peek_generation(p_generation_key text, p_rendition_key text)
-returns copperplate.verdict
-language plpgsql
-stable
-security invoker
-set search_path = ''
-as $$
-declare
-    v copperplate.verdict;
-    v_now timestamptz;
-begin
-    -- The asked rendition, by primary key: the common case ends here.
-    select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
-    into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
-    from copperplate.cache_entries as e
-    where e.key = p_rendition_key;
-    if found then
-        v.outcome := 'hit';
-        return v;
-    end if;
-
-    -- Decided inside the query: each expression of this language costs more than the comparison itself.
-    v_now := copperplate.clock();
-    select
-        case
-            when g.status = 'failed' and g.retry_at > v_now then 'negative'
-            when g.status in ('pending', 'generating') and g.lease_until > v_now then 'wait'
-            else 'free'
-        end,
-        case
-            when g.status in ('pending', 'generating') and g.lease_until > v_now
-                then least(ceil(extract(epoch from g.lease_until - v_now) * 1000), 2147483647)::integer
-        end,
-        case
-            when g.status = 'failed' and g.retry_at > v_now
-                then least(ceil(extract(epoch from g.retry_at - v_now) * 1000), 2147483647)::integer
-        end,
-        g.status, g.phase, g.fence, g.leader, g.attempt, g.submit_no, g.provider_request_id, g.provider_urls,
-        g.intent, g.error_class, g.decode_no,
-        case
-            when g.noted_at is not null
-                then least(ceil(extract(epoch from v_now - g.noted_at) * 1000), 2147483647)::integer
-        end
-    into
-        v.outcome, v.lease_left_ms, v.retry_after_ms,
-        v.status, v.phase, v.fence, v.leader, v.attempt, v.submit_no, v.provider_request_id, v.provider_urls,
-        v.intent, v.error_class, v.decode_no, v.job_age_ms
-    from public.generation_status as g
-    where g.prompt_hash = p_generation_key;
-
-    if v.status = 'completed' then
-        -- Another format was asked before: the original is kept, the rendition can be made from it.
-        select e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
-        into v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height, v.is_original
-        from copperplate.cache_entries as e
-        where e.generation_key = p_generation_key and e.is_original;
-        if found then
-            v.outcome := 'hit';
-        end if;
-    elsif v.status is null then
-        v.outcome := 'free';
-    end if;
-    return v;
-end;
-$$;
-
-comment on function public.peek_generation(text, text) is
-'Look a picture up without changing anything: hit, wait, negative or free.';
-revoke all on function public.peek_generation(text, text) from public, anon, authenticated;
-grant execute on function public.peek_generation(text, text) to service_role;
-
 -- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
 create function copperplate.claim_new(
     p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval
@@ -123,21 +19,23 @@ begin
         raise exception 'the generation key is not the key of the recipe'
             using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
     end if;
-    if copperplate.bucket_of(p_recipe ->> 'kind') is null then
-        raise exception 'unknown kind of picture' using errcode = 'ZC003', hint = 'Known kinds: image, memoji.';
-    end if;
 
     insert into public.generation_status (
         prompt_hash, kind, recipe, prompt, dimensions, model,
         phase, window_started_at, fence, leader, lease_until, created_at, updated_at
     )
-    values (
-        p_generation_key, p_recipe ->> 'kind', p_recipe, p_recipe ->> 'prompt',
+    select
+        p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
         coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
-    )
+    from copperplate.kinds as k
+    where k.name = p_recipe ->> 'kind'
     on conflict (prompt_hash) do nothing
     returning fence into v_fence;
+    if v_fence is null and not exists (select from copperplate.kinds as k where k.name = p_recipe ->> 'kind') then
+        raise exception 'unknown kind of picture'
+            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
+    end if;
     return v_fence;
 end;
 $$;
@@ -149,7 +47,7 @@ grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to 
 
 -- What a dead leader left behind is kept. After a failure nothing is, except where nothing failed but the collecting:
 -- the sweep gave up on a leader, or a leader on a job that could not be had yet.
-create function copperplate.resumes(p_seen copperplate.verdict)
+create function copperplate.resumes(p_seen copperplate.acquire_result)
 returns boolean
 language sql
 immutable
@@ -163,15 +61,15 @@ as $$
     );
 $$;
 
-comment on function copperplate.resumes(copperplate.verdict) is
+comment on function copperplate.resumes(copperplate.acquire_result) is
 'Whether the next leader goes on where the last one stopped; otherwise it begins a new attempt.';
-revoke all on function copperplate.resumes(copperplate.verdict) from public, anon, authenticated;
-grant execute on function copperplate.resumes(copperplate.verdict) to service_role;
+revoke all on function copperplate.resumes(copperplate.acquire_result) from public, anon, authenticated;
+grant execute on function copperplate.resumes(copperplate.acquire_result) to service_role;
 
 -- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
 -- fence and the state that were seen, and set. Null when somebody was faster.
 create function copperplate.claim_again(
-    p_seen copperplate.verdict, p_generation_key text, p_leader uuid, p_lease interval
+    p_seen copperplate.acquire_result, p_generation_key text, p_leader uuid, p_lease interval
 )
 returns bigint
 language plpgsql
@@ -229,11 +127,11 @@ begin
 end;
 $$;
 
-comment on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) is
+comment on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) is
 'Take over a dead lease or retry a failed generation; answers the new fence, or null if somebody was faster.';
-revoke all on function copperplate.claim_again(copperplate.verdict, text, uuid, interval)
+revoke all on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval)
 from public, anon, authenticated;
-grant execute on function copperplate.claim_again(copperplate.verdict, text, uuid, interval) to service_role;
+grant execute on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) to service_role;
 
 create function public.acquire_generation(
     p_recipe jsonb,
@@ -245,14 +143,14 @@ create function public.acquire_generation(
     p_charges jsonb default '[]',
     p_services text[] default '{}'
 )
-returns copperplate.verdict
+returns copperplate.acquire_result
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-    v copperplate.verdict;
+    v copperplate.acquire_result;
     v_fence bigint;
     v_rest interval;
     v_error_class text;

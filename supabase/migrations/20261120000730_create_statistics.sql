@@ -80,7 +80,7 @@ security invoker
 set search_path = ''
 as $$
     select
-        k.kind,
+        k.name,
         t.served::bigint,
         t.saved::bigint,
         round(100.0 * t.saved / nullif(t.served, 0), 1),
@@ -89,13 +89,13 @@ as $$
         m.estimated::bigint,
         m.unpriced::bigint,
         m.unpriced_saved::bigint
-    from unnest(array['image', 'memoji']) as k (kind)
+    from copperplate.kinds as k
     cross join lateral (
         select
             coalesce(sum(p.hits + p.misses), 0) as served,
             coalesce(sum(p.saved), 0) as saved
         from copperplate.public_totals as p
-        where p.kind = k.kind
+        where p.kind = k.name
     ) as t
     cross join lateral (
         select
@@ -105,8 +105,9 @@ as $$
             coalesce(sum(o.unpriced), 0) as unpriced,
             coalesce(sum(o.unpriced_saved), 0) as unpriced_saved
         from copperplate.money_totals as o
-        where o.kind = k.kind
-    ) as m;
+        where o.kind = k.name
+    ) as m
+    order by k.name;
 $$;
 
 comment on function public.get_savings() is
@@ -115,31 +116,3 @@ the saved ones would have cost at the price each was made for, in millionths of 
 their estimate; unpriced submits, and unpriced_saved pictures, have no known price and are in no sum.';
 revoke all on function public.get_savings() from public, anon, authenticated;
 grant execute on function public.get_savings() to service_role;
-
-create function public.get_cache_stats()
-returns table (
-    total_cached_images bigint,
-    total_access_count bigint,
-    avg_access_count numeric,
-    total_size_bytes bigint,
-    total_stored_bytes bigint
-)
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    select
-        coalesce(sum(t.images), 0)::bigint,
-        coalesce(sum(t.accesses), 0)::bigint,
-        round(coalesce(sum(t.accesses), 0) / nullif(sum(t.images), 0), 2),
-        coalesce(sum(t.image_bytes), 0)::bigint,
-        coalesce(sum(t.stored_bytes), 0)::bigint
-    from copperplate.public_totals as t
-    where t.kind = 'image';
-$$;
-
-comment on function public.get_cache_stats() is
-'One row: cached images, how often they were served, and their bytes; stored bytes include originals.';
-revoke all on function public.get_cache_stats() from public, anon, authenticated;
-grant execute on function public.get_cache_stats() to service_role, anon, authenticated;

@@ -7,15 +7,8 @@ begin
         return;
     end if;
     insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-    values
-    (
-        'generated-images', 'generated-images', true, 32 * 1024 * 1024,
-        array['image/jpeg', 'image/png', 'image/webp']
-    ),
-    (
-        'memoji-images', 'memoji-images', true, 5 * 1024 * 1024,
-        array['image/jpeg', 'image/png', 'image/webp']
-    )
+    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp']
+    from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;
 end

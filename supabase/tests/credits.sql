@@ -22,7 +22,7 @@ create function pg_temp.alice() returns uuid language sql as $$ select '00000000
 create function pg_temp.bob() returns uuid language sql as $$ select '00000000-0000-4000-8000-000000000b0b'::uuid $$;
 
 create function pg_temp.ask(p_name text, p_user uuid)
-returns setof copperplate.verdict
+returns setof copperplate.acquire_result
 language sql
 as $$
     select a.*

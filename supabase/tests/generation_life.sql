@@ -22,7 +22,7 @@ where recipe ->> 'prompt' = 'a hen';
 grant select on fox, hen to service_role;
 
 create function pg_temp.ask(p_leader uuid, p_may_lead boolean default true)
-returns setof copperplate.verdict
+returns setof copperplate.acquire_result
 language sql
 as $$
     select a.*
@@ -36,7 +36,7 @@ language sql
 as $$ select public.begin_submit(f.key, p_fence, p_submit_no, 'painter') from fox as f $$;
 
 create function pg_temp.complete(p_fence bigint)
-returns setof copperplate.verdict
+returns setof copperplate.acquire_result
 language sql
 as $$
     select c.*

@@ -20,7 +20,8 @@ as $$
         last_accessed_at, access_count
     )
     values (
-        repeat(p_digit, 64), repeat(p_digit, 64), p_kind, true, copperplate.bucket_of(p_kind),
+        repeat(p_digit, 64), repeat(p_digit, 64), p_kind, true,
+        (select k.bucket from copperplate.kinds as k where k.name = p_kind),
         '2026/01/' || repeat(p_digit, 64) || '.png', repeat(p_digit, 64), 1000, 'png', 64, 64, now() - p_age,
         now() - p_age, p_uses
     );

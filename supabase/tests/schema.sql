@@ -33,7 +33,7 @@ select has_trigger('public', 'image_cache', 'image_cache_delete', 'the view take
 select function_returns(
     'public', 'acquire_generation',
     array['jsonb', 'text', 'text', 'uuid', 'interval', 'boolean', 'jsonb', 'text[]'],
-    'copperplate.verdict', 'acquire answers a verdict'
+    'copperplate.acquire_result', 'acquire answers a verdict'
 );
 select function_returns('public', 'cleanup_old_generation_status', array['integer'], 'jsonb', 'cleanup answers counts');
 select volatility_is('public', 'cache_key', array['jsonb'], 'immutable', 'a key depends on its recipe alone');

@@ -131,22 +131,7 @@ export type Database = {
           prompt_hash: string;
         };
         ComputedFields: never;
-        Relationships: [
-          {
-            foreignKeyName: "cache_entries_generation_fkey";
-            columns: ["generation_hash"];
-            isOneToOne: false;
-            referencedRelation: "generation_status";
-            referencedColumns: ["prompt_hash"];
-          },
-          {
-            foreignKeyName: "cache_entries_generation_fkey";
-            columns: ["generation_hash"];
-            isOneToOne: false;
-            referencedRelation: "memoji_cache";
-            referencedColumns: ["prompt_hash"];
-          },
-        ];
+        Relationships: [];
       };
       memoji_cache: {
         Row: {
@@ -230,7 +215,7 @@ export type Database = {
         Returns: unknown;
         SetofOptions: {
           from: "*";
-          to: "verdict";
+          to: "acquire_result";
           isOneToOne: true;
           isSetofReturn: false;
         };
@@ -260,6 +245,17 @@ export type Database = {
           path: string;
         }[];
       };
+      cleanup_entries: {
+        Args: {
+          p_after?: string;
+          p_archive_above?: number;
+          p_kind: string;
+          p_limit?: number;
+          p_min_uses?: number;
+          p_older_than?: string;
+        };
+        Returns: Json;
+      };
       cleanup_old_cache_entries: { Args: { p_after?: string; p_limit?: number; p_older_than?: string }; Returns: Json };
       cleanup_old_generation_status: { Args: { p_limit?: number }; Returns: Json };
       cleanup_old_memoji: {
@@ -283,12 +279,16 @@ export type Database = {
         Returns: unknown;
         SetofOptions: {
           from: "*";
-          to: "verdict";
+          to: "acquire_result";
           isOneToOne: true;
           isSetofReturn: false;
         };
       };
       count_old_cache_entries: { Args: { p_older_than?: string }; Returns: Json };
+      count_old_entries: {
+        Args: { p_archive_above?: number; p_kind: string; p_min_uses?: number; p_older_than?: string };
+        Returns: Json;
+      };
       count_old_memoji: {
         Args: { p_archive_above?: number; p_min_uses?: number; p_older_than?: string };
         Returns: Json;
@@ -342,6 +342,21 @@ export type Database = {
           total_hits: number;
           total_misses: number;
           total_requests: number;
+        }[];
+      };
+      get_kind_stats: {
+        Args: { p_kind: string };
+        Returns: {
+          accesses: number;
+          avg_accesses: number;
+          efficiency_percent: number;
+          hits: number;
+          misses: number;
+          pictures: number;
+          saved_micro_usd: number;
+          size_bytes: number;
+          spent_micro_usd: number;
+          stored_bytes: number;
         }[];
       };
       get_memoji_stats: {
@@ -414,7 +429,7 @@ export type Database = {
         Returns: unknown;
         SetofOptions: {
           from: "*";
-          to: "verdict";
+          to: "acquire_result";
           isOneToOne: true;
           isSetofReturn: false;
         };
@@ -446,7 +461,7 @@ export type Database = {
         Returns: unknown;
         SetofOptions: {
           from: "*";
-          to: "verdict";
+          to: "acquire_result";
           isOneToOne: true;
           isSetofReturn: false;
         };

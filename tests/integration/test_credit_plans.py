@@ -47,14 +47,15 @@ insert into copperplate.cache_entries (
 )
 select
     encode(sha256(('e' || row_number() over ())::bytea), 'hex'), g.prompt_hash, g.kind, true,
-    copperplate.bucket_of(g.kind), '2026/01/' || g.prompt_hash || '.png', g.prompt_hash, 1000, 'png', 64, 64,
+    k.bucket, '2026/01/' || g.prompt_hash || '.png', g.prompt_hash, 1000, 'png', 64, 64,
     case when g.kind = 'memoji' and row_number() over (partition by g.kind) <= 10 then 101 else 1 end,
     now() - case
         when g.kind = 'memoji' and row_number() over (partition by g.kind) between 11 and 20
             or g.kind = 'image' then interval '100 days' else interval '1 day'
     end,
     now()
-from public.generation_status as g;
+from public.generation_status as g
+inner join copperplate.kinds as k on g.kind = k.name;
 analyze public.generation_status, copperplate.cache_entries;
 """
 READ = """

@@ -12,7 +12,7 @@ from copperplate.local.bootstrap import drop_database
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import find_migrations_folder, migrate
 from tests.support.postgres_fixtures import make_supabase_database
-from tests.support.rights import ROLES, SCHEMAS, Rights, cells, describe_differences, read_database, read_matrix
+from tests.support.rights import ROLES, SCHEMAS, Cell, Rights, cells, describe_differences, read_database, read_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +153,16 @@ def test_statistics_can_be_called_by_everyone_and_answer_one_row(superuser: psyc
     superuser.execute(f"set local role {role}".encode())
     assert superuser.execute("select * from public.get_generation_stats()").rowcount == 1
     assert superuser.execute("select * from public.get_cache_stats()").rowcount == 1
+
+
+def test_a_new_function_is_open_to_everyone_until_it_is_revoked(superuser: psycopg.Connection[Any]) -> None:
+    # create_schema.sql says so. Each function revokes where it is made, and the matrix tells of one that forgot.
+    superuser.execute("set local role postgres")
+    superuser.execute("create function copperplate.new() returns integer language sql as $$ select 1 $$")
+    superuser.execute("reset role")
+    assert Cell("function", "copperplate.new", "anon", "execute") in read_database(superuser).allowed
+    superuser.execute("revoke all on function copperplate.new() from public, anon, authenticated")
+    assert Cell("function", "copperplate.new", "anon", "execute") not in read_database(superuser).allowed
 
 
 def test_no_column_has_rights_of_its_own(superuser: psycopg.Connection[Any]) -> None:

@@ -24,16 +24,16 @@ SETUP = ROOT / "sql" / "setup.sql"
 # The statement, what is said, and whether that is a fault for certain.
 CHANGES = {
     "drop function public.peek_generation(text, text)": "function public.peek_generation(text,text) is gone: run again "
-    "what supabase/migrations/20261120000500_create_acquire.sql says of it",
+    "what supabase/migrations/20261120000490_create_peek.sql says of it",
     "drop view public.image_cache": "view public.image_cache is gone",
     "drop table copperplate.audits": "table copperplate.audits is gone",
     "drop index copperplate.cache_entries_created_idx": "cache_entries_created_idx is gone",
     "drop trigger cache_entries_removed on copperplate.cache_entries": "cache_entries_removed is gone",
     "drop policy public_totals_are_public on copperplate.public_totals": "public_totals_are_public is gone",
     "alter table copperplate.cache_entries drop constraint cache_entries_object_key": "object_key is gone",
-    "create or replace function copperplate.bucket_of(p_kind text) returns text language sql immutable "
-    "set search_path = '' as $$ select 'elsewhere' $$": "function copperplate.bucket_of(text) was changed: bring it "
-    "back to what supabase/migrations/20261120000400_create_cache_entries.sql says of it",
+    "create or replace function copperplate.clock() returns timestamptz language sql "
+    "set search_path = '' as $$ select now() $$": "function copperplate.clock() was changed: bring it "
+    "back to what supabase/migrations/20261120000100_create_schema.sql says of it",
     "alter function public.check_setup() security definer": "public.check_setup() was changed",
     "alter function public.check_setup() reset search_path": "public.check_setup() was changed",
     "create or replace view public.image_cache with (security_invoker = true) as select e.key as prompt_hash, "

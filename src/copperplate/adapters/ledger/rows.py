@@ -1,4 +1,4 @@
-"""What functions of the database take and answer, as values: rows of type `copperplate.result`, above all."""
+"""What functions of the database take and answer, as values: rows of type `copperplate.acquire_result`, above all."""
 
 from __future__ import annotations
 

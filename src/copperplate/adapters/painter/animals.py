@@ -173,5 +173,5 @@ def paint_animal(stage: Stage, animal: Animal) -> None:
         canvas.wash([shadow], stage.palette.plant, opacity=110, soft_px=1)
     # Whatever is behind, the coat stands out from the air around it.
     air = stage.palette.plant if sum(coat) > 480 else stage.palette.light
-    canvas.glow(figure.at(0, -240), figure.long(430), air, opacity=150)
+    canvas.glow(figure.at(0, -240), figure.long(360), air, opacity=150)
     figure.draw(flipped(animal.marks) if chance.happens(50) else animal.marks)

@@ -27,8 +27,7 @@ class Pill(NamedTuple):
 
 Shape = list[Point] | Pill
 
-_BICUBIC: Final = Image.Resampling.BICUBIC
-_BILINEAR: Final = Image.Resampling.BILINEAR
+_BICUBIC, _BILINEAR, _NEAREST = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.NEAREST
 
 
 class Canvas:
@@ -43,9 +42,8 @@ class Canvas:
 
     def fill(self, box: Box, colours: Sequence[Colour]) -> None:
         """Cover a box with colours running from its top to its bottom."""
-        left, top, right, bottom = self._clip(box)
-        if right > left and bottom > top:
-            self.image.paste(gradient(colours, (right - left, bottom - top)), (left, top))
+        if inside := self._clip(box):
+            self.image.paste(colours[0] if len(colours) == 1 else gradient(colours, _size(inside)), inside)
 
     def wash(
         self,
@@ -57,9 +55,12 @@ class Canvas:
         soft_px: int = 0,
     ) -> None:
         """Paint shapes in one go, minus `cuts`; a list of colours runs from their top to their bottom."""
+        if not shapes:
+            return
+        xs, ys = zip(*(corner for shape in shapes for corner in _corners(shape)), strict=True)
         margin = soft_px * 2 * FINE
-        left, top, right, bottom = box = self._clip(_bounds(shapes, margin))
-        if right <= left or bottom <= top:
+        box = self._clip((min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin))
+        if box is None:
             return
         mask = self._mask(shapes, cuts, box)
         if soft_px:
@@ -71,8 +72,8 @@ class Canvas:
     def glow(self, centre: Point, radius: int, colour: Colour, *, opacity: int) -> None:
         """Light that fades evenly towards `radius`."""
         x, y = centre
-        left, top, right, bottom = box = self._clip((x - radius, y - radius, x + radius, y + radius))
-        if right <= left or bottom <= top:
+        box = self._clip((x - radius, y - radius, x + radius, y + radius))
+        if box is None:
             return
         # Pillow's gradient reads 181 where the circle touches its frame.
         fade = [max(0, 181 - level) ** 2 * opacity // (181 * 181) for level in range(256)]
@@ -80,35 +81,34 @@ class Canvas:
         per_px = 256 * FINE / (2 * radius)
         source = tuple(
             min(256.0, max(0.0, (edge - (centre_fine - radius) / FINE) * per_px))
-            for edge, centre_fine in ((left, x), (top, y), (right, x), (bottom, y))
+            for edge, centre_fine in zip(box, (x, y, x, y), strict=True)
         )
-        mask = ball.resize((right - left, bottom - top), _BICUBIC, box=source)  # type: ignore[arg-type]
+        mask = ball.resize(_size(box), _BICUBIC, box=source)  # type: ignore[arg-type]
         self.image.paste(colour, box, mask)
 
     def veil(self, box: Box, colour: Colour, levels: Image.Image) -> None:
         """Spread `colour` over a box, as thick as the small picture `levels` says once stretched."""
-        left, top, right, bottom = clipped = self._clip(box)
-        if right > left and bottom > top:
-            self.image.paste(colour, clipped, levels.resize((right - left, bottom - top), _BICUBIC))
+        if inside := self._clip(box):
+            self.image.paste(colour, inside, levels.resize(_size(inside), _BICUBIC))
 
     def _mask(self, shapes: Sequence[Shape], cuts: Sequence[Shape], box: Box) -> Image.Image:
-        left, top, right, bottom = box
-        many = self._samples
-        mask = Image.new("L", ((right - left) * many, (bottom - top) * many))
+        (wide, high), many = _size(box), self._samples
+        mask = Image.new("L", (wide * many, high * many))
         draw = ImageDraw.Draw(mask)
         for ink, group in ((255, shapes), (0, cuts)):
             for shape in group:
-                _draw(draw, shape, ink, (left * FINE, top * FINE), many)
+                _draw(draw, shape, ink, (box[0] * FINE, box[1] * FINE), many)
         return mask.reduce(many)
 
-    def _clip(self, box: Box) -> Box:
-        left, top, right, bottom = box
-        return (
-            max(0, left // FINE),
-            max(0, top // FINE),
-            min(self.image.width, -(-right // FINE)),
-            min(self.image.height, -(-bottom // FINE)),
-        )
+    def _clip(self, box: Box) -> Box | None:
+        """The part of a box that lies on the canvas, in px; None where nothing does."""
+        left, top = max(0, box[0] // FINE), max(0, box[1] // FINE)
+        right, bottom = min(self.image.width, -(-box[2] // FINE)), min(self.image.height, -(-box[3] // FINE))
+        return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _size(box: Box) -> tuple[int, int]:
+    return box[2] - box[0], box[3] - box[1]
 
 
 def gradient(colours: Sequence[Colour], size: tuple[int, int]) -> Image.Image:
@@ -116,7 +116,7 @@ def gradient(colours: Sequence[Colour], size: tuple[int, int]) -> Image.Image:
     column = Image.new("RGB", (1, len(colours)))
     column.putdata(list(colours))
     last = len(colours) - 0.5
-    return column.resize((1, size[1]), _BILINEAR, box=(0, 0.5, 1, max(last, 0.6))).resize(size)
+    return column.resize((1, size[1]), _BILINEAR, box=(0, 0.5, 1, max(last, 0.6))).resize(size, _NEAREST)
 
 
 def mirror(canvas: Canvas, waterline: int, swing: Sequence[int]) -> None:
@@ -150,11 +150,8 @@ def ellipse(centre: Point, wide: int, high: int, tilt: int) -> list[Point]:
     It begins at the right and goes down first.
     """
     x, y = centre
-    points = []
-    for step in range(64):
-        across, down = _sine(step + 16), _sine(step)
-        points.append((x + wide * across // 1024, y + (high * down + wide * across * tilt // 100) // 1024))
-    return points
+    turn = zip(_SINES[16:], _SINES, strict=False)
+    return [(x + wide * to // 1024, y + (high * down + wide * to * tilt // 100) // 1024) for to, down in turn]
 
 
 def smooth(points: Sequence[Point]) -> list[Point]:
@@ -180,29 +177,21 @@ def _sine(step: int) -> int:
     return value if step % 64 < 32 else -value
 
 
-def _bounds(shapes: Sequence[Shape], margin: int) -> Box:
-    if not shapes:
-        return (0, 0, 0, 0)
-    lefts, tops, rights, bottoms = zip(*(_bounds_of(shape) for shape in shapes), strict=True)
-    return min(lefts) - margin, min(tops) - margin, max(rights) + margin, max(bottoms) + margin
+_SINES: Final = [_sine(step) for step in range(64 + 16)]
 
 
-def _bounds_of(shape: Shape) -> Box:
-    if isinstance(shape, Pill):
-        return shape
-    xs, ys = zip(*shape, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
+def _corners(shape: Shape) -> Sequence[Point]:
+    return (shape[:2], shape[2:]) if isinstance(shape, Pill) else shape
 
 
 def _draw(draw: ImageDraw.ImageDraw, shape: Shape, ink: int, origin: Point, many: int) -> None:
     left, top = origin
     points = [((x - left) * many // FINE, (y - top) * many // FINE) for x, y in _corners(shape)]
-    if isinstance(shape, Pill):
-        (x0, y0), (x1, y1) = points
-        draw.rounded_rectangle((x0, y0, x1, y1), radius=min(x1 - x0, y1 - y0) // 2, fill=ink)
-    else:
+    if not isinstance(shape, Pill):
         draw.polygon(points, fill=ink)
-
-
-def _corners(shape: Shape) -> list[Point]:
-    return [shape[:2], shape[2:]] if isinstance(shape, Pill) else shape
+        return
+    (x0, y0), (x1, y1) = points
+    if x1 - x0 == y1 - y0:  # Pillow would find it out, slowly
+        draw.ellipse((x0, y0, x1, y1), fill=ink)
+    else:
+        draw.rounded_rectangle((x0, y0, x1, y1), radius=min(x1 - x0, y1 - y0) // 2, fill=ink)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -54,11 +55,8 @@ class Chance:
     def _wave(self, count: int, period: int, *, is_smooth: bool) -> list[int]:
         phase = self.below(period)
         knots = [self.below(1025) for _ in range((count + phase) // period + 2)]
-        wave = []
-        for point in range(phase, count + phase):
-            knot, rest = divmod(point, period)
-            part = rest * 1024 // period
-            if is_smooth:
-                part = (part * part * (3072 - 2 * part)) >> 20
-            wave.append(knots[knot] + (((knots[knot + 1] - knots[knot]) * part) >> 10))
-        return wave
+        parts = [rest * 1024 // period for rest in range(period)]
+        if is_smooth:
+            parts = [(part * part * (3072 - 2 * part)) >> 20 for part in parts]
+        wave = [low + ((high - low) * part >> 10) for low, high in itertools.pairwise(knots) for part in parts]
+        return wave[phase : phase + count]

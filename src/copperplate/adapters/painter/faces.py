@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     from copperplate.model import CanonicalValue
 
 SKIN: Final = {
-    "light": "ffdcc4",
-    "medium-light": "f0c2a0",
-    "medium": "d6a07a",
-    "medium-dark": "a06c4c",
-    "dark": "6a4632",
-}
+    "light": "ffdcc4", "medium-light": "f0c2a0", "medium": "d6a07a", "medium-dark": "a06c4c", "dark": "6a4632",
+}  # fmt: skip
 # Cloth, background, accent.
 THEMES: Final = {
     "pastel-blue": "78a8de cde2f6 ffffff",
@@ -46,19 +42,10 @@ THEMES: Final = {
     "monochrome": "3c3c42 e0e0e4 96969c",
 }
 HAIR: Final = {
-    "father": "543828",
-    "mother": "462a22",
-    "son": "946236",
-    "daughter": "b0743c",
-    "brother": "342824",
-    "sister": "783c28",
-    "grandfather": "ceced2",
-    "grandmother": "dedcde",
-    "uncle": "6e6056",
-    "aunt": "8c422c",
-    "baby": "be8c58",
-    "person": "40302a",
-}
+    "father": "543828", "mother": "462a22", "son": "946236", "daughter": "b0743c", "brother": "342824",
+    "sister": "783c28", "grandfather": "ceced2", "grandmother": "dedcde", "uncle": "6e6056", "aunt": "8c422c",
+    "baby": "be8c58", "person": "40302a",
+}  # fmt: skip
 EYES: Final = colours("5c3e28 406896 4c7854")
 OLD: Final = ("grandfather", "grandmother")
 YOUNG: Final = ("son", "daughter", "baby")

@@ -134,24 +134,15 @@ def _mountain(stage: Stage, peak: Point, half: int, base: int, colour: Colour, *
 def _flank(chance: Chance, peak: Point, reach: int, base: int) -> Line:
     """A rugged way down from the peak, `reach` to the side."""
     x, y = peak
-    pieces = 9
     jolt = (base - y) // 34
-    way = [peak]
-    for piece in range(1, pieces):
-        sway = chance.between(-jolt, jolt)
-        way.append(
-            (x + reach * piece // pieces + sway, y + (base - y) * piece // pieces + chance.between(-jolt, jolt) // 2)
-        )
-    return [*way, (x + reach, base)]
+    steps = [(n, chance.between(-jolt, jolt), chance.between(-jolt, jolt) // 2) for n in range(1, 9)]
+    way = [(x + reach * n // 9 + sway, y + (base - y) * n // 9 + drop) for n, sway, drop in steps]
+    return [peak, *way, (x + reach, base)]
 
 
 def _snow_line(chance: Chance, x: int, y: int, half: int) -> Line:
-    teeth = 12
-    depth = half // 6
-    return [
-        (x - half + 2 * half * tooth // teeth, y + (depth if tooth % 2 else -depth) * chance.between(30, 100) // 100)
-        for tooth in range(teeth + 1)
-    ]
+    depths = [(half // 6 if tooth % 2 else -(half // 6)) * chance.between(30, 100) // 100 for tooth in range(13)]
+    return [(x - half + half * tooth // 6, y + depth) for tooth, depth in enumerate(depths)]
 
 
 def mist(stage: Stage, y: int, thickness: int) -> None:

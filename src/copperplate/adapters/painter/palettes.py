@@ -94,66 +94,43 @@ PALETTES: Final[Mapping[str, Palette]] = dict(map(_palette, _PALETTES.strip().sp
 
 SCENES: Final = ("city", "desert", "forest", "hills", "islands", "lake", "meadow", "ocean", "peaks", "planets")
 
-# The hour, the weather and the place say more about colour than who is in the picture.
-_WORDS = {
-    "aurora": "aurora arctic polar northern neon cyberpunk",
-    "autumn": "autumn fall october harvest",
-    "candy": "candy pastel dream dreamy",
-    "dawn": "dawn sunrise morning",
-    "day": "day sunny noon summer bright",
-    "desert": "desert dune sand sahara",
-    "dusk": "dusk twilight evening",
-    "ember": "ember fire volcano lava flame",
-    "emerald": "emerald forest jungle woods rainforest",
-    "lagoon": "lagoon ocean sea beach island tropical underwater",
-    "mist": "mist misty fog foggy rain rainy storm",
-    "night": "night midnight moon starry space galaxy",
-    "rose": "rose sakura blossom romantic",
-    "spring": "spring flower meadow garden",
-    "sunset": "sunset sundown",
-    "winter": "winter snow snowy ice icy frozen christmas",
+# The hour, the weather and the place, which say more about colour than what follows: who or what is in the picture.
+_PALETTE_WORDS = {
+    "aurora": "aurora arctic polar northern neon cyberpunk | magic wizard alien northern",
+    "autumn": "autumn fall october harvest | pumpkin squirrel copper brown",
+    "candy": "candy pastel dream dreamy | unicorn kawaii cake cat kitten",
+    "dawn": "dawn sunrise morning |",
+    "day": "day sunny noon summer bright | sky blue dog puppy bird car",
+    "desert": "desert dune sand sahara | cactus camel egypt pyramid lion",
+    "dusk": "dusk twilight evening | purple violet witch",
+    "ember": "ember fire volcano lava flame | dragon red robot",
+    "emerald": "emerald forest jungle woods rainforest | green fox wood tree frog turtle",
+    "lagoon": "lagoon ocean sea beach island tropical underwater | turquoise fish dolphin whale boat",
+    "mist": "mist misty fog foggy rain rainy storm | cloud grey gray castle",
+    "night": "night midnight moon starry space galaxy | star dark owl wolf astronaut planet",
+    "rose": "rose sakura blossom romantic | love heart pink cherry",
+    "spring": "spring flower meadow garden | bee butterfly tulip daisy rabbit bunny",
+    "sunset": "sunset sundown | orange golden gold horse",
+    "winter": "winter snow snowy ice icy frozen christmas | penguin bear white",
 }
-_HINTS = {
-    "aurora": "magic wizard alien northern",
-    "autumn": "pumpkin squirrel copper brown",
-    "candy": "unicorn kawaii cake cat kitten",
-    "day": "sky blue dog puppy bird car",
-    "desert": "cactus camel egypt pyramid lion",
-    "dusk": "purple violet witch",
-    "ember": "dragon red robot",
-    "emerald": "green fox wood tree frog turtle",
-    "lagoon": "turquoise fish dolphin whale boat",
-    "mist": "cloud grey gray castle",
-    "night": "star dark owl wolf astronaut planet",
-    "rose": "love heart pink cherry",
-    "spring": "bee butterfly tulip daisy rabbit bunny",
-    "sunset": "orange golden gold horse",
-    "winter": "penguin bear white",
-}
+# Places and what stands there, then those who live there if nothing says where they are.
 _SCENE_WORDS = {
-    "city": "city town skyline street tokyo york london building skyscraper urban cyberpunk robot car",
-    "desert": "desert dune sand sahara cactus camel egypt pyramid",
-    "forest": "forest wood woods jungle tree pine deer owl",
-    "hills": "hill countryside farm field valley vineyard horse sheep cow",
-    "islands": "island archipelago tropical palm pirate",
-    "lake": "lake pond river reflection canoe swan duck fjord",
-    "meadow": "meadow flower garden spring bee butterfly tulip daisy poppy rose",
-    "ocean": "ocean sea beach wave ship boat sail whale dolphin",
-    "peaks": "mountain peak alps alpine summit everest dragon castle eagle volcano",
-    "planets": "space planet galaxy cosmos universe astronaut alien rocket mars saturn",
-}
-# Where those live who are in the picture, if nothing says where they are.
-_SCENE_HINTS = {
-    "forest": "fox wolf bear",
-    "hills": "cat kitten",
-    "meadow": "dog puppy rabbit bunny bird",
-    "ocean": "fish sunset sundown",
+    "city": "city town skyline street tokyo york london building skyscraper urban cyberpunk robot car |",
+    "desert": "desert dune sand sahara cactus camel egypt pyramid |",
+    "forest": "forest wood woods jungle tree pine deer owl | fox wolf bear",
+    "hills": "hill countryside farm field valley vineyard horse sheep cow | cat kitten",
+    "islands": "island archipelago tropical palm pirate |",
+    "lake": "lake pond river reflection canoe swan duck fjord |",
+    "meadow": "meadow flower garden spring bee butterfly tulip daisy poppy rose | dog puppy rabbit bunny bird",
+    "ocean": "ocean sea beach wave ship boat sail whale dolphin | fish sunset sundown",
+    "peaks": "mountain peak alps alpine summit everest dragon castle eagle volcano |",
+    "planets": "space planet galaxy cosmos universe astronaut alien rocket mars saturn |",
 }
 
 
-def _by_word(vocabulary: Mapping[str, str]) -> Mapping[str, str]:
-    return {word: name for name, words in vocabulary.items() for word in words.split()}
+def _by_word(vocabulary: Mapping[str, str], part: int) -> Mapping[str, str]:
+    return {word: name for name, words in vocabulary.items() for word in words.split("|")[part].split()}
 
 
-PALETTE_WORDS, PALETTE_HINTS = _by_word(_WORDS), _by_word(_HINTS)
-SCENE_WORDS, SCENE_HINTS = _by_word(_SCENE_WORDS), _by_word(_SCENE_HINTS)
+PALETTE_WORDS, PALETTE_HINTS = _by_word(_PALETTE_WORDS, 0), _by_word(_PALETTE_WORDS, 1)
+SCENE_WORDS, SCENE_HINTS = _by_word(_SCENE_WORDS, 0), _by_word(_SCENE_WORDS, 1)

@@ -47,16 +47,9 @@ def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
     radius = canvas.unit * chance.between(38, 85) // 1000
     across = canvas.width * chance.between(18, 82) // 100
     up = chance.between(78, 98) if palette.is_low else chance.between(18, 60 if palette.is_dark else 92)
-    stage = Stage(
-        canvas=canvas,
-        palette=palette,
-        chance=chance,
-        horizon=horizon,
-        sun=(across, horizon * up // 100),
-        sun_radius=radius,
-    )
+    stage = Stage(canvas, palette, chance, horizon, sun=(across, horizon * up // 100), sun_radius=radius)
     paint_sky(stage)
-    _SCENES[scene](stage)
+    _SCENES[scene](stage, canvas.unit)
     if animal is not None:
         paint_animal(stage, animal)
     return canvas.image
@@ -70,13 +63,12 @@ def _side(recipe: Mapping[str, CanonicalValue], name: str) -> int:
 def _layers(stage: Stage, start: int, count: int) -> list[tuple[int, int]]:
     """Where each of `count` ridges lies, as (y, percent of nearness), from `start` to the picture's foot."""
     depth = stage.canvas.height - start
-    return [
-        (start + depth * n * (n + 2) // (count * (count + 2)), 8 + 92 * n // max(1, count - 1)) for n in range(count)
-    ]
+    nears = [8 + 92 * n // max(1, count - 1) for n in range(count)]
+    return [(start + depth * n * (n + 2) // (count * (count + 2)), near) for n, near in enumerate(nears)]
 
 
-def _peaks(stage: Stage) -> None:
-    unit, is_snowy = stage.canvas.unit, stage.chance.happens(70)
+def _peaks(stage: Stage, unit: int) -> None:
+    is_snowy = stage.chance.happens(70)
     far = land.ridge_line(stage, stage.horizon, unit // 5, reach=unit // 3, is_smooth=False)
     land.slope(stage, far, 5)
     land.mist(stage, stage.horizon - unit // 30, unit // 16)
@@ -89,8 +81,7 @@ def _peaks(stage: Stage) -> None:
         land.slope(stage, line, 40 + near * 6 // 10, growth=trees)
 
 
-def _hills(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _hills(stage: Stage, unit: int) -> None:
     for y, near in _layers(stage, stage.horizon, stage.chance.between(4, 6)):
         line = land.ridge_line(stage, y, unit * 13 // 100, reach=unit * 7 // 10, is_smooth=True)
         count = stage.chance.between(0, 3) * max(1, stage.canvas.width // unit)
@@ -98,8 +89,7 @@ def _hills(stage: Stage) -> None:
         land.slope(stage, line, near, growth=trees, rim=28)
 
 
-def _forest(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _forest(stage: Stage, unit: int) -> None:
     far = land.ridge_line(stage, stage.horizon - unit // 12, unit // 4, reach=unit // 2, is_smooth=False)
     land.slope(stage, far, 4, rim=15)
     for y, near in _layers(stage, stage.horizon - unit // 20, 5):
@@ -110,8 +100,7 @@ def _forest(stage: Stage) -> None:
             land.mist(stage, y + unit // 20, unit // 18)
 
 
-def _lake(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _lake(stage: Stage, unit: int) -> None:
     tall = unit * stage.chance.between(24, 38) // 100
     land.mountains(stage, stage.horizon + unit // 40, tall, stage.land(22), is_snowy=stage.chance.happens(60))
     land.mist(stage, stage.horizon - unit // 30, unit // 18)
@@ -124,14 +113,13 @@ def _lake(stage: Stage) -> None:
     land.slope(stage, bank, 100, growth=land.conifers(stage, bank, unit // 4, percent=35))
 
 
-def _ocean(stage: Stage) -> None:
+def _ocean(stage: Stage, unit: int) -> None:
     things.waves(stage, stage.horizon, 9)
     land.glints(stage, stage.horizon)
-    _launch(stage, stage.canvas.unit // stage.chance.between(7, 13))
+    _launch(stage, unit // stage.chance.between(7, 13))
 
 
-def _islands(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _islands(stage: Stage, unit: int) -> None:
     shore = stage.horizon + unit // 40
     for n in range(3):
         land.island(stage, shore, unit * stage.chance.between(8, 20) // 100, stage.land(15 + 25 * n))
@@ -145,8 +133,7 @@ def _launch(stage: Stage, size: int) -> None:
     things.boat(stage, x, stage.horizon + depth * stage.chance.between(22, 60) // 100, size)
 
 
-def _desert(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _desert(stage: Stage, unit: int) -> None:
     land.mesas(stage, stage.horizon, unit * stage.chance.between(9, 17) // 100, stage.land(18))
     count = stage.chance.between(4, 5)
     for y, near in _layers(stage, stage.horizon + unit // 30, count):
@@ -156,8 +143,7 @@ def _desert(stage: Stage) -> None:
         stage.canvas.wash(plants, stage.land(100))
 
 
-def _city(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _city(stage: Stage, unit: int) -> None:
     lit = 55 if stage.palette.is_dark else 18
     ground = stage.horizon + unit // 12
     for n, (tall, near) in enumerate(((46, 15), (34, 45), (22, 85))):
@@ -168,8 +154,7 @@ def _city(stage: Stage) -> None:
     land.water(stage, ground)
 
 
-def _meadow(stage: Stage) -> None:
-    unit = stage.canvas.unit
+def _meadow(stage: Stage, unit: int) -> None:
     line: land.Line = []
     for y, near in _layers(stage, stage.horizon, 3):
         line = land.ridge_line(stage, y - unit // 30, unit // 8, reach=unit * 8 // 10, is_smooth=True)
@@ -179,8 +164,8 @@ def _meadow(stage: Stage) -> None:
         things.flowers(stage, line, unit * (12 + near * 2 // 5) // 1000, (36 + near // 3) * wide)
 
 
-def _planets(stage: Stage) -> None:
-    unit, chance, palette = stage.canvas.unit, stage.chance, stage.palette
+def _planets(stage: Stage, unit: int) -> None:
+    chance, palette = stage.chance, stage.palette
     for size in (chance.between(12, 20), chance.between(4, 8)):
         centre = (stage.canvas.width * chance.between(15, 85) // 100, stage.horizon * chance.between(20, 75) // 100)
         things.planet(stage, centre, unit * size // 100, mix(chance.pick(palette.accents), palette.sky[1], 40))
@@ -190,15 +175,7 @@ def _planets(stage: Stage) -> None:
 
 
 _SCENES = {
-    "city": _city,
-    "desert": _desert,
-    "forest": _forest,
-    "hills": _hills,
-    "islands": _islands,
-    "lake": _lake,
-    "meadow": _meadow,
-    "ocean": _ocean,
-    "peaks": _peaks,
-    "planets": _planets,
-}
+    "city": _city, "desert": _desert, "forest": _forest, "hills": _hills, "islands": _islands, "lake": _lake,
+    "meadow": _meadow, "ocean": _ocean, "peaks": _peaks, "planets": _planets,
+}  # fmt: skip
 _HORIZONS = {"planets": (70, 80), "ocean": (48, 60), "lake": (52, 60), "islands": (46, 56), "city": (58, 66)}

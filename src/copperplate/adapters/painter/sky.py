@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from copperplate.adapters.painter.chance import Chance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(NamedTuple):
     """What every part of a picture needs to know; positions in sixteenths of a px."""
 
     canvas: Canvas

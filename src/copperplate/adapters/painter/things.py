@@ -33,22 +33,15 @@ def houses(stage: Stage, ground: int, height: int, colour: Colour, *, lit_percen
 def _tower(stage: Stage, box: tuple[int, int, int, int]) -> list[Shape]:
     left, top, right, ground = box
     wide, middle = right - left, (left + right) // 2
-    shapes: list[Shape] = [[(left, top), (right, top), (right, ground), (left, ground)]]
-    match stage.chance.below(5):
-        case 0:  # a spire
-            shapes.append([(middle - wide // 24, top), (middle, top - wide), (middle + wide // 24, top)])
-        case 1:  # a stepped top
-            step = wide // 5
-            shapes.append(
-                [(left + step, top - step), (right - step, top - step), (right - step, top), (left + step, top)]
-            )
-        case 2:  # a slanted roof
-            shapes.append([(left, top), (right, top - wide // 2), (right, top)])
-        case 3:  # a dome
-            shapes.append(disc(middle, top, wide // 3))
-        case _:
-            pass
-    return shapes
+    step = wide // 5
+    roofs: list[Shape] = [
+        [(middle - wide // 24, top), (middle, top - wide), (middle + wide // 24, top)],
+        [(left + step, top - step), (right - step, top - step), (right - step, top), (left + step, top)],
+        [(left, top), (right, top - wide // 2), (right, top)],
+        disc(middle, top, wide // 3),
+    ]
+    roof = stage.chance.below(5)  # the fifth is flat
+    return [[(left, top), (right, top), (right, ground), (left, ground)], *roofs[roof : roof + 1]]
 
 
 def _windows(stage: Stage, box: tuple[int, int, int, int], lit_percent: int) -> list[Shape]:
@@ -98,12 +91,9 @@ def boat(stage: Stage, x: int, y: int, size: int) -> None:
     """A small sailing boat with its water line at `y`."""
     hull: Line = [(x - size // 2, y - size // 6), (x + size // 2, y - size // 6),
                   (x + size // 3, y + size // 14), (x - size // 3, y + size // 14)]  # fmt: skip
-    main: Line = [(x + size // 30, y - size), (x + size // 30, y - size // 5), (x + size * 9 // 20, y - size // 5)]
-    jib: Line = [
-        (x - size // 30, y - size * 9 // 10),
-        (x - size // 30, y - size // 5),
-        (x - size * 2 // 5, y - size // 5),
-    ]
+    boom, thin = y - size // 5, size // 30
+    main: Line = [(x + thin, y - size), (x + thin, boom), (x + size * 9 // 20, boom)]
+    jib: Line = [(x - thin, y - size * 9 // 10), (x - thin, boom), (x - size * 2 // 5, boom)]
     stage.canvas.wash([main, jib], mix(stage.palette.light, (255, 255, 255), 30))
     stage.canvas.wash([hull], stage.palette.accents[0])
     for row in range(1, 5):

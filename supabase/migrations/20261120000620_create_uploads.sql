@@ -1,0 +1,241 @@
+-- Objects about to be stored, and entries of those that are.
+
+-- What a picture's bytes are, and where they lie: the form of an intent.
+create function copperplate.upload(
+    p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
+)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
+        'format', p_format, 'width', p_width, 'height', p_height
+    );
+$$;
+
+comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
+'An object about to be stored, or just stored, as one value.';
+revoke all on function copperplate.upload(text, text, bigint, text, integer, integer)
+from public, anon, authenticated;
+grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role;
+
+create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
+    from (
+        select
+            each.key as unit,
+            sum(each.value::bigint) as amount
+        from (
+            select * from jsonb_each_text(p_usage)
+            union all
+            select * from jsonb_each_text(p_more)
+        ) as each
+        group by each.key
+    ) as summed;
+$$;
+
+comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.';
+revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role;
+
+create function public.intend_upload(
+    p_key text,
+    p_fence bigint,
+    p_path text,
+    p_digest text,
+    p_size_bytes bigint,
+    p_format text,
+    p_width integer,
+    p_height integer,
+    p_usage jsonb,
+    p_rendition_path text default null,
+    p_cost_micro_usd bigint default null
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_kind text;
+    v_path text;
+begin
+    select g.kind, g.intent ->> 'path'
+    into v_kind, v_path
+    from public.generation_status as g
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    for update;
+    if not found then
+        return false;
+    end if;
+
+    if v_path <> p_path then
+        perform copperplate.discard_object(v_kind, v_path, p_key);
+    end if;
+    -- complete_generation takes it back; a successor makes a rendition of its own.
+    perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
+    -- The picture is that of the newest submit; said twice, it is the same cost.
+    perform copperplate.note_cost(p_key, p_cost_micro_usd);
+
+    update public.generation_status as g
+    set
+        phase = 'uploading',
+        decode_no = 0,
+        intent = copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height),
+        -- Every submit leaves this phase: while it lasts, the picture is one that was counted.
+        provider_usage = case
+            when g.phase = 'uploading' then g.provider_usage
+            else copperplate.add_usage(g.provider_usage, p_usage)
+        end,
+        updated_at = copperplate.clock()
+    where g.prompt_hash = p_key;
+    return true;
+end;
+$$;
+
+comment on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) is
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
+which is removed if it is not completed within the grace.
+p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.';
+revoke all on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) from public, anon, authenticated;
+grant execute on function public.intend_upload(
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+) to service_role;
+
+create function copperplate.stored(p_key text)
+returns copperplate.acquire_result
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select r.*
+    from copperplate.cache_entries as e
+    cross join lateral jsonb_populate_record(
+        null::copperplate.acquire_result, to_jsonb(e) || jsonb_build_object('outcome', 'hit', 'entry_key', e.key)
+    ) as r
+    where e.key = p_key;
+$$;
+
+comment on function copperplate.stored(text) is 'The entry with this key as a hit; null if there is none.';
+revoke all on function copperplate.stored(text) from public, anon, authenticated;
+grant execute on function copperplate.stored(text) to service_role;
+
+create function copperplate.stale()
+returns copperplate.acquire_result
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select r.*
+    from jsonb_populate_record(null::copperplate.acquire_result, '{"outcome": "stale"}') as r;
+$$;
+
+comment on function copperplate.stale() is 'The answer to a write whose fence is not the newest.';
+revoke all on function copperplate.stale() from public, anon, authenticated;
+grant execute on function copperplate.stale() to service_role;
+
+create function copperplate.add_entry(
+    p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
+)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.cache_entries (
+        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
+    )
+    select
+        p_key, p_generation_key, g.kind, p_is_original, k.bucket, u.path, u.digest, u.size_bytes,
+        u.format, u.width, u.height, copperplate.clock(), copperplate.clock()
+    from public.generation_status as g
+    inner join copperplate.kinds as k on g.kind = k.name
+    cross join jsonb_to_record(p_upload) as u (
+        path text, digest text, size_bytes bigint, format text, width integer, height integer
+    )
+    where g.prompt_hash = p_generation_key
+    on conflict (key) do nothing;
+$$;
+
+comment on function copperplate.add_entry(text, text, boolean, jsonb) is
+'Record a stored object of a generation; an entry that stands already stays.';
+revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role;
+
+-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
+create function copperplate.discard_refused(p_generation_key text, p_path text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.discard_object(k.name, p_path, p_generation_key)
+    from copperplate.kinds as k
+    where k.name = coalesce(
+        (select g.kind from public.generation_status as g where g.prompt_hash = p_generation_key), k.name
+    );
+$$;
+
+comment on function copperplate.discard_refused(text, text) is
+'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.';
+revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated;
+grant execute on function copperplate.discard_refused(text, text) to service_role;
+
+create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
+returns copperplate.acquire_result
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_stored copperplate.acquire_result := copperplate.stored(p_key);
+begin
+    if v_stored.path is null then
+        -- Take the object back from among the discarded; once its removal has begun, it is too late.
+        delete from copperplate.discarded_objects as d
+        using public.generation_status as g
+        inner join copperplate.kinds as k on g.kind = k.name
+        where
+            g.prompt_hash = p_generation_key
+            and d.bucket = k.bucket
+            and d.path = p_upload ->> 'path'
+            and d.claimed_until is null;
+        if found then
+            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
+            v_stored := copperplate.stored(p_key);
+        end if;
+    end if;
+
+    -- Somebody was first, or it is too late.
+    if v_stored.path is distinct from p_upload ->> 'path' then
+        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
+    end if;
+    return v_stored;
+end;
+$$;
+
+comment on function copperplate.add_rendition(text, text, jsonb) is
+'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
+discarded.';
+revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role;

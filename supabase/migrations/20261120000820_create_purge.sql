@@ -1,0 +1,81 @@
+-- Pictures that are declared wrong.
+
+create function public.purge_entries(
+    p_generation_key text default null,
+    p_prompt text default null,
+    p_key_prefix text default null,
+    p_model text default null,
+    p_older_than interval default null,
+    p_dry_run boolean default true,
+    p_limit integer default 1000
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[];
+    v_answer jsonb;
+begin
+    if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
+        raise exception 'purge_entries needs at least one condition'
+            using errcode = 'ZC006', hint = 'Name a key, a prompt, a prefix of the key, a model or an age.';
+    elsif '' = any(array[p_generation_key, p_prompt, p_key_prefix, p_model]) then
+        -- Every key begins with nothing: a variable that was never set must not empty the cache.
+        raise exception 'a condition of purge_entries is empty'
+            using errcode = 'ZC006', hint = 'Leave it out, or say what it must be.';
+    end if;
+
+    v_keys := array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where
+            (
+                p_generation_key is null
+                or g.prompt_hash = p_generation_key
+                -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+                or g.prompt_hash = (select e.generation_key from copperplate.cache_entries as e where e.key = p_generation_key)
+            )
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+        order by g.prompt_hash
+        limit p_limit
+    );
+
+    select
+        jsonb_build_object(
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys),
+            'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
+        )
+        || case
+            when p_dry_run then '{}'::jsonb
+            else jsonb_build_object(
+                'keys', v_keys,
+                'objects', coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path) order by e.key) filter (where e.key is not null), '[]')
+            )
+        end
+    into v_answer
+    from copperplate.cache_entries as e
+    where e.generation_key = any(v_keys);
+
+    if not p_dry_run then
+        perform from public.generation_status as g
+        where g.prompt_hash = any(v_keys)
+        order by g.prompt_hash
+        for update;
+        delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    end if;
+    return v_answer;
+end;
+$$;
+
+comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
+'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
+their objects. A dry run only counts.';
+revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
+from public, anon, authenticated;
+grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role;
