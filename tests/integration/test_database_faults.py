@@ -24,7 +24,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Hit, Job, Outcome, Wait
-from tests.contract.ledger import failure, lead
+from tests.contract.ledger.harness import failure, lead
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider, kill
 from tests.support.pictures import picture_request, upload
 from tests.support.walls import wall
