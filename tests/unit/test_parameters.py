@@ -10,7 +10,7 @@ import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
 from copperplate.http.app import create_app
-from copperplate.http.parameters import MAX_NAMES, MAX_QUERY_BYTES
+from copperplate.http.parameters import MAX_NAMES, MAX_QUERY_BYTES, ignored_header
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:

@@ -202,7 +202,7 @@ async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatc
     def refuse(_: object) -> None:
         raise RuntimeError("no disk")
 
-    monkeypatch.setattr("copperplate.http.lazy_app.open_services", refuse)
+    monkeypatch.setattr("copperplate.http.lifespan.open_services", refuse)
     said: list[Any] = []
 
     async def receive() -> Any:
