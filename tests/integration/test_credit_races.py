@@ -292,6 +292,24 @@ async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_li
     assert await deadlocks(other) == 0
 
 
+async def test_purge_beside_a_sweep_that_has_its_second_reservation_waits_with_no_account_taken(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 2, "g")
+    keys = [picture_request(prompt).generation_key for prompt in ("first", "second")]
+    for prompt in ("first", "second"):
+        assert isinstance(await acquire_charged(ledger, picture_request(prompt), ALICE), Lead)
+    # The sweep picked the reservation that a purge of both comes to last, and has not come to its account yet.
+    [last] = await run(other, "select id from copperplate.reservations order by id desc limit 1 for update")
+    purging = asyncio.create_task(at_once(owner_url, ("select from copperplate.give_back_all(%s)", keys)))
+    await until_blocked(owner_url, 1, "give_back_all")
+    await run(other, "select copperplate.release_all(%s)", [last["id"]])
+    await other.commit()
+    assert await purging == [[]]
+    assert await balance_and_held(ledger, ALICE) == (2, 0)
+    assert await deadlocks(other) == 0
+
+
 # --- breakers and accounts -------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import Hit, Lead, Miss, Outcome, Wait
-from copperplate.serving.renditions import Serving
+from copperplate.serving.renditions import Renditions
 from tests.contract.ledger.harness import complete, request_count
 from tests.standin.gateway import Gateway
 from tests.standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
@@ -393,7 +393,7 @@ async def test_hit_costs_one_call_and_a_miss_at_most_six(
         clock, images = SystemClock(), PillowImages()
         kinds = {"image": Kind(provider=Painter(clock), store=FolderStore(tmp_path, "generated-images"))}
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
-        serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        serving = Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
         _, body = await serving.read(picture_request(prompt))
         assert body
         await coordinator.drain(within_seconds=5)
