@@ -125,9 +125,9 @@ class PostgresTransport:
             try:
                 return await self._in_time(query, params, deadline)
             except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
-                ours, resend = translate(error)
+                ours, may_help = translate(error)
                 pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                if resend == "never" or asyncio.get_running_loop().time() + pause > deadline:
+                if not may_help or asyncio.get_running_loop().time() + pause > deadline:
                     raise ours from error
             await asyncio.sleep(pause)
 

@@ -68,9 +68,9 @@ class PostgrestTransport:
             except TimeoutError as error:
                 raise LedgerUnavailable("the database does not answer in time") from error
             except (*TRANSPORT_ERRORS, Refused, Garbled) as error:
-                ours, resend = translate(error)
+                ours, may_help = translate(error)
                 pause = next(pauses, None)
-                if resend == "never" or pause is None:
+                if not may_help or pause is None:
                     raise ours from error
             # Past the deadline the wait above ends this; jitter, not a secret.
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
