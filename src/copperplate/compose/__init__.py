@@ -2,15 +2,15 @@
 
 from copperplate.compose.backends import BUCKETS, IMAGE_BUCKET, MEMOJI_BUCKET, NEEDS, check, open_backend, open_cdns
 from copperplate.compose.identity import make_verifier
-from copperplate.compose.providers import make_image_provider, make_memoji_provider, require_memoji_provider
-from copperplate.compose.services import Services, open_services
+from copperplate.compose.providers import make_image_provider, make_memoji_provider
+from copperplate.compose.services import assemble, open_services
 
 __all__ = [
     "BUCKETS",
     "IMAGE_BUCKET",
     "MEMOJI_BUCKET",
     "NEEDS",
-    "Services",
+    "assemble",
     "check",
     "make_image_provider",
     "make_memoji_provider",
@@ -18,5 +18,4 @@ __all__ = [
     "open_backend",
     "open_cdns",
     "open_services",
-    "require_memoji_provider",
 ]
