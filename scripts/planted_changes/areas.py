@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 CORE = "src/copperplate/"
 # Globs of the files of each area of the Python source.
 PYTHON_AREAS: Final = {
-    "coordinator": ("generation/coordinator.py", "single_flight.py"),
+    "coordinator": ("generation/coordinator.py", "single_flight.py", "adapters/notifier.py"),
     "leader": (
         "generation/leader.py",
         "generation/attempt.py",
         "generation/failed_attempts.py",
         "generation/digests.py",
     ),
-    "lease": ("generation/lease.py", "generation/retry_policy.py", "generation/timings.py", "adapters/notifier.py"),
+    "lease": ("generation/lease.py", "generation/retry_policy.py", "generation/timings.py", "repeats.py"),
     "uploads": (
         "generation/uploads.py",
         "generation/keeping.py",

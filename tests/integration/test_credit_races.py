@@ -298,7 +298,7 @@ async def test_purge_beside_a_sweep_that_has_its_second_reservation_waits_with_n
     await ledger.grant_credits(ALICE, 2, "g")
     keys = [picture_request(prompt).generation_key for prompt in ("first", "second")]
     for prompt in ("first", "second"):
-        assert isinstance(await ask(ledger, picture_request(prompt), ALICE), Lead)
+        assert isinstance(await acquire_charged(ledger, picture_request(prompt), ALICE), Lead)
     # The sweep picked the reservation that a purge of both comes to last, and has not come to its account yet.
     [last] = await run(other, "select id from copperplate.reservations order by id desc limit 1 for update")
     purging = asyncio.create_task(at_once(owner_url, ("select from copperplate.give_back_all(%s)", keys)))
@@ -306,7 +306,7 @@ async def test_purge_beside_a_sweep_that_has_its_second_reservation_waits_with_n
     await run(other, "select copperplate.release_all(%s)", [last["id"]])
     await other.commit()
     assert await purging == [[]]
-    assert await has(ledger, ALICE) == (2, 0)
+    assert await balance_and_held(ledger, ALICE) == (2, 0)
     assert await deadlocks(other) == 0
 
 

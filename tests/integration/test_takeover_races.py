@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Wait
-from tests.contract.ledger import acquire
+from tests.contract.ledger.harness import acquire
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
