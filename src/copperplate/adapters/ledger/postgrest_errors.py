@@ -40,6 +40,7 @@ class Garbled(Exception):
 Sign = type[Exception] | tuple[str | int, ...]
 ErrorRow = tuple[Sign, type[LedgerUnavailable | LedgerMisconfigured], bool, str]
 ERRORS: tuple[ErrorRow, ...] = (
+    (TimeoutError, LedgerUnavailable, False, "the database does not answer in time"),
     (httpx.UnsupportedProtocol, LedgerMisconfigured, False, "SUPABASE_URL is not an http address"),
     (httpx.PoolTimeout, LedgerUnavailable, False, "too many requests wait for a connection to Supabase"),
     (httpx.HTTPError, LedgerUnavailable, True, "the database does not answer"),
