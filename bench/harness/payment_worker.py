@@ -1,7 +1,7 @@
 """One user in one of several processes asks for new pictures: `payment_worker DATABASE_URL FOLDER USER`.
 
 Reads lines `<first> <count>` and answers each with a line of JSON. All processes share `FOLDER`: the objects, and the
-book in which every call to the provider is written.
+log in which every call to the provider is written.
 """
 
 from __future__ import annotations

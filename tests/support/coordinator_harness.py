@@ -133,7 +133,7 @@ async def kill(process: Coordinator, ledger: Ledger) -> None:
         await process.drain(within_seconds=0)
 
 
-class Workbench:
+class CoordinatorHarness:
     """One ledger, one store, one provider, and as many coordinators (processes) as a test wants."""
 
     def __init__(self, **provider: Any) -> None:
