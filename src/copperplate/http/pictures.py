@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from copperplate.http.headers import RawHeaders
-    from copperplate.http.picture_urls import Asked
+    from copperplate.http.picture_urls import RequestedPicture
     from copperplate.http.wiring import Wiring
     from copperplate.model import PictureRequest
     from copperplate.services import Services
@@ -49,25 +49,25 @@ class Pictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        services, picture_requests = self._wiring.services, self._wiring.picture_requests
+        services, picture_urls = self._wiring.services, self._wiring.picture_urls
         if scope["type"] == "http" and not has_one_host(scope):
             await _send(send, scope, _refusal(InvalidHost("Send one Host header."), None), None, 0.0)
             return
-        if services is None or picture_requests is None or scope["type"] != "http":
+        if services is None or picture_urls is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if scope["method"] not in ("GET", "HEAD"):
             await self._refuse_method(scope, receive, send)
             return
         try:
-            asked = picture_requests.read(scope["path"], scope["query_string"])
+            requested = picture_urls.read(scope["path"], scope["query_string"])
         except InvalidRequest as error:
             await _send(send, scope, _refusal(error, None), None, 0.0)
             return
-        if asked is None:
+        if requested is None:
             await self._app(scope, receive, send)
         else:
-            await _serve(services, asked, scope, send)
+            await _serve(services, requested, scope, send)
 
     async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A preflight is granted even for a wrong URL: the page's script should see the error itself."""
@@ -79,9 +79,9 @@ class Pictures:
             await _send(send, scope, _refusal(MethodNotAllowed(METHODS), None), None, 0.0)
 
 
-async def _serve(services: Services, asked: Asked, scope: Scope, send: Send) -> None:
+async def _serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
     """Answer, counted before it is sent: whoever holds a picture finds it in the statistics."""
-    picture_request, ignored = asked
+    picture_request, ignored = requested
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, picture_request, scope)
