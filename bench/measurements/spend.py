@@ -236,11 +236,12 @@ async def _hit(
 ) -> int:
     """Ask for a picture again where there is one; what these hits would have cost by the stand-in's bill."""
     from copperplate.errors import GenerationFailed, NotGenerated, StillGenerating
+    from copperplate.generation.lookup import LOOK_ONLY
     from copperplate.model import Outcome
 
     for number in range(times):
         try:
-            found = await coordinator.find(picture_request, may_lead=False)
+            found = await coordinator.find(picture_request, LOOK_ONLY)
         except (NotGenerated, GenerationFailed, StillGenerating):
             return 0
         assert found.outcome is Outcome.HIT, number

@@ -19,7 +19,8 @@ from tests.support.provider_harness import fal_at, open_harness, request_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.generation.coordinator import Coordinator, LookupResult
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import PictureRequest
     from tests.standin.server import Standin
     from tests.support.provider_harness import ProviderHarness

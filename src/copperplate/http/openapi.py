@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from copperplate.http.routes.api import PROBLEMS
+from copperplate.http.dependencies import PROBLEMS
 from copperplate.http.schemas import ProblemOut
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import MAX_SEED, MAX_SIDE_PX, MIN_SIDE_PX

@@ -14,8 +14,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
 from copperplate.http import metrics, schemas
 from copperplate.http.bodies import has_body, read_json_object
+from copperplate.http.dependencies import PROBLEMS, Served, fresh
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
-from copperplate.http.routes.api import PROBLEMS, Served, fresh
 from copperplate.http.vercel import seconds_left
 from copperplate.operations.cleanup import TIME, clean, count
 
