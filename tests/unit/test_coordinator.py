@@ -333,6 +333,28 @@ async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(be
     assert bench.provider.submits == 1
 
 
+async def test_failure_that_nobody_planned_is_counted_as_billed(bench: Workbench) -> None:
+    bench.provider.failures = [KeyError("queue_position")]
+    with pytest.raises(GenerationFailed):
+        await bench.process().find(picture_request())
+    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 1
+
+
+async def test_misses_sweep_at_most_once_a_minute(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[float] = []
+
+    async def sweep(limit: int) -> None:
+        swept.append(bench.clock.monotonic())
+
+    monkeypatch.setattr(bench.ledger, "sweep", sweep)
+    process = bench.process()
+    for number, seconds in enumerate((0, 0, 59, 1, 59)):
+        await bench.clock.advance(seconds)
+        await process.find(picture_request(f"picture {number}"))
+        await bench.clock.settle()
+    assert swept == [0, 60]
+
+
 async def test_store_that_fails_five_times_costs_no_second_generation(bench: Workbench) -> None:
     bench.store.failing = 10  # of the original and of the rendition
     task = await bench.begin(bench.process(), picture_request())
