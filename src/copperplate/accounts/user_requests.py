@@ -107,7 +107,7 @@ class UserRequests:
         if (known := await self._recall(user, request, addresses, idempotency_key)) is not None:
             return known
         finding = asyncio.create_task(self._find(user, request, addresses))
-        finding.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to look
+        finding.add_done_callback(lambda task: task.cancelled() or task.exception())  # retrieve the exception, or asyncio warns
         while not finding.done():
             await asyncio.wait((finding,), timeout=LOOK_SECONDS)
             result = await self._ledger.peek(request.generation_key, request.rendition_key)
@@ -143,7 +143,7 @@ class UserRequests:
         """
         ask = await self._accounts.begin_request(user, request.generation_key, idempotency_key)
         if ask.is_conflict:
-            raise IdempotencyConflict("Send a new Idempotency-Key with a new wish.")
+            raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
         if ask.answer is None:
             return None
         match await self._peek(request.generation_key, request.rendition_key, addresses):
