@@ -1,4 +1,4 @@
-"""Parameters that are not known: named to whoever only reads, refused to whoever changes something."""
+"""Unknown parameters: reads ignore them and name them in a header, changes refuse them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_QUERY_BYTES: Final = 16_384
 
 
 def ignored_header(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """The header that names parameters which made no difference; no header where there are none.
+    """The header that names ignored parameters; no header where there are none.
 
     Names only, each once, percent-encoded but for letters, digits and `-._~`.
     """
@@ -32,7 +32,7 @@ def ignored_header(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
 
 
 class IgnoredParameters:
-    """ASGI: names on every answer of a route the query parameters that it does not know."""
+    """ASGI: names in a header of each answer the query parameters that its route does not know."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,8 +56,8 @@ class IgnoredParameters:
 def refuse_unknown(scope: Scope) -> None:
     """For routes that change something: raises `UnknownParameter` where the query holds one that is not known.
 
-    It may say that nothing is to be done, or less: `?dry_run=1` of a route that has no such thing. One that is known
-    and given twice says two things: `InvalidQuery`, as is a query of more than `MAX_QUERY_BYTES`, which is not read.
+    An unknown one may ask for less to be done, as `?dry_run=1` does on a route without it. `InvalidQuery` is raised for
+    a known one that is given twice, and for a query longer than `MAX_QUERY_BYTES`, which is not read.
     """
     if len(scope["query_string"]) > MAX_QUERY_BYTES:
         raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
@@ -82,8 +82,8 @@ def known_parameters(route: Any) -> frozenset[str]:
 
 def _declared(dependant: Dependant) -> Iterable[str]:
     yield from (parameter.alias for parameter in dependant.query_params)
-    for each in dependant.dependencies:
-        yield from _declared(each)
+    for dependency in dependant.dependencies:
+        yield from _declared(dependency)
 
 
 def _names(scope: Scope) -> list[str]:

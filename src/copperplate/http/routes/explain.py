@@ -9,8 +9,8 @@ from urllib.parse import quote_from_bytes
 from fastapi import APIRouter, Depends, Query, Request
 
 from copperplate.errors import InvalidQuery
-from copperplate.http import schemas
 from copperplate.http.dependencies import PROBLEMS, Served, fresh
+from copperplate.http.schemas import explain as schemas
 from copperplate.recipes.explain import Explanation, compare, explain
 from copperplate.recipes.explain_memoji import MemojiExplanation, explain_memoji
 from copperplate.recipes.models import model_parameters

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from copperplate.http import schemas
 from copperplate.http.dependencies import fresh
+from copperplate.http.schemas import operations as schemas
 
 router = APIRouter(dependencies=[Depends(fresh)])
 

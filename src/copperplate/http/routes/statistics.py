@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from copperplate.http import schemas
 from copperplate.http.dependencies import PROBLEMS, Served, fresh
+from copperplate.http.schemas import statistics as schemas
 
 router = APIRouter(dependencies=[Depends(fresh)], responses=PROBLEMS, tags=["statistics"])
 
