@@ -20,6 +20,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import CopperplateError
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
+from copperplate.generation.lookup import LookupOptions
 from copperplate.model import Charge, PictureFormat
 
 
@@ -28,7 +29,9 @@ async def ask(coordinator: Coordinator, user: UUID, first: int, count: int) -> C
 
     async def one(number: int) -> str:
         try:
-            found = await coordinator.find(wanted(f"picture {number}", PictureFormat.PNG), charge=Charge(user=user))
+            found = await coordinator.find(
+                wanted(f"picture {number}", PictureFormat.PNG), LookupOptions(charge=Charge(user=user))
+            )
         except CopperplateError as error:
             return error.code
         return str(found.outcome)

@@ -203,7 +203,7 @@ async def _answer(serving: Any, picture_request: PictureRequest) -> str:
     from copperplate.errors import CopperplateError
 
     try:
-        _, body = await serving.read(picture_request)
+        body = (await serving.read(picture_request)).body
     except CopperplateError as error:
         return f"{error.code}: {error.__cause__!r}"
     return str(body.decode())

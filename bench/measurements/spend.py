@@ -236,11 +236,12 @@ async def _hit(
 ) -> int:
     """Ask for a picture again where there is one; what these hits would have cost by the stand-in's bill."""
     from copperplate.errors import GenerationFailed, NotGenerated, StillGenerating
+    from copperplate.generation.lookup import LOOK_ONLY
     from copperplate.model import Outcome
 
     for number in range(times):
         try:
-            found = await coordinator.find(picture_request, may_lead=False)
+            found = await coordinator.find(picture_request, LOOK_ONLY)
         except (NotGenerated, GenerationFailed, StillGenerating):
             return 0
         assert found.outcome is Outcome.HIT, number
@@ -253,9 +254,10 @@ async def _hit(
 
 async def _routes(url: str, ledger: LedgerCare) -> dict[str, tuple[int, int]]:
     """What was spent and saved so far, in millionths of a dollar, as each route tells it."""
-    from copperplate.http import metrics, schemas
+    from copperplate.http import metrics
+    from copperplate.http.schemas.statistics import Savings
 
-    kinds = schemas.Savings.of(await ledger.savings()).values()
+    kinds = Savings.of(await ledger.savings()).values()
     text = metrics.render(await ledger.usage_totals(), await ledger.cache_stats())
     told = await asyncio.to_thread(_command_line, url)
     totals = "select round(1e6 * sum(s.spent_usd)), round(1e6 * sum(s.saved_usd)) from ({}) as s"

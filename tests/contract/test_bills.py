@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, StillGenerating
+from tests.support.memory_services import spent_of
 from tests.support.provider_harness import provider_at, request_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ async def ask(harness: ProviderHarness, picture_request: PictureRequest) -> None
 
 
 def spent(harness: ProviderHarness, picture_request: PictureRequest) -> int | None:
-    return harness.ledger._spent(picture_request.generation_key)
+    return spent_of(harness.ledger, picture_request.generation_key)
 
 
 def estimate(harness: ProviderHarness, picture_request: PictureRequest) -> int:

@@ -17,7 +17,8 @@ from tests.standin.drawings import number_of, numbered
 from tests.support.provider_harness import fal_at, request_of
 
 if TYPE_CHECKING:
-    from copperplate.generation.coordinator import Coordinator, LookupResult
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import PictureRequest
     from tests.standin.server import Standin
     from tests.support.provider_harness import OpenHarness, ProviderHarness

@@ -62,8 +62,10 @@ async def harness(storage: Supabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 async def test_first_read_stores_the_original_and_its_rendition_and_the_second_reads_one_object(
     harness: ServingHarness, storage_state: StorageState
 ) -> None:
-    first, body = await harness.server().read(picture_request())
-    again, same = await harness.server().read(picture_request())
+    first = await harness.server().read(picture_request())
+    body = first.body
+    again = await harness.server().read(picture_request())
+    same = again.body
     assert (first.outcome, again.outcome, body) == (Outcome.GENERATED, Outcome.HIT, same)
     # The first of a process also tries the store with a small object, before it pays.
     assert (storage_state.asked["put"], storage_state.asked["get"], storage_state.asked["bucket"]) == (3, 1, 1)
@@ -74,7 +76,8 @@ async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_mad
 ) -> None:
     await harness.server().read(picture_request())
     storage_state.buckets[BUCKET].objects.clear()
-    found, body = await harness.server().read(picture_request())
+    found = await harness.server().read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
     assert harness.provider.submits == 2
     assert found.entry.path in storage_state.buckets[BUCKET].objects
@@ -90,12 +93,14 @@ async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_mad
 async def test_picture_that_cannot_be_read_for_a_while_is_neither_dropped_nor_paid_again(
     harness: ServingHarness, storage_state: StorageState, trouble: str
 ) -> None:
-    made, body = await harness.server().read(picture_request())
+    made = await harness.server().read(picture_request())
+    body = made.body
     storage_state.tell("get", trouble)
     with pytest.raises(StoreUnavailable):
         await harness.server().read(picture_request())
     storage_state.tell("get", "ok")
-    again, same = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request())
+    same = again.body
     assert (again.entry, same) == (made.entry, body)
     assert harness.provider.submits == 1
 
@@ -124,7 +129,7 @@ async def test_setting_that_keeps_a_picture_out_is_named_and_once_mended_costs_n
     with pytest.raises(StoreMisconfigured, match=named):
         await server.read(picture_request())
     storage_state.tell("put", "ok")
-    _, body = await server.read(picture_request())
+    body = (await server.read(picture_request())).body
     assert body == b"picture of job-2 as jpg"
     assert (harness.provider.submits, harness.provider.collects) == (2, 2), "one a picture"
     await harness.server().read(picture_request("another"))
@@ -163,7 +168,7 @@ async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(
     task.cancel()
     storage_state.tell("put", "ok")
     await harness.clock.advance((LEASE + timedelta(seconds=1)).total_seconds())
-    _, body = await harness.server().read(picture_request())
+    body = (await harness.server().read(picture_request())).body
     assert body == b"picture of job-1 as jpg"
     assert (harness.provider.submits, harness.provider.collects) == (1, 1)
 
@@ -172,11 +177,13 @@ async def test_a_copy_on_disk_that_was_altered_costs_one_read_and_no_entry(
     harness: ServingHarness, storage_state: StorageState, tmp_path: Path
 ) -> None:
     harness.keep_copies(tmp_path)
-    made, body = await harness.server().read(picture_request())
+    made = await harness.server().read(picture_request())
+    body = made.body
     assert storage_state.asked["get"] == 0
     for copy in (tmp_path / FOLDER).iterdir():
         copy.write_bytes(copy.read_bytes()[:-1])
-    again, same = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request())
+    same = again.body
     assert (again.entry, same, storage_state.asked["get"]) == (made.entry, body, 1)
     assert harness.provider.submits == 1
 
@@ -185,9 +192,10 @@ async def test_a_picture_declared_wrong_is_made_anew_although_its_copy_is_on_dis
     harness: ServingHarness, tmp_path: Path
 ) -> None:
     harness.keep_copies(tmp_path)
-    made, _ = await harness.server().read(picture_request())
+    made = await harness.server().read(picture_request())
     await harness.ledger.purge(Condition(key=picture_request().generation_key), 1, is_dry_run=False)
     assert list((tmp_path / FOLDER).iterdir())
-    again, body = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request())
+    body = again.body
     assert (again.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
     assert again.entry.path != made.entry.path

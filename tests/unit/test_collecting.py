@@ -17,7 +17,7 @@ from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.generation.coordinator import LookupResult
+    from copperplate.generation.lookup import LookupResult
 
 DAY = 86_400
 KEY = picture_request().generation_key

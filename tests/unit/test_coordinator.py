@@ -19,6 +19,7 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
+from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Job, Outcome, PictureFormat, ProviderResult, Upload
 from copperplate.recipes.objects import sha256_hex
@@ -135,10 +136,10 @@ async def test_waiters_beyond_the_limit_are_turned_away(harness: CoordinatorHarn
 async def test_looking_only_spends_nothing(harness: CoordinatorHarness) -> None:
     process = harness.process()
     with pytest.raises(NotGenerated):
-        await process.find(picture_request(), may_lead=False)
+        await process.find(picture_request(), LOOK_ONLY)
     assert harness.provider.submits == 0
     await process.find(picture_request())
-    assert (await process.find(picture_request(), may_lead=False)).outcome is Outcome.HIT
+    assert (await process.find(picture_request(), LOOK_ONLY)).outcome is Outcome.HIT
 
 
 # --- leaders that die or lose their lease --------------------------------------------------------
@@ -412,7 +413,7 @@ async def test_picture_removed_while_its_rendition_was_asked_for_is_not_generate
     original = await process.find(WEBP)
     await harness.ledger.report_missing(original.entry)
     with pytest.raises(NotGenerated):
-        await process.find(picture_request(), may_lead=False)
+        await process.find(picture_request(), LOOK_ONLY)
 
 
 def test_default_timings_keep_the_promised_ratios() -> None:

@@ -10,12 +10,14 @@ from uuid import UUID
 import pytest
 
 from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
+from copperplate.generation.lookup import LookupOptions
 from copperplate.model import Charge, Credits, FailureClass, Outcome, PictureFormat
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.generation.coordinator import Coordinator, LookupResult
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import Needs
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
@@ -35,7 +37,7 @@ async def has(harness: CoordinatorHarness, user: UUID) -> tuple[int, int]:
 
 
 async def ask(process: Coordinator, user: UUID) -> LookupResult:
-    return await process.find(picture_request(), charge=Charge(user=user))
+    return await process.find(picture_request(), LookupOptions(charge=Charge(user=user)))
 
 
 async def test_whoever_leads_pays_once_and_a_hit_costs_nothing(harness: CoordinatorHarness) -> None:
@@ -167,7 +169,8 @@ async def test_painter_is_never_charged(harness: CoordinatorHarness) -> None:
     await harness.ledger.grant_credits(ALICE, 1, "g")
     process = harness.process()
     assert (await ask(process, ALICE)).outcome is Outcome.GENERATED
-    assert (await process.find(picture_request("another"), charge=Charge(user=BOB))).outcome is Outcome.GENERATED
+    other = await process.find(picture_request("another"), LookupOptions(charge=Charge(user=BOB)))
+    assert other.outcome is Outcome.GENERATED
     assert await has(harness, ALICE) == (1, 0)
     assert (await harness.ledger.audit_credits())["settled"] == 0
 
@@ -218,7 +221,10 @@ async def test_of_twenty_pictures_asked_at_once_as_many_are_made_as_there_are_cr
     await harness.ledger.grant_credits(ALICE, 7, "g")
     processes = [harness.process() for _ in range(4)]
     answers = await asyncio.gather(
-        *(processes[n % 4].find(picture_request(f"picture {n}"), charge=Charge(user=ALICE)) for n in range(20)),
+        *(
+            processes[n % 4].find(picture_request(f"picture {n}"), LookupOptions(charge=Charge(user=ALICE)))
+            for n in range(20)
+        ),
         return_exceptions=True,
     )
     assert Counter(type(each).__name__ for each in answers) == {"LookupResult": 7, "NotEnoughCredits": 13}

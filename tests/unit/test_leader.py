@@ -19,6 +19,7 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Job, Lead, Miss, Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
@@ -250,7 +251,7 @@ async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monk
 
     monkeypatch.setattr(harness.ledger, "acquire", riddle)
     with pytest.raises(AssertionError, match="unreachable"):
-        await harness.process().find(picture_request(), may_lead=may_lead)
+        await harness.process().find(picture_request(), LookupOptions(may_lead=may_lead))
     assert harness.provider.submits == 0
 
 

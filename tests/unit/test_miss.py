@@ -95,7 +95,8 @@ async def test_adopted_original_gets_its_rendition_from_the_successor(monkeypatc
         await harness.kill(first)
     await harness.clock.advance(21)
     calls = listen(harness, monkeypatch)
-    found, body = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture 1 as jpg")
     assert calls == ["acquire", "complete", "intend_rendition", "record_rendition"]
     assert harness.provider.submits == 1
@@ -112,7 +113,7 @@ async def test_both_objects_are_stored_at_the_same_time(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(harness.store, "put", together)
     async with asyncio.timeout(30):
-        assert (await serving_of(harness).read(picture_request()))[1] == b"picture 1 as jpg"
+        assert (await serving_of(harness).read(picture_request())).body == b"picture 1 as jpg"
 
 
 async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_is_mended(
@@ -127,7 +128,8 @@ async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_
         patched.setattr(harness.images, "encode", broken)
         with pytest.raises(KeyError):
             await serving_of(harness).read(picture_request())
-    found, body = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
     assert harness.provider.submits == 1
 
@@ -148,7 +150,8 @@ async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch
         await harness.clock.advance(15)
         with pytest.raises(StoreUnavailable):
             await user_requests
-    found, body = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
     assert harness.provider.submits == 1
 
@@ -174,7 +177,8 @@ async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendit
             await user_requests
         await harness.kill(process)  # and with it what it kept
     await harness.clock.advance(21)
-    found, body = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-1 as jpg")
     assert harness.provider.submits == 1
     # The first leader's rendition was never completed: it goes.
@@ -201,5 +205,6 @@ async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypa
         return await complete(key, fence, upload, url=url, rendition=rendition)
 
     monkeypatch.setattr(harness.ledger, "complete", beaten)
-    found, body = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, theirs)

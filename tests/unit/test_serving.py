@@ -18,6 +18,7 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.generation.digests import INLINE_BYTES
+from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
@@ -101,8 +102,10 @@ def harness() -> ServingHarness:
 
 
 async def test_first_read_makes_the_rendition_and_the_second_reads_it(harness: ServingHarness) -> None:
-    first, body = await harness.serving.read(picture_request())
-    again, same = await harness.serving.read(picture_request())
+    first = await harness.serving.read(picture_request())
+    body = first.body
+    again = await harness.serving.read(picture_request())
+    same = again.body
     assert (first.outcome, again.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == again.entry
     assert not first.entry.is_original
@@ -120,8 +123,8 @@ async def test_rendition_is_recorded_as_exactly_what_was_stored(harness: Serving
 
 async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(harness: ServingHarness) -> None:
     answers = await asyncio.gather(*(harness.serving.read(picture_request()) for _ in range(100)))
-    assert {body for _, body in answers} == {JPG_BODY}
-    assert Counter(found.outcome for found, _ in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
+    assert {found.body for found in answers} == {JPG_BODY}
+    assert Counter(found.outcome for found in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
     assert harness.artist.encodings == 1
     assert harness.objects.puts == {"png": 1, "jpg": 1}
     assert harness.provider.submits == 1
@@ -129,15 +132,15 @@ async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(ha
 
 async def test_askers_of_two_formats_at_once_cost_no_read(harness: ServingHarness) -> None:
     jpg, webp = await asyncio.gather(harness.serving.read(picture_request()), harness.serving.read(WEBP))
-    assert (jpg[0].outcome, jpg[1]) == (Outcome.GENERATED, JPG_BODY)
-    assert (webp[0].outcome, webp[1]) == (Outcome.COALESCED, WEBP_BODY)
+    assert (jpg.outcome, jpg.body) == (Outcome.GENERATED, JPG_BODY)
+    assert (webp.outcome, webp.body) == (Outcome.COALESCED, WEBP_BODY)
     assert (harness.objects.puts, harness.objects.gets) == ({"png": 1, "jpg": 1, "webp": 1}, {})
 
 
 async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(harness: ServingHarness) -> None:
     await harness.serving.read(picture_request())
     answers = await asyncio.gather(*(harness.serving.read(WEBP) for _ in range(100)))
-    assert {(found.outcome, body) for found, body in answers} == {(Outcome.HIT, WEBP_BODY)}
+    assert {(found.outcome, found.body) for found in answers} == {(Outcome.HIT, WEBP_BODY)}
     assert harness.artist.encodings == 2
     assert (harness.objects.puts["webp"], harness.objects.gets["png"]) == (1, 1)
     assert harness.provider.submits == 1
@@ -149,7 +152,7 @@ async def test_hundred_hits_at_once_read_the_object_once(harness: ServingHarness
     reading = [asyncio.create_task(harness.serving.read(picture_request())) for _ in range(100)]
     await harness.clock.settle()
     harness.objects.gate.set()
-    assert {body for _, body in await asyncio.gather(*reading)} == {JPG_BODY}
+    assert {found.body for found in await asyncio.gather(*reading)} == {JPG_BODY}
     assert harness.objects.gets == {"jpg": 1}
 
 
@@ -159,19 +162,22 @@ async def test_object_of_many_bytes_is_verified_too(harness: ServingHarness, mon
 
     monkeypatch.setattr(harness.artist, "encode", large)
     await harness.serving.read(picture_request())
-    found, body = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
+    body = found.body
+    assert body is not None
     assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_BYTES + 1)
     harness.objects.alter(found.entry, b"y" * len(body))
-    assert (await harness.serving.read(picture_request()))[1] == body
+    assert (await harness.serving.read(picture_request())).body == body
 
 
 @pytest.mark.parametrize("damage", [b"something else", b"", JPG_BODY[:-1]])
 async def test_altered_rendition_is_never_served_but_made_again_from_the_original(
     harness: ServingHarness, damage: bytes
 ) -> None:
-    found, _ = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
     harness.objects.alter(found.entry, damage)
-    again, body = await harness.serving.read(picture_request())
+    again = await harness.serving.read(picture_request())
+    body = again.body
     assert (again.outcome, body) == (Outcome.HIT, JPG_BODY)
     assert again.entry.path != found.entry.path
     assert harness.provider.submits == 1
@@ -180,11 +186,11 @@ async def test_altered_rendition_is_never_served_but_made_again_from_the_origina
 async def test_rendition_and_original_that_are_gone_cost_one_new_generation_for_all_askers(
     harness: ServingHarness,
 ) -> None:
-    found, _ = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
     original = await harness.original(picture_request())
     await harness.objects.remove([found.entry.path, original.path])
     answers = await asyncio.gather(*(harness.serving.read(picture_request()) for _ in range(20)))
-    assert {body for _, body in answers} == {b"picture 2 as jpg"}
+    assert {found.body for found in answers} == {b"picture 2 as jpg"}
     assert harness.provider.submits == 2
 
 
@@ -193,7 +199,7 @@ async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(h
     outcomes = []
     for _ in range(50):
         try:
-            found, _ = await harness.serving.read(picture_request())
+            found = await harness.serving.read(picture_request())
             outcomes.append(str(found.outcome))
         except GenerationFailed as error:
             outcomes.append(str(error.failure_class))
@@ -221,7 +227,7 @@ async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
 async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_object(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, _ = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
 
     async def down(_: str) -> bytes:
         raise StoreUnavailable("down")
@@ -230,7 +236,8 @@ async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_obj
     with pytest.raises(StoreUnavailable):
         await harness.serving.read(picture_request())
     monkeypatch.undo()
-    again, body = await harness.serving.read(picture_request())
+    again = await harness.serving.read(picture_request())
+    body = again.body
     assert (again.entry, body) == (found.entry, JPG_BODY)
 
 
@@ -251,7 +258,8 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
         return await record(original, key, ours)
 
     monkeypatch.setattr(harness.ledger, "record_rendition", beaten)
-    found, body = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
+    body = found.body
     assert body == theirs
     assert found.entry.digest == sha256_hex(theirs)
 
@@ -268,16 +276,16 @@ async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked
         return await record(original, key, ours)
 
     monkeypatch.setattr(harness.ledger, "record_rendition", replaced)
-    _, body = await harness.serving.read(picture_request())
+    body = (await harness.serving.read(picture_request())).body
     assert body == b"picture 2 as jpg"
 
 
 async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_original(harness: ServingHarness) -> None:
     with pytest.raises(NotGenerated):
-        await harness.serving.find(picture_request(), may_lead=False)
+        await harness.serving.find(picture_request(), LOOK_ONLY)
     assert harness.provider.submits == 0
     await harness.serving.find(picture_request())
-    found = await harness.serving.find(WEBP, may_lead=False)
+    found = await harness.serving.find(WEBP, LOOK_ONLY)
     assert (found.outcome, found.entry.format) == (Outcome.HIT, "webp")
     assert harness.provider.submits == 1
 
@@ -287,7 +295,7 @@ async def test_looking_only_while_somebody_generates_waits_for_nothing(harness: 
     user_requests = asyncio.create_task(harness.serving.read(picture_request()))
     await harness.clock.settle()
     with pytest.raises(NotGenerated):
-        await harness.serving.find(picture_request(), may_lead=False)
+        await harness.serving.find(picture_request(), LOOK_ONLY)
     await harness.clock.advance(10)
     await user_requests
 
@@ -297,14 +305,14 @@ async def test_looking_only_at_a_failure_answers_the_failure(harness: ServingHar
     with pytest.raises(GenerationFailed):
         await harness.serving.find(picture_request())
     with pytest.raises(GenerationFailed) as looked:
-        await harness.serving.find(picture_request(), may_lead=False)
+        await harness.serving.find(picture_request(), LOOK_ONLY)
     assert looked.value.failure_class is FailureClass.TRANSIENT
 
 
 async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(harness: ServingHarness) -> None:
     await harness.serving.find(picture_request())
     jpg, webp = await asyncio.gather(harness.serving.read(picture_request()), harness.serving.read(WEBP))
-    assert (jpg[1], webp[1]) == (JPG_BODY, WEBP_BODY)
+    assert (jpg.body, webp.body) == (JPG_BODY, WEBP_BODY)
 
 
 async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
@@ -327,7 +335,7 @@ async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_tol
     )
     assert not isinstance(jpg, BaseException)
     assert isinstance(webp, StillGenerating)
-    assert (await harness.serving.read(WEBP))[1] == b"picture 2 as webp"
+    assert (await harness.serving.read(WEBP)).body == b"picture 2 as webp"
 
 
 async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_costs_nothing(
