@@ -35,7 +35,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         async for finding in examine(settings, SystemClock(), faults=faults, generate=arguments.generate):
             found.append(finding)
             if not arguments.json:
-                print(f"{finding.level:<8} {finding.what:<16}  {finding.said}", flush=True)
+                print(f"{finding.level:<8} {finding.what:<16}  {finding.detail}", flush=True)
         return found
 
     # The local database is only started where the settings name no other.
