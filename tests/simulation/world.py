@@ -243,7 +243,7 @@ class World:
         kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
         images = PlainImages()
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
-        process.user_requests = make_asking(self, coordinator, ledger, clock)
+        process.user_requests = make_asking(self, coordinator, ledger, kinds, clock)
         return process, Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
 
     def begin(self, process: Process | None, work: Any) -> None:
@@ -259,7 +259,9 @@ class World:
             if user is not None:
                 request.answer = await ask_as(self, process, user, asked)
             else:
-                found, body = await serving.read(asked)
+                found = await serving.read(asked)
+                body = found.body
+                assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
                 request.answer = f"{found.outcome} {body!r}"
         except Signal as error:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.memory.ledger import MemoryLedger
@@ -58,7 +62,7 @@ def provider_at(name: str, standin: Standin, *, seconds: float = 20) -> Fal | Op
 
 
 def request_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> PictureRequest:
-    """A wish for a picture by that provider."""
+    """A request for a picture by that provider."""
     model = provider.models[0]
     return image_request(
         prompt=prompt,
@@ -72,21 +76,21 @@ def request_of(provider: Provider, prompt: str, *, width: int = 64, height: int 
 
 
 def recipe_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> CanonicalRecipe:
-    """The canonical recipe of such a wish."""
+    """The canonical recipe of such a request."""
     return dict(request_of(provider, prompt, width=width, height=height, seed=seed).recipe)
 
 
 @dataclass
-class Studio:
-    """What a test asks pictures of, and what it looks into afterwards."""
+class ProviderHarness:
+    """One provider, a ledger in memory, and coordinators over both."""
 
     provider: Provider
-    ledger: MemoryLedger
-    images: PillowImages
-    lease_seconds: float
-    retention: timedelta
-    collect_rest: timedelta
-    look: timedelta
+    lease_seconds: float = 20
+    retention: timedelta = timedelta(days=1)
+    collect_rest: timedelta = timedelta(seconds=0.1)
+    look: timedelta = timedelta(seconds=8)
+    ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger(SystemClock()))
+    images: PillowImages = field(default_factory=PillowImages)
     coordinator: Coordinator = field(init=False)
     processes: list[Coordinator] = field(default_factory=list)
 
@@ -118,14 +122,17 @@ class Studio:
         self.images.close()
 
 
-def open_studio(
-    provider: Provider,
-    *,
-    lease_seconds: float = 20,
-    retention: timedelta = timedelta(days=1),
-    collect_rest: timedelta = timedelta(seconds=0.1),
-    look: timedelta = timedelta(seconds=8),
-) -> Studio:
-    """A studio around a provider."""
-    ledger = MemoryLedger(SystemClock())
-    return Studio(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest, look)
+OpenHarness = Callable[..., ProviderHarness]
+
+
+@pytest.fixture
+async def open_harness() -> AsyncIterator[OpenHarness]:
+    """Makes harnesses and closes them, whatever fails: a connection left open fails the test it is collected in."""
+    async with AsyncExitStack() as stack:
+
+        def make(provider: Provider, **options: Any) -> ProviderHarness:
+            harness = ProviderHarness(provider, **options)
+            stack.push_async_callback(harness.close)
+            return harness
+
+        yield make

@@ -125,7 +125,7 @@ async def test_objects_that_no_row_names_go_an_hour_after_they_were_found() -> N
     assert (gone.orphans, gone.objects) == (0, 6)
     assert len(services.store._objects) == 4
     for number in range(2):
-        assert (await services.renditions.read(picture_request(f"picture {number}")))[0].outcome is Outcome.HIT
+        assert (await services.renditions.read(picture_request(f"picture {number}"))).outcome is Outcome.HIT
 
 
 async def test_young_objects_are_nobodys_orphans() -> None:

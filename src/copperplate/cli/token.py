@@ -1,4 +1,4 @@
-"""`copperplate token`: signs somebody in to the server on this machine, and nowhere else."""
+"""`copperplate token`: a sign-in for the server on this machine, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from copperplate.cli.shared import EXIT_OK, EXIT_UNAVAILABLE, add_command, between, say, settings_of, user_id
+from copperplate.cli.exit_codes import EXIT_OK, EXIT_UNAVAILABLE
+from copperplate.cli.shared import add_command, between, say, settings_of, user_id
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def run_token(arguments: argparse.Namespace) -> int:
-    """A token that this machine's server takes; the last line is the token alone."""
+    """A token that this machine's server accepts; the last line is the token alone."""
     from copperplate.adapters.supabase.users import make_local_token
     from copperplate.local.cluster import find_running
 

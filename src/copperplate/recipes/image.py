@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -38,7 +39,7 @@ _SHOWN: Final = 24  # characters of a wrong value that a message repeats
 _MODEL = re.compile(r"[!-~]{1,200}")
 _SEED = re.compile(r"[0-9]{1,1000}")
 _SETTING = re.compile(r"([a-z][a-z0-9_]*)=[ -~]*")
-_FORMATS = {"jpeg": PictureFormat.JPG, **{each.value: each for each in PictureFormat}}
+_FORMATS = {"jpeg": PictureFormat.JPG, **{known.value: known for known in PictureFormat}}
 
 
 def _check_side(side: int) -> int:
@@ -68,7 +69,7 @@ def _canonical_seed(seed: str) -> str:
 def _canonical_settings(settings: tuple[str, ...]) -> tuple[str, ...]:
     """Sorted, each once. A fault here is the provider adapter's, never the caller's."""
     unique = sorted(set(settings))
-    names = [found[1] for each in unique if (found := _SETTING.fullmatch(each))]
+    names = [found[1] for name in unique if (found := _SETTING.fullmatch(name))]
     if len(names) != len(unique) or len(set(names)) != len(names):
         message = "A model's settings are name=value in ASCII, and name nothing twice."
         raise Misconfigured(message)
@@ -190,8 +191,9 @@ def original_recipe(generation_key: str) -> CanonicalRecipe:
     return {"format": "original", "generation": generation_key, "kind": "rendition", "v": 1}
 
 
+@lru_cache(maxsize=1_024)
 def original_key(generation_key: str) -> str:
-    """The key of the bytes as the provider made them."""
+    """The key of the bytes as the provider made them; hashed once, though several steps of a miss ask."""
     return cache_key(original_recipe(generation_key))
 
 
