@@ -18,10 +18,10 @@ from copperplate.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.http.routes.reference import render
 from copperplate.http.schemas import explain as schemas
-from copperplate.model import FailureClass
 from copperplate.recipes.explain import Comparison, Difference, Explanation
 from copperplate.recipes.explain_memoji import MemojiExplanation
 from copperplate.settings import Settings

@@ -14,9 +14,10 @@ import pytest
 from copperplate.adapters.supabase.users import make_local_token
 from copperplate.compose import MEMOJI_BUCKET
 from copperplate.errors import ProviderFailed
+from copperplate.failure_classes import FailureClass
 from copperplate.http import bodies
 from copperplate.http.app import create_app
-from copperplate.model import Condition, Credits, FailureClass
+from copperplate.model import Condition, Credits
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:

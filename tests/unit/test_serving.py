@@ -17,9 +17,10 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.digests import INLINE_BYTES
 from copperplate.generation.lookup import LOOK_ONLY
-from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
+from copperplate.model import Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness, FlakyStore, PlainImages
@@ -325,18 +326,18 @@ async def test_askers_who_share_a_rendition_are_each_told_their_own_outcome(
             await gate.wait()
         await put(path, body, media_type=media_type)
 
-    monkeypatch.setattr(desk.objects, "put", put_behind_the_gate)
-    desk.provider.seconds = 1
-    asked = [asyncio.create_task(desk.serving.find(each)) for each in (picture_request(), WEBP)]
-    await desk.clock.advance(1)
+    monkeypatch.setattr(harness.objects, "put", put_behind_the_gate)
+    harness.provider.seconds = 1
+    asked = [asyncio.create_task(harness.serving.find(each)) for each in (picture_request(), WEBP)]
+    await harness.clock.advance(1)
     assert (await asked[0]).outcome is Outcome.GENERATED
-    asked.append(asyncio.create_task(desk.serving.find(WEBP)))  # the picture is there, its rendition is being made
-    await desk.clock.settle()
+    asked.append(asyncio.create_task(harness.serving.find(WEBP)))  # the picture is there, its rendition is being made
+    await harness.clock.settle()
     gate.set()
     found = [await each for each in asked]
     assert [each.outcome for each in found] == [Outcome.GENERATED, Outcome.COALESCED, Outcome.HIT]
     assert found[1].entry == found[2].entry
-    assert desk.artist.encodings == 2
+    assert harness.artist.encodings == 2
 
 
 async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
