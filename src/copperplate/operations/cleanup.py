@@ -125,16 +125,16 @@ class _Run:
 
     async def remove_entries(self) -> bool:
         """Each entry that is old enough is looked at once in a run, also those that are still in use."""
-        gone = dict(await self._ledger.cleanup_entries(self._keep, LOOKED, self._place))
-        self._place = gone.pop("reached")
-        self.counts.update(gone)
+        counts = dict(await self._ledger.cleanup_entries(self._keep, LOOKED, self._place))
+        self._place = counts.pop("reached")
+        self.counts.update(counts)
         return self._place is None
 
     async def remove_memoji(self) -> bool:
-        gone = await self._ledger.cleanup_memoji(ROWS)
-        self.counts.update(gone)
-        self.counts["generations"] += gone["memoji"]
-        return not gone["memoji"] and not gone["archived"]
+        counts = await self._ledger.cleanup_memoji(ROWS)
+        self.counts.update(counts)
+        self.counts["generations"] += counts["memoji"]
+        return not counts["memoji"] and not counts["archived"]
 
     async def close_broken_off(self) -> bool:
         closed = await self._ledger.sweep(ROWS)
@@ -142,9 +142,9 @@ class _Run:
         return closed < ROWS
 
     async def remove_generations(self) -> bool:
-        gone = await self._ledger.cleanup_generations(ROWS)
-        self.counts.update(gone)
-        return gone["generations"] < ROWS
+        counts = await self._ledger.cleanup_generations(ROWS)
+        self.counts.update(counts)
+        return counts["generations"] < ROWS
 
     async def remove_objects(self) -> bool:
         """Store first, row second: a crash between the two repeats the removal, it never loses an object."""
@@ -159,16 +159,16 @@ class _Run:
 
     async def _remove(self, claimed: Sequence[tuple[int, str, str]]) -> list[int]:
         """The ids of the objects that are certainly gone; the rest is claimed again later."""
-        removed: list[int] = []
+        removed_ids: list[int] = []
         for bucket in sorted({bucket for _, bucket, _ in claimed}):
             ids = {path: id_ for id_, within, path in claimed if within == bucket}
             try:
-                gone = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
+                removed = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
             except (StoreUnavailable, StoreMisconfigured) as error:
                 logger.warning("cleanup: %s: %s", error.code, error)
                 continue
-            removed += [ids[path] for path in ids if path in gone]
-        return removed
+            removed_ids += [ids[path] for path in ids if path in removed]
+        return removed_ids
 
     async def find_orphans(self) -> bool:
         """One page of one bucket: old objects that no row names are discarded, and go after their grace."""
@@ -195,7 +195,7 @@ class _Run:
         if audit.months:
             page = await store.list_month(audit.months[0], offset=audit.offset, limit=LISTED)
             before = self._clock.now() - YOUNG
-            old = [each.path for each in page.objects if each.stored_at < before]
+            old = [stored.path for stored in page.objects if stored.stored_at < before]
             self._count_odd(store.bucket, audit.months[0], page.odd)
             audit.advance(page.next_offset)
         if not audit.months:
@@ -222,7 +222,7 @@ class _Audit:
     def resumed(cls, reached: str, months: Sequence[str]) -> _Audit:
         """From where the last run ended, `YYYY/MM:offset`, or from the beginning."""
         month, _, offset = reached.partition(":")
-        return cls([each for each in months if each >= month], int(offset) if month in months else 0)
+        return cls([name for name in months if name >= month], int(offset) if month in months else 0)
 
     def advance(self, next_offset: int | None) -> None:
         if next_offset is None:

@@ -40,11 +40,11 @@ async def purge(
     try:
         while True:
             # A real purge comes to its end in steps; a dry run counts everything in one.
-            gone = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
-            sums.update({name: gone[name] for name in ("generations", "images", "bytes")})
-            keys += gone.get("keys", ())
-            objects += [(bucket, path) for bucket, path in gone.get("objects", ())]
-            if is_dry_run or gone["generations"] < ROWS:
+            batch = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
+            sums.update({name: batch[name] for name in ("generations", "images", "bytes")})
+            keys += batch.get("keys", ())
+            objects += [(bucket, path) for bucket, path in batch.get("objects", ())]
+            if is_dry_run or batch["generations"] < ROWS:
                 return {name: sums[name] for name in ("generations", "images", "bytes")}
     finally:
         # Once, and after the ledger: what is asked for meanwhile must not come back. The objects before the CDNs,

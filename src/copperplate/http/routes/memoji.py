@@ -32,7 +32,7 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 PREFLIGHT: Final = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, OPTIONS",
-    # A star does not stand for Authorization.
+    # "*" does not cover Authorization.
     "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer",
     "access-control-max-age": "86400",
 }
@@ -112,7 +112,7 @@ async def read_credits(user: SignedIn, services: Served) -> schemas.CreditsAnswe
 @router.options("/api/generations/{key}", include_in_schema=False)
 @router.options("/api/credits", include_in_schema=False)
 async def preflight() -> Response:
-    """A page of any origin may ask: the token it must bring is no cookie."""
+    """Any origin may ask: the token is no cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
 
