@@ -17,6 +17,7 @@ from copperplate.errors import (
     NotGenerated,
     StillGenerating,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.attempt import Attempt
 from copperplate.generation.collecting import Collecting
 from copperplate.generation.leader import Leader
@@ -24,7 +25,7 @@ from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import GENERATE, LookupResult
 from copperplate.generation.timings import Timings
 from copperplate.generation.uploads import Uploads
-from copperplate.model import FailureClass, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
+from copperplate.model import Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
 from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
 

@@ -21,12 +21,13 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.collecting import Verified
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.pending_uploads import PendingUploads
-from copperplate.model import FailureClass, Job, ProviderResult, Upload
+from copperplate.model import Job, ProviderResult, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
 
