@@ -9,7 +9,8 @@ from uuid import uuid4
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryCare
 from copperplate.adapters.memory.tables import BUCKETS, BreakerRow, GenerationRow
-from copperplate.model import FailureClass, InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
+from copperplate.failure_classes import FailureClass
+from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.tables import BUCKETS, GenerationRow, MemoryTables
-from copperplate.model import SCHEMA, FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import SCHEMA, Outcome
 from copperplate.recipes.text import fold_text
 from copperplate.schema_check import Schema
 
