@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="say what would be planted, and end")
     parser.add_argument("--map", action="store_true", help="measure which test runs which line, and end")
     parser.add_argument("--wall", type=float, default=240, help="seconds of tests for one change")
+    parser.add_argument("--part", default="1/1", help="only that part of them: `2/3` beside two other runs")
     parser.add_argument("--again", action="store_true", help="also what an earlier run has a result of")
     parser.add_argument("--results", type=Path, default=CACHE / "results.jsonl", help="where results are kept")
     return parser
@@ -68,7 +69,9 @@ def _wanted(options: argparse.Namespace) -> list[NamedChange]:
             is_wanted=lambda change: change.id not in equivalent,
         )
         found = [NamedChange(change=change, name=change.id, why="") for change in drawn]
-    return [each for each in found if not options.only or {each.name, each.change.id} & set(options.only)]
+    found = [each for each in found if not options.only or {each.name, each.change.id} & set(options.only)]
+    part, parts = map(int, options.part.split("/"))
+    return found[part - 1 :: parts]
 
 
 def _plant(changes: list[NamedChange], options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Final
 
@@ -69,33 +69,35 @@ def draw(
 ) -> list[Change]:
     """`count` changes: every other one of SQL, each half evenly over its areas, one change a line at first.
 
-    What is drawn from one area depends on the seed and on that area alone, so a change elsewhere draws the same again.
+    A change's turn depends on the seed and on its own text alone, so an edit elsewhere draws the same again.
     """
-    queues = {
-        area: _shuffled([change for change in found if is_wanted(change)], f"{seed}/{area}")
-        for area, found in changes.items()
-    }
+    queues = {area: [each for each in _by_chance(found, seed) if is_wanted(each)] for area, found in changes.items()}
     halves = []
     for is_sql in (False, True):
-        areas = sorted(area for area in queues if area.startswith("sql: ") is is_sql)
-        random.Random(f"{seed}/areas/{is_sql}").shuffle(areas)
+        areas = sorted(
+            (area for area in queues if area.startswith("sql: ") is is_sql), key=lambda area: _chance(seed, area)
+        )
         rounds = zip_longest(*(queues[area] for area in areas))
         halves.append([change for of_round in rounds for change in of_round if change is not None])
     both = [change for pair in zip_longest(*halves) for change in pair if change is not None]
     return both[:count]
 
 
-def _shuffled(changes: list[Change], seed: str) -> list[Change]:
+def _chance(seed: int, *text: object) -> str:
+    return hashlib.sha256(repr((seed, *text)).encode()).hexdigest()
+
+
+def _by_chance(changes: list[Change], seed: int) -> list[Change]:
     """One change of each line, the lines in any order, then a second one of each."""
-    chance = random.Random(seed)
 
     def anchor(change: Change) -> tuple[str, str, int]:
         return change.file, change.before, change.occurrence
 
-    lines = [list(of_line) for _, of_line in groupby(sorted(changes, key=anchor), key=anchor)]
-    for of_line in lines:
-        chance.shuffle(of_line)
-    chance.shuffle(lines)
+    lines = [
+        sorted(of_line, key=lambda change: _chance(seed, change.id))
+        for _, of_line in groupby(sorted(changes, key=anchor), key=anchor)
+    ]
+    lines.sort(key=lambda of_line: _chance(seed, anchor(of_line[0])))
     return [change for of_round in zip_longest(*lines) for change in of_round if change is not None]
 
 

@@ -20,11 +20,13 @@ SWAPPED = {
 }  # fmt: skip
 SWAPPED_CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 HEADER = re.compile(
-    r"x-[a-z-]+|[a-z]+(-[a-z]+)+|etag|vary|allow|location|link|age|date|server|connection|authorization", re.IGNORECASE
+    r"(x|content|cache|access|cross|vercel|cdn|if|retry|accept|user|www|transfer|idempotency|last)-[a-z-]+"
+    r"|etag|vary|allow|location|link|age|server|connection|authorization",
+    re.IGNORECASE,
 )
 MAX_LINES = 8
 # What a call of these says is for a person who reads the log; crash points do nothing outside their tests.
-SILENT = re.compile(r"^(_?log|_?logger|logging)\.(debug|info)\(|^crash\.|^assert_never\(")
+SILENT = re.compile(r"^(_?log|_?logger|logging)\.(debug|info)\(|^crash_point\(|^assert_never\(")
 MESSAGES = re.compile(r"^(_?log|_?logger|logging)\.\w+$")
 
 
