@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+CONSTANT: Final = re.compile(r"(_?[A-Z][A-Z0-9_]+)\b.* = ")
 # Where scripts.planted_changes.function_calls writes.
 CALLS_FILE: Final = "PLANTED_CALLS"
 # Other tests work through processes of their own, which a coverage run does not see.
@@ -44,9 +46,24 @@ class CoverageMap:
         path.write_text(json.dumps(asdict(self)))
 
     def tests_of(self, file: str, lines: list[str], number: int) -> list[str]:
-        """The test functions that run line `number`; for a line that only an import runs, those of the whole file."""
+        """The test functions that run line `number`.
+
+        For a constant those of the lines that name it, for any other line that only an import runs those of the file.
+        """
         of_file = self.lines.get(file, {})
-        return of_file.get(anchor_of(lines, number)) or sorted({test for tests in of_file.values() for test in tests})
+        if tests := of_file.get(anchor_of(lines, number)):
+            return tests
+        constant = CONSTANT.match(lines[number - 1])
+        named = re.compile(rf"\b{constant[1]}\b") if constant else None
+        files = self.lines.values() if named else [of_file]
+        found = {
+            test
+            for each in files
+            for anchor, tests in each.items()
+            if not named or named.search(anchor)
+            for test in tests
+        }
+        return sorted(found or {test for tests in of_file.values() for test in tests})
 
     def seconds_of(self, test: str) -> float:
         """How long a test function took, its parameters together."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib
 import os
 import re
 import shutil
@@ -14,7 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import pytest
 
 from scripts.planted_changes.fitting import LEFT_OUT_NAMES
 
@@ -29,6 +34,19 @@ NOT_APPLICABLE: Final = re.compile(
     r"psycopg\.errors\.(SyntaxError|Undefined|Invalid\w*Definition|Datatype|Ambiguous)\w*"
 )
 NOTHING_COLLECTED: Final = 5
+INTERNAL_ERROR: Final = 3
+# For databases and servers of the tests to be stopped.
+GRACE_SECONDS: Final = 10.0
+OPTIONS: Final = (
+    *("-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--timeout=90"),
+    *("-k", " and ".join(f"not {name}" for name in LEFT_OUT_NAMES)),
+    *("-W", "ignore:Module already imported"),
+)
+OTHERS: Final = (
+    *("aiohttp", "asgi_lifespan", "cryptography", "fal_client", "fastapi", "httpx", "httpx2", "httpx_aiohttp", "jwt"),
+    *("openai.resources.images", "openai.types", "PIL.Image", "postgrest", "psycopg", "psycopg_pool", "pydantic"),
+    *("starlette.applications", "storage3", "trustme", "uvicorn"),
+)
 # Of tests that were renamed since the map was measured.
 NOT_FOUND: Final = re.compile(r"^ERROR: (?:not found|file or directory not found): (\S+)", re.MULTILINE)
 
@@ -129,30 +147,61 @@ def _failed(output: str, seconds: float, tests: int) -> Trial:
     return Trial(result=Result.NOTICED, by=by[1] if by else "", seconds=seconds, tests=tests, detail=detail)
 
 
-def run_pytest(copy: Path, arguments: list[str], *, wall_seconds: float) -> tuple[int | None, str]:
-    """Run pytest until its first failure; the exit status is None where it ran into the wall."""
-    listed = copy / ".planted-tests"
-    listed.write_text("\n".join(arguments))
-    left_out = " and ".join(f"not {name}" for name in LEFT_OUT_NAMES)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    command += ["--hypothesis-seed=0", "--timeout=90", "-k", left_out, f"@{listed}"]
-    path = os.pathsep.join(filter(None, [str(copy / "src"), os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": path}
-    with subprocess.Popen(
-        command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            output, _ = process.communicate(timeout=wall_seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                output, _ = process.communicate(timeout=15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                output, _ = process.communicate()
-            return None, output
-    return process.returncode, output
+def run_pytest(copy: Path, tests: list[str], *, wall_seconds: float) -> tuple[int | None, str]:
+    """Run pytest until its first failure; the exit status is None where it ran into the wall.
+
+    In a fork of this process, which has imported what tests import beside our own modules: that takes seconds.
+    """
+    _import_others()
+    output = copy / ".planted-output"
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        _be_pytest(copy, tests, output)
+    code = _wait(child, wall_seconds)
+    return code, output.read_text(errors="replace")
+
+
+@functools.cache
+def _import_others() -> None:
+    for name in OTHERS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _be_pytest(copy: Path, tests: list[str], output: Path) -> NoReturn:
+    """What the child does: become pytest in the copy, with a session of its own to be killed with all it starts."""
+    code = INTERNAL_ERROR
+    try:
+        os.setsid()
+        with output.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        sys.stdout = sys.stderr = os.fdopen(1, "w", closefd=False)
+        os.chdir(copy)
+        os.environ["PYTHONPATH"] = str(copy / "src")
+        sys.path[:0] = [str(copy / "src"), str(copy)]
+        listed = copy / ".planted-tests"
+        listed.write_text("\n".join(tests))
+        code = int(pytest.main([*OPTIONS, f"--rootdir={copy}", f"@{listed}"]))
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def _wait(child: int, wall_seconds: float) -> int | None:
+    give_up_at = time.monotonic() + wall_seconds
+    while time.monotonic() < give_up_at:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGINT)
+    time.sleep(GRACE_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
 
 
 def _compiles(source: str) -> bool:
