@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -28,7 +29,7 @@ NOT_MEASURED: Final = (
 )
 
 
-@dataclass(slots=True)
+@dataclass
 class CoverageMap:
     """The tests of each line, by file and anchor, those of each SQL function, and the seconds of each test function."""
 
@@ -50,7 +51,7 @@ class CoverageMap:
 
         For a constant those of the lines that name it, for any other line that only an import runs those of the file.
         """
-        of_file = self.lines.get(file, {})
+        of_file = self.lines.get(file) or self._of_folder(file)
         if tests := of_file.get(anchor_of(lines, number)):
             return tests
         constant = CONSTANT.match(lines[number - 1])
@@ -64,6 +65,21 @@ class CoverageMap:
             for test in tests
         }
         return sorted(found or {test for tests in of_file.values() for test in tests})
+
+    def _of_folder(self, file: str) -> dict[str, list[str]]:
+        """For a file that was made since: every line of its neighbours."""
+        folder = file.rpartition("/")[0]
+        return {
+            f"{path} {anchor}": tests
+            for path, lines in self.lines.items()
+            if path.rpartition("/")[0] == folder
+            for anchor, tests in lines.items()
+        }
+
+    @functools.cached_property
+    def tests(self) -> frozenset[str]:
+        """Every test that was measured."""
+        return frozenset(test for of_file in self.lines.values() for tests in of_file.values() for test in tests)
 
     def seconds_of(self, test: str) -> float:
         """How long a test function took, its parameters together."""

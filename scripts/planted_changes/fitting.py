@@ -30,10 +30,24 @@ LEFT_OUT_NAMES: Final = (
     "test_untouched_database_has_no_difference_however_it_was_set_up",
     "test_document_is_generated",
 )
+# What a coverage run sees little of, because it works through processes of its own.
+UNSEEN: Final = {
+    "src/copperplate/generation/": ("tests/simulation/test_simulation.py::test_no_history_breaks_a_promise[0]",),
+    "src/copperplate/adapters/ledger/": (
+        "tests/integration/test_postgres_adapter.py",
+        "tests/integration/test_postgrest_adapter.py",
+        "tests/integration/test_postgrest_errors.py",
+        "tests/integration/test_poolers.py",
+    ),
+    "src/copperplate/compose/": ("tests/e2e/test_operations.py",),
+    "src/copperplate/http/": ("tests/e2e/test_error_paths.py",),
+    "src/copperplate/http/server/": ("tests/e2e/test_starting.py", "tests/e2e/test_dev.py"),
+}
 ROOMS: Final = ("unit", "simulation", "contract", "integration", "deployment", "e2e")
 # Quick, and they look at every function.
 ALWAYS_FOR_SQL: Final = ("tests/integration/test_pgtap.py", "tests/integration/test_rights.py")
 LEDGER_SUITE: Final = "tests/contract/test_ledger_postgres.py"
+TEST: Final = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 WORD: Final = re.compile(r"\w+")
 
 
@@ -60,8 +74,21 @@ class Fitting:
             is_far = not any(word in Path(test.partition("::")[0]).stem for word in near)
             return _room(test), is_far, self._coverage.seconds_of(test)
 
+        tests += self._unmeasured({test.partition("::")[0] for test in tests})
         ordered = sorted((test for test in tests if not test.startswith(LEFT_OUT)), key=order)
-        return [list(batch) for _, batch in groupby(ordered, key=_room)]
+        batches = [list(batch) for _, batch in groupby(ordered, key=_room)]
+        return batches + [list(unseen) for folder, unseen in UNSEEN.items() if change.file.startswith(folder)]
+
+    def _unmeasured(self, files: Iterable[str]) -> list[str]:
+        """The tests of `files` that were written since the map was measured."""
+        paths = {file: self._root / file for file in files}
+        found = [
+            f"{file}::{name}"
+            for file, path in paths.items()
+            if path.is_file()
+            for name in TEST.findall(path.read_text())
+        ]
+        return [test for test in found if test not in self._coverage.tests]
 
     def _of_sql(self, change: Change) -> list[str]:
         """What is quick and general, then the tests that call it, then whole files that name what reaches it."""

@@ -123,7 +123,7 @@ class PythonRules:
         if isinstance(node.func, ast.Name) and node.func.id in SWAPPED_CALLS and node.args:
             yield self._replace("min/max", node.func, SWAPPED_CALLS[node.func.id])
         for keyword in node.keywords:
-            if keyword.arg and isinstance(keyword.value, (ast.Constant, ast.Attribute)):
+            if keyword.arg not in (None, "repr") and isinstance(keyword.value, (ast.Constant, ast.Attribute)):
                 yield from self._without(keyword)
 
     def _without(self, keyword: ast.keyword) -> Iterator[Edit]:
@@ -249,7 +249,9 @@ def _is_inert(node: ast.stmt) -> bool:
 
 
 def _is_message(parent: ast.AST, child: ast.AST) -> bool:
-    """Whether `child` is an argument of a log line; its words are nobody's promise."""
+    """Whether `child` is an argument of a log line, or how a value is shown: these words are nobody's promise."""
+    if isinstance(parent, ast.keyword) and parent.arg == "repr":
+        return True
     return isinstance(parent, ast.Call) and child is not parent.func and bool(MESSAGES.match(ast.unparse(parent.func)))
 
 

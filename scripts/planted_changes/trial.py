@@ -38,7 +38,7 @@ INTERNAL_ERROR: Final = 3
 # For databases and servers of the tests to be stopped.
 GRACE_SECONDS: Final = 10.0
 OPTIONS: Final = (
-    *("-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--timeout=90"),
+    *("-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "--timeout=45"),
     *("-k", " and ".join(f"not {name}" for name in LEFT_OUT_NAMES)),
     *("-W", "ignore:Module already imported"),
 )

@@ -386,6 +386,18 @@ async def test_notifications_arrive_within_a_second_and_again_after_the_listener
             terminate(cluster, name)
 
 
+async def test_followers_look_again_once_the_listener_is_back_for_they_may_have_missed_something(
+    cluster: Cluster, database: str
+) -> None:
+    async with opened(cluster.url(database=database)) as listening:
+        with listening.hints(picture_request().generation_key) as hint:
+            for _ in range(2):  # when it begins, and after it was cut off
+                async with asyncio.timeout(60):
+                    await hint.wait()
+                hint.clear()
+                terminate(cluster, database)
+
+
 async def listeners_ready(cluster: Cluster, database: str) -> None:
     """Both ledgers listen."""
     async with asyncio.timeout(60):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.compose import IMAGE_BUCKET, MEMOJI_BUCKET, make_image_provider, open_services
-from copperplate.compose.services import _make_kinds
+from copperplate.compose.services import _make_kinds, _running
 from copperplate.errors import Misconfigured
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copperplate.ports import Provider
 
 
@@ -80,6 +83,27 @@ def test_choosing_a_provider_loads_neither_its_sdk_nor_httpx(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+async def test_everything_that_was_opened_is_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    def note(name: str) -> Callable[..., Any]:
+        async def noted(*_: object, **__: object) -> None:
+            closed.append(name)
+
+        return noted
+
+    settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "painter"})
+    clock = FakeClock()
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE_BUCKET, MEMOJI_BUCKET)}
+    async with _running(settings, cast(Any, MemoryLedger(clock)), stores) as services:
+        monkeypatch.setattr(type(services.coordinator), "drain", note("coordinator"))
+        for kind in services.kinds.values():
+            monkeypatch.setattr(type(kind.provider), "close", note("provider"))
+        monkeypatch.setattr(type(services.verifier), "close", note("verifier"))
+        monkeypatch.setattr(type(services.request_meter), "close", note("meter"))
+    assert closed == ["coordinator", "provider", "provider", "verifier", "meter"]
 
 
 def test_callers_wait_for_a_memoji_four_times_as_long_as_for_an_image() -> None:

@@ -69,7 +69,7 @@ async def test_a_run_is_bounded_and_says_so() -> None:
     assert not cleaned.is_complete
 
 
-async def test_a_store_that_is_away_loses_no_row() -> None:
+async def test_a_store_that_is_away_loses_no_row(caplog: pytest.LogCaptureFixture) -> None:
     clock, services = await filled(1)
     await clock.advance(31 * DAY)
     await clean(services.ledger, [services.store], clock=clock)
@@ -78,6 +78,7 @@ async def test_a_store_that_is_away_loses_no_row() -> None:
     services.store.remove = _away  # type: ignore[method-assign]
     cleaned = await clean(services.ledger, [services.store], clock=clock)
     assert (cleaned.objects, cleaned.is_complete) == (0, False)
+    assert "cleanup: store_unavailable: the store is down" in caplog.text
     services.store.remove = remove  # type: ignore[method-assign]
     await clock.advance(301)  # the claim ran out
     assert (await clean(services.ledger, [services.store], clock=clock)).objects == 2
@@ -160,12 +161,13 @@ async def test_one_backlog_does_not_hold_up_another() -> None:
     assert (run.images, run.objects, run.is_complete) == (1, 6, False)
 
 
-async def test_store_that_cannot_be_listed_ends_nothing_else() -> None:
+async def test_store_that_cannot_be_listed_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     clock, services = await filled(1)
     await clock.advance(31 * DAY)
     services.store.months = _dark  # type: ignore[method-assign]
     run = await clean(services.ledger, [services.store], clock=clock)
     assert (run.images, run.orphans, run.is_complete) == (1, 0, False)
+    assert "cleanup: store_unavailable: the store cannot be listed" in caplog.text
 
 
 async def test_what_is_no_object_of_ours_is_counted_said_and_left(

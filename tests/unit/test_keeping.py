@@ -90,6 +90,23 @@ async def test_paid_picture_is_stored_when_the_store_is_mended_though_nobody_ask
     assert harness.provider.submits == 2
 
 
+async def test_store_that_refuses_is_tried_at_growing_distances(
+    harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await refuse(harness, harness.process(), monkeypatch)
+    tries: list[float] = []
+
+    async def gone(path: str, *_: object, **__: object) -> None:
+        if path.endswith(".png"):
+            tries.append(harness.clock.monotonic())
+        raise StoreMisconfigured("bucket generated-images does not exist")
+
+    monkeypatch.setattr(harness.store, "put", gone)
+    await harness.clock.advance(41)
+    # From the failure on: each pause half as long again, and none above eight seconds.
+    assert tries == [2, 5, 9.5, 16.25, 24.25, 32.25, 40.25]
+
+
 async def test_next_ask_of_the_same_process_stores_it_at_once_or_is_told_why_not(
     harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

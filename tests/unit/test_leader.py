@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -10,6 +12,7 @@ import pytest
 
 from copperplate.errors import (
     GenerationFailed,
+    LeaseLost,
     LedgerMisconfigured,
     LedgerUnavailable,
     Misconfigured,
@@ -20,17 +23,19 @@ from copperplate.errors import (
 )
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.model import Job, Lead, Miss, Outcome
-from tests.support.coordinator_harness import CoordinatorHarness
+from tests.support.coordinator_harness import CoordinatorHarness, PlainImages, _at_once
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from copperplate.adapters.memory.clock import FakeClock
-    from copperplate.model import AcquireResult
+    from copperplate.model import AcquireResult, Size
 
 KEY = picture_request().generation_key
 
@@ -73,6 +78,15 @@ def steal_at(step: str, harness: CoordinatorHarness, monkeypatch: pytest.MonkeyP
         return await original(*arguments, **named)
 
     monkeypatch.setattr(harness.ledger, step, stolen)
+
+
+@pytest.mark.parametrize(("seconds", "is_certain"), [(9.999, True), (10, False), (10.001, False)])
+async def test_lease_is_certain_until_the_moment_it_may_have_ended(seconds: float, is_certain: bool) -> None:
+    harness = CoordinatorHarness()
+    lease = Lease(key=KEY, fence=1, trusted_until=10, ledger=harness.ledger, clock=harness.clock, timings=Timings())
+    await harness.clock.advance(seconds)
+    with contextlib.nullcontext() if is_certain else pytest.raises(LeaseLost):
+        lease.check()
 
 
 @pytest.mark.parametrize(
@@ -482,3 +496,33 @@ async def test_process_that_stood_still_keeps_what_it_paid_for_unless_somebody_t
     await harness.clock.advance(30)
     assert (await task).outcome is Outcome.GENERATED
     assert harness.provider.submits == 1
+
+
+class FatalImages(PlainImages):
+    """Decoding begins, and takes the process with it."""
+
+    decodings = 0
+
+    async def verify(
+        self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _at_once
+    ) -> tuple[str, Size]:
+        await begin()
+        self.decodings += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_picture_that_two_successors_died_of_is_not_decoded_again() -> None:
+    harness = CoordinatorHarness(has_jobs=True)
+    harness.images = images = FatalImages()
+    for _ in range(3):  # the first leader and two successors
+        process = harness.process()
+        await harness.begin(process, picture_request())
+        await harness.kill(process)
+        await harness.clock.advance(21)
+    last = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(20)
+    with pytest.raises(GenerationFailed) as failed:
+        await last
+    assert failed.value.failure_class is FailureClass.BAD_OUTPUT
+    assert (images.decodings, harness.provider.submits) == (3, 1)

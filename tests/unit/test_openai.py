@@ -196,6 +196,7 @@ def test_request_that_may_have_arrived_is_ambiguous(cause: Exception | None) -> 
     ours = translate(connection_error(cause, openai.APIConnectionError), now=NOW)
     assert isinstance(ours, ProviderFailed)
     assert (ours.failure_class, ours.billed) == (FailureClass.AMBIGUOUS, True)
+    assert str(ours).endswith(f": {'APIConnectionError' if cause is None else type(cause).__name__}")
 
 
 def test_moderation_is_told_apart_from_other_bad_requests() -> None:

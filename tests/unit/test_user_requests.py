@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -204,6 +205,21 @@ async def test_an_order_that_fails_says_why_and_when_to_ask_again() -> None:
     assert failed.failure_class is FailureClass.MODERATED
     assert failed.retry_after > timedelta(hours=1)
     assert await harness.ledger.credits(ALICE) == Credits(balance=1, held=0)
+
+
+async def test_an_order_that_fails_after_its_caller_has_gone_warns_of_nothing() -> None:
+    warned: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: warned.append(context))
+    harness = Harness(seconds=1, failures=[ProviderFailed(FailureClass.MODERATED, "no")])
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    ordering = await harness.begin(harness.order(ALICE))
+    await harness.clock.advance(0.1)
+    await ordering
+    del ordering
+    await harness.clock.advance(2)
+    gc.collect()
+    await harness.clock.settle()
+    assert warned == []
 
 
 async def test_what_was_ordered_and_never_fetched_is_refunded_when_it_goes() -> None:

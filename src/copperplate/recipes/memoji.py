@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -113,7 +113,7 @@ class MemojiRecipe(BaseModel):
     accessories: Accessories = ()
     color_theme: Annotated[str, AfterValidator(_one_of(COLOR_THEMES))] = "pastel-blue"
     background: Annotated[str, AfterValidator(_one_of(BACKGROUNDS))] = "auto"
-    settings: Settings = Field(default=(), exclude=True)
+    settings: Settings = ()
 
     def __init__(self, /, **fields: Any) -> None:  # a caller may call a field self
         """Null counts as absent, in a field there is. Raise `InvalidConfiguration`, or `InvalidModel`."""
