@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
@@ -30,12 +31,13 @@ from copperplate.model import (
     RequestCount,
     Wait,
 )
+from copperplate.ports.maintenance import CleanupCounts, Purged
 from copperplate.recipes.image import original_key
 from copperplate.schema_check import Schema
 from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
-    from copperplate.ports import Ledger, LedgerCare
+    from copperplate.ports import Ledger, Maintenance
 
 LEASE = timedelta(seconds=20)
 STORAGE = "storage:generated-images"
@@ -47,7 +49,7 @@ PNG, WEBP = PictureFormat.PNG, PictureFormat.WEBP
 class Desk(Protocol):
     """A ledger on the test bench."""
 
-    ledger: Any  # Ledger and LedgerCare
+    ledger: Any  # every port of the ledger
 
     async def advance(self, seconds: float) -> None:
         """Move the ledger's clock."""
@@ -87,7 +89,7 @@ async def complete(ledger: Ledger, asked: PictureRequest, name: str = "original"
     return entry
 
 
-async def discarded(ledger: LedgerCare) -> set[str]:
+async def discarded(ledger: Maintenance) -> set[str]:
     """The paths whose grace is over."""
     return {path for _, _, path in await ledger.claim_discarded(100)}
 
@@ -193,7 +195,7 @@ class LedgerContract:
         held = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+        assert (await ledger.generation_stats()).total_api_calls_made == 1
 
     async def test_submit_numbers_cannot_be_skipped(self, desk: Desk) -> None:
         held = await lead(desk.ledger, picture_request())
@@ -330,7 +332,7 @@ class LedgerContract:
         entry = await complete(desk.ledger, picture_request())
         again = await desk.ledger.complete(picture_request().generation_key, 1, upload("original"), url=None)
         assert again == entry
-        assert (await desk.ledger.generation_stats())["total_completed"] == 1
+        assert (await desk.ledger.generation_stats()).total_completed == 1
 
     async def test_recorded_rendition_is_the_hit_for_its_own_key_only(self, desk: Desk) -> None:
         original = await complete(desk.ledger, picture_request())
@@ -442,13 +444,13 @@ class NegativeEntryContract:
         held = await lead(desk.ledger, picture_request())
         assert await desk.ledger.fail(picture_request().generation_key, held.fence, failure())
         assert await desk.ledger.fail(picture_request().generation_key, held.fence, failure())
-        assert (await desk.ledger.generation_stats())["total_failed"] == 1
+        assert (await desk.ledger.generation_stats()).total_failed == 1
 
     async def test_submit_that_is_known_to_be_free_is_not_counted(self, desk: Desk) -> None:
         held = await lead(desk.ledger, picture_request())
         await desk.ledger.begin_submit(picture_request().generation_key, held.fence, submit_no=1, provider="p")
         await desk.ledger.fail(picture_request().generation_key, held.fence, failure(billed=False))
-        assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
+        assert (await desk.ledger.generation_stats()).total_api_calls_made == 0
 
     @pytest.mark.parametrize(
         ("failure_class", "attempt"), [("rate_limited", 1), ("account", 1), ("transient", 2), ("moderated", 2)]
@@ -660,7 +662,7 @@ class RefusalContract:
         again = await ask_of(desk, "picture")
         assert isinstance(again, Lead)
         assert (again.attempt, again.submit_no) == (1, 0)
-        assert (await desk.ledger.generation_stats())["total_api_calls_made"] == 0
+        assert (await desk.ledger.generation_stats()).total_api_calls_made == 0
         assert await desk.spent(picture_request("picture").generation_key) in (0, None)
 
     async def test_after_a_rest_one_caller_at_a_time_tries_each_service(self, desk: Desk) -> None:
@@ -855,22 +857,22 @@ class CareContract:
         await ledger.record_usage([use(picture_request(), Outcome.HIT, 3)])
         await desk.advance(15 * 86_400)
         month = timedelta(days=30)
-        assert (await ledger.cleanup_entries(month, 100))["images"] == 1
+        assert (await ledger.cleanup_entries("image", 100, older_than=month)).pictures == 1
         assert isinstance(await acquire(ledger, picture_request()), Hit)
         await desk.advance(20 * 86_400)
-        counts = await ledger.cleanup_entries(month, 100)
-        assert (counts["images"], counts["generations"]) == (1, 1)
+        counts = await ledger.cleanup_entries("image", 100, older_than=month)
+        assert (counts.pictures, counts.generations) == (1, 1)
         assert await acquire(ledger, picture_request(), may_lead=False) == Miss()
-        stats = await ledger.cache_stats()
-        assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (0, 0)
+        stats = await ledger.kind_stats("image")
+        assert (stats.pictures, stats.stored_bytes) == (0, 0)
 
     async def test_cleanup_keeps_failures_for_the_day_in_which_they_count(self, desk: Desk) -> None:
         held = await lead(desk.ledger, picture_request())
         await desk.ledger.fail(picture_request().generation_key, held.fence, failure(rest=60))
         await desk.advance(3_600)
-        assert (await desk.ledger.cleanup_generations(100))["generations"] == 0
+        assert await desk.ledger.cleanup_generations(100) == 0
         await desk.advance(86_400)
-        assert (await desk.ledger.cleanup_generations(100))["generations"] == 1
+        assert await desk.ledger.cleanup_generations(100) == 1
 
     async def test_generation_that_is_removed_leaves_what_it_was_about_to_store_to_be_discarded(
         self, desk: Desk
@@ -882,7 +884,7 @@ class CareContract:
         await desk.advance(700)
         assert await ledger.sweep(10) == 1
         await desk.advance(90_000)
-        assert (await ledger.cleanup_generations(10))["generations"] == 1
+        assert await ledger.cleanup_generations(10) == 1
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("left").path}
 
@@ -912,10 +914,10 @@ class CareContract:
         await ledger.record_usage([use(picture_request("half"), Outcome.HIT, 3)])
         await desk.advance(15 * 86_400)
         month = timedelta(days=30)
-        counted = await ledger.count_old_entries(month)
-        assert counted == {"images": 2, "generations": 1, "bytes": 3_000}
+        counted = await ledger.count_old_entries("image", older_than=month)
+        assert counted == CleanupCounts(pictures=2, generations=1, size_bytes=3_000, archived=0)
         assert isinstance(await acquire(ledger, picture_request("whole"), may_lead=False), Hit)
-        assert await ledger.cleanup_entries(month, 100) == counted
+        assert await ledger.cleanup_entries("image", 100, older_than=month) == counted
 
     async def test_cleanup_step_by_step_comes_to_the_end_and_removes_the_same(self, desk: Desk) -> None:
         ledger, month = desk.ledger, timedelta(days=30)
@@ -926,15 +928,15 @@ class CareContract:
         await desk.advance(20 * 86_400)
         await ledger.record_usage([use(picture_request("3"), Outcome.HIT, 1)])
         await desk.advance(15 * 86_400)
-        counted, sums, place = await ledger.count_old_entries(month), Counter[str](), ""
+        counted, sums, place = await ledger.count_old_entries("image", older_than=month), Counter[str](), ""
         for _ in range(20):
-            gone = dict(await ledger.cleanup_entries(month, 3, place))
-            place = gone.pop("reached")
-            sums.update(gone)
+            counts = asdict(await ledger.cleanup_entries("image", 3, older_than=month, after=place))
+            place = counts.pop("reached")
+            sums.update(counts)
             if place is None:
                 break
         assert place is None
-        assert dict(sums) == counted
+        assert CleanupCounts(**sums) == counted
         assert isinstance(await acquire(ledger, picture_request("3"), may_lead=False), Hit)
 
     async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, desk: Desk) -> None:
@@ -980,22 +982,22 @@ class CareContract:
         await record(ledger, wrong, picture_request("wrong"), "wrong jpg")
         await desk.advance(2 * 86_400)
         await complete(ledger, picture_request("right"), "right")
-        counts = {"generations": 1, "images": 1, "bytes": 2_000}
-        assert counts.items() <= dict(await ledger.purge(condition, 10, is_dry_run=True)).items()
+        counts = Purged(generations=1, images=1, size_bytes=2_000)
+        assert await ledger.purge(condition, 10, is_dry_run=True) == counts
         assert isinstance(await acquire(ledger, picture_request("wrong"), may_lead=False), Hit)
-        gone = dict(await ledger.purge(condition, 10, is_dry_run=False))
-        assert counts.items() <= gone.items()
-        assert gone["keys"] == [picture_request("wrong").generation_key]
+        gone = await ledger.purge(condition, 10, is_dry_run=False)
+        assert replace(gone, keys=(), objects=()) == counts
+        assert list(gone.keys) == [picture_request("wrong").generation_key]
         assert await acquire(ledger, picture_request("wrong"), may_lead=False) == Miss()
         assert isinstance(await acquire(ledger, picture_request("right"), may_lead=False), Hit)
-        assert (await ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+        assert (await ledger.purge(condition, 10, is_dry_run=False)).generations == 0
         await desk.advance(3_700)
         assert await discarded(ledger) == {upload("wrong").path, upload("wrong jpg", "jpg").path}
 
     async def test_purge_meets_every_condition_given(self, desk: Desk) -> None:
         await complete(desk.ledger, picture_request("kept"), "kept")
         condition = Condition(prompt="kept", model="another/model")
-        assert (await desk.ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+        assert (await desk.ledger.purge(condition, 10, is_dry_run=False)).generations == 0
 
     async def test_usage_adds_up(self, desk: Desk) -> None:
         ledger = desk.ledger
@@ -1008,10 +1010,10 @@ class CareContract:
             [use(picture_request(), Outcome.HIT, 5), use(picture_request("failed"), Outcome.FAILED, 2)]
         )
         stats = await ledger.generation_stats()
-        assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (17, 1, 14)
-        assert float(stats["efficiency_percent"]) == 93.3
-        cache = await ledger.cache_stats()
-        assert (cache["total_cached_images"], cache["total_access_count"]) == (1, 15)
+        assert (stats.total_requests, stats.total_api_calls_made, stats.total_api_calls_saved) == (17, 1, 14)
+        assert stats.efficiency_percent == 93.3
+        cache = await ledger.kind_stats("image")
+        assert (cache.pictures, cache.accesses) == (1, 15)
 
     async def test_totals_add_up_by_outcome_with_their_times(self, desk: Desk) -> None:
         ledger = desk.ledger
@@ -1021,25 +1023,25 @@ class CareContract:
         )
         await ledger.record_usage([use(picture_request(), Outcome.GENERATED, 1)])
         totals = await ledger.usage_totals()
-        sums = {row["outcome"]: row for row in totals["usage"]}
-        assert (sums["hit"]["requests"], sums["hit"]["bytes"]) == (7, 7_000)
-        assert sums["generated"]["requests"] == 1
-        latency = {row["outcome"]: row["buckets"] for row in totals["latency"]}
+        sums = {row.outcome: row for row in totals.usage}
+        assert (sums["hit"].requests, sums["hit"].bytes) == (7, 7_000)
+        assert sums["generated"].requests == 1
+        latency = {row.outcome: list(row.buckets) for row in totals.latency}
         assert latency["hit"] == [7, *(0 for _ in LATENCY_BOUNDS_MS)]
-        assert (totals["in_flight"], totals["discarded"]) == (1, 0)
+        assert (totals.in_flight, totals.discarded) == (1, 0)
 
     async def test_a_generation_whose_lease_ran_out_is_not_in_flight(self, desk: Desk) -> None:
         await lead(desk.ledger, picture_request())
         await desk.advance(21)
-        assert (await desk.ledger.usage_totals())["in_flight"] == 0
+        assert (await desk.ledger.usage_totals()).in_flight == 0
 
     async def test_a_batch_that_is_sent_again_counts_once(self, desk: Desk) -> None:
         ledger, batch = desk.ledger, uuid4()
         for _ in range(3):
             await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)], batch=batch)
-        assert (await ledger.generation_stats())["total_requests"] == 5
+        assert (await ledger.generation_stats()).total_requests == 5
         await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)], batch=uuid4())
-        assert (await ledger.generation_stats())["total_requests"] == 10
+        assert (await ledger.generation_stats()).total_requests == 10
 
     async def test_setup_names_the_schema_this_program_was_written_for(self, desk: Desk) -> None:
         setup = await desk.ledger.check_setup()
@@ -1053,7 +1055,7 @@ class CareContract:
 
     async def test_empty_batch_of_usage_changes_nothing(self, desk: Desk) -> None:
         await desk.ledger.record_usage([])
-        assert (await desk.ledger.generation_stats())["total_requests"] == 0
+        assert (await desk.ledger.generation_stats()).total_requests == 0
 
 
 def use(asked: PictureRequest, outcome: Outcome, count: int) -> RequestCount:

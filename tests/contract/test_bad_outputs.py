@@ -49,8 +49,8 @@ async def test_bad_output_is_never_completed(name: str, scenario: str, standin: 
             await studio.coordinator.find(asked)
         assert (failed.value.failure_class, failed.value.http_status) == (FailureClass.BAD_OUTPUT, 502)
     assert standin.book.posts.total() == 1
-    assert (await studio.ledger.generation_stats())["total_completed"] == 0
-    assert (await studio.ledger.cache_stats())["total_stored_bytes"] == 0
+    assert (await studio.ledger.generation_stats()).total_completed == 0
+    assert (await studio.ledger.kind_stats("image")).stored_bytes == 0
     await studio.close()
 
 
@@ -58,5 +58,5 @@ async def test_bad_output_is_never_completed(name: str, scenario: str, standin: 
 async def test_good_output_is_completed(name: str, standin: Standin) -> None:
     studio = open_studio(provider_at(name, standin))
     await studio.coordinator.find(request_of(studio.provider, "a fox"))
-    assert (await studio.ledger.generation_stats())["total_completed"] == 1
+    assert (await studio.ledger.generation_stats()).total_completed == 1
     await studio.close()

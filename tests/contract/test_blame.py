@@ -237,7 +237,7 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     for number in range(20):
         found = await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
         assert found.outcome is Outcome.GENERATED
-    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 20
+    assert (await studio.ledger.generation_stats()).total_api_calls_made == 20
     await studio.close()
 
 
@@ -293,7 +293,7 @@ async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set
     assert standin.book.posts.total() == 1
     assert "OPENAI_BASE_URL" in caplog.text
     # It was drawn: it is counted as paid.
-    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 1
+    assert (await studio.ledger.generation_stats()).total_api_calls_made == 1
     await studio.close()
 
 

@@ -367,7 +367,7 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
         # The rest is over.
         studio.ledger._generations[request_of(fal, "a red fox").generation_key].retry_at = 0.0
         studio.ledger._breakers["fal"].open_until = 0.0
-    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await studio.ledger.generation_stats()).total_api_calls_made == 0
     standin.book.tell("*", "ok")
     assert (await studio.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED
     await studio.close()

@@ -38,7 +38,7 @@ async def test_answer_that_is_lost_once_costs_two_posts_and_gives_the_second_pic
     assert found.body is not None
     assert number_of(found.body) == 2
     assert standin.book.posts == {PROMPT: 2}
-    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 2
+    assert (await studio.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_ask(
@@ -65,7 +65,7 @@ async def test_refused_prompt_costs_one_post_however_many_ask(studio: Studio, st
             await studio.coordinator.find(asked)
         assert failed.value.http_status == 422
     assert standin.book.posts == {PROMPT: 1}
-    assert (await studio.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await studio.ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_hundred_at_once_over_four_processes_cost_one_post(studio: Studio, standin: Standin) -> None:

@@ -309,7 +309,7 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(bench: Workbench) 
     with pytest.raises(GenerationFailed) as failed:
         await bench.process().find(picture_request())
     assert failed.value.retry_after_seconds == 40
-    assert (await bench.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await bench.ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +320,7 @@ async def test_rubbish_is_never_kept(bench: Workbench, monkeypatch: pytest.Monke
     with pytest.raises(GenerationFailed) as failed:
         await bench.process().find(picture_request())
     assert failed.value.http_status == 502
-    assert (await bench.ledger.cache_stats())["total_stored_bytes"] == 0
+    assert (await bench.ledger.kind_stats("image")).stored_bytes == 0
 
 
 async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(bench: Workbench) -> None:

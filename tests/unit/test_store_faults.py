@@ -81,7 +81,7 @@ async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(bench: 
             await process.find(picture_request())
         assert failed.value.failure_class is FailureClass.TRANSIENT
     assert bench.provider.submits == 1
-    assert (await bench.ledger.generation_stats())["total_completed"] == 0
+    assert (await bench.ledger.generation_stats()).total_completed == 0
 
 
 async def test_slow_store_costs_the_leader_time_and_not_its_lease(bench: Workbench) -> None:
@@ -92,5 +92,5 @@ async def test_slow_store_costs_the_leader_time_and_not_its_lease(bench: Workben
         await bench.clock.advance(5)
     done = await asyncio.gather(task, follower, return_exceptions=True)
     assert bench.provider.submits == 1
-    assert (await bench.ledger.generation_stats())["total_completed"] == 1, done
+    assert (await bench.ledger.generation_stats()).total_completed == 1, done
     assert (await other.find(picture_request())).outcome is Outcome.HIT

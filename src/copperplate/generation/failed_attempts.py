@@ -19,7 +19,7 @@ from copperplate.errors import (
 from copperplate.generation.kinds import model_of
 from copperplate.generation.retry_policy import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.model import Failure, FailureClass
-from copperplate.recipes.provider_input import provider_input_of
+from copperplate.recipes.kinds import provider_input_of
 from copperplate.refusals import WITHHELD, repeats_prompt
 from copperplate.unexpected import log_unexpected
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import CopperplateError, Misconfigured
 from copperplate.http.picture_urls import PictureUrls
-from copperplate.ports import CreditLedger, LedgerCare
+from copperplate.ports import CreditLedger, Maintenance, Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from copperplate.settings import Settings
 
 
-class Ledgers(LedgerCare, CreditLedger, Protocol):
+class Ledgers(Statistics, Maintenance, CreditLedger, Protocol):
     """What the routes ask of the ledger."""
 
 

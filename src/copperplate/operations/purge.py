@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from copperplate.model import Condition
-    from copperplate.ports import Cdn, LedgerCare, ObjectStore
+    from copperplate.ports import Cdn, Maintenance, ObjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ ALL: Final = 2**31 - 1
 
 
 async def purge(
-    ledger: LedgerCare,
+    ledger: Maintenance,
     condition: Condition,
     *,
     is_dry_run: bool,
@@ -40,11 +40,11 @@ async def purge(
     try:
         while True:
             # A real purge comes to its end in steps; a dry run counts everything in one.
-            gone = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
-            sums.update({name: gone[name] for name in ("generations", "images", "bytes")})
-            keys += gone.get("keys", ())
-            objects += [(bucket, path) for bucket, path in gone.get("objects", ())]
-            if is_dry_run or gone["generations"] < ROWS:
+            purged = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
+            sums.update(generations=purged.generations, images=purged.images, bytes=purged.size_bytes)
+            keys += purged.keys
+            objects += purged.objects
+            if is_dry_run or purged.generations < ROWS:
                 return {name: sums[name] for name in ("generations", "images", "bytes")}
     finally:
         # Once, and after the ledger: what is asked for meanwhile must not come back. The objects before the CDNs,

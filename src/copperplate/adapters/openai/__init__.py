@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from copperplate import prices
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.model import FailureClass, Size
-from copperplate.recipes.provider_input import provider_input_of
+from copperplate.recipes.kinds import provider_input_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

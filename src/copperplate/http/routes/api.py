@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import quote_from_bytes
 
@@ -13,6 +14,7 @@ from copperplate.http.problems import HEADERS
 from copperplate.http.wiring import Services, Wiring
 from copperplate.recipes import explain as explaining
 from copperplate.recipes.explain_memoji import MemojiExplanation, explain_memoji
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 
 
 def wiring_of(request: Request) -> Wiring:
@@ -55,7 +57,7 @@ async def health() -> schemas.Health:
 async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
     """Calls to providers made and saved, since the beginning and today (UTC)."""
     await services.usage.flush()
-    stats = schemas.GenerationStats.model_validate(dict(await services.ledger.generation_stats()))
+    stats = schemas.GenerationStats.model_validate(asdict(await services.ledger.generation_stats()))
     message = f"Saved {stats.api_calls_saved_today} API calls today!"
     return schemas.GenerationStatsAnswer(success=True, stats=stats, message=message)
 
@@ -64,8 +66,8 @@ async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
 async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
     """What is kept, how often it was served, its bytes, and what that saved in money."""
     await services.usage.flush()
-    stats = schemas.CacheStats.model_validate(dict(await services.ledger.cache_stats()))
-    memoji = schemas.MemojiStats.of(await services.ledger.memoji_stats())
+    stats = schemas.CacheStats.of(await services.ledger.kind_stats(IMAGE.name))
+    memoji = schemas.MemojiStats.of(await services.ledger.kind_stats(MEMOJI.name))
     savings = schemas.Savings.of(await services.ledger.savings())
     return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=memoji, savings=savings)
 
