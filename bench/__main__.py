@@ -21,6 +21,7 @@ MEASUREMENTS = (
     "followers",
     "single_generation",
     "hits",
+    "versions",
     "servers",
     "acquire_and_peek",
     "charges",
@@ -84,7 +85,7 @@ def _measure(names: tuple[str, ...], *, is_quick: bool) -> None:
             # Postgres runs as another user where we are root.
             Path(folder).chmod(0o755)
             run = Run(folder=Path(folder), is_quick=is_quick, began=began)
-            figures: list[Figure] = importlib.import_module(f"bench.{name}").measure(run)
+            figures: list[Figure] = importlib.import_module(f"bench.measurements.{name}").measure(run)
         for figure in figures:
             say(began, f"{figure.what}: {figure.value:.4g} {figure.unit}")
         if not is_quick:

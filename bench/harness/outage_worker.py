@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.serving.renditions import Serving
+    from copperplate.serving.renditions import Renditions
 
 # A new picture this often; every caller of every process asks for the newest ones.
 PICTURE_SECONDS = 0.25
@@ -76,7 +76,7 @@ async def _ask_on(order: Order) -> list[IdempotencyRecord]:
     asked: list[IdempotencyRecord] = []
     folder = Path(order.folder)
 
-    async def call(serving: Serving) -> None:
+    async def call(serving: Renditions) -> None:
         while not (folder / OVER).exists():
             newest = int(time.time() / PICTURE_SECONDS)
             kept = [each for each in asked[-500:] if each.answer == "picture"]
@@ -85,10 +85,10 @@ async def _ask_on(order: Order) -> list[IdempotencyRecord]:
             asked.append(await _ask(serving, prompt))
             await asyncio.sleep(random.uniform(0.05, 0.15))
 
-    async def call_once(serving: Serving, prompt: str) -> None:
+    async def call_once(serving: Renditions, prompt: str) -> None:
         asked.append(await _ask(serving, prompt))
 
-    async def send_strangers(serving: Serving) -> None:
+    async def send_strangers(serving: Renditions) -> None:
         async with asyncio.TaskGroup() as strangers:
             for number in itertools.count():
                 if (folder / OVER).exists():
@@ -102,7 +102,7 @@ async def _ask_on(order: Order) -> list[IdempotencyRecord]:
 
 
 @asynccontextmanager
-async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: float) -> AsyncIterator[Serving]:
+async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: float) -> AsyncIterator[Renditions]:
     from bench.harness.request_worker import BUCKET, CountingProvider, PlainImages
     from copperplate.adapters.filesystem import FolderStore
     from copperplate.adapters.ledger.postgres import PostgresLedger
@@ -110,7 +110,7 @@ async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: floa
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
-    from copperplate.serving.renditions import Serving
+    from copperplate.serving.renditions import Renditions
 
     clock, images = SystemClock(), PlainImages()
     ledger = PostgresLedger(url, max_connections=4)
@@ -124,13 +124,13 @@ async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: floa
     coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
     await ledger.open()
     try:
-        yield Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        yield Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
     finally:
         await coordinator.drain(within_seconds=5)
         await ledger.close()
 
 
-async def _ask(serving: Serving, prompt: str) -> IdempotencyRecord:
+async def _ask(serving: Renditions, prompt: str) -> IdempotencyRecord:
     from bench.harness.request_worker import CountingProvider
     from copperplate.errors import CopperplateError
     from copperplate.model import PictureFormat

@@ -146,7 +146,7 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
     from copperplate.model import Miss, PictureFormat
-    from copperplate.serving.renditions import Serving
+    from copperplate.serving.renditions import Renditions
 
     folder, lease = Path(order.folder), order.lease
     picture_request = wanted(order.prompt, PictureFormat.JPG)
@@ -161,7 +161,7 @@ async def _ask(order: Order) -> dict[str, Any]:
     kinds = {"image": Kind(provider=provider, store=store)}
     async with _opened(order) as ledger:
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings)
-        serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        serving = Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
         while order.follows and isinstance(
             await ledger.peek(picture_request.generation_key, picture_request.rendition_key), Miss
         ):

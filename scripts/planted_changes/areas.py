@@ -17,21 +17,35 @@ if TYPE_CHECKING:
 CORE = "src/copperplate/"
 # Globs of the files of each area of the Python source.
 PYTHON_AREAS: Final = {
-    "coordinator": ("coordinator.py", "single_flight.py", "hints.py", "room.py"),
-    "leader": ("leader.py", "lease.py", "attempt.py", "failed_attempts.py", "failures.py", "timings.py"),
-    "uploads": ("uploads.py", "keeping.py", "pending_uploads.py", "losses.py"),
-    "collecting": ("collecting.py", "refusals.py"),
-    "serving": ("serving.py", "usage.py", "imaging.py", "picture_header.py"),
-    "user requests": ("asking.py", "users.py", "http/users.py"),
-    "operations": ("care.py",),
-    "fal": ("adapters/fal/*.py", "adapters/judged_transport.py", "adapters/counted.py", "adapters/wishes.py"),
-    "openai": ("adapters/openai*.py", "adapters/blame.py", "adapters/base64_forms.py"),
-    "supabase": ("adapters/supabase_*.py", "adapters/vercel_cdn.py", "adapters/object_paths.py"),
-    "stores": ("adapters/filesystem.py", "adapters/disk_cache.py", "adapters/memory_store.py"),
+    "coordinator": ("generation/coordinator.py", "single_flight.py", "adapters/notifier.py"),
+    "leader": (
+        "generation/leader.py",
+        "generation/attempt.py",
+        "generation/failed_attempts.py",
+        "generation/digests.py",
+    ),
+    "lease": ("generation/lease.py", "generation/retry_policy.py", "generation/timings.py", "repeats.py"),
+    "uploads": (
+        "generation/uploads.py",
+        "generation/keeping.py",
+        "generation/pending_uploads.py",
+        "generation/losses.py",
+    ),
+    "collecting": ("generation/collecting.py", "refusals.py", "generation/kinds.py"),
+    "serving": ("serving/*.py",),
+    "imaging": ("imaging/*.py",),
+    "user requests": ("accounts/*.py", "http/users.py", "http/routes/memoji.py"),
+    "operations": ("operations/*.py",),
+    "fal": ("adapters/fal/*.py", "adapters/judged_transport.py", "adapters/bounded_stream.py"),
+    "openai": ("adapters/openai/*.py", "adapters/blame.py", "adapters/base64_forms.py", "adapters/retry_after.py"),
+    "supabase": ("adapters/supabase/*.py", "adapters/vercel_cdn.py", "adapters/object_paths.py"),
+    "stores": ("adapters/filesystem.py", "adapters/disk_cache.py", "adapters/memory/store.py"),
     "ledger": ("adapters/ledger/*.py",),
     "http": ("http/*.py",),
+    "routes": ("http/routes/*.py",),
+    "server": ("http/server/*.py",),
     "recipes": ("recipes/*.py", "prices.py"),
-    "composition": ("compose/*.py", "settings.py", "setting_*.py"),
+    "composition": ("compose/*.py", "settings/*.py"),
 }
 SQL_FILES: Final = "supabase/migrations/*.sql"
 

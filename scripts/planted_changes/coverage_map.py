@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+# Where scripts.planted_changes.function_calls writes.
+CALLS_FILE: Final = "PLANTED_CALLS"
 # Other tests work through processes of their own, which a coverage run does not see.
 MEASURED: Final = ("tests/unit", "tests/contract", "tests/integration")
 NOT_MEASURED: Final = (
@@ -26,10 +28,11 @@ NOT_MEASURED: Final = (
 
 @dataclass(slots=True)
 class CoverageMap:
-    """The tests of each line, by file and anchor, and the seconds of each test function."""
+    """The tests of each line, by file and anchor, those of each SQL function, and the seconds of each test function."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    functions: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> CoverageMap:
@@ -38,7 +41,7 @@ class CoverageMap:
 
     def write(self, path: Path) -> None:
         """Keep it for later runs."""
-        path.write_text(json.dumps({"seconds": self.seconds, "lines": self.lines}))
+        path.write_text(json.dumps(asdict(self)))
 
     def tests_of(self, file: str, lines: list[str], number: int) -> list[str]:
         """The test functions that run line `number`; for a line that only an import runs, those of the whole file."""
@@ -59,12 +62,16 @@ def anchor_of(lines: list[str], number: int) -> str:
 def measure(root: Path, cache: Path) -> CoverageMap:
     """Run the tests once under coverage, each in a context of its own."""
     cache.mkdir(parents=True, exist_ok=True)
-    data, report = cache / "coverage", cache / "junit.xml"
+    data, report, calls = cache / "coverage", cache / "junit.xml", cache / "calls.json"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *MEASURED]
     command += [f"--ignore-glob={root / name}" for name in NOT_MEASURED]
     command += ["--cov=src", "--cov-context=test", "--cov-report=", f"--junitxml={report}"]
-    subprocess.run(command, cwd=root, env={**os.environ, "COVERAGE_FILE": str(data)}, check=False)
-    found = CoverageMap(seconds=_seconds(report), lines=_lines(root, data))
+    command += ["-p", "scripts.planted_changes.function_calls"]
+    environment = {**os.environ, "COVERAGE_FILE": str(data), CALLS_FILE: str(calls), "PYTHONPATH": str(root)}
+    ended = subprocess.run(command, cwd=root, env=environment, check=False)
+    if ended.returncode > 1:
+        raise SystemExit(f"pytest ended with {ended.returncode}: the map is left as it was")
+    found = CoverageMap(seconds=_seconds(report), lines=_lines(root, data), functions=json.loads(calls.read_text()))
     found.write(cache / "map.json")
     return found
 

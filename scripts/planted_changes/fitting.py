@@ -64,7 +64,18 @@ class Fitting:
         return [list(batch) for _, batch in groupby(ordered, key=_room)]
 
     def _of_sql(self, change: Change) -> list[str]:
-        distances = self.callers(owner_of(change, (self._root / change.file).read_text()))
+        """What is quick and general, then the tests that call it, then whole files that name what reaches it."""
+        owner = owner_of(change, (self._root / change.file).read_text())
+        measured = [test for test in self._coverage.functions.get(owner, []) if not test.startswith(LEFT_OUT)]
+        measured.sort(key=lambda test: (_room(test), self._coverage.seconds_of(test)))
+        seen = {test.partition("::")[0] for test in measured}
+        naming = [file for file in self._naming(owner) if file not in seen]
+        batch = dict.fromkeys((*ALWAYS_FOR_SQL, *measured, *([] if measured else [LEDGER_SUITE]), *naming))
+        return [test for test in batch if not test.startswith(LEFT_OUT)]
+
+    def _naming(self, owner: str) -> list[str]:
+        """Files of integration tests by how directly they name what reaches `owner`."""
+        distances = self.callers(owner)
         weights = {name.rpartition(".")[2]: 2.0**-distance for name, distance in distances.items()}
         weights |= dict.fromkeys(self._methods(weights), 0.5)
         scores = {
@@ -72,8 +83,7 @@ class Fitting:
             for file, words in self._words_of_tests.items()
         }
         ranked = sorted((file for file, score in scores.items() if score), key=lambda file: -scores[file])
-        fitting = [LEDGER_SUITE, *(file for file in ranked if _room(file) == ROOMS.index("integration"))]
-        return [file for file in dict.fromkeys((*ALWAYS_FOR_SQL, *fitting)) if not file.startswith(LEFT_OUT)]
+        return [file for file in ranked if _room(file) == ROOMS.index("integration")]
 
     def callers(self, name: str) -> dict[str, int]:
         """What reaches a function, a table or a view of the database, with how many steps lie between."""

@@ -12,10 +12,10 @@ CopperplateError
 │   ├── InvalidHost           no Host, two, or one that is not ours where it would make an address
 │   ├── UnknownParameter      one that a request which changes something does not know
 │   ├── InvalidBody           not a JSON object, cut off, or slow
-│   ├── BodyTooLarge          more than a wish can need; 413
+│   ├── BodyTooLarge          more than a request can need; 413
 │   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
 │   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
-├── NotEnoughCredits          a picture has to be made, and its maker cannot pay; 402
+├── NotEnoughCredits          a picture has to be generated, and the caller cannot pay; 402
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── PictureGone               what was delivered under an Idempotency-Key was removed since; 410
 ├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401
@@ -27,11 +27,11 @@ CopperplateError
 ├── TooManyWaiters            the process holds enough waiters for this key; 503
 ├── Unavailable               something we need does not answer; 503
 │   ├── LedgerUnavailable     the database
-│   │   └── PoolerExhausted   a pooler in front of it, which has lent every session
+│   │   └── PoolerExhausted   a pooler in front of it has no session free
 │   ├── StoreUnavailable      the object store
 │   │   └── FolderUnavailable  a folder that is one
-│   ├── CdnUnavailable        the CDN, when it is to forget pictures
-│   └── KeysUnavailable       Supabase Auth, whose keys tell who a token is from
+│   ├── CdnUnavailable        the CDN, at a purge
+│   └── KeysUnavailable       Supabase Auth, whose keys verify tokens
 ├── Misconfigured             settings are missing or wrong; 503
 │   ├── LedgerMisconfigured   those of the database; the generation is resumed
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
@@ -69,114 +69,78 @@ class CopperplateError(Exception):
     title: ClassVar[str] = "Something went wrong on our side"
     retry_after_seconds: int | None = None
 
+    # A leaf gives these three as class arguments, in one line; what it leaves out is its parent's.
+    def __init_subclass__(cls, *, code: str = "", status: int = 0, title: str = "") -> None:
+        super().__init_subclass__()
+        cls.code, cls.status, cls.title = code or cls.code, status or cls.status, title or cls.title
+
     @property
     def http_status(self) -> int:
         """HTTP status of this very error; a class default unless the error decides it itself."""
         return self.status
 
 
-class InvalidRequest(CopperplateError):
+class InvalidRequest(CopperplateError, code="invalid_request", status=400, title="The request is not valid"):
     """The caller can mend it; the message says how."""
 
-    code = "invalid_request"
-    status = 400
-    title = "The request is not valid"
 
-
-class InvalidText(InvalidRequest):
+class InvalidText(InvalidRequest, code="invalid_text", title="The text is not usable as a prompt"):
     """The prompt is empty, too long, or not text."""
 
-    code = "invalid_text"
-    title = "The text is not usable as a prompt"
 
-
-class InvalidSize(InvalidRequest):
+class InvalidSize(InvalidRequest, code="invalid_size", title="The size is not offered"):
     """A side lies outside the sizes that are made."""
 
-    code = "invalid_size"
-    title = "The size is not offered"
 
-
-class InvalidFormat(InvalidRequest):
+class InvalidFormat(InvalidRequest, code="invalid_format", title="The format is not offered"):
     """The format is not one that is served."""
 
-    code = "invalid_format"
-    title = "The format is not offered"
 
-
-class InvalidSeed(InvalidRequest):
+class InvalidSeed(InvalidRequest, code="invalid_seed", title="The seed is not valid"):
     """The seed is not a whole number below 2^64."""
 
-    code = "invalid_seed"
-    title = "The seed is not valid"
 
-
-class InvalidModel(InvalidRequest):
+class InvalidModel(InvalidRequest, code="invalid_model", title="The model is not offered"):
     """The model is not one that this deployment offers."""
 
-    code = "invalid_model"
-    title = "The model is not offered"
+
+class InvalidConfiguration(
+    InvalidRequest, code="invalid_configuration", title="The memoji's configuration is not valid"
+):
+    """A memoji's configuration has an unknown field or value."""
 
 
-class InvalidConfiguration(InvalidRequest):
-    """A memoji's configuration has a field or a value nobody knows."""
-
-    code = "invalid_configuration"
-    title = "The memoji's configuration is not valid"
-
-
-class InvalidQuery(InvalidRequest):
+class InvalidQuery(InvalidRequest, code="invalid_query", title="The query cannot be read"):
     """The query cannot be read, or says two things at once."""
 
-    code = "invalid_query"
-    title = "The query cannot be read"
 
-
-class InvalidHost(InvalidRequest):
+class InvalidHost(InvalidRequest, code="invalid_host", title="The host of the request is not usable"):
     """The request names no host, several, or one that is not known to be this server's."""
 
-    code = "invalid_host"
-    title = "The host of the request is not usable"
+
+class UnknownParameter(
+    InvalidRequest, code="unknown_parameter", title="A parameter is not known, and nothing was done"
+):
+    """A request that changes something brings a parameter that is not known: it may be meant as a restriction."""
 
 
-class UnknownParameter(InvalidRequest):
-    """A request that changes something brings a parameter that is not known: it may mean something else."""
-
-    code = "unknown_parameter"
-    title = "A parameter is not known, and nothing was done"
-
-
-class InvalidBody(InvalidRequest):
+class InvalidBody(InvalidRequest, code="invalid_body", title="The body cannot be read"):
     """The body is no JSON object, or did not arrive."""
 
-    code = "invalid_body"
-    title = "The body cannot be read"
+
+class BodyTooLarge(InvalidRequest, code="body_too_large", status=413, title="The body is too large"):
+    """The body is larger than any request needs."""
 
 
-class BodyTooLarge(InvalidRequest):
-    """The body is larger than any wish."""
-
-    code = "body_too_large"
-    status = 413
-    title = "The body is too large"
-
-
-class UnsupportedMediaType(InvalidRequest):
+class UnsupportedMediaType(InvalidRequest, code="unsupported_media_type", status=415, title="The body must be JSON"):
     """The body is not declared as JSON."""
 
-    code = "unsupported_media_type"
-    status = 415
-    title = "The body must be JSON"
 
-
-class InvalidIdempotencyKey(InvalidRequest):
+class InvalidIdempotencyKey(InvalidRequest, code="invalid_idempotency_key", title="The Idempotency-Key is not usable"):
     """The Idempotency-Key is empty, too long, repeated, or not printable ASCII."""
 
-    code = "invalid_idempotency_key"
-    title = "The Idempotency-Key is not usable"
 
-
-class Unauthorized(CopperplateError):
+class Unauthorized(CopperplateError, code="unauthorized", status=401, title="This needs a secret or a sign-in"):
     """The bearer secret, or a person's token, is missing or not valid.
 
     `challenge` is what `WWW-Authenticate` says (RFC 6750, section 3).
@@ -184,72 +148,43 @@ class Unauthorized(CopperplateError):
 
     challenge: str = "Bearer"
 
-    code = "unauthorized"
-    status = 401
-    title = "This needs a secret or a sign-in"
 
-
-class NotEnoughCredits(CopperplateError):
-    """The picture is not there yet, and whoever asks has no credit to have it made."""
-
-    code = "not_enough_credits"
-    status = 402
-    title = "There are not enough credits"
+class NotEnoughCredits(CopperplateError, code="not_enough_credits", status=402, title="There are not enough credits"):
+    """The picture is not stored yet, and the caller has no credit to have it generated."""
 
     def __init__(self, user: UUID | None) -> None:
         super().__init__("This picture has to be made, and that costs a credit. Pictures that are there cost none.")
         self.user = user
 
 
-class IdempotencyConflict(CopperplateError):
-    """The Idempotency-Key was sent before, with another wish."""
-
-    code = "idempotency_conflict"
-    status = 409
-    title = "This Idempotency-Key stands for another request"
+class IdempotencyConflict(
+    CopperplateError, code="idempotency_conflict", status=409, title="This Idempotency-Key stands for another request"
+):
+    """The Idempotency-Key was sent before, with another request."""
 
 
-class PictureGone(CopperplateError):
+class PictureGone(CopperplateError, code="picture_gone", status=410, title="The picture that was delivered is gone"):
     """The picture that was delivered under an Idempotency-Key was removed since."""
 
-    code = "picture_gone"
-    status = 410
-    title = "The picture that was delivered is gone"
 
-
-class NotFound(CopperplateError):
+class NotFound(CopperplateError, code="not_found", status=404, title="There is nothing at this address"):
     """There is no such page."""
 
-    code = "not_found"
-    status = 404
-    title = "There is nothing at this address"
 
-
-class MethodNotAllowed(CopperplateError):
+class MethodNotAllowed(CopperplateError, code="method_not_allowed", status=405, title="The method is not offered here"):
     """The page is there, the method is not; `allowed` lists those that are, as in `Allow`."""
-
-    code = "method_not_allowed"
-    status = 405
-    title = "The method is not offered here"
 
     def __init__(self, allowed: str) -> None:
         super().__init__(f"Use {allowed}.")
         self.allowed = allowed
 
 
-class NotGenerated(CopperplateError):
+class NotGenerated(CopperplateError, code="not_generated", status=404, title="This picture has not been made yet"):
     """There is no such picture yet, and this request may not make one."""
 
-    code = "not_generated"
-    status = 404
-    title = "This picture has not been made yet"
 
-
-class GenerationFailed(CopperplateError):
+class GenerationFailed(CopperplateError, code="generation_failed", title="The picture could not be made"):
     """The picture could not be made; a negative entry remembers it until `retry_after_seconds` have passed."""
-
-    code = "generation_failed"
-    title = "The picture could not be made"
 
     def __init__(self, failure_class: FailureClass, retry_after: timedelta) -> None:
         super().__init__(failure_class.public_message)
@@ -265,15 +200,12 @@ class GenerationFailed(CopperplateError):
 _UNCOLLECTED = "The provider was asked for the picture and it could not be fetched yet. Ask again after Retry-After."
 
 
-class StillGenerating(CopperplateError):
+class StillGenerating(CopperplateError, code="still_generating", status=503, title="The picture is still being made"):
     """The wait is over; the generation goes on and a later request will find its picture.
 
     With a `rest`: the picture is paid for, and the request that is sent after so long fetches it.
     """
 
-    code = "still_generating"
-    status = 503
-    title = "The picture is still being made"
     retry_after_seconds = 5
 
     def __init__(self, rest: timedelta | None = None) -> None:
@@ -282,86 +214,56 @@ class StillGenerating(CopperplateError):
             self.retry_after_seconds = max(1, round(rest.total_seconds()))
 
 
-class TooManyWaiters(CopperplateError):
+class TooManyWaiters(
+    CopperplateError, code="too_many_waiters", status=503, title="Too many requests wait for this picture"
+):
     """This process already holds as many waiters for this picture as it may."""
 
-    code = "too_many_waiters"
-    status = 503
-    title = "Too many requests wait for this picture"
     retry_after_seconds = 5
 
 
-class Unavailable(CopperplateError):
+class Unavailable(CopperplateError, code="unavailable", status=503, title="A service we need does not answer"):
     """Something Copperplate needs does not answer. Its message may name paths and is for the log only."""
 
-    code = "unavailable"
-    status = 503
-    title = "A service we need does not answer"
     retry_after_seconds = 5
 
 
-class LedgerUnavailable(Unavailable):
+class LedgerUnavailable(Unavailable, code="ledger_unavailable", title="The database does not answer"):
     """The database does not answer."""
 
-    code = "ledger_unavailable"
-    title = "The database does not answer"
+
+class PoolerExhausted(LedgerUnavailable, code="pooler_exhausted", title="The database has no session free"):
+    """A pooler in front of the database accepts connections, but has no session of the database free."""
 
 
-class PoolerExhausted(LedgerUnavailable):
-    """A pooler in front of the database takes connections, and has no session of the database left for them."""
-
-    code = "pooler_exhausted"
-    title = "The database has no session free"
-
-
-class StoreUnavailable(Unavailable):
+class StoreUnavailable(Unavailable, code="store_unavailable", title="The object store does not answer"):
     """The object store does not answer, or refuses."""
 
-    code = "store_unavailable"
-    title = "The object store does not answer"
+
+class FolderUnavailable(
+    StoreUnavailable, code="folder_unavailable", title="The folder of pictures cannot be used at the moment"
+):
+    """The folder of pictures cannot be read or written: a full disk, a missing right."""
 
 
-class FolderUnavailable(StoreUnavailable):
-    """The folder that pictures are kept in takes or gives nothing: a full disk, a missing right."""
-
-    code = "folder_unavailable"
-    title = "The folder of pictures cannot be used at the moment"
+class CdnUnavailable(Unavailable, code="cdn_unavailable", title="The CDN does not answer"):
+    """The CDN did not purge; its copies expire within their hour."""
 
 
-class CdnUnavailable(Unavailable):
-    """The CDN did not forget what it was told to; its copies end with their hour."""
-
-    code = "cdn_unavailable"
-    title = "The CDN does not answer"
+class KeysUnavailable(Unavailable, code="keys_unavailable", title="Nobody can be recognised at the moment"):
+    """The signing keys cannot be fetched, so no token can be verified."""
 
 
-class KeysUnavailable(Unavailable):
-    """Who a token is from cannot be told: the keys it may be signed with are not to be had."""
-
-    code = "keys_unavailable"
-    title = "Nobody can be recognised at the moment"
-
-
-class Misconfigured(CopperplateError):
+class Misconfigured(CopperplateError, code="misconfigured", status=503, title="Copperplate is not configured"):
     """Settings are missing or wrong; the message names every one of them."""
 
-    code = "misconfigured"
-    status = 503
-    title = "Copperplate is not configured"
 
-
-class LedgerMisconfigured(Misconfigured):
+class LedgerMisconfigured(Misconfigured, code="ledger_misconfigured", title="The database is not configured"):
     """The database refuses because of a setting or a right; a generation is not given up for it, but resumed later."""
 
-    code = "ledger_misconfigured"
-    title = "The database is not configured"
 
-
-class StoreMisconfigured(Misconfigured):
+class StoreMisconfigured(Misconfigured, code="store_misconfigured", title="The object store is not configured"):
     """The object store refuses because of a setting; a generation is not given up for it, but resumed later."""
-
-    code = "store_misconfigured"
-    title = "The object store is not configured"
 
 
 class Signal(CopperplateError):
@@ -384,9 +286,9 @@ class ProviderFailed(Signal):
     """One attempt at a provider failed.
 
     `billed` is False only where the provider is known not to charge for it. `retry_after` is the
-    provider's own wish, already bounded. The message goes to the ledger, never to a caller or a log.
-    `usage` is what was reported to bill for a picture that turned out not to be usable. `said` is all that the
-    service said, of which the message may show a part; where that repeats the prompt, an operator reads `discreet`.
+    `Retry-After` of the provider, already bounded. The message goes to the ledger, never to a caller or a log.
+    `usage` is the bill that was reported for an unusable picture. `said` is the whole text of the service,
+    of which the message may show a part; where that repeats the prompt, an operator reads `discreet`.
     `of_model` is True where the service refuses the model that was named, and may take another.
     """
 
@@ -423,7 +325,7 @@ class Uncollected(Signal):
 
 @contextmanager
 def reporting(usage: Mapping[str, int]) -> Iterator[None]:
-    """What a picture that turns out not to be usable was billed goes with its failure."""
+    """Add the bill of an unusable picture to the failure that is raised within."""
     try:
         yield
     except ProviderFailed as failed:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import Charge, Condition, Lead
 from copperplate.recipes.image import original_key
-from tests.contract.ledger import LEASE, failure
+from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:

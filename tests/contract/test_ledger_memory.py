@@ -6,20 +6,11 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
-from tests.contract.ledger import (
-    BreakerContract,
-    CareContract,
-    HintContract,
-    LedgerContract,
-    NegativeEntryContract,
-    RefusalContract,
-)
-from tests.contract.ledger_credits import CreditContract, SpendContract
-from tests.contract.ledger_jobs import JobContract
-from tests.contract.ledger_misses import MissContract
+from tests.contract.ledger import LedgerContract
+from tests.contract.ledger.hints import HintContract
 
 
-class MemoryDesk:
+class MemoryLedgerHarness:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.ledger = MemoryLedger(self.clock)
@@ -38,20 +29,9 @@ class MemoryDesk:
 
 
 @pytest.fixture
-def desk() -> MemoryDesk:
-    return MemoryDesk()
+def harness() -> MemoryLedgerHarness:
+    return MemoryLedgerHarness()
 
 
-class TestMemoryLedger(
-    LedgerContract,
-    MissContract,
-    JobContract,
-    CreditContract,
-    SpendContract,
-    NegativeEntryContract,
-    BreakerContract,
-    RefusalContract,
-    CareContract,
-    HintContract,
-):
+class TestMemoryLedger(LedgerContract, HintContract):
     """The suites, over memory."""

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from tests.contract.ledger import LedgerContract
+from tests.contract.ledger import GenerationContract
 from tests.support.postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.pgbouncer_server import PgBouncer
 
 
-class PgBouncerDesk:
+class PgBouncerLedgerHarness:
     """Moves the ledger's clock in the database itself: PgBouncer refuses the options of a connection."""
 
     def __init__(self, pgbouncer: PgBouncer, cluster: Cluster, database: str) -> None:
@@ -48,12 +48,12 @@ class PgBouncerDesk:
 
 
 @pytest.fixture
-async def desk(pgbouncer: PgBouncer, cluster: Cluster, database: str) -> AsyncIterator[PgBouncerDesk]:
-    bench = PgBouncerDesk(pgbouncer, cluster, database)
-    await bench.ledger.open()
-    yield bench
-    await bench.ledger.close()
+async def harness(pgbouncer: PgBouncer, cluster: Cluster, database: str) -> AsyncIterator[PgBouncerLedgerHarness]:
+    harness = PgBouncerLedgerHarness(pgbouncer, cluster, database)
+    await harness.ledger.open()
+    yield harness
+    await harness.ledger.close()
 
 
-class TestPgBouncerLedger(LedgerContract):
+class TestPgBouncerLedger(GenerationContract):
     """The suite, over PgBouncer."""

@@ -8,24 +8,15 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from tests.contract.ledger import (
-    BreakerContract,
-    CareContract,
-    HintContract,
-    LedgerContract,
-    NegativeEntryContract,
-    RefusalContract,
-)
-from tests.contract.ledger_credits import CreditContract, SpendContract
-from tests.contract.ledger_jobs import JobContract
-from tests.contract.ledger_misses import MissContract
+from tests.contract.ledger import LedgerContract
+from tests.contract.ledger.hints import HintContract
 from tests.support.postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class PostgresDesk:
+class PostgresLedgerHarness:
     """Moves the ledger's clock by opening its connections anew with another offset."""
 
     def __init__(self, owner_url: str) -> None:
@@ -52,23 +43,12 @@ class PostgresDesk:
 
 
 @pytest.fixture
-async def desk(owner_url: str) -> AsyncIterator[PostgresDesk]:
-    bench = PostgresDesk(owner_url)
-    await bench.ledger.open()
-    yield bench
-    await bench.ledger.close()
+async def harness(owner_url: str) -> AsyncIterator[PostgresLedgerHarness]:
+    harness = PostgresLedgerHarness(owner_url)
+    await harness.ledger.open()
+    yield harness
+    await harness.ledger.close()
 
 
-class TestPostgresLedger(
-    LedgerContract,
-    MissContract,
-    JobContract,
-    CreditContract,
-    SpendContract,
-    NegativeEntryContract,
-    BreakerContract,
-    RefusalContract,
-    CareContract,
-    HintContract,
-):
+class TestPostgresLedger(LedgerContract, HintContract):
     """The suites, over Postgres."""

@@ -9,10 +9,7 @@ import pytest
 
 from copperplate.adapters.ledger.postgrest import PostgrestLedger
 from copperplate.adapters.supabase.http import make_client
-from tests.contract.ledger import BreakerContract, CareContract, LedgerContract, NegativeEntryContract, RefusalContract
-from tests.contract.ledger_credits import CreditContract, SpendContract
-from tests.contract.ledger_jobs import JobContract
-from tests.contract.ledger_misses import MissContract
+from tests.contract.ledger import LedgerContract
 from tests.support.postgres_fixtures import empty, making_databases, reason_of, spent_of, usage_of
 from tests.support.postgrest_server import PostgrestServer, make_jwt
 
@@ -38,7 +35,7 @@ grant select on moved.clock to public;
 """
 
 
-class PostgrestDesk:
+class PostgrestLedgerHarness:
     """Moves the ledger's clock by a row of the database, which PostgREST reads for every request."""
 
     def __init__(self, ledger: PostgrestLedger, superuser_url: str) -> None:
@@ -79,23 +76,13 @@ def shared(cluster: Cluster, postgrest_binary: Path) -> Iterator[tuple[Postgrest
 
 
 @pytest.fixture
-async def desk(shared: tuple[PostgrestServer, str]) -> AsyncIterator[PostgrestDesk]:
+async def harness(shared: tuple[PostgrestServer, str]) -> AsyncIterator[PostgrestLedgerHarness]:
     server, superuser_url = shared
     async with make_client() as client:
-        desk = PostgrestDesk(PostgrestLedger(client, server.url, make_jwt()), superuser_url)
-        yield desk
-        desk.clear()
+        harness = PostgrestLedgerHarness(PostgrestLedger(client, server.url, make_jwt()), superuser_url)
+        yield harness
+        harness.clear()
 
 
-class TestPostgrestLedger(
-    LedgerContract,
-    MissContract,
-    JobContract,
-    CreditContract,
-    SpendContract,
-    NegativeEntryContract,
-    BreakerContract,
-    RefusalContract,
-    CareContract,
-):
+class TestPostgrestLedger(LedgerContract):
     """The suites, over PostgREST."""

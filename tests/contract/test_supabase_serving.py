@@ -15,7 +15,7 @@ from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavai
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Condition, FailureClass, Needs, Outcome
-from copperplate.serving.renditions import Serving
+from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import BUCKET, Workbench
 from tests.support.pictures import picture_request
 
@@ -46,8 +46,8 @@ class Desk(Workbench):
             provider=kind.provider, store=CachedStore(kind.store, DiskCache(folder, 256_000_000))
         )
 
-    def server(self) -> Serving:
-        return Serving(
+    def server(self) -> Renditions:
+        return Renditions(
             coordinator=self.process(), ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock
         )
 

@@ -84,8 +84,8 @@ async def entry(project: Supabase) -> Entry:
     environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
     async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
         for outcome in ("generated", "hit"):
-            found, body = await services.serving.read(picture_request())
+            found, body = await services.renditions.read(picture_request())
             assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)
-            services.usage.count(picture_request(), found.outcome, size_bytes=len(body), seconds=0.1)
-        await services.usage.flush()
+            services.request_meter.count(picture_request(), found.outcome, size_bytes=len(body), seconds=0.1)
+        await services.request_meter.flush()
         return found.entry

@@ -110,7 +110,7 @@ async def test_every_family_through_asgi() -> None:
     assert plain_key not in keys["other picture"]
     assert len(set(keys["other picture"])) == len(keys["other picture"])
     assert len(set(keys["normal forms"])) == len(keys["normal forms"]) / 2
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 # --- over sockets --------------------------------------------------------------------------------

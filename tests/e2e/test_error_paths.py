@@ -78,7 +78,8 @@ def fine(**options: Any) -> MemoryServices:
 
 def with_ledger(error: Exception) -> MemoryServices:
     services = fine()
-    calls = "acquire peek generation_stats cache_stats sweep cleanup_entries record_usage credits begin_ask is_asked_by"
+    care = "generation_stats cache_stats sweep cleanup_entries"
+    calls = f"acquire peek {care} record_usage credits begin_request is_requested_by"
     for name in calls.split():
         setattr(services.ledger, name, failing(error))
     return services
@@ -138,7 +139,7 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
         each.cancel()
     await asyncio.gather(*crowd, return_exceptions=True)
     with contextlib.suppress(Exception):
-        await services.usage.close()
+        await services.request_meter.close()
     await services.coordinator.drain(within_seconds=0)
 
 
@@ -255,7 +256,7 @@ async def test_no_failure_of_a_provider_may_be_kept(
             assert ("retry-after" in answer[1]) == (code != "not_generated")
             if is_undecided and method == "GET":
                 break  # the job is waited for by its lease's holder; HEAD is asked in the world "wait over"
-        await services.usage.close()
+        await services.request_meter.close()
         await services.coordinator.drain(within_seconds=0)
         await provider.close()
     images.close()

@@ -42,7 +42,7 @@ def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
 
     async def ask() -> list[Outcome]:
         async with open_services(Settings.from_env(deployment)) as services:
-            return [(await services.serving.read(asked))[0].outcome for asked in map(picture_request, prompts)]
+            return [(await services.renditions.read(asked))[0].outcome for asked in map(picture_request, prompts)]
 
     return asyncio.run(ask())
 

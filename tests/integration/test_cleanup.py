@@ -17,7 +17,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import ObjectMissing
 from copperplate.model import Hit, Miss, Outcome
 from copperplate.operations.cleanup import clean
-from tests.contract.ledger import LEASE, complete, record, use
+from tests.contract.ledger.harness import LEASE, complete, record, request_count
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ async def test_pictures_in_use_are_looked_at_once_a_run_and_do_not_hide_what_is_
     later = await ledger_at(MONTH_LATER)
     # All but the newest.
     await later.record_usage(
-        [use(picture_request(f"picture {number}"), Outcome.HIT, 1) for number in range(PICTURES - 1)]
+        [request_count(picture_request(f"picture {number}"), Outcome.HIT, 1) for number in range(PICTURES - 1)]
     )
     steps, step = Counter[tuple[str, str]](), later.cleanup_entries
 

@@ -15,7 +15,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from tests.contract.ledger import complete, record
+from tests.contract.ledger.harness import complete, record
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, FailureClass, InsufficientCredits, Lead
-from tests.contract.ledger import failure
-from tests.contract.ledger_credits import ALICE, ANSWER, BOB, ask, ask_and_complete, has
+from tests.contract.ledger.credits import ALICE, ANSWER, BOB, acquire_charged, balance_and_held, complete_charged
+from tests.contract.ledger.harness import failure
 from tests.support.pictures import MODEL, picture_request, upload
 
 if TYPE_CHECKING:
@@ -99,17 +99,17 @@ async def test_takeover_beside_a_sweep_that_is_releasing_pays_for_itself(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
+    assert isinstance(await acquire_charged(ledger, picture_request(), ALICE), Lead)
     later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
     await later.open()
     await run(other, "set copperplate.clock_offset = '901s'")
     assert await run(other, "select copperplate.release_expired(10) as n") == [{"n": 1}]
     # Bob has nothing. What Alice held is being released: there is nothing to inherit.
-    taking = asyncio.create_task(ask(later, picture_request(), BOB))
+    taking = asyncio.create_task(acquire_charged(later, picture_request(), BOB))
     await until_blocked(owner_url, 1, "acquire_generation")
     await other.commit()
     assert await taking == InsufficientCredits()
-    assert await has(later, ALICE) == (1, 0)
+    assert await balance_and_held(later, ALICE) == (1, 0)
     await later.close()
 
 
@@ -117,7 +117,7 @@ async def test_sweep_beside_a_takeover_leaves_what_that_inherits(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, picture_request(), ALICE), Lead)
+    assert isinstance(await acquire_charged(ledger, picture_request(), ALICE), Lead)
     later = PostgresLedger(make_conninfo(owner_url, options="-c copperplate.clock_offset=901s"))
     await later.open()
     await run(other, "set copperplate.clock_offset = '890s'")
@@ -125,7 +125,7 @@ async def test_sweep_beside_a_takeover_leaves_what_that_inherits(
     await later.sweep(100)
     await other.commit()
     await later.sweep(100)
-    assert await has(later, ALICE) == (1, 1)
+    assert await balance_and_held(later, ALICE) == (1, 1)
     await later.close()
 
 
@@ -133,30 +133,32 @@ async def test_owner_beside_a_sweep_that_is_releasing_waits_for_the_credit(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, picture_request("dead"), ALICE), Lead)
+    assert isinstance(await acquire_charged(ledger, picture_request("dead"), ALICE), Lead)
     async with at(owner_url, "901s") as later:
         await run(other, "set copperplate.clock_offset = '901s'")
         assert await run(other, "select copperplate.release_expired(10) as n") == [{"n": 1}]
-        user_requests = asyncio.create_task(ask(later, picture_request("another"), ALICE))
+        user_requests = asyncio.create_task(acquire_charged(later, picture_request("another"), ALICE))
         await until_blocked(owner_url, 1, "acquire_generation")
         await other.commit()
         assert isinstance(await user_requests, Lead)
-        assert await has(later, ALICE) == (1, 1)
+        assert await balance_and_held(later, ALICE) == (1, 1)
 
 
 async def test_owner_whose_asks_meet_over_what_lapsed_leads_once(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, picture_request("dead"), ALICE), Lead)
+    assert isinstance(await acquire_charged(ledger, picture_request("dead"), ALICE), Lead)
     async with at(owner_url, "901s") as later:
         await run(other, "select from copperplate.reservations for update")
-        user_requests = [asyncio.create_task(ask(later, picture_request(f"another {n}"), ALICE)) for n in range(3)]
+        user_requests = [
+            asyncio.create_task(acquire_charged(later, picture_request(f"another {n}"), ALICE)) for n in range(3)
+        ]
         await until_blocked(owner_url, 3, "acquire_generation")
         await other.commit()
         answers = await asyncio.gather(*user_requests)
         assert sorted(type(each).__name__ for each in answers) == ["InsufficientCredits", "InsufficientCredits", "Lead"]
-        assert await has(later, ALICE) == (1, 1)
+        assert await balance_and_held(later, ALICE) == (1, 1)
     assert await deadlocks(other) == 0
 
 
@@ -164,16 +166,16 @@ async def test_owner_beside_a_takeover_within_its_time_leaves_what_that_inherits
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    assert isinstance(await ask(ledger, picture_request("led"), ALICE), Lead)
+    assert isinstance(await acquire_charged(ledger, picture_request("led"), ALICE), Lead)
     # Another process takes the generation over a moment before the time is up, and has not committed.
     await run(other, "set copperplate.clock_offset = '890s'")
     await run(other, "select copperplate.reserve_charges(%s, '[]')", picture_request("led").generation_key)
     async with at(owner_url, "901s") as later:
-        user_requests = asyncio.create_task(ask(later, picture_request("another"), ALICE))
+        user_requests = asyncio.create_task(acquire_charged(later, picture_request("another"), ALICE))
         await until_blocked(owner_url, 1, "acquire_generation")
         await other.commit()
         assert await user_requests == InsufficientCredits()
-        assert await has(later, ALICE) == (1, 1)
+        assert await balance_and_held(later, ALICE) == (1, 1)
 
 
 async def test_owners_who_each_take_over_what_lapsed_of_the_other_never_deadlock(
@@ -181,16 +183,16 @@ async def test_owners_who_each_take_over_what_lapsed_of_the_other_never_deadlock
 ) -> None:
     for user, name in ((ALICE, "alice"), (BOB, "bob")):
         await ledger.grant_credits(user, 1, name)
-        assert isinstance(await ask(ledger, picture_request(f"of {name}"), user), Lead)
+        assert isinstance(await acquire_charged(ledger, picture_request(f"of {name}"), user), Lead)
     async with at(owner_url, "901s") as later:
         # Each needs both reservations: the other's for the picture, its own for the credit.
         await run(other, "select from copperplate.reservations order by id for update")
         crossed = [(picture_request("of bob"), ALICE), (picture_request("of alice"), BOB)]
-        user_requests = [asyncio.create_task(ask(later, asked, user)) for asked, user in crossed]
+        user_requests = [asyncio.create_task(acquire_charged(later, asked, user)) for asked, user in crossed]
         await until_blocked(owner_url, 2, "acquire_generation")
         await other.commit()
         assert [type(each) for each in await asyncio.gather(*user_requests)] == [Lead, Lead]
-        assert (await has(later, ALICE), await has(later, BOB)) == ((1, 1), (1, 1))
+        assert (await balance_and_held(later, ALICE), await balance_and_held(later, BOB)) == ((1, 1), (1, 1))
     assert await deadlocks(other) == 0
 
 
@@ -199,10 +201,10 @@ async def test_takeover_that_frees_one_account_and_charges_another_waits_in_line
 ) -> None:
     for user, name in ((ALICE, "alice"), (BOB, "bob")):
         await ledger.grant_credits(user, 2, name)
-        await ask_and_complete(ledger, picture_request(f"of {name}"), user, name)
+        await complete_charged(ledger, picture_request(f"of {name}"), user, name)
     first, second = (row["user_id"] for row in await run(other, "select user_id from copperplate.accounts order by id"))
     await other.commit()
-    assert isinstance(await ask(ledger, picture_request("dead"), second), Lead)
+    assert isinstance(await acquire_charged(ledger, picture_request("dead"), second), Lead)
     async with at(owner_url, "901s") as later:
         # The purge gives back to both, the first account first; the takeover frees the second and charges the first.
         await run(other, "select from copperplate.accounts where user_id = %s for update", first)
@@ -210,18 +212,18 @@ async def test_takeover_that_frees_one_account_and_charges_another_waits_in_line
             at_once(owner_url, ("delete from public.generation_status where prompt like %s", "of %"))
         )
         await until_blocked(owner_url, 1, "delete from public.generation_status")
-        taking = asyncio.create_task(ask(later, picture_request("dead"), first))
+        taking = asyncio.create_task(acquire_charged(later, picture_request("dead"), first))
         await until_blocked(owner_url, 1, "acquire_generation")
         await other.commit()
         assert await purging == [[]]
         assert isinstance(await taking, Lead)
-        assert (await has(later, first), await has(later, second)) == ((2, 1), (2, 0))
+        assert (await balance_and_held(later, first), await balance_and_held(later, second)) == ((2, 1), (2, 0))
     assert await deadlocks(other) == 0
 
 
 async def test_two_completions_at_once_settle_once(ledger: PostgresLedger, other: Connection, owner_url: str) -> None:
     await ledger.grant_credits(ALICE, 2, "g")
-    held = await ask(ledger, picture_request(), ALICE)
+    held = await acquire_charged(ledger, picture_request(), ALICE)
     assert isinstance(held, Lead)
     key, fence, made = picture_request().generation_key, held.fence, upload("a")
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="p")
@@ -232,7 +234,7 @@ async def test_two_completions_at_once_settle_once(ledger: PostgresLedger, other
     await other.commit()
     first, second = await asyncio.gather(*both)
     assert first == second
-    assert await has(ledger, ALICE) == (1, 0)
+    assert await balance_and_held(ledger, ALICE) == (1, 0)
 
 
 # --- given back -------------------------------------------------------------------------------
@@ -242,26 +244,26 @@ async def test_purge_before_a_delivery_refunds_and_the_delivery_changes_nothing(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    await ask_and_complete(ledger, picture_request(), ALICE)
+    await complete_charged(ledger, picture_request(), ALICE)
     await run(other, "delete from public.generation_status where prompt_hash = %s", picture_request().generation_key)
     delivering = asyncio.create_task(ledger.deliver(ALICE, picture_request().generation_key, ANSWER, None))
     await until_blocked(owner_url, 1, "deliver_generation")
     await other.commit()
     assert (await delivering)["url"] == ANSWER["url"]
-    assert await has(ledger, ALICE) == (1, 0)
+    assert await balance_and_held(ledger, ALICE) == (1, 0)
 
 
 async def test_purge_that_waited_for_a_delivery_refunds_nothing(
     ledger: PostgresLedger, other: Connection, owner_url: str
 ) -> None:
     await ledger.grant_credits(ALICE, 1, "g")
-    entry = await ask_and_complete(ledger, picture_request(), ALICE)
+    entry = await complete_charged(ledger, picture_request(), ALICE)
     await run(other, "select public.deliver_generation(%s, %s, '{}')", ALICE, picture_request().generation_key)
     losing = asyncio.create_task(ledger.report_missing(entry))
     await until_blocked(owner_url, 1, "report_missing")
     await other.commit()
     assert await losing
-    assert await has(ledger, ALICE) == (0, 0)
+    assert await balance_and_held(ledger, ALICE) == (0, 0)
 
 
 async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_line(
@@ -274,7 +276,7 @@ async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_li
     for number, order in enumerate(orders):
         for user in order:
             asked = picture_request(f"{number} of {users[user]}")
-            await ask_and_complete(ledger, asked, user, asked.generation_key)
+            await complete_charged(ledger, asked, user, asked.generation_key)
     # Each comes to Carol's account second, and finds it taken.
     await run(other, "select from copperplate.accounts where user_id = %s for update", CAROL)
     deletions = asyncio.create_task(
@@ -286,7 +288,25 @@ async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_li
     await until_blocked(owner_url, 2, "delete from public.generation_status")
     await other.commit()
     assert await deletions == [[], []]
-    assert [await has(ledger, user) for user in users] == [(2, 0)] * 3
+    assert [await balance_and_held(ledger, user) for user in users] == [(2, 0)] * 3
+    assert await deadlocks(other) == 0
+
+
+async def test_purge_beside_a_sweep_that_has_its_second_reservation_waits_with_no_account_taken(
+    ledger: PostgresLedger, other: Connection, owner_url: str
+) -> None:
+    await ledger.grant_credits(ALICE, 2, "g")
+    keys = [picture_request(prompt).generation_key for prompt in ("first", "second")]
+    for prompt in ("first", "second"):
+        assert isinstance(await acquire_charged(ledger, picture_request(prompt), ALICE), Lead)
+    # The sweep picked the reservation that a purge of both comes to last, and has not come to its account yet.
+    [last] = await run(other, "select id from copperplate.reservations order by id desc limit 1 for update")
+    purging = asyncio.create_task(at_once(owner_url, ("select from copperplate.give_back_all(%s)", keys)))
+    await until_blocked(owner_url, 1, "give_back_all")
+    await run(other, "select copperplate.release_all(%s)", [last["id"]])
+    await other.commit()
+    assert await purging == [[]]
+    assert await balance_and_held(ledger, ALICE) == (2, 0)
     assert await deadlocks(other) == 0
 
 
@@ -295,7 +315,7 @@ async def test_two_deletions_over_the_same_accounts_in_opposite_order_wait_in_li
 
 async def submitted(ledger: PostgresLedger, prompt: str, user: UUID) -> Lead:
     """Lead on somebody's account, as far as the intended upload."""
-    held = await ask(ledger, picture_request(prompt), user)
+    held = await acquire_charged(ledger, picture_request(prompt), user)
     assert isinstance(held, Lead), held
     key = picture_request(prompt).generation_key
     assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
@@ -322,7 +342,7 @@ async def test_failing_and_completing_pictures_of_one_user_wait_in_line(
     await other.commit()
     assert await failing
     assert await completing is not None
-    assert await has(ledger, ALICE) == (2, 0)
+    assert await balance_and_held(ledger, ALICE) == (2, 0)
     assert await deadlocks(other) == 0
 
 
@@ -343,7 +363,7 @@ async def test_crowd_that_fails_and_completes_on_one_account_never_deadlocks(
             await ledger.report_refusal("storage:generated-images", FailureClass.STORE, "full", timedelta(0))
 
     await asyncio.gather(*(one(number) for number in range(8)))
-    assert await has(ledger, ALICE) == (1_000 - 60, 0)
+    assert await balance_and_held(ledger, ALICE) == (1_000 - 60, 0)
     assert await deadlocks(other) == 0
 
 
@@ -376,7 +396,7 @@ async def test_grant_sent_fifty_times_at_once_counts_once(owner_url: str, ledger
     grant = "select public.grant_credits(%s, 5, 'order 1') as told"
     answers = await at_once(owner_url, *([(grant, ALICE)] * MANY))
     assert [each[0]["told"]["balance"] for each in answers] == [5] * MANY  # type: ignore[index]
-    assert await has(ledger, ALICE) == (5, 0)
+    assert await balance_and_held(ledger, ALICE) == (5, 0)
 
 
 async def test_reference_given_to_two_users_at_once_is_one_users(owner_url: str, ledger: PostgresLedger) -> None:
@@ -437,7 +457,7 @@ async def storm(ledger: PostgresLedger, users: list[UUID], seed: int, steps: int
         asked, user = picture_request(f"picture {rng.randrange(6)}"), rng.choice(users)
         match rng.randrange(8):
             case 0 | 1 | 2:
-                held = await ask(ledger, asked, user)
+                held = await acquire_charged(ledger, asked, user)
                 if isinstance(held, Lead):
                     await end(ledger, asked, held, rng)
             case 3:
@@ -463,7 +483,7 @@ async def test_everything_at_once_over_eight_connections_leaves_sums_that_agree(
     for each in ledgers:
         await each.open()
     await asyncio.gather(*(storm(each, users, seed * 8 + n, 100) for n, each in enumerate(ledgers)))
-    await has(ledgers[0], ALICE)
+    await balance_and_held(ledgers[0], ALICE)
     audit = await ledgers[0].audit_credits()
     assert min(audit["granted"], audit["settled"], audit["refunded"]) > 0
     assert await deadlocks(other) == 0

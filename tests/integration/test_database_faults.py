@@ -24,7 +24,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Hit, Job, Outcome, Wait
-from tests.contract.ledger import failure, lead
+from tests.contract.ledger.harness import failure, lead
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider, kill
 from tests.support.pictures import picture_request, upload
 from tests.support.walls import wall
@@ -107,6 +107,46 @@ async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
         with pytest.raises(PoolTimeout):
             async with asyncio.timeout(wall(PROMISED_SECONDS)), ledger._transport._pool.connection():
                 pass
+
+
+# --- a provider at work ----------------------------------------------------------------------------
+
+# Sessions that hold something for longer than a second: a transaction, or a place in the line for a lock.
+HOLDING = """
+select state, query from pg_stat_activity
+where
+    datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+    and (
+        (state like 'idle in transaction%' and state_change < clock_timestamp() - interval '1 second')
+        or (wait_event_type = 'Lock' and query_start < clock_timestamp() - interval '1 second')
+    )
+"""
+
+
+async def test_no_session_idles_in_a_transaction_or_waits_for_a_lock_while_a_provider_works(owner_url: str) -> None:
+    clock = FakeClock()  # the provider's alone: it is done when this moves
+    provider = ScriptedProvider(clock, seconds=1)
+    async with (
+        opened(owner_url) as first,
+        opened(owner_url) as second,
+        await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as watch,
+    ):
+        processes = [process_of(each, provider, lease_seconds=6) for each in (first, second)]
+        asked = [
+            asyncio.create_task(process.find(picture_request(f"picture {number % 4}")))
+            for process in processes
+            for number in range(12)
+        ]
+        holding: list[object] = []
+        for _ in range(30):  # for two heartbeats, ten times a second
+            await asyncio.sleep(0.1)
+            holding += await (await watch.execute(HOLDING)).fetchall()
+        assert provider.submits == 4
+        assert holding == []
+        await clock.advance(1)
+        outcomes = [(await each).outcome for each in asked]
+    assert outcomes.count(Outcome.GENERATED) == 4
+    assert set(outcomes) == {Outcome.GENERATED, Outcome.COALESCED}
 
 
 # --- slow ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Hit, Lead, Wait
-from tests.contract.ledger import acquire, complete, record
+from tests.contract.ledger.harness import acquire, complete, record
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from bench.measurements import spend
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Condition, FailureClass, Outcome
-from tests.contract.ledger import LEASE, failure, lead, use
+from tests.contract.ledger.harness import LEASE, failure, lead, request_count
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def test_sums_of_money_are_those_of_the_book_after_whatever_happened_to_it
                 await ledger.fail(key, fence, failure(FailureClass.RATE_LIMITED, billed=False))
             case "billed":
                 await ledger.fail(key, fence, failure(FailureClass.BAD_OUTPUT))
-        hits = [use(asked, rng.choice(list(Outcome)), rng.randint(1, 9)) for _ in range(3)]
+        hits = [request_count(asked, rng.choice(list(Outcome)), rng.randint(1, 9)) for _ in range(3)]
         await ledger.record_usage(hits, batch=uuid4())
     before = recomputed(owner_url)
     assert all(figure > 0 for figure in before)
@@ -109,7 +109,7 @@ async def test_a_billed_submit_whose_caller_got_nothing_is_spent(ledger: Postgre
     assert await ledger.begin_submit(
         picture_request().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
     )
-    await ledger.record_usage([use(picture_request(), Outcome.FAILED, 1)])
+    await ledger.record_usage([request_count(picture_request(), Outcome.FAILED, 1)])
     [image, _] = await ledger.savings()
     assert (image.spent_micro_usd, image.saved_micro_usd, image.served) == (50, 0, 0)
     assert recomputed(owner_url)[:4] == [1, 1, 0, 50]

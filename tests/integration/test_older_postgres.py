@@ -12,7 +12,7 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Outcome
-from tests.contract.ledger import LEASE, complete, use
+from tests.contract.ledger.harness import LEASE, complete, request_count
 from tests.support.pictures import picture_request, upload
 from tests.support.postgres_fixtures import OLDER_MAJORS
 
@@ -48,7 +48,9 @@ async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(old
     made = await ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
     assert made is not None
     assert await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE) == Hit(entry=made)
-    await ledger.record_usage([use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.HIT, 9)])
+    await ledger.record_usage(
+        [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.HIT, 9)]
+    )
     stats = await ledger.generation_stats()
     assert (stats.total_requests, stats.total_api_calls_made, stats.total_api_calls_saved) == (10, 1, 9)
     assert await ledger.sweep(10) == 0

@@ -21,7 +21,7 @@ from copperplate.local.errors import MigrationFailed
 from copperplate.local.migrations import migrate
 from copperplate.model import SCHEMA
 from copperplate.settings import Settings
-from tests.contract.ledger import complete
+from tests.contract.ledger.harness import complete
 from tests.support.pgbouncer_server import start_pgbouncer
 from tests.support.pictures import picture_request
 from tests.support.wire import Wire

@@ -24,7 +24,7 @@ from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Lead, Miss, Outcome, Wait
-from tests.contract.ledger import complete, use
+from tests.contract.ledger.harness import complete, request_count
 from tests.support.clusters import open_folder
 from tests.support.pictures import picture_request
 from tests.support.walls import wall
@@ -347,7 +347,7 @@ async def test_usage_whose_answer_was_lost_is_sent_again_and_counts_once(wire: W
     async with opened(wire.url, max_connections=1) as ledger:
         await complete(ledger, picture_request())
         wire.cut_after = b"record_usage"
-        await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)])
+        await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)])
         assert wire.cuts == 1
         # It was taken before the answer was lost; counted again it would be ten.
         assert (await ledger.generation_stats()).total_requests == 5

@@ -25,8 +25,8 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import Hit, Lead, Miss, Outcome, Wait
-from copperplate.serving.renditions import Serving
-from tests.contract.ledger import complete, use
+from copperplate.serving.renditions import Renditions
+from tests.contract.ledger.harness import complete, request_count
 from tests.standin.gateway import Gateway
 from tests.standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
 from tests.support.pictures import picture_request
@@ -138,7 +138,7 @@ async def test_usage_counts_once_whatever_becomes_of_the_answer(
 ) -> None:
     await complete(ledger, picture_request())
     wire.faults.append(fault)
-    await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)])
+    await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)])
     assert wire.sent.count("/rpc/record_usage") == 2
     # Taken before the answer was lost, or lost itself: counted again it would be ten.
     assert (await ledger.generation_stats()).total_requests == 5
@@ -149,10 +149,10 @@ async def test_usage_of_a_process_that_was_frozen_is_sent_again_over_a_new_conne
 ) -> None:
     with Gateway(postgrest.url) as gateway:
         ledger = PostgrestLedger(client, gateway.url, make_jwt())
-        await ledger.record_usage([use(picture_request(), Outcome.HIT, 2)])
+        await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 2)])
         # Nothing of this process runs here, as in a freeze: it cannot see that its kept connection is closed.
         assert gateway.hang_up() == 1
-        await ledger.record_usage([use(picture_request(), Outcome.HIT, 5)])
+        await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)])
         assert gateway.accepted == 2
         assert (await ledger.generation_stats()).total_requests == 7
 
@@ -393,7 +393,7 @@ async def test_hit_costs_one_call_and_a_miss_at_most_six(
         clock, images = SystemClock(), PillowImages()
         kinds = {"image": Kind(provider=Painter(clock), store=FolderStore(tmp_path, "generated-images"))}
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
-        serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        serving = Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
         _, body = await serving.read(picture_request(prompt))
         assert body
         await coordinator.drain(within_seconds=5)

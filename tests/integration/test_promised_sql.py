@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Outcome, PictureFormat
-from tests.contract.ledger import complete, use
+from tests.contract.ledger.harness import complete, request_count
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def fill(ledger: PostgresLedger) -> None:
     await ledger.intend_rendition(original, upload("jpg", "jpg"))
     await ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
     await ledger.record_usage(
-        [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.COALESCED, 9)]
+        [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.COALESCED, 9)]
     )
 
 
@@ -209,7 +209,9 @@ async def test_counting_gives_way_to_a_persons_delete_and_loses_nothing(
         # The person holds the second row and wants the first; counting takes them the other way round.
         person.execute(lock, (second,))
         counting = asyncio.create_task(
-            ledger.record_usage([use(picture_request(), Outcome.HIT, 5), use(other, Outcome.HIT, 7)])
+            ledger.record_usage(
+                [request_count(picture_request(), Outcome.HIT, 5), request_count(other, Outcome.HIT, 7)]
+            )
         )
         await asyncio.to_thread(wait_for_blocked, owner_url)
         await asyncio.to_thread(person.execute, lock, (first,))

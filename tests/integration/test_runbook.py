@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from tests.contract.ledger import complete, failure, lead
+from tests.contract.ledger.harness import complete, failure, lead
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:

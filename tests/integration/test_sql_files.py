@@ -16,8 +16,8 @@ from psycopg.rows import dict_row
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.memoji import MemojiRecipe, request_of
-from tests.contract.ledger import LEASE, complete, failure, lead, record, use
-from tests.contract.ledger_credits import ALICE, ANSWER, BOB, ask_and_complete
+from tests.contract.ledger.credits import ALICE, ANSWER, BOB, complete_charged
+from tests.contract.ledger.harness import LEASE, complete, failure, lead, record, request_count
 from tests.support.pictures import MODEL, picture_request, upload
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ async def make(ledger: PostgresLedger, asked: PictureRequest, *, requests: int) 
     name = asked.recipe["prompt"]
     original = await complete(ledger, asked, f"original of {name}")
     assert await record(ledger, original, asked, f"jpg of {name}")
-    await ledger.record_usage([use(asked, Outcome.GENERATED, 1), use(asked, Outcome.HIT, requests - 1)])
+    await ledger.record_usage(
+        [request_count(asked, Outcome.GENERATED, 1), request_count(asked, Outcome.HIT, requests - 1)]
+    )
 
 
 def age(editor: psycopg.Connection[dict[str, Any]], asked: PictureRequest, interval: str) -> None:
@@ -219,7 +221,10 @@ async def test_spend_by_model_and_day(
     for prompt, cost in (("billed", 2_500), ("lost", None), ("free", 0)):
         await spend(ledger, picture_request(prompt), "painter", estimate=3_000, cost=cost)
     await ledger.record_usage(
-        [use(picture_request("billed"), Outcome.HIT, 5), use(picture_request("yesterday"), Outcome.COALESCED, 4)]
+        [
+            request_count(picture_request("billed"), Outcome.HIT, 5),
+            request_count(picture_request("yesterday"), Outcome.COALESCED, 4),
+        ]
     )
     today, yesterday = ask("spend_by_model_and_day.sql")
     assert (today["model"], today["requests"], today["submits"]) == (MODEL, 9, 3)
@@ -235,7 +240,7 @@ async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(
     await spend(ledger, picture_request("unknown"), "fal", estimate=None)
     await spend(ledger, picture_request("half known"), "openai", estimate=None)
     await spend(ledger, picture_request("known"), "openai", estimate=4_000)
-    await ledger.record_usage([use(picture_request("unknown"), Outcome.HIT, 1)])
+    await ledger.record_usage([request_count(picture_request("unknown"), Outcome.HIT, 1)])
     rows = ask("spend_by_model_and_day.sql")
     assert [(row["provider"], row["unpriced"], row["spent_usd"], row["saved_usd"]) for row in rows] == [
         ("fal", 1, None, None),
@@ -247,7 +252,7 @@ async def test_spend_of_a_model_without_a_price_is_null_and_not_nothing(
 async def test_savings_in_money(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
     await spend(ledger, picture_request(), "fal", estimate=3_000, cost=3_000)
     await ledger.record_usage(
-        [use(picture_request(), Outcome.GENERATED, 1), use(picture_request(), Outcome.COALESCED, 4)]
+        [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.COALESCED, 4)]
     )
     image, memoji = ask("savings_in_money.sql")
     assert (image["kind"], image["served"], image["saved"], image["efficiency_percent"]) == ("image", 5, 4, 80)
@@ -258,10 +263,10 @@ async def test_savings_in_money(ledger: PostgresLedger, ask: IdempotencyRecord) 
 async def test_prompts_that_fail_save_no_call(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
     held = await lead(ledger, picture_request("refused"))
     await ledger.fail(picture_request("refused").generation_key, held.fence, failure(rest=60))
-    await ledger.record_usage([use(picture_request("refused"), Outcome.FAILED, 30)])
+    await ledger.record_usage([request_count(picture_request("refused"), Outcome.FAILED, 30)])
     await spend(ledger, picture_request("twice"), "openai", estimate=5)
     assert await ledger.begin_submit(picture_request("twice").generation_key, 2, submit_no=2, provider="openai")
-    await ledger.record_usage([use(picture_request("twice"), Outcome.GENERATED, 1)])
+    await ledger.record_usage([request_count(picture_request("twice"), Outcome.GENERATED, 1)])
     rows = ask("most_requested_prompts.sql")
     assert [(row["total_requests"], row["api_calls_made"], row["api_calls_saved"]) for row in rows] == [
         (30, 0, 0),
@@ -273,7 +278,7 @@ async def test_credit_audit_is_empty_until_a_hand_changes_a_balance(
     ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
 ) -> None:
     await ledger.grant_credits(ALICE, 5, "order 17")
-    await ask_and_complete(ledger, picture_request(), ALICE)
+    await complete_charged(ledger, picture_request(), ALICE)
     assert ask("credit_audit.sql") == []
     editor.execute("update copperplate.accounts set balance = 100")
     [row] = ask("credit_audit.sql")
@@ -293,9 +298,9 @@ async def test_credits_of_user(
 ) -> None:
     await ledger.grant_credits(ALICE, 5, "order 17")
     await ledger.grant_credits(BOB, 9, "order 18")
-    await ask_and_complete(ledger, picture_request("kept"), ALICE, "kept")
+    await complete_charged(ledger, picture_request("kept"), ALICE, "kept")
     await ledger.deliver(ALICE, picture_request("kept").generation_key, ANSWER, None)
-    await ledger.report_missing(await ask_and_complete(ledger, picture_request("lost"), ALICE, "lost"))
+    await ledger.report_missing(await complete_charged(ledger, picture_request("lost"), ALICE, "lost"))
     assert ask("credits_of_user.sql") == []
     text = (FOLDER / "credits_of_user.sql").read_text().replace("00000000-0000-4000-8000-000000000000", str(ALICE))
     rows = editor.execute(text.encode()).fetchall()
@@ -317,7 +322,7 @@ async def make_memoji(ledger: PostgresLedger, hair: str, *, counts: int) -> Pict
     await ledger.begin_submit(key, held.fence, submit_no=1, provider="painter", estimate_micro_usd=7_000)
     await ledger.intend_upload(key, held.fence, made, usage={}, cost_micro_usd=5_000)
     await ledger.complete(key, held.fence, made, url=None)
-    await ledger.record_usage([replace(use(asked, Outcome.HIT, counts), kind="memoji")])
+    await ledger.record_usage([replace(request_count(asked, Outcome.HIT, counts), kind="memoji")])
     return asked
 
 
@@ -338,7 +343,7 @@ async def test_figures_of_a_picture_are_of_its_row_and_not_of_one_before(
         editor.execute("delete from public.generation_status")
         await make_memoji(ledger, "short", counts=counts)
         await spend(ledger, picture_request("fox"), "painter", estimate=3_000, cost=2_000)
-        await ledger.record_usage([use(picture_request("fox"), Outcome.HIT, counts)])
+        await ledger.record_usage([request_count(picture_request("fox"), Outcome.HIT, counts)])
     [memoji] = ask("most_used_memoji.sql")
     assert (memoji["usage_count"], memoji["generation_cost"]) == (1, Decimal("0.005"))
     [fox] = [row for row in ask("most_requested_prompts.sql") if row["prompt"] == "fox"]
@@ -370,7 +375,7 @@ async def test_storage_to_reclaim_is_what_a_cleanup_takes(
     assert await record(ledger, held.entry, webp, "webp of partly old")  # type: ignore[union-attr]
     age(editor, picture_request("old"), "31 days")
     age(editor, picture_request("partly old"), "31 days")
-    await ledger.record_usage([use(webp, Outcome.HIT, 1)])
+    await ledger.record_usage([request_count(webp, Outcome.HIT, 1)])
 
     before, waiting = ask("storage_to_reclaim.sql")
     assert (before["objects"], before["bytes"], waiting["objects"]) == (3, 3000, 0)

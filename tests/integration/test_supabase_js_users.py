@@ -11,8 +11,8 @@ import pytest
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import FailureClass, Lead
 from scripts import npm
-from tests.contract.ledger import failure
-from tests.contract.ledger_credits import ask, ask_and_complete
+from tests.contract.ledger.credits import acquire_charged, complete_charged
+from tests.contract.ledger.harness import failure
 from tests.support.pictures import picture_request
 from tests.support.postgrest_server import make_jwt
 from tests.support.supabase_js import SupabaseJs, check_installed
@@ -51,12 +51,12 @@ async def history(owner_url: str) -> None:
     await ledger.open()
     await ledger.grant_credits(ALICE, 5, "order 17")
     await ledger.grant_credits(BOB, 2, "order 18")
-    await ask_and_complete(ledger, picture_request("fox"), ALICE)
+    await complete_charged(ledger, picture_request("fox"), ALICE)
     await ledger.deliver(ALICE, picture_request("fox").generation_key, {}, None)
-    hen = await ask(ledger, picture_request("hen"), ALICE)
+    hen = await acquire_charged(ledger, picture_request("hen"), ALICE)
     assert isinstance(hen, Lead)
     await ledger.fail(picture_request("hen").generation_key, hen.fence, failure(FailureClass.MODERATED))
-    await ask(ledger, picture_request("cow"), ALICE)
+    await acquire_charged(ledger, picture_request("cow"), ALICE)
     await ledger.begin_request(BOB, picture_request("fox").generation_key, "k")
     await ledger.close()
 

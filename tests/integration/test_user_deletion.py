@@ -12,7 +12,7 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Credits, Lead
-from tests.contract.ledger_credits import ANSWER, ask, ask_and_complete, finish, has
+from tests.contract.ledger.credits import ANSWER, acquire_charged, balance_and_held, complete_charged, finish
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
         for number in (1, 2):
             asked = picture_request(f"{name} {number}")
             await made.begin_request(user, asked.generation_key, f"key {number}")
-            await ask_and_complete(made, asked, user, asked.generation_key)
+            await complete_charged(made, asked, user, asked.generation_key)
         await made.deliver(user, picture_request(f"{name} 1").generation_key, ANSWER, "key 1")
     yield made
     await made.close()
@@ -103,7 +103,7 @@ async def test_somebody_elses_credits_and_asks_are_left_alone(
     ledger: PostgresLedger, auth: Connection, owner: Connection, how: str
 ) -> None:
     auth.execute(DELETIONS[how].encode(), [ALICE])
-    assert await has(ledger, BOB) == (3, 0)
+    assert await balance_and_held(ledger, BOB) == (3, 0)
     assert owner.execute("select count(*) from copperplate.user_requests").fetchone() == (2,)
     answer = (await ledger.begin_request(BOB, picture_request("hen 1").generation_key, "key 1")).answer
     assert answer == {**ANSWER, "credits": 3}
@@ -112,7 +112,7 @@ async def test_somebody_elses_credits_and_asks_are_left_alone(
 async def test_no_other_change_of_a_user_forgets_them(ledger: PostgresLedger, auth: Connection) -> None:
     auth.execute("update auth.users set email = 'new@example.com', updated_at = now() where id = %s", [ALICE])
     auth.execute("update auth.users set deleted_at = null where id = %s", [ALICE])
-    assert await has(ledger, ALICE) == (3, 0)
+    assert await balance_and_held(ledger, ALICE) == (3, 0)
 
 
 async def test_deletion_and_what_we_forget_are_one_transaction(
@@ -125,13 +125,13 @@ async def test_deletion_and_what_we_forget_are_one_transaction(
     with pytest.raises(psycopg.errors.RaiseException, match="broken"):
         auth.execute(DELETIONS["deleted"].encode(), [ALICE])
     assert auth.execute("select from auth.users where id = %s", [ALICE]).rowcount == 1
-    assert await has(ledger, ALICE) == (3, 0)
+    assert await balance_and_held(ledger, ALICE) == (3, 0)
 
 
 async def test_picture_under_way_when_its_payer_is_deleted_is_settled_by_nobodys_account(
     ledger: PostgresLedger, auth: Connection, owner: Connection
 ) -> None:
-    held = await ask(ledger, picture_request("cow"), ALICE)
+    held = await acquire_charged(ledger, picture_request("cow"), ALICE)
     assert isinstance(held, Lead)
     auth.execute(DELETIONS["deleted"].encode(), [ALICE])
     await finish(ledger, picture_request("cow"), held, "cow")

@@ -24,7 +24,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import Job, Lead, Outcome, ProviderResult
-from tests.contract.ledger import use
+from tests.contract.ledger.harness import request_count
 from tests.support.coordinator_harness import BUCKET, PlainImages
 from tests.support.pictures import picture_request
 from tests.support.provider_harness import request_of
@@ -96,7 +96,7 @@ async def count_many(url: str, prompts: list[str], rounds: int) -> dict[str, Any
     async def once() -> None:
         shuffled = random.sample(prompts, len(prompts))
         try:
-            await ledger.record_usage([use(picture_request(prompt), Outcome.HIT, 1) for prompt in shuffled])
+            await ledger.record_usage([request_count(picture_request(prompt), Outcome.HIT, 1) for prompt in shuffled])
         except CopperplateError as error:
             errors[repr(error.__cause__ or error)] += 1
 

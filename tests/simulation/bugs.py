@@ -12,7 +12,7 @@ from copperplate.errors import ObjectMissing, Uncollected
 from copperplate.generation.collecting import Collecting, NotedJob
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
-from copperplate.generation.uploads import Uploads
+from copperplate.generation.uploads import UPLOAD_PAUSES, Uploads
 from copperplate.model import FailureClass, Job, ProviderResult, Wait
 from tests.simulation.ports import WatchedLedger
 
@@ -157,8 +157,8 @@ async def _intend_the_original_alone(self: WatchedLedger, key: str, fence: int, 
     return await MemoryLedger.intend_upload(self, key, fence, upload, usage=named["usage"])
 
 
-async def _store_the_original_alone(self: Uploads, attempt: Attempt, pending: Any, *, tries: int = 6) -> Any:
-    await self._put(attempt.kind.store, pending.original, pending.original_body, tries)
+async def _store_the_original_alone(self: Uploads, attempt: Attempt, pending: Any, **_: Any) -> Any:
+    await self._put(attempt.kind.store, pending.original, pending.original_body, UPLOAD_PAUSES)
     return pending
 
 

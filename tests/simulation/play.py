@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from copperplate.serving.renditions import Serving
+from copperplate.serving.renditions import Renditions
 from tests.simulation.faults import NAP_SECONDS
 from tests.simulation.world import PATIENCE, Process, World
 
@@ -156,4 +156,4 @@ def _seeded(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
-__all__ = ["Process", "Report", "Serving", "play"]
+__all__ = ["Process", "Renditions", "Report", "play"]

@@ -15,7 +15,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import PictureFormat
 from copperplate.operations import cleanup
-from copperplate.serving.renditions import Serving
+from copperplate.serving.renditions import Renditions
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.loop import Freezable, SimulatedLoop, run_now
 from tests.simulation.money import Money, ask_as, make_asking
@@ -236,7 +236,7 @@ class World:
 
     # --- processes ------------------------------------------------------------------------------
 
-    def start_process(self) -> tuple[Process, Serving]:
+    def start_process(self) -> tuple[Process, Renditions]:
         process = Process(name=f"p{len(self.processes) + 1}")
         self.processes.append(process)
         ledger, clock = ProcessLedger(self, process), ProcessClock(self)
@@ -244,12 +244,12 @@ class World:
         images = PlainImages()
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
         process.user_requests = make_asking(self, coordinator, ledger, clock)
-        return process, Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        return process, Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
 
     def begin(self, process: Process | None, work: Any) -> None:
         self.loop.start(process, work)
 
-    async def ask(self, process: Process, serving: Serving, asked: PictureRequest) -> None:
+    async def ask(self, process: Process, serving: Renditions, asked: PictureRequest) -> None:
         """One request, from beginning to answer."""
         request = Request(process, asked, self.loop.time())
         self.requests.append(request)

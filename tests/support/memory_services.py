@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose import make_verifier
-from copperplate.generation.coordinator import Coordinator
+from copperplate.compose import assemble
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-from copperplate.serving.renditions import Serving
-from copperplate.serving.request_meter import RequestMeter
+from copperplate.recipes.kinds import MEMOJI
+from copperplate.services import Services
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
 
 if TYPE_CHECKING:
-    from copperplate.ports import Clock, Images, Verifier
+    from collections.abc import Mapping
+
+    from copperplate.ports import Clock, Images
 
 
 class CountingStore(MemoryStore):
@@ -35,29 +35,13 @@ class CountingStore(MemoryStore):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryServices:
-    """`http.wiring.Services` over memory."""
+class MemoryServices(Services):
+    """Services over memory, which a test can look into."""
 
-    settings: Settings
-    clock: Clock
     ledger: MemoryLedger
-    kinds: dict[str, Kind]
-    stores: dict[str, CountingStore]
-    user_requests: UserRequests
-    verifier: Verifier
-    serving: Serving
-    usage: RequestMeter
-    coordinator: Coordinator
+    stores: Mapping[str, CountingStore]
     image_provider: ScriptedProvider
     store: CountingStore
-
-    @property
-    def memoji_provider(self) -> ScriptedProvider:
-        return self.image_provider
-
-    async def drain(self, *, within_seconds: float) -> None:
-        await self.coordinator.drain(within_seconds=within_seconds)
-        await self.usage.flush()
 
 
 def memory_services(
@@ -72,27 +56,20 @@ def memory_services(
 ) -> MemoryServices:
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
     clock = clock or SystemClock()
-    ledger, store = MemoryLedger(clock), CountingStore(BUCKET, clock)
+    ledger = MemoryLedger(clock)
+    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI.bucket)}
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
-    memoji_store = CountingStore("memoji-images", clock)
-    kinds = {"image": Kind(provider=provider, store=store), "memoji": Kind(provider=provider, store=memoji_store)}
-    images, timings = images or PlainImages(), Timings(wait=timedelta(seconds=wait_seconds), look=timedelta(0))
-    coordinator = Coordinator(
-        ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=max_waiters
-    )
-    settings = Settings.from_env(environ or {})
-    usage = RequestMeter(ledger=ledger, providers=dict.fromkeys(kinds, provider), clock=clock)
-    return MemoryServices(
-        settings=settings,
+    services = assemble(
+        replace(Settings.from_env(environ or {}), max_waiters=max_waiters),
         clock=clock,
         ledger=ledger,
-        kinds=kinds,
-        stores={store.bucket: store, memoji_store.bucket: memoji_store},
-        user_requests=UserRequests(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock),
-        verifier=make_verifier(settings, clock),
-        serving=Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
-        usage=usage,
-        coordinator=coordinator,
-        image_provider=provider,
-        store=store,
+        kinds={
+            "image": Kind(provider=provider, store=stores[BUCKET]),
+            "memoji": Kind(provider=provider, store=stores[MEMOJI.bucket]),
+        },
+        stores=stores,
+        images=images or PlainImages(),
+        timings=Timings(wait=timedelta(seconds=wait_seconds), look=timedelta(0)),
     )
+    parts = {field.name: getattr(services, field.name) for field in fields(services)}
+    return MemoryServices(**{**parts, "image_provider": provider, "store": stores[BUCKET]})

@@ -39,16 +39,24 @@ def classes_in(file: Path) -> list[ast.ClassDef]:
 
 
 @cache
+def suites_beside(folder: Path) -> dict[str, ast.ClassDef]:
+    """Every class of a folder and of the folders in it, by its name."""
+    return {node.name: node for file in sorted(folder.rglob("*.py")) for node in classes_in(file)}
+
+
+def methods_of(node: ast.ClassDef, suites: dict[str, ast.ClassDef]) -> set[str]:
+    """The functions of a class and of those it inherits from."""
+    own = {each.name for each in node.body if isinstance(each, FUNCTIONS)}
+    parents = [suites[name] for name in map(ast.unparse, node.bases) if name in suites]
+    return own.union(*(methods_of(parent, suites) for parent in parents))
+
+
+@cache
 def names_in(file: Path) -> set[str]:
     """Names of the tests of a file as pytest writes them, those of the suites its classes inherit included."""
-    tree = statements_in(file)
-    suites = {node.name: node for each in [*file.parent.glob("*.py"), file] for node in classes_in(each)}
-    found = {node.name for node in tree if isinstance(node, FUNCTIONS)}
-    for node in classes_in(file):
-        parents = [suites[name] for name in map(ast.unparse, node.bases) if name in suites]
-        methods = {each.name for parent in (node, *parents) for each in parent.body if isinstance(each, FUNCTIONS)}
-        found |= {f"{node.name}::{method}" for method in methods}
-    return found
+    found = {node.name for node in statements_in(file) if isinstance(node, FUNCTIONS)}
+    suites = suites_beside(file.parent)
+    return found | {f"{node.name}::{name}" for node in classes_in(file) for name in methods_of(node, suites)}
 
 
 def test_every_test_named_in_the_table_of_faults_exists_and_has_its_change() -> None:

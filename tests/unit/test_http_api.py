@@ -31,7 +31,7 @@ SECRET = "a secret of the cron"
 async def services() -> AsyncIterator[MemoryServices]:
     made = memory_services(environ={"CRON_SECRET": SECRET})
     yield made
-    await made.usage.close()
+    await made.request_meter.close()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def services() -> AsyncIterator[MemoryServices]:
     made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
     await made.ledger.grant_credits(ALICE, 10, "g")
     yield made
-    await made.usage.close()
+    await made.request_meter.close()
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ async def test_an_order_is_202_and_its_address_tells_the_rest() -> None:
         await clock.advance(6)
         done = (await client.get(ordered.headers["location"], headers=of(ALICE))).json()
         assert (done["status"], done["url"].startswith("http://pictures.test/storage/")) == ("completed", True)
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_an_order_that_failed_says_why(client: httpx.AsyncClient, services: MemoryServices) -> None:

@@ -29,7 +29,7 @@ async def filled(prompts: int) -> tuple[FakeClock, MemoryServices]:
     clock = FakeClock()
     services = memory_services(clock=clock)
     for number in range(prompts):
-        await services.serving.read(picture_request(f"picture {number}"))
+        await services.renditions.read(picture_request(f"picture {number}"))
     return clock, services
 
 
@@ -125,7 +125,7 @@ async def test_objects_that_no_row_names_go_an_hour_after_they_were_found() -> N
     assert (gone.orphans, gone.objects) == (0, 6)
     assert len(services.store._objects) == 4
     for number in range(2):
-        assert (await services.serving.read(picture_request(f"picture {number}")))[0].outcome is Outcome.HIT
+        assert (await services.renditions.read(picture_request(f"picture {number}")))[0].outcome is Outcome.HIT
 
 
 async def test_young_objects_are_nobodys_orphans() -> None:
@@ -154,7 +154,7 @@ async def test_one_backlog_does_not_hold_up_another() -> None:
     await clock.advance(31 * DAY)
     await clean(services.ledger, [services.store], clock=clock)
     await clock.advance(3_601)
-    await services.serving.read(picture_request("another"))
+    await services.renditions.read(picture_request("another"))
     await clock.advance(31 * DAY)
     run = await clean(services.ledger, [services.store], clock=clock, within=timedelta(0))
     assert (run.pictures["image"], run.objects, run.is_complete) == (1, 6, False)

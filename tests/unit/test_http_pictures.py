@@ -46,7 +46,7 @@ class GatedProvider(ScriptedProvider):
 async def services() -> AsyncIterator[MemoryServices]:
     made = memory_services()
     yield made
-    await made.usage.close()
+    await made.request_meter.close()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def reach(services: MemoryServices) -> httpx.AsyncClient:
 
 
 async def stats(services: MemoryServices) -> GenerationStats:
-    await services.usage.flush()
+    await services.request_meter.flush()
     return await services.ledger.generation_stats()
 
 
@@ -154,7 +154,7 @@ async def test_fifty_at_once_cost_one_call() -> None:
     assert statuses.count("Copperplate; fwd=uri-miss; stored") == 1
     assert statuses.count("Copperplate; fwd=uri-miss; collapsed") == 49
     assert (await stats(services)).total_misses == 50
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_prompt_is_another_name_for_text_and_unknown_parameters_do_not_count(
@@ -323,7 +323,7 @@ async def test_a_failure_is_remembered_and_says_when_to_come_back(
         assert (await client.head(SUNSET)).status_code == status
     assert services.image_provider.submits == 1
     assert (await stats(services)).total_requests == 2
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_the_wait_ends_but_not_the_work() -> None:
@@ -339,7 +339,7 @@ async def test_the_wait_ends_but_not_the_work() -> None:
         await services.coordinator.drain(within_seconds=5)
         assert (await client.get(SUNSET)).headers["x-cache"] == "HIT"
     assert provider.submits == 1
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_an_error_nobody_planned_tells_nobody_anything(
@@ -379,7 +379,7 @@ async def test_a_caller_that_is_cancelled_takes_nothing_with_it(caplog: pytest.L
         assert (await client.get(SUNSET)).headers["x-cache"] == "HIT"
     assert provider.submits == 1
     assert caplog.text == ""
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_a_caller_that_hung_up_is_no_error(services: MemoryServices, caplog: pytest.LogCaptureFixture) -> None:
@@ -408,14 +408,14 @@ async def test_every_get_of_a_picture_counts_once(client: httpx.AsyncClient, ser
 
 async def test_bytes_are_counted_where_they_are_sent(services: MemoryServices, client: httpx.AsyncClient) -> None:
     counted: list[tuple[str, int]] = []
-    count = services.usage.count
+    count = services.request_meter.count
 
     def watch(request: Any, outcome: Any, *, size_bytes: int, seconds: float) -> None:
         counted.append((outcome.value, size_bytes))
         assert 0 <= seconds < 60
         count(request, outcome, size_bytes=size_bytes, seconds=seconds)
 
-    services.usage.count = watch  # type: ignore[method-assign]
+    services.request_meter.count = watch  # type: ignore[method-assign]
     picture = await client.get(SUNSET)
     await client.get(SUNSET)
     await client.get(SUNSET, headers={"If-None-Match": picture.headers["etag"]})

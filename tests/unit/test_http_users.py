@@ -27,7 +27,7 @@ INVALID = 'Bearer error="invalid_token"'
 async def services() -> AsyncIterator[MemoryServices]:
     made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
     yield made
-    await made.usage.close()
+    await made.request_meter.close()
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_server_without_users_says_what_to_set_before_anything_else() -> N
         assert (answer.status_code, answer.json()["code"]) == (503, "misconfigured")
         assert "SUPABASE_URL" in answer.json()["detail"]
         assert (await client.request(*ASK, json={})).status_code == 401
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 def test_verifier_that_nobody_asks_loads_nothing() -> None:

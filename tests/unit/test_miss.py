@@ -11,7 +11,7 @@ import pytest
 from copperplate.errors import StoreUnavailable
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving.renditions import Serving
+from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import Workbench
 from tests.support.pictures import picture_request
 
@@ -23,9 +23,9 @@ WEBP = picture_request(picture_format=PictureFormat.WEBP)
 BACKGROUND = ("heartbeat", "sweep", "peek", "record_usage", "hints")
 
 
-def serving_of(bench: Workbench, process: Coordinator | None = None) -> Serving:
+def serving_of(bench: Workbench, process: Coordinator | None = None) -> Renditions:
     """A server process."""
-    return Serving(
+    return Renditions(
         coordinator=process or bench.process(),
         ledger=bench.ledger,
         kinds=bench.kinds,

@@ -299,7 +299,7 @@ async def test_a_host_that_is_not_ours_makes_no_address_and_spends_nothing() -> 
         forwarded = {"x-forwarded-proto": "https", "x-forwarded-host": "pictures.example.com"}
         made = await client.post("/api/generate-memoji", json={}, headers={**session, **forwarded})
         assert made.json()["url"].startswith("https://pictures.example.com/storage/v1/object/public/memoji-images/")
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 @pytest.mark.parametrize("path", ["/64x64.jpg", "/healthz", "/api/cache/stats", "/nothing"])
@@ -320,4 +320,4 @@ async def test_no_host_or_two_are_400(path: str, count: int) -> None:
     assert sent[0]["status"] == 400
     assert b'"invalid_host"' in sent[1]["body"]
     assert services.image_provider.submits == 0
-    await services.usage.close()
+    await services.request_meter.close()

@@ -30,7 +30,7 @@ async def services() -> AsyncIterator[MemoryServices]:
     made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET, "CRON_SECRET": CRON})
     await made.ledger.grant_credits(ALICE, 10, "g")
     yield made
-    await made.usage.close()
+    await made.request_meter.close()
 
 
 @pytest.fixture

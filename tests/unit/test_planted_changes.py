@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scripts.planted_changes.change import AnchorLost, Change, occurrence_at
+from scripts.planted_changes.areas import PYTHON_AREAS, all_changes, draw
+from scripts.planted_changes.change import AnchorLost, Change, occurrence_at, read_named
 from scripts.planted_changes.coverage_map import CoverageMap, anchor_of
 from scripts.planted_changes.fitting import Fitting
 from scripts.planted_changes.python_rules import python_edits
@@ -97,6 +98,39 @@ def test_sql_rules_change_bodies_and_rights_and_neither_comments_nor_words() -> 
     assert all("comment" not in line and "--" not in line and "nobody" not in line for line in found)
 
 
+@pytest.fixture(scope="module")
+def every_change() -> dict[str, list[Change]]:
+    return all_changes(ROOT)
+
+
+def test_every_area_has_changes_and_each_of_them_differs_and_compiles(every_change: dict[str, list[Change]]) -> None:
+    assert set(PYTHON_AREAS) <= set(every_change)
+    assert "sql: public.acquire_generation" in every_change
+    for area in (*PYTHON_AREAS, "sql: public.acquire_generation"):
+        assert len(every_change[area]) >= 30, area
+        for change in every_change[area][::25]:
+            source = (ROOT / change.file).read_text()
+            changed = change.apply(source)
+            assert changed != source
+            if change.file.endswith(".py"):
+                compile(changed, change.file, "exec")
+
+
+def test_same_seed_draws_the_same_whatever_changes_elsewhere(every_change: dict[str, list[Change]]) -> None:
+    def drawn(changes: dict[str, list[Change]], seed: int) -> list[Change]:
+        return draw(changes, seed=seed, count=300, is_wanted=lambda change: change.area != "leader")
+
+    first = drawn(every_change, 1)
+    assert first == drawn(every_change, 1) != drawn(every_change, 2)
+    assert {area for area in every_change if area.startswith("sql: ")} <= {change.area for change in first}
+    counts = [sum(change.area == area for change in first) for area in PYTHON_AREAS if area != "leader"]
+    assert max(counts) - min(counts) <= 1
+    assert "leader" not in {change.area for change in first}
+    of_http = [change for change in first if change.area == "http"]
+    without_fal = drawn({area: found for area, found in every_change.items() if area != "fal"}, 1)
+    assert of_http == [change for change in without_fal if change.area == "http"][: len(of_http)]
+
+
 def test_anchor_is_the_text_and_its_occurrence() -> None:
     lines = ["if a:", "    go()", "if b:", "    go()", "    go() or stay()"]
     change = Change(area="x", rule="x", file="x.py", before="    go()", after="    stop()", occurrence=2)
@@ -105,6 +139,19 @@ def test_anchor_is_the_text_and_its_occurrence() -> None:
     assert change.line_in("\n".join(["", *lines])) == 5
     with pytest.raises(AnchorLost, match="occurrence 2"):
         change.apply("if a:\n    go()\n")
+
+
+@pytest.mark.parametrize("name", ["named", "equivalent"])
+def test_named_changes_are_found_in_todays_files_and_say_why(name: str) -> None:
+    found = read_named(RUNNER / f"{name}.toml", ROOT)
+    assert len(found) >= (17 if name == "named" else 0)
+    assert len({each.change.id for each in found}) == len(found)
+    for each in found:
+        source = (ROOT / each.change.file).read_text()
+        assert each.change.apply(source) != source, each.name
+        assert len(each.why) > 10
+        for test in each.tests:
+            assert (ROOT / test.partition("::")[0]).is_file(), test
 
 
 def test_tests_of_a_line_are_found_by_its_text_near_ones_first(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from copperplate.errors import (
 from copperplate.generation.digests import INLINE_BYTES
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving.renditions import Serving
+from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import BUCKET, FlakyStore, PlainImages, Workbench
 from tests.support.pictures import picture_request
 
@@ -80,8 +80,10 @@ class Desk(Workbench):
         self.kinds["image"] = type(self.kinds["image"])(provider=self.provider, store=self.objects)
         self.serving = self.server(self.process())
 
-    def server(self, process: Coordinator) -> Serving:
-        return Serving(coordinator=process, ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock)
+    def server(self, process: Coordinator) -> Renditions:
+        return Renditions(
+            coordinator=process, ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock
+        )
 
     async def original(self, asked: PictureRequest) -> Entry:
         """The entry of the kept original."""

@@ -87,7 +87,7 @@ async def test_the_call_stays_open_until_the_generation_it_left_behind_is_over(p
     assert not call.task.done()
     provider.gate.set()
     await call.task
-    assert (await services.serving.find(picture_request())).outcome is Outcome.HIT
+    assert (await services.renditions.find(picture_request())).outcome is Outcome.HIT
 
 
 async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvider) -> None:
@@ -103,7 +103,7 @@ async def test_counts_are_handed_over_before_the_call_is_over() -> None:
     services = memory_services(environ=ON_VERCEL)
     await Call(services, SUNSET).task
     assert (await services.ledger.generation_stats()).total_requests == 1
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_a_cleanup_ends_before_the_deadline(
     clock = FakeClock()
     services = memory_services(environ={**ON_VERCEL, "CRON_SECRET": CRON_SECRET}, clock=clock)
     for name in ("one", "two", "three"):
-        await services.serving.read(picture_request(name))
+        await services.renditions.read(picture_request(name))
     await clock.advance(31 * 86_400)
     call = Call(services, "/api/cache/cleanup", authorization=f"Bearer {CRON_SECRET}")
     await call.task
@@ -164,7 +164,7 @@ async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytes
         assert call.headers["cache-control"] == "public, max-age=300"
         assert "etag" not in call.headers
     assert services.store.gets == 0
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_is_gone(
@@ -181,7 +181,7 @@ async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_
         assert (await services.store.exists(locations[-1].removeprefix("https://project.supabase.co/"))) is True
         services.store._objects.clear()
     assert len(set(locations)) == services.image_provider.submits == 2
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 @pytest.mark.parametrize("environ", [{}, ON_VERCEL])
@@ -195,7 +195,7 @@ async def test_a_large_picture_is_answered_where_it_may_or_must(
     call = Call(services, SUNSET)
     await call.task
     assert (call.status, call.body) == (200, b"picture 1 as jpg")
-    await services.usage.close()
+    await services.request_meter.close()
 
 
 async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,8 @@ def _url_explainer(settings: Settings) -> Callable[[str], Explanation]:
 
 def _memoji_explainer(settings: Settings) -> Callable[[str], MemojiExplanation]:
     from copperplate.adapters.system_clock import SystemClock
-    from copperplate.compose import make_memoji_provider, require_memoji_provider
+    from copperplate.compose import make_memoji_provider
     from copperplate.recipes.explain_memoji import explain_memoji
+    from copperplate.services import require_memoji_provider
 
     return partial(explain_memoji, provider=require_memoji_provider(make_memoji_provider(settings, SystemClock())))

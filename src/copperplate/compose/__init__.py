@@ -2,11 +2,11 @@
 
 from copperplate.compose.backends import check, open_backend, open_cdns
 from copperplate.compose.identity import make_verifier
-from copperplate.compose.providers import make_image_provider, make_memoji_provider, require_memoji_provider
-from copperplate.compose.services import Services, open_services
+from copperplate.compose.providers import make_image_provider, make_memoji_provider
+from copperplate.compose.services import assemble, open_services
 
 __all__ = [
-    "Services",
+    "assemble",
     "check",
     "make_image_provider",
     "make_memoji_provider",
@@ -14,5 +14,4 @@ __all__ = [
     "open_backend",
     "open_cdns",
     "open_services",
-    "require_memoji_provider",
 ]

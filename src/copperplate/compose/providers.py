@@ -46,13 +46,6 @@ def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
 MAKERS = {IMAGE.name: make_image_provider, MEMOJI.name: make_memoji_provider}
 
 
-def require_memoji_provider(provider: Provider | None) -> Provider:
-    """The provider there is; raises `Misconfigured`, naming the variable to set, where nobody makes memoji."""
-    if provider is None:
-        raise Misconfigured("Nobody makes memoji: set OPENAI_API_KEY, or name a provider in COPPERPLATE_PROVIDER.")
-    return provider
-
-
 def _is_deployed(settings: Settings) -> bool:
     return settings.on_vercel or settings.supabase_url is not None
 

@@ -1,9 +1,8 @@
-"""Everything the edges work with, opened and closed together."""
+"""Opens and closes `Services`, wired by the settings."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from copperplate.accounts.user_requests import UserRequests
@@ -11,56 +10,26 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose.backends import open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
-from copperplate.compose.providers import make_provider, require_memoji_provider
+from copperplate.compose.providers import make_provider
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
-from copperplate.recipes.kinds import IMAGE, KINDS, MEMOJI
-from copperplate.serving.renditions import Serving
+from copperplate.recipes.kinds import KINDS
+from copperplate.services import Services
+from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.compose.backends import Stores
-    from copperplate.ports import Clock, Provider, Verifier
+    from copperplate.ports import Clock, Images
+    from copperplate.services import WholeLedger
     from copperplate.settings import Settings
 
 DRAIN_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What the edges (HTTP, CLI) work with."""
-
-    settings: Settings
-    clock: Clock
-    ledger: SqlLedger
-    coordinator: Coordinator
-    kinds: dict[str, Kind]
-    stores: Stores
-    serving: Serving
-    user_requests: UserRequests
-    usage: RequestMeter
-    verifier: Verifier
-
-    @property
-    def image_provider(self) -> Provider:
-        """Who makes pictures asked for by URL."""
-        return self.kinds[IMAGE.name].provider
-
-    @property
-    def memoji_provider(self) -> Provider:
-        """Who makes memoji; raises `Misconfigured` where nobody does, and pictures are served all the same."""
-        kind = self.kinds.get(MEMOJI.name)
-        return require_memoji_provider(None if kind is None else kind.provider)
-
-    async def drain(self, *, within_seconds: float) -> None:
-        """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
-        await self.coordinator.drain(within_seconds=within_seconds)
-        await self.usage.flush()
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +41,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """
     async with (
         open_backend(settings) as (ledger, stores),
-        _wire(settings, ledger, _with_disk_cache(settings, stores)) as services,
+        _running(settings, ledger, _with_disk_cache(settings, stores)) as services,
     ):
         yield services
 
@@ -89,52 +58,70 @@ def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
 
 
 @contextlib.asynccontextmanager
-async def _wire(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
+async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
     check_installed("PIL", "images")
     clock = SystemClock()
     images = PillowImages()
-    kinds = _make_kinds(settings, clock, stores)
-    timings = Timings(
-        lease=settings.lease,
-        heartbeat=settings.heartbeat,
-        margin=settings.lease / 10,
-        wait=settings.wait,
-        job_retention=settings.job_retention,
+    services = assemble(
+        settings,
+        clock=clock,
+        ledger=ledger,
+        kinds=_make_kinds(settings, clock, stores),
+        stores=stores,
+        images=images,
+        timings=Timings(
+            lease=settings.lease,
+            heartbeat=settings.heartbeat,
+            margin=settings.lease / 10,
+            wait=settings.wait,
+            job_retention=settings.job_retention,
+        ),
     )
+    try:
+        yield services
+    finally:
+        await services.coordinator.drain(within_seconds=DRAIN_SECONDS)
+        for kind in services.kinds.values():
+            await kind.provider.close()
+        await services.verifier.close()
+        await services.request_meter.close()
+        images.close()
+
+
+def assemble(  # noqa: PLR0913 - each adapter once
+    settings: Settings,
+    *,
+    clock: Clock,
+    ledger: WholeLedger,
+    kinds: Mapping[str, Kind],
+    stores: Stores,
+    images: Images,
+    timings: Timings,
+) -> Services:
+    """The core over these adapters. The caller closes what it opened."""
     coordinator = Coordinator(
         ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
     )
-    serving = Serving(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-    usage = RequestMeter(ledger=ledger, providers={name: kind.provider for name, kind in kinds.items()}, clock=clock)
-    verifier = make_verifier(settings, clock)
-    user_requests = UserRequests(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=usage, clock=clock)
-    try:
-        yield Services(
-            settings=settings,
-            clock=clock,
-            ledger=ledger,
-            coordinator=coordinator,
-            kinds=kinds,
-            stores=stores,
-            serving=serving,
-            user_requests=user_requests,
-            usage=usage,
-            verifier=verifier,
-        )
-    finally:
-        await coordinator.drain(within_seconds=DRAIN_SECONDS)
-        for kind in kinds.values():
-            await kind.provider.close()
-        await verifier.close()
-        await usage.close()
-        images.close()
+    providers = {name: kind.provider for name, kind in kinds.items()}
+    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock)
+    return Services(
+        settings=settings,
+        clock=clock,
+        ledger=ledger,
+        coordinator=coordinator,
+        kinds=kinds,
+        stores=stores,
+        renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
+        user_requests=UserRequests(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=meter, clock=clock),
+        request_meter=meter,
+        verifier=make_verifier(settings, clock),
+    )
 
 
 def _make_kinds(settings: Settings, clock: Clock, stores: Stores) -> dict[str, Kind]:
     """Those that somebody makes."""
-    makers = {name: make_provider(name, settings, clock) for name in KINDS}
     return {
         name: Kind.of(spec, provider=provider, store=stores[spec.bucket], wait=settings.wait)
         for name, spec in KINDS.items()
-        if (provider := makers[name]) is not None
+        if (provider := make_provider(name, settings, clock)) is not None
     }

@@ -19,6 +19,7 @@ from copperplate.generation.digests import digest_of
 from copperplate.generation.retry_policy import collect_again_after, submit_again_after
 from copperplate.imaging.header import NoPicture
 from copperplate.model import Failure, FailureClass
+from copperplate.repeats import growing_pauses
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Collecting:
         A whole picture that is not the one asked for, and is the same from the first look to the last, is the job's:
         raises `ProviderFailed`. All else may become the picture yet: raises `Uncollected`.
         """
-        give_up_at, pause = self._clock.monotonic() + self._look_seconds, FIRST_PAUSE_SECONDS
+        give_up_at = self._clock.monotonic() + self._look_seconds
+        pauses = growing_pauses(FIRST_PAUSE_SECONDS, max_seconds=MAX_PAUSE_SECONDS)
         seen: list[str] = []
         while True:
             try:
@@ -100,10 +102,10 @@ class Collecting:
                 if error.failure_class is not FailureClass.BAD_OUTPUT:
                     raise
                 failed = error
+            pause = next(pauses)
             if self._clock.monotonic() + pause > give_up_at:
                 break
             await self._clock.sleep(pause)
-            pause = min(2 * pause, MAX_PAUSE_SECONDS)
         if isinstance(failed, NoPicture):
             raise Uncollected("what lies at its address is no whole picture") from failed
         if len(seen) > 1:

@@ -21,6 +21,7 @@ from copperplate.errors import (
 from copperplate.generation.leader import Leader
 from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
+from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -157,13 +158,15 @@ class Coordinator:
 
     async def _follow(self, request: PictureRequest, flight: str, hint: asyncio.Event) -> None:
         """Return when the leader is done, or its lease ran out: one poller per key and process."""
-        delay = self._timings.poll_first_seconds
+        timings = self._timings
+        delays = growing_pauses(
+            timings.poll_first_seconds, factor=timings.poll_factor, max_seconds=timings.poll_max_seconds
+        )
         while self._flights.is_awaited(flight):
-            await self._nap(hint, delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            await self._nap(hint, next(delays) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
             with contextlib.suppress(LedgerUnavailable):  # a blip must not end the wait
                 if not isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
                     return
-            delay = min(delay * self._timings.poll_factor, self._timings.poll_max_seconds)
         raise StillGenerating
 
     async def _nap(self, hint: asyncio.Event, seconds: float) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from copperplate.errors import LeaseLost, LedgerMisconfigured, LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+from copperplate.repeats import growing_pauses
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -143,12 +144,11 @@ class Keeping(Generic[P, R]):
 
     async def _store_later(self, key: str, kept: Kept[P, R]) -> None:
         give_up_at = self._clock.monotonic() + KEEP_SECONDS
-        pause = FIRST_PAUSE_SECONDS
+        pauses = growing_pauses(FIRST_PAUSE_SECONDS, factor=PAUSE_FACTOR, max_seconds=MAX_PAUSE_SECONDS)
         try:
             async with kept.hold():
                 while self._clock.monotonic() < give_up_at:
-                    await self._clock.sleep(max(pause, SPACING_SECONDS * len(self._kept)))
-                    pause = min(pause * PAUSE_FACTOR, MAX_PAUSE_SECONDS)
+                    await self._clock.sleep(max(next(pauses), SPACING_SECONDS * len(self._kept)))
                     with contextlib.suppress(*FAULTS):
                         await self._try(key, kept)
                     if self._kept.get(key) is not kept:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from copperplate.errors import LeaseLost, LedgerMisconfigured, LedgerUnavailable
 from copperplate.generation.crash_points import crash_point
+from copperplate.repeats import repeat
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -60,14 +62,13 @@ class Lease:
         What was paid for is known to this process alone until it is recorded. A lease that ran out meanwhile does
         no harm: while the ledger is away no process takes it over, and afterwards the fence decides.
         """
-        give_up_at = self.clock.monotonic() + self.timings.wait.total_seconds()
-        while True:
-            try:
-                return await record()
-            except (LedgerUnavailable, LedgerMisconfigured):
-                if self.clock.monotonic() >= give_up_at:
-                    raise
-            await self.clock.sleep(RETRY_SECONDS)
+        return await repeat(
+            record,
+            errors=(LedgerUnavailable, LedgerMisconfigured),
+            pauses=itertools.repeat(RETRY_SECONDS),
+            within_seconds=self.timings.wait.total_seconds(),
+            clock=self.clock,
+        )
 
     async def _beat(self) -> None:
         pause = self.timings.heartbeat.total_seconds()

@@ -13,14 +13,18 @@ from copperplate.generation.failed_attempts import record_withdrawal, report_sto
 from copperplate.generation.keeping import Keeping, Kept
 from copperplate.generation.pending_uploads import Generated, PendingUploads
 from copperplate.model import PictureFormat
+from copperplate.repeats import repeat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from copperplate.errors import CopperplateError
     from copperplate.generation.attempt import Attempt
     from copperplate.model import Upload
     from copperplate.ports import Clock, Ledger, ObjectStore
 
-UPLOAD_TRIES = 6
+# Between two tries to store an object, in seconds.
+UPLOAD_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
 # Callers wait meanwhile. What is not stored then is kept, and tried again without them.
 UPLOAD_SECONDS = 10.0
 
@@ -53,18 +57,20 @@ class Uploads:
             return PendingUploads(original=intent, original_body=body)
         return None
 
-    async def store(self, attempt: Attempt, pending: PendingUploads, *, tries: int = UPLOAD_TRIES) -> PendingUploads:
+    async def store(
+        self, attempt: Attempt, pending: PendingUploads, *, pauses: Sequence[float] = UPLOAD_PAUSES
+    ) -> PendingUploads:
         """Store both at once; without the rendition if that alone fails.
 
         Answers what is stored. Raises `StoreUnavailable`, `StoreMisconfigured`, `ObjectConflict`.
         """
         store = attempt.kind.store
         if pending.rendition is None or pending.rendition_body is None:
-            await self._put(store, pending.original, pending.original_body, tries)
+            await self._put(store, pending.original, pending.original_body, pauses)
             return pending
         failed, unrendered = await asyncio.gather(
-            self._put(store, pending.original, pending.original_body, tries),
-            self._put(store, pending.rendition, pending.rendition_body, tries),
+            self._put(store, pending.original, pending.original_body, pauses),
+            self._put(store, pending.rendition, pending.rendition_body, pauses),
             return_exceptions=True,
         )
         if failed is not None:
@@ -127,7 +133,7 @@ class Uploads:
         """One more try to store what is kept; it renews the store's rest, or ends it."""
         attempt.lease.check()
         try:
-            stored = await self.store(attempt, pending, tries=1)
+            stored = await self.store(attempt, pending, pauses=())
         except (StoreUnavailable, StoreMisconfigured) as error:
             await report_store(self._ledger, attempt, error)
             raise
@@ -141,16 +147,13 @@ class Uploads:
             return None
         return body if await digest_of(body) == intent.digest else None
 
-    async def _put(self, store: ObjectStore, upload: Upload, body: bytes, tries: int) -> None:
+    async def _put(self, store: ObjectStore, upload: Upload, body: bytes, pauses: Sequence[float]) -> None:
         """Store an object; the picture is paid for, so a failing store is asked several times, one that hangs once."""
         media_type = PictureFormat(upload.format).media_type
-        give_up_at = self._clock.monotonic() + UPLOAD_SECONDS
-        for number in range(tries):
-            try:
-                await store.put(upload.path, body, media_type=media_type)
-            except StoreUnavailable:
-                if number == tries - 1 or self._clock.monotonic() >= give_up_at:
-                    raise
-            else:
-                return
-            await self._clock.sleep(0.2 * 2**number)
+        await repeat(
+            lambda: store.put(upload.path, body, media_type=media_type),
+            errors=(StoreUnavailable,),
+            pauses=pauses,
+            within_seconds=UPLOAD_SECONDS,
+            clock=self._clock,
+        )

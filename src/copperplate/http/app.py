@@ -14,11 +14,12 @@ from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.pictures import Pictures
 from copperplate.http.routes import api, memoji, objects, page
 from copperplate.http.routes import operations as care_routes
-from copperplate.http.wiring import Services, Wiring
+from copperplate.http.wiring import Wiring
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from copperplate.services import Services
     from copperplate.settings import Settings
 
 DESCRIPTION = "Makes each distinct AI picture once and serves every later request from the cache."

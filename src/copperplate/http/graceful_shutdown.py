@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from copperplate.http.wiring import Services
+    from copperplate.services import Services
 
 
 @contextlib.contextmanager

@@ -15,13 +15,15 @@ from copperplate.http import vercel
 from copperplate.http.graceful_shutdown import draining_on_sigterm
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
-from copperplate.http.wiring import Services, Wiring
+from copperplate.http.wiring import Wiring
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from copperplate.services import Services
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from copperplate.generation.coordinator import LookupResult
     from copperplate.http.headers import RawHeaders
     from copperplate.http.picture_urls import Asked
-    from copperplate.http.wiring import Services, Wiring
+    from copperplate.http.wiring import Wiring
     from copperplate.model import PictureRequest
+    from copperplate.services import Services
 
 METHODS = "GET, HEAD, OPTIONS"
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ async def _serve(services: Services, asked: Asked, scope: Scope, send: Send) -> 
         answer = _refusal(error, Outcome.FAILED)
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
-        services.usage.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
+        services.request_meter.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
     if ignored:
         answer = answer._replace(headers=[*answer.headers, *ignored])
     await _send(send, scope, answer, picture_request, seconds, _cost(services, picture_request, answer.outcome))
@@ -109,7 +110,7 @@ async def _find_answer(services: Services, picture_request: PictureRequest, scop
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
     if held or is_head:
-        found = await services.serving.find(picture_request, may_lead=not is_head)
+        found = await services.renditions.find(picture_request, may_lead=not is_head)
         if headers.is_held(held, found.entry, found.outcome):
             return Answer(304, headers.validators(found.entry, found.outcome), b"", found.outcome)
         if is_head:
@@ -129,8 +130,8 @@ async def _find_answer(services: Services, picture_request: PictureRequest, scop
 async def _read(services: Services, picture_request: PictureRequest) -> tuple[LookupResult, bytes | str]:
     """The picture's bytes, or its address where Vercel would not let so many pass."""
     if services.settings.on_vercel:
-        return await services.serving.read_or_locate(picture_request, at_most_bytes=MAX_BODY_BYTES)
-    return await services.serving.read(picture_request)
+        return await services.renditions.read_or_locate(picture_request, at_most_bytes=MAX_BODY_BYTES)
+    return await services.renditions.read(picture_request)
 
 
 def _refusal(error: Exception, outcome: Outcome | None) -> Answer:

@@ -54,7 +54,7 @@ class Invocation:
             if status in EARLY:
                 await services.drain(within_seconds=max(0.0, stop_at - services.clock.monotonic()))
             else:
-                await services.usage.flush()
+                await services.request_meter.flush()
 
 
 def seconds_left() -> float:

@@ -26,113 +26,75 @@ from __future__ import annotations
 from copperplate.errors import CopperplateError
 
 
-class ClusterError(CopperplateError):
+class ClusterError(CopperplateError, code="cluster_error", status=503, title="The embedded database is not available"):
     """The embedded Postgres cannot do what was asked; the message says what to do."""
 
-    code = "cluster_error"
-    status = 503
-    title = "The embedded database is not available"
 
-
-class PostgresMissing(ClusterError):
+class PostgresMissing(ClusterError, code="postgres_missing"):
     """There are no Postgres binaries of a supported version."""
 
-    code = "postgres_missing"
 
-
-class VersionMismatch(ClusterError):
+class VersionMismatch(ClusterError, code="postgres_version_mismatch"):
     """The data folder was written by another major version; it is left untouched."""
 
-    code = "postgres_version_mismatch"
 
-
-class ClusterRunning(ClusterError):
+class ClusterRunning(ClusterError, code="cluster_running"):
     """Another process owns this data folder."""
 
-    code = "cluster_running"
 
-
-class ClusterFailed(ClusterError):
+class ClusterFailed(ClusterError, code="cluster_failed"):
     """`initdb` or `postgres` ended with an error; the message carries its last lines."""
 
-    code = "cluster_failed"
 
-
-class DiskFull(ClusterError):
+class DiskFull(ClusterError, code="disk_full"):
     """There is no space left on the disk."""
 
-    code = "disk_full"
 
-
-class DataFolderUnusable(ClusterError):
+class DataFolderUnusable(ClusterError, code="data_folder_unusable"):
     """A folder cannot be read, written or entered by whoever needs to."""
 
-    code = "data_folder_unusable"
 
-
-class SocketFolderRefused(ClusterError):
+class SocketFolderRefused(ClusterError, code="socket_folder_refused"):
     """No folder for the sockets is short enough, reachable and ours alone."""
 
-    code = "socket_folder_refused"
 
-
-class TcpPortTaken(ClusterError):
+class TcpPortTaken(ClusterError, code="tcp_port_taken"):
     """Something else listens on the port that was asked for."""
 
-    code = "tcp_port_taken"
 
-
-class OwnerUnreachable(ClusterError):
+class OwnerUnreachable(ClusterError, code="cluster_owner_unreachable"):
     """The process that owns the running cluster does not answer."""
 
-    code = "cluster_owner_unreachable"
 
-
-class MigrationError(CopperplateError):
+class MigrationError(
+    CopperplateError, code="migration_error", status=503, title="The database schema is not up to date"
+):
     """The schema cannot be brought up to date; the message says what to do."""
 
-    code = "migration_error"
-    status = 503
-    title = "The database schema is not up to date"
 
-
-class DatabaseUnreachable(MigrationError):
+class DatabaseUnreachable(MigrationError, code="database_unreachable"):
     """No connection to the database."""
 
-    code = "database_unreachable"
 
-
-class RolesMissing(MigrationError):
+class RolesMissing(MigrationError, code="roles_missing"):
     """The roles every Supabase database has do not exist here."""
 
-    code = "roles_missing"
 
-
-class MigrationsMissing(MigrationError):
+class MigrationsMissing(MigrationError, code="migrations_missing"):
     """There is no folder with migrations."""
 
-    code = "migrations_missing"
 
-
-class MigrationMisnamed(MigrationError):
+class MigrationMisnamed(MigrationError, code="migration_misnamed"):
     """A migration's file name has no version, or two files have the same one."""
 
-    code = "migration_misnamed"
 
-
-class MigrationEdited(MigrationError):
+class MigrationEdited(MigrationError, code="migration_edited"):
     """A migration was changed after it had been applied."""
 
-    code = "migration_edited"
 
-
-class MigrationUnknown(MigrationError):
+class MigrationUnknown(MigrationError, code="migration_unknown"):
     """The database has a migration that there is no file for."""
 
-    code = "migration_unknown"
 
-
-class MigrationFailed(MigrationError):
+class MigrationFailed(MigrationError, code="migration_failed"):
     """Postgres refused a statement; nothing of its file was kept."""
-
-    code = "migration_failed"

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 UNREADABLE_REST = timedelta(minutes=15)
 
 
-class Serving:
+class Renditions:
     """Pictures in the form they were asked for. Renditions and reads are coalesced like generations."""
 
     def __init__(

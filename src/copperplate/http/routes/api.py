@@ -11,10 +11,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from copperplate.errors import InvalidQuery
 from copperplate.http import schemas
 from copperplate.http.problems import HEADERS
-from copperplate.http.wiring import Services, Wiring
+from copperplate.http.wiring import Wiring
 from copperplate.recipes import explain as explaining
 from copperplate.recipes.explain_memoji import MemojiExplanation, explain_memoji
 from copperplate.recipes.kinds import IMAGE, MEMOJI
+from copperplate.services import Services
 
 
 def wiring_of(request: Request) -> Wiring:
@@ -56,7 +57,7 @@ async def health() -> schemas.Health:
 @router.get("/api/generation/stats", responses=PROBLEMS, tags=["statistics"])
 async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
     """Calls to providers made and saved, since the beginning and today (UTC)."""
-    await services.usage.flush()
+    await services.request_meter.flush()
     stats = schemas.GenerationStats.model_validate(asdict(await services.ledger.generation_stats()))
     message = f"Saved {stats.api_calls_saved_today} API calls today!"
     return schemas.GenerationStatsAnswer(success=True, stats=stats, message=message)
@@ -65,7 +66,7 @@ async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
 @router.get("/api/cache/stats", responses=PROBLEMS, tags=["statistics"])
 async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
     """What is kept, how often it was served, its bytes, and what that saved in money."""
-    await services.usage.flush()
+    await services.request_meter.flush()
     stats = schemas.CacheStats.of(await services.ledger.kind_stats(IMAGE.name))
     memoji = schemas.MemojiStats.of(await services.ledger.kind_stats(MEMOJI.name))
     savings = schemas.Savings.of(await services.ledger.savings())

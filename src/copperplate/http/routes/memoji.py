@@ -22,8 +22,8 @@ from copperplate.recipes.kinds import MEMOJI
 from copperplate.recipes.memoji import memoji_request
 
 if TYPE_CHECKING:
-    from copperplate.http.wiring import Services
     from copperplate.model import PictureRequest
+    from copperplate.services import Services
 
 RETRY_SECONDS: Final = 2
 FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}

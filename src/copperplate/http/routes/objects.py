@@ -16,7 +16,7 @@ from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
 
 if TYPE_CHECKING:
-    from copperplate.http.wiring import Services
+    from copperplate.services import Services
 
 PREFIX: Final = "/storage/v1/object/public"
 # An object is never changed, and its name cannot be guessed.

@@ -77,7 +77,7 @@ async def ready(services: Served) -> schemas.Readiness:
 async def read_metrics(request: Request, services: Served) -> Response:
     """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
     _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
-    await services.usage.flush()
+    await services.request_meter.flush()
     text = metrics.render(await services.ledger.usage_totals(), await services.ledger.kind_stats(IMAGE.name))
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
 

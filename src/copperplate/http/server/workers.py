@@ -50,12 +50,8 @@ class Step(StrEnum):
     SERVING = "serving"
 
 
-class WorkersFailed(CopperplateError):
+class WorkersFailed(CopperplateError, code="server_failed", status=503, title="The server processes do not start"):
     """No server process can be started; the message says how each of them ended."""
-
-    code = "server_failed"
-    status = 503
-    title = "The server processes do not start"
 
 
 class Worker(Process):

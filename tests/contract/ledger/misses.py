@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from copperplate.model import Hit, Lead, PictureFormat
-from tests.contract.ledger import LEASE, acquire, complete, discarded, lead, record
+from tests.contract.ledger.harness import LEASE, acquire, complete, discarded, lead, record
 from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Ledger
-    from tests.contract.ledger import Desk
+    from tests.contract.ledger.harness import LedgerHarness
 
 WEBP = PictureFormat.WEBP
 
 
-async def complete_both(ledger: Ledger, asked: PictureRequest, name: str) -> Entry | None:
+async def complete_both(ledger: Ledger, request: PictureRequest, name: str) -> Entry | None:
     """Lead and complete a generation together with a rendition called `name`."""
-    held = await lead(ledger, asked)
-    key, fence = asked.generation_key, held.fence
-    stored = rendition(asked, name)
+    held = await lead(ledger, request)
+    key, fence = request.generation_key, held.fence
+    stored = rendition(request, name)
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
     assert await ledger.intend_upload(key, fence, upload("original"), usage={}, rendition=stored)
     return await ledger.complete(key, fence, upload("original"), url=None, rendition=stored)
@@ -29,8 +29,8 @@ async def complete_both(ledger: Ledger, asked: PictureRequest, name: str) -> Ent
 class MissContract:
     """An original and the rendition its leader was asked for, recorded in one."""
 
-    async def test_original_and_rendition_are_completed_in_one(self, desk: Desk) -> None:
-        entry = await complete_both(desk.ledger, picture_request(), "jpg")
+    async def test_original_and_rendition_are_completed_in_one(self, harness: LedgerHarness) -> None:
+        entry = await complete_both(harness.ledger, picture_request(), "jpg")
         assert entry is not None
         assert (entry.key, entry.path, entry.is_original) == (
             picture_request().rendition_key,
@@ -38,17 +38,17 @@ class MissContract:
             False,
         )
         assert (entry.digest, entry.size_bytes, entry.format) == (upload("jpg", "jpg").digest, 1000, "jpg")
-        assert await acquire(desk.ledger, picture_request()) == Hit(entry=entry)
-        other = await acquire(desk.ledger, picture_request(picture_format=WEBP))
+        assert await acquire(harness.ledger, picture_request()) == Hit(entry=entry)
+        other = await acquire(harness.ledger, picture_request(picture_format=WEBP))
         assert isinstance(other, Hit)
         assert (other.entry.is_original, other.entry.path) == (True, upload("original").path)
-        stats = await desk.ledger.kind_stats("image")
+        stats = await harness.ledger.kind_stats("image")
         assert (stats.pictures, stats.stored_bytes) == (1, 2_000)
-        await desk.advance(3_700)
-        assert await discarded(desk.ledger) == set()
+        await harness.advance(3_700)
+        assert await discarded(harness.ledger) == set()
 
-    async def test_both_that_are_intended_and_completed_twice_are_the_same_entry(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+    async def test_both_that_are_intended_and_completed_twice_are_the_same_entry(self, harness: LedgerHarness) -> None:
+        ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         for _ in range(2):
@@ -58,15 +58,17 @@ class MissContract:
         assert answers == [answers[0], answers[0]]
         assert (await ledger.generation_stats()).total_completed == 1
         assert (await ledger.kind_stats("image")).pictures == 1
-        await desk.advance(3_700)
+        await harness.advance(3_700)
         assert await discarded(ledger) == set()
 
-    async def test_rendition_of_a_leader_that_died_is_discarded_and_its_original_adopted(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+    async def test_rendition_of_a_leader_that_died_is_discarded_and_its_original_adopted(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
-        await desk.advance(LEASE.total_seconds() + 1)
+        await harness.advance(LEASE.total_seconds() + 1)
         successor = await lead(ledger, picture_request())
         assert successor.intent == upload("a")
         original = await ledger.complete(key, successor.fence, upload("a"), url=None)
@@ -74,38 +76,38 @@ class MissContract:
         assert original.is_original
         # What the dead leader says late changes nothing: its picture stands, and answers for it.
         assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
-        await desk.advance(3_700)
+        await harness.advance(3_700)
         [(identity, _, path)] = await ledger.claim_discarded(10)
         assert path == stored.path
         assert await ledger.forget_discarded([identity]) == 1
         # It slept for longer than the grace, and stored its rendition after the removal.
         assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
-        await desk.advance(3_700)
+        await harness.advance(3_700)
         assert await discarded(ledger) == {stored.path}
 
-    async def test_both_objects_of_a_stale_leader_are_discarded(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+    async def test_both_objects_of_a_stale_leader_are_discarded(self, harness: LedgerHarness) -> None:
+        ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         old = await lead(ledger, picture_request())
         await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, old.fence, upload("lost"), usage={}, rendition=stored)
-        await desk.advance(LEASE.total_seconds() + 1)
+        await harness.advance(LEASE.total_seconds() + 1)
         new = await lead(ledger, picture_request())
         await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
         await ledger.intend_upload(key, new.fence, upload("kept"), usage={})
-        await desk.advance(3_700)
-        gone = [identity for identity, _, _ in await ledger.claim_discarded(10)]
-        assert await ledger.forget_discarded(gone) == 2
+        await harness.advance(3_700)
+        identities = [identity for identity, _, _ in await ledger.claim_discarded(10)]
+        assert await ledger.forget_discarded(identities) == 2
         # It slept for longer than the grace, and stored both after their removal.
         assert await ledger.complete(key, old.fence, upload("lost"), url=None, rendition=stored) is None
-        await desk.advance(3_700)
+        await harness.advance(3_700)
         assert await discarded(ledger) == {upload("lost").path, stored.path}
 
-    async def test_rendition_whose_removal_has_begun_leaves_the_original_alone(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+    async def test_rendition_whose_removal_has_begun_leaves_the_original_alone(self, harness: LedgerHarness) -> None:
+        ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
-        await desk.advance(3_700)
+        await harness.advance(3_700)
         [(identity, _, path)] = await ledger.claim_discarded(10)
         assert path == stored.path
         entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
@@ -115,29 +117,31 @@ class MissContract:
         assert await acquire(ledger, picture_request()) == Hit(entry=entry)
         assert await ledger.forget_discarded([identity]) == 1
 
-    async def test_rendition_that_was_not_written_ahead_is_not_recorded(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
+    async def test_rendition_that_was_not_written_ahead_is_not_recorded(self, harness: LedgerHarness) -> None:
+        ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={})
         entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
         assert entry is not None
         assert entry.is_original
-        await desk.advance(3_700)
+        await harness.advance(3_700)
         assert await discarded(ledger) == {stored.path}
 
-    async def test_complete_that_is_repeated_answers_the_rendition_that_stands_by_then(self, desk: Desk) -> None:
-        ledger, key, stored = desk.ledger, picture_request().generation_key, rendition(picture_request(), "ours")
+    async def test_complete_that_is_repeated_answers_the_rendition_that_stands_by_then(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "ours")
         original = await complete(ledger, picture_request(), "a")
         theirs = await record(ledger, original, picture_request(), "theirs")
         assert theirs is not None
         assert await ledger.complete(key, 1, upload("a"), url=None, rendition=stored) == theirs
 
-    async def test_missing_original_takes_the_rendition_with_it(self, desk: Desk) -> None:
-        await complete_both(desk.ledger, picture_request(), "jpg")
-        other = await acquire(desk.ledger, picture_request(picture_format=WEBP))
+    async def test_missing_original_takes_the_rendition_with_it(self, harness: LedgerHarness) -> None:
+        await complete_both(harness.ledger, picture_request(), "jpg")
+        other = await acquire(harness.ledger, picture_request(picture_format=WEBP))
         assert isinstance(other, Hit)
-        assert await desk.ledger.report_missing(other.entry)
-        assert isinstance(await acquire(desk.ledger, picture_request()), Lead)
-        await desk.advance(3_700)
-        assert await discarded(desk.ledger) == {upload("original").path, upload("jpg", "jpg").path}
+        assert await harness.ledger.report_missing(other.entry)
+        assert isinstance(await acquire(harness.ledger, picture_request()), Lead)
+        await harness.advance(3_700)
+        assert await discarded(harness.ledger) == {upload("original").path, upload("jpg", "jpg").path}

@@ -1,0 +1,64 @@
+"""What the edges (HTTP, the command line) work with, opened and closed together by `compose.open_services`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from copperplate.errors import Misconfigured
+from copperplate.ports import CreditLedger, Ledger, Maintenance, Statistics
+from copperplate.recipes.kinds import IMAGE, MEMOJI
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.accounts.user_requests import UserRequests
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.kinds import Kind
+    from copperplate.ports import Clock, ObjectStore, Provider, Verifier
+    from copperplate.serving.renditions import Renditions
+    from copperplate.serving.request_meter import RequestMeter
+    from copperplate.settings import Settings
+
+
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, Protocol):
+    """Every port of the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One process's wiring: `kinds` by name, `stores` by bucket."""
+
+    settings: Settings
+    clock: Clock
+    ledger: WholeLedger
+    coordinator: Coordinator
+    kinds: Mapping[str, Kind]
+    stores: Mapping[str, ObjectStore]
+    renditions: Renditions
+    user_requests: UserRequests
+    request_meter: RequestMeter
+    verifier: Verifier
+
+    @property
+    def image_provider(self) -> Provider:
+        """Who makes pictures asked for by URL."""
+        return self.kinds[IMAGE.name].provider
+
+    @property
+    def memoji_provider(self) -> Provider:
+        """Who makes memoji; raises `Misconfigured` where nobody does, and pictures are served all the same."""
+        kind = self.kinds.get(MEMOJI.name)
+        return require_memoji_provider(None if kind is None else kind.provider)
+
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
+        await self.coordinator.drain(within_seconds=within_seconds)
+        await self.request_meter.flush()
+
+
+def require_memoji_provider(provider: Provider | None) -> Provider:
+    """The provider there is; raises `Misconfigured`, naming the variable to set, where nobody makes memoji."""
+    if provider is None:
+        raise Misconfigured("Nobody makes memoji: set OPENAI_API_KEY, or name a provider in COPPERPLATE_PROVIDER.")
+    return provider

@@ -1,0 +1,39 @@
+"""The contract of a ledger: suites over a harness, which is one ledger whose time can be moved."""
+
+from __future__ import annotations
+
+from tests.contract.ledger.breakers import BreakerContract
+from tests.contract.ledger.credits import CreditContract
+from tests.contract.ledger.jobs import JobContract
+from tests.contract.ledger.leases import LeaseContract
+from tests.contract.ledger.maintenance import MaintenanceContract
+from tests.contract.ledger.misses import MissContract
+from tests.contract.ledger.negative_entries import NegativeEntryContract
+from tests.contract.ledger.refusals import RefusalContract
+from tests.contract.ledger.renditions import RenditionContract
+from tests.contract.ledger.spending import SpendContract
+from tests.contract.ledger.statistics import SetupContract, StatisticsContract
+from tests.contract.ledger.submits import SubmitContract
+from tests.contract.ledger.uploads import UploadContract
+from tests.contract.ledger.user_requests import UserRequestContract
+
+
+class GenerationContract(LeaseContract, SubmitContract, UploadContract, RenditionContract):
+    """A generation from its lease to its renditions."""
+
+
+class LedgerContract(
+    GenerationContract,
+    MissContract,
+    JobContract,
+    CreditContract,
+    UserRequestContract,
+    SpendContract,
+    NegativeEntryContract,
+    BreakerContract,
+    RefusalContract,
+    MaintenanceContract,
+    StatisticsContract,
+    SetupContract,
+):
+    """What every ledger promises."""

@@ -1,0 +1,29 @@
+"""What ledgers that notify promise."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.contract.ledger.harness import complete, failure, lead
+from tests.support.pictures import picture_request
+
+if TYPE_CHECKING:
+    from tests.contract.ledger.harness import LedgerHarness
+
+
+class HintContract:
+    """Ledgers that notify; a hint may come early, late or never, and over HTTP it never does."""
+
+    async def test_completion_and_failure_are_hinted(self, harness: LedgerHarness) -> None:
+        with (
+            harness.ledger.hints(picture_request().generation_key) as hint,
+            harness.ledger.hints(picture_request("other").generation_key) as other,
+        ):
+            await complete(harness.ledger, picture_request())
+            async with asyncio.timeout(5):
+                await hint.wait()
+            held = await lead(harness.ledger, picture_request("other"))
+            await harness.ledger.fail(picture_request("other").generation_key, held.fence, failure())
+            async with asyncio.timeout(5):
+                await other.wait()
