@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.model import Page
+    from copperplate.ports.maintenance import CleanupCounts
 
 DAY = 86_400.0
 
@@ -192,10 +193,14 @@ async def _dark() -> Sequence[str]:
 async def test_task_that_the_ledger_is_too_slow_for_does_not_hold_up_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def take_too_long(*_: object, **__: object) -> dict[str, int]:
-        raise LedgerUnavailable("the database took too long")
-
     clock, services = await filled(3)
+    clean_up = services.ledger.cleanup_entries
+
+    async def take_too_long(kind: str, limit: int, **options: Any) -> CleanupCounts:
+        if kind == "image":
+            raise LedgerUnavailable("the database took too long")
+        return await clean_up(kind, limit, **options)
+
     await clock.advance(31 * DAY)
     await clean(services.ledger, [services.store], clock=clock)
     await clock.advance(3_601)

@@ -145,7 +145,7 @@ class SpendContract:
         before = await ledger.savings()
         assert before[0].spent_micro_usd == 40
         removed = await ledger.purge(Condition(key=picture_request().generation_key), 10, is_dry_run=False)
-        assert removed["generations"] == 1
+        assert removed.generations == 1
         # Counts of a picture that is gone by now arrive late, and count.
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 1)])
         [after, _] = await ledger.savings()

@@ -294,7 +294,8 @@ class MemoryTables(MemoryCredits):
             self._discard_path(KINDS[row.kind].bucket, upload.path)
 
     def _discard_refused(self, key: str, path: str) -> None:
-        self._discard_path(KINDS[self._kinds[key]].bucket, path)
+        # In SQL the object of an unknown key is noted in every bucket; paths are noted once here.
+        self._discard_path(KINDS[self._kinds.get(key, next(iter(KINDS)))].bucket, path)
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))
