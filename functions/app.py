@@ -1,5 +1,5 @@
 """The Vercel entry; everything else is in the package."""
 
-from copperplate.http.lazy_app import Entry
+from copperplate.http.lazy_app import LazyApp
 
-app = Entry()
+app = LazyApp()

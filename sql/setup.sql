@@ -971,17 +971,19 @@ $statement$revoke all on function copperplate.is_lapsed(copperplate.reservations
 $statement$grant execute on function copperplate.is_lapsed(copperplate.reservations) to authenticated, service_role$statement$,
 $statement$create function copperplate.lapsed_credits(p_account uuid)
 returns bigint
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
     -- The time is read once, or no index could help: one call for each reservation that is held costs more than the rest.
-    select coalesce(sum(r.amount), 0)::bigint
+    return coalesce(sum(r.amount), 0)::bigint
     from copperplate.reservations as r
     where
         r.account_id = p_account and r.state = 'held' and r.expires_at < (select copperplate.clock())
         and copperplate.is_lapsed(r);
+end;
 $$$statement$,
 $statement$comment on function copperplate.lapsed_credits(uuid) is
 'What of accounts.held counts as free: credits of reservations that lapsed and were not released yet.'$statement$,
@@ -1062,19 +1064,6 @@ declare
     v_now timestamptz := copperplate.clock();
     v_over uuid[];
 begin
-    -- Hardly ever is there anything to release, and looking is cheaper than releasing nothing.
-    if
-        not exists (
-            select from copperplate.reservations as k
-            where k.generation_key = p_generation_key and k.state = 'held'
-        )
-        and not exists (
-            select from copperplate.reservations as l
-            where l.account_id = any(p_accounts) and l.state = 'held' and l.expires_at < v_now
-        )
-    then
-        return;
-    end if;
     -- Waited for, not skipped: a sweep that holds one of them is about to release it, and its credit is needed here.
     -- State and time stand outside the subquery, so that they are read again after the wait: a takeover renewed them.
     v_over := array(
@@ -1114,6 +1103,59 @@ $statement$comment on function copperplate.release_for(text, uuid[]) is
 whose lease is the caller''s by now.'$statement$,
 $statement$revoke all on function copperplate.release_for(text, uuid[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.release_for(text, uuid[]) to service_role$statement$,
+$statement$create function copperplate.inherit_charges(p_generation_key text, p_charges jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_accounts uuid[];
+    v_is_held boolean;
+    v_has_lapsed boolean;
+begin
+    -- Hardly ever is there anything to inherit or to release, and one look is cheaper than writing nothing.
+    v_accounts := array(
+        select a.id
+        from jsonb_to_recordset(p_charges) as c (user_id uuid)
+        inner join copperplate.accounts as a on c.user_id = a.user_id
+    );
+    select
+        exists (
+            select from copperplate.reservations as k
+            where k.generation_key = p_generation_key and k.state = 'held'
+        ),
+        exists (
+            select from copperplate.reservations as l
+            where l.account_id = any(v_accounts) and l.state = 'held' and l.expires_at < v_now
+        )
+    into v_is_held, v_has_lapsed;
+
+    if v_is_held then
+        -- Written and not only looked at: a sweep that is about to release it has either done so when this returns, or
+        -- finds that it may not. `is true` keeps the index by time out: of a table without statistics it would be read
+        -- to its end.
+        update copperplate.reservations as r
+        set expires_at = v_now + interval '15 minutes'
+        where r.generation_key = p_generation_key and r.state = 'held' and (r.expires_at >= v_now) is true;
+        if found then
+            return true;
+        end if;
+    end if;
+    if v_is_held or v_has_lapsed then
+        perform copperplate.release_for(p_generation_key, v_accounts);
+    end if;
+    return false;
+end;
+$$$statement$,
+$statement$comment on function copperplate.inherit_charges(text, jsonb) is
+'Whether a takeover inherits what the first leader reserved, within its time. If not, what lapsed of the payers is
+released, and what was held too long for this generation.'$statement$,
+$statement$revoke all on function copperplate.inherit_charges(text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.inherit_charges(text, jsonb) to service_role$statement$,
 $statement$create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql
@@ -1126,21 +1168,9 @@ declare
     v_charge record;
     v_account uuid;
 begin
-    -- A takeover inherits what the first leader reserved, within its time. Written and not only looked at: a sweep
-    -- that is about to release it has either done so when this returns, or finds that it may not. `is true` keeps the
-    -- index by time out: of a table without statistics it would be read to its end.
-    update copperplate.reservations as r
-    set expires_at = v_now + interval '15 minutes'
-    where r.generation_key = p_generation_key and r.state = 'held' and (r.expires_at >= v_now) is true;
-    if found then
+    if copperplate.inherit_charges(p_generation_key, p_charges) then
         return;
     end if;
-    perform copperplate.release_for(p_generation_key, array(
-        select a.id
-        from copperplate.accounts as a
-        where a.user_id = any(array(select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid)))
-    ));
-
     for v_charge in
         select c.kind, c.user_id, c.amount
         from jsonb_to_recordset(p_charges) as c (kind text, user_id uuid, amount bigint)
@@ -1248,18 +1278,20 @@ $statement$revoke all on function copperplate.give_back(uuid) from public, anon,
 $statement$grant execute on function copperplate.give_back(uuid) to service_role$statement$,
 $statement$create function copperplate.release_all(p_reservations uuid[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select copperplate.give_back(o.id)
+begin
+    perform copperplate.give_back(o.id)
     from (
         select r.id
         from copperplate.reservations as r
         where r.id = any(p_reservations)
         order by r.account_id, r.id
     ) as o;
+end;
 $$$statement$,
 $statement$comment on function copperplate.release_all(uuid[]) is
 'Give these reservations back, accounts in one order. The caller has locked every one of them.'$statement$,
@@ -1267,33 +1299,30 @@ $statement$revoke all on function copperplate.release_all(uuid[]) from public, a
 $statement$grant execute on function copperplate.release_all(uuid[]) to service_role$statement$,
 $statement$create function copperplate.give_back_all(p_generation_keys text[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+declare
+    v_reservations uuid[];
+begin
     -- Every reservation before the first account, and accounts in one order: two of these never wait for each other,
     -- nor does a sweep, which skips the reservations that are locked here.
-    with locked as materialized (
-        select
-            r.id,
-            r.account_id
+    v_reservations := array(
+        select r.id
         from copperplate.reservations as r
         where
             r.generation_key = any(p_generation_keys)
             and (r.state = 'held' or (r.state = 'settled' and r.delivered_at is null))
         order by r.id
         for update
-    ),
-
-    ordered as materialized (
-        select l.id
-        from locked as l
-        order by l.account_id, l.id
-    )
-
-    select copperplate.give_back(o.id)
-    from ordered as o;
+    );
+    if v_reservations <> '{}' then
+        perform copperplate.release_all(v_reservations);
+    end if;
+end;
 $$$statement$,
 $statement$comment on function copperplate.give_back_all(text[]) is
 'Give back what these generations hold or never delivered: they failed, or are gone.'$statement$,
@@ -1301,15 +1330,17 @@ $statement$revoke all on function copperplate.give_back_all(text[]) from public,
 $statement$grant execute on function copperplate.give_back_all(text[]) to service_role$statement$,
 $statement$create function copperplate.note_pictures_gone(p_generation_keys text[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     update copperplate.reservations as r
     set generated_url = null
     where r.generation_key = any(p_generation_keys) and r.generated_url is not null;
-    select copperplate.give_back_all(p_generation_keys);
+    perform copperplate.give_back_all(p_generation_keys);
+end;
 $$$statement$,
 $statement$comment on function copperplate.note_pictures_gone(text[]) is
 'These generations have no picture any more: give back what was never delivered, and forget the addresses.'$statement$,
@@ -1776,11 +1807,13 @@ $statement$comment on function copperplate.services_of(text, text, text) is
 $statement$revoke all on function copperplate.services_of(text, text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.services_of(text, text, text) to service_role$statement$,
 $statement$create function copperplate.longest_rest(p_names text[], out rest interval, out error_class text)
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+begin
     select
         greatest(b.open_until, b.probe_until, c.now) - c.now,
         -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
@@ -1790,11 +1823,13 @@ as $$
             when b.error_class in ('ambiguous', 'bad_output', 'uncollected') then 'transient'
             else b.error_class
         end
+    into rest, error_class
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
     where b.name = any (p_names) and b.open_until is not null
     order by 1 desc
     limit 1;
+end;
 $$$statement$,
 $statement$comment on function copperplate.longest_rest(text[]) is
 'How long these services may not be asked, and the class of the failure that says so; zero where one caller may try;
@@ -1832,11 +1867,17 @@ $statement$revoke all on function copperplate.take_probes(text[], interval) from
 $statement$grant execute on function copperplate.take_probes(text[], interval) to service_role$statement$,
 $statement$create function copperplate.release_probes(p_names text[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+    -- Looking is cheaper than locking nothing.
+    if not exists (select from copperplate.breakers as b where b.name = any (p_names) and b.probe_until is not null) then
+        return;
+    end if;
     -- All of them, by name: one that is not tried now is about to be written by note_failure.
     update copperplate.breakers as b
     set probe_until = null
@@ -1847,6 +1888,7 @@ as $$
         order by p.name
         for update
     );
+end;
 $$$statement$,
 $statement$comment on function copperplate.release_probes(text[]) is 'The caller that tried is done: the next one may try.'$statement$,
 $statement$revoke all on function copperplate.release_probes(text[]) from public, anon, authenticated$statement$,
@@ -1856,7 +1898,37 @@ $statement$grant execute on function copperplate.release_probes(text[]) to servi
 select pg_temp.apply_migration('20261120000455', 'create_breaker_reports', array[
 $statement$-- What is reported to the breakers: failures, successes, refusals.
 
-create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
+create function copperplate.open_breaker(p_name text, p_error_class text, p_may_be_prompt boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    -- A caller that was let in before it opened changes nothing by failing late. A try whose prompt may be at fault says
+    -- nothing of the service, unless it rests for just that, or five in a row come to it.
+    update copperplate.breakers as b
+    set
+        failures = 0,
+        openings = b.openings + 1,
+        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
+        error_class = p_error_class,
+        -- These were the words of another failure.
+        reason = case when b.error_class = p_error_class then b.reason else '' end
+    where
+        b.name = p_name
+        and (b.open_until is null or b.open_until <= v_now)
+        and (b.failures >= 5 or (b.open_until <= v_now and (not p_may_be_prompt or b.error_class = p_error_class)));
+end;
+$$$statement$,
+$statement$comment on function copperplate.open_breaker(text, text, boolean) is
+'Open this breaker where five failures are counted, or where the caller was the one that tried.'$statement$,
+$statement$revoke all on function copperplate.open_breaker(text, text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.open_breaker(text, text, boolean) to service_role$statement$,
+$statement$create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
 returns void
 language plpgsql
 volatile
@@ -1898,20 +1970,7 @@ begin
         end,
         last_failed_at = v_now;
 
-    -- Who was let in before it opened changes nothing by failing late. A try whose prompt may be at fault says nothing
-    -- of the service, unless it rests for just that, or five in a row come to it.
-    update copperplate.breakers as b
-    set
-        failures = 0,
-        openings = b.openings + 1,
-        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
-        error_class = p_error_class,
-        -- These were the words of another failure.
-        reason = case when b.error_class = p_error_class then b.reason else '' end
-    where
-        b.name = p_name
-        and (b.open_until is null or b.open_until <= v_now)
-        and (b.failures >= 5 or (b.open_until <= v_now and (not v_may_be_prompt or b.error_class = p_error_class)));
+    perform copperplate.open_breaker(p_name, p_error_class, v_may_be_prompt);
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_failure(text, text, text) is
@@ -1922,11 +1981,17 @@ $statement$revoke all on function copperplate.note_failure(text, text, text) fro
 $statement$grant execute on function copperplate.note_failure(text, text, text) to service_role$statement$,
 $statement$create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+    -- Looking is cheaper than locking nothing.
+    if not exists (select from copperplate.breakers as b where b.name = any (p_names)) then
+        return;
+    end if;
     delete from copperplate.breakers as b
     where b.name in (
         select s.name
@@ -1935,6 +2000,7 @@ as $$
         order by s.name
         for update
     );
+end;
 $$$statement$,
 $statement$comment on function copperplate.note_success(text[], timestamptz) is
 'These services did what they were asked at p_asked_at: their breakers close, unless our account was refused since.'$statement$,
@@ -2028,59 +2094,25 @@ $statement$revoke all on table copperplate.submits from public, anon, authentica
 $statement$grant select, insert, update on table copperplate.submits to service_role$statement$,
 $statement$create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
 returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    update copperplate.submits as s
-    set cost_micro_usd = p_cost_micro_usd
-    where
-        p_cost_micro_usd is not null
-        and s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
-$$$statement$,
-$statement$comment on function copperplate.note_cost(text, bigint) is
-'What the newest submit of a generation cost; null changes nothing.'$statement$,
-$statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
-$statement$create function copperplate.note_saved(p_uses jsonb)
-returns void
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-declare
-    -- A picture was made by the newest submit of its generation. Locked in one order: where the generation is gone,
-    -- nothing else keeps two of these apart.
-    v_submits bigint[] := array(
-        select s.id
-        from copperplate.submits as s
-        where s.id in (
-            select max(n.id)
-            from copperplate.submits as n
-            where n.generation_key in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
-            group by n.generation_key
-        )
-        order by s.id
-        for no key update
-    );
 begin
+    -- The triggers run for an update of no row, too.
+    if p_cost_micro_usd is null then
+        return;
+    end if;
     update copperplate.submits as s
-    set saved = s.saved + u.count
-    from (
-        select e ->> 'generation_key' as key, sum((e ->> 'count')::bigint) as count
-        from jsonb_array_elements(p_uses) as e
-        where e ->> 'outcome' in ('hit', 'stale', 'coalesced')
-        group by 1
-    ) as u
-    where s.id = any(v_submits) and s.generation_key = u.key;
+    set cost_micro_usd = p_cost_micro_usd
+    where s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
 end;
 $$$statement$,
-$statement$comment on function copperplate.note_saved(jsonb) is
-'Write into the book how often pictures were served without a call; p_uses as record_usage takes them.'$statement$,
-$statement$revoke all on function copperplate.note_saved(jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_saved(jsonb) to service_role$statement$,
+$statement$comment on function copperplate.note_cost(text, bigint) is
+'What the newest submit of a generation cost; null changes nothing.'$statement$,
+$statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
 $statement$create function copperplate.spent_micro_usd(p_generation_key text)
 returns bigint
 language sql
@@ -2124,102 +2156,126 @@ of a dollar. Row-level security is on without a policy: only service_role and th
 $statement$alter table copperplate.money_totals enable row level security$statement$,
 $statement$revoke all on table copperplate.money_totals from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update, delete on table copperplate.money_totals to service_role$statement$,
-$statement$create function copperplate.note_money(p_before copperplate.submits[], p_after copperplate.submits[])
+$statement$-- A submit counts under the day on which it was sent, what it saved under the day on which that is noted.
+create function copperplate.add_money(p_submit copperplate.submits, p_times integer)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    with changed as (
-        select a.*, 1 as times, coalesce(a.cost_micro_usd, a.estimate_micro_usd) as price from unnest(p_after) as a
-        union all
-        select b.*, -1 as times, coalesce(b.cost_micro_usd, b.estimate_micro_usd) as price from unnest(p_before) as b
-    ),
-
-    parts as (
-        select
-            (c.sent_at at time zone 'UTC')::date as day, c.kind, c.provider, c.model, c.times as submits,
-            case when c.cost_micro_usd is null and c.price is not null then c.times else 0 end as estimated,
-            case when c.price is null then c.times else 0 end as unpriced,
-            c.times * coalesce(c.price, 0) as spent, 0 as saved, 0 as unpriced_saved, 0 as saved_micro_usd
-        from changed as c
-        union all
-        select
-            (copperplate.clock() at time zone 'UTC')::date as day, c.kind, c.provider, c.model, 0 as submits,
-            0 as estimated, 0 as unpriced, 0 as spent, c.times * c.saved as saved,
-            case when c.price is null then c.times * c.saved else 0 end as unpriced_saved,
-            c.times * c.saved * coalesce(c.price, 0) as saved_micro_usd
-        from changed as c
-    ),
-
-    sums as (
-        select
-            p.day, p.kind, p.provider, p.model, sum(p.submits) as submits, sum(p.estimated) as estimated,
-            sum(p.unpriced) as unpriced, sum(p.spent) as spent, sum(p.saved) as saved,
-            sum(p.unpriced_saved) as unpriced_saved, sum(p.saved_micro_usd) as saved_micro_usd
-        from parts as p
-        group by p.day, p.kind, p.provider, p.model
-    )
-
-    insert into copperplate.money_totals (
-        day, kind, provider, model, submits, estimated, unpriced, spent_micro_usd, saved, unpriced_saved,
-        saved_micro_usd
-    )
-    select
-        s.day, s.kind, s.provider, s.model, s.submits, s.estimated, s.unpriced, s.spent, s.saved, s.unpriced_saved,
-        s.saved_micro_usd
-    from sums as s
-    where 0 <> any(array[s.submits, s.estimated, s.unpriced, s.spent, s.saved, s.unpriced_saved, s.saved_micro_usd]);
+declare
+    v_price bigint := coalesce(p_submit.cost_micro_usd, p_submit.estimate_micro_usd);
+    v_is_estimated boolean := p_submit.cost_micro_usd is null and v_price is not null;
+begin
+    insert into copperplate.money_totals (day, kind, provider, model, submits, estimated, unpriced, spent_micro_usd)
+    values (
+        (p_submit.sent_at at time zone 'UTC')::date, p_submit.kind, p_submit.provider, p_submit.model, p_times,
+        v_is_estimated::integer * p_times, (v_price is null)::integer * p_times, coalesce(v_price, 0) * p_times
+    );
+    if p_submit.saved > 0 then
+        insert into copperplate.money_totals (day, kind, provider, model, saved, unpriced_saved, saved_micro_usd)
+        values (
+            (copperplate.clock() at time zone 'UTC')::date, p_submit.kind, p_submit.provider, p_submit.model,
+            p_submit.saved * p_times, (v_price is null)::integer * p_submit.saved * p_times,
+            p_submit.saved * coalesce(v_price, 0) * p_times
+        );
+    end if;
+end;
 $$$statement$,
-$statement$comment on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) is
-'Add to the totals by how much these rows of the book differ from what they were.'$statement$,
-$statement$revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
-from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) to service_role$statement$,
-$statement$create function copperplate.note_submits_changed()
+$statement$comment on function copperplate.add_money(copperplate.submits, integer) is
+'Add a submit and what it saved to the totals p_times, 1 or -1.'$statement$,
+$statement$revoke all on function copperplate.add_money(copperplate.submits, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_money(copperplate.submits, integer) to service_role$statement$,
+$statement$create function copperplate.note_submit()
 returns trigger
 language plpgsql
 security invoker
 set search_path = ''
 as $$
-declare
-    v_before copperplate.submits[] := '{}';
-    v_after copperplate.submits[] := '{}';
 begin
-    -- Each kind of change has only some of the two tables; a statement is planned when it is first run.
     if tg_op <> 'INSERT' then
-        v_before := array(select row(r.*)::copperplate.submits from removed as r);
+        perform copperplate.add_money(old, -1);
     end if;
     if tg_op <> 'DELETE' then
-        v_after := array(select row(a.*)::copperplate.submits from added as a);
+        perform copperplate.add_money(new, 1);
     end if;
-    perform copperplate.note_money(v_before, v_after);
     return null;
 end;
 $$$statement$,
-$statement$comment on function copperplate.note_submits_changed() is 'Keeps the totals of money equal to the book.'$statement$,
-$statement$revoke all on function copperplate.note_submits_changed() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_submits_changed() to service_role$statement$,
-$statement$create trigger submits_added
-after insert on copperplate.submits
-referencing new table as added
-for each statement execute function copperplate.note_submits_changed()$statement$,
+$statement$comment on function copperplate.note_submit() is
+'Keeps the totals of money equal to the book where a submit is added, removed, or counted under another name or day.'$statement$,
+$statement$revoke all on function copperplate.note_submit() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_submit() to service_role$statement$,
+$statement$create trigger submits_added_or_removed
+after insert or delete on copperplate.submits
+for each row execute function copperplate.note_submit()$statement$,
+$statement$create trigger submits_renamed
+after update on copperplate.submits
+for each row
+when (
+    (old.id, old.sent_at, old.kind, old.provider, old.model)
+    is distinct from (new.id, new.sent_at, new.kind, new.provider, new.model)
+)
+execute function copperplate.note_submit()$statement$,
+$statement$-- One statement for all rows: a batch of usage counts what hundreds of submits saved.
+create function copperplate.note_prices_and_savings()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.money_totals (
+        day, kind, provider, model, estimated, unpriced, spent_micro_usd, saved, unpriced_saved, saved_micro_usd
+    )
+    select
+        t.day, c.kind, c.provider, c.model, sum(t.estimated), sum(t.unpriced), sum(t.spent), sum(t.saved),
+        sum(t.unpriced_saved), sum(t.saved_micro_usd)
+    from (
+        select
+            a.sent_at, a.kind, a.provider, a.model, a.saved, r.saved as was_saved,
+            a.cost_micro_usd is null as is_open, coalesce(a.cost_micro_usd, a.estimate_micro_usd) as price,
+            r.cost_micro_usd is null as was_open, coalesce(r.cost_micro_usd, r.estimate_micro_usd) as was_price
+        from added as a
+        inner join removed as r
+            on (a.id, a.sent_at, a.kind, a.provider, a.model) = (r.id, r.sent_at, r.kind, r.provider, r.model)
+    ) as c
+    cross join lateral (
+        values
+        (
+            (c.sent_at at time zone 'UTC')::date,
+            (c.is_open and c.price is not null)::integer - (c.was_open and c.was_price is not null)::integer,
+            (c.price is null)::integer - (c.was_price is null)::integer,
+            coalesce(c.price, 0) - coalesce(c.was_price, 0), 0, 0, 0
+        ),
+        (
+            (copperplate.clock() at time zone 'UTC')::date, 0, 0, 0, c.saved - c.was_saved,
+            (c.price is null)::integer * c.saved - (c.was_price is null)::integer * c.was_saved,
+            c.saved * coalesce(c.price, 0) - c.was_saved * coalesce(c.was_price, 0)
+        )
+    ) as t (day, estimated, unpriced, spent, saved, unpriced_saved, saved_micro_usd)
+    where (t.estimated, t.unpriced, t.spent, t.saved, t.unpriced_saved, t.saved_micro_usd) <> (0, 0, 0, 0, 0, 0)
+    group by t.day, c.kind, c.provider, c.model;
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_prices_and_savings() is
+'Adds to the totals of money by how much the prices and savings of these submits differ from what they were.'$statement$,
+$statement$revoke all on function copperplate.note_prices_and_savings() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_prices_and_savings() to service_role$statement$,
 $statement$create trigger submits_changed
 after update on copperplate.submits
 referencing old table as removed new table as added
-for each statement execute function copperplate.note_submits_changed()$statement$,
-$statement$create trigger submits_removed
-after delete on copperplate.submits
-referencing old table as removed
-for each statement execute function copperplate.note_submits_changed()$statement$,
+for each statement execute function copperplate.note_prices_and_savings()$statement$,
 $statement$create function copperplate.fold_money()
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     with gone as (
         delete from copperplate.money_totals as m
         where m.ctid = any(array(
@@ -2236,6 +2292,7 @@ as $$
         sum(g.saved), sum(g.unpriced_saved), sum(g.saved_micro_usd)
     from gone as g
     group by g.day, g.kind, g.provider, g.model;
+end;
 $$$statement$,
 $statement$comment on function copperplate.fold_money() is
 'Merges the totals of money into one row a day, kind, provider and model; concurrent calls split the work.'$statement$,
@@ -3271,11 +3328,12 @@ $statement$revoke all on function copperplate.add_histograms(bigint[], bigint[])
 $statement$grant execute on function copperplate.add_histograms(bigint[], bigint[]) to service_role$statement$,
 $statement$create function copperplate.fold_totals()
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     with gone as (
         delete from copperplate.public_totals as t
         where t.ctid = any(array(
@@ -3292,6 +3350,7 @@ as $$
         sum(g.completed), sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
     from gone as g
     group by g.day, g.kind;
+end;
 $$$statement$,
 $statement$comment on function copperplate.fold_totals() is
 'Merges the public totals into one row a day and kind; concurrent calls split the work.'$statement$,
@@ -3316,11 +3375,12 @@ $statement$-- To lock a row takes the right to update it.
 grant select, insert, update, delete on table copperplate.usage_batches to service_role$statement$,
 $statement$create function copperplate.forget_old_batches(p_limit integer)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     delete from copperplate.usage_batches as b
     where b.id in (
         select o.id
@@ -3330,6 +3390,7 @@ as $$
         limit p_limit
         for update skip locked
     );
+end;
 $$$statement$,
 $statement$comment on function copperplate.forget_old_batches(integer) is
 'Forget ids of batches that nobody sends any more, at most p_limit.'$statement$,
@@ -3338,73 +3399,134 @@ $statement$grant execute on function copperplate.forget_old_batches(integer) to 
 ]);
 
 select pg_temp.apply_migration('20261120000720', 'create_usage_recording', array[
-$statement$-- p_uses: [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes, latency_buckets}].
-create function public.record_usage(p_uses jsonb, p_batch uuid)
+$statement$-- One line of a batch: how often a picture was served or not, with one outcome, from one tier.
+create type copperplate.use as (
+    generation_key text,
+    rendition_key text,
+    kind text,
+    provider text,
+    model text,
+    outcome text,
+    tier text,
+    count bigint,
+    size_bytes bigint,
+    latency_buckets bigint array
+)$statement$,
+$statement$comment on type copperplate.use is 'One line of a batch that record_usage adds.'$statement$,
+$statement$revoke all on type copperplate.use from public$statement$,
+$statement$grant usage on type copperplate.use to service_role$statement$,
+$statement$create function copperplate.count_served(p_uses copperplate.use[])
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = ''
--- Below deadlock_timeout: where a person's DELETE locks in another order, counting gives way and is sent again.
-set lock_timeout = '500ms'
+as $$
+begin
+    -- Rows in key order, generations before entries: two flushes never wait for each other in a ring.
+    with locked as materialized (
+        select g.prompt_hash, s.requests
+        from (
+            select u.generation_key as key, sum(u.count) as requests
+            from unnest(p_uses) as u
+            group by u.generation_key
+        ) as s
+        inner join public.generation_status as g on s.key = g.prompt_hash
+        order by g.prompt_hash
+        for no key update of g
+    )
+
+    update public.generation_status as g
+    set total_requests = g.total_requests + l.requests
+    from locked as l
+    where g.prompt_hash = l.prompt_hash;
+
+    update copperplate.cache_entries as e
+    set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
+    from (
+        select u.rendition_key as key, sum(u.count) as served
+        from unnest(p_uses) as u
+        where u.outcome <> 'failed'
+        group by u.rendition_key
+    ) as s
+    where e.key = s.key;
+end;
+$$$statement$,
+$statement$comment on function copperplate.count_served(copperplate.use[]) is
+'Count these uses on the rows of their generations and entries.'$statement$,
+$statement$revoke all on function copperplate.count_served(copperplate.use[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.count_served(copperplate.use[]) to service_role$statement$,
+$statement$create function copperplate.note_saved(p_uses copperplate.use[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
 as $$
 declare
-    v_now timestamptz := copperplate.clock();
-    v_today date := (v_now at time zone 'UTC')::date;
+    v_keys text[];
+    v_counts bigint[];
 begin
-    -- A repeat that comes while the first is under way waits here for its end.
-    insert into copperplate.usage_batches (id, recorded_at) values (p_batch, v_now) on conflict (id) do nothing;
-    if not found then
+    select array_agg(s.key), array_agg(s.count)
+    into v_keys, v_counts
+    from (
+        select u.generation_key as key, sum(u.count)::bigint as count
+        from unnest(p_uses) as u
+        where u.outcome in ('hit', 'stale', 'coalesced')
+        group by u.generation_key
+    ) as s;
+    -- The triggers run for an update of no row, too.
+    if v_keys is null then
         return;
     end if;
 
-    -- Rows in key order, generations before entries before submits: two flushes never wait for each other in a ring.
-    perform from public.generation_status as g
-    where g.prompt_hash in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
-    order by g.prompt_hash
-    for no key update;
-
-    update public.generation_status as g
-    set total_requests = g.total_requests + s.requests
-    from (
-        select u ->> 'generation_key' as key, sum((u ->> 'count')::bigint) as requests
-        from jsonb_array_elements(p_uses) as u
-        group by 1
-    ) as s
-    where g.prompt_hash = s.key;
-
-    update copperplate.cache_entries as e
-    set access_count = e.access_count + s.served, last_accessed_at = v_now
-    from (
-        select u ->> 'rendition_key' as key, sum((u ->> 'count')::bigint) as served
-        from jsonb_array_elements(p_uses) as u
-        where u ->> 'outcome' <> 'failed'
-        group by 1
-    ) as s
-    where e.key = s.key;
-
-    perform copperplate.note_saved(p_uses);
-
-    insert into copperplate.usage_rollups as r (
-        day, kind, provider, model, outcome, tier, requests, bytes, latency
+    -- A picture was made by the newest submit of its generation. Locked in one order: where the generation is gone,
+    -- nothing else keeps two of these apart.
+    with newest as materialized (
+        select s.id, k.count
+        from unnest(v_keys, v_counts) as k (key, count)
+        cross join lateral (
+            select max(n.id) as id from copperplate.submits as n where n.generation_key = k.key
+        ) as m
+        inner join copperplate.submits as s on m.id = s.id
+        order by s.id
+        for no key update of s
     )
+
+    update copperplate.submits as s
+    set saved = s.saved + n.count
+    from newest as n
+    where s.id = n.id;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_saved(copperplate.use[]) is
+'Write into the book how often pictures were served without a call.'$statement$,
+$statement$revoke all on function copperplate.note_saved(copperplate.use[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_saved(copperplate.use[]) to service_role$statement$,
+$statement$create function copperplate.add_rollups(p_uses copperplate.use[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_today date := (copperplate.clock() at time zone 'UTC')::date;
+begin
+    insert into copperplate.usage_rollups as r (day, kind, provider, model, outcome, tier, requests, bytes, latency)
     select
         v_today, u.kind, u.provider, u.model, u.outcome, u.tier, sum(u.count), sum(u.size_bytes),
         (
             select array_agg(b.total order by b.n)
             from (
                 select h.n, sum(h.count)::bigint as total
-                from jsonb_to_recordset(p_uses) as w (
-                    kind text, provider text, model text, outcome text, tier text, latency_buckets bigint[]
-                )
+                from unnest(p_uses) as w
                 cross join lateral unnest(w.latency_buckets) with ordinality as h (count, n)
                 where (w.kind, w.provider, w.model, w.outcome, w.tier) = (u.kind, u.provider, u.model, u.outcome, u.tier)
                 group by h.n
             ) as b
         )
-    from jsonb_to_recordset(p_uses) as u (
-        kind text, provider text, model text, outcome text, tier text, count bigint, size_bytes bigint
-    )
+    from unnest(p_uses) as u
     group by u.kind, u.provider, u.model, u.outcome, u.tier
     order by u.kind, u.provider, u.model, u.outcome, u.tier
     on conflict on constraint usage_rollups_pkey do update
@@ -3422,8 +3544,39 @@ begin
         coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
         coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale', 'coalesced')), 0),
         coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
-    from jsonb_to_recordset(p_uses) as u (kind text, outcome text, count bigint)
+    from unnest(p_uses) as u
     group by u.kind;
+end;
+$$$statement$,
+$statement$comment on function copperplate.add_rollups(copperplate.use[]) is 'Add these uses to the sums of today.'$statement$,
+$statement$revoke all on function copperplate.add_rollups(copperplate.use[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_rollups(copperplate.use[]) to service_role$statement$,
+$statement$create function public.record_usage(p_uses jsonb, p_batch uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+-- Planned anew for every batch, its statements would cost as much again.
+set plan_cache_mode = force_generic_plan
+-- Below deadlock_timeout: where a person's DELETE locks in another order, counting gives way and is sent again.
+set lock_timeout = '500ms'
+as $$
+declare
+    v_uses copperplate.use[];
+begin
+    -- A repeat that comes while the first is under way waits here for its end.
+    insert into copperplate.usage_batches (id, recorded_at)
+    values (p_batch, copperplate.clock())
+    on conflict (id) do nothing;
+    if not found then
+        return;
+    end if;
+
+    v_uses := array(select u from jsonb_populate_recordset(null::copperplate.use, p_uses) as u);
+    perform copperplate.count_served(v_uses);
+    perform copperplate.note_saved(v_uses);
+    perform copperplate.add_rollups(v_uses);
 
     if random() < 0.02 then
         perform copperplate.fold_totals();
@@ -3433,7 +3586,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.record_usage(jsonb, uuid) is
-'Add a batch of counts, once: sent again under the same id within two hours, it changes nothing.'$statement$,
+'Add a batch of counts, [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
+latency_buckets}], once: sent again under the same id within two hours, it changes nothing.'$statement$,
 $statement$revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.record_usage(jsonb, uuid) to service_role$statement$
 ]);

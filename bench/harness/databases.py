@@ -54,9 +54,10 @@ def url_of(data_dir: Path) -> str:
 
 def request_of(path: str, text: str) -> PictureRequest:
     """What the server makes of a picture's URL."""
-    asked = PictureUrls(make_image_provider(Settings.from_env({}), SystemClock())).read(path, f"text={text}".encode())
-    assert asked is not None
-    return asked.picture_request
+    urls = PictureUrls(make_image_provider(Settings.from_env({}), SystemClock()))
+    requested = urls.read(path, f"text={text}".encode())
+    assert requested is not None
+    return requested.picture_request
 
 
 async def put_picture(data_dir: Path, database_url: str, picture_request: PictureRequest, size_bytes: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Servers asked in turns: what each keeps up, and what each answer costs it."""
+"""Servers measured in interleaved rounds: what each keeps up, and what each answer costs it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Seen:
     microseconds: list[float] = field(default_factory=list)
 
 
-def take_turns(
+def interleave(
     run: Run, label: str, servers: Mapping[str, Server], target: str, body: bytes, *, rounds: int, seconds: int
 ) -> dict[str, Seen]:
     """Ask every server for `target` in each of some rounds; all must answer `body`, before and after."""

@@ -140,7 +140,7 @@ async def _ask(serving: Renditions, prompt: str) -> IdempotencyRecord:
     picture_request = image_request(prompt=prompt, width=64, height=64, format=PictureFormat.JPG, model=model)
     began_at, began = time.time(), time.monotonic()
     try:
-        found, _ = await serving.read(picture_request)
+        found = await serving.read(picture_request)
         answer, outcome = "picture", found.outcome.value
     except CopperplateError as error:
         answer, outcome = error.code, ""

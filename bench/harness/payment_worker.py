@@ -1,7 +1,7 @@
 """One user in one of several processes asks for new pictures: `payment_worker DATABASE_URL FOLDER USER`.
 
 Reads lines `<first> <count>` and answers each with a line of JSON. All processes share `FOLDER`: the objects, and the
-book in which every call to the provider is written.
+log in which every call to the provider is written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import CopperplateError
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
+from copperplate.generation.lookup import LookupOptions
 from copperplate.model import Charge, PictureFormat
 
 
@@ -28,7 +29,9 @@ async def ask(coordinator: Coordinator, user: UUID, first: int, count: int) -> C
 
     async def one(number: int) -> str:
         try:
-            found = await coordinator.find(wanted(f"picture {number}", PictureFormat.PNG), charge=Charge(user=user))
+            found = await coordinator.find(
+                wanted(f"picture {number}", PictureFormat.PNG), LookupOptions(charge=Charge(user=user))
+            )
         except CopperplateError as error:
             return error.code
         return str(found.outcome)

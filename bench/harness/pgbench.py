@@ -1,4 +1,4 @@
-"""Statements under pgbench, in turns."""
+"""Statements under pgbench, in interleaved rounds."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def uvicorn(app: str, port: int, *, http: str = "httptools", loop: str = "uvloop
     """A command line of uvicorn, set as our own server sets it."""
     options = ["--no-access-log", "--no-server-header", "--no-date-header", "--no-proxy-headers"]
     where = ["--port", str(port), "--http", http, "--loop", loop, "--log-level", "warning", "--lifespan", "off"]
-    return [sys.executable, "-m", "uvicorn", f"bench.{app}:app", *where, *options]
+    return [sys.executable, "-m", "uvicorn", f"bench.harness.{app}:app", *where, *options]
 
 
 def free_port() -> int:

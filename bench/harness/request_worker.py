@@ -43,14 +43,14 @@ class Order:
 
 
 class CountingProvider:
-    """Numbers its answers and keeps its book in a file that all processes share."""
+    """Numbers its answers and logs them in a file that all processes share."""
 
     name = "counting"
     models: tuple[str, ...] = ("copperplate/painter-1",)
     is_billable = True
 
     def __init__(self, folder: Path, *, has_jobs: bool, is_endless: bool = False) -> None:
-        self._book = folder / "submits"
+        self._submits = folder / "submits"
         self._has_jobs = has_jobs
         self._is_endless = is_endless
         self.is_generating = asyncio.Event()
@@ -93,12 +93,12 @@ class CountingProvider:
         await (asyncio.Event().wait() if self._is_endless else asyncio.sleep(max(0.0, seconds)))
 
     def _write_down(self, prompt: str) -> int:
-        with self._book.open("a+") as book:
-            fcntl.flock(book, fcntl.LOCK_EX)
-            book.seek(0)
-            number = len(book.readlines()) + 1
-            book.write(f"{number} {prompt}\n")
-            book.flush()
+        with self._submits.open("a+") as submits:
+            fcntl.flock(submits, fcntl.LOCK_EX)
+            submits.seek(0)
+            number = len(submits.readlines()) + 1
+            submits.write(f"{number} {prompt}\n")
+            submits.flush()
         return number
 
 
@@ -203,7 +203,7 @@ async def _answer(serving: Any, picture_request: PictureRequest) -> str:
     from copperplate.errors import CopperplateError
 
     try:
-        _, body = await serving.read(picture_request)
+        body = (await serving.read(picture_request)).body
     except CopperplateError as error:
         return f"{error.code}: {error.__cause__!r}"
     return str(body.decode())

@@ -224,8 +224,8 @@ def _note(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _submits(folder: Path, prompt: str) -> int:
-    book = folder / "submits"
-    return sum(line.endswith(f" {prompt}") for line in book.read_text().splitlines()) if book.exists() else 0
+    submits = folder / "submits"
+    return sum(line.endswith(f" {prompt}") for line in submits.read_text().splitlines()) if submits.exists() else 0
 
 
 def _paths(url: str, prompt: str) -> set[str]:

@@ -183,20 +183,20 @@ async def _measure_readers(run: Run) -> list[Figure]:
     figures = []
     for grace, limit in ((GRACE, 0), (timedelta(), None)):
         with cluster(run, is_durable=False) as started:
-            crowd = _Crowd(started.owner_url, reads, grace)
-            await crowd.run()
+            readers = _Readers(started.owner_url, reads, grace)
+            await readers.run()
         name = "two cleaners" if grace else "two cleaners without a grace"
-        run.say(f"{crowd.reads:,} reads, {crowd.removed:,} objects removed, {crowd.dangling} dangling")
-        if not crowd.removed:
+        run.say(f"{readers.reads:,} reads, {readers.removed:,} objects removed, {readers.dangling} dangling")
+        if not readers.removed:
             raise RuntimeError("nothing was removed beside the readers")
         figures.append(
             Figure(
                 what=f"dangling of {reads:,} reads beside {name}",
-                value=crowd.dangling,
+                value=readers.dangling,
                 unit="reads",
                 how=f"{READERS} readers look one of {PICTURES} pictures up, pause up to 2 ms and fetch it, and make it "
                 f"anew where it is gone; {CLEANERS} cleaners remove everything all the time: "
-                f"{crowd.removed:,} objects, {grace.total_seconds():.0f} s after they were discarded. "
+                f"{readers.removed:,} objects, {grace.total_seconds():.0f} s after they were discarded. "
                 "A dangling read finds no object.",
                 exactly=limit,
             )
@@ -204,7 +204,7 @@ async def _measure_readers(run: Run) -> list[Figure]:
     return figures
 
 
-class _Crowd:
+class _Readers:
     def __init__(self, url: str, reads: int, grace: timedelta) -> None:
         self._url = url
         self._left = reads

@@ -41,8 +41,8 @@ def measure(run: Run) -> list[Figure]:
     # The harness of the tests builds, starts and speaks to the deployment.
     from scripts import npm
     from tests.deployment.build import build, find_python
-    from tests.standin.shelf import Shelf
     from tests.standin.storage import make_storage
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
     from tests.support.postgrest_server import PostgrestServer, find_binary
 
@@ -58,7 +58,7 @@ def measure(run: Run) -> list[Figure]:
         migrate(cluster.url(), announce=ignore)
         with (
             PostgrestServer(find_binary(), cluster.url(role="authenticator")) as postgrest,
-            Supabase(postgrest.url, storage=make_storage(Shelf())) as project,
+            Supabase(postgrest.url, storage=make_storage(StorageState())) as project,
         ):
             environ = {
                 "SUPABASE_URL": project.url,

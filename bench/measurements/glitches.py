@@ -53,11 +53,11 @@ def measure(run: Run) -> list[Figure]:
     with cluster(run, is_durable=False) as started, serve() as standin:
         jobs = run.pick(JOBS, 5)
         for what, scenario in GLITCHES.items():
-            standin.book.clear()
+            standin.scenario_log.clear()
             seen = asyncio.run(_glitch(started.owner_url, standin, scenario, jobs))
             run.say(f"{what}: {seen}")
             figures += _figures(what, seen, jobs)
-        standin.book.clear()
+        standin.scenario_log.clear()
         submits, seconds, requests = asyncio.run(_gone(started.owner_url, standin))
         run.say(f"gone: {submits} submits, the second after {seconds:.1f} s, {requests} requests before it")
     how = (
@@ -125,7 +125,7 @@ async def _glitch(url: str, standin: Standin, scenario: str, jobs: int) -> Serve
     async with _open(url, standin) as (fal, coordinator):
         picture_requests = [request_of(fal, f"a fox {number} [{scenario}]") for number in range(jobs)]
         asks = await _ask_all(coordinator, picture_requests)
-    return Served(standin.book.posts.total(), asks.count(1), len([each for each in asks if each > 1]))
+    return Served(standin.scenario_log.posts.total(), asks.count(1), len([each for each in asks if each > 1]))
 
 
 async def _ask_all(coordinator: Coordinator, picture_requests: Sequence[PictureRequest]) -> list[int]:
@@ -155,13 +155,13 @@ async def _gone(url: str, standin: Standin) -> tuple[int, float, int]:
 
     async with _open(url, standin, RETENTION) as (fal, coordinator):
         picture_request = request_of(fal, "a fox that is gone")
-        standin.book.tell("a fox that is gone", "result_404", "ok")
+        standin.scenario_log.tell("a fox that is gone", "result_404", "ok")
         end_at = time.monotonic() + 4 * RETENTION.total_seconds()
         while time.monotonic() < end_at:
             with contextlib.suppress(CopperplateError):
                 await coordinator.find(picture_request)
                 break
             await asyncio.sleep(0.05)
-    posts = [number for number, each in enumerate(standin.book.requests) if each["method"] == "POST"]
-    first, second = (standin.book.requests[number]["at"] for number in posts[:2])
-    return standin.book.posts.total(), second - first, posts[1] - posts[0] - 1
+    posts = [number for number, each in enumerate(standin.scenario_log.requests) if each["method"] == "POST"]
+    first, second = (standin.scenario_log.requests[number]["at"] for number in posts[:2])
+    return standin.scenario_log.posts.total(), second - first, posts[1] - posts[0] - 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.harness.callers import tool
 from bench.harness.databases import put_picture, request_of, url_of
-from bench.harness.interleaved import CONNECTIONS, compare, describe, take_turns
+from bench.harness.interleaved import CONNECTIONS, compare, describe, interleave
 from bench.harness.processes import SERVER_CORE, asgi, dev, free_port, pinned, uvicorn
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _measure_size(run: Run, label: str, size: int) -> list[Figure]:
                 started = asgi(uvicorn(app, port), run.folder, body, port=port, log=f"{app}-{size}")
                 servers[name] = stack.enter_context(started)
         target = f"{PATH}?text={TEXT}"
-        seen = take_turns(run, label, servers, target, body.read_bytes(), rounds=run.pick(4, 1), seconds=run.pick(3, 1))
+        seen = interleave(run, label, servers, target, body.read_bytes(), rounds=run.pick(4, 1), seconds=run.pick(3, 1))
     how = (
         f"The servers on one core, our Postgres included, {tool()} with {CONNECTIONS} connections on the other; one "
         "worker each of uvicorn (httptools, uvloop); real store and database; in turns."

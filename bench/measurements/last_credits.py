@@ -27,8 +27,8 @@ SLOW_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crowd:
-    """How one crowd of misses ended."""
+class Outcome:
+    """How one run of concurrent misses ended."""
 
     answers: Counter[str]
     calls: int
@@ -43,9 +43,9 @@ def measure(run: Run) -> list[Figure]:
     misses, granted = run.pick(MISSES, 200), run.pick(CREDITS, 20)
     with cluster(run) as started:
         folder = run.folder / "shared"
-        through_ledger = crowd(started.owner_url, folder, misses=misses, granted=granted)
+        through_ledger = run_workers(started.owner_url, folder, misses=misses, granted=granted)
     run.say(f"coordinators: {through_ledger}")
-    over_http = _crowd_over_http(run, misses=misses, granted=granted)
+    over_http = _run_over_http(run, misses=misses, granted=granted)
     run.say(f"HTTP: {over_http}")
     asked = f"{misses:,} different pictures asked for at once by one user with {granted} credits"
     how = f"{asked}, by {PROCESSES} processes with a coordinator each; a provider that counts its calls takes 0.5 s."
@@ -59,7 +59,7 @@ def measure(run: Run) -> list[Figure]:
     ]
 
 
-def _figures(seen: Crowd, name: str, how: str, granted: int, *, refused: str, misses: int) -> Iterator[Figure]:
+def _figures(seen: Outcome, name: str, how: str, granted: int, *, refused: str, misses: int) -> Iterator[Figure]:
     for what, value, exactly in (
         ("calls to the provider", seen.calls, granted),
         ("callers told that they cannot pay", seen.answers[refused], misses - granted),
@@ -74,26 +74,26 @@ def _figures(seen: Crowd, name: str, how: str, granted: int, *, refused: str, mi
 # --- through coordinators ------------------------------------------------------------------------
 
 
-def crowd(url: str, folder: Path, *, misses: int, granted: int, processes: int = PROCESSES) -> Crowd:
+def run_workers(url: str, folder: Path, *, misses: int, granted: int, processes: int = PROCESSES) -> Outcome:
     """Let so many processes ask at once."""
     folder.mkdir(parents=True)
     user = uuid4()
     query(url, "select public.grant_credits(%s, %s, %s)", user, granted, f"for {uuid4()}")
     with ExitStack() as stack:
-        payers = [
+        workers = [
             stack.enter_context(program("bench.harness.payment_worker", url, str(folder), str(user)))
             for _ in range(processes)
         ]
-        for payer in payers:
-            assert hear(payer) == "ready"
+        for worker in workers:
+            assert hear(worker) == "ready"
         began, answers = time.monotonic(), Counter[str]()
-        for number, payer in enumerate(payers):
-            tell(payer, f"{number * misses // processes} {misses // processes}")
-        for payer in payers:
-            answers += Counter(json.loads(hear(payer)))
+        for number, worker in enumerate(workers):
+            tell(worker, f"{number * misses // processes} {misses // processes}")
+        for worker in workers:
+            answers += Counter(json.loads(hear(worker)))
         seconds = time.monotonic() - began
     calls = len((folder / "submits").read_text().splitlines())
-    return Crowd(answers=answers, calls=calls, seconds=seconds, **_left(url, user))
+    return Outcome(answers=answers, calls=calls, seconds=seconds, **_left(url, user))
 
 
 def _left(url: str, user: UUID) -> dict[str, int]:
@@ -107,7 +107,7 @@ def _left(url: str, user: UUID) -> dict[str, int]:
 # --- over HTTP -----------------------------------------------------------------------------------
 
 
-def _crowd_over_http(run: Run, *, misses: int, granted: int) -> Crowd:
+def _run_over_http(run: Run, *, misses: int, granted: int) -> Outcome:
     from tests.standin.server import serve
 
     data, user = run.folder / "dev", uuid4()
@@ -124,8 +124,8 @@ def _crowd_over_http(run: Run, *, misses: int, granted: int) -> Crowd:
             began = time.monotonic()
             answers = asyncio.run(_post_all(f"{server.address}/api/generate-memoji", token, misses))
             seconds = time.monotonic() - began
-            calls = standin.book.posts.total()
-            return Crowd(answers=answers, calls=calls, seconds=seconds, **_left(url_of(data), user))
+            calls = standin.scenario_log.posts.total()
+            return Outcome(answers=answers, calls=calls, seconds=seconds, **_left(url_of(data), user))
 
 
 def _copperplate(data: Path, *arguments: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.harness import outages
 from bench.harness.figures import Figure
-from bench.measurements import outages
 
 if TYPE_CHECKING:
     from bench.harness.figures import Run

@@ -29,11 +29,11 @@ def measure(run: Run) -> list[Figure]:
 def _race_acquires(run: Run) -> list[Figure]:
     leads, errors, slowest = [], 0, []
     with cluster(run) as started, ExitStack() as stack:
-        racers = [stack.enter_context(_racer(started.owner_url)) for _ in range(PROCESSES)]
+        workers = [stack.enter_context(_race_worker(started.owner_url)) for _ in range(PROCESSES)]
         # A first run opens the connections; it is held to nothing.
-        _race(racers, "warm")
+        _race(workers, "warm")
         for number in range(run.pick(RUNS, 1)):
-            outcomes, seconds = _race(racers, f"race-{number}")
+            outcomes, seconds = _race(workers, f"race-{number}")
             leads.append(float(outcomes["Lead"]))
             slowest.append(seconds * 1000)
             errors += CALLS - outcomes["Lead"] - outcomes["Wait"]
@@ -49,24 +49,24 @@ def _race_acquires(run: Run) -> list[Figure]:
     ]
 
 
-def _racer(url: str) -> subprocess.Popen[str]:
+def _race_worker(url: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench.harness.race_worker", url]
     return subprocess.Popen(
         command, cwd=ROOT, env=child_environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
 
-def _race(racers: list[subprocess.Popen[str]], text: str) -> tuple[Counter[str], float]:
+def _race(workers: list[subprocess.Popen[str]], text: str) -> tuple[Counter[str], float]:
     start = time.time() + GET_READY_SECONDS
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write(f"{start} {CALLS // PROCESSES} {AT_ONCE} {text}\n")
-        racer.stdin.flush()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(f"{start} {CALLS // PROCESSES} {AT_ONCE} {text}\n")
+        worker.stdin.flush()
     outcomes: Counter[str] = Counter()
     slowest = 0.0
-    for racer in racers:
-        assert racer.stdout is not None
-        said = json.loads(racer.stdout.readline())
+    for worker in workers:
+        assert worker.stdout is not None
+        said = json.loads(worker.stdout.readline())
         outcomes += Counter(said["outcomes"])
         slowest = max(slowest, said["slowest"])
     return outcomes, slowest

@@ -86,7 +86,7 @@ def _stand_still(run: Run) -> list[Figure]:
 
     answered, lost, submits = 0, 0, []
     with serve() as standin:
-        standin.book.tell("*", "slow=2")
+        standin.scenario_log.tell("*", "slow=2")
         folder = run.folder / "still"
         settings = {
             "COPPERPLATE_DATA_DIR": str(folder),
@@ -102,13 +102,13 @@ def _stand_still(run: Run) -> list[Figure]:
                 text = f"stopped {number}"
                 with ThreadPoolExecutor(CALLERS + 1) as pool:
                     asked = [pool.submit(get, f"/1024x1024.jpg?text=stopped%20{number}") for _ in range(CALLERS)]
-                    while not standin.book.posts[text]:
+                    while not standin.scenario_log.posts[text]:
                         time.sleep(0.05)
                     hit = pool.submit(_still, server, get)
                     statuses = [each.result().status for each in asked]
                 answered += statuses.count(200)
                 lost += len(statuses) - statuses.count(200) + hit.result()
-                submits.append(standin.book.posts[text])
+                submits.append(standin.scenario_log.posts[text])
                 run.say(f"stopped for {STILL_SECONDS:.0f} s: {statuses.count(200)} answered, {submits[-1]} submits")
             replaced = len(KILLED.findall((folder / "server.log").read_text()))
     return [

@@ -156,7 +156,7 @@ async def _mixed(
     picture_requests = [request_of(provider, f"{outcome} {number} of {seed}") for number, outcome in enumerate(wanted)]
     leaving = set[str]()
     for picture_request, outcome in zip(picture_requests, wanted, strict=True):
-        standin.book.tell(_prompt(picture_request), *MIX[outcome][1])
+        standin.scenario_log.tell(_prompt(picture_request), *MIX[outcome][1])
         seen.outcomes[outcome] += 1
         if outcome == LEFT:
             leaving.add(picture_request.generation_key)
@@ -205,7 +205,7 @@ class _Callers:
 
         user_requests = asyncio.create_task(self.coordinator.find(picture_request))
         if picture_request.generation_key in self.leaving:
-            while not user_requests.done() and not self.standin.book.posts[_prompt(picture_request)]:
+            while not user_requests.done() and not self.standin.scenario_log.posts[_prompt(picture_request)]:
                 await asyncio.sleep(0.005)
             user_requests.cancel()
         outcome = Outcome.FAILED
@@ -225,7 +225,7 @@ async def _ask_all(callers: _Callers, url: str, picture_requests: list[PictureRe
     while left := [
         picture_request
         for picture_request in picture_requests
-        if not callers.standin.book.posts[_prompt(picture_request)]
+        if not callers.standin.scenario_log.posts[_prompt(picture_request)]
     ]:
         await asyncio.to_thread(query, url, "delete from copperplate.breakers returning name")
         await asyncio.gather(*map(one, left))
@@ -236,24 +236,28 @@ async def _hit(
 ) -> int:
     """Ask for a picture again where there is one; what these hits would have cost by the stand-in's bill."""
     from copperplate.errors import GenerationFailed, NotGenerated, StillGenerating
+    from copperplate.generation.lookup import LOOK_ONLY
     from copperplate.model import Outcome
 
     for number in range(times):
         try:
-            found = await coordinator.find(picture_request, may_lead=False)
+            found = await coordinator.find(picture_request, LOOK_ONLY)
         except (NotGenerated, GenerationFailed, StillGenerating):
             return 0
         assert found.outcome is Outcome.HIT, number
         usage.count(picture_request, found.outcome, size_bytes=0, seconds=0)
-    drawn = [drawing for drawing in standin.book.drawings.values() if drawing.prompt == _prompt(picture_request)]
+    drawn = [
+        drawing for drawing in standin.scenario_log.drawings.values() if drawing.prompt == _prompt(picture_request)
+    ]
     return times * drawn[-1].charge_micro_usd if times else 0
 
 
 async def _routes(url: str, ledger: Statistics) -> dict[str, tuple[int, int]]:
     """What was spent and saved so far, in millionths of a dollar, as each route tells it."""
-    from copperplate.http import metrics, schemas
+    from copperplate.http import metrics
+    from copperplate.http.schemas.statistics import Savings
 
-    kinds = schemas.Savings.of(await ledger.savings()).values()
+    kinds = Savings.of(await ledger.savings()).values()
     text = metrics.render(await ledger.usage_totals(), await ledger.kind_stats("image"))
     told = await asyncio.to_thread(_command_line, url)
     totals = "select round(1e6 * sum(s.spent_usd)), round(1e6 * sum(s.saved_usd)) from ({}) as s"
@@ -296,8 +300,8 @@ def _add_up(
     seen.rows, seen.spent = query(
         url, statement, [picture_request.generation_key for picture_request in picture_requests]
     )[0]
-    seen.posts = standin.book.posts.total()
-    for drawing in standin.book.drawings.values():
+    seen.posts = standin.scenario_log.posts.total()
+    for drawing in standin.scenario_log.drawings.values():
         seen.bill += drawing.charge_micro_usd
         if drawing.scenario.is_(LOST):
             seen.lost += drawing.charge_micro_usd

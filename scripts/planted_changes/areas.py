@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 CORE = "src/copperplate/"
 # Globs of the files of each area of the Python source.
 PYTHON_AREAS: Final = {
-    "coordinator": ("generation/coordinator.py", "single_flight.py", "adapters/notifier.py"),
+    "coordinator": (
+        "generation/coordinator.py",
+        "generation/lookup.py",
+        "single_flight.py",
+        "adapters/notifier.py",
+    ),
     "leader": (
         "generation/leader.py",
         "generation/attempt.py",

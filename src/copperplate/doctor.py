@@ -237,9 +237,9 @@ async def _examine_life(settings: Settings, clock: Clock) -> Finding:
                 settings=provider.settings(provider.models[0]),
             )
             began = clock.monotonic()
-            first, _ = await services.renditions.read(request)
+            first = await services.renditions.read(request)
             made_ms, began = (clock.monotonic() - began) * 1000, clock.monotonic()
-            second, _ = await services.renditions.read(request)
+            second = await services.renditions.read(request)
             hit_ms = (clock.monotonic() - began) * 1000
             await services.ledger.purge(Condition(key=request.generation_key), 1, is_dry_run=False)
     except CopperplateError as error:

@@ -287,13 +287,13 @@ class ProviderFailed(Signal):
 
     `billed` is False only where the provider is known not to charge for it. `retry_after` is the
     `Retry-After` of the provider, already bounded. The message goes to the ledger, never to a caller or a log.
-    `usage` is the bill that was reported for an unusable picture. `said` is the whole text of the service,
-    of which the message may show a part; where that repeats the prompt, an operator reads `discreet`.
+    `usage` is the bill that was reported for an unusable picture. `full_text` is all that the
+    service said, of which the message may show a part; where that repeats the prompt, an operator reads `discreet`.
     `of_model` is True where the service refuses the model that was named, and may take another.
     """
 
     usage: Mapping[str, int] = MappingProxyType({})
-    said: str = ""
+    full_text: str = ""
     discreet: str = ""
     of_model: bool = False
 

@@ -90,12 +90,6 @@ def dollars(micro_usd: int) -> str:
     return f"${whole}.{millionths:06d}".rstrip("0").rstrip(".") if millionths else f"${whole}"
 
 
-def is_known(provider: str, model: str) -> bool:
-    """Whether pictures of this model have a price."""
-    tables: Mapping[str, Mapping[str, object]] = {"fal": MEGAPIXEL_PRICES, "openai": TOKEN_PRICES}
-    return provider == "painter" or model in tables.get(provider, {})
-
-
 def estimate_megapixels(model: str, canvas: Size) -> int | None:
     """What fal will ask for one picture of this size in px; None for a model without a price."""
     price = MEGAPIXEL_PRICES.get(model)

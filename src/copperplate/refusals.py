@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_REASON: Final = 300
 # What is shown is the beginning of what is said, and this much of it is compared with the prompt. A prompt has at
 # most 1,000 code points.
-MAX_SAID: Final = 20_000
+MAX_TEXT: Final = 20_000
 WITHHELD: Final = "(its words are withheld: they repeat the prompt)"
 # So many letters of a prompt in a row are the prompt; an ideograph says as much as three letters.
 RUN_LETTERS: Final = 12
@@ -48,11 +48,11 @@ def repeats_prompt(text: str, prompt: str) -> bool:
     Compared are letters, digits and symbols alone: without case, spaces, punctuation, accents' composition and the
     escapes of HTML, URLs and JSON. Time is linear in both; of `text` 20,000 characters are looked at.
     """
-    told, asked = _letters(text[:MAX_SAID]), _letters(prompt)
-    runs = set(_runs(asked))
+    letters, prompt_letters = _letters(text[:MAX_TEXT]), _letters(prompt)
+    runs = set(_runs(prompt_letters))
     if not runs:
-        return bool(asked) and asked in told
-    return any(run in runs for run in _runs(told))
+        return bool(prompt_letters) and prompt_letters in letters
+    return any(run in runs for run in _runs(letters))
 
 
 def _letters(text: str) -> str:

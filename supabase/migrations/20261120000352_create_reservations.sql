@@ -99,17 +99,19 @@ grant execute on function copperplate.is_lapsed(copperplate.reservations) to aut
 
 create function copperplate.lapsed_credits(p_account uuid)
 returns bigint
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+begin
     -- The time is read once, or no index could help: one call for each reservation that is held costs more than the rest.
-    select coalesce(sum(r.amount), 0)::bigint
+    return coalesce(sum(r.amount), 0)::bigint
     from copperplate.reservations as r
     where
         r.account_id = p_account and r.state = 'held' and r.expires_at < (select copperplate.clock())
         and copperplate.is_lapsed(r);
+end;
 $$;
 
 comment on function copperplate.lapsed_credits(uuid) is

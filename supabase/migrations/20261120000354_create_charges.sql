@@ -11,19 +11,6 @@ declare
     v_now timestamptz := copperplate.clock();
     v_over uuid[];
 begin
-    -- Hardly ever is there anything to release, and looking is cheaper than releasing nothing.
-    if
-        not exists (
-            select from copperplate.reservations as k
-            where k.generation_key = p_generation_key and k.state = 'held'
-        )
-        and not exists (
-            select from copperplate.reservations as l
-            where l.account_id = any(p_accounts) and l.state = 'held' and l.expires_at < v_now
-        )
-    then
-        return;
-    end if;
     -- Waited for, not skipped: a sweep that holds one of them is about to release it, and its credit is needed here.
     -- State and time stand outside the subquery, so that they are read again after the wait: a takeover renewed them.
     v_over := array(
@@ -65,6 +52,61 @@ whose lease is the caller''s by now.';
 revoke all on function copperplate.release_for(text, uuid[]) from public, anon, authenticated;
 grant execute on function copperplate.release_for(text, uuid[]) to service_role;
 
+create function copperplate.inherit_charges(p_generation_key text, p_charges jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_accounts uuid[];
+    v_is_held boolean;
+    v_has_lapsed boolean;
+begin
+    -- Hardly ever is there anything to inherit or to release, and one look is cheaper than writing nothing.
+    v_accounts := array(
+        select a.id
+        from jsonb_to_recordset(p_charges) as c (user_id uuid)
+        inner join copperplate.accounts as a on c.user_id = a.user_id
+    );
+    select
+        exists (
+            select from copperplate.reservations as k
+            where k.generation_key = p_generation_key and k.state = 'held'
+        ),
+        exists (
+            select from copperplate.reservations as l
+            where l.account_id = any(v_accounts) and l.state = 'held' and l.expires_at < v_now
+        )
+    into v_is_held, v_has_lapsed;
+
+    if v_is_held then
+        -- Written and not only looked at: a sweep that is about to release it has either done so when this returns, or
+        -- finds that it may not. `is true` keeps the index by time out: of a table without statistics it would be read
+        -- to its end.
+        update copperplate.reservations as r
+        set expires_at = v_now + interval '15 minutes'
+        where r.generation_key = p_generation_key and r.state = 'held' and (r.expires_at >= v_now) is true;
+        if found then
+            return true;
+        end if;
+    end if;
+    if v_is_held or v_has_lapsed then
+        perform copperplate.release_for(p_generation_key, v_accounts);
+    end if;
+    return false;
+end;
+$$;
+
+comment on function copperplate.inherit_charges(text, jsonb) is
+'Whether a takeover inherits what the first leader reserved, within its time. If not, what lapsed of the payers is
+released, and what was held too long for this generation.';
+revoke all on function copperplate.inherit_charges(text, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.inherit_charges(text, jsonb) to service_role;
+
 create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql
@@ -77,21 +119,9 @@ declare
     v_charge record;
     v_account uuid;
 begin
-    -- A takeover inherits what the first leader reserved, within its time. Written and not only looked at: a sweep
-    -- that is about to release it has either done so when this returns, or finds that it may not. `is true` keeps the
-    -- index by time out: of a table without statistics it would be read to its end.
-    update copperplate.reservations as r
-    set expires_at = v_now + interval '15 minutes'
-    where r.generation_key = p_generation_key and r.state = 'held' and (r.expires_at >= v_now) is true;
-    if found then
+    if copperplate.inherit_charges(p_generation_key, p_charges) then
         return;
     end if;
-    perform copperplate.release_for(p_generation_key, array(
-        select a.id
-        from copperplate.accounts as a
-        where a.user_id = any(array(select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid)))
-    ));
-
     for v_charge in
         select c.kind, c.user_id, c.amount
         from jsonb_to_recordset(p_charges) as c (kind text, user_id uuid, amount bigint)

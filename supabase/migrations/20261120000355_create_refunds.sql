@@ -47,18 +47,20 @@ grant execute on function copperplate.give_back(uuid) to service_role;
 
 create function copperplate.release_all(p_reservations uuid[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    select copperplate.give_back(o.id)
+begin
+    perform copperplate.give_back(o.id)
     from (
         select r.id
         from copperplate.reservations as r
         where r.id = any(p_reservations)
         order by r.account_id, r.id
     ) as o;
+end;
 $$;
 
 comment on function copperplate.release_all(uuid[]) is
@@ -68,33 +70,30 @@ grant execute on function copperplate.release_all(uuid[]) to service_role;
 
 create function copperplate.give_back_all(p_generation_keys text[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+declare
+    v_reservations uuid[];
+begin
     -- Every reservation before the first account, and accounts in one order: two of these never wait for each other,
     -- nor does a sweep, which skips the reservations that are locked here.
-    with locked as materialized (
-        select
-            r.id,
-            r.account_id
+    v_reservations := array(
+        select r.id
         from copperplate.reservations as r
         where
             r.generation_key = any(p_generation_keys)
             and (r.state = 'held' or (r.state = 'settled' and r.delivered_at is null))
         order by r.id
         for update
-    ),
-
-    ordered as materialized (
-        select l.id
-        from locked as l
-        order by l.account_id, l.id
-    )
-
-    select copperplate.give_back(o.id)
-    from ordered as o;
+    );
+    if v_reservations <> '{}' then
+        perform copperplate.release_all(v_reservations);
+    end if;
+end;
 $$;
 
 comment on function copperplate.give_back_all(text[]) is
@@ -104,15 +103,17 @@ grant execute on function copperplate.give_back_all(text[]) to service_role;
 
 create function copperplate.note_pictures_gone(p_generation_keys text[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     update copperplate.reservations as r
     set generated_url = null
     where r.generation_key = any(p_generation_keys) and r.generated_url is not null;
-    select copperplate.give_back_all(p_generation_keys);
+    perform copperplate.give_back_all(p_generation_keys);
+end;
 $$;
 
 comment on function copperplate.note_pictures_gone(text[]) is

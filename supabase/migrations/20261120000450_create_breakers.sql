@@ -63,11 +63,13 @@ revoke all on function copperplate.services_of(text, text, text) from public, an
 grant execute on function copperplate.services_of(text, text, text) to service_role;
 
 create function copperplate.longest_rest(p_names text[], out rest interval, out error_class text)
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+begin
     select
         greatest(b.open_until, b.probe_until, c.now) - c.now,
         -- Many prompts in a row that are not accepted: the settings are at fault, not the next prompt.
@@ -77,11 +79,13 @@ as $$
             when b.error_class in ('ambiguous', 'bad_output', 'uncollected') then 'transient'
             else b.error_class
         end
+    into rest, error_class
     from copperplate.breakers as b
     cross join (select copperplate.clock() as now) as c
     where b.name = any (p_names) and b.open_until is not null
     order by 1 desc
     limit 1;
+end;
 $$;
 
 comment on function copperplate.longest_rest(text[]) is
@@ -123,11 +127,17 @@ grant execute on function copperplate.take_probes(text[], interval) to service_r
 
 create function copperplate.release_probes(p_names text[])
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+    -- Looking is cheaper than locking nothing.
+    if not exists (select from copperplate.breakers as b where b.name = any (p_names) and b.probe_until is not null) then
+        return;
+    end if;
     -- All of them, by name: one that is not tried now is about to be written by note_failure.
     update copperplate.breakers as b
     set probe_until = null
@@ -138,6 +148,7 @@ as $$
         order by p.name
         for update
     );
+end;
 $$;
 
 comment on function copperplate.release_probes(text[]) is 'The caller that tried is done: the next one may try.';

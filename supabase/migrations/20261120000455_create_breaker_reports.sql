@@ -1,5 +1,37 @@
 -- What is reported to the breakers: failures, successes, refusals.
 
+create function copperplate.open_breaker(p_name text, p_error_class text, p_may_be_prompt boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    -- A caller that was let in before it opened changes nothing by failing late. A try whose prompt may be at fault says
+    -- nothing of the service, unless it rests for just that, or five in a row come to it.
+    update copperplate.breakers as b
+    set
+        failures = 0,
+        openings = b.openings + 1,
+        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
+        error_class = p_error_class,
+        -- These were the words of another failure.
+        reason = case when b.error_class = p_error_class then b.reason else '' end
+    where
+        b.name = p_name
+        and (b.open_until is null or b.open_until <= v_now)
+        and (b.failures >= 5 or (b.open_until <= v_now and (not p_may_be_prompt or b.error_class = p_error_class)));
+end;
+$$;
+
+comment on function copperplate.open_breaker(text, text, boolean) is
+'Open this breaker where five failures are counted, or where the caller was the one that tried.';
+revoke all on function copperplate.open_breaker(text, text, boolean) from public, anon, authenticated;
+grant execute on function copperplate.open_breaker(text, text, boolean) to service_role;
+
 create function copperplate.note_failure(p_name text, p_error_class text, p_generation_key text)
 returns void
 language plpgsql
@@ -42,20 +74,7 @@ begin
         end,
         last_failed_at = v_now;
 
-    -- Who was let in before it opened changes nothing by failing late. A try whose prompt may be at fault says nothing
-    -- of the service, unless it rests for just that, or five in a row come to it.
-    update copperplate.breakers as b
-    set
-        failures = 0,
-        openings = b.openings + 1,
-        open_until = v_now + least(interval '30 seconds' * power(2, least(b.openings, 10)), interval '2 minutes'),
-        error_class = p_error_class,
-        -- These were the words of another failure.
-        reason = case when b.error_class = p_error_class then b.reason else '' end
-    where
-        b.name = p_name
-        and (b.open_until is null or b.open_until <= v_now)
-        and (b.failures >= 5 or (b.open_until <= v_now and (not v_may_be_prompt or b.error_class = p_error_class)));
+    perform copperplate.open_breaker(p_name, p_error_class, v_may_be_prompt);
 end;
 $$;
 
@@ -68,11 +87,17 @@ grant execute on function copperplate.note_failure(text, text, text) to service_
 
 create function copperplate.note_success(p_names text[], p_asked_at timestamptz)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+    -- Looking is cheaper than locking nothing.
+    if not exists (select from copperplate.breakers as b where b.name = any (p_names)) then
+        return;
+    end if;
     delete from copperplate.breakers as b
     where b.name in (
         select s.name
@@ -81,6 +106,7 @@ as $$
         order by s.name
         for update
     );
+end;
 $$;
 
 comment on function copperplate.note_success(text[], timestamptz) is

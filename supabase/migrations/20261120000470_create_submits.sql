@@ -36,62 +36,26 @@ grant select, insert, update on table copperplate.submits to service_role;
 
 create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
+    -- The triggers run for an update of no row, too.
+    if p_cost_micro_usd is null then
+        return;
+    end if;
     update copperplate.submits as s
     set cost_micro_usd = p_cost_micro_usd
-    where
-        p_cost_micro_usd is not null
-        and s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
+    where s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
+end;
 $$;
 
 comment on function copperplate.note_cost(text, bigint) is
 'What the newest submit of a generation cost; null changes nothing.';
 revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated;
 grant execute on function copperplate.note_cost(text, bigint) to service_role;
-
-create function copperplate.note_saved(p_uses jsonb)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    -- A picture was made by the newest submit of its generation. Locked in one order: where the generation is gone,
-    -- nothing else keeps two of these apart.
-    v_submits bigint[] := array(
-        select s.id
-        from copperplate.submits as s
-        where s.id in (
-            select max(n.id)
-            from copperplate.submits as n
-            where n.generation_key in (select u ->> 'generation_key' from jsonb_array_elements(p_uses) as u)
-            group by n.generation_key
-        )
-        order by s.id
-        for no key update
-    );
-begin
-    update copperplate.submits as s
-    set saved = s.saved + u.count
-    from (
-        select e ->> 'generation_key' as key, sum((e ->> 'count')::bigint) as count
-        from jsonb_array_elements(p_uses) as e
-        where e ->> 'outcome' in ('hit', 'stale', 'coalesced')
-        group by 1
-    ) as u
-    where s.id = any(v_submits) and s.generation_key = u.key;
-end;
-$$;
-
-comment on function copperplate.note_saved(jsonb) is
-'Write into the book how often pictures were served without a call; p_uses as record_usage takes them.';
-revoke all on function copperplate.note_saved(jsonb) from public, anon, authenticated;
-grant execute on function copperplate.note_saved(jsonb) to service_role;
 
 create function copperplate.spent_micro_usd(p_generation_key text)
 returns bigint

@@ -25,109 +25,135 @@ alter table copperplate.money_totals enable row level security;
 revoke all on table copperplate.money_totals from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table copperplate.money_totals to service_role;
 
-create function copperplate.note_money(p_before copperplate.submits[], p_after copperplate.submits[])
+-- A submit counts under the day on which it was sent, what it saved under the day on which that is noted.
+create function copperplate.add_money(p_submit copperplate.submits, p_times integer)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-    with changed as (
-        select a.*, 1 as times, coalesce(a.cost_micro_usd, a.estimate_micro_usd) as price from unnest(p_after) as a
-        union all
-        select b.*, -1 as times, coalesce(b.cost_micro_usd, b.estimate_micro_usd) as price from unnest(p_before) as b
-    ),
-
-    parts as (
-        select
-            (c.sent_at at time zone 'UTC')::date as day, c.kind, c.provider, c.model, c.times as submits,
-            case when c.cost_micro_usd is null and c.price is not null then c.times else 0 end as estimated,
-            case when c.price is null then c.times else 0 end as unpriced,
-            c.times * coalesce(c.price, 0) as spent, 0 as saved, 0 as unpriced_saved, 0 as saved_micro_usd
-        from changed as c
-        union all
-        select
-            (copperplate.clock() at time zone 'UTC')::date as day, c.kind, c.provider, c.model, 0 as submits,
-            0 as estimated, 0 as unpriced, 0 as spent, c.times * c.saved as saved,
-            case when c.price is null then c.times * c.saved else 0 end as unpriced_saved,
-            c.times * c.saved * coalesce(c.price, 0) as saved_micro_usd
-        from changed as c
-    ),
-
-    sums as (
-        select
-            p.day, p.kind, p.provider, p.model, sum(p.submits) as submits, sum(p.estimated) as estimated,
-            sum(p.unpriced) as unpriced, sum(p.spent) as spent, sum(p.saved) as saved,
-            sum(p.unpriced_saved) as unpriced_saved, sum(p.saved_micro_usd) as saved_micro_usd
-        from parts as p
-        group by p.day, p.kind, p.provider, p.model
-    )
-
-    insert into copperplate.money_totals (
-        day, kind, provider, model, submits, estimated, unpriced, spent_micro_usd, saved, unpriced_saved,
-        saved_micro_usd
-    )
-    select
-        s.day, s.kind, s.provider, s.model, s.submits, s.estimated, s.unpriced, s.spent, s.saved, s.unpriced_saved,
-        s.saved_micro_usd
-    from sums as s
-    where 0 <> any(array[s.submits, s.estimated, s.unpriced, s.spent, s.saved, s.unpriced_saved, s.saved_micro_usd]);
+declare
+    v_price bigint := coalesce(p_submit.cost_micro_usd, p_submit.estimate_micro_usd);
+    v_is_estimated boolean := p_submit.cost_micro_usd is null and v_price is not null;
+begin
+    insert into copperplate.money_totals (day, kind, provider, model, submits, estimated, unpriced, spent_micro_usd)
+    values (
+        (p_submit.sent_at at time zone 'UTC')::date, p_submit.kind, p_submit.provider, p_submit.model, p_times,
+        v_is_estimated::integer * p_times, (v_price is null)::integer * p_times, coalesce(v_price, 0) * p_times
+    );
+    if p_submit.saved > 0 then
+        insert into copperplate.money_totals (day, kind, provider, model, saved, unpriced_saved, saved_micro_usd)
+        values (
+            (copperplate.clock() at time zone 'UTC')::date, p_submit.kind, p_submit.provider, p_submit.model,
+            p_submit.saved * p_times, (v_price is null)::integer * p_submit.saved * p_times,
+            p_submit.saved * coalesce(v_price, 0) * p_times
+        );
+    end if;
+end;
 $$;
 
-comment on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) is
-'Add to the totals by how much these rows of the book differ from what they were.';
-revoke all on function copperplate.note_money(copperplate.submits[], copperplate.submits[])
-from public, anon, authenticated;
-grant execute on function copperplate.note_money(copperplate.submits[], copperplate.submits[]) to service_role;
+comment on function copperplate.add_money(copperplate.submits, integer) is
+'Add a submit and what it saved to the totals p_times, 1 or -1.';
+revoke all on function copperplate.add_money(copperplate.submits, integer) from public, anon, authenticated;
+grant execute on function copperplate.add_money(copperplate.submits, integer) to service_role;
 
-create function copperplate.note_submits_changed()
+create function copperplate.note_submit()
 returns trigger
 language plpgsql
 security invoker
 set search_path = ''
 as $$
-declare
-    v_before copperplate.submits[] := '{}';
-    v_after copperplate.submits[] := '{}';
 begin
-    -- Each kind of change has only some of the two tables; a statement is planned when it is first run.
     if tg_op <> 'INSERT' then
-        v_before := array(select row(r.*)::copperplate.submits from removed as r);
+        perform copperplate.add_money(old, -1);
     end if;
     if tg_op <> 'DELETE' then
-        v_after := array(select row(a.*)::copperplate.submits from added as a);
+        perform copperplate.add_money(new, 1);
     end if;
-    perform copperplate.note_money(v_before, v_after);
     return null;
 end;
 $$;
 
-comment on function copperplate.note_submits_changed() is 'Keeps the totals of money equal to the book.';
-revoke all on function copperplate.note_submits_changed() from public, anon, authenticated;
-grant execute on function copperplate.note_submits_changed() to service_role;
+comment on function copperplate.note_submit() is
+'Keeps the totals of money equal to the book where a submit is added, removed, or counted under another name or day.';
+revoke all on function copperplate.note_submit() from public, anon, authenticated;
+grant execute on function copperplate.note_submit() to service_role;
 
-create trigger submits_added
-after insert on copperplate.submits
-referencing new table as added
-for each statement execute function copperplate.note_submits_changed();
+create trigger submits_added_or_removed
+after insert or delete on copperplate.submits
+for each row execute function copperplate.note_submit();
+
+create trigger submits_renamed
+after update on copperplate.submits
+for each row
+when (
+    (old.id, old.sent_at, old.kind, old.provider, old.model)
+    is distinct from (new.id, new.sent_at, new.kind, new.provider, new.model)
+)
+execute function copperplate.note_submit();
+
+-- One statement for all rows: a batch of usage counts what hundreds of submits saved.
+create function copperplate.note_prices_and_savings()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.money_totals (
+        day, kind, provider, model, estimated, unpriced, spent_micro_usd, saved, unpriced_saved, saved_micro_usd
+    )
+    select
+        t.day, c.kind, c.provider, c.model, sum(t.estimated), sum(t.unpriced), sum(t.spent), sum(t.saved),
+        sum(t.unpriced_saved), sum(t.saved_micro_usd)
+    from (
+        select
+            a.sent_at, a.kind, a.provider, a.model, a.saved, r.saved as was_saved,
+            a.cost_micro_usd is null as is_open, coalesce(a.cost_micro_usd, a.estimate_micro_usd) as price,
+            r.cost_micro_usd is null as was_open, coalesce(r.cost_micro_usd, r.estimate_micro_usd) as was_price
+        from added as a
+        inner join removed as r
+            on (a.id, a.sent_at, a.kind, a.provider, a.model) = (r.id, r.sent_at, r.kind, r.provider, r.model)
+    ) as c
+    cross join lateral (
+        values
+        (
+            (c.sent_at at time zone 'UTC')::date,
+            (c.is_open and c.price is not null)::integer - (c.was_open and c.was_price is not null)::integer,
+            (c.price is null)::integer - (c.was_price is null)::integer,
+            coalesce(c.price, 0) - coalesce(c.was_price, 0), 0, 0, 0
+        ),
+        (
+            (copperplate.clock() at time zone 'UTC')::date, 0, 0, 0, c.saved - c.was_saved,
+            (c.price is null)::integer * c.saved - (c.was_price is null)::integer * c.was_saved,
+            c.saved * coalesce(c.price, 0) - c.was_saved * coalesce(c.was_price, 0)
+        )
+    ) as t (day, estimated, unpriced, spent, saved, unpriced_saved, saved_micro_usd)
+    where (t.estimated, t.unpriced, t.spent, t.saved, t.unpriced_saved, t.saved_micro_usd) <> (0, 0, 0, 0, 0, 0)
+    group by t.day, c.kind, c.provider, c.model;
+    return null;
+end;
+$$;
+
+comment on function copperplate.note_prices_and_savings() is
+'Adds to the totals of money by how much the prices and savings of these submits differ from what they were.';
+revoke all on function copperplate.note_prices_and_savings() from public, anon, authenticated;
+grant execute on function copperplate.note_prices_and_savings() to service_role;
 
 create trigger submits_changed
 after update on copperplate.submits
 referencing old table as removed new table as added
-for each statement execute function copperplate.note_submits_changed();
-
-create trigger submits_removed
-after delete on copperplate.submits
-referencing old table as removed
-for each statement execute function copperplate.note_submits_changed();
+for each statement execute function copperplate.note_prices_and_savings();
 
 create function copperplate.fold_money()
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     with gone as (
         delete from copperplate.money_totals as m
         where m.ctid = any(array(
@@ -144,6 +170,7 @@ as $$
         sum(g.saved), sum(g.unpriced_saved), sum(g.saved_micro_usd)
     from gone as g
     group by g.day, g.kind, g.provider, g.model;
+end;
 $$;
 
 comment on function copperplate.fold_money() is

@@ -42,11 +42,12 @@ grant execute on function copperplate.add_histograms(bigint[], bigint[]) to serv
 
 create function copperplate.fold_totals()
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     with gone as (
         delete from copperplate.public_totals as t
         where t.ctid = any(array(
@@ -63,6 +64,7 @@ as $$
         sum(g.completed), sum(g.accesses), sum(g.images), sum(g.image_bytes), sum(g.stored_bytes)
     from gone as g
     group by g.day, g.kind;
+end;
 $$;
 
 comment on function copperplate.fold_totals() is

@@ -18,11 +18,12 @@ grant select, insert, update, delete on table copperplate.usage_batches to servi
 
 create function copperplate.forget_old_batches(p_limit integer)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     delete from copperplate.usage_batches as b
     where b.id in (
         select o.id
@@ -32,6 +33,7 @@ as $$
         limit p_limit
         for update skip locked
     );
+end;
 $$;
 
 comment on function copperplate.forget_old_batches(integer) is

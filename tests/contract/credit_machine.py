@@ -278,7 +278,7 @@ class Model:
         return True
 
 
-class Bench(Protocol):
+class MachineHarness(Protocol):
     """A ledger without anything in it, whose clock can be moved."""
 
     ledger: Any
@@ -312,12 +312,12 @@ REPEATABLE = ("grant", "acquire", "complete", "fail", "refund", "begin_request",
 class CreditMachine(RuleBasedStateMachine):
     """Makes calls on a ledger and on the model, and compares every answer and every sum."""
 
-    def open_bench(self) -> Bench:
+    def open_harness(self) -> MachineHarness:
         raise NotImplementedError
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = self.open_bench()
+        self.harness = self.open_harness()
         self.model = Model()
         self.history: list[Call] = []
         self.leads: list[tuple[str, int]] = []
@@ -378,7 +378,7 @@ class CreditMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from(STEPS))
     def waits(self, seconds: float) -> None:
         self.model.now += seconds
-        self.bench.advance(seconds)
+        self.harness.advance(seconds)
         self.answer = None
 
     @precondition(lambda self: self.history)
@@ -401,7 +401,7 @@ class CreditMachine(RuleBasedStateMachine):
         self.history.append(Call(name, arguments))
         # Both are asked in the same state: which reservation a refund means is told by what is there now.
         expected = getattr(self.model, name)(*arguments)
-        answer = self.bench.run(getattr(self, f"_{name}")(*arguments))
+        answer = self.harness.run(getattr(self, f"_{name}")(*arguments))
         if name == "acquire":
             expected, answer = self._compare_leads(arguments[0], expected, answer)
         assert answer == expected, f"{name}{arguments} answered {answer}, not {expected}"
@@ -410,13 +410,13 @@ class CreditMachine(RuleBasedStateMachine):
 
     def check(self) -> None:
         """Every sum, after every call."""
-        ledger = self.bench.ledger
+        ledger = self.harness.ledger
         for user in USERS:
-            found, expected = self.bench.run(ledger.credits(user)), self.model.accounts.get(user, Account())
+            found, expected = self.harness.run(ledger.credits(user)), self.model.accounts.get(user, Account())
             held = self.model.held_by(expected)
             assert (found.balance, found.held) == (expected.balance, held), f"{found}, not {expected}, {held} held"
             assert 0 <= found.held <= found.balance
-        audit = dict(self.bench.run(ledger.audit_credits()))
+        audit = dict(self.harness.run(ledger.audit_credits()))
         del audit["accounts"]  # those that never had anything may be tidied away, or not
         assert audit == self.model.sums(), f"{audit}, not {self.model.sums()}"
         assert audit["balance"] == audit["granted"] - audit["settled"] + audit["refunded"]
@@ -434,48 +434,48 @@ class CreditMachine(RuleBasedStateMachine):
 
     async def _grant(self, user: UUID, amount: int, ref: str) -> str:
         try:
-            await self.bench.ledger.grant_credits(user, amount, ref)
+            await self.harness.ledger.grant_credits(user, amount, ref)
         except LedgerUnavailable:
             return "refused"
         return "granted"
 
     async def _acquire(self, key: str, leader: UUID, user: UUID, amount: int) -> Any:
         charges = [Charge(user=user, credits=amount)]
-        return await self.bench.ledger.acquire(WANTS[key], leader=leader, lease_duration=LEASE, charges=charges)
+        return await self.harness.ledger.acquire(WANTS[key], leader=leader, lease_duration=LEASE, charges=charges)
 
     async def _complete(self, key: str, fence: int) -> bool:
-        ledger = self.bench.ledger
+        ledger = self.harness.ledger
         await ledger.begin_submit(key, fence, submit_no=1, provider="p", estimate_micro_usd=50)
         await ledger.intend_upload(key, fence, _upload(key, fence), usage={}, cost_micro_usd=40)
         return await ledger.complete(key, fence, _upload(key, fence), url=None) is not None
 
     async def _fail(self, key: str, fence: int) -> bool:
-        return bool(await self.bench.ledger.fail(key, fence, failure(rest=REST)))
+        return bool(await self.harness.ledger.fail(key, fence, failure(rest=REST)))
 
     async def _report_missing(self, key: str, fence: int) -> bool:
         entry = _upload(key, fence).as_entry(key=original_key(key), generation_key=key, is_original=True)
-        return bool(await self.bench.ledger.report_missing(entry))
+        return bool(await self.harness.ledger.report_missing(entry))
 
     async def _purge(self, key: str) -> int:
-        counts = await self.bench.ledger.purge(Condition(key=key), 10, is_dry_run=False)
+        counts = await self.harness.ledger.purge(Condition(key=key), 10, is_dry_run=False)
         return int(counts["generations"])
 
     async def _refund(self, key: str, number: int) -> bool:
-        mine = self.bench.reservations(key)
-        return bool(await self.bench.ledger.refund_credits(mine[number % len(mine)] if mine else UUID(int=0)))
+        mine = self.harness.reservations(key)
+        return bool(await self.harness.ledger.refund_credits(mine[number % len(mine)] if mine else UUID(int=0)))
 
     async def _sweep(self) -> int:
-        return int(await self.bench.ledger.sweep(100))
+        return int(await self.harness.ledger.sweep(100))
 
     async def _begin_request(self, user: UUID, key: str, name: str | None) -> tuple[bool, Any]:
-        ask = await self.bench.ledger.begin_request(user, key, name)
+        ask = await self.harness.ledger.begin_request(user, key, name)
         return ask.is_conflict, ask.answer
 
     async def _deliver(self, user: UUID, key: str, name: str | None) -> Any:
-        return await self.bench.ledger.deliver(user, key, ANSWER, name)
+        return await self.harness.ledger.deliver(user, key, ANSWER, name)
 
     async def _is_requested_by(self, user: UUID, key: str) -> bool:
-        return bool(await self.bench.ledger.is_requested_by(user, key))
+        return bool(await self.harness.ledger.is_requested_by(user, key))
 
     async def _forget(self, user: UUID) -> bool:
-        return bool(await self.bench.ledger.forget_user(user))
+        return bool(await self.harness.ledger.forget_user(user))

@@ -10,7 +10,7 @@ import pytest
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass
 from tests.standin.drawings import SPOILT
-from tests.support.provider_harness import open_studio, provider_at, request_of
+from tests.support.provider_harness import open_harness, provider_at, request_of
 
 if TYPE_CHECKING:
     from tests.standin.server import Standin
@@ -42,21 +42,21 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize(("name", "scenario"), CASES)
 async def test_bad_output_is_never_completed(name: str, scenario: str, standin: Standin) -> None:
-    studio = open_studio(provider_at(name, standin), look=timedelta(seconds=0.6))
-    asked = request_of(studio.provider, f"a fox [{scenario}]")
+    harness = open_harness(provider_at(name, standin), look=timedelta(seconds=0.6))
+    asked = request_of(harness.provider, f"a fox [{scenario}]")
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(asked)
+            await harness.coordinator.find(asked)
         assert (failed.value.failure_class, failed.value.http_status) == (FailureClass.BAD_OUTPUT, 502)
-    assert standin.book.posts.total() == 1
-    assert (await studio.ledger.generation_stats()).total_completed == 0
-    assert (await studio.ledger.kind_stats("image")).stored_bytes == 0
-    await studio.close()
+    assert standin.scenario_log.posts.total() == 1
+    assert (await harness.ledger.generation_stats()).total_completed == 0
+    assert (await harness.ledger.kind_stats("image")).stored_bytes == 0
+    await harness.close()
 
 
 @pytest.mark.parametrize("name", ["fal", "openai"])
 async def test_good_output_is_completed(name: str, standin: Standin) -> None:
-    studio = open_studio(provider_at(name, standin))
-    await studio.coordinator.find(request_of(studio.provider, "a fox"))
-    assert (await studio.ledger.generation_stats()).total_completed == 1
-    await studio.close()
+    harness = open_harness(provider_at(name, standin))
+    await harness.coordinator.find(request_of(harness.provider, "a fox"))
+    assert (await harness.ledger.generation_stats()).total_completed == 1
+    await harness.close()

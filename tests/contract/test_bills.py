@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, StillGenerating
-from tests.support.provider_harness import open_studio, provider_at, request_of
+from tests.support.memory_services import spent_of
+from tests.support.provider_harness import open_harness, provider_at, request_of
 
 if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from tests.standin.server import Standin
-    from tests.support.provider_harness import Studio
+    from tests.support.provider_harness import ProviderHarness
 
 # The service told what it bills, of a picture or of what is none.
 TOLD = {
@@ -40,83 +41,83 @@ def cases(table: dict[str, list[str]]) -> list[tuple[str, str]]:
     return [(name, scenario) for name, scenarios in table.items() for scenario in scenarios]
 
 
-def wish(studio: Studio, scenario: str, number: int = 0) -> PictureRequest:
+def wish(harness: ProviderHarness, scenario: str, number: int = 0) -> PictureRequest:
     """A picture of two started megapixels, so that units differ from pictures."""
-    return request_of(studio.provider, f"a fox of {number} [{scenario}]", width=1280, height=1280)
+    return request_of(harness.provider, f"a fox of {number} [{scenario}]", width=1280, height=1280)
 
 
-async def ask(studio: Studio, picture_request: PictureRequest) -> None:
+async def ask(harness: ProviderHarness, picture_request: PictureRequest) -> None:
     with contextlib.suppress(GenerationFailed, StillGenerating):
-        await studio.coordinator.find(picture_request)
+        await harness.coordinator.find(picture_request)
 
 
-def spent(studio: Studio, picture_request: PictureRequest) -> int | None:
-    return studio.ledger._spent(picture_request.generation_key)
+def spent(harness: ProviderHarness, picture_request: PictureRequest) -> int | None:
+    return spent_of(harness.ledger, picture_request.generation_key)
 
 
-def estimate(studio: Studio, picture_request: PictureRequest) -> int:
-    price = studio.provider.price_micro_usd(picture_request.recipe)
+def estimate(harness: ProviderHarness, picture_request: PictureRequest) -> int:
+    price = harness.provider.price_micro_usd(picture_request.recipe)
     assert price is not None
     return price
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(TOLD))
 async def test_what_the_service_told_is_spent_to_the_unit(name: str, scenario: str, standin: Standin) -> None:
-    studio = open_studio(provider_at(name, standin))
-    picture_request = wish(studio, scenario)
-    await ask(studio, picture_request)
-    assert spent(studio, picture_request) == standin.book.bill()[name]["micro_usd"] > 0
-    await studio.close()
+    harness = open_harness(provider_at(name, standin))
+    picture_request = wish(harness, scenario)
+    await ask(harness, picture_request)
+    assert spent(harness, picture_request) == standin.scenario_log.bill()[name]["micro_usd"] > 0
+    await harness.close()
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(UNHEARD))
 async def test_what_was_lost_is_spent_as_estimated_once_a_post_and_not_below_the_bill(
     name: str, scenario: str, standin: Standin
 ) -> None:
-    studio = open_studio(provider_at(name, standin))
-    picture_request = wish(studio, scenario)
-    await ask(studio, picture_request)
-    assert spent(studio, picture_request) == estimate(studio, picture_request) * standin.book.posts.total()
+    harness = open_harness(provider_at(name, standin))
+    picture_request = wish(harness, scenario)
+    await ask(harness, picture_request)
+    assert spent(harness, picture_request) == estimate(harness, picture_request) * standin.scenario_log.posts.total()
     assert (
-        estimate(studio, picture_request)
-        >= max(drawing.charge_micro_usd for drawing in standin.book.drawings.values())
+        estimate(harness, picture_request)
+        >= max(drawing.charge_micro_usd for drawing in standin.scenario_log.drawings.values())
         > 0
     )
-    await studio.close()
+    await harness.close()
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(GATEWAY))
 async def test_what_a_gateway_answered_is_spent_as_estimated(name: str, scenario: str, standin: Standin) -> None:
-    studio = open_studio(provider_at(name, standin))
-    picture_request = wish(studio, scenario)
-    await ask(studio, picture_request)
-    assert spent(studio, picture_request) == estimate(studio, picture_request) * standin.book.posts.total()
-    assert standin.book.bill() == {}
-    await studio.close()
+    harness = open_harness(provider_at(name, standin))
+    picture_request = wish(harness, scenario)
+    await ask(harness, picture_request)
+    assert spent(harness, picture_request) == estimate(harness, picture_request) * standin.scenario_log.posts.total()
+    assert standin.scenario_log.bill() == {}
+    await harness.close()
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(REFUSED))
 async def test_what_the_service_refused_is_neither_spent_nor_billed(name: str, scenario: str, standin: Standin) -> None:
-    studio = open_studio(provider_at(name, standin))
-    picture_request = wish(studio, scenario)
-    await ask(studio, picture_request)
-    assert spent(studio, picture_request) == 0
-    assert sum(drawing.charge_micro_usd for drawing in standin.book.drawings.values()) == 0
-    await studio.close()
+    harness = open_harness(provider_at(name, standin))
+    picture_request = wish(harness, scenario)
+    await ask(harness, picture_request)
+    assert spent(harness, picture_request) == 0
+    assert sum(drawing.charge_micro_usd for drawing in standin.scenario_log.drawings.values()) == 0
+    await harness.close()
 
 
 @pytest.mark.parametrize("name", ["fal", "openai"])
 async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(name: str, standin: Standin) -> None:
     """Two hundred outcomes, twenty at a time: the bill, with the estimate where the service was not heard."""
-    studio = open_studio(provider_at(name, standin))
+    harness = open_harness(provider_at(name, standin))
     chance = random.Random(1)
     scenarios = [*TOLD[name], *UNHEARD[name], *GATEWAY[name], "moderated", "http_429"]
-    picture_requests = [wish(studio, chance.choice(scenarios), number) for number in range(200)]
+    picture_requests = [wish(harness, chance.choice(scenarios), number) for number in range(200)]
     limit = asyncio.Semaphore(20)
 
     async def limited(picture_request: PictureRequest) -> None:
         async with limit:
-            await ask(studio, picture_request)
+            await ask(harness, picture_request)
 
     await asyncio.gather(*map(limited, picture_requests))
     silent = tuple(f"[{scenario}]" for scenario in (*UNHEARD[name], *GATEWAY[name]))
@@ -125,12 +126,14 @@ async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(name: str, sta
         for picture_request in picture_requests
         if str(picture_request.recipe["prompt"]).endswith(silent)
     ]
-    heard = sum(each.charge_micro_usd for each in standin.book.drawings.values() if not each.prompt.endswith(silent))
+    heard = sum(
+        each.charge_micro_usd for each in standin.scenario_log.drawings.values() if not each.prompt.endswith(silent)
+    )
     estimated = sum(
-        estimate(studio, picture_request) * standin.book.posts[str(picture_request.recipe["prompt"])]
+        estimate(harness, picture_request) * standin.scenario_log.posts[str(picture_request.recipe["prompt"])]
         for picture_request in unheard
     )
-    total = sum(spent(studio, picture_request) or 0 for picture_request in picture_requests)
+    total = sum(spent(harness, picture_request) or 0 for picture_request in picture_requests)
     assert total == heard + estimated
-    assert total >= standin.book.bill()[name]["micro_usd"]
-    await studio.close()
+    assert total >= standin.scenario_log.bill()[name]["micro_usd"]
+    await harness.close()

@@ -13,7 +13,7 @@ from copperplate.adapters.openai.faults import REFUSALS as OF_OPENAI
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.model import FailureClass, Outcome
 from tests.standin.answers import NGINX
-from tests.support.provider_harness import KEY, open_studio, provider_at, recipe_of, request_of
+from tests.support.provider_harness import KEY, open_harness, provider_at, recipe_of, request_of
 
 if TYPE_CHECKING:
     from tests.standin.server import Standin
@@ -178,13 +178,13 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.provider} {case.status} {str(case.body)[:50]}")
 async def test_answer_tells_whose_fault_it_is(case: Case, standin: Standin) -> None:
     provider = provider_at(case.provider, standin)
-    standin.book.canned = (case.status, case.body, case.headers)
+    standin.scenario_log.canned = (case.status, case.body, case.headers)
     with pytest.raises(ProviderFailed) as failed:
         await provider.submit(recipe_of(provider, "a fox"))
     assert (failed.value.failure_class, failed.value.billed) == (case.failure_class, case.billed)
     assert case.shown in str(failed.value)
     assert KEY not in str(failed.value)
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
     await provider.close()
 
 
@@ -218,27 +218,27 @@ def test_every_row_of_the_tables_has_a_case(name: str, monkeypatch: pytest.Monke
 async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_remembered(
     case: Case, standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(provider_at(case.provider, standin))
-    standin.book.canned = (case.status, case.body, {})
+    harness = open_harness(provider_at(case.provider, standin))
+    standin.scenario_log.canned = (case.status, case.body, {})
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         assert (failed.value.http_status, failed.value.failure_class) == (503, ACCOUNT)
         assert "prompt" not in str(failed.value).replace("whatever the prompt", "")
         assert failed.value.retry_after_seconds is not None
         assert failed.value.retry_after_seconds <= 15
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert case.shown in line
     # Mended, and the rest is over.
-    standin.book.canned = None
-    studio.ledger._breakers[studio.provider.name].open_until = 0.0
-    studio.ledger._generations[request_of(studio.provider, "0 foxes").generation_key].retry_at = 0.0
+    standin.scenario_log.canned = None
+    harness.ledger._breakers[harness.provider.name].open_until = 0.0
+    harness.ledger._generations[request_of(harness.provider, "0 foxes").generation_key].retry_at = 0.0
     for number in range(20):
-        found = await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
+        found = await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         assert found.outcome is Outcome.GENERATED
-    assert (await studio.ledger.generation_stats()).total_api_calls_made == 20
-    await studio.close()
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 20
+    await harness.close()
 
 
 @pytest.mark.parametrize(
@@ -256,45 +256,45 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     ],
 )
 async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(scenario: str, standin: Standin) -> None:
-    studio = open_studio(provider_at("openai", standin))
-    standin.book.tell("*", scenario)
+    harness = open_harness(provider_at("openai", standin))
+    standin.scenario_log.tell("*", scenario)
     for _ in range(2):
         for number in range(20):
-            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
-    assert standin.book.posts.total() == 20
-    assert set(standin.book.posts.values()) == {1}
-    await studio.close()
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+    assert standin.scenario_log.posts.total() == 20
+    assert set(standin.scenario_log.posts.values()) == {1}
+    await harness.close()
 
 
 @pytest.mark.parametrize("scenario", ["bytes_not_base64", "two_images", "html", "black"])
 async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(scenario: str, standin: Standin) -> None:
-    studio = open_studio(provider_at("openai", standin))
-    standin.book.tell("*", scenario)
+    harness = open_harness(provider_at("openai", standin))
+    standin.scenario_log.tell("*", scenario)
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         # Who is refused by the breaker had no answer: only that the provider fails is certain.
         assert failed.value.failure_class is (BAD if number < 5 else TRANSIENT)
-    assert standin.book.posts.total() == 5
-    await studio.close()
+    assert standin.scenario_log.posts.total() == 5
+    await harness.close()
 
 
 @pytest.mark.parametrize("scenario", ["image_without_bytes", "bytes_are_address"])
 async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set(
     scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(provider_at("openai", standin))
-    standin.book.tell("*", scenario)
+    harness = open_harness(provider_at("openai", standin))
+    standin.scenario_log.tell("*", scenario)
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         assert failed.value.failure_class is ACCOUNT
         assert 100 < (failed.value.retry_after_seconds or 0) <= 120
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
     assert "OPENAI_BASE_URL" in caplog.text
     # It was drawn: it is counted as paid.
-    assert (await studio.ledger.generation_stats()).total_api_calls_made == 1
-    await studio.close()
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
+    await harness.close()
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ async def test_error_in_an_answer_of_status_200_is_judged_by_the_table(
     told: object, failure_class: FailureClass, standin: Standin
 ) -> None:
     provider = provider_at("openai", standin)
-    standin.book.canned = (200, {"error": told}, {})
+    standin.scenario_log.canned = (200, {"error": told}, {})
     with pytest.raises(ProviderFailed) as failed:
         await provider.submit(recipe_of(provider, "a fox"))
     assert failed.value.failure_class is failure_class
@@ -323,15 +323,15 @@ async def test_error_in_an_answer_of_status_200_is_judged_by_the_table(
 async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it(
     standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(provider_at("fal", standin))
-    standin.book.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
+    harness = open_harness(provider_at("fal", standin))
+    standin.scenario_log.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
     with pytest.raises(GenerationFailed):
-        await studio.coordinator.find(request_of(studio.provider, "一只红色的狐狸在雪地里奔跑"))
+        await harness.coordinator.find(request_of(harness.provider, "一只红色的狐狸在雪地里奔跑"))
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "the key may not do this (403)" in line
     assert "check the rights of FAL_KEY" in line
     assert "No right" not in line
-    await studio.close()
+    await harness.close()
 
 
 @pytest.mark.parametrize(
@@ -347,31 +347,31 @@ async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it
 async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
     name: str, status: int, body: object, of_model: bool, standin: Standin
 ) -> None:
-    studio = open_studio(provider_at(name, standin))
-    standin.book.canned = (status, body, {})
+    harness = open_harness(provider_at(name, standin))
+    standin.scenario_log.canned = (status, body, {})
     with pytest.raises(GenerationFailed):
-        await studio.coordinator.find(request_of(studio.provider, "a fox"))
-    other = request_of(studio.provider, "a hen")
+        await harness.coordinator.find(request_of(harness.provider, "a fox"))
+    other = request_of(harness.provider, "a hen")
     other = replace(other, recipe={**other.recipe, "model": "another"})
-    standin.book.canned = None
+    standin.scenario_log.canned = None
     if of_model:
-        assert (await studio.coordinator.find(other)).outcome is Outcome.GENERATED
+        assert (await harness.coordinator.find(other)).outcome is Outcome.GENERATED
     else:
         with pytest.raises(GenerationFailed):
-            await studio.coordinator.find(other)
+            await harness.coordinator.find(other)
     with pytest.raises(GenerationFailed):
-        await studio.coordinator.find(request_of(studio.provider, "a cow"))
-    await studio.close()
+        await harness.coordinator.find(request_of(harness.provider, "a cow"))
+    await harness.close()
 
 
 async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(standin: Standin) -> None:
-    studio = open_studio(provider_at("openai", standin))
-    standin.book.tell("*", "http_400")
+    harness = open_harness(provider_at("openai", standin))
+    standin.scenario_log.tell("*", "http_400")
     classes = []
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(request_of(studio.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         classes.append(failed.value.failure_class)
     assert classes == [INVALID] * 5 + [ACCOUNT] * 15
-    assert standin.book.posts.total() == 5
-    await studio.close()
+    assert standin.scenario_log.posts.total() == 5
+    await harness.close()

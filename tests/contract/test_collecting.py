@@ -14,15 +14,16 @@ from copperplate.adapters.judged_transport import JudgedTransport
 from copperplate.errors import GenerationFailed, StillGenerating
 from copperplate.model import FailureClass, Outcome
 from tests.standin.drawings import number_of, numbered
-from tests.support.provider_harness import fal_at, open_studio, request_of
+from tests.support.provider_harness import fal_at, open_harness, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.generation.coordinator import Coordinator, LookupResult
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import PictureRequest
     from tests.standin.server import Standin
-    from tests.support.provider_harness import Studio
+    from tests.support.provider_harness import ProviderHarness
 
 # What happens to the first requests of a stage, and then no more.
 GLITCHES = (
@@ -75,10 +76,10 @@ MOST_ASKS = 400
 
 
 @pytest.fixture
-async def studio(standin: Standin) -> AsyncIterator[Studio]:
-    studio = open_studio(fal_at(standin.url, retry_seconds=8), lease_seconds=10)
-    yield studio
-    await studio.close()
+async def harness(standin: Standin) -> AsyncIterator[ProviderHarness]:
+    harness = open_harness(fal_at(standin.url, retry_seconds=8), lease_seconds=10)
+    yield harness
+    await harness.close()
 
 
 async def ask_until_served(process: Coordinator, asked: PictureRequest) -> LookupResult:
@@ -91,29 +92,29 @@ async def ask_until_served(process: Coordinator, asked: PictureRequest) -> Looku
 
 
 @pytest.mark.parametrize("glitch", GLITCHES)
-async def test_one_glitch_is_over_within_the_wait(glitch: str, studio: Studio, standin: Standin) -> None:
+async def test_one_glitch_is_over_within_the_wait(glitch: str, harness: ProviderHarness, standin: Standin) -> None:
     prompt = f"a fox [{glitch}]"
-    found = await studio.coordinator.find(request_of(studio.provider, prompt, width=512, height=512))
+    found = await harness.coordinator.find(request_of(harness.provider, prompt, width=512, height=512))
     assert found.outcome is Outcome.GENERATED
     assert found.body is not None
     assert number_of(found.body) == 1
-    assert standin.book.posts == {prompt: 1}
+    assert standin.scenario_log.posts == {prompt: 1}
 
 
 @pytest.mark.parametrize("glitch", LATER)
 async def test_what_is_not_over_within_the_wait_is_left_to_the_next_ask(
     glitch: str, standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
     prompt = f"a fox [{glitch}]"
-    asked = request_of(studio.provider, prompt)
+    asked = request_of(harness.provider, prompt)
     with pytest.raises(StillGenerating):
-        await studio.coordinator.find(asked)
+        await harness.coordinator.find(asked)
     assert "is kept: provider=fal" in caplog.text
-    served = await ask_until_served(studio.another_process(lease_seconds=10), asked)
+    served = await ask_until_served(harness.another_process(lease_seconds=10), asked)
     assert served.outcome is Outcome.GENERATED
-    assert standin.book.posts == {prompt: 1}
-    await studio.close()
+    assert standin.scenario_log.posts == {prompt: 1}
+    await harness.close()
 
 
 @pytest.mark.parametrize("scenario", ["result_404", "file_404", "status_404", "file_foreign"])
@@ -121,67 +122,67 @@ async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
     scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
     retention = timedelta(seconds=2)
-    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10, retention=retention)
-    standin.book.tell("a red fox", scenario, "ok")
-    assert (await ask_until_served(studio.coordinator, request_of(studio.provider, "a red fox"))).outcome is (
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10, retention=retention)
+    standin.scenario_log.tell("a red fox", scenario, "ok")
+    assert (await ask_until_served(harness.coordinator, request_of(harness.provider, "a red fox"))).outcome is (
         Outcome.GENERATED
     )
-    first, second = (each["at"] for each in standin.book.requests if each["method"] == "POST")
+    first, second = (each["at"] for each in standin.scenario_log.requests if each["method"] == "POST")
     assert second - first >= retention.total_seconds(), "not before"
     assert caplog.text.count("a paid job is lost") == 1
     assert "is kept" in caplog.text
-    await studio.close()
+    await harness.close()
 
 
 @pytest.mark.parametrize("spoilt", KEPT)
 async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(spoilt: str, standin: Standin) -> None:
-    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), look=timedelta(seconds=0.6))
-    asked = request_of(studio.provider, f"a fox [{spoilt}]")
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), look=timedelta(seconds=0.6))
+    asked = request_of(harness.provider, f"a fox [{spoilt}]")
     for _ in range(2):
         with pytest.raises(StillGenerating):
-            await studio.coordinator.find(asked)
+            await harness.coordinator.find(asked)
         await asyncio.sleep(0.1)
-    assert standin.book.posts.total() == 1
-    await studio.close()
+    assert standin.scenario_log.posts.total() == 1
+    await harness.close()
 
 
 async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
     standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(fal_at(standin.url, retry_seconds=0.1))
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1))
     with pytest.raises(StillGenerating):
-        await studio.coordinator.find(request_of(studio.provider, "grandmother in her garden [result_403_quoting]"))
+        await harness.coordinator.find(request_of(harness.provider, "grandmother in her garden [result_403_quoting]"))
     (line,) = [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
     assert line.levelname == "ERROR"
     assert "is kept: provider=fal reason='the key may not do this (403) - check the rights of FAL_KEY" in caplog.text
     assert "grandmother" not in caplog.text
-    await studio.close()
+    await harness.close()
 
 
 async def test_many_callers_of_a_result_that_is_gone_share_few_requests(
     standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), collect_rest=timedelta(minutes=5))
-    asked = request_of(studio.provider, "a fox [result_404]")
-    processes = [studio.another_process() for _ in range(4)]
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), collect_rest=timedelta(minutes=5))
+    asked = request_of(harness.provider, "a fox [result_404]")
+    processes = [harness.another_process() for _ in range(4)]
     for _ in range(5):
         user_requests = [process.find(asked) for process in processes for _ in range(25)]
         answers = await asyncio.gather(*user_requests, return_exceptions=True)
         assert {type(each) for each in answers} == {StillGenerating}
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
     assert caplog.text.count("is kept") == 1, "one collection for five hundred callers"
-    assert len(standin.book.requests) < 20
-    await studio.close()
+    assert len(standin.scenario_log.requests) < 20
+    await harness.close()
 
 
 async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_setting_names_it(
     standin: Standin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studio = open_studio(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
-    standin.book.tell("a red fox", "result_elsewhere")
-    asked = request_of(studio.provider, "a red fox")
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
+    standin.scenario_log.tell("a red fox", "result_elsewhere")
+    asked = request_of(harness.provider, "a red fox")
     with pytest.raises(StillGenerating):
-        await studio.coordinator.find(asked)
+        await harness.coordinator.find(asked)
     assert "COPPERPLATE_RESULT_HOSTS: 'pictures.example.com'" in caplog.text
 
     mended = fal_at(standin.url, retry_seconds=0.1, result_hosts=(".example.com",))
@@ -198,17 +199,17 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
     (await mended._open())._files._http._transport = JudgedTransport(
         httpx.create_ssl_context(), resolve=resolve, inner=inner
     )
-    await studio.provider.close()
-    studio.provider = mended
-    served = await ask_until_served(studio.another_process(lease_seconds=10), asked)
+    await harness.provider.close()
+    harness.provider = mended
+    served = await ask_until_served(harness.another_process(lease_seconds=10), asked)
     assert served.outcome is Outcome.GENERATED
     assert [(each.url.host, each.headers["host"]) for each in fetched] == [("93.184.216.34", "pictures.example.com")]
-    assert standin.book.posts.total() == 1
-    await studio.close()
+    assert standin.scenario_log.posts.total() == 1
+    await harness.close()
 
 
-async def test_job_that_failed_by_fals_own_word_is_not_kept(studio: Studio, standin: Standin) -> None:
+async def test_job_that_failed_by_fals_own_word_is_not_kept(harness: ProviderHarness, standin: Standin) -> None:
     with pytest.raises(GenerationFailed) as failed:
-        await studio.coordinator.find(request_of(studio.provider, "a fox [job_504]"))
+        await harness.coordinator.find(request_of(harness.provider, "a fox [job_504]"))
     assert failed.value.failure_class is FailureClass.TRANSIENT
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
-from tests.contract.credit_machine import Bench, CreditMachine
+from tests.contract.credit_machine import CreditMachine, MachineHarness
 from tests.simulation.loop import run_now
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class StillClock(FakeClock):
         self._seconds += seconds
 
 
-class MemoryBench:
+class MemoryMachineHarness:
     def __init__(self) -> None:
         self.clock = StillClock()
         self.ledger = MemoryLedger(self.clock)
@@ -59,8 +59,8 @@ class MemoryBench:
 
 
 class MemoryMachine(CreditMachine):
-    def open_bench(self) -> Bench:
-        return MemoryBench()
+    def open_harness(self) -> MachineHarness:
+        return MemoryMachineHarness()
 
 
 def _settle_whatever_the_state(self: MemoryLedger, generation_key: str) -> None:
@@ -123,7 +123,7 @@ BUGS = {
 }
 
 
-class PostgresBench:
+class PostgresMachineHarness:
     """One connection, so that all calls have the clock where it was moved to."""
 
     def __init__(self, url: str) -> None:
@@ -161,19 +161,19 @@ class PostgresBench:
 
 
 @pytest.fixture
-def postgres(owner_url: str) -> Iterator[PostgresBench]:
-    bench = PostgresBench(owner_url)
-    yield bench
-    bench.close()
+def postgres(owner_url: str) -> Iterator[PostgresMachineHarness]:
+    harness = PostgresMachineHarness(owner_url)
+    yield harness
+    harness.close()
 
 
 def test_memory_ledger_agrees_with_the_model_over_500_histories() -> None:
     run_state_machine_as_test(MemoryMachine, settings=MEMORY)
 
 
-def test_postgres_ledger_agrees_with_the_model(postgres: PostgresBench) -> None:
+def test_postgres_ledger_agrees_with_the_model(postgres: PostgresMachineHarness) -> None:
     class PostgresMachine(CreditMachine):
-        def open_bench(self) -> Bench:
+        def open_harness(self) -> MachineHarness:
             postgres.empty()
             return postgres
 

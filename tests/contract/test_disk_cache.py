@@ -256,16 +256,16 @@ asyncio.run(main())
 
 def test_four_processes_share_a_folder_within_its_bound(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HAMMERING, str(tmp_path)]
-    crowd = [
+    processes = [
         subprocess.Popen([*command, str(seed)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for seed in range(4)
     ]
     most = 0
-    while any(each.poll() is None for each in crowd):
+    while any(each.poll() is None for each in processes):
         sizes = [_size(file) for file in copies(tmp_path)] if (tmp_path / FOLDER).exists() else []
         most = max(most, sum(sizes))
-    said = [each.communicate(timeout=60)[0] for each in crowd]
-    assert ([each.returncode for each in crowd], said) == ([0] * 4, [""] * 4)
+    said = [each.communicate(timeout=60)[0] for each in processes]
+    assert ([each.returncode for each in processes], said) == ([0] * 4, [""] * 4)
     assert 200_000 < most <= 400_000
 
 

@@ -13,10 +13,10 @@ import pytest
 from copperplate.errors import GenerationFailed, ProviderFailed, StillGenerating, Uncollected
 from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.model import FailureClass, Job, Outcome
-from tests.standin.book import Scenario
 from tests.standin.drawings import number_of
 from tests.standin.fal_queue import FOREIGN_FILES
-from tests.support.provider_harness import KEY, fal_at, open_studio, recipe_of, request_of
+from tests.standin.scenario_log import Scenario
+from tests.support.provider_harness import KEY, fal_at, open_harness, recipe_of, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,8 +45,8 @@ async def failure_of(fal: Fal, prompt: str) -> ProviderFailed:
 async def test_submit_is_one_post_that_says_what_a_cache_needs(fal: Fal, standin: Standin) -> None:
     recipe = recipe_of(fal, "a red fox", width=1920, height=1080, seed="17454220438242315174")
     job = await fal.submit(recipe)
-    assert [each["method"] for each in standin.book.requests] == ["POST"]
-    sent = standin.book.requests[0]
+    assert [each["method"] for each in standin.scenario_log.requests] == ["POST"]
+    sent = standin.scenario_log.requests[0]
     assert sent["path"] == "/fal-ai/flux/schnell"
     assert sent["body"] == {
         "prompt": "a red fox",
@@ -70,7 +70,7 @@ async def test_job_is_collected_with_the_units_it_is_billed_in_millionths(fal: F
     picture = await fal.collect(job)
     assert number_of(picture.body) == 1
     assert picture.usage == {"micro_units": 2_000_000}
-    assert standin.book.bill() == {"fal": {"megapixels": 2, "micro_usd": 6_000}}
+    assert standin.scenario_log.bill() == {"fal": {"megapixels": 2, "micro_usd": 6_000}}
 
 
 @pytest.mark.parametrize("scenario", ["nsfw", "two_images"])
@@ -95,7 +95,7 @@ async def test_two_jobs_at_once_get_each_its_own_picture(fal: Fal, standin: Stan
 
 async def test_key_is_sent_to_the_queue_and_never_to_where_pictures_lie(fal: Fal, standin: Standin) -> None:
     await made(fal, "a red fox")
-    for request in standin.book.requests:
+    for request in standin.scenario_log.requests:
         assert ("authorization" in request["headers"]) is not request["path"].startswith("/files/")
 
 
@@ -112,7 +112,7 @@ async def test_certificate_nobody_vouches_for_is_refused_before_anything_is_sent
     fal = fal_at(standin_tls.url)
     failed = await failure_of(fal, "a red fox")
     assert (failed.failure_class, failed.billed) == (FailureClass.TRANSIENT, False)
-    assert not standin_tls.book.posts
+    assert not standin_tls.scenario_log.posts
     await fal.close()
 
 
@@ -156,7 +156,7 @@ async def test_host_without_an_address_costs_nothing() -> None:
 async def test_submit_whose_receipt_is_lost_or_useless_is_ambiguous(scenario: str, fal: Fal, standin: Standin) -> None:
     failed = await failure_of(fal, f"a fox [{scenario}]")
     assert (failed.failure_class, failed.billed) == (FailureClass.AMBIGUOUS, True)
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ async def test_submit_whose_receipt_is_lost_or_useless_is_ambiguous(scenario: st
 )
 async def test_receipt_that_names_its_job_is_followed(scenario: str, fal: Fal, standin: Standin) -> None:
     assert number_of(await made(fal, f"a fox [{scenario}]")) == 1
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
 
 
 async def test_submit_that_is_not_answered_in_time_is_ambiguous(
@@ -180,7 +180,7 @@ async def test_submit_that_is_not_answered_in_time_is_ambiguous(
 ) -> None:
     monkeypatch.setattr("copperplate.adapters.fal.queue.SUBMIT_SECONDS", 0.2)
     assert (await failure_of(fal, "a fox [slow_submit=1]")).failure_class is FailureClass.AMBIGUOUS
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ async def test_submit_that_is_refused_is_sent_once(
     scenario: str, failure_class: FailureClass, fal: Fal, standin: Standin
 ) -> None:
     assert (await failure_of(fal, f"a fox [{scenario}]")).failure_class is failure_class
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("none", None), ("-1", None), ("1000000000", 86_400)])
@@ -281,7 +281,7 @@ async def test_job_that_may_yet_be_had_is_left_to_be_collected(scenario: str, st
     fal = fal_at(standin.url, seconds=0.6, retry_seconds=0.1)
     with pytest.raises(Uncollected):
         await made(fal, f"a fox [{scenario}]")
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
     await fal.close()
 
 
@@ -291,7 +291,7 @@ async def test_noted_job_that_lies_elsewhere_is_never_called(change: str, fal: F
     tampered = Job(request_id=job.request_id, urls={**job.urls, change: "https://queue.example.com/x"})
     with pytest.raises(Uncollected, match="COPPERPLATE_FAL_QUEUE_URL"):
         await fal.collect(tampered)
-    assert len(standin.book.requests) == 1
+    assert len(standin.scenario_log.requests) == 1
 
 
 async def test_redirect_to_another_port_of_this_machine_is_never_followed(fal: Fal) -> None:
@@ -331,7 +331,7 @@ async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, stan
     endless = f"a fox [flood_{what}=100000000000]"
     with pytest.raises(Uncollected, match="cannot be read"):
         await made(fal, endless)
-    assert standin.book.posts[endless] == 1
+    assert standin.scenario_log.posts[endless] == 1
     await fal.close()
 
 
@@ -340,34 +340,34 @@ async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, stan
 
 async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(standin: Standin) -> None:
     fal = fal_at(standin.url, seconds=0.3)
-    studio = open_studio(fal, lease_seconds=0.6)
+    harness = open_harness(fal, lease_seconds=0.6)
     asked = request_of(fal, "a fox [stuck]")
     with pytest.raises(StillGenerating):
-        await studio.coordinator.find(asked)
-    [drawing] = standin.book.drawings.values()
+        await harness.coordinator.find(asked)
+    [drawing] = standin.scenario_log.drawings.values()
     drawing.scenario = Scenario()  # now it is done
     outcome = None
     while outcome is None:
         with contextlib.suppress(StillGenerating):
-            outcome = (await studio.another_process(lease_seconds=0.6).find(asked)).outcome
+            outcome = (await harness.another_process(lease_seconds=0.6).find(asked)).outcome
     assert outcome is Outcome.GENERATED
-    assert standin.book.posts == {"a fox [stuck]": 1}
-    await studio.close()
+    assert standin.scenario_log.posts == {"a fox [stuck]": 1}
+    await harness.close()
 
 
 async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_it_was(standin: Standin) -> None:
     fal = fal_at(standin.url)
-    studio = open_studio(fal)
-    standin.book.tell("*", "http_401")
+    harness = open_harness(fal)
+    standin.scenario_log.tell("*", "http_401")
     for _ in range(6):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(request_of(fal, "a red fox"))
+            await harness.coordinator.find(request_of(fal, "a red fox"))
         assert failed.value.retry_after_seconds is not None
         assert failed.value.retry_after_seconds <= 15
         # The rest is over.
-        studio.ledger._generations[request_of(fal, "a red fox").generation_key].retry_at = 0.0
-        studio.ledger._breakers["fal"].open_until = 0.0
-    assert (await studio.ledger.generation_stats()).total_api_calls_made == 0
-    standin.book.tell("*", "ok")
-    assert (await studio.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED
-    await studio.close()
+        harness.ledger._generations[request_of(fal, "a red fox").generation_key].retry_at = 0.0
+        harness.ledger._breakers["fal"].open_until = 0.0
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
+    standin.scenario_log.tell("*", "ok")
+    assert (await harness.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED
+    await harness.close()

@@ -8,6 +8,7 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from tests.contract.ledger import LedgerContract
 from tests.contract.ledger.hints import HintContract
+from tests.support.memory_services import spent_of
 
 
 class MemoryLedgerHarness:
@@ -22,7 +23,7 @@ class MemoryLedgerHarness:
         return dict(self.ledger._generations[key].usage)
 
     async def spent(self, key: str) -> int | None:
-        return self.ledger._spent(key)
+        return spent_of(self.ledger, key)
 
     async def reason(self, name: str) -> str:
         return self.ledger._breakers[name].reason

@@ -10,43 +10,43 @@ import pytest
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass, Outcome
 from tests.standin.drawings import number_of
-from tests.support.provider_harness import open_studio, provider_at, request_of
+from tests.support.provider_harness import open_harness, provider_at, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.standin.server import Standin
-    from tests.support.provider_harness import Studio
+    from tests.support.provider_harness import ProviderHarness
 
 PROMPT = "a red fox"
 
 
 @pytest.fixture(params=["fal", "openai"])
-async def studio(request: pytest.FixtureRequest, standin: Standin) -> AsyncIterator[Studio]:
-    studio = open_studio(provider_at(request.param, standin))
-    yield studio
-    await studio.close()
+async def harness(request: pytest.FixtureRequest, standin: Standin) -> AsyncIterator[ProviderHarness]:
+    harness = open_harness(provider_at(request.param, standin))
+    yield harness
+    await harness.close()
 
 
 async def test_answer_that_is_lost_once_costs_two_posts_and_gives_the_second_picture(
-    studio: Studio, standin: Standin
+    harness: ProviderHarness, standin: Standin
 ) -> None:
-    standin.book.tell(PROMPT, "drop", "ok")
+    standin.scenario_log.tell(PROMPT, "drop", "ok")
     # At the provider's own size a png of it is not scaled, so the number survives.
-    found = await studio.coordinator.find(request_of(studio.provider, PROMPT, width=1024, height=1024))
+    found = await harness.coordinator.find(request_of(harness.provider, PROMPT, width=1024, height=1024))
     assert found.outcome is Outcome.GENERATED
     assert found.body is not None
     assert number_of(found.body) == 2
-    assert standin.book.posts == {PROMPT: 2}
-    assert (await studio.ledger.generation_stats()).total_api_calls_made == 2
+    assert standin.scenario_log.posts == {PROMPT: 2}
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_ask(
-    studio: Studio, standin: Standin
+    harness: ProviderHarness, standin: Standin
 ) -> None:
-    standin.book.tell(PROMPT, "drop")
-    asked = request_of(studio.provider, PROMPT)
-    processes = [studio.coordinator, *(studio.another_process() for _ in range(3))]
+    standin.scenario_log.tell(PROMPT, "drop")
+    asked = request_of(harness.provider, PROMPT)
+    processes = [harness.coordinator, *(harness.another_process() for _ in range(3))]
     for _ in range(5):
         user_requests = [process.find(asked) for process in processes for _ in range(25)]
         failures = await asyncio.gather(*user_requests, return_exceptions=True)
@@ -54,23 +54,23 @@ async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_as
         assert {each.failure_class for each in failures if isinstance(each, GenerationFailed)} == {
             FailureClass.AMBIGUOUS
         }
-    assert standin.book.posts == {PROMPT: 2}
+    assert standin.scenario_log.posts == {PROMPT: 2}
 
 
-async def test_refused_prompt_costs_one_post_however_many_ask(studio: Studio, standin: Standin) -> None:
-    standin.book.tell(PROMPT, "moderated")
-    asked = request_of(studio.provider, PROMPT)
+async def test_refused_prompt_costs_one_post_however_many_ask(harness: ProviderHarness, standin: Standin) -> None:
+    standin.scenario_log.tell(PROMPT, "moderated")
+    asked = request_of(harness.provider, PROMPT)
     for _ in range(50):
         with pytest.raises(GenerationFailed) as failed:
-            await studio.coordinator.find(asked)
+            await harness.coordinator.find(asked)
         assert failed.value.http_status == 422
-    assert standin.book.posts == {PROMPT: 1}
-    assert (await studio.ledger.generation_stats()).total_api_calls_made == 0
+    assert standin.scenario_log.posts == {PROMPT: 1}
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
 
 
-async def test_hundred_at_once_over_four_processes_cost_one_post(studio: Studio, standin: Standin) -> None:
-    asked = request_of(studio.provider, PROMPT)
-    processes = [studio.another_process() for _ in range(4)]
+async def test_hundred_at_once_over_four_processes_cost_one_post(harness: ProviderHarness, standin: Standin) -> None:
+    asked = request_of(harness.provider, PROMPT)
+    processes = [harness.another_process() for _ in range(4)]
     found = await asyncio.gather(*(process.find(asked) for process in processes for _ in range(25)))
     assert len({each.entry for each in found}) == 1
-    assert standin.book.posts == {PROMPT: 1}
+    assert standin.scenario_log.posts == {PROMPT: 1}

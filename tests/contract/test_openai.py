@@ -37,7 +37,7 @@ async def failure_of(images: OpenAIImages, scenario: str) -> ProviderFailed:
 async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAIImages, standin: Standin) -> None:
     made = await images.submit(recipe_of(images, "a red fox", width=1536, height=864))
     assert number_of(made.body) == 1
-    (sent,) = standin.book.requests
+    (sent,) = standin.scenario_log.requests
     assert sent["body"] == {
         "prompt": "a red fox",
         "model": "gpt-image-2.5-flare",
@@ -57,7 +57,7 @@ async def test_background_of_a_memoji_is_sent_as_it_was_asked_for(
 ) -> None:
     picture_request = memoji_request({"background": background, "size": "512x512"}, provider=images)
     await images.submit(picture_request.recipe)
-    (sent,) = standin.book.requests
+    (sent,) = standin.scenario_log.requests
     assert (sent["body"]["background"], sent["body"]["output_format"]) == (background, "png")
     settings = picture_request.recipe["settings"]
     assert isinstance(settings, list)
@@ -68,7 +68,7 @@ async def test_picture_comes_with_the_tokens_it_is_billed(images: OpenAIImages, 
     made = await images.submit(recipe_of(images, "a red fox", width=1536, height=1024))
     assert made.usage == {"text_in": 9, "image_in": 0, "out": 342}
     billed = {"text_tokens": 9, "image_tokens": 0, "output_tokens": 342, "micro_usd": 9 * 5 + 342 * 30}
-    assert standin.book.bill() == {"openai": billed}
+    assert standin.scenario_log.bill() == {"openai": billed}
 
 
 @pytest.mark.parametrize("scenario", ["two_images", "no_images", "bytes_not_base64"])
@@ -81,7 +81,7 @@ async def test_answer_that_is_no_picture_tells_what_it_billed_all_the_same(scena
 async def test_answer_is_counted_while_it_arrives(images: OpenAIImages, standin: Standin) -> None:
     failed = await failure_of(images, "flood_answer=100000000000")
     assert (failed.failure_class, failed.billed) == (FailureClass.BAD_OUTPUT, True)
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
 
 
 @pytest.mark.parametrize("scenario", ["usage_missing", "usage_odd"])
@@ -125,13 +125,13 @@ async def test_failure_has_its_class_and_costs_one_post(
 ) -> None:
     failed = await failure_of(images, scenario)
     assert (failed.failure_class, failed.billed) == (failure_class, billed)
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
 
 
 async def test_call_past_its_deadline_is_ambiguous(standin: Standin) -> None:
     images = openai_at(standin.openai_url, seconds=0.3)
     assert (await failure_of(images, "slow=2")).failure_class is FailureClass.AMBIGUOUS
-    assert standin.book.posts.total() == 1
+    assert standin.scenario_log.posts.total() == 1
     await images.close()
 
 

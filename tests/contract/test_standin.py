@@ -59,8 +59,8 @@ def test_fal_client_gets_its_picture_over_tls(program: str, standin_tls: Standin
     assert result["has_nsfw_concepts"] == [False]
     assert result["seed"] == 17454220438242315174
     assert number_of(httpx.get(result["images"][0]["url"]).content) == 1
-    assert standin_tls.book.posts["a red fox"] == 1
-    assert len(standin_tls.book.cancelled) == (1 if program is SYNC else 0)
+    assert standin_tls.scenario_log.posts["a red fox"] == 1
+    assert len(standin_tls.scenario_log.cancelled) == (1 if program is SYNC else 0)
 
 
 def test_fal_client_raises_what_a_failed_job_answers(standin_tls: Standin) -> None:
@@ -72,9 +72,9 @@ def test_fal_client_raises_what_a_failed_job_answers(standin_tls: Standin) -> No
 
 def test_fal_client_itself_would_submit_twice_what_is_dropped_once(standin_tls: Standin) -> None:
     # Why the submit is our own; see docs/adr/0010.
-    standin_tls.book.tell("a red fox", "drop", "ok")
+    standin_tls.scenario_log.tell("a red fox", "drop", "ok")
     assert run(ASYNC % "a red fox", standin_tls).returncode == 0
-    assert standin_tls.book.posts["a red fox"] == 2
+    assert standin_tls.scenario_log.posts["a red fox"] == 2
 
 
 def test_openai_sdk_gets_its_picture(standin: Standin) -> None:
@@ -90,7 +90,7 @@ def test_openai_sdk_itself_would_post_three_times_what_is_dropped(standin: Stand
     # Why it is called without its retries; see docs/adr/0011.
     with openai.OpenAI(api_key="k", base_url=standin.openai_url) as client, pytest.raises(openai.APIConnectionError):
         client.images.generate(prompt="a red fox [drop]", model="gpt-image-2.5-flare")
-    assert standin.book.posts["a red fox [drop]"] == 3
+    assert standin.scenario_log.posts["a red fox [drop]"] == 3
 
 
 def test_openai_sdk_tells_a_moderation_refusal_by_its_code(standin: Standin) -> None:

@@ -12,7 +12,7 @@ import httpx
 from tests.support.recordings import RECORDINGS
 
 if TYPE_CHECKING:
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 INTERACTIONS: list[dict[str, Any]] = json.loads((RECORDINGS / "supabase-storage.json").read_text())["interactions"]
@@ -23,8 +23,8 @@ CHANGING = re.compile(
 )
 
 
-def test_every_recorded_interaction_is_answered_as_it_was(storage: Supabase, shelf: Shelf) -> None:
-    shelf.buckets.clear()
+def test_every_recorded_interaction_is_answered_as_it_was(storage: Supabase, storage_state: StorageState) -> None:
+    storage_state.buckets.clear()
     assert len(INTERACTIONS) > 25
     with httpx.Client(base_url=f"{storage.url}/storage/v1") as client:
         for each in INTERACTIONS:

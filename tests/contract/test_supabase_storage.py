@@ -35,7 +35,7 @@ from tests.support.walls import wall
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 BUCKET = "generated-images"
@@ -83,9 +83,11 @@ class TestSupabaseStoreWithALegacyKey(ObjectStoreContract):
 # --- what is stored, and who may load it -----------------------------------------------------------
 
 
-async def test_an_object_is_kept_as_a_picture_that_never_changes(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_an_object_is_kept_as_a_picture_that_never_changes(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
     await store.put(path_of("kept", "webp"), b"bytes", media_type="image/webp")
-    (stored,) = shelf.buckets[BUCKET].objects.values()
+    (stored,) = storage_state.buckets[BUCKET].objects.values()
     assert (stored.name, stored.body) == (path_of("kept", "webp"), b"bytes")
     assert (stored.media_type, stored.cache_control) == ("image/webp", "max-age=3600")
 
@@ -99,9 +101,9 @@ async def test_anyone_can_load_an_object_at_its_public_address(store: SupabaseSt
 
 
 async def test_a_private_bucket_has_no_public_address(
-    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient
+    storage: Supabase, storage_state: StorageState, client: httpx.AsyncClient
 ) -> None:
-    shelf.buckets[BUCKET].public = False
+    storage_state.buckets[BUCKET].public = False
     store = SupabaseStore(client, storage.url, storage.secret_key, BUCKET)
     await store.put(path_of("private"), b"bytes", media_type=PNG)
     with pytest.raises(StoreMisconfigured, match=f"{BUCKET} is private"):
@@ -126,34 +128,38 @@ async def test_buckets_do_not_share_objects(store: SupabaseStore, storage: Supab
 # --- removal ---------------------------------------------------------------------------------------
 
 
-async def test_many_objects_are_removed_in_batches(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_many_objects_are_removed_in_batches(store: SupabaseStore, storage_state: StorageState) -> None:
     paths = [path_of(f"many {number}") for number in range(230)]
     for path in paths:
-        shelf.put(BUCKET, path, b"bytes")
+        storage_state.put(BUCKET, path, b"bytes")
     assert await store.remove(paths) == set(paths)
-    assert shelf.asked["remove"] == 3
-    assert not shelf.buckets[BUCKET].objects
+    assert storage_state.asked["remove"] == 3
+    assert not storage_state.buckets[BUCKET].objects
 
 
-async def test_what_storage_says_it_removed_is_not_asked_about_again(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.put(BUCKET, path_of("removed"), b"bytes")
+async def test_what_storage_says_it_removed_is_not_asked_about_again(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
+    storage_state.put(BUCKET, path_of("removed"), b"bytes")
     await store.remove([path_of("removed")])
-    assert (shelf.asked["remove"], shelf.asked["info"]) == (1, 0)
+    assert (storage_state.asked["remove"], storage_state.asked["info"]) == (1, 0)
 
 
-async def test_an_object_that_storage_silently_keeps_is_not_called_gone(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_an_object_that_storage_silently_keeps_is_not_called_gone(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
     kept, removed = path_of("kept in silence"), path_of("removed")
-    shelf.put(BUCKET, kept, b"bytes")
-    shelf.put(BUCKET, removed, b"bytes")
-    shelf.immovable = {kept}
+    storage_state.put(BUCKET, kept, b"bytes")
+    storage_state.put(BUCKET, removed, b"bytes")
+    storage_state.immovable = {kept}
     assert await store.remove([kept, removed, path_of("absent")]) == {removed, path_of("absent")}
 
 
-async def test_removal_whose_answer_was_lost_is_found_out(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.put(BUCKET, path_of("lost"), b"bytes")
-    shelf.tell("remove", "lost", "ok")
+async def test_removal_whose_answer_was_lost_is_found_out(store: SupabaseStore, storage_state: StorageState) -> None:
+    storage_state.put(BUCKET, path_of("lost"), b"bytes")
+    storage_state.tell("remove", "lost", "ok")
     assert await store.remove([path_of("lost")]) == {path_of("lost")}
-    assert (shelf.asked["remove"], shelf.asked["info"]) == (2, 1)
+    assert (storage_state.asked["remove"], storage_state.asked["info"]) == (2, 1)
 
 
 # --- what is hidden is not gone ---------------------------------------------------------------------
@@ -161,15 +167,15 @@ async def test_removal_whose_answer_was_lost_is_found_out(store: SupabaseStore, 
 
 @pytest.mark.parametrize("is_public", [False, True])
 async def test_what_a_key_without_rights_is_not_shown_is_not_called_gone(
-    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient, *, is_public: bool
+    storage: Supabase, storage_state: StorageState, client: httpx.AsyncClient, *, is_public: bool
 ) -> None:
-    shelf.buckets[BUCKET].public = is_public
-    shelf.put(BUCKET, path_of("kept"), b"bytes")
+    storage_state.buckets[BUCKET].public = is_public
+    storage_state.put(BUCKET, path_of("kept"), b"bytes")
     hidden = SupabaseStore(client, storage.url, storage.anon_key, BUCKET)
     for call in (hidden.get(path_of("absent")), hidden.remove([path_of("kept"), path_of("absent")]), hidden.months()):
         with pytest.raises(StoreMisconfigured):
             await call
-    assert path_of("kept") in shelf.buckets[BUCKET].objects
+    assert path_of("kept") in storage_state.buckets[BUCKET].objects
     seeing = SupabaseStore(client, storage.url, storage.secret_key, BUCKET)
     with pytest.raises(ObjectMissing):
         await seeing.get(path_of("absent"))
@@ -177,9 +183,14 @@ async def test_what_a_key_without_rights_is_not_shown_is_not_called_gone(
 
 @pytest.mark.parametrize("is_public", [False, True])
 async def test_a_token_that_has_expired_loses_nothing(
-    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, *, is_public: bool
+    storage: Supabase,
+    storage_state: StorageState,
+    client: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_public: bool,
 ) -> None:
-    shelf.buckets[BUCKET].public = is_public
+    storage_state.buckets[BUCKET].public = is_public
     expired = make_jwt("service_role", exp=int(time.time()) - 1)
     monkeypatch.setattr(storage, "service_role_key", expired)  # the gateway knows it; Storage believes it no more
     store = SupabaseStore(client, storage.url, expired, BUCKET)
@@ -188,8 +199,10 @@ async def test_a_token_that_has_expired_loses_nothing(
             await call
 
 
-async def test_storage_that_cannot_say_whether_we_have_rights_loses_nothing(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.tell("bucket", "http_503")
+async def test_storage_that_cannot_say_whether_we_have_rights_loses_nothing(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
+    storage_state.tell("bucket", "http_503")
     with pytest.raises(StoreUnavailable):
         await store.get(path_of("absent"))
 
@@ -208,69 +221,71 @@ PICTURE = Needs(min_bytes=1_000)
     ],
 )
 async def test_what_the_bucket_would_refuse_is_known_without_a_picture(
-    store: SupabaseStore, shelf: Shelf, change: dict[str, Any], needs: Needs, said: str
+    store: SupabaseStore, storage_state: StorageState, change: dict[str, Any], needs: Needs, said: str
 ) -> None:
-    shelf.buckets[BUCKET].change(change)
+    storage_state.buckets[BUCKET].change(change)
     with pytest.raises(StoreMisconfigured, match=f"bucket {BUCKET} {said}"):
         await store.check(needs)
-    assert (shelf.asked["bucket"], shelf.asked["put"]) == (1, 0)
+    assert (storage_state.asked["bucket"], storage_state.asked["put"]) == (1, 0)
 
 
 @pytest.mark.parametrize("types", [None, [], ["image/*"], ["image/jpeg", "image/png", "image/webp"]])
 async def test_a_bucket_that_takes_pictures_is_asked_once_in_a_while(
-    store: SupabaseStore, shelf: Shelf, types: list[str] | None
+    store: SupabaseStore, storage_state: StorageState, types: list[str] | None
 ) -> None:
-    shelf.buckets[BUCKET].change({"allowed_mime_types": types, "file_size_limit": None, "public": False})
+    storage_state.buckets[BUCKET].change({"allowed_mime_types": types, "file_size_limit": None, "public": False})
     await asyncio.gather(*(store.check(Needs()) for _ in range(20)))
     await store.put(path_of("picture"), b"bytes", media_type=PNG)
     await store.check(Needs())
-    assert shelf.asked["bucket"] == 1
-    assert set(shelf.buckets[BUCKET].objects) == {path_of("picture")}, "what it tried with is gone"
+    assert storage_state.asked["bucket"] == 1
+    assert set(storage_state.buckets[BUCKET].objects) == {path_of("picture")}, "what it tried with is gone"
 
 
 @pytest.mark.parametrize("trouble", ["says=DatabaseReadOnly", "http_503"])
 async def test_a_store_that_takes_no_writes_is_found_out_by_trying(
-    hurried: SupabaseStore, shelf: Shelf, trouble: str
+    hurried: SupabaseStore, storage_state: StorageState, trouble: str
 ) -> None:
-    shelf.tell("put", trouble)
+    storage_state.tell("put", trouble)
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
             await hurried.check(Needs())
-    shelf.tell("put", "ok")
+    storage_state.tell("put", "ok")
     await hurried.check(Needs())
-    asked = shelf.asked["put"]
+    asked = storage_state.asked["put"]
     await hurried.check(Needs())
-    assert shelf.asked["put"] == asked, "it took one, so it is not tried again"
-    shelf.tell("put", trouble)
+    assert storage_state.asked["put"] == asked, "it took one, so it is not tried again"
+    storage_state.tell("put", trouble)
     with pytest.raises(StoreUnavailable):
         await hurried.put(path_of("late"), b"bytes", media_type=PNG)
     with pytest.raises(StoreUnavailable):
         await hurried.check(Needs())
 
 
-async def test_a_bucket_that_is_mended_is_believed_at_once(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_a_bucket_that_is_mended_is_believed_at_once(store: SupabaseStore, storage_state: StorageState) -> None:
     await store.check(Needs(address=True))
-    shelf.buckets[BUCKET].change({"file_size_limit": 10})
+    storage_state.buckets[BUCKET].change({"file_size_limit": 10})
     await store.check(Needs())  # known for some seconds
     store._terms.doubt()
     with pytest.raises(StoreMisconfigured):
         await store.check(PICTURE)
-    shelf.buckets[BUCKET].change({"file_size_limit": None})
+    storage_state.buckets[BUCKET].change({"file_size_limit": None})
     await store.check(PICTURE)
 
 
-async def test_that_a_bucket_was_made_private_is_seen_within_a_second(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_that_a_bucket_was_made_private_is_seen_within_a_second(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
     await store.check(Needs(address=True))
-    shelf.buckets[BUCKET].public = False
+    storage_state.buckets[BUCKET].public = False
     store._terms._asked_at -= 1.0  # a second is over
     await store.check(Needs())  # pictures that are not handed out as addresses need not know
     with pytest.raises(StoreMisconfigured, match="is private"):
         await store.check(Needs(address=True))
 
 
-async def test_after_a_refusal_the_bucket_is_looked_at_anew(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_after_a_refusal_the_bucket_is_looked_at_anew(store: SupabaseStore, storage_state: StorageState) -> None:
     await store.check(Needs())
-    del shelf.buckets[BUCKET]
+    del storage_state.buckets[BUCKET]
     await store.check(Needs())  # known for some seconds
     with pytest.raises(StoreMisconfigured):
         await store.put(path_of("late"), b"bytes", media_type=PNG)
@@ -281,11 +296,11 @@ async def test_after_a_refusal_the_bucket_is_looked_at_anew(store: SupabaseStore
 # --- what lies among the objects ----------------------------------------------------------------------
 
 
-async def test_one_odd_row_is_counted_and_ends_nothing(store: SupabaseStore, shelf: Shelf) -> None:
+async def test_one_odd_row_is_counted_and_ends_nothing(store: SupabaseStore, storage_state: StorageState) -> None:
     ours = path_of("ours")
     month = ours.rpartition("/")[0]
     for name in (ours, f"{month}/notes.txt", f"{path_of('a folder')}/x.png", f"{month}/.hidden", "stray/07/x.png"):
-        shelf.put(BUCKET, name, b"bytes")
+        storage_state.put(BUCKET, name, b"bytes")
     assert await store.months() == [month]
     page = await store.list_month(month, offset=0, limit=100)
     assert ([each.path for each in page.objects], page.odd) == ([ours], 3)
@@ -322,42 +337,46 @@ async def test_a_row_of_any_shape_is_judged_by_itself(row: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("trouble", ["http_500", "http_503", "says=SlowDown", "says=DatabaseTimeout", "drop", "lost"])
-async def test_storage_that_fails_once_costs_nobody_a_picture(store: SupabaseStore, shelf: Shelf, trouble: str) -> None:
-    shelf.tell("put", trouble, "ok")
+async def test_storage_that_fails_once_costs_nobody_a_picture(
+    store: SupabaseStore, storage_state: StorageState, trouble: str
+) -> None:
+    storage_state.tell("put", trouble, "ok")
     await store.put(path_of("once"), b"bytes", media_type=PNG)
-    assert shelf.buckets[BUCKET].objects[path_of("once")].body == b"bytes"
-    shelf.tell("get", trouble, "ok")
+    assert storage_state.buckets[BUCKET].objects[path_of("once")].body == b"bytes"
+    storage_state.tell("get", trouble, "ok")
     assert await store.get(path_of("once")) == b"bytes"
 
 
 @pytest.mark.parametrize("trouble", ["http_500", "http_502_html", "says=LockTimeout", "says=InternalError", "drop"])
 async def test_storage_that_stays_down_is_asked_three_times_and_said_to_be_down(
-    store: SupabaseStore, shelf: Shelf, trouble: str
+    store: SupabaseStore, storage_state: StorageState, trouble: str
 ) -> None:
-    shelf.tell("put", trouble)
+    storage_state.tell("put", trouble)
     with pytest.raises(StoreUnavailable, match=BUCKET):
         await store.put(path_of("down"), b"bytes", media_type=PNG)
-    shelf.tell("get", trouble)
+    storage_state.tell("get", trouble)
     with pytest.raises(StoreUnavailable, match=BUCKET):
         await store.get(path_of("down"))
     # aiohttp by itself asks again for what only reads, where a kept connection breaks.
-    assert (shelf.asked["put"], shelf.asked["get"]) == (3, 6 if trouble == "drop" else 3)
+    assert (storage_state.asked["put"], storage_state.asked["get"]) == (3, 6 if trouble == "drop" else 3)
 
 
 @pytest.mark.parametrize("trouble", ["lost", "late=5"])
 async def test_write_whose_answer_never_came_is_found_by_its_bytes(
-    hurried: SupabaseStore, shelf: Shelf, trouble: str
+    hurried: SupabaseStore, storage_state: StorageState, trouble: str
 ) -> None:
-    shelf.tell("put", trouble, "ok")
+    storage_state.tell("put", trouble, "ok")
     with within(SECONDS):
         await hurried.put(path_of("unheard"), b"bytes", media_type=PNG)
-    assert shelf.buckets[BUCKET].objects[path_of("unheard")].body == b"bytes"
-    assert (shelf.asked["put"], shelf.asked["get"]) == (2, 1)
+    assert storage_state.buckets[BUCKET].objects[path_of("unheard")].body == b"bytes"
+    assert (storage_state.asked["put"], storage_state.asked["get"]) == (2, 1)
 
 
-async def test_answer_that_never_comes_holds_nobody_longer_than_promised(hurried: SupabaseStore, shelf: Shelf) -> None:
+async def test_answer_that_never_comes_holds_nobody_longer_than_promised(
+    hurried: SupabaseStore, storage_state: StorageState
+) -> None:
     for operation in ("put", "get", "remove"):
-        shelf.tell(operation, "slow=30")
+        storage_state.tell(operation, "slow=30")
     for call in (
         hurried.put(path_of("silent"), b"bytes", media_type=PNG),
         hurried.get(path_of("silent")),
@@ -368,17 +387,17 @@ async def test_answer_that_never_comes_holds_nobody_longer_than_promised(hurried
 
 
 async def test_of_two_writers_at_the_same_moment_storage_keeps_the_later_and_tells_neither(
-    store: SupabaseStore, shelf: Shelf
+    store: SupabaseStore, storage_state: StorageState
 ) -> None:
     # Why names contain the digest of the bytes: the service looks first and writes later.
-    shelf.tell("put", "meet=2")
+    storage_state.tell("put", "meet=2")
     path, bodies = path_of("race"), (b"one", b"other")
     await asyncio.gather(*(store.put(path, body, media_type=PNG) for body in bodies))
     assert await store.get(path) in bodies
 
 
-async def test_path_that_is_taken_by_nothing_is_an_outage(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.tell("put", "says=KeyAlreadyExists")
+async def test_path_that_is_taken_by_nothing_is_an_outage(store: SupabaseStore, storage_state: StorageState) -> None:
+    storage_state.tell("put", "says=KeyAlreadyExists")
     with pytest.raises(StoreUnavailable, match="has nothing there"):
         await store.put(path_of("ghost"), b"bytes", media_type=PNG)
 
@@ -388,13 +407,13 @@ async def test_path_that_is_taken_by_nothing_is_an_outage(store: SupabaseStore, 
 
 @pytest.mark.parametrize("trouble", ["truncated", "trickle", "html_answer", "http_404", "empty_answer"])
 async def test_object_that_does_not_arrive_whole_is_an_outage_and_not_a_loss(
-    hurried: SupabaseStore, shelf: Shelf, trouble: str
+    hurried: SupabaseStore, storage_state: StorageState, trouble: str
 ) -> None:
-    shelf.put(BUCKET, path_of("whole"), b"bytes" * 1_000)
-    shelf.tell("get", trouble)
+    storage_state.put(BUCKET, path_of("whole"), b"bytes" * 1_000)
+    storage_state.tell("get", trouble)
     with within(SECONDS * 1.5), pytest.raises(StoreUnavailable):
         await hurried.get(path_of("whole"))
-    shelf.tell("get", trouble, "ok")
+    storage_state.tell("get", trouble, "ok")
     if trouble == "truncated":
         assert await hurried.get(path_of("whole")) == b"bytes" * 1_000
 
@@ -416,10 +435,10 @@ async def test_object_larger_than_any_of_ours_is_not_read_to_its_end(monkeypatch
 
 
 async def test_object_as_large_as_ours_may_be_is_read(
-    store: SupabaseStore, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    store: SupabaseStore, storage_state: StorageState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supabase_storage, "MAX_BODY_BYTES", 1_000)
-    shelf.put(BUCKET, path_of("fits"), b"x" * 1_000)
+    storage_state.put(BUCKET, path_of("fits"), b"x" * 1_000)
     assert await store.get(path_of("fits")) == b"x" * 1_000
 
 
@@ -447,8 +466,10 @@ async def answering(headers: dict[str, str], body: Callable[[], AsyncIterator[by
 # --- settings that are wrong -------------------------------------------------------------------------
 
 
-async def test_bucket_that_does_not_exist_names_the_command_that_makes_it(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.buckets.clear()
+async def test_bucket_that_does_not_exist_names_the_command_that_makes_it(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
+    storage_state.buckets.clear()
     for call in (
         store.put(path_of("nowhere"), b"bytes", media_type=PNG),
         store.get(path_of("nowhere")),
@@ -462,21 +483,25 @@ async def test_bucket_that_does_not_exist_names_the_command_that_makes_it(store:
             await call
 
 
-async def test_object_over_the_buckets_limit_names_the_limit(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.buckets[BUCKET].file_size_limit = 10
+async def test_object_over_the_buckets_limit_names_the_limit(store: SupabaseStore, storage_state: StorageState) -> None:
+    storage_state.buckets[BUCKET].file_size_limit = 10
     with pytest.raises(StoreMisconfigured, match="size limit"):
         await store.put(path_of("large"), b"more than ten", media_type=PNG)
-    assert shelf.asked["put"] == 1
+    assert storage_state.asked["put"] == 1
 
 
-async def test_body_that_a_gateway_finds_too_large_names_the_limit_too(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.tell("put", "http_413")
+async def test_body_that_a_gateway_finds_too_large_names_the_limit_too(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
+    storage_state.tell("put", "http_413")
     with pytest.raises(StoreMisconfigured, match="size limit"):
         await store.put(path_of("large"), b"bytes", media_type=PNG)
 
 
-async def test_type_that_the_bucket_does_not_take_names_the_types(store: SupabaseStore, shelf: Shelf) -> None:
-    shelf.buckets[BUCKET].allowed_mime_types = ["text/plain"]
+async def test_type_that_the_bucket_does_not_take_names_the_types(
+    store: SupabaseStore, storage_state: StorageState
+) -> None:
+    storage_state.buckets[BUCKET].allowed_mime_types = ["text/plain"]
     with pytest.raises(StoreMisconfigured, match="image/webp"):
         await store.put(path_of("type"), b"bytes", media_type=PNG)
 
@@ -492,14 +517,14 @@ async def test_type_that_the_bucket_does_not_take_names_the_types(store: Supabas
     ids=["publishable", "anon", "unknown", "forged"],
 )
 async def test_key_that_may_not_write_is_named_and_never_shown(
-    storage: Supabase, shelf: Shelf, client: httpx.AsyncClient, wrong: Callable[[Supabase], str]
+    storage: Supabase, storage_state: StorageState, client: httpx.AsyncClient, wrong: Callable[[Supabase], str]
 ) -> None:
     key = wrong(storage)
     store = SupabaseStore(client, storage.url, key, BUCKET)
     with pytest.raises(StoreMisconfigured, match="SUPABASE_SECRET_KEY") as refused:
         await store.put(path_of("rights"), b"bytes", media_type=PNG)
     assert key not in str(refused.value)
-    assert not shelf.buckets[BUCKET].objects
+    assert not storage_state.buckets[BUCKET].objects
 
 
 @pytest.mark.parametrize(("key", "authorization"), [("sb_secret_x", None), ("eyJ.eyJ.x", "Bearer eyJ.eyJ.x")])
@@ -532,16 +557,18 @@ async def test_address_where_nothing_listens_is_an_outage(client: httpx.AsyncCli
 # --- the CDN before it ---------------------------------------------------------------------------------
 
 
-async def test_many_objects_are_forgotten_by_the_cdn_as_their_buckets(storage: Supabase, shelf: Shelf) -> None:
+async def test_many_objects_are_forgotten_by_the_cdn_as_their_buckets(
+    storage: Supabase, storage_state: StorageState
+) -> None:
     async with make_client() as client:
         cdn = StorageCdn(client, storage.url, storage.secret_key)
         await cdn.forget([], [(BUCKET, path_of(str(number))) for number in range(2)])
-        assert sorted(shelf.purged) == sorted(f"{BUCKET}/{path_of(str(number))}" for number in range(2))
-        shelf.purged.clear()
+        assert sorted(storage_state.purged) == sorted(f"{BUCKET}/{path_of(str(number))}" for number in range(2))
+        storage_state.purged.clear()
         await cdn.forget(
             [], [(name, path_of(str(number))) for number in range(40) for name in (BUCKET, "memoji-images")]
         )
-        assert sorted(shelf.purged) == [BUCKET, "memoji-images"]
+        assert sorted(storage_state.purged) == [BUCKET, "memoji-images"]
         with pytest.raises(Misconfigured, match="SUPABASE_SECRET_KEY"):
             await StorageCdn(client, storage.url, storage.anon_key).forget([], [(BUCKET, path_of("x"))])
         with pytest.raises(CdnUnavailable, match="ends within the hour"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from copperplate.model import Entry
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
     from tests.support.postgrest_server import PostgrestServer
 
@@ -57,20 +57,20 @@ def start(deployment: Deployment) -> Start:
 
 
 @pytest.fixture
-def shelf_of_project() -> Shelf:
+def storage_state_of_project() -> StorageState:
     """What the project's Storage keeps."""
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
 
-    return Shelf()
+    return StorageState()
 
 
 @pytest.fixture
-def project(postgrest: PostgrestServer, shelf_of_project: Shelf) -> Iterator[Supabase]:
+def project(postgrest: PostgrestServer, storage_state_of_project: StorageState) -> Iterator[Supabase]:
     """A Supabase project: a real PostgREST over a migrated database, and the stand-in of Storage."""
     from tests.standin.storage import make_storage
     from tests.standin.supabase import Supabase
 
-    with Supabase(postgrest.url, storage=make_storage(shelf_of_project)) as running_project:
+    with Supabase(postgrest.url, storage=make_storage(storage_state_of_project)) as running_project:
         yield running_project
 
 
@@ -84,7 +84,9 @@ async def entry(project: Supabase) -> Entry:
     environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
     async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
         for outcome in ("generated", "hit"):
-            found, body = await services.renditions.read(picture_request())
+            found = await services.renditions.read(picture_request())
+            body = found.body
+            assert body is not None
             assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)
             services.request_meter.count(picture_request(), found.outcome, size_bytes=len(body), seconds=0.1)
         await services.request_meter.flush()

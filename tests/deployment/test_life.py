@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.standin.book import Scenario
+from tests.standin.scenario_log import Scenario
 from tests.support.clusters import eventually, query
 
 if TYPE_CHECKING:
     from tests.deployment.fixtures import Start
     from tests.deployment.function import Function
     from tests.standin.server import Standin
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 # The first test waits for npm and the build.
@@ -44,23 +44,23 @@ def deploy(start: Start, project: Supabase, standin: Standin) -> Start:
 
 def begin_stuck(standin: Standin) -> None:
     """From now on pictures are begun and not finished."""
-    standin.book.tell("*", "stuck")
+    standin.scenario_log.tell("*", "stuck")
 
 
 def wait_until_begun(standin: Standin) -> None:
     """Return once the job of a picture was asked after: its id is noted by then."""
-    eventually(lambda: [drawing for drawing in standin.book.drawings.values() if drawing.polls])
+    eventually(lambda: [drawing for drawing in standin.scenario_log.drawings.values() if drawing.polls])
 
 
 def finish(standin: Standin) -> None:
     """Let every picture that was begun be finished; one that a slow machine only begins later would stay stuck."""
     wait_until_begun(standin)
-    for drawing in tuple(standin.book.drawings.values()):
+    for drawing in tuple(standin.scenario_log.drawings.values()):
         drawing.scenario = Scenario()
 
 
 def count_calls(standin: Standin) -> int:
-    return len(standin.book.drawings)
+    return len(standin.scenario_log.drawings)
 
 
 def test_a_picture_is_made_once_and_then_served(deploy: Start, standin: Standin) -> None:
@@ -82,18 +82,18 @@ def test_a_picture_outlives_the_instance_that_made_it(deploy: Start, standin: St
     assert count_calls(standin) == 1
 
 
-def test_second_hit_of_an_instance_asks_storage_nothing(deploy: Start, shelf_of_project: Shelf) -> None:
+def test_second_hit_of_an_instance_asks_storage_nothing(deploy: Start, storage_state_of_project: StorageState) -> None:
     with deploy() as function:
         made = function.call(FOX)
         assert function.call(FOX).body == made.body
-    assert shelf_of_project.asked["get"] == 0, "the instance that made it kept it"
+    assert storage_state_of_project.asked["get"] == 0, "the instance that made it kept it"
     with deploy() as another:
         hits = [another.call(FOX) for _ in range(3)]
     assert {(hit.headers["x-cache"], hit.body) for hit in hits} == {("HIT", made.body)}
-    assert shelf_of_project.asked["get"] == 1
+    assert storage_state_of_project.asked["get"] == 1
     with deploy(COPPERPLATE_DISK_CACHE_MB="0") as forgetful:
         assert [forgetful.call(FOX).body for _ in range(2)] == [made.body] * 2
-    assert shelf_of_project.asked["get"] == 3
+    assert storage_state_of_project.asked["get"] == 3
 
 
 def test_an_instance_whose_temporary_folder_cannot_be_written_serves_all_the_same(deploy: Start) -> None:
@@ -111,9 +111,9 @@ def test_what_was_served_is_counted_when_the_call_is_over(deploy: Start, owner_u
 
 
 def test_fifty_at_once_over_two_instances_cost_one_call(deploy: Start, standin: Standin) -> None:
-    standin.book.tell("*", "slow=1")
-    with deploy() as one, deploy() as other, ThreadPoolExecutor(50) as crowd:
-        answers = list(crowd.map(lambda function: function.call(FOX), [one, other] * 25))
+    standin.scenario_log.tell("*", "slow=1")
+    with deploy() as one, deploy() as other, ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda function: function.call(FOX), [one, other] * 25))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body for answer in answers}) == 1
     assert count_calls(standin) == 1

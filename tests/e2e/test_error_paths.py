@@ -123,10 +123,10 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
         return
     services = WORLDS[world]()
     app = create_app(services=services)
-    crowd = []
+    callers = []
     if world == "waiters full":
-        crowd = [asyncio.create_task(ask(app, "GET", PICTURE)) for _ in range(2)]
-        await asyncio.wait(crowd, return_when=asyncio.FIRST_COMPLETED)  # one waits, and the other is sent away
+        callers = [asyncio.create_task(ask(app, "GET", PICTURE)) for _ in range(2)]
+        await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)  # one waits, and the other is sent away
     if world == "asked before":
         await services.ledger.grant_credits(UUID(USER), 1, "for the first")
         assert (await ask(app, "POST", MEMOJI, ASKED, b"{}"))[0] == 200
@@ -135,9 +135,9 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
         for name in ("get", "put"):
             setattr(services.store, name, failing(STORES[world]))
     yield app
-    for each in crowd:
+    for each in callers:
         each.cancel()
-    await asyncio.gather(*crowd, return_exceptions=True)
+    await asyncio.gather(*callers, return_exceptions=True)
     with contextlib.suppress(Exception):
         await services.request_meter.close()
     await services.coordinator.drain(within_seconds=0)
@@ -242,7 +242,7 @@ async def test_no_failure_of_a_provider_may_be_kept(
         provider = fal_at(standin.url, seconds=seconds) if name == "fal" else openai_at(standin.openai_url)
         services = fine(provider=provider, images=images)
         app = create_app(services=services)
-        standin.book.tell(PROMPT, scenario)
+        standin.scenario_log.tell(PROMPT, scenario)
         caplog.clear()
         for method, headers in (("GET", ()), ("GET", (("if-none-match", "*"), ("range", "bytes=0-9"))), ("HEAD", ())):
             answer = await ask(app, method, PICTURE, headers)

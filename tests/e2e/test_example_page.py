@@ -127,7 +127,7 @@ def test_page_shows_a_picture_and_what_was_saved(
     assert again["errors"] == []
     assert again["seen"][3]["naturalWidth"] == 512
     assert (again["seen"][4]["Pictures asked for"], again["seen"][4]["Pictures paid for"]) == ("1", "1")
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
 
 
 def test_page_says_why_there_is_no_picture_and_when_to_ask_again(
@@ -138,7 +138,7 @@ def test_page_says_why_there_is_no_picture_and_when_to_ask_again(
     project: Supabase,
     standin: Standin,
 ) -> None:
-    standin.book.tell("A heron", "http_500")
+    standin.scenario_log.tell("A heron", "http_500")
     page = fill_in(site, supabase_url=project.url, key=project.publishable_key, pictures_url=server.url)
     told = browser.visit(
         page,

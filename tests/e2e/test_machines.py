@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.serve import machine
-from tests.standin.book import Scenario
+from tests.standin.scenario_log import Scenario
 from tests.support.clusters import eventually
 from tests.support.walls import wall
 
@@ -38,27 +38,27 @@ def start(project: Supabase, standin: Standin) -> Start:
 
 def begin_stuck(standin: Standin) -> None:
     """From now on pictures are begun and not finished."""
-    standin.book.tell("*", "stuck")
+    standin.scenario_log.tell("*", "stuck")
 
 
 def wait_until_begun(standin: Standin) -> None:
     """Return once the job of a picture was asked after: its id is noted by then."""
-    eventually(lambda: [drawing for drawing in standin.book.drawings.values() if drawing.polls], seconds=20)
+    eventually(lambda: [drawing for drawing in standin.scenario_log.drawings.values() if drawing.polls], seconds=20)
 
 
 def finish(standin: Standin) -> None:
     """Let every picture that was begun be finished."""
-    for drawing in tuple(standin.book.drawings.values()):
+    for drawing in tuple(standin.scenario_log.drawings.values()):
         drawing.scenario = Scenario()
 
 
 def test_a_hundred_requests_over_two_machines_cost_one_call(start: Start, standin: Standin) -> None:
-    standin.book.tell("*", "slow=1")
-    with start() as one, start() as other, ThreadPoolExecutor(100) as crowd:
-        answers = list(crowd.map(lambda server: server.get(FOX), [one, other] * 50))
+    standin.scenario_log.tell("*", "slow=1")
+    with start() as one, start() as other, ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda server: server.get(FOX), [one, other] * 50))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body for answer in answers}) == 1
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
 
 
 def test_what_one_machine_made_is_a_hit_on_another(start: Start, standin: Standin) -> None:
@@ -68,7 +68,7 @@ def test_what_one_machine_made_is_a_hit_on_another(start: Start, standin: Standi
         served = other.get(FOX)
     assert (made.headers["x-cache"], served.headers["x-cache"]) == ("MISS", "HIT")
     assert made.body == served.body
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
 
 
 def test_a_picture_that_is_nearly_done_is_answered_before_the_stop(start: Start, standin: Standin) -> None:
@@ -95,7 +95,7 @@ def test_a_machine_that_is_stopped_hands_its_generation_over(start: Start, stand
         finish(standin)
         assert waiting.result().status == 200
         assert stopped.process.wait(wall(DOCKER_SECONDS)) == 0
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
 
 
 def test_a_stop_is_over_before_docker_kills(start: Start, standin: Standin) -> None:
@@ -111,4 +111,4 @@ def test_a_stop_is_over_before_docker_kills(start: Start, standin: Standin) -> N
         finish(standin)
     with start(workers=1, **PATIENT) as successor:
         assert successor.get(FOX).status == 200
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1

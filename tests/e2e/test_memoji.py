@@ -93,13 +93,13 @@ def audit(server: DevServer) -> dict[str, Any]:
 
 
 def posts(standin: Standin) -> int:
-    return sum(standin.book.posts.values())
+    return sum(standin.scenario_log.posts.values())
 
 
 def test_a_hundred_equal_wishes_in_different_spellings_are_one_call_and_one_credit(
     server: DevServer, standin: Standin
 ) -> None:
-    standin.book.tell("*", "slow:1")
+    standin.scenario_log.tell("*", "slow:1")
     person = Person(server, granted=5)
     rng = random.Random(1)
     answers = person.ask_many([spelled(rng, "curly") for _ in range(100)])
@@ -112,14 +112,14 @@ def test_a_hundred_equal_wishes_in_different_spellings_are_one_call_and_one_cred
 
 
 def test_strangers_without_credit_get_what_one_of_them_pays(server: DevServer, standin: Standin) -> None:
-    standin.book.tell("*", "held")
+    standin.scenario_log.tell("*", "held")
     payer, others = Person(server, granted=1), [Person(server) for _ in range(8)]
     with ThreadPoolExecutor(9) as pool:
         paid = pool.submit(payer.ask, {"hair": "afro"})
         wait_until(lambda: payer.credits()["held"] == 1, seconds=30, what="the credit is held")
         waited = [pool.submit(each.ask, {"hair": "afro"}) for each in others]
         time.sleep(1)  # so that most of them wait; who comes later is served from the cache, and no worse
-        standin.book.release()
+        standin.scenario_log.release()
         answers = [each.result() for each in (paid, *waited)]
     assert {answer.status_code for answer in answers} == {200}
     assert posts(standin) == 1
@@ -150,7 +150,7 @@ def test_more_wishes_than_credits_make_as_many_pictures_as_there_are_credits(
 
 
 def test_one_idempotency_key_a_hundred_times_is_one_answer(server: DevServer, standin: Standin) -> None:
-    standin.book.tell("*", "slow:1")
+    standin.scenario_log.tell("*", "slow:1")
     person = Person(server, granted=3)
     answers = person.ask_many([{"hair": "bun"}] * 100, idempotency_key="order 1")
     assert len({(answer.status_code, answer.content) for answer in answers}) == 1
@@ -167,7 +167,7 @@ def test_one_idempotency_key_a_hundred_times_is_one_answer(server: DevServer, st
 def test_what_fails_costs_no_credit(
     server: DevServer, standin: Standin, scenario: str, status: int, calls: int
 ) -> None:
-    standin.book.tell("*", scenario)
+    standin.scenario_log.tell("*", scenario)
     person = Person(server, granted=1)
     refused = person.ask({"colorTheme": list(COLOR_THEMES)[len(scenario)], "hair": "braids"})
     assert refused.status_code == status, refused.text
@@ -176,7 +176,7 @@ def test_what_fails_costs_no_credit(
 
 
 def test_a_killed_leader_costs_its_caller_no_second_credit(server: DevServer, standin: Standin) -> None:
-    standin.book.tell("*", "held", "ok")
+    standin.scenario_log.tell("*", "held", "ok")
     person = Person(server, granted=2)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lambda: person.ask({"hair": "locs"}))
@@ -202,7 +202,7 @@ def test_a_killed_leader_costs_its_caller_no_second_credit(server: DevServer, st
 def test_a_credit_held_by_processes_that_died_is_its_owners_again_without_a_sweep(
     server: DevServer, standin: Standin
 ) -> None:
-    standin.book.tell("*", "slow:60", "slow:0")
+    standin.scenario_log.tell("*", "slow:60", "slow:0")
     person = Person(server, granted=1)
     assert person.ask({"hair": "buzz"}, prefer="respond-async").status_code == 202
     wait_until(lambda: posts(standin) == 1, seconds=30, what="the first submit")
@@ -229,7 +229,7 @@ def test_a_credit_held_by_processes_that_died_is_its_owners_again_without_a_swee
 
 
 def test_an_order_is_delivered_at_its_address(server: DevServer, standin: Standin) -> None:
-    standin.book.tell("*", "held")
+    standin.scenario_log.tell("*", "held")
     person = Person(server, granted=1)
     ordered = person.ask({"hair": "ponytail"}, prefer="respond-async")
     assert ordered.status_code == 202
@@ -240,7 +240,7 @@ def test_an_order_is_delivered_at_its_address(server: DevServer, standin: Standi
         return found
 
     assert told()["status"] == "generating"
-    standin.book.release()
+    standin.scenario_log.release()
     wait_until(lambda: told()["status"] == "completed", seconds=30, what="the order is delivered")
     assert httpx.get(told()["url"]).content.startswith(PNG)
     assert httpx.get(address, headers=Person(server).headers).status_code == 404
@@ -273,7 +273,7 @@ def test_the_promised_table_and_its_delete_work_as_written(server: DevServer, st
             [key],
         ).fetchone()
         assert row is not None
-        [drawing] = standin.book.drawings.values()
+        [drawing] = standin.scenario_log.drawings.values()
         assert float(row[3]) == pytest.approx(drawing.charge_micro_usd / 1_000_000)
         connection.execute("delete from public.memoji_cache where prompt_hash = %s", [key])
         assert connection.execute(

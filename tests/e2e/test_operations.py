@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 CRON_SECRET = "a secret of the doctor's"
@@ -42,7 +42,7 @@ def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
 
     async def ask() -> list[Outcome]:
         async with open_services(Settings.from_env(deployment)) as services:
-            return [(await services.renditions.read(asked))[0].outcome for asked in map(picture_request, prompts)]
+            return [(await services.renditions.read(asked)).outcome for asked in map(picture_request, prompts)]
 
     return asyncio.run(ask())
 
@@ -84,7 +84,7 @@ def test_purge_counts_first_and_forgets_then(deployment: dict[str, str]) -> None
 
 
 def test_purge_of_a_project_reaches_its_objects_and_its_cdn_and_says_where_there_is_none(
-    project: Supabase, shelf_of_project: Shelf, tmp_path: Path
+    project: Supabase, storage_state_of_project: StorageState, tmp_path: Path
 ) -> None:
     variables = {
         "SUPABASE_URL": project.url,
@@ -93,16 +93,16 @@ def test_purge_of_a_project_reaches_its_objects_and_its_cdn_and_says_where_there
         "COPPERPLATE_DATA_DIR": str(tmp_path),
     }
     make(variables, "wrong", "right", "wrong too")
-    kept = shelf_of_project.buckets["generated-images"].objects
+    kept = storage_state_of_project.buckets["generated-images"].objects
     before = set(kept)
     assert run("purge", "--prompt", "wrong", "--yes", **variables).returncode == 0
-    assert set(shelf_of_project.purged) == {f"generated-images/{path}" for path in before - set(kept)}
-    assert len(shelf_of_project.purged) == 2, "the original and the picture"
-    shelf_of_project.has_cdn = False
+    assert set(storage_state_of_project.purged) == {f"generated-images/{path}" for path in before - set(kept)}
+    assert len(storage_state_of_project.purged) == 2, "the original and the picture"
+    storage_state_of_project.has_cdn = False
     without = run("purge", "--prompt", "wrong too", "--yes", **variables)
     assert (without.returncode, len(kept)) == (0, 2)
     assert "no CDN that can be purged" in without.stderr
-    shelf_of_project.tell("cdn", "http_503")
+    storage_state_of_project.tell("cdn", "http_503")
     failed = run("purge", "--prompt", "right", "--yes", **variables)
     assert failed.returncode != 0
     assert "[cdn_unavailable]" in failed.stderr
@@ -296,7 +296,7 @@ def test_doctor_of_a_database_that_is_away_names_it_without_its_password(deploym
 
 
 def test_doctor_says_of_each_bucket_what_is_in_the_way_and_what_to_do(
-    project: Supabase, shelf_of_project: Shelf, tmp_path: Path
+    project: Supabase, storage_state_of_project: StorageState, tmp_path: Path
 ) -> None:
     variables = {
         "SUPABASE_URL": project.url,
@@ -304,14 +304,14 @@ def test_doctor_says_of_each_bucket_what_is_in_the_way_and_what_to_do(
         "COPPERPLATE_PROVIDER": "painter",
         "COPPERPLATE_DATA_DIR": str(tmp_path),
     }
-    images, memoji = (shelf_of_project.buckets[name] for name in ("generated-images", "memoji-images"))
+    images, memoji = (storage_state_of_project.buckets[name] for name in ("generated-images", "memoji-images"))
     images.public = memoji.public = False
     private = findings(run("doctor", **variables))
     assert private["generated-images"][0] == "warning"
     assert private["memoji-images"][0] == "failed"
     assert "answer 400 to everybody: make it public" in private["memoji-images"][1]
     images.allowed_mime_types = ["image/png"]
-    del shelf_of_project.buckets["memoji-images"]
+    del storage_state_of_project.buckets["memoji-images"]
     refusing = findings(run("doctor", **variables))
     assert "does not take image/jpeg, image/webp" in refusing["generated-images"][1]
     assert "run `copperplate migrate` with DATABASE_URL set" in refusing["memoji-images"][1]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.served import Served
     from tests.standin.server import Standin
-    from tests.standin.shelf import Shelf, Stored
+    from tests.standin.storage_state import StorageState, Stored
     from tests.standin.supabase import Supabase
 
     Serve = Callable[..., AbstractContextManager[Served]]
@@ -49,8 +49,8 @@ def serve(project: Supabase, standin: Standin, tmp_path: Path) -> Serve:
     return start
 
 
-def objects_of(shelf: Shelf) -> dict[str, Stored]:
-    return shelf.buckets[IMAGE.bucket].objects
+def objects_of(storage_state: StorageState) -> dict[str, Stored]:
+    return storage_state.buckets[IMAGE.bucket].objects
 
 
 def stats_of(server: Served) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_picture_is_made_once_for_two_servers_that_share_nothing_but_the_project
         eventually(lambda: stats_of(one)["total_requests"] == 3)
         assert (stats_of(one)["total_api_calls_made"], stats_of(one)["total_api_calls_saved"]) == (1, 2)
         logs = one.log + other.log
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
     with psycopg.connect(owner_url) as connection:
         kept = connection.execute("select prompt_hash, prompt, file_size from public.image_cache").fetchall()
     assert kept == [(first.headers["x-copperplate-key"], "a very private fox", len(first.body))]
@@ -85,45 +85,45 @@ def test_picture_is_made_once_for_two_servers_that_share_nothing_but_the_project
 def test_crowd_over_two_servers_costs_one_call(serve: Serve, standin: Standin, project: Supabase, key: str) -> None:
     variable = {"secret_key": "SUPABASE_SECRET_KEY", "service_role_key": "SUPABASE_SERVICE_ROLE_KEY"}[key]
     only = {"SUPABASE_SECRET_KEY": "", variable: getattr(project, key)}
-    with serve("one", **only) as one, serve("other", **only) as other, ThreadPoolExecutor(20) as crowd:
-        answers = list(crowd.map(lambda number: (one, other)[number % 2].get(FOX), range(20)))
+    with serve("one", **only) as one, serve("other", **only) as other, ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda number: (one, other)[number % 2].get(FOX), range(20)))
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body for answer in answers}) == 1
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
 
 
 def test_object_deleted_behind_a_completed_row_is_made_again_once_and_counted(
-    serve: Serve, standin: Standin, shelf_of_project: Shelf
+    serve: Serve, standin: Standin, storage_state_of_project: StorageState
 ) -> None:
     with serve("one") as one, serve("other") as other:
         first = one.get(FOX)
         assert other.get(FOX).headers["x-cache"] == "HIT"
-        assert len(standin.book.drawings) == 1
+        assert len(standin.scenario_log.drawings) == 1
 
-        objects_of(shelf_of_project).clear()
+        objects_of(storage_state_of_project).clear()
         again = other.get(FOX)
         assert (again.status, again.headers["x-cache"]) == (200, "MISS")
-        assert len(standin.book.drawings) == 2
+        assert len(standin.scenario_log.drawings) == 2
         assert one.get(FOX).body == again.body
-        assert (again.body, len(objects_of(shelf_of_project))) != (first.body, 0)
+        assert (again.body, len(objects_of(storage_state_of_project))) != (first.body, 0)
         eventually(lambda: stats_of(one)["total_requests"] == 4)
         assert (stats_of(one)["total_api_calls_made"], stats_of(one)["total_api_calls_saved"]) == (2, 2)
 
         # A store that goes on losing pictures must not go on costing money.
-        objects_of(shelf_of_project).clear()
+        objects_of(storage_state_of_project).clear()
         refused = one.get(FOX)
         assert (refused.status, json.loads(refused.body)["code"]) == (503, "generation_failed")
         assert refused.headers["cache-control"] == "no-store"
         assert int(refused.headers["retry-after"]) > 0
-    assert len(standin.book.drawings) == 2
+    assert len(standin.scenario_log.drawings) == 2
 
 
 def test_rendition_that_is_lost_or_new_is_made_from_the_original_for_nothing(
-    serve: Serve, standin: Standin, shelf_of_project: Shelf
+    serve: Serve, standin: Standin, storage_state_of_project: StorageState
 ) -> None:
     with serve("one") as one:
         first = one.get(FOX)
-        objects = objects_of(shelf_of_project)
+        objects = objects_of(storage_state_of_project)
         [rendition] = [name for name, stored in objects.items() if stored.body == first.body]
         del objects[rendition]
         again = one.get(FOX)
@@ -133,7 +133,7 @@ def test_rendition_that_is_lost_or_new_is_made_from_the_original_for_nothing(
         assert (other_format.status, other_format.headers["content-type"]) == (200, "image/webp")
         eventually(lambda: stats_of(one)["total_requests"] == 3)
         assert stats_of(one)["total_api_calls_made"] == 1
-    assert len(standin.book.drawings) == 1
+    assert len(standin.scenario_log.drawings) == 1
 
 
 def test_key_that_is_not_the_secret_one_is_named_by_every_answer(serve: Serve, project: Supabase) -> None:
@@ -146,7 +146,7 @@ def test_key_that_is_not_the_secret_one_is_named_by_every_answer(serve: Serve, p
 
 
 def test_memoji_of_signed_in_people_lie_in_their_bucket_and_cost_one_credit(
-    serve: Serve, standin: Standin, project: Supabase, shelf_of_project: Shelf, owner_url: str
+    serve: Serve, standin: Standin, project: Supabase, storage_state_of_project: StorageState, owner_url: str
 ) -> None:
     secret, user = "what this project's legacy tokens are signed with", uuid4()
     claims = {"sub": str(user), "role": "authenticated", "aud": "authenticated", "iss": f"{project.url}/auth/v1"}
@@ -165,12 +165,12 @@ def test_memoji_of_signed_in_people_lie_in_their_bucket_and_cost_one_credit(
         assert second.json() == {**first.json(), "cached": True}
         eventually(lambda: stats_of(one)["total_requests"] == 2)
         logs = one.log + other.log
-    assert len(standin.book.drawings) == 1
-    [(path, stored)] = shelf_of_project.buckets[MEMOJI.bucket].objects.items()
+    assert len(standin.scenario_log.drawings) == 1
+    [(path, stored)] = storage_state_of_project.buckets[MEMOJI.bucket].objects.items()
     assert first.json()["url"] == f"{project.url}/storage/v1/object/public/{MEMOJI.bucket}/{path}"
     assert httpx.get(first.json()["url"]).content == stored.body
     assert Image.open(BytesIO(stored.body)).size == (1024, 1024)
-    assert objects_of(shelf_of_project) == {}
+    assert objects_of(storage_state_of_project) == {}
     with psycopg.connect(owner_url) as connection:
         rows = connection.execute("select prompt_hash, usage_count, image_url from public.memoji_cache").fetchall()
         assert [(row[0], row[2]) for row in rows] == [(first.json()["key"], first.json()["url"])]
@@ -180,7 +180,7 @@ def test_memoji_of_signed_in_people_lie_in_their_bucket_and_cost_one_credit(
 
 
 def test_memoji_of_a_private_bucket_cost_nobody_anything_until_it_is_public_again(
-    serve: Serve, standin: Standin, project: Supabase, shelf_of_project: Shelf, owner_url: str
+    serve: Serve, standin: Standin, project: Supabase, storage_state_of_project: StorageState, owner_url: str
 ) -> None:
     secret, user = "what this project's legacy tokens are signed with", uuid4()
     claims = {"sub": str(user), "role": "authenticated", "aud": "authenticated", "iss": f"{project.url}/auth/v1"}
@@ -188,7 +188,7 @@ def test_memoji_of_a_private_bucket_cost_nobody_anything_until_it_is_public_agai
     openai = {"OPENAI_API_KEY": "sk-standin", "OPENAI_BASE_URL": standin.openai_url, "SUPABASE_JWT_SECRET": secret}
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute("select public.grant_credits(%s, 1, 'order 1')", [user])
-    shelf_of_project.buckets[MEMOJI.bucket].public = False
+    storage_state_of_project.buckets[MEMOJI.bucket].public = False
     with serve("one", **openai) as one:
         headers = {"authorization": f"Bearer {token}"}
         address = f"http://127.0.0.1:{one.port}/api"
@@ -200,8 +200,8 @@ def test_memoji_of_a_private_bucket_cost_nobody_anything_until_it_is_public_agai
         assert (refused.status_code, refused.json()["code"]) == (503, "store_misconfigured")
         assert "memoji-images is private" in refused.json()["detail"]
         assert httpx.get(f"{address}/credits", headers=headers).json()["credits"]["available"] == 1
-        assert len(standin.book.drawings) == 0
-        shelf_of_project.buckets[MEMOJI.bucket].public = True
+        assert len(standin.scenario_log.drawings) == 0
+        storage_state_of_project.buckets[MEMOJI.bucket].public = True
         with psycopg.connect(owner_url, autocommit=True) as connection:
             connection.execute("update copperplate.breakers set open_until = now()")  # the rest of 15 s is over
         served = ask()

@@ -14,7 +14,7 @@ import pytest
 
 from copperplate.local import cluster as cluster_module
 from copperplate.local.binaries import find_binaries
-from copperplate.local.cluster import Cluster, RunningCluster, delete_cluster, find_running
+from copperplate.local.cluster import Cluster, RunningCluster, find_running
 from copperplate.local.errors import (
     ClusterError,
     OwnerUnreachable,
@@ -98,14 +98,6 @@ def test_psql_takes_the_url(shared: Cluster) -> None:
         [psql, shared.superuser_url, "-Atc", "select 6 * 7"], capture_output=True, text=True, check=True
     )
     assert answer.stdout == "42\n"
-
-
-def test_delete_removes_the_database_but_not_the_pictures(data_dir: Path) -> None:
-    Cluster.start(data_dir).stop()
-    (data_dir / "picture.png").write_bytes(b"picture")
-    delete_cluster(data_dir)
-    assert not (data_dir / "postgres").exists()
-    assert (data_dir / "picture.png").exists()
 
 
 def test_statements_and_their_values_stay_out_of_the_log(shared: Cluster, shared_dir: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from copperplate.local import binaries as binaries_module
 from copperplate.local import home as home_module
 from copperplate.local.binaries import find_binaries
-from copperplate.local.cluster import Cluster, delete_cluster, find_running
+from copperplate.local.cluster import Cluster, find_running
 from copperplate.local.errors import (
     DataFolderUnusable,
     DiskFull,
@@ -29,6 +29,7 @@ from copperplate.local.errors import (
 )
 from tests.support.clusters import (
     OWNER,
+    delete_cluster,
     eventually,
     list_processes,
     needs_root,

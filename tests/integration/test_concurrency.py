@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
-    from tests.support.worker_processes import Crowd
+    from tests.support.worker_processes import WorkerProcesses
 
 T = TypeVar("T")
 ROLES = {"Hit", "Lead", "Wait", "Negative"}
@@ -32,27 +32,33 @@ ROLES = {"Hit", "Lead", "Wait", "Negative"}
 # --- callers over four processes -----------------------------------------------------------------
 
 
-def test_two_thousand_identical_callers_over_four_processes_have_one_leader(crowd: Crowd, owner_url: str) -> None:
+def test_two_thousand_identical_callers_over_four_processes_have_one_leader(
+    worker_processes: WorkerProcesses, owner_url: str
+) -> None:
     order = {"program": "acquire", "url": owner_url, "prompts": ["the same"], "times": 500}
-    results = [member.result() for member in crowd.start_together([order] * 4)]
+    results = [worker.result() for worker in worker_processes.start_together([order] * 4)]
     roles = sum((Counter(result["roles"]) for result in results), Counter[str]())
     assert roles == {"Lead": 1, "Wait": 1_999}
 
 
-def test_hundred_pictures_asked_by_twenty_callers_each_have_hundred_leaders(crowd: Crowd, owner_url: str) -> None:
+def test_hundred_pictures_asked_by_twenty_callers_each_have_hundred_leaders(
+    worker_processes: WorkerProcesses, owner_url: str
+) -> None:
     prompts = [f"picture {number}" for number in range(100)]
     order = {"program": "acquire", "url": owner_url, "prompts": prompts, "times": 5}
-    results = [member.result() for member in crowd.start_together([order] * 4)]
+    results = [worker.result() for worker in worker_processes.start_together([order] * 4)]
     leads = sum((Counter(result["leads"]) for result in results), Counter[str]())
     assert leads == dict.fromkeys(prompts, 1)
     roles = sum((Counter(result["roles"]) for result in results), Counter[str]())
     assert roles == {"Lead": 100, "Wait": 1_900}
 
 
-def test_caller_gets_exactly_one_role_while_rows_are_deleted_under_its_feet(crowd: Crowd, owner_url: str) -> None:
+def test_caller_gets_exactly_one_role_while_rows_are_deleted_under_its_feet(
+    worker_processes: WorkerProcesses, owner_url: str
+) -> None:
     prompts = [f"picture {number}" for number in range(10)]
     order = {"program": "acquire", "url": owner_url, "prompts": prompts, "times": 100}
-    members = crowd.start_together([order] * 4)
+    workers = worker_processes.start_together([order] * 4)
     deleted = 0
     with psycopg.connect(owner_url, autocommit=True) as editor:
         # One delete for about fifty calls: four thousand calls, eighty deletes.
@@ -61,7 +67,7 @@ def test_caller_gets_exactly_one_role_while_rows_are_deleted_under_its_feet(crow
                 "delete from public.generation_status where prompt_hash = %s",
                 (picture_request(prompts[number % 10]).generation_key,),
             ).rowcount
-    results = [member.result() for member in members]
+    results = [worker.result() for worker in workers]
     roles = sum((Counter(result["roles"]) for result in results), Counter[str]())
     assert set(roles) <= ROLES
     assert roles.total() == 4_000
@@ -86,14 +92,14 @@ async def fill(url: str, prompts: Sequence[str]) -> None:
 
 
 def test_counts_are_exact_and_nothing_deadlocks_while_pictures_are_deleted_and_cleaned_up(
-    crowd: Crowd, cluster: Cluster, database: str
+    worker_processes: WorkerProcesses, cluster: Cluster, database: str
 ) -> None:
     url = cluster.url(database=database)
     kept, doomed = [f"kept {n}" for n in range(50)], [f"doomed {n}" for n in range(30)]
     asyncio.run(fill(url, [*kept, *doomed]))
     rounds = 60
     order = {"program": "count", "url": url, "prompts": [*kept, *doomed], "rounds": rounds}
-    members = crowd.start_together([order] * 4)
+    workers = worker_processes.start_together([order] * 4)
     with psycopg.connect(url, autocommit=True) as editor:
         for number, prompt in enumerate(doomed):
             key = picture_request(prompt).rendition_key
@@ -102,7 +108,7 @@ def test_counts_are_exact_and_nothing_deadlocks_while_pictures_are_deleted_and_c
             editor.execute("select public.cleanup_old_generation_status(100), public.sweep_generations(10)")
             if number % 10 == 0:
                 editor.execute("select public.purge_entries(p_key_prefix => '0', p_prompt => 'doomed 29')")
-    assert [member.result()["errors"] for member in members] == [{}] * 4
+    assert [worker.result()["errors"] for worker in workers] == [{}] * 4
     with psycopg.connect(url, row_factory=dict_row) as editor:
         counted = editor.execute(
             "select min(g.total_requests) as least, max(g.total_requests) as most, count(*) as pictures,"
@@ -220,7 +226,7 @@ POINTS = [
 
 @pytest.mark.parametrize(("point", "has_jobs", "phase", "expected", "adopted"), POINTS)
 def test_leader_killed_at_any_point_is_replaced_and_what_it_left_is_used(
-    crowd: Crowd,
+    worker_processes: WorkerProcesses,
     owner_url: str,
     tmp_path: Path,
     point: str,
@@ -230,12 +236,12 @@ def test_leader_killed_at_any_point_is_replaced_and_what_it_left_is_used(
     adopted: bool,
 ) -> None:
     order = {"url": owner_url, "folder": str(tmp_path), "has_jobs": has_jobs}
-    doomed = crowd.start("generate", stop_at=point, **order)
+    doomed = worker_processes.start("generate", stop_at=point, **order)
     assert doomed.hear() == f"at {point.partition(':')[2]}"
     doomed.kill()
     assert row_of(owner_url)["phase"] == phase
     stored = objects_in(tmp_path)
-    found = crowd.start("generate", stop_at="", **order).result()
+    found = worker_processes.start("generate", stop_at="", **order).result()
     assert submits(tmp_path) == expected <= 2
     assert row_of(owner_url)["status"] == "completed"
     assert row_of(owner_url)["api_calls_made"] >= submits(tmp_path)
@@ -245,13 +251,13 @@ def test_leader_killed_at_any_point_is_replaced_and_what_it_left_is_used(
 
 
 def test_leader_that_stood_still_beyond_its_lease_is_refused_and_its_object_discarded(
-    crowd: Crowd, owner_url: str, tmp_path: Path
+    worker_processes: WorkerProcesses, owner_url: str, tmp_path: Path
 ) -> None:
     order = {"url": owner_url, "folder": str(tmp_path), "has_jobs": False}
-    zombie = crowd.start("generate", stop_at="before:intend_upload", **order)
+    zombie = worker_processes.start("generate", stop_at="before:intend_upload", **order)
     assert zombie.hear() == "at intend_upload"
     zombie.process.send_signal(signal.SIGSTOP)
-    successor = crowd.start("generate", stop_at="", **order).result()
+    successor = worker_processes.start("generate", stop_at="", **order).result()
     zombie.go_on()
     zombie.process.send_signal(signal.SIGCONT)
     # It wakes up, is refused, and answers its own callers with the successor's picture.
@@ -262,13 +268,13 @@ def test_leader_that_stood_still_beyond_its_lease_is_refused_and_its_object_disc
 
 
 def test_object_that_a_leader_stored_after_its_lease_had_passed_on_is_discarded(
-    crowd: Crowd, owner_url: str, tmp_path: Path
+    worker_processes: WorkerProcesses, owner_url: str, tmp_path: Path
 ) -> None:
     order = {"url": owner_url, "folder": str(tmp_path), "has_jobs": False}
-    zombie = crowd.start("generate", stop_at="before:put", **order)
+    zombie = worker_processes.start("generate", stop_at="before:put", **order)
     assert zombie.hear() == "at put"
     zombie.process.send_signal(signal.SIGSTOP)
-    successor = crowd.start("generate", stop_at="", **order).result()
+    successor = worker_processes.start("generate", stop_at="", **order).result()
     zombie.go_on()
     zombie.process.send_signal(signal.SIGCONT)
     late = zombie.result()

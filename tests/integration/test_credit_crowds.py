@@ -22,9 +22,9 @@ def test_five_thousand_random_calls_by_eight_processes_leave_sums_that_agree(own
 
 
 def test_thousand_misses_of_one_user_with_a_hundred_credits_are_a_hundred_calls(owner_url: str, tmp_path: Path) -> None:
-    crowd = last_credits.crowd(owner_url, tmp_path / "crowd", misses=1_000, granted=100, processes=4)
-    assert crowd.answers == {"generated": 100, "not_enough_credits": 900}
-    assert (crowd.calls, crowd.balance, crowd.held, crowd.faults) == (100, 0, 0, 0)
+    outcome = last_credits.run_workers(owner_url, tmp_path / "crowd", misses=1_000, granted=100, processes=4)
+    assert outcome.answers == {"generated": 100, "not_enough_credits": 900}
+    assert (outcome.calls, outcome.balance, outcome.held, outcome.faults) == (100, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["fal", "openai"])

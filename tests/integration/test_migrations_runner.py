@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from copperplate.local.bootstrap import bootstrap, create_database, drop_database, reset
-from copperplate.local.cluster import Cluster, delete_cluster, find_running
+from copperplate.local.cluster import Cluster, find_running
 from copperplate.local.errors import (
     DatabaseUnreachable,
     MigrationEdited,
@@ -29,6 +29,7 @@ from copperplate.local.errors import (
 from copperplate.local.migrations import find_migrations_folder, migrate, read_migrations
 from copperplate.local.stack import open_database
 from copperplate.local.statements import split_statements
+from tests.support.clusters import delete_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.measurements import outages
+from bench.harness import outages
 from tests.support.clusters import open_folder
 from tests.support.walls import wall
 

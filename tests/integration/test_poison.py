@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.standin.server import Standin
-    from tests.support.worker_processes import Crowd
+    from tests.support.worker_processes import WorkerProcesses
 
 PROMPT = "a poisoned picture"
 ASKS, PROCESSES, HOUR_SECONDS = 1_000, 4, 3_600.0
@@ -22,50 +22,52 @@ ROUND_SECONDS = HOUR_SECONDS / ROUNDS
 WRONG_HOURS = (0, 1, -1, 0)
 
 
-def ask_for_an_hour(crowd: Crowd, url: str, folder: Path, standin: Standin) -> tuple[Counter[str], list[float]]:
+def ask_for_an_hour(
+    worker_processes: WorkerProcesses, url: str, folder: Path, standin: Standin
+) -> tuple[Counter[str], list[float]]:
     """How all callers were answered, and when the provider was asked, in seconds of the simulated hour."""
     order = {"program": "ask_over_time", "url": url, "folder": str(folder), "queue_url": standin.url, "prompt": PROMPT}
-    members = [crowd.start(**order, wrong_hours=hours) for hours in WRONG_HOURS]
-    assert {member.hear() for member in members} == {"ready"}
+    workers = [worker_processes.start(**order, wrong_hours=hours) for hours in WRONG_HOURS]
+    assert {worker.hear() for worker in workers} == {"ready"}
     answers, asked_at = Counter[str](), list[float]()
     for number in range(ROUNDS):
         moved = number * ROUND_SECONDS
-        seen = len(standin.book.requests)
-        for member in members:
-            member.go_on(str(moved))
-        answers.update(member.hear() for member in members)
-        asked_at += [moved + each["at"] for each in standin.book.requests[seen:] if each["method"] == "POST"]
-    for member in members:
-        member.go_on("end")
-    assert standin.book.posts[PROMPT] == len(asked_at)
+        seen = len(standin.scenario_log.requests)
+        for worker in workers:
+            worker.go_on(str(moved))
+        answers.update(worker.hear() for worker in workers)
+        asked_at += [moved + each["at"] for each in standin.scenario_log.requests[seen:] if each["method"] == "POST"]
+    for worker in workers:
+        worker.go_on("end")
+    assert standin.scenario_log.posts[PROMPT] == len(asked_at)
     assert answers.total() == ASKS
     return answers, asked_at
 
 
 def test_prompt_that_is_moderated_is_asked_for_once(
-    crowd: Crowd, owner_url: str, tmp_path: Path, standin: Standin
+    worker_processes: WorkerProcesses, owner_url: str, tmp_path: Path, standin: Standin
 ) -> None:
-    standin.book.tell(PROMPT, "moderated")
-    answers, asked_at = ask_for_an_hour(crowd, owner_url, tmp_path, standin)
+    standin.scenario_log.tell(PROMPT, "moderated")
+    answers, asked_at = ask_for_an_hour(worker_processes, owner_url, tmp_path, standin)
     assert answers == {"moderated": ASKS}
     assert len(asked_at) == 1
 
 
 def test_prompt_the_provider_fails_at_is_asked_for_three_times(
-    crowd: Crowd, owner_url: str, tmp_path: Path, standin: Standin
+    worker_processes: WorkerProcesses, owner_url: str, tmp_path: Path, standin: Standin
 ) -> None:
-    standin.book.tell(PROMPT, "http_500")
-    answers, asked_at = ask_for_an_hour(crowd, owner_url, tmp_path, standin)
+    standin.scenario_log.tell(PROMPT, "http_500")
+    answers, asked_at = ask_for_an_hour(worker_processes, owner_url, tmp_path, standin)
     assert answers == {"transient": ASKS}
     assert len(asked_at) == MAX_ATTEMPTS <= 6
 
 
 def test_provider_that_limits_its_rate_is_never_asked_before_its_wish_and_soon_after_it(
-    crowd: Crowd, owner_url: str, tmp_path: Path, standin: Standin
+    worker_processes: WorkerProcesses, owner_url: str, tmp_path: Path, standin: Standin
 ) -> None:
     wishes = (20, 300, 7, 890, 60)
-    standin.book.tell(PROMPT, *(f"http_429={wish}" for wish in wishes), "ok")
-    answers, asked_at = ask_for_an_hour(crowd, owner_url, tmp_path, standin)
+    standin.scenario_log.tell(PROMPT, *(f"http_429={wish}" for wish in wishes), "ok")
+    answers, asked_at = ask_for_an_hour(worker_processes, owner_url, tmp_path, standin)
     assert len(asked_at) == len(wishes) + 1
     for wish, (before, after) in zip(wishes, pairwise(asked_at), strict=True):
         assert wish <= after - before < wish + 2 * ROUND_SECONDS

@@ -194,7 +194,7 @@ async def test_direct_connection_keeps_role_limits_and_prepared_statements(clust
 @pytest.mark.parametrize("sqlstate", ["42P05", "26000"])
 def test_pooler_that_passes_for_postgres_is_named_with_what_to_set(sqlstate: str) -> None:
     error, again = translate(psycopg.errors.lookup(sqlstate)('prepared statement "_pg3_13" already exists'))
-    assert (type(error), again) == (LedgerMisconfigured, "never")
+    assert (type(error), again) == (LedgerMisconfigured, False)
     assert "COPPERPLATE_POOLER=transaction" in str(error)
 
 

@@ -101,26 +101,26 @@ def test_every_error_of_psycopg_becomes_ours() -> None:
         assert isinstance(ours, (LedgerUnavailable, LedgerMisconfigured)), foreign
         assert "prompt" not in str(ours), foreign
         # What a person has to mend is not mended by asking again.
-        assert resend == "never" or isinstance(ours, LedgerUnavailable), foreign
+        assert not resend or isinstance(ours, LedgerUnavailable), foreign
 
 
 @pytest.mark.parametrize(
     ("sqlstate", "ours", "resend"),
     [
-        ("57P01", LedgerUnavailable, "if_repeatable"),  # the administrator ended the connection
-        ("57P03", LedgerUnavailable, "if_repeatable"),  # starting up
-        ("53300", LedgerUnavailable, "if_repeatable"),  # too many connections
-        ("40P01", LedgerUnavailable, "always"),  # deadlock
-        ("55P03", LedgerUnavailable, "always"),  # a lock was not to be had in time
-        ("57014", LedgerUnavailable, "never"),  # took too long
-        ("42501", LedgerMisconfigured, "never"),
-        ("42883", LedgerMisconfigured, "never"),
-        ("42P01", LedgerMisconfigured, "never"),
-        ("3F000", LedgerMisconfigured, "never"),
-        ("23505", LedgerUnavailable, "never"),
+        ("57P01", LedgerUnavailable, True),  # the administrator ended the connection
+        ("57P03", LedgerUnavailable, True),  # starting up
+        ("53300", LedgerUnavailable, True),  # too many connections
+        ("40P01", LedgerUnavailable, True),  # deadlock
+        ("55P03", LedgerUnavailable, True),  # a lock was not to be had in time
+        ("57014", LedgerUnavailable, False),  # took too long
+        ("42501", LedgerMisconfigured, False),
+        ("42883", LedgerMisconfigured, False),
+        ("42P01", LedgerMisconfigured, False),
+        ("3F000", LedgerMisconfigured, False),
+        ("23505", LedgerUnavailable, False),
     ],
 )
-def test_errors_by_what_can_be_done_about_them(sqlstate: str, ours: type[Exception], resend: str) -> None:
+def test_errors_by_what_can_be_done_about_them(sqlstate: str, ours: type[Exception], resend: bool) -> None:
     error, again = translate(psycopg.errors.lookup(sqlstate)("x"))
     assert (type(error), again) == (ours, resend)
 
@@ -128,7 +128,7 @@ def test_errors_by_what_can_be_done_about_them(sqlstate: str, ours: type[Excepti
 def test_full_pool_is_not_asked_again() -> None:
     for foreign in (PoolTimeout, TooManyRequests):
         error, again = translate(foreign("x"))
-        assert (type(error), again) == (LedgerUnavailable, "never")
+        assert (type(error), again) == (LedgerUnavailable, False)
 
 
 def test_bug_of_ours_is_not_taken_for_a_fault_of_the_database() -> None:
@@ -170,7 +170,7 @@ async def test_role_without_rights_is_told_what_it_needs(cluster: Cluster, datab
 
 def test_database_without_the_role_names_the_command_that_says_more() -> None:
     error, again = translate(psycopg.errors.InvalidParameterValue('role "service_role" does not exist'))
-    assert (type(error), again) == (LedgerMisconfigured, "never")
+    assert (type(error), again) == (LedgerMisconfigured, False)
     assert "copperplate migrate" in str(error)
 
 

@@ -394,7 +394,7 @@ async def test_hit_costs_one_call_and_a_miss_at_most_six(
         kinds = {"image": Kind(provider=Painter(clock), store=FolderStore(tmp_path, "generated-images"))}
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
         serving = Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-        _, body = await serving.read(picture_request(prompt))
+        body = (await serving.read(picture_request(prompt))).body
         assert body
         await coordinator.drain(within_seconds=5)
         images.close()

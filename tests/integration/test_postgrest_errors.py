@@ -70,16 +70,16 @@ async def refusal(transport: PostgrestTransport, function: LiteralString, **argu
 @pytest.mark.usefixtures("_no_pauses")
 @pytest.mark.parametrize(("sign", "ours", "resend"), REFUSALS)
 async def test_refusal_is_ours_and_sent_again_only_where_that_may_help(
-    client: httpx.AsyncClient, wire: Wire, sign: str | int, ours: type[Exception], resend: str
+    client: httpx.AsyncClient, wire: Wire, sign: str | int, ours: type[Exception], resend: bool
 ) -> None:
     told = json.dumps({"code": sign, "message": WORDS, "details": WORDS, "hint": None}).encode()
     fault = say(500, told) if isinstance(sign, str) else page(sign)
     wire.faults.extend([fault] * 4)
     error = await refusal(PostgrestTransport(client, wire.url, "sb_secret_x"), "anything")
     assert type(error) is ours
-    assert len(wire.sent) == (1 if resend == "never" else 4)
+    assert len(wire.sent) == (4 if resend else 1)
     # What a person has to mend is not mended by asking again.
-    assert resend == "never" or ours is LedgerUnavailable
+    assert not resend or ours is LedgerUnavailable
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,13 @@ def test_every_exception_of_the_transports_becomes_ours() -> None:
     foreign = every_class(httpx.HTTPError) | every_class(aiohttp.ClientError)
     assert len(foreign) > 40
     for each in foreign:
-        ours, resend = translate(each.__new__(each))
+        ours, _ = translate(each.__new__(each))
         assert isinstance(ours, LedgerUnavailable | LedgerMisconfigured), each
-        assert resend in ("never", "if_repeatable"), each
 
 
 def test_answer_that_cannot_be_read_is_asked_for_again() -> None:
     ours, resend = translate(Garbled("x"))
-    assert (type(ours), resend) == (LedgerUnavailable, "if_repeatable")
+    assert (type(ours), resend) == (LedgerUnavailable, True)
 
 
 def test_bug_of_ours_is_not_taken_for_a_fault_of_the_database() -> None:

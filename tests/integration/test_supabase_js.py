@@ -16,7 +16,7 @@ from tests.support.supabase_js import SupabaseJs, check_installed
 
 if TYPE_CHECKING:
     from copperplate.model import Entry
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 # A row that could be written, by who may.
@@ -73,12 +73,12 @@ async def test_statistics_are_what_the_database_says(front_end: SupabaseJs, entr
 
 
 async def test_picture_can_be_loaded_at_its_public_address_by_anybody(
-    front_end: SupabaseJs, entry: Entry, shelf_of_project: Shelf
+    front_end: SupabaseJs, entry: Entry, storage_state_of_project: StorageState
 ) -> None:
     [address] = front_end.ask(("getPublicUrl", IMAGE.bucket, entry.path))
     answer = httpx.get(address.data["publicUrl"])
     assert answer.status_code == 200
-    assert answer.content == shelf_of_project.buckets[IMAGE.bucket].objects[entry.path].body
+    assert answer.content == storage_state_of_project.buckets[IMAGE.bucket].objects[entry.path].body
     assert len(answer.content) == entry.size_bytes
     assert answer.headers["content-type"] == "image/jpeg"
     assert answer.headers["cache-control"] == "max-age=3600"
@@ -118,9 +118,9 @@ async def test_every_function_of_the_service_role_is_refused(
 
 
 async def test_nothing_in_storage_can_be_listed_or_changed(
-    front_end: SupabaseJs, entry: Entry, shelf_of_project: Shelf
+    front_end: SupabaseJs, entry: Entry, storage_state_of_project: StorageState
 ) -> None:
-    objects = shelf_of_project.buckets[IMAGE.bucket].objects
+    objects = storage_state_of_project.buckets[IMAGE.bucket].objects
     before = {name: stored.body for name, stored in objects.items()}
     uploaded, replaced, made = front_end.ask(
         ("upload", IMAGE.bucket, "2026/01/mine.png"),
@@ -137,4 +137,4 @@ async def test_nothing_in_storage_can_be_listed_or_changed(
     )
     assert [each.data for each in (listed, removed, buckets)] == [[], [], []]
     assert {name: stored.body for name, stored in objects.items()} == before
-    assert set(shelf_of_project.buckets) == {"generated-images", "memoji-images"}
+    assert set(storage_state_of_project.buckets) == {"generated-images", "memoji-images"}

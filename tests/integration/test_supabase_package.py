@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from copperplate.model import Entry
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 # The package makes its own client of Storage in a way that it calls deprecated.
@@ -76,8 +76,10 @@ def test_list_is_refused_with_a_public_key(client: Client, entry: Entry) -> None
 
 
 @pytest.mark.parametrize("kind", PUBLIC)
-def test_upload_is_refused_with_a_public_key(client: Client, shelf_of_project: Shelf, entry: Entry) -> None:
-    before = set(shelf_of_project.buckets[IMAGE.bucket].objects)
+def test_upload_is_refused_with_a_public_key(
+    client: Client, storage_state_of_project: StorageState, entry: Entry
+) -> None:
+    before = set(storage_state_of_project.buckets[IMAGE.bucket].objects)
     bucket = client.storage.from_(IMAGE.bucket)
     with pytest.raises(StorageException) as refused:
         bucket.upload("2026/11/mine.png", PNG, {"content-type": "image/png"})
@@ -86,7 +88,7 @@ def test_upload_is_refused_with_a_public_key(client: Client, shelf_of_project: S
     with pytest.raises(StorageException) as untyped:
         bucket.upload("2026/11/mine.png", PNG)
     assert "text/plain" in str(untyped.value)
-    assert set(shelf_of_project.buckets[IMAGE.bucket].objects) == before
+    assert set(storage_state_of_project.buckets[IMAGE.bucket].objects) == before
 
 
 @pytest.mark.parametrize("kind", PUBLIC)

@@ -259,7 +259,9 @@ class World:
             if user is not None:
                 request.answer = await ask_as(self, process, user, asked)
             else:
-                found, body = await serving.read(asked)
+                found = await serving.read(asked)
+                body = found.body
+                assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
                 request.answer = f"{found.outcome} {body!r}"
         except Signal as error:

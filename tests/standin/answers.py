@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from tests.standin.book import Book, Scenario
+    from tests.standin.scenario_log import Scenario, ScenarioLog
 
 NGINX = (
     "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr><center>gateway</center></body></html>"
@@ -106,9 +106,9 @@ def canned(answer: tuple[int, object, dict[str, str]]) -> Response:
     return HTMLResponse(body, status, headers) if isinstance(body, str) else JSONResponse(body, status, headers)
 
 
-async def held(book: Book) -> None:
-    """Return once the test releases the book, or empties it for the next one."""
-    released = book.released
+async def held(scenario_log: ScenarioLog) -> None:
+    """Return once the test releases the scenario log, or clears it for the next one."""
+    released = scenario_log.released
     while not released.is_set():
         await asyncio.sleep(0.01)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from tests.standin.shelf import Refused, Stored
+from tests.standin.storage_state import Refused, Stored
 
 if TYPE_CHECKING:
     from starlette.requests import Request

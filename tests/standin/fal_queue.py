@@ -21,7 +21,7 @@ from tests.standin.drawings import draw, numbered
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from tests.standin.book import Book, Drawing, Scenario
+    from tests.standin.scenario_log import Drawing, Scenario, ScenarioLog
 
 _OWN_ERROR = re.compile(r"(status|result)_([345]\d\d)")
 _FILE_ERROR = re.compile(r"file_([2345]\d\d)")
@@ -65,8 +65,8 @@ FOREIGN_FILES = {
 class FalQueue:
     """The routes of fal's queue."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, scenario_log: ScenarioLog) -> None:
+        self._book = scenario_log
 
     def routes(self) -> list[Route]:
         return [

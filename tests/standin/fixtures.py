@@ -1,4 +1,4 @@
-"""STAND-IN: fixtures. One server per test process, its book empty for every test."""
+"""STAND-IN: fixtures. One server per test process, its scenario log cleared for every test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.standin.server import Standin
-    from tests.standin.shelf import Shelf
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
 
@@ -27,7 +27,7 @@ def standin_server() -> Iterator[Standin]:
 @pytest.fixture
 def standin(standin_server: Standin) -> Standin:
     """The stand-in over http."""
-    standin_server.book.clear()
+    standin_server.scenario_log.clear()
     return standin_server
 
 
@@ -58,32 +58,32 @@ def standin_tls_server(certificate: Path) -> Iterator[Standin]:
 @pytest.fixture
 def standin_tls(standin_tls_server: Standin, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Standin:
     """The stand-in over loopback TLS, trusted by clients made from now on, in this process and its children."""
-    standin_tls_server.book.clear()
+    standin_tls_server.scenario_log.clear()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "authority.pem"))
     return standin_tls_server
 
 
 @pytest.fixture(scope="session")
-def shelf_server() -> Iterator[tuple[Shelf, Supabase]]:
-    from tests.standin.shelf import Shelf
+def storage_server() -> Iterator[tuple[StorageState, Supabase]]:
     from tests.standin.storage import make_storage
+    from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
 
-    shelf = Shelf()
+    storage_state = StorageState()
     # Nothing asks for the database here.
-    with Supabase("http://127.0.0.1:9", storage=make_storage(shelf)) as project:
-        yield shelf, project
+    with Supabase("http://127.0.0.1:9", storage=make_storage(storage_state)) as project:
+        yield storage_state, project
 
 
 @pytest.fixture
-def shelf(shelf_server: tuple[Shelf, Supabase]) -> Shelf:
+def storage_state(storage_server: tuple[StorageState, Supabase]) -> StorageState:
     """What the stand-in of Supabase Storage keeps: two empty buckets."""
-    shelf_server[0].clear()
-    return shelf_server[0]
+    storage_server[0].clear()
+    return storage_server[0]
 
 
 @pytest.fixture
-def storage(shelf: Shelf, shelf_server: tuple[Shelf, Supabase]) -> Supabase:
-    """A Supabase project without a database: its address, its keys, and the Storage over `shelf`."""
-    shelf_server[1].requests.clear()
-    return shelf_server[1]
+def storage(storage_state: StorageState, storage_server: tuple[StorageState, Supabase]) -> Supabase:
+    """A Supabase project without a database: its address, its keys, and the Storage over `storage_state`."""
+    storage_server[1].requests.clear()
+    return storage_server[1]

@@ -16,7 +16,7 @@ from tests.standin.drawings import draw
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from tests.standin.book import Book, Drawing, Scenario
+    from tests.standin.scenario_log import Drawing, Scenario, ScenarioLog
 
 # status, type, code
 REFUSALS: dict[str, tuple[int, str, str | None]] = {
@@ -40,8 +40,8 @@ REFUSALS: dict[str, tuple[int, str, str | None]] = {
 class OpenAIApi:
     """The one route."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, scenario_log: ScenarioLog) -> None:
+        self._book = scenario_log
 
     def routes(self) -> list[Route]:
         return [Route("/v1/images/generations", self.generate, methods=["POST"])]

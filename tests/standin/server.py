@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tests.standin.book import Book
 from tests.standin.fal_queue import FalQueue
 from tests.standin.openai_api import OpenAIApi
+from tests.standin.scenario_log import ScenarioLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,22 +31,22 @@ class Protocol(HttpToolsProtocol):
         self.scope["standin.transport"] = self.transport  # type: ignore[typeddict-unknown-key]
 
 
-def make_app(book: Book) -> Starlette:
-    """The stand-in's application over `book`."""
+def make_app(scenario_log: ScenarioLog) -> Starlette:
+    """The stand-in's application over `scenario_log`."""
 
     async def control(request: Request) -> Response:
         if request.method == "DELETE":
-            book.clear()
+            scenario_log.clear()
         elif request.method == "POST":
             told: dict[str, Any] = await request.json()
-            book.tell(told["prompt"], *told["scenarios"])
-        return JSONResponse(book.report(), headers={"X-Stand-In": "copperplate"})
+            scenario_log.tell(told["prompt"], *told["scenarios"])
+        return JSONResponse(scenario_log.report(), headers={"X-Stand-In": "copperplate"})
 
     return Starlette(
         routes=[
             Route("/control", control, methods=["GET", "POST", "DELETE"]),
-            *OpenAIApi(book).routes(),
-            *FalQueue(book).routes(),
+            *OpenAIApi(scenario_log).routes(),
+            *FalQueue(scenario_log).routes(),
         ]
     )
 
@@ -54,8 +54,8 @@ def make_app(book: Book) -> Starlette:
 class Standin:
     """A running stand-in: its address, and what it remembers."""
 
-    def __init__(self, book: Book, url: str) -> None:
-        self.book = book
+    def __init__(self, scenario_log: ScenarioLog, url: str) -> None:
+        self.scenario_log = scenario_log
         self.url = url
 
     @property
@@ -66,9 +66,9 @@ class Standin:
 @contextlib.contextmanager
 def serve(*, port: int = 0, certificate: Path | None = None, key: Path | None = None) -> Iterator[Standin]:
     """A stand-in on loopback, until the block ends; over TLS where it is given a certificate."""
-    book = Book()
+    scenario_log = ScenarioLog()
     config = uvicorn.Config(
-        make_app(book),
+        make_app(scenario_log),
         host="127.0.0.1",
         port=port,
         http=Protocol,
@@ -85,7 +85,7 @@ def serve(*, port: int = 0, certificate: Path | None = None, key: Path | None = 
     thread.start()
     scheme = "https" if certificate else "http"
     try:
-        yield Standin(book, f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+        yield Standin(scenario_log, f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
     finally:
         server.should_exit = True
         thread.join(timeout=10)

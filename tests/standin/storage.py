@@ -1,4 +1,4 @@
-"""STAND-IN for Supabase Storage: the routes that clients of a project use for pictures, over a `Shelf`.
+"""STAND-IN for Supabase Storage: the routes that clients of a project use for pictures, over a `StorageState`.
 
 Made from a recording of the real service (release 4fa61fb). It believes tokens, as the real one does;
 what an `sb_…` key stands for is the gateway's business (`standin.supabase`).
@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from tests.standin import answers
 from tests.standin.assets import asset, read_upload
-from tests.standin.shelf import ROW_LEVEL_SECURITY, Bucket, Refused, Shelf
+from tests.standin.storage_state import ROW_LEVEL_SECURITY, Bucket, Refused, StorageState
 from tests.support.postgrest_server import JWT_SECRET
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from tests.standin.book import Scenario
-    from tests.standin.shelf import Stored
+    from tests.standin.scenario_log import Scenario
+    from tests.standin.storage_state import Stored
 
 SAFE_KEY = re.compile(r"[\w/!\-.*'()&$@=;:+,? ]+", re.ASCII)
 OWNER = "service_role"
@@ -45,14 +45,14 @@ class Json(JSONResponse):
     media_type = "application/json; charset=utf-8"
 
 
-def make_storage(shelf: Shelf, *, jwt_secret: str = JWT_SECRET) -> Starlette:
-    """The service over `shelf`, to be mounted at `/storage/v1`."""
-    return Starlette(routes=_Storage(shelf, jwt_secret).routes())
+def make_storage(storage_state: StorageState, *, jwt_secret: str = JWT_SECRET) -> Starlette:
+    """The service over `storage_state`, to be mounted at `/storage/v1`."""
+    return Starlette(routes=_Storage(storage_state, jwt_secret).routes())
 
 
 class _Storage:
-    def __init__(self, shelf: Shelf, jwt_secret: str) -> None:
-        self._shelf = shelf
+    def __init__(self, storage_state: StorageState, jwt_secret: str) -> None:
+        self._state = storage_state
         self._jwt_secret = jwt_secret
         self._looked: dict[str, int] = {}
 
@@ -82,8 +82,8 @@ class _Storage:
 
     async def _serve(self, act: Callable[[Request], Awaitable[Response]], named: str, request: Request) -> Response:
         """Count, do wrong what was told, else act."""
-        self._shelf.asked[named] += 1
-        scenario = self._shelf.book.next_scenario(named)
+        self._state.asked[named] += 1
+        scenario = self._state.scenario_log.next_scenario(named)
         await request.body()
         if scenario.is_("drop"):
             return answers.drop(request)
@@ -107,10 +107,10 @@ class _Storage:
     async def _make_bucket(self, request: Request) -> Response:
         self._as_owner(request)
         asked = await request.json()
-        if asked["id"] in self._shelf.buckets:
+        if asked["id"] in self._state.buckets:
             raise Refused("BucketAlreadyExists")
-        self._shelf.buckets[asked["id"]] = Bucket(asked["id"])
-        self._shelf.buckets[asked["id"]].change(asked)
+        self._state.buckets[asked["id"]] = Bucket(asked["id"])
+        self._state.buckets[asked["id"]].change(asked)
         return Json({"name": asked["id"]})
 
     async def _change_bucket(self, request: Request) -> Response:
@@ -120,7 +120,7 @@ class _Storage:
 
     async def _list_buckets(self, request: Request) -> Response:
         is_owner = self._role(request) == OWNER
-        return Json([bucket.row() for bucket in self._shelf.buckets.values()] if is_owner else [])
+        return Json([bucket.row() for bucket in self._state.buckets.values()] if is_owner else [])
 
     async def _get_bucket(self, request: Request) -> Response:
         if self._role(request) != OWNER:
@@ -136,7 +136,7 @@ class _Storage:
         self._as_owner(request)
         if self._bucket(request).objects:
             raise Refused("ResourceNotEmpty")
-        del self._shelf.buckets[self._bucket(request).id]
+        del self._state.buckets[self._bucket(request).id]
         return Json({"message": "Successfully deleted"})
 
     # --- objects --------------------------------------------------------------------------------
@@ -173,12 +173,12 @@ class _Storage:
         # Of a public bucket no token is looked at. Without one that counts, a private bucket is not there.
         if not bucket.public and self._role(request, or_else="NoSuchBucket") != OWNER:
             raise Refused("NoSuchKey")
-        return asset(request, self._shelf.object(bucket.id, request.path_params["name"]))
+        return asset(request, self._state.object(bucket.id, request.path_params["name"]))
 
     async def _get_public(self, request: Request) -> Response:
         if not self._bucket(request).public:
             raise Refused("NoSuchBucket")
-        return asset(request, self._shelf.object(request.path_params["bucket"], request.path_params["name"]))
+        return asset(request, self._state.object(request.path_params["bucket"], request.path_params["name"]))
 
     async def _info(self, request: Request) -> Response:
         stored = self._visible(request)
@@ -190,17 +190,17 @@ class _Storage:
         if self._role(request) != OWNER:
             return Json([])
         page = asked.get("prefix", ""), asked.get("limit", 100), asked.get("offset", 0)
-        bucket = self._shelf.buckets.get(request.path_params["bucket"])
+        bucket = self._state.buckets.get(request.path_params["bucket"])
         return Json(bucket.list(*page) if bucket is not None else [])  # of a bucket that is not there: nothing
 
     async def _remove(self, request: Request) -> Response:
-        role, bucket = self._role(request), self._shelf.buckets.get(request.path_params["bucket"])
+        role, bucket = self._role(request), self._state.buckets.get(request.path_params["bucket"])
         names = (await request.json())["prefixes"]
         if not names:
             raise Refused("InvalidRequest", "body/prefixes must NOT have fewer than 1 items")
         if role != OWNER or bucket is None:
             return Json([])
-        removed = [bucket.objects.pop(name) for name in names if name in bucket.objects.keys() - self._shelf.immovable]
+        removed = [bucket.objects.pop(name) for name in names if name in bucket.objects.keys() - self._state.immovable]
         more = {"bucket_id": bucket.id, "owner": "", "owner_id": "", "user_metadata": {}}
         return Json([each.row() | more | {"version": each.version} for each in removed])
 
@@ -208,26 +208,26 @@ class _Storage:
         stored = self._visible(request)
         bucket, token = request.path_params["bucket"], str(uuid4())
         seconds = int((await request.json())["expiresIn"])
-        self._shelf.signed[token] = (bucket, stored.name, time() + seconds)
+        self._state.signed[token] = (bucket, stored.name, time() + seconds)
         return Json({"signedURL": f"/object/sign/{bucket}/{stored.name}?token={token}"})
 
     async def _get_signed(self, request: Request) -> Response:
-        bucket, name, until = self._shelf.signed.get(request.query_params.get("token", ""), ("", "", 0.0))
+        bucket, name, until = self._state.signed.get(request.query_params.get("token", ""), ("", "", 0.0))
         if (bucket, name) != (request.path_params["bucket"], request.path_params["name"]) or time() > until:
             raise Refused("InvalidJWT", "jwt expired")
-        return asset(request, self._shelf.object(bucket, name))
+        return asset(request, self._state.object(bucket, name))
 
     async def _purge(self, request: Request) -> Response:
         if self._role(request) != OWNER:
             raise Refused("AccessDenied", "Access denied: invalid role")
-        if not self._shelf.has_cdn:
+        if not self._state.has_cdn:
             answer = {
                 "error": "FeatureNotEnabled",
                 "statusCode": "403",
                 "message": "feature not enabled for this tenant",
             }
             return Json(answer, 403)
-        self._shelf.purged.append("/".join(request.path_params.values()))
+        self._state.purged.append("/".join(request.path_params.values()))
         return Json({"message": "success", "statusCode": "200"})
 
     # --- rights ---------------------------------------------------------------------------------
@@ -252,10 +252,10 @@ class _Storage:
     def _visible(self, request: Request) -> Stored:
         if self._role(request) != OWNER:
             raise Refused("NoSuchKey")
-        return self._shelf.object(request.path_params["bucket"], request.path_params["name"])
+        return self._state.object(request.path_params["bucket"], request.path_params["name"])
 
     def _bucket(self, request: Request) -> Bucket:
-        return self._shelf.bucket(request.path_params["bucket"])
+        return self._state.bucket(request.path_params["bucket"])
 
 
 def _role_of(token: str, secret: str) -> str:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from copperplate.local.cluster import Cluster, delete_cluster
+from copperplate.local.cluster import Cluster
+from copperplate.local.home import FOLDER_NAME, POINTER_NAME, Home, find_home
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ print(json.dumps({"pid": cluster.pid, "url": cluster.superuser_url}), flush=True
 sys.stdin.readline()
 cluster.stop()
 """
+
+
+def delete_cluster(data_dir: Path) -> None:
+    """Delete the database of `data_dir`, wherever it is, and nothing else; it must not run."""
+    if data_dir.exists():
+        home = find_home(data_dir) or Home(folder=data_dir / FOLDER_NAME)
+        shutil.rmtree(home.folder, ignore_errors=True)
+        (data_dir / POINTER_NAME).unlink(missing_ok=True)
 
 
 @contextmanager

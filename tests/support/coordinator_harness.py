@@ -12,8 +12,9 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
-from copperplate.generation.coordinator import Coordinator, LookupResult
+from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
+from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.imaging.header import NoPicture
 from copperplate.model import FailureClass, Job, ProviderResult, Size
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import CanonicalValue, Charge, PictureRequest
     from copperplate.ports import Ledger
 
@@ -131,7 +133,7 @@ async def kill(process: Coordinator, ledger: Ledger) -> None:
         await process.drain(within_seconds=0)
 
 
-class Workbench:
+class CoordinatorHarness:
     """One ledger, one store, one provider, and as many coordinators (processes) as a test wants."""
 
     def __init__(self, **provider: Any) -> None:
@@ -157,7 +159,7 @@ class Workbench:
         self, process: Coordinator, asked: PictureRequest, charge: Charge | None = None
     ) -> asyncio.Task[LookupResult]:
         """Ask, and let everything run that can before time moves."""
-        task = asyncio.create_task(process.find(asked, charge=charge))
+        task = asyncio.create_task(process.find(asked, LookupOptions(charge=charge)))
         await self.clock.settle()
         return task
 

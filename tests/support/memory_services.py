@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, Images
 
 
+def spent_of(ledger: MemoryLedger, key: str) -> int | None:
+    """What the submits of a generation cost together; None where no price is known."""
+    known = [submit.price_micro_usd for submit in ledger._submits if submit.generation_key == key]
+    prices = [price for price in known if price is not None]
+    return sum(prices) if prices else None
+
+
 class CountingStore(MemoryStore):
     """Counts what is read."""
 

@@ -58,7 +58,7 @@ def provider_at(name: str, standin: Standin, *, seconds: float = 20) -> Fal | Op
 
 
 def request_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> PictureRequest:
-    """A wish for a picture by that provider."""
+    """A request for a picture by that provider."""
     model = provider.models[0]
     return image_request(
         prompt=prompt,
@@ -72,13 +72,13 @@ def request_of(provider: Provider, prompt: str, *, width: int = 64, height: int 
 
 
 def recipe_of(provider: Provider, prompt: str, *, width: int = 64, height: int = 64, seed: str = "") -> CanonicalRecipe:
-    """The canonical recipe of such a wish."""
+    """The canonical recipe of such a request."""
     return dict(request_of(provider, prompt, width=width, height=height, seed=seed).recipe)
 
 
 @dataclass
-class Studio:
-    """What a test asks pictures of, and what it looks into afterwards."""
+class ProviderHarness:
+    """One provider, a ledger in memory, and coordinators over both."""
 
     provider: Provider
     ledger: MemoryLedger
@@ -118,14 +118,14 @@ class Studio:
         self.images.close()
 
 
-def open_studio(
+def open_harness(
     provider: Provider,
     *,
     lease_seconds: float = 20,
     retention: timedelta = timedelta(days=1),
     collect_rest: timedelta = timedelta(seconds=0.1),
     look: timedelta = timedelta(seconds=8),
-) -> Studio:
-    """A studio around a provider."""
+) -> ProviderHarness:
+    """A harness around a provider."""
     ledger = MemoryLedger(SystemClock())
-    return Studio(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest, look)
+    return ProviderHarness(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest, look)

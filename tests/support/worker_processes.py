@@ -1,4 +1,4 @@
-"""Processes that a test starts, lets go at the same moment, and hears: the programs are in `integration/crowd.py`."""
+"""Processes that a test starts, releases at once and reads from; they run `integration/worker_process.py`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PROGRAMS = ROOT / "tests" / "integration" / "worker_process.py"
 
 
 @dataclass
-class Member:
-    """One process of the crowd."""
+class WorkerProcess:
+    """One started process."""
 
     process: subprocess.Popen[str]
 
@@ -50,18 +50,18 @@ class Member:
 
 
 @pytest.fixture
-def crowd() -> Iterator[Crowd]:
-    with contextlib.ExitStack() as members:
-        yield Crowd(members)
+def worker_processes() -> Iterator[WorkerProcesses]:
+    with contextlib.ExitStack() as workers:
+        yield WorkerProcesses(workers)
 
 
-class Crowd:
+class WorkerProcesses:
     """Starts processes and ends them with the test."""
 
-    def __init__(self, members: contextlib.ExitStack) -> None:
-        self._members = members
+    def __init__(self, workers: contextlib.ExitStack) -> None:
+        self._workers = workers
 
-    def start(self, program: str, **order: Any) -> Member:
+    def start(self, program: str, **order: Any) -> WorkerProcess:
         paths = [ROOT, ROOT / "src"]
         process = subprocess.Popen(
             [sys.executable, PROGRAMS, json.dumps({"program": program, **order})],
@@ -71,14 +71,14 @@ class Crowd:
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         )
-        self._members.enter_context(process)
-        self._members.callback(process.kill)
-        return Member(process)
+        self._workers.enter_context(process)
+        self._workers.callback(process.kill)
+        return WorkerProcess(process)
 
-    def start_together(self, orders: Sequence[dict[str, Any]]) -> list[Member]:
+    def start_together(self, orders: Sequence[dict[str, Any]]) -> list[WorkerProcess]:
         """Start processes that say when they are ready, and let them all go at the same time."""
-        members = [self.start(**order) for order in orders]
-        assert {member.hear() for member in members} == {"ready"}
-        for member in members:
-            member.go_on()
-        return members
+        workers = [self.start(**order) for order in orders]
+        assert {worker.hear() for worker in workers} == {"ready"}
+        for worker in workers:
+            worker.go_on()
+        return workers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 
 import pytest
@@ -26,6 +27,11 @@ RESULT = {
         }
     },
 }
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_every_measurement_is_a_module_that_says_what_it_measures(name: str) -> None:
+    assert importlib.import_module(f"bench.measurements.{name}").measure.__doc__
 
 
 def test_tables_show_the_results() -> None:

@@ -100,8 +100,8 @@ async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: Ve
             "target": "production",
         }
     ]
-    assert (await services.renditions.read(picture_request("wrong 0")))[0].outcome is Outcome.GENERATED
-    assert (await services.renditions.read(picture_request("wrong 1")))[0].outcome is Outcome.HIT
+    assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.GENERATED
+    assert (await services.renditions.read(picture_request("wrong 1"))).outcome is Outcome.HIT
 
 
 async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> None:
@@ -110,7 +110,7 @@ async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> No
     async with cdn_of(api) as cdn:
         counted = await purge(services.ledger, condition, is_dry_run=True, cdns=[cdn])
     assert api.purges == []
-    assert (await services.renditions.read(picture_request("wrong 0")))[0].outcome is Outcome.HIT
+    assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.HIT
     assert await purge(services.ledger, condition, is_dry_run=False) == counted
 
 
@@ -135,7 +135,7 @@ async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_fo
         with pytest.raises(CdnUnavailable, match="vercel cache dangerously-delete --tag copperplate-") as refused:
             await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=[cdn])
     assert TOKEN not in str(refused.value)
-    assert (await services.renditions.read(picture_request("wrong 0")))[0].outcome is Outcome.GENERATED
+    assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.GENERATED
 
 
 async def test_cdn_that_does_not_answer_is_named() -> None:

@@ -13,11 +13,11 @@ from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, 
 from copperplate.generation.retry_policy import BACKOFF_CAP, collect_again_after, submit_again_after
 from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Outcome
-from tests.support.coordinator_harness import Workbench
+from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.generation.coordinator import LookupResult
+    from copperplate.generation.lookup import LookupResult
 
 DAY = 86_400
 KEY = picture_request().generation_key
@@ -26,8 +26,8 @@ LOOKS = 6
 
 
 @pytest.fixture
-def bench() -> Workbench:
-    return Workbench(has_jobs=True)
+def harness() -> CoordinatorHarness:
+    return CoordinatorHarness(has_jobs=True)
 
 
 def gone(times: int) -> list[Exception | bytes]:
@@ -39,136 +39,140 @@ def gone(times: int) -> list[Exception | bytes]:
     [Uncollected("a host that is not allowed"), RuntimeError("nobody planned this"), Misconfigured("FAL_KEY")],
 )
 async def test_job_that_cannot_be_had_is_kept_and_collected_by_whoever_asks_later(
-    bench: Workbench, trouble: Exception
+    harness: CoordinatorHarness, trouble: Exception
 ) -> None:
-    bench.provider.collected = [trouble]
+    harness.provider.collected = [trouble]
     with pytest.raises(StillGenerating) as waits:
-        await bench.process().find(picture_request())
+        await harness.process().find(picture_request())
     assert waits.value.retry_after_seconds == 5
     # Every process is told the same, and none of them asks the provider.
     for _ in range(3):
         with pytest.raises(StillGenerating):
-            await bench.process().find(picture_request())
-    assert (bench.provider.submits, bench.provider.collects) == (1, 1)
-    await bench.clock.advance(5.1)
-    assert (await bench.process().find(picture_request())).outcome is Outcome.GENERATED
-    assert (bench.provider.submits, bench.provider.collects) == (1, 2)
+            await harness.process().find(picture_request())
+    assert (harness.provider.submits, harness.provider.collects) == (1, 1)
+    await harness.clock.advance(5.1)
+    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert (harness.provider.submits, harness.provider.collects) == (1, 2)
 
 
-async def test_job_that_failed_by_its_providers_word_is_dropped(bench: Workbench) -> None:
-    bench.provider.collected = [ProviderFailed(FailureClass.TRANSIENT, "the job failed", billed=False)]
+async def test_job_that_failed_by_its_providers_word_is_dropped(harness: CoordinatorHarness) -> None:
+    harness.provider.collected = [ProviderFailed(FailureClass.TRANSIENT, "the job failed", billed=False)]
     with pytest.raises(GenerationFailed):
-        await bench.process().find(picture_request())
-    await bench.clock.advance(10)
-    await bench.process().find(picture_request())
-    assert bench.provider.submits == 2
+        await harness.process().find(picture_request())
+    await harness.clock.advance(10)
+    await harness.process().find(picture_request())
+    assert harness.provider.submits == 2
 
 
 async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_retention_and_not_before(
-    bench: Workbench, caplog: pytest.LogCaptureFixture
+    harness: CoordinatorHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench.provider.collected = gone(1_000)
+    harness.provider.collected = gone(1_000)
     timings = Timings(job_retention=timedelta(days=1))
-    processes = [bench.process(timings=timings) for _ in range(4)]
+    processes = [harness.process(timings=timings) for _ in range(4)]
     for _ in range(DAY // 60):
         answers = await asyncio.gather(*(each.find(picture_request()) for each in processes), return_exceptions=True)
         assert all(isinstance(each, StillGenerating) for each in answers)
-        assert bench.provider.submits == 1
-        await bench.clock.advance(60)
-    assert 50 < bench.provider.collects < 150, "asked now and then, and never hammered"
+        assert harness.provider.submits == 1
+        await harness.clock.advance(60)
+    assert 50 < harness.provider.collects < 150, "asked now and then, and never hammered"
     assert "is lost" not in caplog.text
-    await bench.clock.advance(60)
-    lost_after = bench.provider.collects + 1
-    bench.provider.collected = gone(1)
+    await harness.clock.advance(60)
+    lost_after = harness.provider.collects + 1
+    harness.provider.collected = gone(1)
     assert (await processes[0].find(picture_request())).outcome is Outcome.GENERATED
-    assert (bench.provider.submits, bench.provider.collects) == (2, lost_after + 1)
+    assert (harness.provider.submits, harness.provider.collects) == (2, lost_after + 1)
     assert caplog.text.count("a paid job is lost") == 1
     # Both submits were paid, and nothing says otherwise.
-    stats = await bench.ledger.generation_stats()
+    stats = await harness.ledger.generation_stats()
     assert stats.total_api_calls_made == 2
 
 
-async def test_job_that_turns_up_after_its_retention_is_still_collected(bench: Workbench) -> None:
-    bench.provider.collected = gone(1)
+async def test_job_that_turns_up_after_its_retention_is_still_collected(harness: CoordinatorHarness) -> None:
+    harness.provider.collected = gone(1)
     with pytest.raises(StillGenerating):
-        await bench.process().find(picture_request())
-    await bench.clock.advance(2 * DAY)
-    assert (await bench.process().find(picture_request())).outcome is Outcome.GENERATED
-    assert bench.provider.submits == 1
+        await harness.process().find(picture_request())
+    await harness.clock.advance(2 * DAY)
+    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert harness.provider.submits == 1
 
 
-async def test_second_loss_in_a_row_rests_for_a_day(bench: Workbench) -> None:
-    bench.provider.collected = gone(1_000)
+async def test_second_loss_in_a_row_rests_for_a_day(harness: CoordinatorHarness) -> None:
+    harness.provider.collected = gone(1_000)
     timings = Timings(job_retention=timedelta(seconds=60))
     refused = None
     for _ in range(600):
         try:
-            await bench.process(timings=timings).find(picture_request())
+            await harness.process(timings=timings).find(picture_request())
         except StillGenerating:
-            await bench.clock.advance(5)
+            await harness.clock.advance(5)
         except GenerationFailed as failed:
             refused = failed
             break
     assert refused is not None
     assert refused.failure_class is FailureClass.LOST
     assert refused.retry_after_seconds == DAY
-    assert bench.provider.submits == 2
+    assert harness.provider.submits == 2
 
 
-async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged(bench: Workbench) -> None:
-    bench.provider.collected = [b"rubbish 1", b"rubbish 2"]
-    finding = asyncio.create_task(bench.process().find(picture_request()))
-    await bench.clock.advance(2)
+async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged(harness: CoordinatorHarness) -> None:
+    harness.provider.collected = [b"rubbish 1", b"rubbish 2"]
+    finding = asyncio.create_task(harness.process().find(picture_request()))
+    await harness.clock.advance(2)
     assert (await finding).outcome is Outcome.GENERATED
-    assert (bench.provider.submits, bench.provider.collects) == (1, 3)
+    assert (harness.provider.submits, harness.provider.collects) == (1, 3)
 
 
-async def test_picture_that_differs_each_time_is_left_to_a_later_collector(bench: Workbench) -> None:
-    bench.provider.collected = [f"{what} {number}".encode() for number in range(4) for what in ("rubbish", "wrong")]
-    finding = asyncio.create_task(bench.process().find(picture_request()))
-    await bench.clock.advance(16)
+async def test_picture_that_differs_each_time_is_left_to_a_later_collector(harness: CoordinatorHarness) -> None:
+    harness.provider.collected = [f"{what} {number}".encode() for number in range(4) for what in ("rubbish", "wrong")]
+    finding = asyncio.create_task(harness.process().find(picture_request()))
+    await harness.clock.advance(16)
     with pytest.raises(StillGenerating):
         await finding
-    assert (bench.provider.submits, bench.provider.collects) == (1, LOOKS)
+    assert (harness.provider.submits, harness.provider.collects) == (1, LOOKS)
 
 
 @pytest.mark.parametrize("first", [LOOKS - 1, 3 * LOOKS])
 async def test_equal_bytes_that_are_no_picture_are_looked_at_again_and_left_to_a_later_collector(
-    first: int, bench: Workbench
+    first: int, harness: CoordinatorHarness
 ) -> None:
     """A placeholder of a CDN is the same whole bytes each time."""
-    bench.provider.collected = [b"rubbish"] * first
-    finding = asyncio.create_task(ask_until_served(bench))
-    await bench.clock.advance(600)
+    harness.provider.collected = [b"rubbish"] * first
+    finding = asyncio.create_task(ask_until_served(harness))
+    await harness.clock.advance(600)
     assert (await finding).outcome is Outcome.GENERATED
-    assert (bench.provider.submits, bench.provider.collects) == (1, first + 1)
+    assert (harness.provider.submits, harness.provider.collects) == (1, first + 1)
 
 
-async def ask_until_served(bench: Workbench) -> LookupResult:
+async def ask_until_served(harness: CoordinatorHarness) -> LookupResult:
     while True:
         with contextlib.suppress(StillGenerating):
-            return await bench.process().find(picture_request())
-        await bench.clock.sleep(1)
+            return await harness.process().find(picture_request())
+        await harness.clock.sleep(1)
 
 
-async def test_whole_picture_that_is_not_the_one_asked_for_is_bad_output_after_the_looks(bench: Workbench) -> None:
-    bench.provider.usage = {"micro_units": 1_000_000}
-    bench.provider.collected = [b"wrong"] * LOOKS
-    finding = asyncio.create_task(bench.process().find(picture_request()))
-    await bench.clock.advance(11)
+async def test_whole_picture_that_is_not_the_one_asked_for_is_bad_output_after_the_looks(
+    harness: CoordinatorHarness,
+) -> None:
+    harness.provider.usage = {"micro_units": 1_000_000}
+    harness.provider.collected = [b"wrong"] * LOOKS
+    finding = asyncio.create_task(harness.process().find(picture_request()))
+    await harness.clock.advance(11)
     assert not finding.done(), "a placeholder may be a whole picture, too"
-    await bench.clock.advance(5)
+    await harness.clock.advance(5)
     with pytest.raises(GenerationFailed) as failed:
         await finding
     assert failed.value.failure_class is FailureClass.BAD_OUTPUT
-    assert bench.provider.collects == LOOKS
-    assert bench.ledger._generations[KEY].usage == {"micro_units": 1_000_000}
+    assert harness.provider.collects == LOOKS
+    assert harness.ledger._generations[KEY].usage == {"micro_units": 1_000_000}
 
 
-async def test_log_says_what_is_kept_and_names_no_prompt(bench: Workbench, caplog: pytest.LogCaptureFixture) -> None:
-    bench.provider.collected = gone(1)
+async def test_log_says_what_is_kept_and_names_no_prompt(
+    harness: CoordinatorHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.provider.collected = gone(1)
     with pytest.raises(StillGenerating):
-        await bench.process().find(picture_request("a secret wish"))
+        await harness.process().find(picture_request("a secret wish"))
     assert "a paid job cannot be collected yet, and is kept: provider=scripted" in caplog.text
     assert "secret" not in caplog.text
 

@@ -11,9 +11,9 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from copperplate.errors import LedgerUnavailable, ProviderFailed
-from copperplate.http import schemas
 from copperplate.http.app import create_app
 from copperplate.http.routes.reference import render
+from copperplate.http.schemas import explain as schemas
 from copperplate.model import FailureClass
 from copperplate.recipes.explain import Comparison, Difference, Explanation
 from copperplate.recipes.explain_memoji import MemojiExplanation

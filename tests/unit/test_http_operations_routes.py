@@ -126,7 +126,7 @@ async def test_objects_that_no_row_names_go_an_hour_after_they_were_found() -> N
     assert (gone.orphans, gone.objects) == (0, 6)
     assert len(services.store._objects) == 4
     for number in range(2):
-        assert (await services.renditions.read(picture_request(f"picture {number}")))[0].outcome is Outcome.HIT
+        assert (await services.renditions.read(picture_request(f"picture {number}"))).outcome is Outcome.HIT
 
 
 async def test_young_objects_are_nobodys_orphans() -> None:
@@ -208,6 +208,10 @@ async def test_task_that_the_ledger_is_too_slow_for_does_not_hold_up_the_others(
     cleaned = await clean(services.ledger, [services.store], clock=clock)
     assert (cleaned.objects, cleaned.is_complete) == (6, False)
     assert caplog.text.count("took too long") == 1
-    monkeypatch.setattr(services.ledger, "sweep", take_too_long)
+
+    async def sweep_too_long(_: int) -> int:
+        raise LedgerUnavailable("the database took too long")
+
+    monkeypatch.setattr(services.ledger, "sweep", sweep_too_long)
     with pytest.raises(LedgerUnavailable):
         await clean(services.ledger, [services.store], clock=clock)

@@ -19,9 +19,10 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Job, Lead, Miss, Outcome
-from tests.support.coordinator_harness import Workbench
+from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -38,39 +39,39 @@ REFUSED = LedgerMisconfigured("DATABASE_URL: its role may not use Copperplate's 
 
 
 def cut_off_at(
-    step: str, seconds: float, bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception = AWAY
+    step: str, seconds: float, harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch, error: Exception = AWAY
 ) -> None:
     """From the next call of `step` on, the ledger fails this step and every heartbeat for so long."""
     back_at: list[float] = []
 
     def cut(name: str) -> None:
-        original = getattr(bench.ledger, name)
+        original = getattr(harness.ledger, name)
 
         async def refused(*arguments: Any, **named: Any) -> Any:
             if name == step and not back_at:
-                back_at.append(bench.clock.monotonic() + seconds)
-            if back_at and bench.clock.monotonic() < back_at[0]:
+                back_at.append(harness.clock.monotonic() + seconds)
+            if back_at and harness.clock.monotonic() < back_at[0]:
                 raise error
             return await original(*arguments, **named)
 
-        monkeypatch.setattr(bench.ledger, name, refused)
+        monkeypatch.setattr(harness.ledger, name, refused)
 
     cut(step)
     cut("heartbeat")
 
 
-def steal_at(step: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+def steal_at(step: str, harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let another process take the lease over just before the next call of `step`, and die holding it."""
-    original = getattr(bench.ledger, step)
+    original = getattr(harness.ledger, step)
 
     async def stolen(*arguments: Any, **named: Any) -> Any:
         monkeypatch.undo()
-        bench.ledger._generations[KEY].lease_until = bench.clock.monotonic()
-        thief = await bench.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
+        harness.ledger._generations[KEY].lease_until = harness.clock.monotonic()
+        thief = await harness.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20))
         assert isinstance(thief, Lead)
         return await original(*arguments, **named)
 
-    monkeypatch.setattr(bench.ledger, step, stolen)
+    monkeypatch.setattr(harness.ledger, step, stolen)
 
 
 @pytest.mark.parametrize(
@@ -87,15 +88,15 @@ def steal_at(step: str, bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_again(
     step: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Workbench(has_jobs=True)
-    steal_at(step, bench, monkeypatch)
-    task = await bench.begin(bench.process(), picture_request())
+    harness = CoordinatorHarness(has_jobs=True)
+    steal_at(step, harness, monkeypatch)
+    task = await harness.begin(harness.process(), picture_request())
     assert not task.done()
-    await bench.clock.advance(20 + 2.4)
+    await harness.clock.advance(20 + 2.4)
     found = await task
     assert found.body == body
     assert found.outcome is Outcome.GENERATED
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
@@ -103,14 +104,14 @@ async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_a
 async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
     step: str, has_jobs: bool, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Workbench(has_jobs=has_jobs)
-    cut_off_at(step, 15, bench, monkeypatch, error)
-    task = await bench.begin(bench.process(), picture_request())
-    await bench.clock.advance(14)
+    harness = CoordinatorHarness(has_jobs=has_jobs)
+    cut_off_at(step, 15, harness, monkeypatch, error)
+    task = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(14)
     assert not task.done()
-    await bench.clock.advance(2)
+    await harness.clock.advance(2)
     assert (await task).outcome is Outcome.GENERATED
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
@@ -122,43 +123,43 @@ async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
 async def test_ledger_that_fails_a_step_is_no_fault_of_the_provider_and_what_is_paid_for_stays(
     step: str, submits: int, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = Workbench(has_jobs=True)
+    harness = CoordinatorHarness(has_jobs=True)
     if step == "begin_decode":  # a successor's: the first leader dies with its job noted
-        dying = await bench.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=1))
+        dying = await harness.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=1))
         assert isinstance(dying, Lead)
-        await bench.ledger.begin_submit(
-            KEY, dying.fence, submit_no=1, provider=bench.provider.name, estimate_micro_usd=3_000
+        await harness.ledger.begin_submit(
+            KEY, dying.fence, submit_no=1, provider=harness.provider.name, estimate_micro_usd=3_000
         )
-        await bench.ledger.note_request(KEY, dying.fence, Job(request_id="job-1"))
-        await bench.clock.advance(2)
+        await harness.ledger.note_request(KEY, dying.fence, Job(request_id="job-1"))
+        await harness.clock.advance(2)
     with monkeypatch.context() as patch:
-        cut_off_at(step, 10_000, bench, patch, error)
-        task = await bench.begin(bench.process(), picture_request())
-        await bench.clock.advance(60)
+        cut_off_at(step, 10_000, harness, patch, error)
+        task = await harness.begin(harness.process(), picture_request())
+        await harness.clock.advance(60)
         with pytest.raises((LedgerUnavailable, LedgerMisconfigured, StillGenerating)):
             await task
-    row = bench.ledger._generations[KEY]
+    row = harness.ledger._generations[KEY]
     assert (row.status, row.failure_class) == ("pending" if submits == 0 else "generating", None)
-    assert not bench.ledger._breakers
+    assert not harness.ledger._breakers
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
     # Not known to be free: it counts as estimated.
-    assert [each.price_micro_usd for each in bench.ledger._submits] == [3_000] * submits
-    await bench.clock.advance(21)
-    assert (await bench.process().find(picture_request())).outcome is Outcome.GENERATED
-    assert bench.provider.submits == {"note_request": 2, "begin_decode": 0}.get(step, 1)
+    assert [each.price_micro_usd for each in harness.ledger._submits] == [3_000] * submits
+    await harness.clock.advance(21)
+    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert harness.provider.submits == {"note_request": 2, "begin_decode": 0}.get(step, 1)
 
 
 async def test_ledger_that_stays_away_is_asked_no_longer_than_callers_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
     asked_at: list[float] = []
 
     async def away(*_: Any, **__: Any) -> bool:
-        asked_at.append(bench.clock.monotonic())
+        asked_at.append(harness.clock.monotonic())
         raise LedgerUnavailable("away")
 
-    monkeypatch.setattr(bench.ledger, "intend_upload", away)
-    task = await bench.begin(bench.process(), picture_request())
-    await bench.clock.advance(60)
+    monkeypatch.setattr(harness.ledger, "intend_upload", away)
+    task = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(60)
     with pytest.raises((LedgerUnavailable, StillGenerating)):
         await task
     assert 29 < asked_at[-1] <= 30.5
@@ -167,43 +168,43 @@ async def test_ledger_that_stays_away_is_asked_no_longer_than_callers_wait(monke
 async def test_ledger_that_is_back_just_before_the_lease_is_over_costs_no_leader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench(has_jobs=True, collect_seconds=25)
+    harness = CoordinatorHarness(has_jobs=True, collect_seconds=25)
     timings = Timings(heartbeat=timedelta(seconds=6))
-    cut_off_at("heartbeat", 13, bench, monkeypatch)
-    tasks = [await bench.begin(bench.process(timings=timings), picture_request()) for _ in range(2)]
-    await bench.clock.advance(28)
+    cut_off_at("heartbeat", 13, harness, monkeypatch)
+    tasks = [await harness.begin(harness.process(timings=timings), picture_request()) for _ in range(2)]
+    await harness.clock.advance(28)
     assert [(await each).outcome for each in tasks] == [Outcome.GENERATED, Outcome.COALESCED]
-    assert bench.provider.collects == 1
+    assert harness.provider.collects == 1
 
 
 async def test_failure_of_a_leader_whose_lease_passed_on_is_not_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
-    bench.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
-    steal_at("fail", bench, monkeypatch)
-    task = await bench.begin(bench.process(), picture_request())
+    harness = CoordinatorHarness()
+    harness.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
+    steal_at("fail", harness, monkeypatch)
+    task = await harness.begin(harness.process(), picture_request())
     assert not task.done()
-    await bench.clock.advance(20 + 2.4)
+    await harness.clock.advance(20 + 2.4)
     assert (await task).body == b"picture 2 as jpg"
 
 
 async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench(seconds=12)
+    harness = CoordinatorHarness(seconds=12)
     intended = 0
-    intend = bench.ledger.intend_upload
+    intend = harness.ledger.intend_upload
 
     async def counted(*arguments: Any, **named: Any) -> bool:
         nonlocal intended
         intended += 1
         return await intend(*arguments, **named)
 
-    steal_at("heartbeat", bench, monkeypatch)
-    task = await bench.begin(bench.process(), picture_request())
-    await bench.clock.advance(5)
-    monkeypatch.setattr(bench.ledger, "intend_upload", counted)
-    await bench.clock.advance(10)
+    steal_at("heartbeat", harness, monkeypatch)
+    task = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(5)
+    monkeypatch.setattr(harness.ledger, "intend_upload", counted)
+    await harness.clock.advance(10)
     assert not task.done()
     assert intended == 0
-    await bench.clock.advance(30)
+    await harness.clock.advance(30)
     assert (await task).body == b"picture 2 as jpg"
     assert intended == 1
 
@@ -211,58 +212,58 @@ async def test_heartbeat_that_is_refused_ends_the_leader_before_its_next_write(m
 async def test_store_that_is_down_while_an_object_may_lie_there_costs_no_second_submit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench()
-    steal_at("complete", bench, monkeypatch)
-    first = bench.process()
-    await bench.begin(first, picture_request())
-    await bench.kill(first)
-    await bench.clock.advance(21)
+    harness = CoordinatorHarness()
+    steal_at("complete", harness, monkeypatch)
+    first = harness.process()
+    await harness.begin(first, picture_request())
+    await harness.kill(first)
+    await harness.clock.advance(21)
 
     async def down(_: str) -> bytes:
         raise StoreUnavailable("down")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.store, "get", down)
+        patched.setattr(harness.store, "get", down)
         with pytest.raises(StoreUnavailable):
-            await bench.process().find(picture_request())
-    await bench.clock.advance(21)
-    assert (await bench.process().find(picture_request())).body == b"picture 1"
-    assert bench.provider.submits == 1
+            await harness.process().find(picture_request())
+    await harness.clock.advance(21)
+    assert (await harness.process().find(picture_request())).body == b"picture 1"
+    assert harness.provider.submits == 1
 
 
 async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
 
     async def shrug(*_: Any, **__: Any) -> AcquireResult:
         monkeypatch.undo()
         return Miss()
 
-    monkeypatch.setattr(bench.ledger, "acquire", shrug)
-    assert (await bench.process().find(picture_request())).body == b"picture 1 as jpg"
+    monkeypatch.setattr(harness.ledger, "acquire", shrug)
+    assert (await harness.process().find(picture_request())).body == b"picture 1 as jpg"
 
 
 @pytest.mark.parametrize("may_lead", [True, False])
 async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
 
     async def riddle(*_: Any, **__: Any) -> object:
         return object()
 
-    monkeypatch.setattr(bench.ledger, "acquire", riddle)
+    monkeypatch.setattr(harness.ledger, "acquire", riddle)
     with pytest.raises(AssertionError, match="unreachable"):
-        await bench.process().find(picture_request(), may_lead=may_lead)
-    assert bench.provider.submits == 0
+        await harness.process().find(picture_request(), LookupOptions(may_lead=may_lead))
+    assert harness.provider.submits == 0
 
 
 async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
 
     async def broken(*_: Any, **__: Any) -> None:
         raise ObjectMissing
 
-    monkeypatch.setattr(bench.store, "put", broken)
+    monkeypatch.setattr(harness.store, "put", broken)
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(picture_request())
+        await harness.process().find(picture_request())
     assert failed.value.failure_class is FailureClass.TRANSIENT
 
 
@@ -284,14 +285,16 @@ class SkewedClock:
 
 @pytest.mark.parametrize(("leading", "following"), [(-40, 40), (40, -40)])
 async def test_wall_clock_that_is_days_off_changes_no_decision(leading: int, following: int) -> None:
-    bench = Workbench(seconds=12)
+    harness = CoordinatorHarness(seconds=12)
     first, second = (
-        Coordinator(ledger=bench.ledger, kinds=bench.kinds, images=bench.images, clock=SkewedClock(bench.clock, days))
+        Coordinator(
+            ledger=harness.ledger, kinds=harness.kinds, images=harness.images, clock=SkewedClock(harness.clock, days)
+        )
         for days in (leading, following)
     )
-    leader = await bench.begin(first, picture_request())
-    follower = await bench.begin(second, picture_request())
-    await bench.clock.advance(12)
+    leader = await harness.begin(first, picture_request())
+    follower = await harness.begin(second, picture_request())
+    await harness.clock.advance(12)
     assert ((await leader).outcome, (await follower).outcome) == (Outcome.GENERATED, Outcome.COALESCED)
 
 
@@ -304,76 +307,76 @@ def lost(times: int) -> list[Exception]:
 
 @pytest.mark.parametrize("has_jobs", [True, False])
 async def test_what_the_provider_reports_to_bill_is_written_to_the_row(has_jobs: bool) -> None:
-    bench = Workbench(has_jobs=has_jobs, usage={"micro_units": 1_500_000})
-    await bench.process().find(picture_request())
-    assert bench.ledger._generations[KEY].usage == {"micro_units": 1_500_000}
+    harness = CoordinatorHarness(has_jobs=has_jobs, usage={"micro_units": 1_500_000})
+    await harness.process().find(picture_request())
+    assert harness.ledger._generations[KEY].usage == {"micro_units": 1_500_000}
 
 
 async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_number() -> None:
-    bench = Workbench(failures=lost(1))
-    assert (await bench.process().find(picture_request())).body == b"picture 2 as jpg"
-    assert bench.provider.submits == 2
-    assert (await bench.ledger.generation_stats()).total_api_calls_made == 2
+    harness = CoordinatorHarness(failures=lost(1))
+    assert (await harness.process().find(picture_request())).body == b"picture 2 as jpg"
+    assert harness.provider.submits == 2
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_second_answer_that_is_lost_ends_the_matter_for_a_day() -> None:
-    bench = Workbench(failures=lost(9))
-    process = bench.process()
+    harness = CoordinatorHarness(failures=lost(9))
+    process = harness.process()
     for _ in range(20):
         with pytest.raises(GenerationFailed) as failed:
             await process.find(picture_request())
         assert failed.value.failure_class is FailureClass.AMBIGUOUS
-        await bench.clock.advance(3_600)
-    assert bench.provider.submits == 2
+        await harness.clock.advance(3_600)
+    assert harness.provider.submits == 2
 
 
 async def test_successor_of_a_leader_that_sent_twice_sends_nothing() -> None:
-    bench = Workbench(seconds=10, failures=lost(1))
-    process = bench.process()
-    await bench.begin(process, picture_request())
-    await bench.clock.advance(15)
-    assert bench.provider.submits == 2
-    await bench.kill(process)
-    await bench.clock.advance(21)
+    harness = CoordinatorHarness(seconds=10, failures=lost(1))
+    process = harness.process()
+    await harness.begin(process, picture_request())
+    await harness.clock.advance(15)
+    assert harness.provider.submits == 2
+    await harness.kill(process)
+    await harness.clock.advance(21)
     with pytest.raises(GenerationFailed) as failed:
-        await bench.process().find(picture_request())
+        await harness.process().find(picture_request())
     assert failed.value.failure_class is FailureClass.AMBIGUOUS
-    assert bench.provider.submits == 2
+    assert harness.provider.submits == 2
 
 
 async def test_successor_whose_only_submit_is_lost_sends_no_third(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench(seconds=10)
-    process = bench.process()
-    await bench.begin(process, picture_request())
-    await bench.kill(process)
-    await bench.clock.advance(21)
-    bench.provider.failures = lost(2)
-    task = await bench.begin(bench.process(), picture_request())
-    await bench.clock.advance(30)
+    harness = CoordinatorHarness(seconds=10)
+    process = harness.process()
+    await harness.begin(process, picture_request())
+    await harness.kill(process)
+    await harness.clock.advance(21)
+    harness.provider.failures = lost(2)
+    task = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(30)
     with pytest.raises(GenerationFailed):
         await task
-    assert bench.provider.submits == 2
+    assert harness.provider.submits == 2
 
 
 async def test_lost_answer_is_not_followed_by_a_submit_once_the_lease_is_not_certain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench(seconds=10, failures=lost(1))
-    steal_at("heartbeat", bench, monkeypatch)
-    task = await bench.begin(bench.process(), picture_request())
-    await bench.clock.advance(15)
+    harness = CoordinatorHarness(seconds=10, failures=lost(1))
+    steal_at("heartbeat", harness, monkeypatch)
+    task = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(15)
     assert not task.done()
-    assert bench.provider.submits == 1
-    await bench.clock.advance(30)
+    assert harness.provider.submits == 1
+    await harness.clock.advance(30)
     assert (await task).body == b"picture 2 as jpg"
-    assert bench.provider.submits == 2
+    assert harness.provider.submits == 2
 
 
 async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_failed() -> None:
-    bench = Workbench(is_billable=False, failures=lost(9))
+    harness = CoordinatorHarness(is_billable=False, failures=lost(9))
     with pytest.raises(GenerationFailed):
-        await bench.process().find(picture_request())
-    assert bench.provider.submits == 2
+        await harness.process().find(picture_request())
+    assert harness.provider.submits == 2
 
 
 def refusal(message: str) -> list[Exception]:
@@ -385,8 +388,8 @@ def refusal(message: str) -> list[Exception]:
 async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
     number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = Workbench(failures=[refusal("no money left: top up")[number] for _ in range(4)])
-    processes = [bench.process(), bench.process()]
+    harness = CoordinatorHarness(failures=[refusal("no money left: top up")[number] for _ in range(4)])
+    processes = [harness.process(), harness.process()]
     for rests in range(1, 5):
         for prompt in ("a red fox", *(f"{other} hens" for other in range(20))):
             with pytest.raises(GenerationFailed) as failed:
@@ -394,38 +397,38 @@ async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
             assert (failed.value.http_status, failed.value.failure_class) == (503, FailureClass.ACCOUNT)
             assert failed.value.retry_after_seconds is not None
             assert 1 <= failed.value.retry_after_seconds <= 15
-        assert bench.provider.submits == rests
-        await bench.clock.advance(16)
+        assert harness.provider.submits == rests
+        await harness.clock.advance(16)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(told) == 4
     assert all("scripted refuses us" in line and "no money left: top up" in line for line in told)
     for prompt in ("a red fox", "3 hens"):
         assert (await processes[0].find(picture_request(prompt))).outcome is Outcome.GENERATED
-    assert (await bench.ledger.generation_stats()).total_api_calls_made == 2
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_reason_that_repeats_the_prompt_is_withheld(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Workbench(failures=refusal("not for us: 'the red fox runs'")[:1])
+    harness = CoordinatorHarness(failures=refusal("not for us: 'the red fox runs'")[:1])
     with pytest.raises(GenerationFailed):
-        await bench.process().find(picture_request("Look: the  red fox runs away"))
+        await harness.process().find(picture_request("Look: the  red fox runs away"))
     assert "fox" not in caplog.text
     assert "withheld" in caplog.text
-    assert "fox" not in bench.ledger._breakers["scripted"].reason
+    assert "fox" not in harness.ledger._breakers["scripted"].reason
 
 
 async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench(has_jobs=True)
+    harness = CoordinatorHarness(has_jobs=True)
 
     async def not_yet(_: object) -> bytes:
         raise StillGenerating
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.provider, "collect", not_yet)
+        patched.setattr(harness.provider, "collect", not_yet)
         with pytest.raises(StillGenerating):
-            await bench.process().find(picture_request())
-    await bench.clock.advance(21)
-    assert (await bench.process().find(picture_request())).body == b"picture of job-1 as jpg"
-    assert bench.provider.submits == 1
+            await harness.process().find(picture_request())
+    await harness.clock.advance(21)
+    assert (await harness.process().find(picture_request())).body == b"picture of job-1 as jpg"
+    assert harness.provider.submits == 1
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -437,9 +440,9 @@ async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words
 ) -> None:
     refused = ProviderFailed(FailureClass.MODERATED, "they quote: a red fox", billed=False)
     refused.__cause__ = ConnectionResetError("they quote: a red fox")
-    bench = Workbench(failures=[*lost(1), refused])
+    harness = CoordinatorHarness(failures=[*lost(1), refused])
     with pytest.raises(GenerationFailed):
-        await bench.process().find(picture_request())
+        await harness.process().find(picture_request())
     start, end = "attempt failed: provider=scripted", f"attempt=1 key={KEY[:12]}"
     assert lines_of(caplog) == [
         f"{start} class=ambiguous cause=ProviderFailed billed=true {end}",
@@ -451,9 +454,9 @@ async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words
 async def test_bug_in_a_provider_is_logged_with_the_way_it_took_and_without_words(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    bench = Workbench(failures=[KeyError("a red fox")])
+    harness = CoordinatorHarness(failures=[KeyError("a red fox")])
     with pytest.raises(GenerationFailed):
-        await bench.process().find(picture_request())
+        await harness.process().find(picture_request())
     assert [line.split(" billed")[0] for line in lines_of(caplog)] == [
         "attempt failed: provider=scripted class=transient cause=KeyError"
     ]
@@ -465,16 +468,16 @@ async def test_bug_in_a_provider_is_logged_with_the_way_it_took_and_without_word
 async def test_process_that_stood_still_keeps_what_it_paid_for_unless_somebody_took_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench()
-    submit = bench.provider.submit
+    harness = CoordinatorHarness()
+    submit = harness.provider.submit
 
     async def stand_still(recipe: Any) -> Any:
         answer = await submit(recipe)
-        bench.clock._seconds += 19  # beyond the trust in the lease (18 s), within the lease (20 s)
+        harness.clock._seconds += 19  # beyond the trust in the lease (18 s), within the lease (20 s)
         return answer
 
-    monkeypatch.setattr(bench.provider, "submit", stand_still)
-    task = await bench.begin(bench.process(), picture_request())
-    await bench.clock.advance(30)
+    monkeypatch.setattr(harness.provider, "submit", stand_still)
+    task = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(30)
     assert (await task).outcome is Outcome.GENERATED
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1

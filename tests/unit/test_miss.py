@@ -12,7 +12,7 @@ from copperplate.errors import StoreUnavailable
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
-from tests.support.coordinator_harness import Workbench
+from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -23,23 +23,23 @@ WEBP = picture_request(picture_format=PictureFormat.WEBP)
 BACKGROUND = ("heartbeat", "sweep", "peek", "record_usage", "hints")
 
 
-def serving_of(bench: Workbench, process: Coordinator | None = None) -> Renditions:
+def serving_of(harness: CoordinatorHarness, process: Coordinator | None = None) -> Renditions:
     """A server process."""
     return Renditions(
-        coordinator=process or bench.process(),
-        ledger=bench.ledger,
-        kinds=bench.kinds,
-        images=bench.images,
-        clock=bench.clock,
+        coordinator=process or harness.process(),
+        ledger=harness.ledger,
+        kinds=harness.kinds,
+        images=harness.images,
+        clock=harness.clock,
     )
 
 
-def listen(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def listen(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the ledger's calls from here on; those a request does not wait for are left out."""
     calls: list[str] = []
 
     def heard(name: str) -> Any:
-        original = getattr(bench.ledger, name)
+        original = getattr(harness.ledger, name)
 
         async def call(*arguments: Any, **named: Any) -> Any:
             calls.append(name)
@@ -47,9 +47,9 @@ def listen(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    for name in vars(type(bench.ledger)):
+    for name in vars(type(harness.ledger)):
         if not name.startswith("_") and name not in BACKGROUND:
-            monkeypatch.setattr(bench.ledger, name, heard(name))
+            monkeypatch.setattr(harness.ledger, name, heard(name))
     return calls
 
 
@@ -63,9 +63,9 @@ def listen(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_miss_is_five_calls_of_the_ledger_and_a_hit_is_one(
     has_jobs: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Workbench(has_jobs=has_jobs)
-    serving = serving_of(bench)
-    calls = listen(bench, monkeypatch)
+    harness = CoordinatorHarness(has_jobs=has_jobs)
+    serving = serving_of(harness)
+    calls = listen(harness, monkeypatch)
     await serving.read(picture_request())
     assert calls == expected
     calls.clear()
@@ -74,67 +74,69 @@ async def test_miss_is_five_calls_of_the_ledger_and_a_hit_is_one(
 
 
 async def test_another_format_of_a_kept_original_is_three_calls_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
-    serving = serving_of(bench)
+    harness = CoordinatorHarness()
+    serving = serving_of(harness)
     await serving.read(picture_request())
-    calls = listen(bench, monkeypatch)
+    calls = listen(harness, monkeypatch)
     await serving.read(WEBP)
     assert calls == ["acquire", "intend_rendition", "record_rendition"]
 
 
 async def test_adopted_original_gets_its_rendition_from_the_successor(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
 
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    first = bench.process()
+    first = harness.process()
     with monkeypatch.context() as patched:
-        patched.setattr(bench.ledger, "complete", never)
-        await bench.begin(first, picture_request())
-        await bench.kill(first)
-    await bench.clock.advance(21)
-    calls = listen(bench, monkeypatch)
-    found, body = await serving_of(bench).read(picture_request())
+        patched.setattr(harness.ledger, "complete", never)
+        await harness.begin(first, picture_request())
+        await harness.kill(first)
+    await harness.clock.advance(21)
+    calls = listen(harness, monkeypatch)
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture 1 as jpg")
     assert calls == ["acquire", "complete", "intend_rendition", "record_rendition"]
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
 async def test_both_objects_are_stored_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
     both = asyncio.Barrier(2)
-    put = bench.store.put
+    put = harness.store.put
 
     async def together(path: str, body: bytes, *, media_type: str) -> None:
         await both.wait()  # one after the other would wait for ever
         await put(path, body, media_type=media_type)
 
-    monkeypatch.setattr(bench.store, "put", together)
+    monkeypatch.setattr(harness.store, "put", together)
     async with asyncio.timeout(30):
-        assert (await serving_of(bench).read(picture_request()))[1] == b"picture 1 as jpg"
+        assert (await serving_of(harness).read(picture_request())).body == b"picture 1 as jpg"
 
 
 async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_is_mended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench()
+    harness = CoordinatorHarness()
 
     async def broken(*_: object) -> bytes:
         raise KeyError("a bug")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.images, "encode", broken)
+        patched.setattr(harness.images, "encode", broken)
         with pytest.raises(KeyError):
-            await serving_of(bench).read(picture_request())
-    found, body = await serving_of(bench).read(picture_request())
+            await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
 async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
-    put = bench.store.put
+    harness = CoordinatorHarness()
+    put = harness.store.put
 
     async def only_originals(path: str, body: bytes, *, media_type: str) -> None:
         if path.endswith(".jpg"):
@@ -142,22 +144,23 @@ async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch
         await put(path, body, media_type=media_type)
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.store, "put", only_originals)
-        user_requests = asyncio.create_task(serving_of(bench).read(picture_request()))
-        await bench.clock.settle()
-        await bench.clock.advance(15)
+        patched.setattr(harness.store, "put", only_originals)
+        user_requests = asyncio.create_task(serving_of(harness).read(picture_request()))
+        await harness.clock.settle()
+        await harness.clock.advance(15)
         with pytest.raises(StoreUnavailable):
             await user_requests
-    found, body = await serving_of(bench).read(picture_request())
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
 async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendition_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bench = Workbench(has_jobs=True)
-    put = bench.store.put
+    harness = CoordinatorHarness(has_jobs=True)
+    put = harness.store.put
 
     async def only_renditions(path: str, body: bytes, *, media_type: str) -> None:
         if path.endswith(".png"):
@@ -165,26 +168,27 @@ async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendit
         await put(path, body, media_type=media_type)
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.store, "put", only_renditions)
-        process = bench.process()
-        user_requests = asyncio.create_task(serving_of(bench, process).read(picture_request()))
-        await bench.clock.settle()
-        await bench.clock.advance(15)
+        patched.setattr(harness.store, "put", only_renditions)
+        process = harness.process()
+        user_requests = asyncio.create_task(serving_of(harness, process).read(picture_request()))
+        await harness.clock.settle()
+        await harness.clock.advance(15)
         with pytest.raises(StoreUnavailable):
             await user_requests
-        await bench.kill(process)  # and with it what it kept
-    await bench.clock.advance(21)
-    found, body = await serving_of(bench).read(picture_request())
+        await harness.kill(process)  # and with it what it kept
+    await harness.clock.advance(21)
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-1 as jpg")
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
     # The first leader's rendition was never completed: it goes.
-    await bench.clock.advance(3_700)
-    assert len(await bench.ledger.claim_discarded(10)) == 2
+    await harness.clock.advance(3_700)
+    assert len(await harness.ledger.claim_discarded(10)) == 2
 
 
 async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Workbench()
-    complete = bench.ledger.complete
+    harness = CoordinatorHarness()
+    complete = harness.ledger.complete
     theirs = b"the same picture, encoded by another release"
 
     async def beaten(
@@ -195,11 +199,12 @@ async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypa
         assert original is not None
         digest = sha256_hex(theirs)
         first = replace(rendition, path=f"2026/01/{digest}.jpg", digest=digest, size_bytes=len(theirs))
-        await bench.store.put(first.path, theirs, media_type="image/jpeg")
-        await bench.ledger.intend_rendition(original, first)
-        await bench.ledger.record_rendition(original, first.key, first)
+        await harness.store.put(first.path, theirs, media_type="image/jpeg")
+        await harness.ledger.intend_rendition(original, first)
+        await harness.ledger.record_rendition(original, first.key, first)
         return await complete(key, fence, upload, url=url, rendition=rendition)
 
-    monkeypatch.setattr(bench.ledger, "complete", beaten)
-    found, body = await serving_of(bench).read(picture_request())
+    monkeypatch.setattr(harness.ledger, "complete", beaten)
+    found = await serving_of(harness).read(picture_request())
+    body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, theirs)

@@ -10,7 +10,7 @@ import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
 from copperplate.http.app import create_app
-from copperplate.http.parameters import MAX_NAMES, MAX_QUERY_BYTES, named
+from copperplate.http.parameters import MAX_NAMES, MAX_QUERY_BYTES, ignored_header
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -175,8 +175,8 @@ async def test_what_a_route_knows_is_not_named(client: httpx.AsyncClient) -> Non
     ],
 )
 def test_the_header_is_bounded_and_plain(names: list[str], value: bytes) -> None:
-    assert named(names) == [(IGNORED.encode(), value)]
+    assert ignored_header(names) == [(IGNORED.encode(), value)]
 
 
 def test_nothing_ignored_is_no_header() -> None:
-    assert named(()) == []
+    assert ignored_header(()) == []

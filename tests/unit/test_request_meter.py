@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WEBP = picture_request(picture_format=PictureFormat.WEBP)
 
 
-class Book:
+class RecordingLedger:
     """A ledger that only takes counts down, or refuses them, or keeps the caller waiting."""
 
     def __init__(self) -> None:
@@ -42,26 +42,26 @@ class Book:
             raise self.failure
 
 
-class Desk:
+class Harness:
     def __init__(self) -> None:
-        self.clock, self.book = FakeClock(), Book()
+        self.clock, self.ledger = FakeClock(), RecordingLedger()
         self.provider = ScriptedProvider(self.clock)
-        self.usage = RequestMeter(ledger=self.book, providers={"image": self.provider}, clock=self.clock)  # type: ignore[arg-type]
+        self.meter = RequestMeter(ledger=self.ledger, providers={"image": self.provider}, clock=self.clock)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def harness() -> Harness:
+    return Harness()
 
 
-async def test_requests_of_one_rendition_and_outcome_add_up(desk: Desk) -> None:
+async def test_requests_of_one_rendition_and_outcome_add_up(harness: Harness) -> None:
     for size in (10, 20, 30):
-        desk.usage.count(picture_request(), Outcome.HIT, size_bytes=size, seconds=0.001)
-    desk.usage.count(picture_request(), Outcome.FAILED, size_bytes=0, seconds=0.001)
-    desk.usage.count(WEBP, Outcome.HIT, size_bytes=5, seconds=0.001)
-    await desk.usage.close()
-    [batch] = desk.book.batches
-    assert [(use.rendition_key, use.outcome, use.count, use.size_bytes) for use in batch] == [
+        harness.meter.count(picture_request(), Outcome.HIT, size_bytes=size, seconds=0.001)
+    harness.meter.count(picture_request(), Outcome.FAILED, size_bytes=0, seconds=0.001)
+    harness.meter.count(WEBP, Outcome.HIT, size_bytes=5, seconds=0.001)
+    await harness.meter.close()
+    [batch] = harness.ledger.batches
+    assert [(row.rendition_key, row.outcome, row.count, row.size_bytes) for row in batch] == [
         (picture_request().rendition_key, Outcome.HIT, 3, 60),
         (picture_request().rendition_key, Outcome.FAILED, 1, 0),
         (WEBP.rendition_key, Outcome.HIT, 1, 5),
@@ -81,146 +81,148 @@ async def test_requests_of_one_rendition_and_outcome_add_up(desk: Desk) -> None:
         (10**6, len(LATENCY_BOUNDS_MS)),
     ],
 )
-async def test_latency_falls_into_the_bucket_that_ends_at_its_bound(desk: Desk, seconds: float, bucket: int) -> None:
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=seconds)
-    await desk.usage.close()
-    [[use]] = desk.book.batches
-    assert use.latency_buckets == tuple(int(n == bucket) for n in range(len(LATENCY_BOUNDS_MS) + 1))
+async def test_latency_falls_into_the_bucket_that_ends_at_its_bound(
+    harness: Harness, seconds: float, bucket: int
+) -> None:
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=seconds)
+    await harness.meter.close()
+    [[row]] = harness.ledger.batches
+    assert row.latency_buckets == tuple(int(n == bucket) for n in range(len(LATENCY_BOUNDS_MS) + 1))
 
 
 def test_every_outcome_has_a_tier() -> None:
     assert set(TIERS) == set(Outcome)
 
 
-async def test_ten_thousand_hits_cost_one_flush_after_two_seconds(desk: Desk) -> None:
+async def test_ten_thousand_hits_cost_one_flush_after_two_seconds(harness: Harness) -> None:
     for _ in range(10_000):
-        desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS - 0.01)
-    assert not desk.book.batches
-    await desk.clock.advance(0.02)
-    assert [[use.count for use in batch] for batch in desk.book.batches] == [[10_000]]
-    await desk.clock.advance(60)
-    assert len(desk.book.batches) == 1
+        harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS - 0.01)
+    assert not harness.ledger.batches
+    await harness.clock.advance(0.02)
+    assert [[row.count for row in batch] for batch in harness.ledger.batches] == [[10_000]]
+    await harness.clock.advance(60)
+    assert len(harness.ledger.batches) == 1
 
 
-async def test_what_comes_later_is_flushed_by_a_timer_of_its_own(desk: Desk) -> None:
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS)
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS)
-    assert [[use.count for use in batch] for batch in desk.book.batches] == [[1], [2]]
+async def test_what_comes_later_is_flushed_by_a_timer_of_its_own(harness: Harness) -> None:
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS)
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS)
+    assert [[row.count for row in batch] for batch in harness.ledger.batches] == [[1], [2]]
 
 
 async def test_batch_the_ledger_does_not_answer_is_sent_again_under_its_id(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     private = picture_request("a very private wish")
     for _ in range(7):
-        desk.usage.count(private, Outcome.HIT, size_bytes=1, seconds=0)
-    desk.book.failure = LedgerUnavailable("a very private answer")
+        harness.meter.count(private, Outcome.HIT, size_bytes=1, seconds=0)
+    harness.ledger.failure = LedgerUnavailable("a very private answer")
     with caplog.at_level(logging.DEBUG):
-        await desk.clock.advance(FLUSH_SECONDS)
-        desk.usage.count(private, Outcome.FAILED, size_bytes=0, seconds=0)
-        await desk.clock.advance(AGAIN_SECONDS)
+        await harness.clock.advance(FLUSH_SECONDS)
+        harness.meter.count(private, Outcome.FAILED, size_bytes=0, seconds=0)
+        await harness.clock.advance(AGAIN_SECONDS)
     assert caplog.messages == ["usage of 7 requests is sent again until it is taken: ledger_unavailable"]
     assert "private" not in caplog.text
-    desk.book.failure = None
-    await desk.clock.advance(AGAIN_SECONDS)
-    await desk.usage.close()
+    harness.ledger.failure = None
+    await harness.clock.advance(AGAIN_SECONDS)
+    await harness.meter.close()
     # Unchanged, since it may have been taken: what was counted meanwhile goes into a batch of its own.
-    counts = [[use.count for use in batch] for batch in desk.book.batches]
+    counts = [[row.count for row in batch] for batch in harness.ledger.batches]
     assert counts == [*[[7]] * (len(counts) - 1), [1]]
     assert len(counts) >= 4
-    assert len(set(desk.book.ids)) == 2
-    assert len(set(desk.book.ids[:-1])) == 1
+    assert len(set(harness.ledger.ids)) == 2
+    assert len(set(harness.ledger.ids[:-1])) == 1
 
 
 async def test_batch_is_sent_for_an_hour_and_then_lost_and_said_so(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    desk.book.failure = LedgerUnavailable("away")
-    await desk.clock.advance(FLUSH_SECONDS)
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    harness.ledger.failure = LedgerUnavailable("away")
+    await harness.clock.advance(FLUSH_SECONDS)
     # A frozen process: the wall clock alone went on, and the ledger may have forgotten the batch.
-    await desk.clock.advance(SENT_FOR.total_seconds())
-    sent = len(desk.book.batches)
-    await desk.clock.advance(2 * AGAIN_SECONDS)
-    assert len(desk.book.batches) == sent
+    await harness.clock.advance(SENT_FOR.total_seconds())
+    sent = len(harness.ledger.batches)
+    await harness.clock.advance(2 * AGAIN_SECONDS)
+    assert len(harness.ledger.batches) == sent
     assert caplog.messages[-1] == "usage of 1 requests lost: the database did not answer for an hour"
 
 
-async def test_what_is_left_when_the_process_ends_is_said(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    desk.book.failure = LedgerUnavailable("away")
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS)
-    desk.usage.count(WEBP, Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.usage.close()
+async def test_what_is_left_when_the_process_ends_is_said(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    harness.ledger.failure = LedgerUnavailable("away")
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS)
+    harness.meter.count(WEBP, Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.meter.close()
     assert caplog.messages[-1] == "usage of 2 requests lost: the process ends"
 
 
 async def test_no_more_different_pictures_wait_for_the_ledger_than_fit(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("copperplate.serving.request_meter.MAX_SUMS", 2)
     for number in range(5):
-        desk.usage.count(picture_request(str(number % 3)), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.usage.close()
-    assert [[use.count for use in batch] for batch in desk.book.batches] == [[2, 2]]
+        harness.meter.count(picture_request(str(number % 3)), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.meter.close()
+    assert [[row.count for row in batch] for batch in harness.ledger.batches] == [[2, 2]]
     assert caplog.messages == ["usage of 1 requests lost: too many different pictures"]
 
 
-async def test_outage_with_many_different_pictures_ends_in_batches_that_are_taken_in_time(desk: Desk) -> None:
-    desk.book.failure = LedgerUnavailable("away")
+async def test_outage_with_many_different_pictures_ends_in_batches_that_are_taken_in_time(harness: Harness) -> None:
+    harness.ledger.failure = LedgerUnavailable("away")
     for number in range(2 * BATCH_SUMS + 500):
-        desk.usage.count(picture_request(str(number)), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS + 5 * AGAIN_SECONDS)
+        harness.meter.count(picture_request(str(number)), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS + 5 * AGAIN_SECONDS)
     # The first alone is sent again and again.
-    assert len(set(desk.book.ids)) == 1
-    desk.book.failure = None
-    await desk.clock.advance(AGAIN_SECONDS)
-    taken = dict(zip(desk.book.ids, desk.book.batches, strict=True))
+    assert len(set(harness.ledger.ids)) == 1
+    harness.ledger.failure = None
+    await harness.clock.advance(AGAIN_SECONDS)
+    taken = dict(zip(harness.ledger.ids, harness.ledger.batches, strict=True))
     assert [len(batch) for batch in taken.values()] == [BATCH_SUMS, BATCH_SUMS, 500]
-    assert len({use.rendition_key for batch in taken.values() for use in batch}) == 2 * BATCH_SUMS + 500
-    assert {use.count for batch in taken.values() for use in batch} == {1}
-    await desk.usage.close()
-    assert len(set(desk.book.ids)) == 3
+    assert len({row.rendition_key for batch in taken.values() for row in batch}) == 2 * BATCH_SUMS + 500
+    assert {row.count for batch in taken.values() for row in batch} == {1}
+    await harness.meter.close()
+    assert len(set(harness.ledger.ids)) == 3
 
 
-async def test_counting_goes_on_while_a_flush_is_under_way_and_nothing_is_counted_twice(desk: Desk) -> None:
-    desk.book.gate = asyncio.Event()
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS)
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS)
-    desk.book.gate.set()
-    await desk.clock.settle()
-    await desk.usage.close()
-    assert [[use.count for use in batch] for batch in desk.book.batches] == [[1], [1]]
+async def test_counting_goes_on_while_a_flush_is_under_way_and_nothing_is_counted_twice(harness: Harness) -> None:
+    harness.ledger.gate = asyncio.Event()
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS)
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS)
+    harness.ledger.gate.set()
+    await harness.clock.settle()
+    await harness.meter.close()
+    assert [[row.count for row in batch] for batch in harness.ledger.batches] == [[1], [1]]
 
 
-async def test_close_flushes_what_is_left_without_waiting_for_the_timer(desk: Desk) -> None:
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.usage.close()
-    assert [[use.count for use in batch] for batch in desk.book.batches] == [[1]]
-    await desk.clock.advance(60)
-    assert len(desk.book.batches) == 1
+async def test_close_flushes_what_is_left_without_waiting_for_the_timer(harness: Harness) -> None:
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.meter.close()
+    assert [[row.count for row in batch] for batch in harness.ledger.batches] == [[1]]
+    await harness.clock.advance(60)
+    assert len(harness.ledger.batches) == 1
 
 
-async def test_close_waits_for_the_flush_that_is_under_way(desk: Desk) -> None:
-    desk.book.gate = asyncio.Event()
-    desk.usage.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
-    await desk.clock.advance(FLUSH_SECONDS)
-    closing = asyncio.create_task(desk.usage.close())
-    await desk.clock.settle()
+async def test_close_waits_for_the_flush_that_is_under_way(harness: Harness) -> None:
+    harness.ledger.gate = asyncio.Event()
+    harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0)
+    await harness.clock.advance(FLUSH_SECONDS)
+    closing = asyncio.create_task(harness.meter.close())
+    await harness.clock.settle()
     # Whoever closes the ledger next would cut the batch off.
     assert not closing.done()
-    desk.book.gate.set()
+    harness.ledger.gate.set()
     await closing
-    assert len(desk.book.batches) == 1
+    assert len(harness.ledger.batches) == 1
 
 
-async def test_close_without_counts_asks_the_ledger_nothing(desk: Desk) -> None:
-    await desk.usage.close()
-    await desk.usage.flush()
-    assert not desk.book.batches
+async def test_close_without_counts_asks_the_ledger_nothing(harness: Harness) -> None:
+    await harness.meter.close()
+    await harness.meter.flush()
+    assert not harness.ledger.batches

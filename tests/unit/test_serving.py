@@ -18,10 +18,11 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.generation.digests import INLINE_BYTES
+from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
-from tests.support.coordinator_harness import BUCKET, FlakyStore, PlainImages, Workbench
+from tests.support.coordinator_harness import BUCKET, CoordinatorHarness, FlakyStore, PlainImages
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ class CountingImages(PlainImages):
         return await super().encode(original, picture_request)
 
 
-class Desk(Workbench):
-    """A workbench with one process that serves."""
+class ServingHarness(CoordinatorHarness):
+    """A coordinator harness with one process that serves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,247 +97,258 @@ class Desk(Workbench):
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def harness() -> ServingHarness:
+    return ServingHarness()
 
 
-async def test_first_read_makes_the_rendition_and_the_second_reads_it(desk: Desk) -> None:
-    first, body = await desk.serving.read(picture_request())
-    again, same = await desk.serving.read(picture_request())
+async def test_first_read_makes_the_rendition_and_the_second_reads_it(harness: ServingHarness) -> None:
+    first = await harness.serving.read(picture_request())
+    body = first.body
+    again = await harness.serving.read(picture_request())
+    same = again.body
     assert (first.outcome, again.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == again.entry
     assert not first.entry.is_original
     assert body == same == JPG_BODY
-    assert (desk.objects.puts, desk.objects.gets) == ({"png": 1, "jpg": 1}, {"jpg": 1})
+    assert (harness.objects.puts, harness.objects.gets) == ({"png": 1, "jpg": 1}, {"jpg": 1})
 
 
-async def test_rendition_is_recorded_as_exactly_what_was_stored(desk: Desk) -> None:
-    found = await desk.serving.find(picture_request())
+async def test_rendition_is_recorded_as_exactly_what_was_stored(harness: ServingHarness) -> None:
+    found = await harness.serving.find(picture_request())
     entry = found.entry
     assert (entry.digest, entry.size_bytes) == (sha256_hex(JPG_BODY), len(JPG_BODY))
     assert (entry.format, entry.width, entry.height) == ("jpg", 64, 64)
-    assert await desk.objects.get(entry.path) == JPG_BODY
+    assert await harness.objects.get(entry.path) == JPG_BODY
 
 
-async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(desk: Desk) -> None:
-    answers = await asyncio.gather(*(desk.serving.read(picture_request()) for _ in range(100)))
-    assert {body for _, body in answers} == {JPG_BODY}
-    assert Counter(found.outcome for found, _ in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
-    assert desk.artist.encodings == 1
-    assert desk.objects.puts == {"png": 1, "jpg": 1}
-    assert desk.provider.submits == 1
+async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(harness: ServingHarness) -> None:
+    answers = await asyncio.gather(*(harness.serving.read(picture_request()) for _ in range(100)))
+    assert {found.body for found in answers} == {JPG_BODY}
+    assert Counter(found.outcome for found in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
+    assert harness.artist.encodings == 1
+    assert harness.objects.puts == {"png": 1, "jpg": 1}
+    assert harness.provider.submits == 1
 
 
-async def test_askers_of_two_formats_at_once_cost_no_read(desk: Desk) -> None:
-    jpg, webp = await asyncio.gather(desk.serving.read(picture_request()), desk.serving.read(WEBP))
-    assert (jpg[0].outcome, jpg[1]) == (Outcome.GENERATED, JPG_BODY)
-    assert (webp[0].outcome, webp[1]) == (Outcome.COALESCED, WEBP_BODY)
-    assert (desk.objects.puts, desk.objects.gets) == ({"png": 1, "jpg": 1, "webp": 1}, {})
+async def test_askers_of_two_formats_at_once_cost_no_read(harness: ServingHarness) -> None:
+    jpg, webp = await asyncio.gather(harness.serving.read(picture_request()), harness.serving.read(WEBP))
+    assert (jpg.outcome, jpg.body) == (Outcome.GENERATED, JPG_BODY)
+    assert (webp.outcome, webp.body) == (Outcome.COALESCED, WEBP_BODY)
+    assert (harness.objects.puts, harness.objects.gets) == ({"png": 1, "jpg": 1, "webp": 1}, {})
 
 
-async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(desk: Desk) -> None:
-    await desk.serving.read(picture_request())
-    answers = await asyncio.gather(*(desk.serving.read(WEBP) for _ in range(100)))
-    assert {(found.outcome, body) for found, body in answers} == {(Outcome.HIT, WEBP_BODY)}
-    assert desk.artist.encodings == 2
-    assert (desk.objects.puts["webp"], desk.objects.gets["png"]) == (1, 1)
-    assert desk.provider.submits == 1
+async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(harness: ServingHarness) -> None:
+    await harness.serving.read(picture_request())
+    answers = await asyncio.gather(*(harness.serving.read(WEBP) for _ in range(100)))
+    assert {(found.outcome, found.body) for found in answers} == {(Outcome.HIT, WEBP_BODY)}
+    assert harness.artist.encodings == 2
+    assert (harness.objects.puts["webp"], harness.objects.gets["png"]) == (1, 1)
+    assert harness.provider.submits == 1
 
 
-async def test_hundred_hits_at_once_read_the_object_once(desk: Desk) -> None:
-    await desk.serving.read(picture_request())
-    desk.objects.gate = asyncio.Event()
-    reading = [asyncio.create_task(desk.serving.read(picture_request())) for _ in range(100)]
-    await desk.clock.settle()
-    desk.objects.gate.set()
-    assert {body for _, body in await asyncio.gather(*reading)} == {JPG_BODY}
-    assert desk.objects.gets == {"jpg": 1}
+async def test_hundred_hits_at_once_read_the_object_once(harness: ServingHarness) -> None:
+    await harness.serving.read(picture_request())
+    harness.objects.gate = asyncio.Event()
+    reading = [asyncio.create_task(harness.serving.read(picture_request())) for _ in range(100)]
+    await harness.clock.settle()
+    harness.objects.gate.set()
+    assert {found.body for found in await asyncio.gather(*reading)} == {JPG_BODY}
+    assert harness.objects.gets == {"jpg": 1}
 
 
-async def test_object_of_many_bytes_is_verified_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_object_of_many_bytes_is_verified_too(harness: ServingHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     async def large(*_: object) -> bytes:
         return b"x" * (INLINE_BYTES + 1)
 
-    monkeypatch.setattr(desk.artist, "encode", large)
-    await desk.serving.read(picture_request())
-    found, body = await desk.serving.read(picture_request())
+    monkeypatch.setattr(harness.artist, "encode", large)
+    await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
+    body = found.body
+    assert body is not None
     assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_BYTES + 1)
-    desk.objects.alter(found.entry, b"y" * len(body))
-    assert (await desk.serving.read(picture_request()))[1] == body
+    harness.objects.alter(found.entry, b"y" * len(body))
+    assert (await harness.serving.read(picture_request())).body == body
 
 
 @pytest.mark.parametrize("damage", [b"something else", b"", JPG_BODY[:-1]])
-async def test_altered_rendition_is_never_served_but_made_again_from_the_original(desk: Desk, damage: bytes) -> None:
-    found, _ = await desk.serving.read(picture_request())
-    desk.objects.alter(found.entry, damage)
-    again, body = await desk.serving.read(picture_request())
+async def test_altered_rendition_is_never_served_but_made_again_from_the_original(
+    harness: ServingHarness, damage: bytes
+) -> None:
+    found = await harness.serving.read(picture_request())
+    harness.objects.alter(found.entry, damage)
+    again = await harness.serving.read(picture_request())
+    body = again.body
     assert (again.outcome, body) == (Outcome.HIT, JPG_BODY)
     assert again.entry.path != found.entry.path
-    assert desk.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
-async def test_rendition_and_original_that_are_gone_cost_one_new_generation_for_all_askers(desk: Desk) -> None:
-    found, _ = await desk.serving.read(picture_request())
-    original = await desk.original(picture_request())
-    await desk.objects.remove([found.entry.path, original.path])
-    answers = await asyncio.gather(*(desk.serving.read(picture_request()) for _ in range(20)))
-    assert {body for _, body in answers} == {b"picture 2 as jpg"}
-    assert desk.provider.submits == 2
+async def test_rendition_and_original_that_are_gone_cost_one_new_generation_for_all_askers(
+    harness: ServingHarness,
+) -> None:
+    found = await harness.serving.read(picture_request())
+    original = await harness.original(picture_request())
+    await harness.objects.remove([found.entry.path, original.path])
+    answers = await asyncio.gather(*(harness.serving.read(picture_request()) for _ in range(20)))
+    assert {found.body for found in answers} == {b"picture 2 as jpg"}
+    assert harness.provider.submits == 2
 
 
-async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(desk: Desk) -> None:
-    desk.objects.loses = True
+async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(harness: ServingHarness) -> None:
+    harness.objects.loses = True
     outcomes = []
     for _ in range(50):
         try:
-            found, _ = await desk.serving.read(picture_request())
+            found = await harness.serving.read(picture_request())
             outcomes.append(str(found.outcome))
         except GenerationFailed as error:
             outcomes.append(str(error.failure_class))
-        await desk.clock.advance(60)
+        await harness.clock.advance(60)
     assert outcomes == ["generated", "generated"] + [FailureClass.MISSING_OBJECT] * 48
-    assert desk.provider.submits == 2
+    assert harness.provider.submits == 2
 
 
 async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.serving.read(picture_request())
-    desk.objects.loses = True
+    await harness.serving.read(picture_request())
+    harness.objects.loses = True
 
     async def changed_meanwhile(_: Entry) -> bool:
         return False
 
-    monkeypatch.setattr(desk.ledger, "report_missing", changed_meanwhile)
+    monkeypatch.setattr(harness.ledger, "report_missing", changed_meanwhile)
     with pytest.raises(StoreUnavailable):
-        await desk.serving.read(picture_request())
-    assert desk.objects.gets == {"jpg": 3}
-    assert desk.provider.submits == 1
+        await harness.serving.read(picture_request())
+    assert harness.objects.gets == {"jpg": 3}
+    assert harness.provider.submits == 1
 
 
 async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_object(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, _ = await desk.serving.read(picture_request())
+    found = await harness.serving.read(picture_request())
 
     async def down(_: str) -> bytes:
         raise StoreUnavailable("down")
 
-    monkeypatch.setattr(desk.objects, "get", down)
+    monkeypatch.setattr(harness.objects, "get", down)
     with pytest.raises(StoreUnavailable):
-        await desk.serving.read(picture_request())
+        await harness.serving.read(picture_request())
     monkeypatch.undo()
-    again, body = await desk.serving.read(picture_request())
+    again = await harness.serving.read(picture_request())
+    body = again.body
     assert (again.entry, body) == (found.entry, JPG_BODY)
 
 
 async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.serving.find(WEBP)
-    record = desk.ledger.record_rendition
+    await harness.serving.find(WEBP)
+    record = harness.ledger.record_rendition
     theirs = b"the same picture, encoded by another release"
 
     async def beaten(original: Entry, key: str, ours: Upload) -> Entry | None:
         monkeypatch.undo()
         path = f"2026/01/{sha256_hex(theirs)}.jpg"
         first = replace(ours, path=path, digest=sha256_hex(theirs), size_bytes=len(theirs))
-        await desk.objects.put(path, theirs, media_type="image/jpeg")
-        await desk.ledger.intend_rendition(original, first)
+        await harness.objects.put(path, theirs, media_type="image/jpeg")
+        await harness.ledger.intend_rendition(original, first)
         await record(original, key, first)
         return await record(original, key, ours)
 
-    monkeypatch.setattr(desk.ledger, "record_rendition", beaten)
-    found, body = await desk.serving.read(picture_request())
+    monkeypatch.setattr(harness.ledger, "record_rendition", beaten)
+    found = await harness.serving.read(picture_request())
+    body = found.body
     assert body == theirs
     assert found.entry.digest == sha256_hex(theirs)
 
 
 async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked_up_anew(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.serving.find(WEBP)
-    record = desk.ledger.record_rendition
+    await harness.serving.find(WEBP)
+    record = harness.ledger.record_rendition
 
     async def replaced(original: Entry, key: str, ours: Upload) -> Entry | None:
         monkeypatch.undo()
-        await desk.ledger.report_missing(original)
+        await harness.ledger.report_missing(original)
         return await record(original, key, ours)
 
-    monkeypatch.setattr(desk.ledger, "record_rendition", replaced)
-    _, body = await desk.serving.read(picture_request())
+    monkeypatch.setattr(harness.ledger, "record_rendition", replaced)
+    body = (await harness.serving.read(picture_request())).body
     assert body == b"picture 2 as jpg"
 
 
-async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_original(desk: Desk) -> None:
+async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_original(harness: ServingHarness) -> None:
     with pytest.raises(NotGenerated):
-        await desk.serving.find(picture_request(), may_lead=False)
-    assert desk.provider.submits == 0
-    await desk.serving.find(picture_request())
-    found = await desk.serving.find(WEBP, may_lead=False)
+        await harness.serving.find(picture_request(), LOOK_ONLY)
+    assert harness.provider.submits == 0
+    await harness.serving.find(picture_request())
+    found = await harness.serving.find(WEBP, LOOK_ONLY)
     assert (found.outcome, found.entry.format) == (Outcome.HIT, "webp")
-    assert desk.provider.submits == 1
+    assert harness.provider.submits == 1
 
 
-async def test_looking_only_while_somebody_generates_waits_for_nothing(desk: Desk) -> None:
-    desk.provider.seconds = 10
-    user_requests = asyncio.create_task(desk.serving.read(picture_request()))
-    await desk.clock.settle()
+async def test_looking_only_while_somebody_generates_waits_for_nothing(harness: ServingHarness) -> None:
+    harness.provider.seconds = 10
+    user_requests = asyncio.create_task(harness.serving.read(picture_request()))
+    await harness.clock.settle()
     with pytest.raises(NotGenerated):
-        await desk.serving.find(picture_request(), may_lead=False)
-    await desk.clock.advance(10)
+        await harness.serving.find(picture_request(), LOOK_ONLY)
+    await harness.clock.advance(10)
     await user_requests
 
 
-async def test_looking_only_at_a_failure_answers_the_failure(desk: Desk) -> None:
-    desk.provider.failures = [KeyError("a bug")]
+async def test_looking_only_at_a_failure_answers_the_failure(harness: ServingHarness) -> None:
+    harness.provider.failures = [KeyError("a bug")]
     with pytest.raises(GenerationFailed):
-        await desk.serving.find(picture_request())
+        await harness.serving.find(picture_request())
     with pytest.raises(GenerationFailed) as looked:
-        await desk.serving.find(picture_request(), may_lead=False)
+        await harness.serving.find(picture_request(), LOOK_ONLY)
     assert looked.value.failure_class is FailureClass.TRANSIENT
 
 
-async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(desk: Desk) -> None:
-    await desk.serving.find(picture_request())
-    jpg, webp = await asyncio.gather(desk.serving.read(picture_request()), desk.serving.read(WEBP))
-    assert (jpg[1], webp[1]) == (JPG_BODY, WEBP_BODY)
+async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(harness: ServingHarness) -> None:
+    await harness.serving.find(picture_request())
+    jpg, webp = await asyncio.gather(harness.serving.read(picture_request()), harness.serving.read(WEBP))
+    assert (jpg.body, webp.body) == (JPG_BODY, WEBP_BODY)
 
 
 async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.serving.read(picture_request())
-    original = await desk.original(picture_request())
-    acquire = desk.ledger.acquire
+    await harness.serving.read(picture_request())
+    original = await harness.original(picture_request())
+    acquire = harness.ledger.acquire
 
     async def then_it_goes(*arguments: Any, **named: Any) -> AcquireResult:
         monkeypatch.undo()
         result = await acquire(*arguments, **named)
-        await asyncio.sleep(0)  # so that the other asker joins
-        await desk.ledger.report_missing(original)
+        await asyncio.sleep(0)  # so that the other caller joins
+        await harness.ledger.report_missing(original)
         return result
 
-    monkeypatch.setattr(desk.ledger, "acquire", then_it_goes)
+    monkeypatch.setattr(harness.ledger, "acquire", then_it_goes)
     jpg, webp = await asyncio.gather(
-        desk.serving.read(picture_request()), desk.serving.read(WEBP), return_exceptions=True
+        harness.serving.read(picture_request()), harness.serving.read(WEBP), return_exceptions=True
     )
     assert not isinstance(jpg, BaseException)
     assert isinstance(webp, StillGenerating)
-    assert (await desk.serving.read(WEBP))[1] == b"picture 2 as webp"
+    assert (await harness.serving.read(WEBP)).body == b"picture 2 as webp"
 
 
 async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = Desk()
+    harness = ServingHarness()
 
     async def unreadable(original: bytes, picture_request: PictureRequest) -> bytes:
         raise ProviderFailed(FailureClass.BAD_OUTPUT, "cannot be decoded")
 
-    monkeypatch.setattr(desk.artist, "encode", unreadable)
+    monkeypatch.setattr(harness.artist, "encode", unreadable)
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await desk.serving.read(picture_request())
+            await harness.serving.read(picture_request())
         assert failed.value.http_status == 502
-    assert desk.provider.submits == 1
+    assert harness.provider.submits == 1

@@ -12,7 +12,7 @@ from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
 from copperplate.model import FailureClass, Hit, Outcome
 from copperplate.recipes.image import original_key
-from tests.support.coordinator_harness import BUCKET, Workbench
+from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class TakenStore(MemoryStore):
 class SlowStore(MemoryStore):
     """Takes three leases for a picture."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, harness: CoordinatorHarness) -> None:
         super().__init__(BUCKET)
-        self._clock = bench.clock
+        self._clock = harness.clock
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         await self._clock.sleep(60)
@@ -51,46 +51,48 @@ class SlowStore(MemoryStore):
 
 
 @pytest.fixture
-def bench() -> Workbench:
-    return Workbench()
+def harness() -> CoordinatorHarness:
+    return CoordinatorHarness()
 
 
-def over(bench: Workbench, store: MemoryStore) -> Coordinator:
+def over(harness: CoordinatorHarness, store: MemoryStore) -> Coordinator:
     """A process that stores there."""
-    bench.kinds["image"] = replace(bench.kinds["image"], store=store)
-    return bench.process()
+    harness.kinds["image"] = replace(harness.kinds["image"], store=store)
+    return harness.process()
 
 
-async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(bench: Workbench) -> None:
+async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(harness: CoordinatorHarness) -> None:
     store = ForgetfulStore(BUCKET)
-    task = await bench.begin(over(bench, store), picture_request())
-    await bench.clock.advance(10)
+    task = await harness.begin(over(harness, store), picture_request())
+    await harness.clock.advance(10)
     assert (await task).outcome is Outcome.GENERATED
-    assert bench.provider.submits == 1
+    assert harness.provider.submits == 1
     rendition = (await task).entry
-    original = await bench.ledger.peek(picture_request().generation_key, original_key(picture_request().generation_key))
+    original = await harness.ledger.peek(
+        picture_request().generation_key, original_key(picture_request().generation_key)
+    )
     assert isinstance(original, Hit)
     assert set(store._objects) == {rendition.path, original.entry.path}
 
 
-async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(bench: Workbench) -> None:
+async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(harness: CoordinatorHarness) -> None:
     store = TakenStore(BUCKET)
-    process = over(bench, store)
+    process = over(harness, store)
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
             await process.find(picture_request())
         assert failed.value.failure_class is FailureClass.TRANSIENT
-    assert bench.provider.submits == 1
-    assert (await bench.ledger.generation_stats()).total_completed == 0
+    assert harness.provider.submits == 1
+    assert (await harness.ledger.generation_stats()).total_completed == 0
 
 
-async def test_slow_store_costs_the_leader_time_and_not_its_lease(bench: Workbench) -> None:
-    process, other = over(bench, SlowStore(bench)), bench.process()
-    task = await bench.begin(process, picture_request())
-    follower = await bench.begin(other, picture_request())
+async def test_slow_store_costs_the_leader_time_and_not_its_lease(harness: CoordinatorHarness) -> None:
+    process, other = over(harness, SlowStore(harness)), harness.process()
+    task = await harness.begin(process, picture_request())
+    follower = await harness.begin(other, picture_request())
     for _ in range(13):
-        await bench.clock.advance(5)
+        await harness.clock.advance(5)
     done = await asyncio.gather(task, follower, return_exceptions=True)
-    assert bench.provider.submits == 1
-    assert (await bench.ledger.generation_stats()).total_completed == 1, done
+    assert harness.provider.submits == 1
+    assert (await harness.ledger.generation_stats()).total_completed == 1, done
     assert (await other.find(picture_request())).outcome is Outcome.HIT

@@ -17,7 +17,7 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http import vercel
 from copperplate.http.app import create_app
-from copperplate.http.lazy_app import Entry
+from copperplate.http.lazy_app import LazyApp
 from copperplate.model import Lead, Outcome
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services
@@ -202,7 +202,7 @@ async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatc
     def refuse(_: object) -> None:
         raise RuntimeError("no disk")
 
-    monkeypatch.setattr("copperplate.http.lazy_app.open_services", refuse)
+    monkeypatch.setattr("copperplate.http.lifespan.open_services", refuse)
     said: list[Any] = []
 
     async def receive() -> Any:
@@ -212,5 +212,5 @@ async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatc
         said.append(message["type"])
 
     with pytest.raises(RuntimeError):
-        await Entry()({"type": "lifespan"}, receive, send)
+        await LazyApp()({"type": "lifespan"}, receive, send)
     assert said == ["lifespan.startup.failed"]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import IdempotencyConflict, NotFound, PictureGone, StillGenerating, StoreUnavailable
+from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.losses import is_lost
 from copperplate.model import Charge, FailureClass, Hit, Miss, Negative, Outcome, Wait
 from copperplate.recipes.image import original_key
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from uuid import UUID
 
-    from copperplate.generation.coordinator import Coordinator, LookupResult
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import Entry, PeekResult, PictureRequest
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
@@ -180,8 +182,9 @@ class UserRequests:
 
     async def _find_kept(self, user: UUID, request: PictureRequest, addresses: Addresses) -> LookupResult:
         """A picture whose object is there: what was kept may be lost, what was just made is not asked for."""
+        options = LookupOptions(charge=Charge(user=user))
         for _ in range(FINDS):
-            found = await self._coordinator.find(request, charge=Charge(user=user))
+            found = await self._coordinator.find(request, options)
             if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry, addresses.store):
                 return found
         raise StoreUnavailable("the object store loses objects")

@@ -1,8 +1,8 @@
-"""Whose fault a refusal is, by what the answer says and who says it: the form of every provider's table. Pure."""
+"""Whose fault a refusal is, by what the response says and who says it: the form of every provider's table. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
     from datetime import timedelta
 
+# Of a call that got no answer: what was raised, whether it may be billed, and what to say. The first class that fits.
+ErrorRow = tuple[type[Exception], FailureClass, bool, str]
 ANY: Final = range(300, 1_000)
 CLIENT: Final = range(400, 500)
 SERVER: Final = range(500, 600)
@@ -37,7 +39,7 @@ class Answer:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row of a table: what fits all that is given here is this failure.
 
@@ -47,9 +49,10 @@ class Row:
     another model of the provider may be taken: only the one that was named rests.
     """
 
-    name: str
     statuses: Container[int]
     failure_class: FailureClass
+    name: str
+    _: KW_ONLY
     speaker: Speaker | None = None
     words: frozenset[str] = frozenset()
     begins: re.Pattern[str] | None = None
@@ -74,20 +77,28 @@ def judge(table: Sequence[Row], answer: Answer) -> Row:
     return next(row for row in table if row.fits(answer))
 
 
+def failure_without_answer(table: Sequence[ErrorRow], error: Exception, *, shown: BaseException) -> ProviderFailed:
+    """The failure of a call that raised `error`; its message names the class of `shown`. Raises what no row fits."""
+    for foreign, failure_class, billed, message in table:
+        if isinstance(error, foreign):
+            return ProviderFailed(failure_class, f"{message}: {type(shown).__name__}", billed=billed)
+    raise error
+
+
 def failure_of(
-    row: Row, answer: Answer, *, said: str, retry_after: timedelta | None, secrets: Iterable[str]
+    row: Row, answer: Answer, *, detail: str, retry_after: timedelta | None, secrets: Iterable[str]
 ) -> ProviderFailed:
     """The failure of a row. Only where we are at fault are the service's words kept: an operator needs them.
 
     `secrets` appear in no message.
     """
-    shown = without_secrets(said, secrets)
+    shown = without_secrets(detail, secrets)
     if row.failure_class is not FailureClass.ACCOUNT:
         message = f"{row.name}: {shown}"
         return ProviderFailed(row.failure_class, message, billed=row.billed, retry_after=retry_after)
     words = without_secrets(answer.message, secrets) if answer.speaker is Speaker.SERVICE else "(not in its own form)"
     failed = ProviderFailed(FailureClass.ACCOUNT, f"{row.name} ({shown}): {words} - {row.remedy}", billed=row.billed)
-    failed.said = f"{said} {answer.message}"
+    failed.full_text = f"{detail} {answer.message}"
     failed.discreet = f"{row.name} ({answer.status}): {WITHHELD} - {row.remedy}"
     failed.of_model = row.of_model
     return failed

@@ -17,8 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_INTERRUPTED = 128 + signal.SIGINT
-
 
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command; answers its exit code. Without arguments those of the process, which then ends with it."""
@@ -33,6 +31,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 def _run_once() -> int:
     from copperplate.cli.commands import run
+    from copperplate.cli.exit_codes import EXIT_INTERRUPTED
 
     try:
         try:

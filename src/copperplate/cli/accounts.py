@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from copperplate.cli.database import show
-from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, between, say, settings_of, user_id, with_database
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK
+from copperplate.cli.shared import add_command, between, say, settings_of, user_id, with_database
 from copperplate.compose import open_backend
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from copperplate.cli import accounts, database, doctor, explain, prices, serve, token
 from copperplate.cli import operations as care
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE
 from copperplate.cli.serve import EXAMPLE
-from copperplate.cli.shared import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE, say
+from copperplate.cli.shared import say
 from copperplate.errors import CopperplateError
 
 if TYPE_CHECKING:

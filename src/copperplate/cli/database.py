@@ -8,15 +8,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from copperplate.cli.shared import (
-    EXIT_OK,
-    EXIT_UNAVAILABLE,
-    add_command,
-    database_url,
-    say,
-    settings_of,
-    with_database,
-)
+from copperplate.cli.exit_codes import EXIT_OK, EXIT_UNAVAILABLE
+from copperplate.cli.shared import add_command, database_url, say, settings_of, with_database
 from copperplate.compose import open_backend
 from copperplate.errors import Misconfigured
 from copperplate.prices import MICRO

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.cli.shared import EXIT_FAILED, EXIT_OK, add_command, read_settings, with_database
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK
+from copperplate.cli.shared import add_command, read_settings, with_database
 from copperplate.doctor import PLACES, Finding, Level, examine
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from copperplate.cli.shared import EXIT_OK, add_command, settings_of
+from copperplate.cli.exit_codes import EXIT_OK
+from copperplate.cli.shared import add_command, settings_of
 
 if TYPE_CHECKING:
     import argparse

@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.cli import consent
 from copperplate.cli.database import show
-from copperplate.cli.shared import (
-    EXIT_FAILED,
-    EXIT_OK,
-    EXIT_USAGE,
-    add_command,
-    between,
-    say,
-    settings_of,
-    with_database,
-)
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from copperplate.cli.shared import add_command, between, say, settings_of, with_database
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
 from copperplate.operations.cleanup import clean, count

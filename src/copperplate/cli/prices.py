@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate import prices
-from copperplate.cli.shared import EXIT_OK, add_command
+from copperplate.cli.exit_codes import EXIT_OK
+from copperplate.cli.shared import add_command
 
 if TYPE_CHECKING:
     import argparse

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from copperplate.cli import consent
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.progress import Progress
-from copperplate.cli.shared import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_USAGE,
-    add_command,
-    forget_libpq_variables,
-    port,
-    say,
-    settings_of,
-    workers,
-)
+from copperplate.cli.shared import add_command, forget_libpq_variables, port, say, settings_of, workers
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:

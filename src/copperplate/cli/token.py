@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from copperplate.cli.shared import EXIT_OK, EXIT_UNAVAILABLE, add_command, between, say, settings_of, user_id
+from copperplate.cli.exit_codes import EXIT_OK, EXIT_UNAVAILABLE
+from copperplate.cli.shared import add_command, between, say, settings_of, user_id
 
 if TYPE_CHECKING:
     import argparse

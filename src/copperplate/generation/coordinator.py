@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from copperplate.errors import (
     StillGenerating,
 )
 from copperplate.generation.leader import Leader
+from copperplate.generation.lookup import GENERATE, LookupResult
 from copperplate.generation.timings import Timings
 from copperplate.model import FailureClass, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
 from copperplate.repeats import growing_pauses
@@ -29,23 +29,12 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from copperplate.generation.kinds import Kind
-    from copperplate.generation.pending_uploads import Generated
-    from copperplate.model import Charge, Entry, PictureRequest
+    from copperplate.generation.lookup import LookupOptions
+    from copperplate.model import Charge, PictureRequest
     from copperplate.ports import Clock, Images, Ledger
 
 SWEEP_SECONDS = 60.0
 SWEEP_ROWS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookupResult:
-    """An entry, how it came about, and its bytes where they are at hand."""
-
-    entry: Entry
-    outcome: Outcome
-    body: bytes | None = None
-    # The original it was made from, for those who asked for another form meanwhile.
-    original: LookupResult | None = None
 
 
 class Coordinator:
@@ -70,40 +59,41 @@ class Coordinator:
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
 
-    async def find(
-        self, request: PictureRequest, *, may_lead: bool = True, charge: Charge | None = None
-    ) -> LookupResult:
+    async def find(self, request: PictureRequest, options: LookupOptions = GENERATE) -> LookupResult:
         """The entry for `request`, or the original it can be made from; generated if there is none.
 
-        Many callers cost one look-up and one generation, which one of them pays with `charge`. A caller that
-        goes away takes nothing with it. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`,
-        `NotEnoughCredits`, `StillGenerating`, `TooManyWaiters`, `Unavailable`.
+        Many callers cost one look-up and one generation, which one of them pays. A caller that goes away takes
+        nothing with it. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`, `NotEnoughCredits`,
+        `StillGenerating`, `TooManyWaiters`, `Unavailable`.
         """
-        if not may_lead:
+        if not options.may_lead:
             return await self._look(request)
+        result = await self._join_or_start(request, options.charge)
+        return result.form_for(request) or await self._look_again(request)
+
+    async def _join_or_start(self, request: PictureRequest, charge: Charge | None) -> LookupResult:
+        """The result of the flight for this generation: one under way, or a new one."""
         try:
-            found, joined = await self._fly(request, request.generation_key, charge)
+            return await self._fly(request, request.generation_key, charge)
         except NotEnoughCredits as denied:
             if charge is None or charge.user == denied.user:
                 raise
-            # We joined somebody who could not pay. The second flight is our own.
-            found, joined = await self._fly(request, f"{request.generation_key} {charge.user}", charge)
-        if found.entry.key != request.rendition_key and found.original is not None:
-            found = found.original
-        if found.entry.is_original or found.entry.key == request.rendition_key:
-            coalesced = joined and found.outcome is Outcome.GENERATED
-            return replace(found, outcome=Outcome.COALESCED if coalesced else found.outcome, original=None)
-        # The flight we joined was for another format.
+        # We joined somebody who could not pay. The second flight is our own.
+        return await self._fly(request, f"{request.generation_key} {charge.user}", charge)
+
+    async def _fly(self, request: PictureRequest, flight: str, charge: Charge | None) -> LookupResult:
+        wait = self._kinds[request.kind].wait or self._timings.wait
+        result, joined = await self._flights.run(
+            flight, lambda: self._settle(request, flight, charge), within_seconds=wait.total_seconds()
+        )
+        return result.coalesced() if joined else result
+
+    async def _look_again(self, request: PictureRequest) -> LookupResult:
+        """After a flight that was for another rendition: ours, or the original, is there by now."""
         try:
             return await self._look(request)
         except NotGenerated:
             raise StillGenerating from None  # deleted at this very moment; whoever asks again is served
-
-    async def _fly(self, request: PictureRequest, flight: str, charge: Charge | None) -> tuple[LookupResult, bool]:
-        wait = self._kinds[request.kind].wait or self._timings.wait
-        return await self._flights.run(
-            flight, lambda: self._settle(request, flight, charge), within_seconds=wait.total_seconds()
-        )
 
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; what is late is left to whoever takes the lease over."""
@@ -130,8 +120,8 @@ class Coordinator:
         # Listening begins before the first look, so that no completion falls between the two.
         with self._ledger.hints(request.generation_key) as hint:
             while True:
-                if (made := await self._leader.finish_kept(request.generation_key)) is not None:
-                    return _result_of(made)
+                if (kept := await self._leader.finish_kept(request.generation_key)) is not None:
+                    return kept
                 asked_at = self._clock.monotonic()
                 result = await self._ledger.acquire(
                     request, leader=leader, lease_duration=self._timings.lease, charges=charges, services=services
@@ -142,8 +132,7 @@ class Coordinator:
                     case Lead():
                         self._sweep_now_and_then()
                         with contextlib.suppress(LeaseLost):
-                            made = await self._leader.generate(request, result, asked_at)
-                            return _result_of(made)
+                            return await self._leader.generate(request, result, asked_at)
                     case Wait():
                         await self._follow(request, flight, hint)
                     case Negative(failure_class=failure_class, retry_after=rest):
@@ -194,8 +183,3 @@ def _refusal(failure_class: FailureClass, rest: timedelta) -> GenerationFailed |
     if failure_class is FailureClass.UNCOLLECTED:
         return StillGenerating(rest)
     return GenerationFailed(failure_class, rest)
-
-
-def _result_of(made: Generated) -> LookupResult:
-    original = LookupResult(entry=made.original, outcome=Outcome.GENERATED, body=made.original_body)
-    return LookupResult(entry=made.entry, outcome=Outcome.GENERATED, body=made.body, original=original)

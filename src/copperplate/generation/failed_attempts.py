@@ -99,7 +99,9 @@ async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFaile
     """Let the provider rest for all processes; the process that begins the rest tells the operator."""
     request = provider_input_of(attempt.request.recipe)
     name = model_of(attempt.kind.provider.name, request.model) if cause.of_model else attempt.kind.provider.name
-    reason = (cause.discreet or WITHHELD) if repeats_prompt(cause.said or str(cause), request.prompt) else str(cause)
+    reason = (
+        (cause.discreet or WITHHELD) if repeats_prompt(cause.full_text or str(cause), request.prompt) else str(cause)
+    )
     if await ledger.report_refusal(name, cause.failure_class, reason, rest):
         seconds = rest.total_seconds()
         logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)

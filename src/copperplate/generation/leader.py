@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.generation.kinds import Kind
-    from copperplate.generation.pending_uploads import Generated
+    from copperplate.generation.lookup import LookupResult
     from copperplate.generation.timings import Timings
     from copperplate.model import Lead, PictureRequest
     from copperplate.ports import Clock, Images, Ledger
@@ -67,7 +67,7 @@ class Leader:
         )
         self._uploads = Uploads(ledger=ledger, clock=clock)
 
-    async def generate(self, request: PictureRequest, lead: Lead, asked_at: float) -> Generated:
+    async def generate(self, request: PictureRequest, lead: Lead, asked_at: float) -> LookupResult:
         """The picture of `request`, resumed from the recovery point in `lead`.
 
         `asked_at` is our clock from before the lease was asked for. Raises `LeaseLost` once another process
@@ -95,7 +95,7 @@ class Leader:
         self._uploads.forget(attempt.lease.key)
         return generated
 
-    async def finish_kept(self, key: str) -> Generated | None:
+    async def finish_kept(self, key: str) -> LookupResult | None:
         """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
@@ -235,7 +235,13 @@ class Leader:
         # The serving tries again, from the stored original, and says what is wrong.
         with contextlib.suppress(Exception):
             body = await self._images.encode(pending.original_body, attempt.request)
-            rendition = rendition_upload(attempt.request, body, now=self._clock.now(), nonce=str(attempt.lease.fence))
+            rendition = rendition_upload(
+                attempt.request,
+                digest=await digest_of(body),
+                size_bytes=len(body),
+                now=self._clock.now(),
+                nonce=str(attempt.lease.fence),
+            )
             return replace(pending, rendition=rendition, rendition_body=body)
         return pending
 

@@ -11,7 +11,7 @@ from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import record_withdrawal, report_store
 from copperplate.generation.keeping import Keeping, Kept
-from copperplate.generation.pending_uploads import Generated, PendingUploads
+from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.model import PictureFormat
 from copperplate.repeats import repeat
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from copperplate.errors import CopperplateError
     from copperplate.generation.attempt import Attempt
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import Upload
     from copperplate.ports import Clock, Ledger, ObjectStore
 
@@ -35,7 +36,7 @@ class Uploads:
     def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._keeping: Keeping[PendingUploads, Generated] = Keeping(clock)
+        self._keeping: Keeping[PendingUploads, LookupResult] = Keeping(clock)
 
     async def check_store(self, attempt: Attempt) -> None:
         """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each.
@@ -77,7 +78,7 @@ class Uploads:
             raise failed
         return pending if unrendered is None else pending.without_rendition()
 
-    async def complete(self, attempt: Attempt, stored: PendingUploads) -> Generated:
+    async def complete(self, attempt: Attempt, stored: PendingUploads) -> LookupResult:
         """Record what is stored; raises `LeaseLost`, `LedgerUnavailable`, `LedgerMisconfigured`."""
         lease = attempt.lease
         url = attempt.kind.store.public_url(stored.original.path)
@@ -108,7 +109,7 @@ class Uploads:
         """Another attempt stored the picture of that generation."""
         self._keeping.forget(key)
 
-    async def finish_kept(self, key: str) -> Generated | None:
+    async def finish_kept(self, key: str) -> LookupResult | None:
         """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
@@ -129,7 +130,7 @@ class Uploads:
         )
         return self._keeping.keep(attempt.lease.key, kept)
 
-    async def _finish(self, attempt: Attempt, pending: PendingUploads) -> Generated:
+    async def _finish(self, attempt: Attempt, pending: PendingUploads) -> LookupResult:
         """One more try to store what is kept; it renews the store's rest, or ends it."""
         attempt.lease.check()
         try:

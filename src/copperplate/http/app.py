@@ -1,19 +1,19 @@
-"""The application: what `copperplate serve` and tests create, and what `entry` hands on to."""
+"""The application: what `copperplate serve` and tests create, and what `LazyApp` hands on to."""
 
 from __future__ import annotations
 
+import contextlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from copperplate.http import problems, vercel
-from copperplate.http.lazy_app import Configured, running
+from copperplate.http import problems
+from copperplate.http.front import make_front
+from copperplate.http.lifespan import lifespan
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.parameters import IgnoredParameters
-from copperplate.http.pictures import Pictures
-from copperplate.http.routes import api, memoji, objects, page
-from copperplate.http.routes import operations as care_routes
+from copperplate.http.routes import explain, health, memoji, objects, operations, page, statistics
 from copperplate.http.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Application(FastAPI):
 
     def __init__(self, wiring: Wiring, **options: Any) -> None:
         super().__init__(**options)
-        self._front = vercel.Invocation(Pictures(Configured(super().__call__, wiring), wiring), wiring)
+        self._front = make_front(super().__call__, wiring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the application's lifespan."""
@@ -56,18 +56,15 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         title="Copperplate",
         version=version("copperplate"),
         description=DESCRIPTION,
-        lifespan=lambda _: running(wiring, settings, services),
+        lifespan=lambda _: lifespan(wiring, settings) if services is None else contextlib.nullcontext(),
         redirect_slashes=False,
         # `page` has a reference of our own: theirs runs scripts of a host that is not ours.
         docs_url=None,
         redoc_url=None,
     )
     app.state.wiring = wiring
-    app.include_router(api.router)
-    app.include_router(care_routes.router)
-    app.include_router(memoji.router)
-    app.include_router(objects.router)
-    app.include_router(page.router)
+    for routes in (health, statistics, explain, operations, memoji, objects, page):
+        app.include_router(routes.router)
     problems.install(app)
     app.add_middleware(IgnoredParameters)
     return app

@@ -36,13 +36,13 @@ _OF_EVERY_ADDRESS: Final[RawHeaders] = [
 
 _HIT: Final[RawHeaders] = [(b"x-cache", b"HIT"), (b"cache-status", b"Copperplate; hit")]
 # RFC 9211: why the request went on to the provider, and whether it shared that way with others.
-_SEEN: Final[dict[Outcome, RawHeaders]] = {
+_CACHE_STATUS: Final[dict[Outcome, RawHeaders]] = {
     Outcome.HIT: _HIT,
     Outcome.STALE: _HIT,
     Outcome.GENERATED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; stored")],
     Outcome.COALESCED: [(b"x-cache", b"MISS"), (b"cache-status", b"Copperplate; fwd=uri-miss; collapsed")],
 }
-_BY_OUTCOME: Final = {outcome: _OF_EVERY_PICTURE + seen for outcome, seen in _SEEN.items()}
+_BY_OUTCOME: Final = {outcome: _OF_EVERY_PICTURE + status for outcome, status in _CACHE_STATUS.items()}
 
 PREFLIGHT: Final[RawHeaders] = [
     (b"allow", b"GET, HEAD, OPTIONS"),
@@ -75,7 +75,7 @@ def elsewhere(entry: Entry, outcome: Outcome, url: str) -> RawHeaders:
     """The headers of a 302: the picture is at `url`."""
     return [
         *_OF_EVERY_ADDRESS,
-        *_SEEN[outcome],
+        *_CACHE_STATUS[outcome],
         *_tags(entry),
         (b"location", url.encode("latin-1")),
         (b"x-copperplate-key", entry.key.encode()),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from copperplate.http.routes.api import PROBLEMS
-from copperplate.http.schemas import ProblemOut
+from copperplate.http.dependencies import PROBLEMS
+from copperplate.http.schemas.problems import ProblemOut
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import MAX_SEED, MAX_SIDE_PX, MIN_SIDE_PX
 from copperplate.recipes.memoji import MAX_ACCESSORIES
@@ -61,7 +61,8 @@ _HEADERS: Final = {
     },
 }
 _BODY: Final = {
-    each.media_type: {"schema": {"type": "string", "contentMediaType": each.media_type}} for each in PictureFormat
+    media_type: {"schema": {"type": "string", "contentMediaType": media_type}}
+    for media_type in (picture_format.media_type for picture_format in PictureFormat)
 }
 
 

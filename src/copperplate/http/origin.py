@@ -1,6 +1,6 @@
-"""Who sent a request and under which name it was sent: what may be believed of it, by the settings.
+"""Who sent a request, and to which host: what of its headers counts, by the settings.
 
-A header is what its sender says. `X-Forwarded-*` count where the connection comes from a proxy that
+Anybody can write any header. `X-Forwarded-*` count where the connection comes from a proxy that
 `COPPERPLATE_TRUSTED_PROXIES` names, or from Vercel; a host makes an address only where it is known to be ours.
 """
 
@@ -35,7 +35,7 @@ _REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What may be believed of one request.
+    """What is known of one request.
 
     `scheme` is http or https; `host` is lower case, with its port, None where it is not one that makes addresses;
     `client` is the caller's address, None where the connection has none (a Unix socket).
@@ -95,12 +95,12 @@ def parse_address(text: str) -> Address | None:
 
 
 def is_trusted(address: Address, settings: Settings) -> bool:
-    """Whether a proxy at this address is believed what it says of its callers."""
+    """Whether what a proxy at this address says of its callers counts."""
     return any(address in network for network in settings.trusted_proxies or ())
 
 
 def _client(scope: Scope, settings: Settings, peer: Address | None) -> Address | None:
-    """The last hop that no trusted proxy stands for; what is behind it anybody may have written."""
+    """The last hop that is no trusted proxy; anybody may have written those before it."""
     if settings.on_vercel:
         return parse_address(_last(scope, b"x-real-ip")) or parse_address(_last(scope, b"x-forwarded-for")) or peer
     client = peer
@@ -120,11 +120,11 @@ def _host(scope: Scope, settings: Settings, *, scheme: str, peer: Address | None
     if named is None:
         return None
     is_ours = any(_is_at(named, ours, scheme, scope) for ours in _allowed(settings))
-    # A proxy of the operator's own says under which name it was asked. It may pass on what its caller wrote there, so
-    # hosts that are named hold for it too. Vercel's names every domain of a project.
+    # The operator's own proxy says which host its caller named. It may pass on what its caller wrote there, so
+    # COPPERPLATE_ALLOWED_HOSTS holds for it too. Vercel's names every domain of a project.
     if forwarded and not settings.on_vercel:
         is_ours |= settings.allowed_hosts is None
-    # What a proxy asks for without saying so is where it finds this server, and nothing to tell its callers.
+    # Without X-Forwarded-Host the Host of a proxied request is where the proxy finds this server, not its callers.
     is_ours |= not has_proxy and (_is_local(named[0], peer) or _is_server(named, scheme, scope))
     name, port = named
     return (name if port is None else f"{name}:{port}") if is_ours else None
@@ -140,8 +140,8 @@ def _parse_host(text: str) -> tuple[str, int | None] | None:
 
 def _allowed(settings: Settings) -> list[tuple[str, int | None]]:
     urls = (settings.vercel_url, settings.vercel_branch_url, settings.vercel_production_url)
-    told = [*(settings.allowed_hosts or ()), *(url.lower() for url in urls if url and settings.on_vercel)]
-    return [host for host in map(_parse_host, told) if host is not None]
+    hosts = [*(settings.allowed_hosts or ()), *(url.lower() for url in urls if url and settings.on_vercel)]
+    return [host for host in map(_parse_host, hosts) if host is not None]
 
 
 def _is_at(named: tuple[str, int | None], ours: tuple[str, int | None], scheme: str, scope: Scope) -> bool:
@@ -152,7 +152,7 @@ def _is_at(named: tuple[str, int | None], ours: tuple[str, int | None], scheme: 
 
 
 def _is_local(name: str, peer: Address | None) -> bool:
-    """Whether a caller on this machine asks for this machine, by any port: that of a tunnel is right for it."""
+    """Whether a caller on this machine names this machine, with any port: it may come through a tunnel."""
     address = parse_address(name)
     is_loopback = name == "localhost" or (address is not None and address.is_loopback)
     return is_loopback and peer is not None and peer.is_loopback
@@ -175,5 +175,5 @@ def _values(scope: Scope, wanted: bytes) -> list[str]:
 
 
 def _last(scope: Scope, wanted: bytes) -> str:
-    """What the nearest hop said."""
+    """The value of the nearest hop."""
     return _values(scope, wanted)[-1]

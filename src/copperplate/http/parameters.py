@@ -1,4 +1,4 @@
-"""Parameters that are not known: named to whoever only reads, refused to whoever changes something."""
+"""Unknown parameters: reads ignore them and name them in a header, changes refuse them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MAX_NAME_CHARS: Final = 48
 MAX_QUERY_BYTES: Final = 16_384
 
 
-def named(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """The header that names parameters which made no difference; no header where there are none.
+def ignored_header(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """The header that names ignored parameters; no header where there are none.
 
     Names only, each once, percent-encoded but for letters, digits and `-._~`.
     """
@@ -32,7 +32,7 @@ def named(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
 
 
 class IgnoredParameters:
-    """ASGI: names on every answer of a route the query parameters that it does not know."""
+    """ASGI: names in a header of each answer the query parameters that its route does not know."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,7 +46,7 @@ class IgnoredParameters:
         async def naming(message: Message) -> None:
             if message["type"] == "http.response.start" and "route" in scope:  # set by the router
                 known = known_parameters(scope["route"])
-                ignored = named(name for name in _names(scope) if name not in known)
+                ignored = ignored_header(name for name in _names(scope) if name not in known)
                 message = {**message, "headers": [*message.get("headers", ()), *ignored]}
             await send(message)
 
@@ -56,14 +56,14 @@ class IgnoredParameters:
 def refuse_unknown(scope: Scope) -> None:
     """For routes that change something: raises `UnknownParameter` where the query holds one that is not known.
 
-    It may say that nothing is to be done, or less: `?dry_run=1` of a route that has no such thing. One that is known
-    and given twice says two things: `InvalidQuery`, as is a query of more than `MAX_QUERY_BYTES`, which is not read.
+    An unknown one may ask for less to be done, as `?dry_run=1` does on a route without it. `InvalidQuery` is raised for
+    a known one that is given twice, and for a query longer than `MAX_QUERY_BYTES`, which is not read.
     """
     if len(scope["query_string"]) > MAX_QUERY_BYTES:
         raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
     names, known = _names(scope), known_parameters(scope["route"])
     if unknown := [name for name in names if name not in known]:
-        raise UnknownParameter(_told("parameter", unknown, known))
+        raise UnknownParameter(_refusal("parameter", unknown, known))
     if len(names) > len(set(names)):
         raise InvalidQuery("A parameter is given twice. Give it once.")
 
@@ -72,7 +72,7 @@ def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:
     """The same for the members of a JSON body."""
     unknown = [name for name in body if name not in known]
     if unknown:
-        raise UnknownParameter(_told("member of the body", unknown, known))
+        raise UnknownParameter(_refusal("member of the body", unknown, known))
 
 
 def known_parameters(route: Any) -> frozenset[str]:
@@ -82,8 +82,8 @@ def known_parameters(route: Any) -> frozenset[str]:
 
 def _declared(dependant: Dependant) -> Iterable[str]:
     yield from (parameter.alias for parameter in dependant.query_params)
-    for each in dependant.dependencies:
-        yield from _declared(each)
+    for dependency in dependant.dependencies:
+        yield from _declared(dependency)
 
 
 def _names(scope: Scope) -> list[str]:
@@ -91,8 +91,8 @@ def _names(scope: Scope) -> list[str]:
     return [unquote_plus(part.partition(b"=")[0].decode("latin-1"), errors="replace") for part in parts if part]
 
 
-def _told(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
-    names = named(unknown)[0][1].decode()
+def _refusal(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
+    names = ignored_header(unknown)[0][1].decode()
     return f"Not known: {what} {names}. Nothing was done. Known: {', '.join(sorted(known)) or 'none'}."
 
 

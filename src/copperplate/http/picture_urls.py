@@ -1,14 +1,14 @@
-"""From a URL as received to the keys it asks for."""
+"""From a URL as received to the keys it asks for, remembered."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from copperplate.errors import InvalidModel, InvalidRequest
-from copperplate.http.parameters import named
-from copperplate.recipes.image import image_request
-from copperplate.recipes.url import parse_picture_path, parse_picture_query
+from copperplate.errors import InvalidRequest
+from copperplate.http.parameters import ignored_header
+from copperplate.recipes.models import model_parameters
+from copperplate.recipes.url import parse_picture_path, parse_picture_url
 
 if TYPE_CHECKING:
     from copperplate.model import PictureRequest
@@ -21,26 +21,21 @@ REMEMBERED_PATH_CHARS = 15
 REMEMBERED_QUERY_BYTES = 1_024
 
 
-class Asked(NamedTuple):
-    """What a picture's URL asks for, and the header that names the parameters it gives in vain, if it does."""
+class RequestedPicture(NamedTuple):
+    """What a picture's URL asks for, and the header that names its ignored parameters, where there are any."""
 
     picture_request: PictureRequest
     ignored: list[tuple[bytes, bytes]]
 
 
 class PictureUrls:
-    """Parses picture URLs against the models that one provider offers."""
+    """Reads picture URLs against the models that one provider offers."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._recall = lru_cache(REMEMBERED)(self._parse)
 
-    @property
-    def default_model(self) -> str:
-        """The model of a URL that names none."""
-        return self._provider.models[0]
-
-    def read(self, path: str, query: bytes) -> Asked | None:
+    def read(self, path: str, query: bytes) -> RequestedPicture | None:
         """What a URL asks for, from its decoded path and raw query; None if it is not a picture's.
 
         Raises `InvalidRequest` for a URL that was meant as a picture's but is not one.
@@ -49,29 +44,14 @@ class PictureUrls:
             return self._recall(path, query)
         return self._parse(path, query)
 
-    def model_parameters(self, model: str) -> tuple[str, ...]:
-        """The fixed settings of a model; raises `InvalidModel` where it is not offered."""
-        if model not in self._provider.models:
-            raise InvalidModel("This model is not offered. Offered: " + ", ".join(self._provider.models) + ".")
-        return self._provider.settings(model)
-
-    def _parse(self, path: str, query: bytes) -> Asked | None:
-        parsed = parse_picture_path(path)
-        if parsed is None:
-            return None
-        width, height, picture_format = parsed
-        asked = parse_picture_query(query)
-        model = asked.model or self.default_model
-        picture_request = image_request(
-            prompt=asked.text,
-            width=width,
-            height=height,
-            format=picture_format,
-            model=model,
-            seed=asked.seed,
-            settings=self.model_parameters(model),
+    def _parse(self, path: str, query: bytes) -> RequestedPicture | None:
+        url = parse_picture_url(
+            path,
+            query,
+            default_model=self._provider.models[0],
+            model_parameters=partial(model_parameters, self._provider),
         )
-        return Asked(picture_request, named(asked.ignored))
+        return None if url is None else RequestedPicture(url.picture_request, ignored_header(url.query.ignored))
 
 
 def is_picture_path(path: str) -> bool:

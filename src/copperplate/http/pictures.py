@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
+from copperplate.generation.lookup import GENERATE, LOOK_ONLY
 from copperplate.http import headers
 from copperplate.http.origin import has_one_host
 from copperplate.http.picture_urls import is_picture_path
@@ -20,9 +21,8 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from copperplate.generation.coordinator import LookupResult
     from copperplate.http.headers import RawHeaders
-    from copperplate.http.picture_urls import Asked
+    from copperplate.http.picture_urls import RequestedPicture
     from copperplate.http.wiring import Wiring
     from copperplate.model import PictureRequest
     from copperplate.services import Services
@@ -49,25 +49,25 @@ class Pictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        services, picture_requests = self._wiring.services, self._wiring.picture_requests
+        services, picture_urls = self._wiring.services, self._wiring.picture_urls
         if scope["type"] == "http" and not has_one_host(scope):
             await _send(send, scope, _refusal(InvalidHost("Send one Host header."), None), None, 0.0)
             return
-        if services is None or picture_requests is None or scope["type"] != "http":
+        if services is None or picture_urls is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         if scope["method"] not in ("GET", "HEAD"):
             await self._refuse_method(scope, receive, send)
             return
         try:
-            asked = picture_requests.read(scope["path"], scope["query_string"])
+            requested = picture_urls.read(scope["path"], scope["query_string"])
         except InvalidRequest as error:
             await _send(send, scope, _refusal(error, None), None, 0.0)
             return
-        if asked is None:
+        if requested is None:
             await self._app(scope, receive, send)
         else:
-            await _serve(services, asked, scope, send)
+            await _serve(services, requested, scope, send)
 
     async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A preflight is granted even for a wrong URL: the page's script should see the error itself."""
@@ -79,9 +79,9 @@ class Pictures:
             await _send(send, scope, _refusal(MethodNotAllowed(METHODS), None), None, 0.0)
 
 
-async def _serve(services: Services, asked: Asked, scope: Scope, send: Send) -> None:
+async def _serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
     """Answer, counted before it is sent: whoever holds a picture finds it in the statistics."""
-    picture_request, ignored = asked
+    picture_request, ignored = requested
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, picture_request, scope)
@@ -109,29 +109,23 @@ def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome 
 async def _find_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
+    outcome: Outcome | None = None
     if held or is_head:
-        found = await services.renditions.find(picture_request, may_lead=not is_head)
-        if headers.is_held(held, found.entry, found.outcome):
-            return Answer(304, headers.validators(found.entry, found.outcome), b"", found.outcome)
+        found = await services.renditions.find(picture_request, LOOK_ONLY if is_head else GENERATE)
+        outcome = found.outcome
+        if headers.is_held(held, found.entry, outcome):
+            return Answer(304, headers.validators(found.entry, outcome), b"", outcome)
         if is_head:
-            return Answer(
-                200, headers.of_picture(found.entry, found.outcome, picture_request.rendition.format), b"", None
-            )
-        outcome = found.outcome
-        found, body = await _read(services, picture_request)
-    else:
-        found, body = await _read(services, picture_request)
-        outcome = found.outcome
-    if isinstance(body, str):
-        return Answer(302, headers.elsewhere(found.entry, outcome, body), b"", outcome)
-    return Answer(200, headers.of_picture(found.entry, outcome, picture_request.rendition.format), body, outcome)
-
-
-async def _read(services: Services, picture_request: PictureRequest) -> tuple[LookupResult, bytes | str]:
-    """The picture's bytes, or its address where Vercel would not let so many pass."""
-    if services.settings.on_vercel:
-        return await services.renditions.read_or_locate(picture_request, at_most_bytes=MAX_BODY_BYTES)
-    return await services.renditions.read(picture_request)
+            return Answer(200, headers.of_picture(found.entry, outcome, picture_request.rendition.format), b"", None)
+    # Vercel would not let more bytes pass.
+    at_most_bytes = MAX_BODY_BYTES if services.settings.on_vercel else None
+    found = await services.renditions.read(picture_request, at_most_bytes=at_most_bytes)
+    entry, outcome = found.entry, outcome or found.outcome
+    if found.body is None:
+        url = services.kinds[picture_request.kind].store.public_url(entry.path)
+        assert url is not None  # noqa: S101 - else the bytes were read
+        return Answer(302, headers.elsewhere(entry, outcome, url), b"", outcome)
+    return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), found.body, outcome)
 
 
 def _refusal(error: Exception, outcome: Outcome | None) -> Answer:

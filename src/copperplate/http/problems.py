@@ -34,7 +34,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "access-control-expose-headers": "Retry-After, X-Copperplate-Ignored",
 }
 
-# For errors that are raised without words of their own.
+# For errors that are raised without a message.
 _DETAILS: Final[Mapping[str, str]] = {
     "still_generating": "The wait is over, the work goes on. Ask for the same address again after Retry-After.",
     "too_many_waiters": "Ask for the same address again after Retry-After.",
@@ -55,7 +55,7 @@ class Problem:
 
     @classmethod
     def of(cls, error: BaseException) -> Problem:
-        """The answer to an error; what we did not raise on purpose is answered without its words."""
+        """The answer to an error; one that we did not raise on purpose is answered without its message."""
         if isinstance(error, CopperplateError) and not isinstance(error, Signal):
             return cls._of_ours(error)
         return cls.render(CopperplateError.status, CopperplateError.code, CopperplateError.title, "", {})
@@ -69,13 +69,13 @@ class Problem:
             headers["www-authenticate"] = error.challenge
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allowed
-        # What does not answer, and where it lies, is for the log; callers only learn that waiting helps.
-        told = "" if isinstance(error, Unavailable) else str(error)
-        return cls.render(error.http_status, error.code, error.title, told, headers)
+        # What does not answer, and its address, are for the log; callers only learn that waiting helps.
+        detail = "" if isinstance(error, Unavailable) else str(error)
+        return cls.render(error.http_status, error.code, error.title, detail, headers)
 
     @classmethod
     def render(cls, status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Problem:
-        """An answer without an error; header names are lower case. Without `detail` the title is said again."""
+        """An answer without an error; header names are lower case. Without `detail` the title is repeated."""
         members = {
             "type": f"urn:copperplate:error:{code}",
             "title": title,
@@ -95,8 +95,8 @@ class Problem:
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """All headers as ASGI wants them."""
-        told = {**self.headers, "content-type": MEDIA_TYPE, "content-length": str(len(self.body))}
-        return [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+        headers = {**self.headers, "content-type": MEDIA_TYPE, "content-length": str(len(self.body))}
+        return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
     async def send(self, send: Send, *, with_body: bool = True) -> None:
         """The same for plain ASGI; a HEAD is answered without the body."""
@@ -105,18 +105,18 @@ class Problem:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether an error is one of those that callers are told about."""
+    """Whether callers see the code and message of an error."""
     return isinstance(error, CopperplateError) and not isinstance(error, Signal)
 
 
 class Guard:
-    """Answers what no route expected with a problem; sits around the routes."""
+    """ASGI: answers an unexpected error of the routes with a problem."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and catch what comes back."""
+        """Pass the request on, and catch what it raises."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -138,7 +138,7 @@ class Guard:
 
 def install(app: FastAPI) -> None:
     """Make every error of the routes a problem."""
-    # Here and not above: pictures are answered without FastAPI, which takes longer to import than all of us.
+    # Imported here: pictures are answered without FastAPI, which takes longer to import than the whole package.
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
@@ -173,13 +173,13 @@ async def _answer_framework(request: Request, error: Exception) -> Response:
     return Problem.of(ours).response()
 
 
-def _methods_of(request: Request, told: str) -> str:
-    """Every method of an address; the framework only tells those of the first of its routes."""
+def _methods_of(request: Request, allowed: str) -> str:
+    """Every method of an address; `allowed` are those of the first of its routes, which is all the framework names."""
     documented = request.app.openapi()["paths"].get(request.scope["path"], {})
-    return ", ".join(sorted(method.upper() for method in documented)) or told
+    return ", ".join(sorted(method.upper() for method in documented)) or allowed
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
     faults: list[Any] = getattr(error, "errors", list)()
-    told = "; ".join(f"{'.'.join(str(part) for part in each['loc'][1:])}: {each['msg']}" for each in faults[:5])
-    return Problem.of(InvalidRequest(told)).response()
+    detail = "; ".join(f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in faults[:5])
+    return Problem.of(InvalidRequest(detail)).response()

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from copperplate.errors import Unauthorized
-from copperplate.http.routes.api import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.http.dependencies import Served  # noqa: TC001 - FastAPI reads it
 from copperplate.model import User
 
 HOW = "Sign in and send Authorization: Bearer with the access token of that session."

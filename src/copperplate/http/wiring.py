@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 class Wiring:
     """Services once they are open; until then the fault that every request but `/healthz` is told."""
 
-    __slots__ = ("fault", "picture_requests", "services")
+    __slots__ = ("fault", "picture_urls", "services")
 
     def __init__(self, services: Services | None = None) -> None:
         self.services: Services | None = None
-        self.picture_requests: PictureUrls | None = None
+        self.picture_urls: PictureUrls | None = None
         self.fault: CopperplateError = Misconfigured("The server did not start the application (ASGI lifespan).")
         if services is not None:
             self.open(services)
 
     def open(self, services: Services) -> None:
         """From now on requests are answered with these services."""
-        self.picture_requests = PictureUrls(services.image_provider)
+        self.picture_urls = PictureUrls(services.image_provider)
         self.services = services
 
     def close(self, fault: CopperplateError) -> None:
         """From now on requests are answered with `fault`."""
         self.fault = fault
-        self.services = self.picture_requests = None
+        self.services = self.picture_urls = None
 
     def require(self) -> Services:
         """The services; raises the fault while there are none."""

@@ -15,7 +15,7 @@ from copperplate.local.accounts import choose_account
 from copperplate.local.binaries import find_binaries, make_reachable
 from copperplate.local.control import ControlServer
 from copperplate.local.errors import ClusterRunning, DataFolderUnusable
-from copperplate.local.home import FOLDER_NAME, LOCK_NAME, POINTER_NAME, PORT, Home, find_home, make_home
+from copperplate.local.home import LOCK_NAME, PORT, Home, find_home, make_home
 from copperplate.local.home import make_socket_folder as choose_socket_folder
 from copperplate.local.initdb import explain, initialise, read_major
 from copperplate.local.passwords import Passwords
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LOG_MAX_BYTES = 4 * 1024 * 1024
 
-__all__ = ["Cluster", "RunningCluster", "delete_cluster", "find_running"]
+__all__ = ["Cluster", "RunningCluster", "find_running"]
 
 
 def ignore(_message: str) -> None:
@@ -134,17 +134,6 @@ class Cluster:
         except psycopg.OperationalError:
             return False
         return True
-
-
-def delete_cluster(data_dir: Path) -> None:
-    """Delete the database of `data_dir`, wherever it is, and nothing else; it must not run."""
-    if not data_dir.exists():
-        return
-    with ExitStack() as resources:
-        _lock(data_dir, resources)
-        home = find_home(data_dir) or Home(folder=data_dir / FOLDER_NAME)
-        shutil.rmtree(home.folder, ignore_errors=True)
-        (data_dir / POINTER_NAME).unlink(missing_ok=True)
 
 
 def _make_data_dir(data_dir: Path) -> Path:

@@ -11,15 +11,15 @@ from urllib.parse import unquote
 
 from copperplate.errors import NotFound
 from copperplate.recipes.canonical import canonical_bytes
-from copperplate.recipes.image import DEFAULT_MODEL, image_request, rendition_recipe, standard_settings
+from copperplate.recipes.image import DEFAULT_MODEL, rendition_recipe, standard_settings
 from copperplate.recipes.text import compose
-from copperplate.recipes.url import parse_picture_path, parse_picture_query
+from copperplate.recipes.url import parse_picture_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from copperplate.model import CanonicalValue, PictureRequest
-    from copperplate.recipes.url import PictureQuery
+    from copperplate.recipes.url import PictureQuery, PictureUrl
 
 _NONE: Final = "(none)"
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -132,7 +132,9 @@ class Comparison(InJson):
 
     def as_table(self) -> str:
         """The verdict, then every difference; invisible characters are written as escapes."""
-        return as_table([("verdict", self.verdict), *((each.field, each.as_text()) for each in self.differences)])
+        return as_table(
+            [("verdict", self.verdict), *((difference.field, difference.as_text()) for difference in self.differences)]
+        )
 
 
 def explain(
@@ -143,27 +145,20 @@ def explain(
 ) -> Explanation:
     """Explain a picture's URL, or the path and query of one.
 
-    `model_parameters` tells a model's fixed settings. Raises `NotFound` where it is not a picture's URL
+    `model_parameters` answers a model's fixed settings. Raises `NotFound` where it is not a picture's URL
     and the `InvalidRequest` that a server would answer where it is a wrong one.
     """
     path, query = _split(request)
-    parsed = parse_picture_path(unquote(path))
-    if parsed is None:
+    url = parse_picture_url(
+        unquote(path),
+        query.encode(errors="surrogatepass"),
+        default_model=default_model,
+        model_parameters=model_parameters,
+    )
+    if url is None:
         message = "This is not a picture's address. Those read /1024x1024.jpg?text=A%20beautiful%20sunset"
         raise NotFound(message)
-    width, height, picture_format = parsed
-    asked = parse_picture_query(query.encode(errors="surrogatepass"))
-    model = asked.model or default_model
-    picture = image_request(
-        prompt=asked.text,
-        width=width,
-        height=height,
-        format=picture_format,
-        model=model,
-        seed=asked.seed,
-        settings=model_parameters(model),
-    )
-    return _explanation(path, query, asked, picture)
+    return _explanation(path, query, url)
 
 
 def _split(request: str) -> tuple[str, str]:
@@ -172,19 +167,20 @@ def _split(request: str) -> tuple[str, str]:
     return path, query
 
 
-def _explanation(path: str, query: str, asked: PictureQuery, picture: PictureRequest) -> Explanation:
+def _explanation(path: str, query: str, url: PictureUrl) -> Explanation:
+    given, picture = url.query, url.picture_request
     return Explanation(
         path=path,
         query=query,
         parameters=tuple(part for part in query.split("&") if part),
-        parameters_used=asked.used,
-        parameters_ignored=asked.ignored,
-        text_decoded=asked.text,
-        text_composed=compose(asked.text),
+        parameters_used=given.used,
+        parameters_ignored=given.ignored,
+        text_decoded=given.text,
+        text_composed=compose(given.text),
         text_folded=str(picture.recipe["prompt"]),
         size=str(picture.size),
         format=picture.rendition.format.value,
-        defaults=_defaults(asked, picture),
+        defaults=_defaults(given, picture),
         generation_recipe=canonical_bytes(picture.recipe).decode(),
         generation_key=picture.generation_key,
         rendition_recipe=canonical_bytes(rendition_recipe(picture.generation_key, picture.rendition)).decode(),
@@ -193,9 +189,9 @@ def _explanation(path: str, query: str, asked: PictureQuery, picture: PictureReq
     )
 
 
-def _defaults(asked: PictureQuery, picture: PictureRequest) -> dict[str, str]:
-    filled = {} if asked.model else {"model": picture.model}
-    if not asked.seed:
+def _defaults(given: PictureQuery, picture: PictureRequest) -> dict[str, str]:
+    filled = {} if given.model else {"model": picture.model}
+    if not given.seed:
         filled["seed"] = '""'
     if isinstance(settings := picture.recipe["settings"], list) and settings:
         filled["settings"] = " ".join(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -190,8 +191,9 @@ def original_recipe(generation_key: str) -> CanonicalRecipe:
     return {"format": "original", "generation": generation_key, "kind": "rendition", "v": 1}
 
 
+@lru_cache(maxsize=1_024)
 def original_key(generation_key: str) -> str:
-    """The key of the bytes as the provider made them."""
+    """The key of the bytes as the provider made them; hashed once, though several steps of a miss ask."""
     return cache_key(original_recipe(generation_key))
 
 

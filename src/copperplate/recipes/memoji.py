@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from copperplate.errors import CopperplateError, InvalidConfiguration, InvalidModel, InvalidText
+from copperplate.errors import CopperplateError, InvalidConfiguration, InvalidText
 from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 from copperplate.recipes.canonical import cache_key
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, ModelName, Settings, original_key
@@ -26,6 +26,7 @@ from copperplate.recipes.memoji_words import (
     SKIN_TONES,
     TEMPLATE,
 )
+from copperplate.recipes.models import model_parameters
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
@@ -155,16 +156,9 @@ def memoji_request(configuration: Mapping[str, object], *, provider: Provider) -
         raise InvalidConfiguration("settings: not a field of a memoji.")
     model = configuration.get("model")
     model = provider.models[0] if model is None else model
-    if model not in provider.models:
-        raise InvalidModel("This model is not offered. Offered: " + ", ".join(provider.models) + ".")
-    return request_of(
-        MemojiRecipe(**{**configuration, "model": model, "settings": model_parameters(provider, str(model))})
-    )
-
-
-def model_parameters(provider: Provider, model: str) -> tuple[str, ...]:
-    """A provider's fixed settings for memoji: all but the background, which the configuration says."""
-    return tuple(each for each in provider.settings(model) if not each.startswith(_CONFIGURED))
+    # All but the background, which the configuration says.
+    parameters = tuple(each for each in model_parameters(provider, model) if not each.startswith(_CONFIGURED))
+    return request_of(MemojiRecipe(**{**configuration, "model": model, "settings": parameters}))
 
 
 def request_of(recipe: MemojiRecipe) -> PictureRequest:

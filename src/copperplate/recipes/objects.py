@@ -37,14 +37,15 @@ def object_path(now: datetime, digest: str, key: str, nonce: str, extension: str
     return f"{now:%Y/%m}/{name}.{extension}"
 
 
-def rendition_upload(request: PictureRequest, body: bytes, *, now: datetime, nonce: str) -> RenditionUpload:
-    """The rendition asked for, encoded as `body`, under a name of its own; for `nonce` see `object_path`."""
-    digest = sha256_hex(body)
+def rendition_upload(
+    request: PictureRequest, *, digest: str, size_bytes: int, now: datetime, nonce: str
+) -> RenditionUpload:
+    """The rendition asked for, encoded to bytes of this digest, under a name of its own; `nonce`: see `object_path`."""
     return RenditionUpload(
         key=request.rendition_key,
         path=object_path(now, digest, request.rendition_key, nonce, request.rendition.format),
         digest=digest,
-        size_bytes=len(body),
+        size_bytes=size_bytes,
         format=request.rendition.format,
         width=request.size.width,
         height=request.size.height,

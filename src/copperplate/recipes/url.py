@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from copperplate.errors import InvalidQuery, InvalidSize, InvalidText
-from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, parse_format
+from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, image_request, parse_format
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
-    from copperplate.model import PictureFormat
+    from collections.abc import Callable, Iterable
+
+    from copperplate.model import PictureFormat, PictureRequest
 
 MAX_QUERY_BYTES: Final = 16_384
 MAX_PARAMETERS: Final = 100
@@ -50,6 +52,39 @@ class PictureQuery:
     seed: str = ""
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureUrl:
+    """A picture's URL: what its query says, and the keys it asks for."""
+
+    query: PictureQuery
+    picture_request: PictureRequest
+
+
+def parse_picture_url(
+    path: str, query: bytes, *, default_model: str, model_parameters: Callable[[str], Iterable[str]]
+) -> PictureUrl | None:
+    """What a URL asks for, from its decoded path and raw query; None: not a picture's path.
+
+    `default_model` is that of a URL that names none, `model_parameters` answers a model's fixed parameters. Raises
+    `InvalidRequest` for a URL that was meant as a picture's but is not one.
+    """
+    if (parsed := parse_picture_path(path)) is None:
+        return None
+    width, height, picture_format = parsed
+    given = parse_picture_query(query)
+    model = given.model or default_model
+    picture_request = image_request(
+        prompt=given.text,
+        width=width,
+        height=height,
+        format=picture_format,
+        model=model,
+        seed=given.seed,
+        settings=model_parameters(model),
+    )
+    return PictureUrl(query=given, picture_request=picture_request)
 
 
 def parse_picture_path(path: str) -> tuple[int, int, PictureFormat] | None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
-from copperplate.generation.coordinator import LookupResult
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
+from copperplate.generation.lookup import GENERATE, LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.recipes.objects import rendition_upload
 from copperplate.single_flight import SingleFlight
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
+    from copperplate.generation.lookup import LookupOptions
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Clock, Images, Ledger, ObjectStore
 
@@ -52,18 +53,15 @@ class Renditions:
         self._renditions: SingleFlight[LookupResult] = SingleFlight()
         self._reads: SingleFlight[bytes] = SingleFlight()
 
-    async def find(self, request: PictureRequest, *, may_lead: bool = True) -> LookupResult:
+    async def find(self, request: PictureRequest, options: LookupOptions = GENERATE) -> LookupResult:
         """The entry of the rendition asked for, made if need be; raises what `Coordinator.find` raises."""
-        return await self._persist(lambda: self._find(request, may_lead=may_lead))
+        return await self._persist(lambda: self._find(request, options))
 
-    async def read(self, request: PictureRequest) -> tuple[LookupResult, bytes]:
-        """The rendition asked for, with its bytes; raises what `Coordinator.find` raises."""
-        found, body = await self._persist(lambda: self._read(request, None))
-        assert isinstance(body, bytes)  # noqa: S101 - there was no limit
-        return found, body
+    async def read(self, request: PictureRequest, *, at_most_bytes: int | None = None) -> LookupResult:
+        """The rendition asked for, with its bytes; raises what `Coordinator.find` raises.
 
-    async def read_or_locate(self, request: PictureRequest, *, at_most_bytes: int) -> tuple[LookupResult, bytes | str]:
-        """The rendition asked for, with its bytes, or where there are more, with its public URL if it has one."""
+        Without them only where there are more than `at_most_bytes` and the store has a public address for them.
+        """
         return await self._persist(lambda: self._read(request, at_most_bytes))
 
     async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -80,21 +78,22 @@ class Renditions:
         except ObjectMissing as error:
             raise StoreUnavailable("the object store loses objects") from error
 
-    async def _find(self, request: PictureRequest, *, may_lead: bool) -> LookupResult:
-        found = await self._coordinator.find(request, may_lead=may_lead)
+    async def _find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
+        found = await self._coordinator.find(request, options)
         if not found.entry.is_original:
             return found
         made, _ = await self._renditions.run(request.rendition_key, lambda: self._make(request, found))
         return replace(made, outcome=found.outcome)
 
-    async def _read(self, request: PictureRequest, at_most_bytes: int | None) -> tuple[LookupResult, bytes | str]:
-        found = await self._find(request, may_lead=True)
-        if at_most_bytes is not None and found.entry.size_bytes > at_most_bytes:
-            url = self._store(request).public_url(found.entry.path)
-            if url is not None:
-                await self._require(request, found)
-                return found, url
-        return found, found.body or await self._fetch(request, found.entry)
+    async def _read(self, request: PictureRequest, at_most_bytes: int | None) -> LookupResult:
+        found = await self._find(request, GENERATE)
+        entry, store = found.entry, self._store(request)
+        if at_most_bytes is not None and entry.size_bytes > at_most_bytes and store.public_url(entry.path) is not None:
+            await self._require(request, found)
+            return replace(found, body=None)
+        if found.body is not None:
+            return found
+        return LookupResult(entry=entry, outcome=found.outcome, body=await self._fetch(request, entry))
 
     async def _require(self, request: PictureRequest, found: LookupResult) -> None:
         """No address without its object; raises `ObjectMissing`. What was just stored is not asked for."""
@@ -111,7 +110,9 @@ class Renditions:
         except ProviderFailed as error:
             # It was verified when it was stored; making it anew would cost money and change nothing.
             raise GenerationFailed(error.failure_class, UNREADABLE_REST) from error
-        upload = rendition_upload(request, body, now=self._clock.now(), nonce=uuid4().hex)
+        upload = rendition_upload(
+            request, digest=await digest_of(body), size_bytes=len(body), now=self._clock.now(), nonce=uuid4().hex
+        )
         if not await self._ledger.intend_rendition(original, upload):
             raise ObjectMissing("the original was replaced meanwhile")
         crash_point("rendition_intended")

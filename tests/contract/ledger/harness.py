@@ -22,7 +22,7 @@ PNG, WEBP = PictureFormat.PNG, PictureFormat.WEBP
 
 
 class LedgerHarness(Protocol):
-    """A ledger on the test bench."""
+    """A ledger under test."""
 
     ledger: Any  # Ledger and Maintenance
 

@@ -7,22 +7,32 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker, failure_of, judge
+from copperplate.adapters.blame import (
+    ANY,
+    CLIENT,
+    SERVER,
+    Answer,
+    ErrorRow,
+    Row,
+    Speaker,
+    failure_of,
+    failure_without_answer,
+    judge,
+)
 from copperplate.adapters.retry_after import parse_retry_after
-from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
-from copperplate.refusals import MAX_SAID
+from copperplate.refusals import MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from copperplate.errors import ProviderFailed
+
 MODERATION: Final = "content_policy_violation"
 
-# A submit that got no answer. The first class that fits decides. What certainly never left us may be
-# sent again at leisure; all else may have been taken and be billed.
-SubmitRow = tuple[type[httpx.HTTPError], FailureClass, bool, str]
-SUBMIT_ERRORS: Final[tuple[SubmitRow, ...]] = (
+# What certainly never left us is not billed; all else may have been taken.
+SUBMIT_ERRORS: Final[tuple[ErrorRow, ...]] = (
     (httpx.ConnectError, FailureClass.TRANSIENT, False, "fal's queue cannot be reached"),
     (httpx.ConnectTimeout, FailureClass.TRANSIENT, False, "fal's queue cannot be reached in time"),
     (httpx.PoolTimeout, FailureClass.TRANSIENT, False, "no connection was free in time"),
@@ -40,107 +50,66 @@ SERVICE, GATEWAY = Speaker.SERVICE, Speaker.GATEWAY
 # A submit, or a job, that was answered with an error. The first row that fits decides. Words are the types of
 # `detail`, `error_type`, and as `param:…` the arguments that are not accepted.
 REFUSALS: Final[tuple[Row, ...]] = (
+    Row(CLIENT, FailureClass.MODERATED, "fal refused the prompt", words=frozenset({MODERATION})),
     Row(
-        name="fal refused the prompt",
-        statuses=CLIENT,
-        words=frozenset({MODERATION}),
-        failure_class=FailureClass.MODERATED,
-    ),
-    Row(
-        name="the account is locked or has no money left",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.ACCOUNT,
+        "the account is locked or has no money left",
         speaker=SERVICE,
         begins=re.compile(
             r"user is locked|your account (?:has been|was|is) (?:locked|suspended|disabled)|account suspended"
             r"|exhausted balance|insufficient (?:balance|credits?|funds|quota)",
             re.IGNORECASE,
         ),
-        failure_class=FailureClass.ACCOUNT,
         remedy="top up at fal.ai/dashboard/billing, or write to support@fal.ai where it is locked all the same",
     ),
+    Row((402,), FailureClass.ACCOUNT, "the account has no money left", remedy="top up at fal.ai/dashboard/billing"),
+    Row((401,), FailureClass.ACCOUNT, "the key is refused", speaker=SERVICE, remedy="check FAL_KEY"),
     Row(
-        name="the account has no money left",
-        statuses=(402,),
-        failure_class=FailureClass.ACCOUNT,
-        remedy="top up at fal.ai/dashboard/billing",
-    ),
-    Row(
-        name="the key is refused",
-        statuses=(401,),
+        (403,),
+        FailureClass.ACCOUNT,
+        "the key may not do this",
         speaker=SERVICE,
-        failure_class=FailureClass.ACCOUNT,
-        remedy="check FAL_KEY",
-    ),
-    Row(
-        name="the key may not do this",
-        statuses=(403,),
-        speaker=SERVICE,
-        failure_class=FailureClass.ACCOUNT,
         remedy="check the rights of FAL_KEY, and that it may use the model",
     ),
+    Row((404,), FailureClass.ACCOUNT, "there is no such model", of_model=True, remedy=_MODEL),
+    # As a page it may be a firewall's, which refuses what a prompt says.
+    Row((405,), FailureClass.ACCOUNT, "the model takes no POST", speaker=SERVICE, of_model=True, remedy=_MODEL),
     Row(
-        name="there is no such model",
-        statuses=(404,),
-        failure_class=FailureClass.ACCOUNT,
-        of_model=True,
-        remedy=_MODEL,
-    ),
-    Row(
-        # As a page it may be a firewall's, which refuses what a prompt says.
-        name="the model takes no POST",
-        statuses=(405,),
-        speaker=SERVICE,
-        failure_class=FailureClass.ACCOUNT,
-        of_model=True,
-        remedy=_MODEL,
-    ),
-    Row(
-        name="a gateway before fal wants a login",
-        statuses=(401, 407),
-        failure_class=FailureClass.ACCOUNT,
+        (401, 407),
+        FailureClass.ACCOUNT,
+        "a gateway before fal wants a login",
         remedy="check COPPERPLATE_FAL_QUEUE_URL and the proxy of this server",
     ),
+    # Of a prompt, a size and a seed fal says other things: these it wants of every request.
     Row(
-        # Of a prompt, a size and a seed fal says other things: these it wants of every request.
-        name="the model takes other arguments",
-        statuses=(400, 422),
+        (400, 422),
+        FailureClass.ACCOUNT,
+        "the model takes other arguments",
         speaker=SERVICE,
         words=frozenset(
             {"missing", "value_error.missing", "extra_forbidden", "value_error.extra"}
             | {f"param:{name}" for name in OUR_ARGUMENTS}
         ),
-        failure_class=FailureClass.ACCOUNT,
         of_model=True,
         remedy=_MODEL,
     ),
-    Row(name="fal limits our rate", statuses=(429,), failure_class=FailureClass.RATE_LIMITED),
-    Row(name="the request is too large", statuses=(413,), failure_class=FailureClass.INVALID),
-    Row(
-        name="cancelled or in conflict, for no reason of ours",
-        statuses=(408, 409, 425, 499),
-        failure_class=FailureClass.TRANSIENT,
-    ),
-    Row(
-        name="fal does not accept the request",
-        statuses=CLIENT,
-        speaker=SERVICE,
-        failure_class=FailureClass.INVALID,
-    ),
-    Row(name="fal failed", statuses=SERVER, speaker=SERVICE, failure_class=FailureClass.TRANSIENT),
+    Row((429,), FailureClass.RATE_LIMITED, "fal limits our rate"),
+    Row((413,), FailureClass.INVALID, "the request is too large"),
+    Row((408, 409, 425, 499), FailureClass.TRANSIENT, "cancelled or in conflict, for no reason of ours"),
+    Row(CLIENT, FailureClass.INVALID, "fal does not accept the request", speaker=SERVICE),
+    Row(SERVER, FailureClass.TRANSIENT, "fal failed", speaker=SERVICE),
     # A gateway may have let the request pass.
-    Row(name="a gateway failed", statuses=SERVER, speaker=GATEWAY, failure_class=FailureClass.TRANSIENT, billed=True),
+    Row(SERVER, FailureClass.TRANSIENT, "a gateway failed", speaker=GATEWAY, billed=True),
     # Redirects are never followed: a repeated POST could be billed twice.
-    Row(name="a gateway refused", statuses=range(300, 500), failure_class=FailureClass.TRANSIENT),
-    Row(name="an unusual answer", statuses=ANY, failure_class=FailureClass.BAD_OUTPUT, billed=True),
+    Row(range(300, 500), FailureClass.TRANSIENT, "a gateway refused"),
+    Row(ANY, FailureClass.BAD_OUTPUT, "an unusual answer", billed=True),
 )
 
 
 def no_answer(error: httpx.HTTPError) -> ProviderFailed:
     """The failure of a submit that was not answered."""
-    for foreign, failure_class, billed, message in SUBMIT_ERRORS:
-        if isinstance(error, foreign):
-            return ProviderFailed(failure_class, f"{message}: {type(error).__name__}", billed=billed)
-    raise error
+    return failure_without_answer(SUBMIT_ERRORS, error, shown=error)
 
 
 def refused_submit(response: httpx.Response, *, now: datetime, secrets: Iterable[str] = ()) -> ProviderFailed:
@@ -150,12 +119,12 @@ def refused_submit(response: httpx.Response, *, now: datetime, secrets: Iterable
     let the request pass, so it counts as billed.
     """
     answer = read_answer(response)
-    said = f"{response.status_code} {describe(read_json(response), response)}"
-    wish = parse_retry_after(response.headers.get("retry-after"), now=now)
+    detail = f"{response.status_code} {describe(read_json(response), response)}"
+    retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
     row = judge(REFUSALS, answer)
     if row.failure_class is FailureClass.ACCOUNT:
-        said = str(response.status_code)
-    return failure_of(row, answer, said=said, retry_after=wish, secrets=secrets)
+        detail = str(response.status_code)
+    return failure_of(row, answer, detail=detail, retry_after=retry_after, secrets=secrets)
 
 
 def failed_job(response: httpx.Response, *, now: datetime) -> ProviderFailed:
@@ -177,10 +146,10 @@ def read_answer(response: httpx.Response) -> Answer:
     body = read_json(response)
     is_fals_own = "detail" in body or "x-fal-request-id" in response.headers
     detail = body.get("detail")
-    entries = [each for each in detail if isinstance(each, dict)] if isinstance(detail, list) else []
-    words = {str(each.get("type")) for each in entries}
+    entries = [entry for entry in detail if isinstance(entry, dict)] if isinstance(detail, list) else []
+    words = {str(entry.get("type")) for entry in entries}
     words |= {str(body.get("error_type")), str(response.headers.get("x-fal-error-type"))}
-    words |= {f"param:{each['loc'][-1]}" for each in entries if isinstance(each.get("loc"), list) and each["loc"]}
+    words |= {f"param:{entry['loc'][-1]}" for entry in entries if isinstance(entry.get("loc"), list) and entry["loc"]}
     return Answer(
         status=response.status_code,
         speaker=SERVICE if is_fals_own else GATEWAY,
@@ -195,9 +164,9 @@ def describe(body: dict[str, Any], response: httpx.Response) -> str:
     if isinstance(detail, dict):
         detail = detail.get("message") or detail.get("msg")
     if isinstance(detail, list):
-        told = [f"{each.get('msg')} ({each.get('type')})" for each in detail[:20] if isinstance(each, dict)]
-        return "; ".join(told)[:MAX_SAID]
-    return str(detail or body.get("error") or response.headers.get("content-type"))[:MAX_SAID]
+        messages = [f"{entry.get('msg')} ({entry.get('type')})" for entry in detail[:20] if isinstance(entry, dict)]
+        return "; ".join(messages)[:MAX_TEXT]
+    return str(detail or body.get("error") or response.headers.get("content-type"))[:MAX_TEXT]
 
 
 def read_json(response: httpx.Response) -> dict[str, Any]:

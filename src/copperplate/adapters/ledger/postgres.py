@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import random
 import sys
@@ -16,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from copperplate.adapters.ledger.libpq import read_url, reason_of
 from copperplate.adapters.ledger.poolers import Connection, Mode, Pooler, Query, find_pooler
@@ -24,6 +25,7 @@ from copperplate.adapters.ledger.postgres_errors import NO_SESSION, translate
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.ledger.transport import Json
 from copperplate.adapters.notifier import Notifier
+from copperplate.adapters.service_calls import call_service
 from copperplate.errors import LedgerUnavailable, PoolerExhausted
 
 if TYPE_CHECKING:
@@ -121,15 +123,12 @@ class PostgresTransport:
     async def _rows(self, query: Query, params: Sequence[Any]) -> list[DictRow]:
         """Run one statement; a broken connection is replaced and the call repeated while time is left."""
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
-        while True:
-            try:
-                return await self._in_time(query, params, deadline)
-            except (psycopg.Error, PoolTimeout, TooManyRequests) as error:
-                ours, resend = translate(error)
-                pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                if resend == "never" or asyncio.get_running_loop().time() + pause > deadline:
-                    raise ours from error
-            await asyncio.sleep(pause)
+        return await call_service(
+            lambda: self._in_time(query, params, deadline),
+            translate=translate,
+            pauses=itertools.repeat(PAUSE_SECONDS),
+            within_seconds=CALL_SECONDS,
+        )
 
     async def _in_time(self, query: Query, params: Sequence[Any], deadline: float) -> list[DictRow]:
         """Answer or raise by `deadline`, whatever the network does.
@@ -138,7 +137,9 @@ class PostgresTransport:
         psycopg needs ten seconds more to give the connection up, and nobody has to wait for that.
         """
         running = asyncio.create_task(self._run(query, params))
-        running.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to look
+        running.add_done_callback(
+            lambda task: task.cancelled() or task.exception()
+        )  # retrieve the exception, or asyncio warns
         try:
             await asyncio.wait((running,), timeout=deadline - asyncio.get_running_loop().time())
             if running.done() and not isinstance(running.exception(), PoolTimeout):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -13,8 +12,8 @@ from copperplate.adapters.ledger.postgrest_errors import Garbled, Refused, trans
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.ledger.transport import Json
 from copperplate.adapters.notifier import Notifier
-from copperplate.adapters.supabase.http import TRANSPORT_ERRORS, key_headers
-from copperplate.errors import LedgerUnavailable
+from copperplate.adapters.service_calls import call_service
+from copperplate.adapters.supabase.http import key_headers
 
 if TYPE_CHECKING:
     from typing import LiteralString
@@ -60,20 +59,12 @@ class PostgrestTransport:
         """See `Transport.value`."""
         parameters = {name: _plain(value) for name, value in arguments.items()}
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
-        pauses = iter(PAUSES_SECONDS)
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await self._send(function, parameters, answer)
-            except TimeoutError as error:
-                raise LedgerUnavailable("the database does not answer in time") from error
-            except (*TRANSPORT_ERRORS, Refused, Garbled) as error:
-                ours, resend = translate(error)
-                pause = next(pauses, None)
-                if resend == "never" or pause is None:
-                    raise ours from error
-            # Past the deadline the wait above ends this; jitter, not a secret.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+
+        async def send() -> Answer:
+            async with asyncio.timeout_at(deadline):
+                return await self._send(function, parameters, answer)
+
+        return await call_service(send, translate=translate, pauses=PAUSES_SECONDS, within_seconds=CALL_SECONDS)
 
     def describe(self) -> Row:
         """See `Transport.describe`: a gateway hides what is behind it."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
 
 import aiohttp
 import httpx
 
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
-
-# `always`: nothing happened. `if_repeatable`: nobody knows what happened. `never`: it would not help.
-Resend = Literal["always", "if_repeatable", "never"]
 
 
 class Refused(Exception):
@@ -40,25 +36,26 @@ class Garbled(Exception):
 
 
 # The first row that fits decides: the class of an exception; or the code, or else the HTTP status, of a refusal.
-# Codes stand above statuses, which say less.
+# Codes stand above statuses, which say less. The flag says whether another try may help.
 Sign = type[Exception] | tuple[str | int, ...]
-ErrorRow = tuple[Sign, type[LedgerUnavailable | LedgerMisconfigured], Resend, str]
+ErrorRow = tuple[Sign, type[LedgerUnavailable | LedgerMisconfigured], bool, str]
 ERRORS: tuple[ErrorRow, ...] = (
-    (httpx.UnsupportedProtocol, LedgerMisconfigured, "never", "SUPABASE_URL is not an http address"),
-    (httpx.PoolTimeout, LedgerUnavailable, "never", "too many requests wait for a connection to Supabase"),
-    (httpx.HTTPError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
-    (aiohttp.ClientError, LedgerUnavailable, "if_repeatable", "the database does not answer"),
-    (Garbled, LedgerUnavailable, "if_repeatable", "the database's answer cannot be read"),
+    (TimeoutError, LedgerUnavailable, False, "the database does not answer in time"),
+    (httpx.UnsupportedProtocol, LedgerMisconfigured, False, "SUPABASE_URL is not an http address"),
+    (httpx.PoolTimeout, LedgerUnavailable, False, "too many requests wait for a connection to Supabase"),
+    (httpx.HTTPError, LedgerUnavailable, True, "the database does not answer"),
+    (aiohttp.ClientError, LedgerUnavailable, True, "the database does not answer"),
+    (Garbled, LedgerUnavailable, True, "the database's answer cannot be read"),
     # Rolled back by the server: a deadlock, a lock that was not to be had, a stricter isolation than ours.
-    (("40P01", "55P03", "40001"), LedgerUnavailable, "always", "the database is busy"),
-    (("57014",), LedgerUnavailable, "never", "the database took too long"),
-    (("PGRST003",), LedgerUnavailable, "never", "no database connection was free in time"),
-    (("57P01", "57P02", "57P03"), LedgerUnavailable, "if_repeatable", "the database does not answer"),
-    (("25006",), LedgerUnavailable, "never", "the database takes no writes: its disk may be full"),
+    (("40P01", "55P03", "40001"), LedgerUnavailable, True, "the database is busy"),
+    (("57014",), LedgerUnavailable, False, "the database took too long"),
+    (("PGRST003",), LedgerUnavailable, False, "no database connection was free in time"),
+    (("57P01", "57P02", "57P03"), LedgerUnavailable, True, "the database does not answer"),
+    (("25006",), LedgerUnavailable, False, "the database takes no writes: its disk may be full"),
     (
         ("PGRST202", "PGRST203"),
         LedgerMisconfigured,
-        "never",
+        False,
         (
             "Supabase does not know our functions: run `copperplate migrate` with DATABASE_URL set, or paste "
             "sql/setup.sql; if that was done, run `notify pgrst, 'reload schema'`"
@@ -67,46 +64,36 @@ ERRORS: tuple[ErrorRow, ...] = (
     (
         ("42883", "42P01", "3F000", "PGRST205"),
         LedgerMisconfigured,
-        "never",
+        False,
         (
             "the database lacks what our functions need: run `copperplate migrate` with DATABASE_URL set, or paste "
             "sql/setup.sql"
         ),
     ),
-    (("PGRST106",), LedgerMisconfigured, "never", "Supabase's API must expose the schema public: see its API settings"),
-    (
-        ("PGRST300",),
-        LedgerMisconfigured,
-        "never",
-        "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs",
-    ),
+    (("PGRST106",), LedgerMisconfigured, False, "Supabase's API must expose the schema public: see its API settings"),
+    (("PGRST300",), LedgerMisconfigured, False, "this PostgREST has no JWT secret: set PGRST_JWT_SECRET where it runs"),
     (
         # 22023: the token names a role that does not exist.
         ("42501", "22023", "PGRST301", "PGRST302", "PGRST303", 401, 403),
         LedgerMisconfigured,
-        "never",
+        False,
         "SUPABASE_SECRET_KEY: it may not use our functions; it must be a secret or service_role key of this project",
     ),
-    ((404,), LedgerMisconfigured, "never", "SUPABASE_URL: there is no data API at this address"),
-    ((301, 302, 303, 307, 308), LedgerMisconfigured, "never", "SUPABASE_URL: this address sends us to another"),
-    ((402, 540), LedgerMisconfigured, "never", "the Supabase project is paused or restricted: see its dashboard"),
-    ((429,), LedgerUnavailable, "never", "Supabase limits our rate"),
+    ((404,), LedgerMisconfigured, False, "SUPABASE_URL: there is no data API at this address"),
+    ((301, 302, 303, 307, 308), LedgerMisconfigured, False, "SUPABASE_URL: this address sends us to another"),
+    ((402, 540), LedgerMisconfigured, False, "the Supabase project is paused or restricted: see its dashboard"),
+    ((429,), LedgerUnavailable, False, "Supabase limits our rate"),
     # Gateways that found nobody behind them, or waited in vain.
-    (
-        (408, 502, 503, 504, 520, 521, 522, 523, 524, 544),
-        LedgerUnavailable,
-        "if_repeatable",
-        "the database does not answer",
-    ),
-    (Refused, LedgerUnavailable, "never", "the database refused the call"),
+    ((408, 502, 503, 504, 520, 521, 522, 523, 524, 544), LedgerUnavailable, True, "the database does not answer"),
+    (Refused, LedgerUnavailable, False, "the database refused the call"),
 )
 
 
-def translate(error: Exception) -> tuple[LedgerUnavailable | LedgerMisconfigured, Resend]:
-    """Our error for a foreign one, and whether the call may be sent again."""
-    for sign, ours, resend, message in ERRORS:
+def translate(error: Exception) -> tuple[LedgerUnavailable | LedgerMisconfigured, bool]:
+    """Our error for a foreign one, and whether another try may help."""
+    for sign, ours, may_help, message in ERRORS:
         if _fits(sign, error):
-            return ours(message), resend
+            return ours(message), may_help
     raise error
 
 

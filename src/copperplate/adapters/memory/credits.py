@@ -258,10 +258,6 @@ class MemoryCredits:
         if mine and cost_micro_usd is not None:
             mine[-1].cost_micro_usd = cost_micro_usd
 
-    def _spent(self, generation_key: str) -> int | None:
-        known = [each.price_micro_usd for each in self._submits if each.generation_key == generation_key]
-        return sum(each for each in known if each is not None) if any(each is not None for each in known) else None
-
     def _reservations_of(self, generation_key: str) -> list[_Reservation]:
         return [each for each in self._reservations if each.generation_key == generation_key]
 

@@ -11,7 +11,7 @@ from openai.types import ImagesResponse
 
 from copperplate.adapters.base64_forms import read_base64
 from copperplate.adapters.bounded_stream import PLAIN, BoundedStream, check_plain
-from copperplate.adapters.openai.faults import translate, translate_told
+from copperplate.adapters.openai.faults import translate, translate_error_object
 from copperplate.errors import ProviderFailed, reporting
 from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.model import FailureClass, ProviderResult
@@ -19,7 +19,7 @@ from copperplate.model import FailureClass, ProviderResult
 if TYPE_CHECKING:
     from copperplate.ports import Clock
 
-# One picture in base64, and what is told beside it.
+# One picture in base64, and the JSON around it.
 ANSWER_BYTES: Final = MAX_BODY_BYTES * 4 // 3 + 64 * 1024
 
 # Of a server that was asked for bytes; every picture would be paid for and lost.
@@ -67,8 +67,8 @@ class Calls:
             raise ProviderFailed(FailureClass.AMBIGUOUS, message) from error
         except (openai.OpenAIError, ValueError) as error:
             raise translate(error, now=self._clock.now(), secrets=(self._key,)) from error
-        if (told := error_in(response)) is not None:
-            raise translate_told(told, secrets=(self._key,))
+        if (body := error_in(response)) is not None:
+            raise translate_error_object(body, secrets=(self._key,))
         usage = tokens_of(response)
         with reporting(usage):
             return ProviderResult(body=only_picture(response), usage=usage)
@@ -108,10 +108,10 @@ def tokens_of(response: object) -> dict[str, int]:
     try:
         read = usage.input_tokens_details
         tokens = {"text_in": read.text_tokens, "image_in": read.image_tokens, "out": usage.output_tokens}
-        told = {name: int(count) for name, count in tokens.items()}
+        counts = {name: int(count) for name, count in tokens.items()}
     except (AttributeError, TypeError, ValueError, OverflowError):  # the SDK does not check what it parses
         return {}
-    return told if all(0 <= count <= MAX_TOKENS for count in told.values()) else {}
+    return counts if all(0 <= count <= MAX_TOKENS for count in counts.values()) else {}
 
 
 def _bad(message: str) -> ProviderFailed:

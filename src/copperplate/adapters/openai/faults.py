@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 import openai
 
-from copperplate.adapters.blame import ANY, CLIENT, SERVER, Answer, Row, Speaker, failure_of, judge
+from copperplate.adapters.blame import (
+    ANY,
+    CLIENT,
+    SERVER,
+    Answer,
+    ErrorRow,
+    Row,
+    Speaker,
+    failure_of,
+    failure_without_answer,
+    judge,
+)
 from copperplate.adapters.retry_after import parse_retry_after
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass
-from copperplate.refusals import MAX_SAID
+from copperplate.refusals import MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +37,9 @@ _MODEL: Final = "check COPPERPLATE_IMAGE_MODEL, COPPERPLATE_MEMOJI_MODEL and OPE
 # The first row that fits decides. Words are codes, types and, as `param:…`, the argument that is not accepted.
 REFUSALS: Final[tuple[Row, ...]] = (
     Row(
-        name="the account has no money left",
-        statuses=ANY,
+        ANY,
+        FailureClass.ACCOUNT,
+        "the account has no money left",
         speaker=SERVICE,
         words=frozenset(
             {
@@ -51,18 +63,13 @@ REFUSALS: Final[tuple[Row, ...]] = (
             r"|out of call volume quota|your credit balance|access denied, please make sure your account",
             re.IGNORECASE,
         ),
-        failure_class=FailureClass.ACCOUNT,
         remedy="raise the limit or add money at platform.openai.com/settings/organization/billing",
     ),
+    Row((402,), FailureClass.ACCOUNT, "the account has no money left", remedy="pay at the service of OPENAI_BASE_URL"),
     Row(
-        name="the account has no money left",
-        statuses=(402,),
-        failure_class=FailureClass.ACCOUNT,
-        remedy="pay at the service of OPENAI_BASE_URL",
-    ),
-    Row(
-        name="the account is locked",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.ACCOUNT,
+        "the account is locked",
         speaker=SERVICE,
         words=frozenset({"account_deactivated", "access_terminated", "organization_deactivated"}),
         begins=re.compile(
@@ -71,129 +78,104 @@ REFUSALS: Final[tuple[Row, ...]] = (
             r"|the openai account associated",
             re.IGNORECASE,
         ),
-        failure_class=FailureClass.ACCOUNT,
         remedy="settle it with OpenAI, whose letter says why, or set another OPENAI_API_KEY",
     ),
     Row(
-        name="the organization is not verified",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.ACCOUNT,
+        "the organization is not verified",
         speaker=SERVICE,
         begins=re.compile(r"your organization must be verified", re.IGNORECASE),
-        failure_class=FailureClass.ACCOUNT,
         remedy="verify it at platform.openai.com/settings/organization/general",
     ),
     Row(
-        name="OpenAI refused the prompt",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.MODERATED,
+        "OpenAI refused the prompt",
         speaker=SERVICE,
         words=frozenset(
             {"moderation_blocked", "content_policy_violation", "content_filter", "contentfilter"}
             | {"responsibleaipolicyviolation", "image_generation_content_policy"}
         ),
-        failure_class=FailureClass.MODERATED,
     ),
+    # A safety refusal whose code is null: the message alone tells.
     Row(
-        # A safety refusal whose code is null: the message alone tells.
-        name="OpenAI refused the prompt",
-        statuses=(400, 403, 422),
+        (400, 403, 422),
+        FailureClass.MODERATED,
+        "OpenAI refused the prompt",
         speaker=SERVICE,
         says=re.compile(
             r"^your request was rejected|safety system|safety[ _]violation|content[ _](?:management )?policy"
             r"|content moderation|requires moderation|was flagged|usage policies|image_safety|our guardrails",
             re.IGNORECASE,
         ),
-        failure_class=FailureClass.MODERATED,
     ),
     Row(
-        name="the model is not known or not ours to use",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.ACCOUNT,
+        "the model is not known or not ours to use",
         speaker=SERVICE,
         words=frozenset({"model_not_found", "invalid_model", "unsupported_model", "deploymentnotfound", "param:model"}),
         begins=re.compile(r"invalid model name passed in|llm provider not provided", re.IGNORECASE),
-        failure_class=FailureClass.ACCOUNT,
         of_model=True,
         remedy=_MODEL,
     ),
+    # What we send beside prompt, size and background is the same for every prompt.
     Row(
-        # What we send beside prompt, size and background is the same for every prompt.
-        name="the model does not take what every request sends",
-        statuses=(400, 422),
+        (400, 422),
+        FailureClass.ACCOUNT,
+        "the model does not take what every request sends",
         speaker=SERVICE,
         words=frozenset(
             {"unknown_parameter", "unsupported_parameter"}
             | {f"param:{name}" for name in ("quality", "moderation", "output_format", "n", "response_format")}
         ),
-        failure_class=FailureClass.ACCOUNT,
         of_model=True,
         remedy=_MODEL,
     ),
     Row(
-        name="the service has another version of the API",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.ACCOUNT,
+        "the service has another version of the API",
         speaker=SERVICE,
         begins=re.compile(r"api version not supported|unsupported api version", re.IGNORECASE),
-        failure_class=FailureClass.ACCOUNT,
         remedy="check OPENAI_BASE_URL",
     ),
     Row(
-        name="the key is refused",
-        statuses=CLIENT,
+        CLIENT,
+        FailureClass.ACCOUNT,
+        "the key is refused",
         speaker=SERVICE,
         words=frozenset({"invalid_api_key", "api_key_invalid"}),
         begins=re.compile(r"(?:incorrect|invalid) api key|api key (?:is )?(?:not valid|expired)", re.IGNORECASE),
-        failure_class=FailureClass.ACCOUNT,
         remedy="check OPENAI_API_KEY",
     ),
+    Row((401,), FailureClass.ACCOUNT, "the key is refused", speaker=SERVICE, remedy="check OPENAI_API_KEY"),
     Row(
-        name="the key is refused",
-        statuses=(401,),
+        (403,),
+        FailureClass.ACCOUNT,
+        "the key may not do this",
         speaker=SERVICE,
-        failure_class=FailureClass.ACCOUNT,
-        remedy="check OPENAI_API_KEY",
-    ),
-    Row(
-        name="the key may not do this",
-        statuses=(403,),
-        speaker=SERVICE,
-        failure_class=FailureClass.ACCOUNT,
         remedy="check the rights of OPENAI_API_KEY and its project, and where this server stands",
     ),
+    Row((404,), FailureClass.ACCOUNT, "there is no such route or model", remedy=_MODEL),
+    # As a page it may be a firewall's, which refuses what a prompt says.
+    Row((405,), FailureClass.ACCOUNT, "the route takes no POST", speaker=SERVICE, remedy="check OPENAI_BASE_URL"),
     Row(
-        name="there is no such route or model",
-        statuses=(404,),
-        failure_class=FailureClass.ACCOUNT,
-        remedy=_MODEL,
-    ),
-    Row(
-        # As a page it may be a firewall's, which refuses what a prompt says.
-        name="the route takes no POST",
-        statuses=(405,),
-        speaker=SERVICE,
-        failure_class=FailureClass.ACCOUNT,
-        remedy="check OPENAI_BASE_URL",
-    ),
-    Row(
-        name="a gateway before OpenAI wants a login",
-        statuses=(401, 407),
-        failure_class=FailureClass.ACCOUNT,
+        (401, 407),
+        FailureClass.ACCOUNT,
+        "a gateway before OpenAI wants a login",
         remedy="check OPENAI_BASE_URL and the proxy of this server",
     ),
-    Row(name="OpenAI limits our rate", statuses=(429,), failure_class=FailureClass.RATE_LIMITED),
-    Row(name="the request is too large", statuses=(413,), failure_class=FailureClass.INVALID),
-    Row(
-        name="OpenAI does not accept the request",
-        statuses=(400, 422),
-        speaker=SERVICE,
-        failure_class=FailureClass.INVALID,
-    ),
-    Row(name="OpenAI failed", statuses=SERVER, speaker=SERVICE, failure_class=FailureClass.TRANSIENT),
+    Row((429,), FailureClass.RATE_LIMITED, "OpenAI limits our rate"),
+    Row((413,), FailureClass.INVALID, "the request is too large"),
+    Row((400, 422), FailureClass.INVALID, "OpenAI does not accept the request", speaker=SERVICE),
+    Row(SERVER, FailureClass.TRANSIENT, "OpenAI failed", speaker=SERVICE),
     # A gateway may have let the request pass.
-    Row(name="a gateway failed", statuses=SERVER, speaker=GATEWAY, failure_class=FailureClass.TRANSIENT, billed=True),
-    Row(name="an unusual answer", statuses=ANY, failure_class=FailureClass.TRANSIENT),
+    Row(SERVER, FailureClass.TRANSIENT, "a gateway failed", speaker=GATEWAY, billed=True),
+    Row(ANY, FailureClass.TRANSIENT, "an unusual answer"),
 )
 
-# Without an answer. The first class that fits decides; the flag says whether it may be billed.
-ErrorRow = tuple[type[Exception], FailureClass, bool, str]
 ERRORS: Final[tuple[ErrorRow, ...]] = (
     (openai.APIResponseValidationError, FailureClass.BAD_OUTPUT, True, "OpenAI's answer has no known form"),
     (openai.APIConnectionError, FailureClass.AMBIGUOUS, True, "the request was sent and its answer was lost"),
@@ -215,53 +197,49 @@ def translate(error: Exception, *, now: datetime, secrets: Iterable[str] = ()) -
     """Our error for one of the SDK's; `secrets` appear in no message. Raises what is none of its."""
     if isinstance(error, openai.APIStatusError):
         answer = read_answer(error)
-        wish = parse_retry_after(error.response.headers.get("retry-after"), now=now)
-        said = f"{error.status_code} {_plain(error.code)}"
-        return failure_of(judge(REFUSALS, answer), answer, said=said, retry_after=wish, secrets=secrets)
+        retry_after = parse_retry_after(error.response.headers.get("retry-after"), now=now)
+        detail = f"{error.status_code} {_plain(error.code)}"
+        return failure_of(judge(REFUSALS, answer), answer, detail=detail, retry_after=retry_after, secrets=secrets)
     if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, UNSENT):
         message = f"OpenAI cannot be reached: {type(error.__cause__).__name__}"
         return ProviderFailed(FailureClass.TRANSIENT, message, billed=False)
-    for foreign, failure_class, billed, message in ERRORS:
-        if isinstance(error, foreign):
-            told = f"{message}: {type(error.__cause__ or error).__name__}"
-            return ProviderFailed(failure_class, told, billed=billed)
-    raise error
+    return failure_without_answer(ERRORS, error, shown=error.__cause__ or error)
 
 
-def translate_told(told: object, *, secrets: Iterable[str] = ()) -> ProviderFailed:
+def translate_error_object(body: object, *, secrets: Iterable[str] = ()) -> ProviderFailed:
     """Our error for what a 200 says under `error`: some servers answer so, and name the status in it or none."""
-    code = told.get("code") if isinstance(told, dict) else None
+    code = body.get("code") if isinstance(body, dict) else None
     status = code if isinstance(code, int) and 400 <= code < 600 else 400
-    answer = answer_of(status, told, is_json=True)
-    said = f"200 {_plain(code)}"
-    return failure_of(judge(REFUSALS, answer), answer, said=said, retry_after=None, secrets=secrets)
+    answer = answer_of(status, body, is_json=True)
+    detail = f"200 {_plain(code)}"
+    return failure_of(judge(REFUSALS, answer), answer, detail=detail, retry_after=None, secrets=secrets)
 
 
 def read_answer(error: openai.APIStatusError) -> Answer:
-    """What an error says. An object, or the text under `error`, is the service's own form; a page is a gateway's."""
-    told = error.body
-    if isinstance(told, list) and len(told) == 1 and isinstance(told[0], dict):  # as Google writes it
-        told = told[0].get("error", told[0])
-    return answer_of(error.status_code, told, is_json="json" in error.response.headers.get("content-type", ""))
+    """What an error says: an object, or the text under `error`, is the service's form; a page is a gateway's."""
+    body = error.body
+    if isinstance(body, list) and len(body) == 1 and isinstance(body[0], dict):  # as Google writes it
+        body = body[0].get("error", body[0])
+    return answer_of(error.status_code, body, is_json="json" in error.response.headers.get("content-type", ""))
 
 
-def answer_of(status: int, told: object, *, is_json: bool) -> Answer:
+def answer_of(status: int, body: object, *, is_json: bool) -> Answer:
     """What stands under `error`, reduced to what decides."""
-    if not isinstance(told, dict):
-        speaker = SERVICE if is_json and isinstance(told, str) else GATEWAY
-        return Answer(status=status, speaker=speaker, message=_message(told))
-    inner = next((each for each in (told.get("inner_error"), told.get("innererror")) if isinstance(each, dict)), {})
-    words = {_plain(each) for each in (told.get("code"), told.get("type"), inner.get("code"))}
-    words |= {f"param:{_plain(told['param'])}"} if told.get("param") else set()
-    message = _message(told.get("message") or told.get("detail") or told.get("error"))
+    if not isinstance(body, dict):
+        speaker = SERVICE if is_json and isinstance(body, str) else GATEWAY
+        return Answer(status=status, speaker=speaker, message=_message(body))
+    inner = next((found for name in ("inner_error", "innererror") if isinstance(found := body.get(name), dict)), {})
+    words = {_plain(code) for code in (body.get("code"), body.get("type"), inner.get("code"))}
+    words |= {f"param:{_plain(body['param'])}"} if body.get("param") else set()
+    message = _message(body.get("message") or body.get("detail") or body.get("error"))
     return Answer(status=status, speaker=SERVICE, words=frozenset(words - {""}), message=message)
 
 
-def _message(told: object) -> str:
-    """What is said, without what proxies write before it."""
-    return _PREFIXES.sub("", str(told or "")[:MAX_SAID])
+def _message(text: object) -> str:
+    """The message, without what proxies write before it."""
+    return _PREFIXES.sub("", str(text or "")[:MAX_TEXT])
 
 
-def _plain(word: Any) -> str:
+def _plain(code: Any) -> str:
     """A code as it is compared; empty for none."""
-    return "" if word is None else str(word)[:100].casefold()
+    return "" if code is None else str(code)[:100].casefold()

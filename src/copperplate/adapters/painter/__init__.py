@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from copperplate.adapters.painter.sides import MIN_SIDE_PX
 from copperplate.errors import ProviderFailed
 from copperplate.model import FailureClass, ProviderResult, Size
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock
 
 MODEL: Final = "copperplate/painter-1"
-MIN_SIDE_PX: Final = 16
 
 
 class Painter:

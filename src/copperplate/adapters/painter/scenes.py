@@ -6,12 +6,13 @@ import json
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.painter import MIN_SIDE_PX, land, things
+from copperplate.adapters.painter import land, things
 from copperplate.adapters.painter.animals import find_animal, paint_animal
 from copperplate.adapters.painter.brushes import Canvas
 from copperplate.adapters.painter.chance import Chance
 from copperplate.adapters.painter.faces import paint_face
 from copperplate.adapters.painter.palettes import choose_palette, choose_scene, mix
+from copperplate.adapters.painter.sides import DEFAULT_SIDE_PX, MIN_SIDE_PX
 from copperplate.adapters.painter.sky import Stage, paint_sky
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 # Pinned, so that one machine gives the same bytes every time. The pixels are the same everywhere; how
 # they are packed is up to the zlib that Pillow finds.
 _COMPRESS_LEVEL = 4
-_DEFAULT_SIDE_PX = 1024
 
 
 def paint_png(recipe: Mapping[str, CanonicalValue]) -> bytes:
@@ -57,7 +57,7 @@ def paint(recipe: Mapping[str, CanonicalValue]) -> Image:
 
 def _side(recipe: Mapping[str, CanonicalValue], name: str) -> int:
     value = recipe.get(name)
-    return max(MIN_SIDE_PX, value) if isinstance(value, int) else _DEFAULT_SIDE_PX
+    return max(MIN_SIDE_PX, value) if isinstance(value, int) else DEFAULT_SIDE_PX
 
 
 def _layers(stage: Stage, start: int, count: int) -> list[tuple[int, int]]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
-import random
 import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.adapters.bounded_stream import PLAIN
 from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path, is_year
+from copperplate.adapters.service_calls import call_service
 from copperplate.adapters.supabase.bucket import BucketTerms, Terms
 from copperplate.adapters.supabase.faults import marks_of, refusal, trouble
 from copperplate.adapters.supabase.http import key_headers
@@ -249,21 +250,21 @@ class SupabaseStore:
 
     async def _insist(self, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
         """The answer, asked for up to three times while that may help and time is left; else our error."""
-        deadline = asyncio.get_running_loop().time() + (self._seconds if seconds is None else seconds)
-        for number in range(1, TRIES + 1):
+        seconds = self._seconds if seconds is None else seconds
+        deadline = asyncio.get_running_loop().time() + seconds
+        tries = itertools.count(1)
+
+        async def ask() -> T:
             left = deadline - asyncio.get_running_loop().time()
-            try:
-                # One silent try must leave time for another, which may find that the first arrived.
-                async with asyncio.timeout(left / 2 if number < TRIES else left):
-                    return await work()
-            except Exception as error:
-                refused = error if isinstance(error, _Refused) else _Refused(*trouble(self.bucket, error))
-                pause = PAUSE_SECONDS * number * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                in_time = asyncio.get_running_loop().time() + pause < deadline
-                if not (refused.again and in_time and number < TRIES):
-                    raise refused.ours from error
-            await asyncio.sleep(pause)
-        raise AssertionError("the last try answers or raises")
+            # One silent try must leave time for another, which may find that the first arrived.
+            async with asyncio.timeout(left / 2 if next(tries) < TRIES else left):
+                return await work()
+
+        pauses = (PAUSE_SECONDS * number for number in range(1, TRIES))
+        return await call_service(ask, translate=self._translate, pauses=pauses, within_seconds=seconds)
+
+    def _translate(self, error: Exception) -> tuple[Exception, bool]:
+        return (error.ours, error.may_help) if isinstance(error, _Refused) else trouble(self.bucket, error)
 
     async def _ask(self, question: Callable[[AsyncStorageClient], Awaitable[T]]) -> T:
         """The answer of storage3."""
@@ -303,9 +304,9 @@ def _ending(needs: Needs) -> str:
 
 
 class _Refused(Exception):
-    """An answer that is no object, as our error, and whether asking again may help."""
+    """An answer that is no object, as our error, and whether another try may help."""
 
-    def __init__(self, ours: CopperplateError, again: bool) -> None:
+    def __init__(self, ours: CopperplateError, may_help: bool) -> None:
         super().__init__(str(ours))
         self.ours = ours
-        self.again = again
+        self.may_help = may_help

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.accounts.user_requests import Delivered, Failed, Pending
 from copperplate.errors import InvalidIdempotencyKey, NotFound
-from copperplate.http import schemas
 from copperplate.http.bodies import read_json_object
+from copperplate.http.dependencies import PROBLEMS, Served, fresh
 from copperplate.http.openapi import SESSION
 from copperplate.http.parameters import refuse_unknown
 from copperplate.http.request_log import log_request
-from copperplate.http.routes.api import PROBLEMS, Served, fresh
 from copperplate.http.routes.objects import addresses_of
+from copperplate.http.schemas import memoji as schemas
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
 from copperplate.recipes.kinds import MEMOJI

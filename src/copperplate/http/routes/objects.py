@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 from copperplate.accounts.user_requests import Addresses
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
+from copperplate.http.dependencies import PROBLEMS, Served
 from copperplate.http.origin import base_url_of
-from copperplate.http.routes.api import PROBLEMS, Served
 from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
 

@@ -11,10 +11,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
-from copperplate.http import metrics, schemas
+from copperplate.http import metrics
 from copperplate.http.bodies import has_body, read_json_object
+from copperplate.http.dependencies import PROBLEMS, Served, fresh
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
-from copperplate.http.routes.api import PROBLEMS, Served, fresh
+from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
 from copperplate.operations.cleanup import TIME, clean, count
 from copperplate.recipes.kinds import IMAGE
@@ -22,7 +23,7 @@ from copperplate.recipes.kinds import IMAGE
 READY_SECONDS: Final = 2.0
 # Of the time an invocation has left; the rest is for a last step that is slow.
 CLEANUP_SHARE: Final = 0.75
-# An object that is not there: whoever says so can be asked for those that are.
+# An object that is never there: a store that answers "missing" is up.
 NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
 router = APIRouter(dependencies=[Depends(fresh)])
 

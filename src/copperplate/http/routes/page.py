@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from copperplate.errors import CopperplateError
-from copperplate.http.routes.api import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.http.dependencies import Served  # noqa: TC001 - FastAPI reads it
 from copperplate.http.routes.reference import render
 from copperplate.prices import dollars
 

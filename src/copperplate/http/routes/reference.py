@@ -51,8 +51,8 @@ def render(document: Document) -> str:
         if method in item
     ]
     shapes = [_shape(name, schema) for name, schema in sorted(document["components"]["schemas"].items())]
-    told = {key: escape(document["info"][key]) for key in ("title", "version", "description")}
-    return _PAGE.substitute(told, operations="\n".join(operations), shapes="\n".join(shapes))
+    title = {key: escape(document["info"][key]) for key in ("title", "version", "description")}
+    return _PAGE.substitute(title, operations="\n".join(operations), shapes="\n".join(shapes))
 
 
 def _parameters_of(item: Document, method: str) -> list[Document]:
@@ -65,12 +65,12 @@ def _operation(method: str, path: str, operation: Document) -> str:
         ("parameter", "in", "", "meaning"),
         [
             (
-                f"<code>{escape(each['name'])}</code>",
-                each["in"],
-                "required" if each.get("required") else "",
-                " ".join(filter(None, (escape(each.get("description", "")), _limits(each["schema"])))),
+                f"<code>{escape(parameter['name'])}</code>",
+                parameter["in"],
+                "required" if parameter.get("required") else "",
+                " ".join(filter(None, (escape(parameter.get("description", "")), _limits(parameter["schema"])))),
             )
-            for each in operation["parameters"]
+            for parameter in operation["parameters"]
         ],
     )
     answers = _table(
@@ -80,9 +80,9 @@ def _operation(method: str, path: str, operation: Document) -> str:
             for status, answer in operation["responses"].items()
         ],
     )
-    told = escape(operation.get("description") or operation.get("summary", ""))
+    summary = escape(operation.get("description") or operation.get("summary", ""))
     body = f"<p>Body: {_shapes_of(operation['requestBody'])}</p>\n" if "requestBody" in operation else ""
-    return f"<h2>{method.upper()} {escape(path)}</h2>\n<p>{told}</p>\n{parameters}{body}{answers}"
+    return f"<h2>{method.upper()} {escape(path)}</h2>\n<p>{summary}</p>\n{parameters}{body}{answers}"
 
 
 def _shape(name: str, schema: Document) -> str:
@@ -90,17 +90,19 @@ def _shape(name: str, schema: Document) -> str:
         (f"<code>{escape(field)}</code>", _type_of(value), escape(value.get("description", "")))
         for field, value in schema.get("properties", {}).items()
     ]
-    told = escape(schema.get("description", ""))
-    return f'<h2 id="{escape(name)}">{escape(name)}</h2>\n<p>{told}</p>\n{_table(("field", "type", "meaning"), fields)}'
+    summary = escape(schema.get("description", ""))
+    return (
+        f'<h2 id="{escape(name)}">{escape(name)}</h2>\n<p>{summary}</p>\n{_table(("field", "type", "meaning"), fields)}'
+    )
 
 
 def _shapes_of(message: Document) -> str:
     """What a request or an answer may hold: its shapes where it is JSON, else its media types."""
-    told = {
+    shapes = {
         _type_of(content.get("schema", {})) if "json" in media else f"<code>{escape(media)}</code>"
         for media, content in message.get("content", {}).items()
     }
-    return ", ".join(sorted(told))
+    return ", ".join(sorted(shapes))
 
 
 def _type_of(schema: Document) -> str:

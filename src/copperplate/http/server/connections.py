@@ -141,9 +141,9 @@ class Connections:
 
     def _make_room(self) -> bool:
         # One that has not taken its answer would not be gone at once.
-        waiting = next((each for each in self._receiving if each.has_sent_all), None)
+        waiting = next((connection for connection in self._receiving if connection.has_sent_all), None)
         is_fresh = waiting is not None and self._receiving[waiting] > self._now() + HEAD_SECONDS - FRESH_SECONDS
-        idle = next((each for each in self._idle if each.has_sent_all), None)
+        idle = next((connection for connection in self._idle if connection.has_sent_all), None)
         # A head that is late; else an idle connection, whose client opens another; else a head that has just begun.
         victim = waiting if waiting is not None and not (is_fresh and idle is not None) else idle
         if victim is None:
@@ -164,7 +164,7 @@ class Connections:
         if late_seconds > LATE_SECONDS:
             self._receiving = {connection: due + late_seconds for connection, due in self._receiving.items()}
         now = self._now()
-        for connection in [each for each, due in self._receiving.items() if due <= now]:
+        for connection in [connection for connection, due in self._receiving.items() if due <= now]:
             self._hurry(connection)
         for connection in tuple(self._open):
             if connection.is_stuck():

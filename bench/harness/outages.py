@@ -150,8 +150,8 @@ def _name(number: int) -> str:
 
 
 def _book(folder: Path) -> list[str]:
-    book = folder / "submits"
-    return book.read_text().splitlines() if book.exists() else []
+    submits = folder / "submits"
+    return submits.read_text().splitlines() if submits.exists() else []
 
 
 def _until(holds: Callable[[], bool]) -> None:

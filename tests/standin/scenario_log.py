@@ -63,7 +63,7 @@ class Drawing:
         return charge(self.model, self.usage) if self.is_billed else 0
 
 
-class Book:
+class ScenarioLog:
     """Everything the stand-in remembers."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.harness.callers import tool
-from bench.harness.interleaved import CONNECTIONS, compare, describe, take_turns
+from bench.harness.interleaved import CONNECTIONS, compare, describe, interleave
 from bench.harness.processes import SERVER_CORE, asgi, free_port, pinned, uvicorn
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _measure_size(run: Run, label: str, size: int, commands: Mapping[str, Callab
             with pinned(SERVER_CORE):
                 started = asgi(command(port), run.folder, body, port=port, log=f"{size}-{number}")
                 servers[name] = stack.enter_context(started)
-        seen = take_turns(run, label, servers, "/", body.read_bytes(), rounds=run.pick(5, 1), seconds=run.pick(2, 1))
+        seen = interleave(run, label, servers, "/", body.read_bytes(), rounds=run.pick(5, 1), seconds=run.pick(2, 1))
     how = (
         f"A raw ASGI callable in one worker on one core, {tool()} with {CONNECTIONS} connections on the other, in "
         f"turns; ratios to {BASELINE}. A server left out could not be installed."

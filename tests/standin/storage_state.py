@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tests.standin.book import Book
+from tests.standin.scenario_log import ScenarioLog
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -167,7 +167,7 @@ class Bucket:
         return [rows[name] for name in sorted(rows)][offset : offset + limit]
 
 
-class Shelf:
+class StorageState:
     """Everything this stand-in remembers: buckets, what it was asked, what shall go wrong.
 
     `tell("put", "http_503", "ok")`: the next put is answered 503, those after it as they should be. The
@@ -175,12 +175,12 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        self.book = Book()
+        self.scenario_log = ScenarioLog()
         self.clear()
 
     def clear(self) -> None:
         """The two buckets of the migrations, empty; nothing asked, nothing told."""
-        self.book.clear()
+        self.scenario_log.clear()
         self.buckets = {
             "generated-images": Bucket("generated-images", True, 32 * MIB, list(PICTURES)),
             "memoji-images": Bucket("memoji-images", True, 5 * MIB, list(PICTURES)),
@@ -193,11 +193,11 @@ class Shelf:
     @property
     def asked(self) -> Counter[str]:
         """How often each operation was asked for."""
-        return self.book.posts
+        return self.scenario_log.posts
 
     @property
     def tell(self) -> Any:
-        return self.book.tell
+        return self.scenario_log.tell
 
     def put(self, bucket: str, name: str, body: bytes) -> None:
         """Store a picture past every rule."""

@@ -1,0 +1,30 @@
+"""What the routes share: the open services, the headers of an answer of the moment, and the shape of problems."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request, Response
+
+from copperplate.http.problems import HEADERS
+from copperplate.services import Services
+
+_PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {"description": "The caller can mend it", "content": _PROBLEM},
+    "5XX": {"description": "We can; with Retry-After where waiting helps", "content": _PROBLEM},
+}
+
+
+def services_of(request: Request) -> Services:
+    """The open services; raises `Misconfigured` while there are none."""
+    services: Services = request.app.state.wiring.require()
+    return services
+
+
+def fresh(response: Response) -> None:
+    """Mark an answer as true only now, and readable from any page."""
+    response.headers.update(HEADERS)
+
+
+Served = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,1 @@
+"""The shapes of JSON answers, as OpenAPI shows them, by resource."""

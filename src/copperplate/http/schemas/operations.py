@@ -1,0 +1,51 @@
+"""Health, readiness and the cleanup."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class Health(BaseModel):
+    """`ok`: the process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Readiness(BaseModel):
+    """`ready`: database and object store answer too."""
+
+    status: str = Field(examples=["ready"])
+    pooler: str | None = Field(
+        default=None,
+        description="The mode that the pooler in front of the database is taken to be in, where one was found",
+        examples=["transaction"],
+    )
+
+
+class CleanupAnswer(BaseModel):
+    """What one cleanup did."""
+
+    success: bool
+    images: int = Field(description="Pictures not served for 30 days")
+    memoji: int = Field(description="Memoji of more than 90 days with fewer than 2 uses")
+    archived: int = Field(description="Memoji with more than 100 uses, kept for good from now on")
+    generations: int = Field(description="Generations that nothing needs any more")
+    swept: int = Field(description="Generations whose leader died and nobody asked for since")
+    objects: int = Field(description="Objects removed from the store, an hour or more after their last use")
+    orphans: int = Field(description="Objects that no row names, found by listing the store; removed after an hour")
+    odd: int = Field(description="What lies among the objects and is none of ours; left where it is")
+    bytes: int = Field(description="Bytes of the pictures and originals that went")
+    seconds: float
+    is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")
+
+
+class CleanupCount(BaseModel):
+    """What cleanups would remove by and by; nothing was."""
+
+    success: bool
+    dry_run: bool
+    images: int = Field(description="Pictures not served for 30 days")
+    memoji: int = Field(description="Memoji of more than 90 days with fewer than 2 uses")
+    archived: int = Field(description="Memoji with more than 100 uses")
+    generations: int = Field(description="Generations that would go with their last picture")
+    bytes: int = Field(description="Bytes of the pictures and originals")
