@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.support.disks",
     "tests.support.clusters",
     "tests.support.worker_processes",
+    "tests.support.provider_harness",
     "tests.support.postgres_fixtures",
     "tests.support.postgrest_fixtures",
     "tests.support.pgbouncer_server",

@@ -54,7 +54,7 @@ class Caller(asyncio.BufferedProtocol):
         self._sent_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self._send()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -1,7 +1,7 @@
-"""One user in one of several processes asks for new pictures: `payment_worker DATABASE_URL FOLDER USER`.
+"""One user in one of several processes asks for new pictures: `payment_worker DATABASE_URL FOLDER USER [CALL_SECONDS]`.
 
 Reads lines `<first> <count>` and answers each with a line of JSON. All processes share `FOLDER`: the objects, and the
-log in which every call to the provider is written.
+log in which every call to the provider is written. A call to the ledger gives up after `CALL_SECONDS`, where given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from bench.harness.request_worker import BUCKET, CountingProvider, PlainImages, wanted
 from copperplate.adapters.filesystem import FolderStore
-from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.adapters.ledger import postgres
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import CopperplateError
 from copperplate.generation.coordinator import Coordinator
@@ -42,7 +42,9 @@ async def ask(coordinator: Coordinator, user: UUID, first: int, count: int) -> C
 async def main() -> None:
     """Ask whenever told to."""
     url, folder, user = sys.argv[1], Path(sys.argv[2]), UUID(sys.argv[3])
-    ledger = PostgresLedger(url, max_connections=8)
+    if sys.argv[4:]:
+        postgres.CALL_SECONDS = float(sys.argv[4])
+    ledger = postgres.PostgresLedger(url, max_connections=8)
     await ledger.open()
     kind = Kind(provider=CountingProvider(folder, has_jobs=False), store=FolderStore(folder / "objects", BUCKET))
     coordinator = Coordinator(ledger=ledger, kinds={"image": kind}, images=PlainImages(), clock=SystemClock())

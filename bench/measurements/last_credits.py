@@ -74,16 +74,16 @@ def _figures(seen: Outcome, name: str, how: str, granted: int, *, refused: str, 
 # --- through coordinators ------------------------------------------------------------------------
 
 
-def run_workers(url: str, folder: Path, *, misses: int, granted: int, processes: int = PROCESSES) -> Outcome:
+def run_workers(
+    url: str, folder: Path, *, misses: int, granted: int, processes: int = PROCESSES, call_seconds: float | None = None
+) -> Outcome:
     """Let so many processes ask at once."""
     folder.mkdir(parents=True)
     user = uuid4()
     query(url, "select public.grant_credits(%s, %s, %s)", user, granted, f"for {uuid4()}")
+    arguments = [url, str(folder), str(user)] + ([] if call_seconds is None else [str(call_seconds)])
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(program("bench.harness.payment_worker", url, str(folder), str(user)))
-            for _ in range(processes)
-        ]
+        workers = [stack.enter_context(program("bench.harness.payment_worker", *arguments)) for _ in range(processes)]
         for worker in workers:
             assert hear(worker) == "ready"
         began, answers = time.monotonic(), Counter[str]()

@@ -45,7 +45,7 @@ class Finding:
 
     what: str
     level: Level
-    said: str
+    detail: str
 
 
 async def examine(
@@ -58,10 +58,10 @@ async def examine(
     """
     faults, is_fine = faults or {}, not faults
     for fault in faults.values():
-        yield Finding(what="settings", level=Level.FAILED, said=f"{fault}. See {DOCS}")
+        yield Finding(what="settings", level=Level.FAILED, detail=f"{fault}. See {DOCS}")
     # Without what was meant, it would be another database that is looked at.
     if faults.keys() & PLACES:
-        yield Finding(what="database", level=Level.FAILED, said="not looked at: mend the settings first")
+        yield Finding(what="database", level=Level.FAILED, detail="not looked at: mend the settings first")
     else:
         async for finding in _examine_backend(settings, clock):
             is_fine &= finding.level is not Level.FAILED
@@ -72,7 +72,7 @@ async def examine(
     if generate and is_fine and provider.level is not Level.FAILED:
         yield await _examine_life(settings, clock)
     elif generate:
-        yield Finding(what="miss and hit", level=Level.FAILED, said="not tried: mend the above first")
+        yield Finding(what="miss and hit", level=Level.FAILED, detail="not tried: mend the above first")
 
 
 async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
@@ -111,8 +111,8 @@ def _examine_version(settings: Settings, setup: Mapping[str, Any], seconds: floa
     way = "DATABASE_URL" if settings.supabase_url is None or settings.ledger == "postgres" else "SUPABASE_URL"
     version = str(setup["postgres"])
     is_old = version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < MIN_POSTGRES
-    said = f"Postgres {version} answers by {way} in {seconds * 1000:.0f} ms"
-    return _finding("database", not is_old, said, f"Postgres {version} is too old: use {MIN_POSTGRES} or newer")
+    detail = f"Postgres {version} answers by {way} in {seconds * 1000:.0f} ms"
+    return _finding("database", not is_old, detail, f"Postgres {version} is too old: use {MIN_POSTGRES} or newer")
 
 
 def _examine_pooler(setup: Mapping[str, Any]) -> list[Finding]:
@@ -121,15 +121,15 @@ def _examine_pooler(setup: Mapping[str, Any]) -> list[Finding]:
         return []
     pooler = setup["pooler"]
     if pooler is None:
-        said = "none was found: each connection has a session of its own"
+        detail = "none was found: each connection has a session of its own"
     elif pooler["mode"] == "session":
-        said = f"found at {pooler['place']}, in session mode by COPPERPLATE_POOLER: a session for each connection"
+        detail = f"found at {pooler['place']}, in session mode by COPPERPLATE_POOLER: a session for each connection"
     else:
-        said = (
+        detail = (
             f"found at {pooler['place']}, taken to be in transaction mode: prepared statements and notifications off, "
             "role and time limits set in each transaction; COPPERPLATE_POOLER=session where it lends whole sessions"
         )
-    return [Finding(what="pooler", level=Level.OK, said=said)]
+    return [Finding(what="pooler", level=Level.OK, detail=detail)]
 
 
 def _examine_migrations(setup: Mapping[str, Any]) -> Finding:
@@ -158,15 +158,15 @@ async def _examine_objects(ledger: Statistics) -> AsyncIterator[Finding]:
     try:
         differences = shipped.compare(await ledger.describe_schema(shipped.public_names))
     except Misconfigured as error:
-        said = f"{error}. Where that changes nothing, run again what the last file of {FOLDER} says [{error.code}]"
-        yield Finding(what="objects", level=Level.FAILED, said=said)
+        detail = f"{error}. Where that changes nothing, run again what the last file of {FOLDER} says [{error.code}]"
+        yield Finding(what="objects", level=Level.FAILED, detail=detail)
         return
-    for each in differences:
-        level = Level.FAILED if each.is_serious else Level.WARNING
-        yield Finding(what="objects", level=level, said=each.said)
+    for difference in differences:
+        level = Level.FAILED if difference.is_serious else Level.WARNING
+        yield Finding(what="objects", level=level, detail=difference.detail)
     if not differences:
-        said = f"all {len(shipped.objects)} and their rights are as the migrations make them"
-        yield Finding(what="objects", level=Level.OK, said=said)
+        detail = f"all {len(shipped.objects)} and their rights are as the migrations make them"
+        yield Finding(what="objects", level=Level.OK, detail=detail)
 
 
 async def _examine_rights(ledger: SqlLedger) -> Finding:
@@ -177,7 +177,7 @@ async def _examine_rights(ledger: SqlLedger) -> Finding:
         await ledger.forget_discarded([])
     except CopperplateError as error:
         return _failed("rights", error)
-    return Finding(what="rights", level=Level.OK, said="tables can be read and written as service_role")
+    return Finding(what="rights", level=Level.OK, detail="tables can be read and written as service_role")
 
 
 async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -> Finding:
@@ -194,13 +194,13 @@ async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -
     except CopperplateError as error:
         return _failed(what, error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has to know
-        return Finding(what=what, level=Level.FAILED, said=type(error).__name__)
+        return Finding(what=what, level=Level.FAILED, detail=type(error).__name__)
     if not is_same or not is_gone:
-        return Finding(what=what, level=Level.FAILED, said="it does not give back what it is given")
+        return Finding(what=what, level=Level.FAILED, detail="it does not give back what it is given")
     if is_private:
-        said = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
-        return Finding(what=what, level=Level.WARNING, said=said)
-    return Finding(what=what, level=Level.OK, said="written, read and removed")
+        detail = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
+        return Finding(what=what, level=Level.WARNING, detail=detail)
+    return Finding(what=what, level=Level.OK, detail="written, read and removed")
 
 
 def _examine_provider(settings: Settings, clock: Clock) -> Finding:
@@ -208,19 +208,19 @@ def _examine_provider(settings: Settings, clock: Clock) -> Finding:
         provider = make_image_provider(settings, clock)
     except CopperplateError as error:
         return _failed("provider", error)
-    said = f"{provider.name} with {provider.models[0]}"
+    detail = f"{provider.name} with {provider.models[0]}"
     return Finding(
         what="provider",
         level=Level.OK,
-        said=f"{said}; its key is set and was not tried: --generate does" if provider.is_billable else said,
+        detail=f"{detail}; its key is set and was not tried: --generate does" if provider.is_billable else detail,
     )
 
 
 def _examine_secret(settings: Settings) -> Finding:
     if settings.cron_secret is None:
-        said = "not set: the cleanup route is closed. Set CRON_SECRET, for instance to `openssl rand -hex 32`"
-        return Finding(what="cron secret", level=Level.WARNING, said=said)
-    return Finding(what="cron secret", level=Level.OK, said="set")
+        detail = "not set: the cleanup route is closed. Set CRON_SECRET, for instance to `openssl rand -hex 32`"
+        return Finding(what="cron secret", level=Level.WARNING, detail=detail)
+    return Finding(what="cron secret", level=Level.OK, detail="set")
 
 
 async def _examine_life(settings: Settings, clock: Clock) -> Finding:
@@ -245,12 +245,12 @@ async def _examine_life(settings: Settings, clock: Clock) -> Finding:
     except CopperplateError as error:
         return _failed("miss and hit", error)
     is_right = (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)
-    said = f"made in {made_ms:.0f} ms, served again in {hit_ms:.0f} ms, purged"
-    return _finding("miss and hit", is_right, said, f"ended as {first.outcome}, then {second.outcome}")
+    detail = f"made in {made_ms:.0f} ms, served again in {hit_ms:.0f} ms, purged"
+    return _finding("miss and hit", is_right, detail, f"ended as {first.outcome}, then {second.outcome}")
 
 
-def _finding(what: str, is_fine: bool, said: str, otherwise: str) -> Finding:
-    return Finding(what=what, level=Level.OK if is_fine else Level.FAILED, said=said if is_fine else otherwise)
+def _finding(what: str, is_fine: bool, detail: str, otherwise: str) -> Finding:
+    return Finding(what=what, level=Level.OK if is_fine else Level.FAILED, detail=detail if is_fine else otherwise)
 
 
 def _failed(what: str, error: CopperplateError) -> Finding:
@@ -259,4 +259,4 @@ def _failed(what: str, error: CopperplateError) -> Finding:
         if isinstance(error, Misconfigured | PoolerExhausted)
         else ": check that it runs, and the address in the settings"
     )
-    return Finding(what=what, level=Level.FAILED, said=f"{error or error.title}{advice} [{error.code}]")
+    return Finding(what=what, level=Level.FAILED, detail=f"{error or error.title}{advice} [{error.code}]")

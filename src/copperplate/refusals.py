@@ -38,7 +38,7 @@ def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` in one line of at most 300 characters, with `secrets` and whatever looks like a key hidden."""
     for secret in secrets:
         text = text.replace(secret, "***") if secret else text
-    line = " ".join("".join(each if each.isprintable() else " " for each in text[: 10 * MAX_REASON]).split())
+    line = " ".join("".join(char if char.isprintable() else " " for char in text[: 10 * MAX_REASON]).split())
     return _SECRET.sub("***", line)[:MAX_REASON]
 
 
@@ -61,7 +61,7 @@ def _letters(text: str) -> str:
         text = _ESCAPES.sub(_unescaped, unquote(html.unescape(text)))
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(each for each in text if each.isalnum() or unicodedata.category(each) == "So")
+    return "".join(char for char in text if char.isalnum() or unicodedata.category(char) == "So")
 
 
 def _unescaped(found: re.Match[str]) -> str:
@@ -73,7 +73,7 @@ def _unescaped(found: re.Match[str]) -> str:
 
 def _runs(text: str) -> Iterator[str]:
     """The shortest run of `RUN_LETTERS` from each place on."""
-    weights = [_LETTERS_OF_WIDE if unicodedata.east_asian_width(each) in "WF" else 1 for each in text]
+    weights = [_LETTERS_OF_WIDE if unicodedata.east_asian_width(char) in "WF" else 1 for char in text]
     end = weight = 0
     for first, own in enumerate(weights):
         while weight < RUN_LETTERS:

@@ -29,7 +29,7 @@ class ExpectedObject:
 class Difference:
     """One thing that is not as the migrations make it, and what to do. Not serious: it may be meant."""
 
-    said: str
+    detail: str
     is_serious: bool = True
 
 
@@ -63,8 +63,12 @@ class Schema:
         there: Mapping[str, Any] = found["objects"]
         return [
             *self._unrecorded(found["migrations"] or ()),
-            *(each for name, made in self.objects.items() for each in _compare(name, made, there.get(name))),
-            *(each for name in there if name not in self.objects for each in self._unknown(name)),
+            *(
+                difference
+                for name, made in self.objects.items()
+                for difference in _compare(name, made, there.get(name))
+            ),
+            *(difference for name in there if name not in self.objects for difference in self._unknown(name)),
         ]
 
     def _unrecorded(self, recorded: Any) -> Iterator[Difference]:
@@ -72,8 +76,8 @@ class Schema:
         if missing:
             rows = ", ".join("('{}', '{}')".format(*file.removesuffix(".sql").split("_", 1)) for file in missing)
             yield Difference(
-                said="migrations are not recorded although they ran, so that `copperplate migrate` would fail: add to "
-                f"supabase_migrations.schema_migrations (version, name) the rows {rows}"
+                detail="migrations are not recorded although they ran, so that `copperplate migrate` would fail: add "
+                f"to supabase_migrations.schema_migrations (version, name) the rows {rows}"
             )
 
     def _unknown(self, name: str) -> Iterator[Difference]:
@@ -81,25 +85,25 @@ class Schema:
         kind, _, rest = name.partition(" ")
         if kind == "policy":
             table, _, policy = rest.partition(" ")
-            said = f"{name} is not ours and may show rows to others: drop policy {policy} on {table}"
-            yield Difference(said=said, is_serious=False)
-        elif kind == "function" and any(each.startswith(name.partition("(")[0] + "(") for each in self.objects):
-            yield Difference(said=f"{name} is another form of ours, and calls cannot choose: drop {name}")
+            detail = f"{name} is not ours and may show rows to others: drop policy {policy} on {table}"
+            yield Difference(detail=detail, is_serious=False)
+        elif kind == "function" and any(own.startswith(name.partition("(")[0] + "(") for own in self.objects):
+            yield Difference(detail=f"{name} is another form of ours, and calls cannot choose: drop {name}")
 
 
 def _compare(name: str, made: ExpectedObject, found: Any) -> Iterator[Difference]:
     source = f"{FOLDER}/{made.file}"
     if found is None:
-        yield Difference(said=f"{name} is gone: run again what {source} says of it")
+        yield Difference(detail=f"{name} is gone: run again what {source} says of it")
         return
     digest, rights = found
     if digest != made.digest:
-        yield Difference(said=f"{name} was changed: bring it back to what {source} says of it")
-    there, expected = (set(filter(None, each.split(", "))) for each in (rights, made.rights))
+        yield Difference(detail=f"{name} was changed: bring it back to what {source} says of it")
+    there, expected = (set(filter(None, listed.split(", "))) for listed in (rights, made.rights))
     on = "{} {}".format(*re.sub(r"^view ", "table ", name).split(" ", 1))
     for right in sorted(there - expected):
         role, verb = right.split(" ")
-        yield Difference(said=f"{role} has {verb} on {name}: revoke {verb} on {on} from public, {role}")
+        yield Difference(detail=f"{role} has {verb} on {name}: revoke {verb} on {on} from public, {role}")
     for right in sorted(expected - there):
         role, verb = right.split(" ")
-        yield Difference(said=f"{role} lacks {verb} on {name}: grant {verb} on {on} to {role}")
+        yield Difference(detail=f"{role} lacks {verb} on {name}: grant {verb} on {on} to {role}")

@@ -42,12 +42,12 @@ class Services:
 
     @property
     def image_provider(self) -> Provider:
-        """Who makes pictures asked for by URL."""
+        """The provider of pictures by URL."""
         return self.kinds[IMAGE.name].provider
 
     @property
     def memoji_provider(self) -> Provider:
-        """Who makes memoji; raises `Misconfigured` where nobody does, and pictures are served all the same."""
+        """The provider of memoji; raises `Misconfigured` where there is none. Pictures do not need it."""
         kind = self.kinds.get(MEMOJI.name)
         return require_memoji_provider(None if kind is None else kind.provider)
 

@@ -10,10 +10,11 @@ import pytest
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass
 from tests.standin.drawings import SPOILT
-from tests.support.provider_harness import open_harness, provider_at, request_of
+from tests.support.provider_harness import provider_at, request_of
 
 if TYPE_CHECKING:
     from tests.standin.server import Standin
+    from tests.support.provider_harness import OpenHarness
 
 # Whole, and not the picture asked for. What else a job of fal's may come to is in test_collecting.py: it is kept.
 WHOLE = [
@@ -41,7 +42,9 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.parametrize(("name", "scenario"), CASES)
-async def test_bad_output_is_never_completed(name: str, scenario: str, standin: Standin) -> None:
+async def test_bad_output_is_never_completed(
+    name: str, scenario: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at(name, standin), look=timedelta(seconds=0.6))
     asked = request_of(harness.provider, f"a fox [{scenario}]")
     for _ in range(2):
@@ -51,12 +54,10 @@ async def test_bad_output_is_never_completed(name: str, scenario: str, standin: 
     assert standin.scenario_log.posts.total() == 1
     assert (await harness.ledger.generation_stats()).total_completed == 0
     assert (await harness.ledger.kind_stats("image")).stored_bytes == 0
-    await harness.close()
 
 
 @pytest.mark.parametrize("name", ["fal", "openai"])
-async def test_good_output_is_completed(name: str, standin: Standin) -> None:
+async def test_good_output_is_completed(name: str, standin: Standin, open_harness: OpenHarness) -> None:
     harness = open_harness(provider_at(name, standin))
     await harness.coordinator.find(request_of(harness.provider, "a fox"))
     assert (await harness.ledger.generation_stats()).total_completed == 1
-    await harness.close()

@@ -11,12 +11,12 @@ import pytest
 
 from copperplate.errors import GenerationFailed, StillGenerating
 from tests.support.memory_services import spent_of
-from tests.support.provider_harness import open_harness, provider_at, request_of
+from tests.support.provider_harness import provider_at, request_of
 
 if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from tests.standin.server import Standin
-    from tests.support.provider_harness import ProviderHarness
+    from tests.support.provider_harness import OpenHarness, ProviderHarness
 
 # The service told what it bills, of a picture or of what is none.
 TOLD = {
@@ -62,17 +62,18 @@ def estimate(harness: ProviderHarness, picture_request: PictureRequest) -> int:
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(TOLD))
-async def test_what_the_service_told_is_spent_to_the_unit(name: str, scenario: str, standin: Standin) -> None:
+async def test_what_the_service_told_is_spent_to_the_unit(
+    name: str, scenario: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at(name, standin))
     picture_request = wish(harness, scenario)
     await ask(harness, picture_request)
     assert spent(harness, picture_request) == standin.scenario_log.bill()[name]["micro_usd"] > 0
-    await harness.close()
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(UNHEARD))
 async def test_what_was_lost_is_spent_as_estimated_once_a_post_and_not_below_the_bill(
-    name: str, scenario: str, standin: Standin
+    name: str, scenario: str, standin: Standin, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(provider_at(name, standin))
     picture_request = wish(harness, scenario)
@@ -83,31 +84,34 @@ async def test_what_was_lost_is_spent_as_estimated_once_a_post_and_not_below_the
         >= max(drawing.charge_micro_usd for drawing in standin.scenario_log.drawings.values())
         > 0
     )
-    await harness.close()
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(GATEWAY))
-async def test_what_a_gateway_answered_is_spent_as_estimated(name: str, scenario: str, standin: Standin) -> None:
+async def test_what_a_gateway_answered_is_spent_as_estimated(
+    name: str, scenario: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at(name, standin))
     picture_request = wish(harness, scenario)
     await ask(harness, picture_request)
     assert spent(harness, picture_request) == estimate(harness, picture_request) * standin.scenario_log.posts.total()
     assert standin.scenario_log.bill() == {}
-    await harness.close()
 
 
 @pytest.mark.parametrize(("name", "scenario"), cases(REFUSED))
-async def test_what_the_service_refused_is_neither_spent_nor_billed(name: str, scenario: str, standin: Standin) -> None:
+async def test_what_the_service_refused_is_neither_spent_nor_billed(
+    name: str, scenario: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at(name, standin))
     picture_request = wish(harness, scenario)
     await ask(harness, picture_request)
     assert spent(harness, picture_request) == 0
     assert sum(drawing.charge_micro_usd for drawing in standin.scenario_log.drawings.values()) == 0
-    await harness.close()
 
 
 @pytest.mark.parametrize("name", ["fal", "openai"])
-async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(name: str, standin: Standin) -> None:
+async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(
+    name: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     """Two hundred outcomes, twenty at a time: the bill, with the estimate where the service was not heard."""
     harness = open_harness(provider_at(name, standin))
     chance = random.Random(1)
@@ -136,4 +140,3 @@ async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(name: str, sta
     total = sum(spent(harness, picture_request) or 0 for picture_request in picture_requests)
     assert total == heard + estimated
     assert total >= standin.scenario_log.bill()[name]["micro_usd"]
-    await harness.close()

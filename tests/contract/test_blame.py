@@ -13,10 +13,11 @@ from copperplate.adapters.openai.faults import REFUSALS as OF_OPENAI
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.model import FailureClass, Outcome
 from tests.standin.answers import NGINX
-from tests.support.provider_harness import KEY, open_harness, provider_at, recipe_of, request_of
+from tests.support.provider_harness import KEY, provider_at, recipe_of, request_of
 
 if TYPE_CHECKING:
     from tests.standin.server import Standin
+    from tests.support.provider_harness import OpenHarness
 
 ACCOUNT, MODERATED, INVALID = FailureClass.ACCOUNT, FailureClass.MODERATED, FailureClass.INVALID
 LIMITED, TRANSIENT, BAD = FailureClass.RATE_LIMITED, FailureClass.TRANSIENT, FailureClass.BAD_OUTPUT
@@ -216,7 +217,7 @@ def test_every_row_of_the_tables_has_a_case(name: str, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("case", [CASES[0], next(case for case in CASES if case.provider == "fal")])
 async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_remembered(
-    case: Case, standin: Standin, caplog: pytest.LogCaptureFixture
+    case: Case, standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(provider_at(case.provider, standin))
     standin.scenario_log.canned = (case.status, case.body, {})
@@ -238,7 +239,6 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
         found = await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         assert found.outcome is Outcome.GENERATED
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 20
-    await harness.close()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,9 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
         "bytes_data_url_escaped",
     ],
 )
-async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(scenario: str, standin: Standin) -> None:
+async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(
+    scenario: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at("openai", standin))
     standin.scenario_log.tell("*", scenario)
     for _ in range(2):
@@ -263,11 +265,12 @@ async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(sc
             await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
     assert standin.scenario_log.posts.total() == 20
     assert set(standin.scenario_log.posts.values()) == {1}
-    await harness.close()
 
 
 @pytest.mark.parametrize("scenario", ["bytes_not_base64", "two_images", "html", "black"])
-async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(scenario: str, standin: Standin) -> None:
+async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(
+    scenario: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at("openai", standin))
     standin.scenario_log.tell("*", scenario)
     for number in range(20):
@@ -276,12 +279,11 @@ async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(scen
         # Who is refused by the breaker had no answer: only that the provider fails is certain.
         assert failed.value.failure_class is (BAD if number < 5 else TRANSIENT)
     assert standin.scenario_log.posts.total() == 5
-    await harness.close()
 
 
 @pytest.mark.parametrize("scenario", ["image_without_bytes", "bytes_are_address"])
 async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set(
-    scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture
+    scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(provider_at("openai", standin))
     standin.scenario_log.tell("*", scenario)
@@ -294,7 +296,6 @@ async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set
     assert "OPENAI_BASE_URL" in caplog.text
     # It was drawn: it is counted as paid.
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
-    await harness.close()
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ async def test_error_in_an_answer_of_status_200_is_judged_by_the_table(
 
 
 async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it(
-    standin: Standin, caplog: pytest.LogCaptureFixture
+    standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(provider_at("fal", standin))
     standin.scenario_log.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
@@ -331,7 +332,6 @@ async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it
     assert "the key may not do this (403)" in line
     assert "check the rights of FAL_KEY" in line
     assert "No right" not in line
-    await harness.close()
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it
     ],
 )
 async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
-    name: str, status: int, body: object, of_model: bool, standin: Standin
+    name: str, status: int, body: object, of_model: bool, standin: Standin, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(provider_at(name, standin))
     standin.scenario_log.canned = (status, body, {})
@@ -361,10 +361,11 @@ async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
             await harness.coordinator.find(other)
     with pytest.raises(GenerationFailed):
         await harness.coordinator.find(request_of(harness.provider, "a cow"))
-    await harness.close()
 
 
-async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(standin: Standin) -> None:
+async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(
+    standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(provider_at("openai", standin))
     standin.scenario_log.tell("*", "http_400")
     classes = []
@@ -374,4 +375,3 @@ async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(stand
         classes.append(failed.value.failure_class)
     assert classes == [INVALID] * 5 + [ACCOUNT] * 15
     assert standin.scenario_log.posts.total() == 5
-    await harness.close()

@@ -14,16 +14,14 @@ from copperplate.adapters.judged_transport import JudgedTransport
 from copperplate.errors import GenerationFailed, StillGenerating
 from copperplate.model import FailureClass, Outcome
 from tests.standin.drawings import number_of, numbered
-from tests.support.provider_harness import fal_at, open_harness, request_of
+from tests.support.provider_harness import fal_at, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.lookup import LookupResult
     from copperplate.model import PictureRequest
     from tests.standin.server import Standin
-    from tests.support.provider_harness import ProviderHarness
+    from tests.support.provider_harness import OpenHarness, ProviderHarness
 
 # What happens to the first requests of a stage, and then no more.
 GLITCHES = (
@@ -76,10 +74,8 @@ MOST_ASKS = 400
 
 
 @pytest.fixture
-async def harness(standin: Standin) -> AsyncIterator[ProviderHarness]:
-    harness = open_harness(fal_at(standin.url, retry_seconds=8), lease_seconds=10)
-    yield harness
-    await harness.close()
+def harness(standin: Standin, open_harness: OpenHarness) -> ProviderHarness:
+    return open_harness(fal_at(standin.url, retry_seconds=8), lease_seconds=10)
 
 
 async def ask_until_served(process: Coordinator, asked: PictureRequest) -> LookupResult:
@@ -103,7 +99,7 @@ async def test_one_glitch_is_over_within_the_wait(glitch: str, harness: Provider
 
 @pytest.mark.parametrize("glitch", LATER)
 async def test_what_is_not_over_within_the_wait_is_left_to_the_next_ask(
-    glitch: str, standin: Standin, caplog: pytest.LogCaptureFixture
+    glitch: str, standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
     prompt = f"a fox [{glitch}]"
@@ -114,12 +110,11 @@ async def test_what_is_not_over_within_the_wait_is_left_to_the_next_ask(
     served = await ask_until_served(harness.another_process(lease_seconds=10), asked)
     assert served.outcome is Outcome.GENERATED
     assert standin.scenario_log.posts == {prompt: 1}
-    await harness.close()
 
 
 @pytest.mark.parametrize("scenario", ["result_404", "file_404", "status_404", "file_foreign"])
 async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
-    scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture
+    scenario: str, standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     retention = timedelta(seconds=2)
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10, retention=retention)
@@ -131,11 +126,12 @@ async def test_result_that_is_gone_costs_one_new_submit_after_its_retention(
     assert second - first >= retention.total_seconds(), "not before"
     assert caplog.text.count("a paid job is lost") == 1
     assert "is kept" in caplog.text
-    await harness.close()
 
 
 @pytest.mark.parametrize("spoilt", KEPT)
-async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(spoilt: str, standin: Standin) -> None:
+async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(
+    spoilt: str, standin: Standin, open_harness: OpenHarness
+) -> None:
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1), look=timedelta(seconds=0.6))
     asked = request_of(harness.provider, f"a fox [{spoilt}]")
     for _ in range(2):
@@ -143,11 +139,10 @@ async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(spo
             await harness.coordinator.find(asked)
         await asyncio.sleep(0.1)
     assert standin.scenario_log.posts.total() == 1
-    await harness.close()
 
 
 async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
-    standin: Standin, caplog: pytest.LogCaptureFixture
+    standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1))
     with pytest.raises(StillGenerating):
@@ -156,11 +151,10 @@ async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
     assert line.levelname == "ERROR"
     assert "is kept: provider=fal reason='the key may not do this (403) - check the rights of FAL_KEY" in caplog.text
     assert "grandmother" not in caplog.text
-    await harness.close()
 
 
 async def test_many_callers_of_a_result_that_is_gone_share_few_requests(
-    standin: Standin, caplog: pytest.LogCaptureFixture
+    standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1), collect_rest=timedelta(minutes=5))
     asked = request_of(harness.provider, "a fox [result_404]")
@@ -172,11 +166,10 @@ async def test_many_callers_of_a_result_that_is_gone_share_few_requests(
     assert standin.scenario_log.posts.total() == 1
     assert caplog.text.count("is kept") == 1, "one collection for five hundred callers"
     assert len(standin.scenario_log.requests) < 20
-    await harness.close()
 
 
 async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_setting_names_it(
-    standin: Standin, caplog: pytest.LogCaptureFixture
+    standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1), lease_seconds=10)
     standin.scenario_log.tell("a red fox", "result_elsewhere")
@@ -205,7 +198,6 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
     assert served.outcome is Outcome.GENERATED
     assert [(each.url.host, each.headers["host"]) for each in fetched] == [("93.184.216.34", "pictures.example.com")]
     assert standin.scenario_log.posts.total() == 1
-    await harness.close()
 
 
 async def test_job_that_failed_by_fals_own_word_is_not_kept(harness: ProviderHarness, standin: Standin) -> None:

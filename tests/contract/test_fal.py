@@ -16,13 +16,14 @@ from copperplate.model import FailureClass, Job, Outcome
 from tests.standin.drawings import number_of
 from tests.standin.fal_queue import FOREIGN_FILES
 from tests.standin.scenario_log import Scenario
-from tests.support.provider_harness import KEY, fal_at, open_harness, recipe_of, request_of
+from tests.support.provider_harness import KEY, fal_at, recipe_of, request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.adapters.fal import Fal
     from tests.standin.server import Standin
+    from tests.support.provider_harness import OpenHarness
 
 
 @pytest.fixture
@@ -338,7 +339,9 @@ async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, stan
 # --- deadline and resumption ---------------------------------------------------------------------
 
 
-async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(standin: Standin) -> None:
+async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(
+    standin: Standin, open_harness: OpenHarness
+) -> None:
     fal = fal_at(standin.url, seconds=0.3)
     harness = open_harness(fal, lease_seconds=0.6)
     asked = request_of(fal, "a fox [stuck]")
@@ -352,10 +355,11 @@ async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(standin:
             outcome = (await harness.another_process(lease_seconds=0.6).find(asked)).outcome
     assert outcome is Outcome.GENERATED
     assert standin.scenario_log.posts == {"a fox [stuck]": 1}
-    await harness.close()
 
 
-async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_it_was(standin: Standin) -> None:
+async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_it_was(
+    standin: Standin, open_harness: OpenHarness
+) -> None:
     fal = fal_at(standin.url)
     harness = open_harness(fal)
     standin.scenario_log.tell("*", "http_401")
@@ -370,4 +374,3 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
     standin.scenario_log.tell("*", "ok")
     assert (await harness.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED
-    await harness.close()

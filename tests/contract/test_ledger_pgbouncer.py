@@ -48,7 +48,9 @@ class PgBouncerLedgerHarness:
 
 
 @pytest.fixture
-async def harness(pgbouncer: PgBouncer, cluster: Cluster, database: str) -> AsyncIterator[PgBouncerLedgerHarness]:
+async def harness(
+    pgbouncer: PgBouncer, cluster: Cluster, database: str, patient_ledgers: None
+) -> AsyncIterator[PgBouncerLedgerHarness]:
     harness = PgBouncerLedgerHarness(pgbouncer, cluster, database)
     await harness.ledger.open()
     yield harness

@@ -43,7 +43,7 @@ class PostgresLedgerHarness:
 
 
 @pytest.fixture
-async def harness(owner_url: str) -> AsyncIterator[PostgresLedgerHarness]:
+async def harness(owner_url: str, patient_ledgers: None) -> AsyncIterator[PostgresLedgerHarness]:
     harness = PostgresLedgerHarness(owner_url)
     await harness.ledger.open()
     yield harness

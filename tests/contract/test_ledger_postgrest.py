@@ -76,7 +76,7 @@ def shared(cluster: Cluster, postgrest_binary: Path) -> Iterator[tuple[Postgrest
 
 
 @pytest.fixture
-async def harness(shared: tuple[PostgrestServer, str]) -> AsyncIterator[PostgrestLedgerHarness]:
+async def harness(shared: tuple[PostgrestServer, str], patient_ledgers: None) -> AsyncIterator[PostgrestLedgerHarness]:
     server, superuser_url = shared
     async with make_client() as client:
         harness = PostgrestLedgerHarness(PostgrestLedger(client, server.url, make_jwt()), superuser_url)

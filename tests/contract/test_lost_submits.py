@@ -10,22 +10,18 @@ import pytest
 from copperplate.errors import GenerationFailed
 from copperplate.model import FailureClass, Outcome
 from tests.standin.drawings import number_of
-from tests.support.provider_harness import open_harness, provider_at, request_of
+from tests.support.provider_harness import provider_at, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.standin.server import Standin
-    from tests.support.provider_harness import ProviderHarness
+    from tests.support.provider_harness import OpenHarness, ProviderHarness
 
 PROMPT = "a red fox"
 
 
 @pytest.fixture(params=["fal", "openai"])
-async def harness(request: pytest.FixtureRequest, standin: Standin) -> AsyncIterator[ProviderHarness]:
-    harness = open_harness(provider_at(request.param, standin))
-    yield harness
-    await harness.close()
+def harness(request: pytest.FixtureRequest, standin: Standin, open_harness: OpenHarness) -> ProviderHarness:
+    return open_harness(provider_at(request.param, standin))
 
 
 async def test_answer_that_is_lost_once_costs_two_posts_and_gives_the_second_picture(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.measurements import credit_operations, last_credits, spend
+from tests.support.postgres_fixtures import PATIENT_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,9 @@ def test_five_thousand_random_calls_by_eight_processes_leave_sums_that_agree(own
 
 
 def test_thousand_misses_of_one_user_with_a_hundred_credits_are_a_hundred_calls(owner_url: str, tmp_path: Path) -> None:
-    outcome = last_credits.run_workers(owner_url, tmp_path / "crowd", misses=1_000, granted=100, processes=4)
+    outcome = last_credits.run_workers(
+        owner_url, tmp_path / "workers", misses=1_000, granted=100, processes=4, call_seconds=PATIENT_SECONDS
+    )
     assert outcome.answers == {"generated": 100, "not_enough_credits": 900}
     assert (outcome.calls, outcome.balance, outcome.held, outcome.faults) == (100, 0, 0, 0)
 

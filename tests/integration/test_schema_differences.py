@@ -110,7 +110,7 @@ def test_untouched_database_has_no_difference_however_it_was_set_up(
 @pytest.mark.parametrize(("change", "said"), CHANGES.items(), ids=range(len(CHANGES)))
 def test_change_by_hand_is_told_with_what_to_do(owner: psycopg.Connection[Any], change: str, said: str) -> None:
     owner.execute(change.encode())
-    told = [each.said for each in differences(owner)]
+    told = [each.detail for each in differences(owner)]
     assert any(said in each for each in told), told
 
 
@@ -123,7 +123,7 @@ def test_what_others_made_is_theirs(owner: psycopg.Connection[Any]) -> None:
 def test_only_a_policy_of_others_may_be_meant(owner: psycopg.Connection[Any]) -> None:
     owner.execute("create policy open on copperplate.breakers for all using (true)")
     owner.execute("drop table copperplate.audits")
-    by_weight = {each.is_serious: each.said for each in differences(owner)}
+    by_weight = {each.is_serious: each.detail for each in differences(owner)}
     assert by_weight[False].startswith("policy copperplate.breakers open")
     assert "audits" in by_weight[True]
 
@@ -134,14 +134,14 @@ def test_only_a_policy_of_others_may_be_meant(owner: psycopg.Connection[Any]) ->
 def test_statement_that_is_advised_mends_it(owner: psycopg.Connection[Any], change: str) -> None:
     owner.execute(change.encode())
     for each in differences(owner):
-        owner.execute(each.said.partition(": ")[2].encode())
+        owner.execute(each.detail.partition(": ")[2].encode())
     assert differences(owner) == []
 
 
 def test_rows_that_are_advised_are_the_record(owner: psycopg.Connection[Any], owner_url: str) -> None:
     owner.execute("delete from supabase_migrations.schema_migrations where version <> '20261120000100'")
     [missing] = differences(owner)
-    rows = missing.said.partition(" the rows ")[2]
+    rows = missing.detail.partition(" the rows ")[2]
     owner.execute(f"insert into supabase_migrations.schema_migrations (version, name) values {rows}".encode())
     assert differences(owner) == []
     assert migrate(owner_url, announce=ignore) == []

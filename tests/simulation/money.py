@@ -7,17 +7,17 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from copperplate.accounts.user_requests import Addresses, UserRequests
+from copperplate.accounts.user_requests import UserRequests
 from copperplate.model import FailureClass
 from copperplate.recipes.image import original_key
 from tests.simulation.loop import run_now
-from tests.simulation.ports import ProcessStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.model import Entry, IdempotencyRecord, PictureRequest
+    from copperplate.generation.kinds import Kind
+    from copperplate.model import IdempotencyRecord, PictureRequest
     from copperplate.ports import Clock
     from tests.simulation.world import Process, World
 
@@ -154,24 +154,22 @@ class Uncounted:
         """Forget it."""
 
 
-def make_asking(world: World, coordinator: Coordinator, ledger: Any, clock: Clock) -> UserRequests | None:
+def make_asking(
+    world: World, coordinator: Coordinator, ledger: Any, kinds: Mapping[str, Kind], clock: Clock
+) -> UserRequests | None:
     """How signed-in people ask a process, in a history that has credits."""
     if world.money is None:
         return None
     accounts: Any = ProcessAccounts(world, ledger._call)
     uncounted: Any = Uncounted()
-    return UserRequests(coordinator=coordinator, ledger=ledger, accounts=accounts, usage=uncounted, clock=clock)
+    return UserRequests(
+        coordinator=coordinator, ledger=ledger, kinds=kinds, accounts=accounts, usage=uncounted, clock=clock
+    )
 
 
 async def ask_as(world: World, process: Process, user: UUID, asked: PictureRequest) -> str:
     """One ask of a signed-in person; answers how it ended."""
     assert process.user_requests is not None
     assert world.money is not None
-
-    def path_of(entry: Entry) -> str:
-        return entry.path
-
-    name = world.money.draw_name()
-    addresses = Addresses(store=ProcessStore(world, process), url_of=path_of)
-    delivered = await process.user_requests.request(user, asked, addresses=addresses, idempotency_key=name)
+    delivered = await process.user_requests.request(user, asked, idempotency_key=world.money.draw_name())
     return f"delivered, {delivered.credits} credits left"

@@ -243,7 +243,7 @@ class World:
         kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
         images = PlainImages()
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
-        process.user_requests = make_asking(self, coordinator, ledger, clock)
+        process.user_requests = make_asking(self, coordinator, ledger, kinds, clock)
         return process, Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
 
     def begin(self, process: Process | None, work: Any) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TEMPLATE = "migrated"
+PATIENT_SECONDS = 120.0
 OLDER_MAJORS = (15, 16, 17)
 STORAGE = Path(__file__).parents[1] / "standin" / "storage.sql"
 _numbers = itertools.count(1)
@@ -101,6 +102,13 @@ def making_databases(cluster: Cluster) -> Iterator[Callable[[], str]]:
     finally:
         for name in made:
             drop_database(cluster.superuser_url, name)
+
+
+@pytest.fixture
+def patient_ledgers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers whose calls do not give up after 2.5 s: of hundreds at once on a busy machine the last waits longer."""
+    monkeypatch.setattr("copperplate.adapters.ledger.postgres.CALL_SECONDS", PATIENT_SECONDS)
+    monkeypatch.setattr("copperplate.adapters.ledger.postgrest.CALL_SECONDS", PATIENT_SECONDS)
 
 
 @pytest.fixture

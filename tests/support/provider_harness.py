@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from copperplate.adapters.fal import Fal
 from copperplate.adapters.memory.ledger import MemoryLedger
@@ -81,12 +85,12 @@ class ProviderHarness:
     """One provider, a ledger in memory, and coordinators over both."""
 
     provider: Provider
-    ledger: MemoryLedger
-    images: PillowImages
-    lease_seconds: float
-    retention: timedelta
-    collect_rest: timedelta
-    look: timedelta
+    lease_seconds: float = 20
+    retention: timedelta = timedelta(days=1)
+    collect_rest: timedelta = timedelta(seconds=0.1)
+    look: timedelta = timedelta(seconds=8)
+    ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger(SystemClock()))
+    images: PillowImages = field(default_factory=PillowImages)
     coordinator: Coordinator = field(init=False)
     processes: list[Coordinator] = field(default_factory=list)
 
@@ -118,14 +122,17 @@ class ProviderHarness:
         self.images.close()
 
 
-def open_harness(
-    provider: Provider,
-    *,
-    lease_seconds: float = 20,
-    retention: timedelta = timedelta(days=1),
-    collect_rest: timedelta = timedelta(seconds=0.1),
-    look: timedelta = timedelta(seconds=8),
-) -> ProviderHarness:
-    """A harness around a provider."""
-    ledger = MemoryLedger(SystemClock())
-    return ProviderHarness(provider, ledger, PillowImages(), lease_seconds, retention, collect_rest, look)
+OpenHarness = Callable[..., ProviderHarness]
+
+
+@pytest.fixture
+async def open_harness() -> AsyncIterator[OpenHarness]:
+    """Makes harnesses and closes them, whatever fails: a connection left open fails the test it is collected in."""
+    async with AsyncExitStack() as stack:
+
+        def make(provider: Provider, **options: Any) -> ProviderHarness:
+            harness = ProviderHarness(provider, **options)
+            stack.push_async_callback(harness.close)
+            return harness
+
+        yield make

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.accounts.user_requests import Addresses, Delivered, Failed, Pending, UserRequests
+from copperplate.accounts.user_requests import Delivered, Failed, Pending, UserRequests
 from copperplate.errors import (
     GenerationFailed,
     IdempotencyConflict,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from copperplate.model import Entry, PictureRequest
+    from copperplate.model import PictureRequest
 
 ALICE, BOB = UUID(int=1), UUID(int=2)
 
@@ -46,13 +46,13 @@ class Harness:
             self.coordinator_harness.provider,
         )
         self.usage = RequestMeter(ledger=self.ledger, providers={"image": self.provider}, clock=self.clock)
-        self.addresses = Addresses(store=self.coordinator_harness.store, url_of=url_of)
         self.user_requests = self.another_process()
 
     def another_process(self) -> UserRequests:
         return UserRequests(
             coordinator=self.coordinator_harness.process(),
             ledger=self.ledger,
+            kinds=self.coordinator_harness.kinds,
             accounts=self.ledger,
             usage=self.usage,
             clock=self.clock,
@@ -71,37 +71,28 @@ class Harness:
         key: str | None = None,
         process: UserRequests | None = None,
     ) -> Coroutine[Any, Any, Delivered]:
-        return (process or self.user_requests).request(
-            user, asked or picture_request(), addresses=self.addresses, idempotency_key=key
-        )
+        return (process or self.user_requests).request(user, asked or picture_request(), idempotency_key=key)
 
     def order(
         self, user: UUID, asked: PictureRequest | None = None, key: str | None = None
     ) -> Coroutine[Any, Any, Delivered | Pending]:
-        return self.user_requests.start(user, asked or picture_request(), addresses=self.addresses, idempotency_key=key)
+        return self.user_requests.start(user, asked or picture_request(), idempotency_key=key)
 
     def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
-        return self.user_requests.status(user, picture_request().generation_key, addresses=self.addresses)
+        return self.user_requests.status(user, picture_request().generation_key, store=self.coordinator_harness.store)
 
     def lose(self) -> None:
         """Somebody empties the bucket by hand."""
         self.coordinator_harness.store._objects.clear()
 
 
-def url_of(entry: Entry) -> str:
-    return f"https://pictures.example/{entry.path}"
-
-
 async def test_a_miss_costs_a_credit_and_a_hit_nothing() -> None:
     harness = Harness()
     await harness.ledger.grant_credits(ALICE, 2, "g")
     made = await harness.ask(ALICE)
-    assert (made.cached, made.credits, made.key) == (False, 1, picture_request().generation_key)
-    assert made.url.startswith("https://pictures.example/")
-    assert await harness.ask(ALICE) == Delivered(
-        key=made.key, url=made.url, cached=True, credits=1, outcome=Outcome.HIT
-    )
-    assert await harness.ask(BOB) == Delivered(key=made.key, url=made.url, cached=True, credits=0, outcome=Outcome.HIT)
+    assert (made.cached, made.credits, made.entry.generation_key) == (False, 1, picture_request().generation_key)
+    assert await harness.ask(ALICE) == Delivered(entry=made.entry, cached=True, credits=1, outcome=Outcome.HIT)
+    assert await harness.ask(BOB) == Delivered(entry=made.entry, cached=True, credits=0, outcome=Outcome.HIT)
     assert harness.provider.submits == 1
 
 
@@ -146,9 +137,7 @@ async def test_the_same_key_has_the_same_answer_and_one_debit() -> None:
     await harness.clock.advance(2)
     answers = {await task for task in tasks}
     replayed = await harness.ask(ALICE, key="k")
-    assert {(each.key, each.url, each.cached, each.credits) for each in (replayed, *answers)} == {
-        (replayed.key, replayed.url, False, 4)
-    }
+    assert {(each.entry, each.cached, each.credits) for each in (replayed, *answers)} == {(replayed.entry, False, 4)}
     assert (harness.provider.submits, (await harness.ledger.credits(ALICE)).balance) == (1, 4)
 
 
@@ -252,8 +241,8 @@ async def test_a_picture_whose_object_is_gone_is_made_anew_for_a_credit() -> Non
     harness.lose()
     again = await harness.ask(ALICE)
     assert (again.cached, again.credits, harness.provider.submits) == (False, 0, 2)
-    assert again.url != first.url
-    assert (await harness.ask(BOB)).url == again.url
+    assert again.entry != first.entry
+    assert (await harness.ask(BOB)).entry == again.entry
 
 
 async def test_who_cannot_pay_for_a_lost_picture_is_given_no_dead_address() -> None:
@@ -299,8 +288,8 @@ async def test_a_replay_of_a_picture_that_is_gone_is_told_so_and_pays_nothing() 
     made = await harness.ask(ALICE, key="new")
     assert (made.cached, made.credits, harness.provider.submits) == (False, 3, 2)
     replayed = await harness.ask(ALICE, key="lost")
-    assert (replayed.url, replayed.cached, replayed.credits) == (made.url, False, 4)
-    await harness.ledger.purge(Condition(key=made.key), 10, is_dry_run=False)
+    assert (replayed.entry, replayed.cached, replayed.credits) == (made.entry, False, 4)
+    await harness.ledger.purge(Condition(key=made.entry.generation_key), 10, is_dry_run=False)
     for key in ("lost", "new"):
         with pytest.raises(PictureGone):
             await harness.ask(ALICE, key=key)
@@ -318,16 +307,16 @@ async def test_a_replay_while_the_picture_is_made_anew_is_asked_to_wait() -> Non
     with pytest.raises(StillGenerating):
         await harness.ask(ALICE, key="k")
     await harness.clock.advance(6)
-    assert (await harness.ask(ALICE, key="k")).url == (await remaking).url
+    assert (await harness.ask(ALICE, key="k")).entry == (await remaking).entry
 
 
 async def test_no_address_is_kept() -> None:
     harness = Harness()
     await harness.ledger.grant_credits(ALICE, 1, "g")
-    await harness.ask(ALICE, key="k")
+    made = await harness.ask(ALICE, key="k")
     [ask] = harness.ledger._asks.values()
     assert ask.answer is not None
-    assert "pictures.example" not in repr(ask.answer)
+    assert made.entry.path not in repr(ask.answer)
 
 
 async def test_a_store_that_does_not_answer_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +328,7 @@ async def test_a_store_that_does_not_answer_loses_nothing(monkeypatch: pytest.Mo
         raise StoreUnavailable("down")
 
     monkeypatch.setattr(harness.coordinator_harness.store, "exists", fail)
-    assert (await harness.ask(BOB)).url == made.url
+    assert (await harness.ask(BOB)).entry == made.entry
     assert harness.provider.submits == 1
 
 
@@ -355,7 +344,7 @@ async def test_a_store_that_hangs_holds_a_hit_for_a_moment_only(monkeypatch: pyt
     monkeypatch.setattr(harness.coordinator_harness.store, "exists", hang)
     monkeypatch.setattr("copperplate.generation.losses.EXISTS_SECONDS", 0.01)
     async with asyncio.timeout(10):
-        assert (await harness.ask(BOB)).url == made.url
+        assert (await harness.ask(BOB)).entry == made.entry
 
 
 async def test_a_store_that_is_closed_by_a_setting_gives_no_address(monkeypatch: pytest.MonkeyPatch) -> None:

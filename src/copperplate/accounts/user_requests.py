@@ -8,17 +8,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import IdempotencyConflict, NotFound, PictureGone, StillGenerating, StoreUnavailable
-from copperplate.generation.lookup import LookupOptions
+from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.model import Charge, FailureClass, Hit, Miss, Negative, Outcome, Wait
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from uuid import UUID
 
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.generation.lookup import LookupResult
+    from copperplate.generation.kinds import Kind
     from copperplate.model import Entry, PeekResult, PictureRequest
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
@@ -30,29 +30,17 @@ FINDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """Where the caller of one request reaches the objects of `store`."""
-
-    store: ObjectStore
-    url_of: Callable[[Entry], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What a caller is told of a picture that is there: its address, and the `credits` they have left."""
+    """A picture that is there, and the `credits` its caller has left.
 
-    key: str
-    url: str
+    `cached` and `credits` are what was answered first under an Idempotency-Key; `outcome` is how it came about this
+    time, and a remembered answer is a hit.
+    """
+
+    entry: Entry
+    outcome: Outcome
     cached: bool
     credits: int
-    # How it came about this time: a remembered answer is a hit, whatever it says.
-    outcome: Outcome
-
-    @classmethod
-    def of(cls, answer: Mapping[str, Any], outcome: Outcome, url: str) -> Delivered:
-        """As the ledger remembers it, at the address that the picture has now."""
-        kept = {name: answer[name] for name in ("key", "cached", "credits")}
-        return cls(**kept, url=url, outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,57 +63,62 @@ class UserRequests:
     """Finds or makes what a user asks for, once, on their account where it has to be made."""
 
     def __init__(
-        self, *, coordinator: Coordinator, ledger: Ledger, accounts: CreditLedger, usage: RequestMeter, clock: Clock
+        self,
+        *,
+        coordinator: Coordinator,
+        ledger: Ledger,
+        kinds: Mapping[str, Kind],
+        accounts: CreditLedger,
+        usage: RequestMeter,
+        clock: Clock,
     ) -> None:
         self._coordinator = coordinator
         self._ledger = ledger
+        self._kinds = kinds
         self._accounts = accounts
         self._usage = usage
         self._clock = clock
 
-    async def request(
-        self, user: UUID, request: PictureRequest, *, addresses: Addresses, idempotency_key: str | None
-    ) -> Delivered:
-        """The picture's address, once it is there. A hit costs nothing; a miss costs whoever leads it a credit.
+    async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
+        """The picture, once it is there. A hit costs nothing; a miss costs whoever leads it a credit.
 
         Raises what `Coordinator.find` raises, `IdempotencyConflict` and `PictureGone`.
         """
         if idempotency_key is not None:
-            known = await self._recall(user, request, addresses, idempotency_key)
+            known = await self._recall(user, request, idempotency_key)
             if known is not None:
                 return known
-        found = await self._find(user, request, addresses)
-        return await self._deliver(user, found.entry, addresses, idempotency_key, found.outcome)
+        found = await self._find(user, request)
+        return await self._deliver(user, found, idempotency_key)
 
-    async def start(
-        self, user: UUID, request: PictureRequest, *, addresses: Addresses, idempotency_key: str | None
-    ) -> Delivered | Pending:
+    async def start(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered | Pending:
         """As `request`, but only until somebody is certain to make the picture: then it is `Pending`.
 
         Who cannot pay is told so here and never later.
         """
-        if (known := await self._recall(user, request, addresses, idempotency_key)) is not None:
+        if (known := await self._recall(user, request, idempotency_key)) is not None:
             return known
-        finding = asyncio.create_task(self._find(user, request, addresses))
-        finding.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to look
+        finding = asyncio.create_task(self._find(user, request))
+        # Retrieve the exception, or asyncio warns: the caller may be gone by then.
+        finding.add_done_callback(lambda task: task.cancelled() or task.exception())
         while not finding.done():
             await asyncio.wait((finding,), timeout=LOOK_SECONDS)
             result = await self._ledger.peek(request.generation_key, request.rendition_key)
             if isinstance(result, Wait):  # a lease is held, and what it costs is reserved with it
                 return Pending(key=request.generation_key)
         found = finding.result()
-        return await self._deliver(user, found.entry, addresses, idempotency_key, found.outcome)
+        return await self._deliver(user, found, idempotency_key)
 
-    async def status(self, user: UUID, key: str, *, addresses: Addresses) -> Delivered | Pending | Failed:
-        """What became of a generation this user asked for; a picture whose object is gone is `Failed`.
+    async def status(self, user: UUID, key: str, *, store: ObjectStore) -> Delivered | Pending | Failed:
+        """What became of a generation this user asked for; a picture whose object is gone from `store` is `Failed`.
 
         Raises `NotFound` for everybody else's, whether there is one or not.
         """
         if not await self._accounts.is_requested_by(user, key):
             raise NotFound("You have not asked for such a picture, or it was long ago.")
-        match await self._peek(key, original_key(key), addresses):
+        match await self._peek(key, original_key(key), store):
             case Hit(entry=entry):
-                return await self._deliver(user, entry, addresses, None, Outcome.HIT)
+                return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
                 return Pending(key=key)
             case Negative(failure_class=failure_class, retry_after=rest):
@@ -133,23 +126,20 @@ class UserRequests:
             case Miss():
                 return Failed(key=key, failure_class=FailureClass.ABANDONED, retry_after=timedelta(0))
 
-    async def _recall(
-        self, user: UUID, request: PictureRequest, addresses: Addresses, idempotency_key: str | None
-    ) -> Delivered | None:
-        """What was delivered under this key before; from here on the ask is remembered.
+    async def _recall(self, user: UUID, request: PictureRequest, idempotency_key: str | None) -> Delivered | None:
+        """What was delivered under this key before; from here on the request is remembered.
 
-        The answer is kept without its address, which is that of the picture there is now. Where there is none, the
-        key is not a reason to pay once more.
+        Its picture is the one there is now. Where there is none, the key is not a reason to pay once more.
         """
-        ask = await self._accounts.begin_request(user, request.generation_key, idempotency_key)
-        if ask.is_conflict:
+        known = await self._accounts.begin_request(user, request.generation_key, idempotency_key)
+        if known.is_conflict:
             raise IdempotencyConflict("Send a new Idempotency-Key with a new wish.")
-        if ask.answer is None:
+        if known.answer is None:
             return None
-        match await self._peek(request.generation_key, request.rendition_key, addresses):
+        match await self._peek(request.generation_key, request.rendition_key, self._store(request)):
             case Hit(entry=entry):
                 self._usage.count(request, Outcome.HIT, size_bytes=0, seconds=0.0)
-                return Delivered.of(ask.answer, Outcome.HIT, addresses.url_of(entry))
+                return _delivered(entry, Outcome.HIT, known.answer)
             case Wait():
                 raise StillGenerating
             case Negative() | Miss():
@@ -158,43 +148,50 @@ class UserRequests:
                     "Send a new Idempotency-Key to have it made anew, which costs a credit."
                 )
 
-    async def _peek(self, generation_key: str, rendition_key: str, addresses: Addresses) -> PeekResult:
+    async def _peek(self, generation_key: str, rendition_key: str, store: ObjectStore) -> PeekResult:
         """What the ledger knows, less what the store has lost: a hit is a picture that is there."""
         is_lost = False
         for _ in range(FINDS):
             result = await self._ledger.peek(generation_key, rendition_key)
             if is_lost and isinstance(result, Miss):
                 return Negative(failure_class=FailureClass.MISSING_OBJECT, retry_after=timedelta(0))
-            if not isinstance(result, Hit) or not await self._is_lost(result.entry, addresses.store):
+            if not isinstance(result, Hit) or not await self._is_lost(result.entry, store):
                 return result
             is_lost = True
         raise StoreUnavailable("the object store loses objects")
 
-    async def _find(self, user: UUID, request: PictureRequest, addresses: Addresses) -> LookupResult:
+    async def _find(self, user: UUID, request: PictureRequest) -> LookupResult:
         started = self._clock.monotonic()
         outcome = Outcome.FAILED
         try:
-            found = await self._find_kept(user, request, addresses)
+            found = await self._find_kept(user, request)
             outcome = found.outcome
         finally:
             self._usage.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
-    async def _find_kept(self, user: UUID, request: PictureRequest, addresses: Addresses) -> LookupResult:
+    async def _find_kept(self, user: UUID, request: PictureRequest) -> LookupResult:
         """A picture whose object is there: what was kept may be lost, what was just made is not asked for."""
         options = LookupOptions(charge=Charge(user=user))
         for _ in range(FINDS):
             found = await self._coordinator.find(request, options)
-            if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry, addresses.store):
+            if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry, self._store(request)):
                 return found
         raise StoreUnavailable("the object store loses objects")
 
     async def _is_lost(self, entry: Entry, store: ObjectStore) -> bool:
         return await is_lost(entry, store=store, ledger=self._ledger)
 
-    async def _deliver(
-        self, user: UUID, entry: Entry, addresses: Addresses, idempotency_key: str | None, outcome: Outcome
-    ) -> Delivered:
-        answer = {"key": entry.generation_key, "cached": outcome is Outcome.HIT}
-        kept = await self._accounts.deliver(user, entry.generation_key, answer, idempotency_key)
-        return Delivered.of(kept, outcome, addresses.url_of(entry))
+    def _store(self, request: PictureRequest) -> ObjectStore:
+        return self._kinds[request.kind].store
+
+    async def _deliver(self, user: UUID, found: LookupResult, idempotency_key: str | None) -> Delivered:
+        key = found.entry.generation_key
+        answer = {"key": key, "cached": found.outcome is Outcome.HIT}
+        kept = await self._accounts.deliver(user, key, answer, idempotency_key)
+        return _delivered(found.entry, found.outcome, kept)
+
+
+def _delivered(entry: Entry, outcome: Outcome, answer: Mapping[str, Any]) -> Delivered:
+    """A picture with what the ledger remembers as its answer."""
+    return Delivered(entry=entry, outcome=outcome, cached=answer["cached"], credits=answer["credits"])

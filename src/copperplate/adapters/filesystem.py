@@ -137,18 +137,18 @@ class FolderStore:
             raise self._unavailable(exc) from exc
 
     def _remove(self, targets: dict[str, Path]) -> frozenset[str]:
-        gone: set[str] = set()
+        removed: set[str] = set()
         for path, target in targets.items():
             with contextlib.suppress(OSError):
                 target.unlink(missing_ok=True)
-                gone.add(path)
+                removed.add(path)
         try:
             # An unlink that a power cut undoes would leave an object that no row names.
-            for folder in {targets[path].parent for path in gone if targets[path].parent.is_dir()}:
+            for folder in {targets[path].parent for path in removed if targets[path].parent.is_dir()}:
                 _sync_folder(folder)
         except OSError as exc:
             raise self._unavailable(exc) from exc
-        return frozenset(gone)
+        return frozenset(removed)
 
     def _months(self) -> list[str]:
         try:

@@ -31,8 +31,8 @@ PROXY_VARIABLES: Final = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"
 
 # RFC 6890 and the IANA registries of special-purpose addresses; `is_global` of older Pythons lacks some.
 REFUSED: Final = tuple(
-    ipaddress.ip_network(each)
-    for each in (
+    ipaddress.ip_network(network)
+    for network in (
         "0.0.0.0/8",
         "10.0.0.0/8",
         "100.64.0.0/10",
@@ -92,7 +92,7 @@ class JudgedTransport(httpx.AsyncBaseTransport):
         self._inner = inner or httpx.AsyncHTTPTransport(
             verify=tls, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
         )
-        if any(os.environ.get(each) for each in PROXY_VARIABLES):
+        if any(os.environ.get(name) for name in PROXY_VARIABLES):
             logger.warning("pictures are fetched without the proxy of the environment: it would choose the address")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -136,7 +136,7 @@ def is_public(address: str) -> bool:
         if _is_isatap(parsed) and not is_public(str(_last_four_bytes(parsed))):
             return False
         if inner := _inside(parsed):
-            return all(is_public(str(each)) for each in inner)
+            return all(is_public(str(embedded)) for embedded in inner)
         if parsed not in UNICAST:
             return False
     in_refused = any(parsed.version == network.version and parsed in network for network in REFUSED)

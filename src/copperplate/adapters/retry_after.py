@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-# Longer wishes are all the same to us: failures.py bounds every one of them to 15 minutes.
+# Longer ones make no difference: `generation/retry_policy.py` bounds each to 15 minutes.
 LONGEST: Final = timedelta(days=1)
 
 

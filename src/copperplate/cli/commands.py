@@ -36,14 +36,14 @@ def run(argv: Sequence[str] | None) -> int:
         say(f"copperplate: {error} [{error.code}]")
         return EXIT_UNAVAILABLE if error.http_status == 503 else EXIT_FAILED
     except ModuleNotFoundError as error:
-        # Everything but the recipes is an extra. Why a part of us is missing, only the traceback can say.
+        # Everything but the recipes is an extra. A missing module of our own is a bug: keep its traceback.
         if error.name is None or error.name.partition(".")[0] == "copperplate":
             raise
         say(f"copperplate: {error.name} is not installed: pip install 'copperplate[all]' [not_installed]")
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of our output has closed its end
         return EXIT_OK
 
 
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Makes each distinct AI picture once and serves every later request from the cache.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        # What is left of an option's name may stand for another one in the next release.
+        # An abbreviated option may become ambiguous in the next release.
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"copperplate {version('copperplate')}")

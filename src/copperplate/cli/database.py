@@ -48,7 +48,7 @@ def run_migrate(arguments: argparse.Namespace) -> int:
         migrate(settings.database_url, announce=say)
         say(f"the schema of {_place_of(settings.database_url)} is up to date")
     elif settings.supabase_url is not None:
-        # The local database is not what was meant.
+        # Settings name another database than the local one.
         raise Misconfigured(
             f"SUPABASE_URL is set, DATABASE_URL is not: set it to the connection string of {settings.supabase_url} "
             "(dashboard: Connect, session pooler), or paste sql/setup.sql into its SQL editor. Nothing was changed."

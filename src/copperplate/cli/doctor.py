@@ -35,10 +35,10 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         async for finding in examine(settings, SystemClock(), faults=faults, generate=arguments.generate):
             found.append(finding)
             if not arguments.json:
-                print(f"{finding.level:<8} {finding.what:<16}  {finding.said}", flush=True)
+                print(f"{finding.level:<8} {finding.what:<16}  {finding.detail}", flush=True)
         return found
 
-    # A database of its own is only started where none was meant.
+    # The local database is only started where the settings name no other.
     with nullcontext(settings) if faults.keys() & PLACES else with_database(settings) as complete:
         found = asyncio.run(run(complete))
     if arguments.json:

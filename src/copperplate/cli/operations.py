@@ -1,4 +1,4 @@
-"""`copperplate cleanup` and `copperplate purge`: what is old goes, what is wrong goes."""
+"""`copperplate cleanup` removes what is old, `copperplate purge` what is wrong."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
 
 
 def _given(raw: str) -> str:
-    """Not empty, as a variable of a shell is that was never set."""
+    """Not empty, as an unset shell variable is."""
     if not raw.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return raw
@@ -74,7 +74,7 @@ def _key(raw: str) -> str:
 def run_cleanup(arguments: argparse.Namespace) -> int:
     """One run, or what it would remove."""
     keep = timedelta(days=arguments.max_age_days)
-    # What the cron removes every day is no loss to ask about.
+    # No question for what the cron removes every day anyway.
     is_asking = not arguments.dry_run and keep < IMAGE.retention
     if is_asking and not consent.can_be_had(arguments):
         return EXIT_USAGE

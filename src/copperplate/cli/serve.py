@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "/1024x1024.jpg?text=" + quote("A beautiful sunset over the sea")
 
-# What would point a local server elsewhere.
+# Variables that would point a local server at another database.
 REMOTE = ("DATABASE_URL", "SUPABASE_URL", "VERCEL", "COPPERPLATE_LEDGER")
 
 
@@ -62,7 +62,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
             from copperplate.http.server import run as server
             from copperplate.local.cluster import Cluster
 
-            # Before the database: a taken port must not cost the time of its start.
+            # Before the database starts: a taken port fails at once.
             listener = server.bind("127.0.0.1", settings.port if arguments.port is None else arguments.port)
             say(f"copperplate {version('copperplate')}, data in {settings.data_dir}")
             progress.step = "starting Postgres, whose files are made the first time"
@@ -82,7 +82,7 @@ def run_dev(arguments: argparse.Namespace) -> int:
 
 
 def _reset(arguments: argparse.Namespace, settings: Settings, cluster: Cluster) -> bool:
-    """Empty the local database, if that is what is wanted; answers whether it is."""
+    """Empty the local database, where the user consents; answers whether they do."""
     from copperplate.local.bootstrap import contents, reset
 
     if not consent.is_given(arguments, f"everything in {settings.data_dir}: {contents(cluster.superuser_url)}"):
@@ -95,7 +95,7 @@ def _reset(arguments: argparse.Namespace, settings: Settings, cluster: Cluster) 
 def _announce_dev(arguments: argparse.Namespace, settings: Settings, base: str, began: float) -> None:
     say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
     say(f"  what is saved   {base}/api/generation/stats")
-    # A second terminal shares our defaults, not our environment.
+    # A second terminal has the same defaults, but not this environment.
     is_usual = settings.data_dir == Settings.from_env({}).data_dir.absolute()
     beside = "" if is_usual else f" --data-dir {shlex.quote(str(settings.data_dir))}"
     say(f'  in SQL          psql "$({shlex.quote(sys.argv[0])} database-url{beside})"')

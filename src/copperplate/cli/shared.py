@@ -1,4 +1,4 @@
-"""What commands share: settings, the database, how arguments are read, where words go."""
+"""What commands share: settings, the database, types of arguments, messages."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def add_command(
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The environment, under what the command line says; raises `Misconfigured`."""
+    """The environment, overridden by the command line; raises `Misconfigured`."""
     return _with_whole_path(Settings.from_env(_environ(arguments)))
 
 
 def read_settings(arguments: argparse.Namespace) -> tuple[Settings, dict[str, str]]:
-    """The same, as far as it can be read, and the faults by variable."""
+    """The settings that can be read, and the faults by variable."""
     settings, faults = Settings.read(_environ(arguments))
     return _with_whole_path(settings), faults
 
@@ -77,7 +77,7 @@ def with_database(settings: Settings) -> Iterator[Settings]:
 
 
 def forget_libpq_variables() -> None:
-    """The local database's URL says everything; PGHOSTADDR, PGSERVICE and their like would lead it elsewhere."""
+    """The local database's URL is complete; PGHOSTADDR, PGSERVICE and others would point it elsewhere."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
 
@@ -93,14 +93,14 @@ def workers(raw: str) -> int:
 
 
 def between(raw: str, least: int, most: int) -> int:
-    """A whole number of a range, or the complaint that argparse shows."""
+    """A whole number of a range, or the error that argparse shows."""
     if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
         raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
 
 
 def user_id(raw: str) -> UUID:
-    """A user's id, or the complaint that argparse shows."""
+    """A user's id, or the error that argparse shows."""
     try:
         return UUID(raw)
     except ValueError:
@@ -108,7 +108,7 @@ def user_id(raw: str) -> UUID:
 
 
 def say(line: str) -> None:
-    """Progress and complaints go beside the output, which stays fit for a pipe."""
+    """Progress and errors go to stderr, so that stdout can be piped."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`copperplate token`: signs somebody in to the server on this machine, and nowhere else."""
+"""`copperplate token`: a sign-in for the server on this machine, and nowhere else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def run_token(arguments: argparse.Namespace) -> int:
-    """A token that this machine's server takes; the last line is the token alone."""
+    """A token that this machine's server accepts; the last line is the token alone."""
     from copperplate.adapters.supabase.users import make_local_token
     from copperplate.local.cluster import find_running
 

@@ -85,7 +85,7 @@ async def _open_postgres(settings: Settings) -> AsyncIterator[SqlLedger]:
     check_installed("psycopg_pool", "postgres")
     from copperplate.adapters.ledger.postgres import PostgresLedger
 
-    # It repeats with every try what the ledger says once, and what its errors say.
+    # The pool logs with every try what the ledger logs once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     ledger = PostgresLedger(settings.database_url or "", pooler=settings.pooler)
     await ledger.open()

@@ -1,4 +1,4 @@
-"""Who tells whose a token is."""
+"""Which verifier checks the tokens of users."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def make_verifier(settings: Settings, clock: Clock) -> Verifier:
-    """Who tells whose a token is: the Supabase project's keys, and its legacy secret where that is set.
+    """The verifier of tokens: by the Supabase project's keys, and its legacy secret where that is set.
 
-    Where there is neither, nobody can sign in, and whoever tries is told what to set. Nothing is imported before
+    Where there is neither, every sign-in is refused with a message that names what to set. Nothing is imported before
     the first token.
     """
     from copperplate.adapters.supabase.keys import SigningKeys

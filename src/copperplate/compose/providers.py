@@ -1,4 +1,4 @@
-"""Who makes pictures and memoji, by the settings."""
+"""Which providers make pictures and memoji, by the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | Non
 
 
 def make_image_provider(settings: Settings, clock: Clock) -> Provider:
-    """Who makes pictures asked for by URL: whom `COPPERPLATE_PROVIDER` names, else fal by its key, else the painter.
+    """The provider of pictures: the one in `COPPERPLATE_PROVIDER`, else fal where its key is set, else the painter.
 
     A deployment never falls back to the painter: its pictures are no substitute for what was asked.
     Raises `Misconfigured`, naming the variable to set.
@@ -31,9 +31,9 @@ def make_image_provider(settings: Settings, clock: Clock) -> Provider:
 
 
 def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
-    """Who draws memoji: OpenAI by its key, unless `COPPERPLATE_PROVIDER` names the painter; else whom that names.
+    """The provider of memoji: OpenAI where its key is set, unless `COPPERPLATE_PROVIDER` is the painter; else that one.
 
-    None where nobody does: a deployment never falls back to the painter. Raises `Misconfigured`.
+    None where there is none: a deployment never falls back to the painter. Raises `Misconfigured`.
     """
     name = settings.provider or "painter"
     if settings.openai_api_key is not None and settings.provider != "painter":

@@ -112,7 +112,9 @@ def assemble(  # noqa: PLR0913 - each adapter once
         kinds=kinds,
         stores=stores,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
-        user_requests=UserRequests(coordinator=coordinator, ledger=ledger, accounts=ledger, usage=meter, clock=clock),
+        user_requests=UserRequests(
+            coordinator=coordinator, ledger=ledger, kinds=kinds, accounts=ledger, usage=meter, clock=clock
+        ),
         request_meter=meter,
         verifier=make_verifier(settings, clock),
     )

@@ -60,7 +60,7 @@ def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | 
     backoff = min(BACKOFF_FIRST * (1 << min(attempt - 1, 16)), BACKOFF_CAP) * (0.5 + jitter)
     if hint is None:
         return min(backoff, BACKOFF_CAP)
-    # Never before the provider's own wish, within reason.
+    # Never before the `Retry-After` of the provider, within reason.
     return min(max(hint, RETRY_AFTER_MIN), BACKOFF_CAP)
 
 

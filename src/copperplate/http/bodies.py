@@ -1,4 +1,4 @@
-"""JSON bodies, read with suspicion: bounded in bytes and time, one object, nothing said twice."""
+"""JSON bodies: bounded in bytes and time, one object, no member twice."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def has_body(request: Request) -> bool:
 async def read_json_object(request: Request) -> dict[str, Any]:
     """The JSON object that a request brings.
 
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, and `InvalidBody` for what is no object, says a member twice,
-    holds a number JSON does not have, or did not arrive within ten seconds.
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, and `InvalidBody` for what is no object, has a member twice,
+    holds a number that JSON does not have, or did not arrive within ten seconds.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

@@ -1,4 +1,4 @@
-"""What a server does when it is told to stop: leases are given up in time, not left to run out."""
+"""What a server does at SIGTERM: it gives its leases up in time and does not let them run out."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def draining_on_sigterm(services: Services) -> Iterator[None]:
-    """While the block runs, SIGTERM bounds what generations may still take: then they are handed over.
+    """While the block runs, SIGTERM starts a time limit for generations; those that exceed it are handed over.
 
-    Elsewhere than on Vercel they may land for `COPPERPLATE_STOP_SECONDS`. There a process is killed
-    half a second later, so it hands over at once. The server's own stop waits for its callers
-    first, who wait for the generations: it cannot do this.
+    The limit is `COPPERPLATE_STOP_SECONDS`. On Vercel a process is killed half a second after SIGTERM, so it hands
+    over at once. The server's own stop cannot do this: it first waits for its callers, and they for generations.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     on_vercel = services.settings.on_vercel
     if on_vercel:
-        # The runtime logs everything from INFO on, and every call to Supabase is a line of httpx.
+        # The runtime logs from INFO on, and httpx logs a line for each call to Supabase.
         logging.getLogger("httpx").setLevel(logging.WARNING)
     within_seconds = 0.0 if on_vercel else services.settings.stop.total_seconds()
     loop = asyncio.get_running_loop()

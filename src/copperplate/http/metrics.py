@@ -75,7 +75,7 @@ def _head(name: str, what: str, kind: str) -> list[str]:
 
 
 def _histogram(name: str, row: LatencySum) -> Iterator[str]:
-    """Buckets as Prometheus wants them: each with all that are quicker. The sum is not kept."""
+    """Cumulative buckets, as Prometheus wants them. The sum is not kept."""
     bounds = [*(_number(bound / 1000) for bound in LATENCY_BOUNDS_MS), "+Inf"]
     counts = list(accumulate(row.buckets))
     for bound, count in zip(bounds, counts, strict=True):

@@ -70,7 +70,7 @@ class Pictures:
             await _serve(services, requested, scope, send)
 
     async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A preflight is granted even for a wrong URL: the page's script should see the error itself."""
+        """A preflight is granted for a wrong URL too: the page's script then sees the error of the GET."""
         if not is_picture_path(scope["path"]):
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
@@ -80,18 +80,18 @@ class Pictures:
 
 
 async def _serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
-    """Answer, counted before it is sent: whoever holds a picture finds it in the statistics."""
+    """Count the request, then send the answer: a caller who has a picture finds it in the statistics."""
     picture_request, ignored = requested
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, picture_request, scope)
     except asyncio.CancelledError:
-        # The server stops and has waited long enough; the generation is resumed by whoever asks next.
+        # The server stops and its grace is over; the next caller resumes the generation.
         await _send(
             send, scope, _refusal(StillGenerating(), None), picture_request, services.clock.monotonic() - started
         )
         raise
-    except Exception as error:  # noqa: BLE001 - the last stop: nothing above would answer
+    except Exception as error:  # noqa: BLE001 - nothing above would answer
         answer = _refusal(error, Outcome.FAILED)
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
@@ -156,7 +156,7 @@ async def _send(
             cost_micro_usd=cost,
         )
     body = b"" if scope["method"] == "HEAD" else answer.body
-    # Some servers raise this where the caller has gone; the picture is stored all the same.
+    # Some servers raise this when the caller has disconnected; the picture is stored all the same.
     with contextlib.suppress(OSError):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""One line per request for a picture: what came of it, without what it asked for."""
+"""One log line per request for a picture: its outcome, never its prompt."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def log_request(  # noqa: PLR0913 - the fields of the line
     size_bytes: int,
     cost_micro_usd: int | None,
 ) -> None:
-    """Write the line; a key says enough to find the picture. A cost of None is one nobody knows."""
+    """Write the line; the key identifies the picture. A cost of None is an unknown one."""
     requests_log.info(
         "method=%s status=%d outcome=%s key=%s ms=%.1f bytes=%d cost_micro_usd=%s",
         method,

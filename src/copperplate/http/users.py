@@ -15,15 +15,15 @@ CHALLENGE = 'Bearer error="invalid_token"'
 
 
 async def signed_in(request: Request, services: Served) -> User:
-    """Whoever the request's token is from. Raises `Unauthorized` before anything is looked up."""
+    """The user of the request's token. Raises `Unauthorized` before anything is looked up."""
     sent = request.headers.getlist("authorization")
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized(HOW)
     try:
         return await services.verifier.verify(token)
-    except Unauthorized as refused:
-        refused.challenge = CHALLENGE
+    except Unauthorized as error:
+        error.challenge = CHALLENGE
         raise
 
 

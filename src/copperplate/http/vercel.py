@@ -1,4 +1,4 @@
-"""Life in a Vercel function: what may freeze the process, and what is done before it does (its end: `stopping`).
+"""In a Vercel function: what is done before the process may freeze (at its end see `graceful_shutdown`).
 
 Vercel's runtime calls an invocation over once the ASGI call returns; from then on the process may be
 frozen until the next request. Work that an answer leaves behind therefore keeps its call open, after
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from copperplate.http.wiring import Wiring
 
-# A response of more than 4.5 MB fails; a larger picture is sent for to the object store.
+# A response of more than 4.5 MB fails; the caller of a larger picture is redirected to the object store.
 MAX_BODY_BYTES: Final = 4_000_000
 # As in vercel.json; the runtime tells the true deadline of an invocation where it knows one.
 MAX_SECONDS: Final = 300.0
-# Kept back at the end of an invocation to give leases up and hand counts over.
+# Reserved at the end of an invocation, to give leases up and flush counts.
 MARGIN_SECONDS: Final = 10.0
 # Answers that may come before the picture: it is still being made, or was only begun.
 EARLY: Final = frozenset({202, 503})

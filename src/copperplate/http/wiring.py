@@ -1,4 +1,4 @@
-"""What the HTTP layer works with, and what it says while there is none."""
+"""The services that HTTP works with, or the fault that it answers while there are none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Wiring:
-    """Services once they are open; until then the fault that every request but `/healthz` is told."""
+    """The open services; until then the fault that answers every request but `/healthz`."""
 
     __slots__ = ("fault", "picture_urls", "services")
 

@@ -112,7 +112,7 @@ class PillowImages:
         def release(done: asyncio.Future[T]) -> None:
             room.release(needed_bytes)
             if not done.cancelled():
-                done.exception()  # it was told, or nobody is left to be told
+                done.exception()  # retrieve it, or asyncio warns
 
         working.add_done_callback(release)
         # Waited for, not awaited: nothing ends a thread, so neither may anything end its place.

@@ -72,7 +72,7 @@ def bad_output(message: str) -> ProviderFailed:
 
 def is_text(body: bytes | bytearray) -> bool:
     """Whether it is HTML, JSON or text, by its bytes alone: no picture begins with what can be read."""
-    return body[:TEXT_BYTES].strip() != b"" and all(each in _READABLE for each in body[:TEXT_BYTES])
+    return body[:TEXT_BYTES].strip() != b"" and all(byte in _READABLE for byte in body[:TEXT_BYTES])
 
 
 def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
@@ -84,8 +84,8 @@ def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
         return "PNG", _png_size
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "WEBP", _webp_size
-    said = f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}"
-    raise bad_output(said) if _is_of_another_format(body) and not is_text(body) else NoPicture(said)
+    message = f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}"
+    raise bad_output(message) if _is_of_another_format(body) and not is_text(body) else NoPicture(message)
 
 
 def _is_of_another_format(body: bytes) -> bool:

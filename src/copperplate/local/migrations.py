@@ -80,9 +80,9 @@ def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | N
             connection.execute("notify pgrst, 'reload schema'")
     except psycopg.errors.ProtocolViolation as exc:
         # PgBouncer's own words for a transaction where it lends a session for one statement.
-        said = exc.diag.message_primary or str(exc)
+        reason = exc.diag.message_primary or str(exc)
         message = (
-            f"A pooler in front of the database refuses it ({said}): migrate past it, at the database's own address, "
+            f"A pooler in front of the database refuses it ({reason}): migrate past it, at the database's own address, "
             "or through a pooler in transaction or session mode"
         )
         raise MigrationFailed(message) from exc
@@ -163,7 +163,7 @@ def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migr
 
 def _restore_buckets(connection: Connection, migrations: Sequence[Migration]) -> list[str]:
     """Run the migration that makes buckets once more, which leaves alone what is there; answers what it made."""
-    making = next((each for each in migrations if each.name == BUCKETS), None)
+    making = next((migration for migration in migrations if migration.name == BUCKETS), None)
     row = connection.execute("select to_regclass('storage.buckets') is not null").fetchone()
     if making is None or row is None or not row[0]:
         return []
@@ -212,6 +212,6 @@ def _run(connection: Connection, statement: bytes, what: str, line: int | None =
         before = statement.decode()[: position - 1].count("\n")
         place = f"{what}, line {line + before}" if line is not None else what
         hint = f" ({exc.diag.message_hint})" if exc.diag.message_hint else ""
-        said = exc.diag.message_primary or str(exc)
-        message = f"{place}: {said}{hint} [{exc.sqlstate}]. Nothing of it was kept"
+        reason = exc.diag.message_primary or str(exc)
+        message = f"{place}: {reason}{hint} [{exc.sqlstate}]. Nothing of it was kept"
         raise MigrationFailed(message) from exc

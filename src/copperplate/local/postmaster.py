@@ -142,9 +142,9 @@ def start_postmaster(installation: Installation) -> Postmaster:
         if not has_ended:
             return postmaster
         postmaster.wait()
-        said = _read_log(installation, log_start)
-        if "shared memory block" not in said or time.monotonic() > give_up_at:
-            raise explain(said, installation.home.folder)
+        log = _read_log(installation, log_start)
+        if "shared memory block" not in log or time.monotonic() > give_up_at:
+            raise explain(log, installation.home.folder)
         time.sleep(0.1)
 
 

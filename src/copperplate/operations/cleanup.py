@@ -193,16 +193,16 @@ class _Run:
 
     async def _remove(self, claimed: Sequence[DiscardedObject]) -> list[int]:
         """The ids of the objects that are certainly gone; the rest is claimed again later."""
-        removed: list[int] = []
+        removed_ids: list[int] = []
         for bucket in sorted({each.bucket for each in claimed}):
             ids = {each.path: each.id for each in claimed if each.bucket == bucket}
             try:
-                gone = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
+                removed = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
             except (StoreUnavailable, StoreMisconfigured) as error:
                 logger.warning("cleanup: %s: %s", error.code, error)
                 continue
-            removed += [ids[path] for path in ids if path in gone]
-        return removed
+            removed_ids += [ids[path] for path in ids if path in removed]
+        return removed_ids
 
     async def find_orphans(self) -> bool:
         """One page of one bucket: old objects that no row names are discarded, and go after their grace."""
@@ -229,7 +229,7 @@ class _Run:
         if audit.months:
             page = await store.list_month(audit.months[0], offset=audit.offset, limit=LISTED)
             before = self._clock.now() - YOUNG
-            old = [each.path for each in page.objects if each.stored_at < before]
+            old = [stored.path for stored in page.objects if stored.stored_at < before]
             self._count_odd(store.bucket, audit.months[0], page.odd)
             audit.advance(page.next_offset)
         if not audit.months:
@@ -256,7 +256,7 @@ class _Audit:
     def resumed(cls, reached: str, months: Sequence[str]) -> _Audit:
         """From where the last run ended, `YYYY/MM:offset`, or from the beginning."""
         month, _, offset = reached.partition(":")
-        return cls([each for each in months if each >= month], int(offset) if month in months else 0)
+        return cls([name for name in months if name >= month], int(offset) if month in months else 0)
 
     def advance(self, next_offset: int | None) -> None:
         if next_offset is None:

@@ -40,11 +40,11 @@ async def purge(
     try:
         while True:
             # A real purge comes to its end in steps; a dry run counts everything in one.
-            purged = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
-            sums.update(generations=purged.generations, images=purged.images, bytes=purged.size_bytes)
-            keys += purged.keys
-            objects += purged.objects
-            if is_dry_run or purged.generations < ROWS:
+            batch = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
+            sums.update(generations=batch.generations, images=batch.images, bytes=batch.size_bytes)
+            keys += batch.keys
+            objects += batch.objects
+            if is_dry_run or batch.generations < ROWS:
                 return {name: sums[name] for name in ("generations", "images", "bytes")}
     finally:
         # Once, and after the ledger: what is asked for meanwhile must not come back. The objects before the CDNs,

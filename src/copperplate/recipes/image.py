@@ -39,7 +39,7 @@ _SHOWN: Final = 24  # characters of a wrong value that a message repeats
 _MODEL = re.compile(r"[!-~]{1,200}")
 _SEED = re.compile(r"[0-9]{1,1000}")
 _SETTING = re.compile(r"([a-z][a-z0-9_]*)=[ -~]*")
-_FORMATS = {"jpeg": PictureFormat.JPG, **{each.value: each for each in PictureFormat}}
+_FORMATS = {"jpeg": PictureFormat.JPG, **{known.value: known for known in PictureFormat}}
 
 
 def _check_side(side: int) -> int:
@@ -69,7 +69,7 @@ def _canonical_seed(seed: str) -> str:
 def _canonical_settings(settings: tuple[str, ...]) -> tuple[str, ...]:
     """Sorted, each once. A fault here is the provider adapter's, never the caller's."""
     unique = sorted(set(settings))
-    names = [found[1] for each in unique if (found := _SETTING.fullmatch(each))]
+    names = [found[1] for name in unique if (found := _SETTING.fullmatch(name))]
     if len(names) != len(unique) or len(set(names)) != len(names):
         message = "A model's settings are name=value in ASCII, and name nothing twice."
         raise Misconfigured(message)

@@ -1,4 +1,4 @@
-"""A memoji asked for by a configuration: equal wishes, however they are spelled, have one key.
+"""A memoji asked for by a configuration: equal configurations, however they are spelled, have one key.
 
 SQL twin: `public.memoji_cache_key`.
 """
@@ -157,7 +157,7 @@ def memoji_request(configuration: Mapping[str, object], *, provider: Provider) -
     model = configuration.get("model")
     model = provider.models[0] if model is None else model
     # All but the background, which the configuration says.
-    parameters = tuple(each for each in model_parameters(provider, model) if not each.startswith(_CONFIGURED))
+    parameters = tuple(name for name in model_parameters(provider, model) if not name.startswith(_CONFIGURED))
     return request_of(MemojiRecipe(**{**configuration, "model": model, "settings": parameters}))
 
 

@@ -1,7 +1,7 @@
 """The words a memoji is asked for with, and what each tells whoever draws it.
 
-Closed lists on purpose: equal wishes are equal words, no free text reaches a provider, and the painter knows how to
-draw every one. Changing a text makes other pictures of the same wish: raise `TEMPLATE` with it.
+Closed lists on purpose: equal configurations have equal words, no free text reaches a provider, and the painter can
+draw every one. A changed text makes other pictures of the same configuration: raise `TEMPLATE` with it.
 """
 
 from __future__ import annotations
@@ -121,16 +121,16 @@ def describe(recipe: Mapping[str, CanonicalValue]) -> str:
     """The prompt for a canonical memoji recipe, in the wording of `TEMPLATE`. Raises `KeyError` for an unknown word."""
     accessories = recipe["accessories"]
     assert isinstance(accessories, list)  # noqa: S101 - it is canonical
-    worn = [ACCESSORIES[each] for each in accessories]
+    worn = [ACCESSORIES[name] for name in accessories]
     wearing = f" Wearing or showing: {', '.join(worn)}." if worn else " No accessories."
 
-    said = {field: words[str(recipe[field])] for field, words in WORDS.items()}
+    words_of = {field: words[str(recipe[field])] for field, words in WORDS.items()}
 
     return (
         "A single 3D memoji-style character, head and shoulders, centred, facing the viewer, "
-        f"rendered as a smooth, glossy toy with soft studio light: {said['familyType']}, "
-        f"with {said['skinTone']} and {said['hair']}, {said['gesture']}.{wearing} "
-        f"Clothing and accents in {said['colorTheme']}. Background: {said['background']}. "
+        f"rendered as a smooth, glossy toy with soft studio light: {words_of['familyType']}, "
+        f"with {words_of['skinTone']} and {words_of['hair']}, {words_of['gesture']}.{wearing} "
+        f"Clothing and accents in {words_of['colorTheme']}. Background: {words_of['background']}. "
         "Big expressive eyes, clean rounded shapes, gentle shadows, high detail. "
         "Exactly one character, fully inside the frame. No text, letters, logos, borders or watermarks."
     )

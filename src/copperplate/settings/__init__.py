@@ -288,11 +288,11 @@ class Settings:
         values, faults = read_fields(cls, environ)
         if values["heartbeat"] * 4 > values["lease"]:
             pair = {
-                each.metadata["variable"]: each
-                for each in dataclasses.fields(cls)
-                if each.name in ("heartbeat", "lease")
+                field.metadata["variable"]: field
+                for field in dataclasses.fields(cls)
+                if field.name in ("heartbeat", "lease")
             }
             if not pair.keys() & faults.keys():
                 faults[next(iter(pair))] = TOO_SLOW
-            values |= {each.name: default_of(each) for each in pair.values()}
+            values |= {field.name: default_of(field) for field in pair.values()}
         return cls(**values), faults

@@ -33,26 +33,26 @@ def setting(
     )
 
 
-def default_of(each: Field[Any]) -> Any:
+def default_of(declared: Field[Any]) -> Any:
     """The value of a setting whose variable is not set."""
-    return _parse(each, None)
+    return _parse(declared, None)
 
 
 def read_fields(settings: type, environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values by field, and the faults by variable; a faulty or empty variable counts as unset."""
     values: dict[str, Any] = {}
     faults: dict[str, str] = {}
-    for each in fields(settings):
-        variable = each.metadata["variable"]
+    for declared in fields(settings):
+        variable = declared.metadata["variable"]
         try:
-            values[each.name] = _parse(each, environ.get(variable))
+            values[declared.name] = _parse(declared, environ.get(variable))
         except ValueError as error:
-            values[each.name] = default_of(each)
-            example = each.metadata["example"]
+            values[declared.name] = default_of(declared)
+            example = declared.metadata["example"]
             faults[variable] = f"{variable} must be {error}" + (f", such as {example}" if example else "")
     return values, faults
 
 
-def _parse(each: Field[Any], raw: str | None) -> Any:
-    raw = raw or each.metadata["default"]
-    return None if raw is None else each.metadata["parse"](raw)
+def _parse(declared: Field[Any], raw: str | None) -> Any:
+    raw = raw or declared.metadata["default"]
+    return None if raw is None else declared.metadata["parse"](raw)

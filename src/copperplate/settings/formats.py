@@ -68,14 +68,14 @@ def networks(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Addresses and networks, with commas between."""
     try:
         # A zone is a name of this machine's, and no part of a network.
-        return tuple(ip_network(each.strip().replace("%", " "), strict=False) for each in raw.split(","))
+        return tuple(ip_network(part.strip().replace("%", " "), strict=False) for part in raw.split(","))
     except ValueError:
         raise ValueError("addresses or networks with commas between, such as 127.0.0.1,10.0.0.0/8,fd00::/8") from None
 
 
 def hosts(raw: str) -> tuple[str, ...]:
     """Host names, each with a port or none, with commas between."""
-    names = tuple(each.strip().lower() for each in raw.split(","))
+    names = tuple(part.strip().lower() for part in raw.split(","))
     if not all(re.fullmatch(r"([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", name) for name in names):
         raise ValueError("host names with commas between, such as pictures.example.com,pictures.example.org:8443")
     return names
@@ -123,7 +123,7 @@ def database_url(raw: str) -> str:
     place, _, query = raw.partition("?")
     if "@" in query:  # of a password, or of a value: left as it is
         return raw
-    kept = "&".join(each for each in query.split("&") if each.partition("=")[0] not in OF_OTHER_CLIENTS)
+    kept = "&".join(part for part in query.split("&") if part.partition("=")[0] not in OF_OTHER_CLIENTS)
     return f"{place}?{kept}" if kept else place
 
 
@@ -195,8 +195,8 @@ def port(raw: str) -> int:
 
 def domains(raw: str) -> tuple[str, ...]:
     """Names of hosts, or `.suffix` for a domain and all below it, with commas between."""
-    names = tuple(each.strip().lower() for each in raw.split(",") if each.strip())
-    if not all(_HOST.fullmatch(each) for each in names):
+    names = tuple(part.strip().lower() for part in raw.split(",") if part.strip())
+    if not all(_HOST.fullmatch(part) for part in names):
         raise ValueError("host names with a dot, parted by commas, such as cdn.example.com,.example.net")
     return names
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 LEASE = timedelta(seconds=20)
+# For tests in which time passes on its own: it outlasts whatever a busy machine needs.
+LONG_LEASE = timedelta(minutes=20)
 STORAGE = "storage:generated-images"
 SERVICES = ("painter", STORAGE)
 REST = timedelta(seconds=15)
@@ -43,8 +45,10 @@ def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
 
 
-async def acquire(ledger: Ledger, request: PictureRequest, *, may_lead: bool = True) -> AcquireResult:
-    return await ledger.acquire(request, leader=uuid4(), lease_duration=LEASE, may_lead=may_lead)
+async def acquire(
+    ledger: Ledger, request: PictureRequest, *, may_lead: bool = True, lease_duration: timedelta = LEASE
+) -> AcquireResult:
+    return await ledger.acquire(request, leader=uuid4(), lease_duration=lease_duration, may_lead=may_lead)
 
 
 async def lead(ledger: Ledger, request: PictureRequest) -> Lead:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.model import Job, Lead, Miss, Phase, Wait
-from tests.contract.ledger.harness import LEASE, acquire, failure, lead
+from tests.contract.ledger.harness import LEASE, LONG_LEASE, acquire, failure, lead
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -35,15 +35,17 @@ class LeaseContract:
         assert again == first
 
     async def test_lease_of_a_holder_that_asks_again_runs_from_there(self, harness: LedgerHarness) -> None:
-        leader = uuid4()
-        await harness.ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE)
-        await harness.advance(15)
-        assert isinstance(await harness.ledger.acquire(picture_request(), leader=leader, lease_duration=LEASE), Lead)
-        await harness.advance(15)
+        leader, most = uuid4(), 0.75 * LONG_LEASE.total_seconds()
+        first = await harness.ledger.acquire(picture_request(), leader=leader, lease_duration=LONG_LEASE)
+        await harness.advance(most)
+        assert await harness.ledger.acquire(picture_request(), leader=leader, lease_duration=LONG_LEASE) == first
+        await harness.advance(most)
         assert isinstance(await acquire(harness.ledger, picture_request()), Wait)
 
     async def test_of_three_hundred_callers_at_once_exactly_one_leads(self, harness: LedgerHarness) -> None:
-        results = await asyncio.gather(*(acquire(harness.ledger, picture_request()) for _ in range(300)))
+        results = await asyncio.gather(
+            *(acquire(harness.ledger, picture_request(), lease_duration=LONG_LEASE) for _ in range(300))
+        )
         assert Counter(type(result) for result in results) == {Lead: 1, Wait: 299}
 
     async def test_different_pictures_have_different_leaders_and_rising_fences(self, harness: LedgerHarness) -> None:
@@ -72,14 +74,18 @@ class LeaseContract:
     async def test_of_fifty_callers_at_a_dead_lease_exactly_one_takes_over(self, harness: LedgerHarness) -> None:
         await lead(harness.ledger, picture_request())
         await harness.advance(LEASE.total_seconds() + 1)
-        results = await asyncio.gather(*(acquire(harness.ledger, picture_request()) for _ in range(50)))
+        results = await asyncio.gather(
+            *(acquire(harness.ledger, picture_request(), lease_duration=LONG_LEASE) for _ in range(50))
+        )
         assert Counter(type(result) for result in results) == {Lead: 1, Wait: 49}
 
     async def test_heartbeat_keeps_the_lease(self, harness: LedgerHarness) -> None:
-        held = await lead(harness.ledger, picture_request())
-        await harness.advance(15)
-        assert await harness.ledger.heartbeat(picture_request().generation_key, held.fence, LEASE)
-        await harness.advance(15)
+        most = 0.75 * LONG_LEASE.total_seconds()
+        held = await acquire(harness.ledger, picture_request(), lease_duration=LONG_LEASE)
+        assert isinstance(held, Lead)
+        await harness.advance(most)
+        assert await harness.ledger.heartbeat(picture_request().generation_key, held.fence, LONG_LEASE)
+        await harness.advance(most)
         assert isinstance(await acquire(harness.ledger, picture_request()), Wait)
 
     async def test_lease_that_is_given_up_is_free_at_once_and_its_fence_is_stale(self, harness: LedgerHarness) -> None:

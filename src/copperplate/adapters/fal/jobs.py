@@ -72,7 +72,7 @@ def meaning_of(asked: Asked, status: int, form: Form) -> Meaning:
 def form_of(response: httpx.Response) -> Form:
     """How the error in `response` is put."""
     detail = read_json(response).get("detail")
-    if isinstance(detail, list) and detail and all(isinstance(each, dict) and "type" in each for each in detail):
+    if isinstance(detail, list) and detail and all(isinstance(entry, dict) and "type" in entry for entry in detail):
         return Form.MODEL
     return Form.DETAIL if detail else Form.FOREIGN
 

@@ -27,23 +27,23 @@ def read_receipt(response: httpx.Response, *, queue_url: str, model: str, addres
     Raises `ProviderFailed` (ambiguous) where there is no id in the body, in an address or in the header.
     """
     receipt = read_json(response)
-    told = {name: _allowed(addresses, receipt.get(name)) for name in ("status_url", "response_url")}
-    request_id = _id_of(receipt, told, response)
+    urls = {name: _allowed(addresses, receipt.get(name)) for name in ("status_url", "response_url")}
+    request_id = _id_of(receipt, urls, response)
     if request_id is None:
         raise ProviderFailed(FailureClass.AMBIGUOUS, "the submit was taken, its receipt names no job")
     base = f"{queue_url}/{_app_of(model)}/requests/{request_id}"
     return Job(
         request_id=request_id,
-        urls={"status_url": told["status_url"] or f"{base}/status", "response_url": told["response_url"] or base},
+        urls={"status_url": urls["status_url"] or f"{base}/status", "response_url": urls["response_url"] or base},
     )
 
 
-def _id_of(receipt: dict[str, Any], told: dict[str, str | None], response: httpx.Response) -> str | None:
-    for each in (receipt.get("request_id"), response.headers.get(ID_HEADER)):
-        if isinstance(each, str) and _ID.fullmatch(each):
-            return each
-    found = [_ID_IN_PATH.search(url) for url in told.values() if url is not None]
-    return next((each[1] for each in found if each is not None), None)
+def _id_of(receipt: dict[str, Any], urls: dict[str, str | None], response: httpx.Response) -> str | None:
+    for candidate in (receipt.get("request_id"), response.headers.get(ID_HEADER)):
+        if isinstance(candidate, str) and _ID.fullmatch(candidate):
+            return candidate
+    found = [_ID_IN_PATH.search(url) for url in urls.values() if url is not None]
+    return next((match[1] for match in found if match is not None), None)
 
 
 def _allowed(addresses: Addresses, url: object) -> str | None:

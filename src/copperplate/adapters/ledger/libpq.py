@@ -32,7 +32,7 @@ def _unknown_parameters(database_url: str) -> list[str]:
     if "@" in query:
         return []
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    names = [each.partition("=")[0] for each in query.split("&")]
+    names = [pair.partition("=")[0] for pair in query.split("&")]
     return [name for name in names if name.isidentifier() and name not in known]
 
 

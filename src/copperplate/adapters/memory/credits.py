@@ -107,7 +107,7 @@ class MemoryCredits:
 
     async def refund_credits(self, reservation: UUID) -> bool:
         """See `CreditLedger.refund_credits`."""
-        return any(self._give_back(each) for each in self._reservations if each.id == reservation)
+        return any(self._give_back(held) for held in self._reservations if held.id == reservation)
 
     async def audit_credits(self) -> Mapping[str, Any]:
         """See `CreditLedger.audit_credits`."""
@@ -140,8 +140,8 @@ class MemoryCredits:
     ) -> Mapping[str, Any]:
         """See `CreditLedger.deliver`."""
         account = self._accounts.get(user, _Account())
-        for each in self._reservations_of(generation_key):
-            each.is_delivered |= each.account is account and each.state == "settled"
+        for reservation in self._reservations_of(generation_key):
+            reservation.is_delivered |= reservation.account is account and reservation.state == "settled"
         delivered = {**answer, "credits": account.balance - self._held_by(account)}
         ask = self._asks.get((id(account), idempotency_key)) if idempotency_key is not None else None
         if ask is None or ask.generation_key != generation_key:
@@ -155,7 +155,7 @@ class MemoryCredits:
         is_asker = any(
             owner == id(account) and ask.generation_key == generation_key for (owner, _), ask in self._asks.items()
         )
-        return is_asker or any(each.account is account for each in self._reservations_of(generation_key))
+        return is_asker or any(reservation.account is account for reservation in self._reservations_of(generation_key))
 
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`."""
@@ -174,10 +174,10 @@ class MemoryCredits:
             return True
         now = self._clock.monotonic()
         expires = now + HOLD_SECONDS
-        held = [each for each in self._reservations_of(generation_key) if each.state == "held"]
-        if inherited := [each for each in held if each.expires >= now]:
-            for each in inherited:
-                each.expires = expires
+        held = [reservation for reservation in self._reservations_of(generation_key) if reservation.state == "held"]
+        if inherited := [reservation for reservation in held if reservation.expires >= now]:
+            for reservation in inherited:
+                reservation.expires = expires
             return True
         accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
         if any(
@@ -185,83 +185,89 @@ class MemoryCredits:
             for account, charge in zip(accounts, charges, strict=True)
         ):
             return False
-        for each in self._reservations:
-            if each in held or (each.account in accounts and self._is_lapsed(each)):
-                self._give_back(each)
+        for reservation in self._reservations:
+            if reservation in held or (reservation.account in accounts and self._is_lapsed(reservation)):
+                self._give_back(reservation)
         for account, charge in zip(accounts, charges, strict=True):
             account.held += charge.credits
             self._reservations.append(_Reservation(generation_key, account, charge.credits, expires))
         return True
 
     def _settle(self, generation_key: str) -> None:
-        for each in self._reservations_of(generation_key):
-            if each.state == "held":
-                each.state = "settled"
-                each.account.held -= each.amount
-                each.account.balance -= each.amount
-                self._ledger["settle", str(each.id)] = (each.account, -each.amount)
+        for reservation in self._reservations_of(generation_key):
+            if reservation.state == "held":
+                reservation.state = "settled"
+                reservation.account.held -= reservation.amount
+                reservation.account.balance -= reservation.amount
+                self._ledger["settle", str(reservation.id)] = (reservation.account, -reservation.amount)
 
     def _give_back_all(self, generation_keys: Iterable[str]) -> None:
         for key in generation_keys:
-            for each in self._reservations_of(key):
-                self._give_back(each)
+            for reservation in self._reservations_of(key):
+                self._give_back(reservation)
 
-    def _give_back(self, each: _Reservation) -> bool:
-        if each.is_delivered:
+    def _give_back(self, reservation: _Reservation) -> bool:
+        if reservation.is_delivered:
             return False
-        if each.state == "held":
-            each.state = "released"
-            each.account.held -= each.amount
-        elif each.state == "settled":
-            each.state = "refunded"
-            each.account.balance += each.amount
-            self._ledger["refund", str(each.id)] = (each.account, each.amount)
+        if reservation.state == "held":
+            reservation.state = "released"
+            reservation.account.held -= reservation.amount
+        elif reservation.state == "settled":
+            reservation.state = "refunded"
+            reservation.account.balance += reservation.amount
+            self._ledger["refund", str(reservation.id)] = (reservation.account, reservation.amount)
         return True
 
     def _is_led(self, key: str) -> bool:
         """Whether a lease is on the generation; the tables know."""
         raise NotImplementedError
 
-    def _is_lapsed(self, each: _Reservation) -> bool:
-        is_over = each.state == "held" and each.expires < self._clock.monotonic()
-        return is_over and not self._is_led(each.generation_key)
+    def _is_lapsed(self, reservation: _Reservation) -> bool:
+        is_over = reservation.state == "held" and reservation.expires < self._clock.monotonic()
+        return is_over and not self._is_led(reservation.generation_key)
 
     def _held_by(self, account: _Account) -> int:
         """Without what lapsed and was not released yet."""
         return account.held - sum(
-            each.amount for each in self._reservations if each.account is account and self._is_lapsed(each)
+            reservation.amount
+            for reservation in self._reservations
+            if reservation.account is account and self._is_lapsed(reservation)
         )
 
     def _release_expired(self) -> None:
         now = self._clock.monotonic()
-        for each in self._reservations:
-            if self._is_lapsed(each):
-                self._give_back(each)
+        for reservation in self._reservations:
+            if self._is_lapsed(reservation):
+                self._give_back(reservation)
         self._asks = {name: ask for name, ask in self._asks.items() if ask.since >= now - DAY_SECONDS}
 
     def _note_saved(self, use: RequestCount) -> None:
         """Served without a call: the picture of the newest submit."""
-        mine = [each for each in self._submits if each.generation_key == use.generation_key]
+        mine = [submit for submit in self._submits if submit.generation_key == use.generation_key]
         if mine and use.outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED):
             mine[-1].saved += use.count
 
     def _money(self, kind: str) -> Counter[str]:
         """Sums over the book."""
         sums = Counter[str]()
-        for each in self._submits:
-            sums.update(each.money() if each.kind == kind else {})
+        for submit in self._submits:
+            sums.update(submit.money() if submit.kind == kind else {})
         return sums
 
     def _note_cost(self, generation_key: str, cost_micro_usd: int | None) -> None:
         """What the newest submit of a generation cost."""
-        mine = [each for each in self._submits if each.generation_key == generation_key]
+        mine = [submit for submit in self._submits if submit.generation_key == generation_key]
         if mine and cost_micro_usd is not None:
             mine[-1].cost_micro_usd = cost_micro_usd
 
     def _reservations_of(self, generation_key: str) -> list[_Reservation]:
-        return [each for each in self._reservations if each.generation_key == generation_key]
+        return [reservation for reservation in self._reservations if reservation.generation_key == generation_key]
 
     def _is_faulty(self, account: _Account) -> bool:
         earned = sum(delta for owner, delta in self._ledger.values() if owner is account)
-        held = sum(each.amount for each in self._reservations if each.account is account and each.state == "held")
+        held = sum(
+            reservation.amount
+            for reservation in self._reservations
+            if reservation.account is account and reservation.state == "held"
+        )
         return (account.balance, account.held) != (earned, held)

@@ -47,7 +47,7 @@ class Terms:
                 f"takes at most {self.max_bytes} bytes an object, and the picture that was asked for needs more: "
                 "raise its size limit in the Supabase dashboard"
             )
-        if refused := sorted(each for each in needs.media_types if not self._takes(each)):
+        if refused := sorted(media_type for media_type in needs.media_types if not self._takes(media_type)):
             return f"does not take {', '.join(refused)}: allow them in the Supabase dashboard"
         return None
 

@@ -42,7 +42,7 @@ class StorageCdn:
         if len(targets) > MAX_OBJECTS:
             targets = sorted({bucket for bucket, _ in objects})
         turns = asyncio.Semaphore(AT_ONCE)
-        ends = await asyncio.gather(*(self._purge(turns, each) for each in targets), return_exceptions=True)
+        ends = await asyncio.gather(*(self._purge(turns, target) for target in targets), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
@@ -58,10 +58,10 @@ class StorageCdn:
                 raise CdnUnavailable(f"Storage's CDN cannot be purged, Storage does not answer. {ENDS}.") from error
         if answer.is_success:
             return True
-        said = _words_of(answer)
-        if said & WITHOUT:
+        words = _words_of(answer)
+        if words & WITHOUT:
             return False
-        if {"403", "401"} & said:
+        if {"403", "401"} & words:
             raise Misconfigured(f"Storage refuses to purge its CDN: check SUPABASE_SECRET_KEY. {ENDS}.")
         raise CdnUnavailable(f"Storage answers {answer.status_code} to a purge of its CDN. {ENDS}.")
 

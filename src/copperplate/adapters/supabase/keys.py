@@ -121,7 +121,7 @@ def _parse(body: bytes) -> dict[str, PyJWK]:
     described = json.loads(body)
     if not isinstance(described, dict) or not isinstance(described.get("keys"), list):
         raise TypeError("not a set of keys")
-    found = (_key(each) for each in described["keys"][:MAX_KEYS] if isinstance(each, dict))
+    found = (_key(entry) for entry in described["keys"][:MAX_KEYS] if isinstance(entry, dict))
     return {str(key.key_id): key for key in found if key is not None}
 
 

@@ -138,16 +138,16 @@ class SupabaseStore:
         bucket: it says the same of what we may not see.
         """
         asked = list(dict.fromkeys(map(check_object_path, paths)))
-        gone: set[str] = set()
+        removed_paths: set[str] = set()
         for start in range(0, len(asked), BATCH_PATHS):
             batch = asked[start : start + BATCH_PATHS]
             removed = await self._insist(lambda batch=batch: self._remove(batch))  # type: ignore[misc]
-            gone |= removed & set(batch)
+            removed_paths |= removed & set(batch)
             absent = {path for path in batch if path not in removed and not await self._has(path)}
             if absent:
                 await self._confirm_rights()
-            gone |= absent
-        return frozenset(gone)
+            removed_paths |= absent
+        return frozenset(removed_paths)
 
     async def months(self) -> Sequence[str]:
         """See `ObjectStore.months`."""
@@ -237,14 +237,14 @@ class SupabaseStore:
             await response.aread()  # a connection is kept for the next call once its answer is read
 
     async def _refused(self, response: httpx.Response) -> _Refused:
-        said = bytearray()
+        text = bytearray()
         async for chunk in response.aiter_raw():
-            said += chunk
-            if len(said) > REFUSAL_BYTES:
+            text += chunk
+            if len(text) > REFUSAL_BYTES:
                 break
         body: object = None
         with contextlib.suppress(ValueError):
-            body = json.loads(said)
+            body = json.loads(text)
         marks = marks_of(response.status_code, body if isinstance(body, dict) else {})
         return _Refused(*refusal(self.bucket, *marks))
 
@@ -300,7 +300,9 @@ def _media_type(needs: Needs) -> str:
 
 
 def _ending(needs: Needs) -> str:
-    return next(each.value for each in PictureFormat if each.media_type == _media_type(needs))
+    return next(
+        picture_format.value for picture_format in PictureFormat if picture_format.media_type == _media_type(needs)
+    )
 
 
 class _Refused(Exception):

@@ -32,7 +32,7 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 PREFLIGHT: Final = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, OPTIONS",
-    # A star does not stand for Authorization.
+    # "*" does not cover Authorization.
     "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer",
     "access-control-max-age": "86400",
 }
@@ -64,18 +64,18 @@ async def generate_memoji(
     idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
     picture_request = memoji_request(await read_json_object(request), provider=services.memoji_provider)
     started = services.clock.monotonic()
-    ask = services.user_requests.start if is_early else services.user_requests.request
-    addresses = addresses_of(request, services, MEMOJI.bucket)
-    told = await ask(user.id, picture_request, addresses=addresses, idempotency_key=idempotency_key)
-    _log(services, picture_request, told, services.clock.monotonic() - started)
+    find = services.user_requests.start if is_early else services.user_requests.request
+    url_of = addresses_of(request, services, MEMOJI.bucket)
+    result = await find(user.id, picture_request, idempotency_key=idempotency_key)
+    _log(services, picture_request, result, services.clock.monotonic() - started)
     if is_early:
         response.headers["preference-applied"] = "respond-async"
-    if isinstance(told, Delivered):
-        return schemas.MemojiAnswer.of(told)
+    if isinstance(result, Delivered):
+        return schemas.MemojiAnswer.of(result, url_of(result.entry))
     response.status_code = 202
-    response.headers["location"] = f"/api/generations/{told.key}"
+    response.headers["location"] = f"/api/generations/{result.key}"
     response.headers["retry-after"] = str(RETRY_SECONDS)
-    return schemas.PendingAnswer(success=True, status="generating", key=told.key)
+    return schemas.PendingAnswer(success=True, status="generating", key=result.key)
 
 
 @router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
@@ -85,15 +85,16 @@ async def look_at_generation(
     """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
     if _KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
-    seen = await services.user_requests.status(user.id, key, addresses=addresses_of(request, services, MEMOJI.bucket))
-    match seen:
-        case Delivered():
-            return schemas.GenerationAnswer(success=True, status="completed", key=key, url=seen.url)
+    url_of = addresses_of(request, services, MEMOJI.bucket)
+    status = await services.user_requests.status(user.id, key, store=services.stores[MEMOJI.bucket])
+    match status:
+        case Delivered(entry=entry):
+            return schemas.GenerationAnswer(success=True, status="completed", key=key, url=url_of(entry))
         case Pending():
             response.headers["retry-after"] = str(RETRY_SECONDS)
             return schemas.GenerationAnswer(success=True, status="generating", key=key)
         case Failed():
-            error = schemas.GenerationError.of(seen)
+            error = schemas.GenerationError.of(status)
             return schemas.GenerationAnswer(success=True, status="failed", key=key, error=error)
 
 
@@ -111,12 +112,12 @@ async def read_credits(user: SignedIn, services: Served) -> schemas.CreditsAnswe
 @router.options("/api/generations/{key}", include_in_schema=False)
 @router.options("/api/credits", include_in_schema=False)
 async def preflight() -> Response:
-    """A page of any origin may ask: the token it must bring is no cookie."""
+    """Any origin may ask: the token is no cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-def _log(services: Services, picture_request: PictureRequest, told: Delivered | Pending, seconds: float) -> None:
-    outcome = told.outcome if isinstance(told, Delivered) else None
+def _log(services: Services, picture_request: PictureRequest, result: Delivered | Pending, seconds: float) -> None:
+    outcome = result.outcome if isinstance(result, Delivered) else None
     is_paid = outcome is Outcome.GENERATED
     log_request(
         "POST",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request, Response
 
-from copperplate.accounts.user_requests import Addresses
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
 from copperplate.http.dependencies import PROBLEMS, Served
@@ -16,6 +15,9 @@ from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copperplate.model import Entry
     from copperplate.services import Services
 
 PREFIX: Final = "/storage/v1/object/public"
@@ -31,15 +33,15 @@ HEADERS: Final = {
 router = APIRouter()
 
 
-def addresses_of(request: Request, services: Services, bucket: str) -> Addresses:
-    """Where the caller of this request can load the objects of a bucket.
+def addresses_of(request: Request, services: Services, bucket: str) -> Callable[[Entry], str]:
+    """Where the caller of this request can load the object of an entry, in a bucket.
 
     Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
     """
     store = services.stores[bucket]
     has_own = store.public_url(NO_OBJECT) is not None
     base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}/{bucket}"
-    return Addresses(store=store, url_of=lambda entry: store.public_url(entry.path) or f"{base}/{entry.path}")
+    return lambda entry: store.public_url(entry.path) or f"{base}/{entry.path}"
 
 
 @router.api_route(

@@ -21,7 +21,7 @@ from copperplate.operations.cleanup import TIME, clean, count
 from copperplate.recipes.kinds import IMAGE
 
 READY_SECONDS: Final = 2.0
-# Of the time an invocation has left; the rest is for a last step that is slow.
+# The share of an invocation's time that a run may use; the rest is for a slow last step.
 CLEANUP_SHARE: Final = 0.75
 # An object that is never there: a store that answers "missing" is up.
 NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
@@ -48,7 +48,7 @@ async def clean_up(
     if dry_run:
         counted = await count(services.ledger)
         return schemas.CleanupCount(success=True, dry_run=True, **counted)
-    # Where the platform grants functions less than the five minutes that a run is made for.
+    # The platform may grant a function less than the four minutes of a run.
     left = seconds_left() * CLEANUP_SHARE if services.settings.on_vercel else TIME.total_seconds()
     within = min(TIME, timedelta(seconds=max(0.0, left)))
     cleaned = await clean(services.ledger, services.stores.values(), clock=services.clock, within=within)
@@ -70,7 +70,7 @@ async def ready(services: Served) -> schemas.Readiness:
                     await store.get(NO_OBJECT)
         except TimeoutError as error:
             raise StoreUnavailable(f"bucket {store.bucket} does not answer in time") from error
-    # Where the pooler is, is the operator's alone to know: `copperplate doctor` says it.
+    # The pooler's address is for operators alone: `copperplate doctor` shows it.
     return schemas.Readiness(status="ready", pooler=(setup.get("pooler") or {}).get("mode"))
 
 
@@ -84,7 +84,7 @@ async def read_metrics(request: Request, services: Served) -> Response:
 
 
 def _authorise(request: Request, expected: str | None, variable: str) -> None:
-    """Fails closed: without a secret nobody is let in. Compares in constant time."""
+    """Fails closed: without a secret set, every request is refused. Compares in constant time."""
     if expected is None:
         raise Misconfigured(f"This route is closed until {variable} is set. See docs/settings.md.")
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""The front page, the reference and `robots.txt`: what a person or a crawler meets without a URL."""
+"""The front page, the reference and `robots.txt`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 router = APIRouter(include_in_schema=False)
 
 EXAMPLE: Final = "/1024x1024.jpg?text=A%20beautiful%20sunset"
-# Every picture URL may cost money; a crawler must not find out how much.
+# Every picture URL may cost money: crawlers are to stay away.
 ROBOTS: Final = "User-agent: *\n" + "".join(
     f"Disallow: /{pattern}\n" for pattern in ("*x*.jpg", "*x*.jpeg", "*x*.png", "*x*.webp", "api/")
 )
@@ -70,7 +70,7 @@ How it works and how to run it is in the folder <code>docs</code> of the reposit
 
 @router.get("/", response_class=HTMLResponse)
 async def front_page(services: Served) -> HTMLResponse:
-    """What this is, one picture, and where to read on. Answers without the database, too."""
+    """What this is, one picture, and links. Answers without the database, too."""
     try:
         stats = await services.ledger.generation_stats()
         savings = _savings(stats, await services.ledger.savings())

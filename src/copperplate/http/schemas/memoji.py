@@ -20,13 +20,13 @@ class MemojiAnswer(BaseModel):
     credits: int = Field(description="Credits left when this was first answered")
 
     @classmethod
-    def of(cls, delivered: Delivered) -> Self:
-        """As it was delivered."""
+    def of(cls, delivered: Delivered, url: str) -> Self:
+        """As it was delivered, at the address that its picture has now."""
         return cls(
             success=True,
             cached=delivered.cached,
-            url=delivered.url,
-            key=delivered.key,
+            url=url,
+            key=delivered.entry.generation_key,
             credits=delivered.credits,
         )
 

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEAD_SECONDS: Final = 10.0
-# `bodies` gives up after ten, with an answer.
+# `bodies` answers with an error after ten seconds.
 BODY_SECONDS: Final = 12.0
 HEAD_BYTES: Final = 64 * 1024
 # How long the bytes of an answer may lie unsent while the caller takes none of them.
 UNREAD_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 1.0
-# A look that comes so much too late means that this process stood still: what arrived meanwhile is not read yet.
+# A look this much later than due: the process stood still, and what arrived meanwhile is not read yet.
 LATE_SECONDS: Final = 2.0
 LAST_LOOK_SECONDS: Final = 0.1
-# Whoever sends at all has sent its head by then.
+# A caller that sends at all has sent its head by then.
 FRESH_SECONDS: Final = 1.0
 SAY_SECONDS: Final = 10.0
 # Descriptors for the ledger's pool, the store, providers, files, and what Python itself has open.
@@ -140,11 +140,11 @@ class Connections:
         self._receiving[connection] = self._now() + seconds
 
     def _make_room(self) -> bool:
-        # One that has not taken its answer would not be gone at once.
+        # Closing one that has not taken its answer frees no place at once.
         waiting = next((connection for connection in self._receiving if connection.has_sent_all), None)
         is_fresh = waiting is not None and self._receiving[waiting] > self._now() + HEAD_SECONDS - FRESH_SECONDS
         idle = next((connection for connection in self._idle if connection.has_sent_all), None)
-        # A head that is late; else an idle connection, whose client opens another; else a head that has just begun.
+        # First a late head; then an idle connection, whose client can open another; last a head that has just begun.
         victim = waiting if waiting is not None and not (is_fresh and idle is not None) else idle
         if victim is None:
             return False
@@ -249,7 +249,7 @@ class Connection(HttpToolsProtocol):
         """See `HttpToolsProtocol`."""
         super().on_message_begin()
         self._is_amid = True
-        # Behind another request in the same piece its beginning is not known: `on_headers_complete` counts exactly.
+        # After another request in the same piece its start is unknown: `on_headers_complete` counts exactly.
         self._head_bytes = 0 if self._is_piece_shared else self._piece_bytes
         self.has_head = self.was_hurried = False
         if not self._is_awaited and not self._all.is_receiving(self):

@@ -25,7 +25,7 @@ PARENT_CHECK_SECONDS = 0.5
 # A worker that stands still loses its leases first: a successor can then resume what it was making.
 PATIENCE_IN_LEASES = 1.5
 LEAST_PATIENCE_SECONDS = 30.0
-# Answers to those whose pictures were just handed over.
+# For the answers to callers whose generations were just handed over.
 LAST_ANSWERS_SECONDS = 1
 BACKLOG = 2048
 

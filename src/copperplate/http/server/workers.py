@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-# A longer gap between two looks means that the supervisor itself stood still: the workers are not blamed for it.
+# After a longer gap between two looks the supervisor itself stood still: workers are not judged by it.
 MOST_SECONDS_A_TICK = 1.0
 SAY_SECONDS = 5.0
 # So many starts in a row may fail while no process serves.
 MOST_FAILED_STARTS = 4
 MOST_PAUSE_SECONDS = 30.0
-# After the time for the answers under way; a process that is still there then is killed.
+# Added to the time for answers under way; a process that still runs then is killed.
 KILL_SECONDS = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -162,7 +162,7 @@ class Workers:
             self._failed_starts = 0
             self._announce_once()
         elif self._serving and not serving:
-            # Starts that failed beside one that served are no reason to wait while none does.
+            # Failed starts count only while no process serves.
             self._failed_starts, self._pause_seconds = 0, 0.0
         self._serving = serving
         if not serving and self._failed_starts >= MOST_FAILED_STARTS:
