@@ -1570,16 +1570,21 @@ $statement$revoke all on table copperplate.discarded_objects from public, anon, 
 $statement$grant select, insert, update, delete on table copperplate.discarded_objects to service_role$statement$,
 $statement$create function copperplate.discard_object(p_kind text, p_path text, p_generation_key text)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
+    if p_path is null then
+        return;
+    end if;
     insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
     select k.bucket, p_path, p_generation_key, copperplate.clock()
     from copperplate.kinds as k
-    where k.name = p_kind and p_path is not null
+    where k.name = p_kind
     on conflict (bucket, path) do nothing;
+end;
 $$$statement$,
 $statement$comment on function copperplate.discard_object(text, text, text) is
 'Note an object for removal after its grace; a null path or a repeat changes nothing.'$statement$,
@@ -1642,7 +1647,7 @@ $statement$comment on view copperplate.shown_entries is
 'The entries that people are shown: counted as pictures, and listed in the view of their kind.'$statement$,
 $statement$revoke all on table copperplate.shown_entries from public, anon, authenticated, service_role$statement$,
 $statement$grant select on table copperplate.shown_entries to service_role$statement$,
-$statement$create function copperplate.note_entries_added()
+$statement$create function copperplate.note_entry_added()
 returns trigger
 language plpgsql
 security invoker
@@ -1652,19 +1657,18 @@ begin
     insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes)
     select
         (copperplate.clock() at time zone 'UTC')::date,
-        e.kind,
-        count(*) filter (where e.is_original = k.is_own_original),
-        coalesce(sum(e.file_size) filter (where e.is_original = k.is_own_original), 0),
-        sum(e.file_size)
-    from added as e
-    inner join copperplate.kinds as k on e.kind = k.name
-    group by e.kind;
+        new.kind,
+        case when new.is_original = k.is_own_original then 1 else 0 end,
+        case when new.is_original = k.is_own_original then new.file_size else 0 end,
+        new.file_size
+    from copperplate.kinds as k
+    where k.name = new.kind;
     return null;
 end;
 $$$statement$,
-$statement$comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.'$statement$,
-$statement$revoke all on function copperplate.note_entries_added() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_entries_added() to service_role$statement$,
+$statement$comment on function copperplate.note_entry_added() is 'Adds a new entry to the public totals.'$statement$,
+$statement$revoke all on function copperplate.note_entry_added() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_entry_added() to service_role$statement$,
 $statement$create function copperplate.note_entries_removed()
 returns trigger
 language plpgsql
@@ -1715,8 +1719,7 @@ $statement$revoke all on function copperplate.note_entries_removed() from public
 $statement$grant execute on function copperplate.note_entries_removed() to service_role$statement$,
 $statement$create trigger cache_entries_added
 after insert on copperplate.cache_entries
-referencing new table as added
-for each statement execute function copperplate.note_entries_added()$statement$,
+for each row execute function copperplate.note_entry_added()$statement$,
 $statement$create trigger cache_entries_removed
 after delete on copperplate.cache_entries
 referencing old table as removed
@@ -1791,16 +1794,18 @@ $statement$revoke all on table copperplate.breakers from public, anon, authentic
 $statement$grant select, insert, update, delete on table copperplate.breakers to service_role$statement$,
 $statement$create function copperplate.services_of(p_provider text, p_kind text, p_model text)
 returns text[]
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    select array[
+begin
+    return array[
         p_provider,
         p_provider || '/' || p_model,
         (select 'storage:' || k.bucket from copperplate.kinds as k where k.name = p_kind)
     ];
+end;
 $$$statement$,
 $statement$comment on function copperplate.services_of(text, text, text) is
 'What a submit needs, by the names of their breakers: the provider, its model, the store.'$statement$,
@@ -2459,16 +2464,18 @@ $statement$-- What a dead leader left behind is kept. After a failure nothing is
 -- the sweep gave up on a leader, or a leader on a job that could not be had yet.
 create function copperplate.resumes(p_seen copperplate.acquire_result)
 returns boolean
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select coalesce(
+begin
+    return coalesce(
         p_seen.status in ('pending', 'generating')
         or (p_seen.status = 'failed' and p_seen.error_class in ('abandoned', 'uncollected')),
         false
     );
+end;
 $$$statement$,
 $statement$comment on function copperplate.resumes(copperplate.acquire_result) is
 'Whether the next leader goes on where the last one stopped; otherwise it begins a new attempt.'$statement$,
@@ -2779,15 +2786,17 @@ create function copperplate.upload(
     p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
 )
 returns jsonb
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
         'format', p_format, 'width', p_width, 'height', p_height
     );
+end;
 $$$statement$,
 $statement$comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
 'An object about to be stored, or just stored, as one value.'$statement$,
@@ -2796,12 +2805,16 @@ from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role$statement$,
 $statement$create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
 returns jsonb
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
+begin
+    if p_more = '{}' then
+        return p_usage;
+    end if;
+    return coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
     from (
         select
             each.key as unit,
@@ -2813,6 +2826,7 @@ as $$
         ) as each
         group by each.key
     ) as summed;
+end;
 $$$statement$,
 $statement$comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.'$statement$,
 $statement$revoke all on function copperplate.add_usage(jsonb, jsonb) from public, anon, authenticated$statement$,
@@ -2886,17 +2900,26 @@ $statement$grant execute on function public.intend_upload(
 ) to service_role$statement$,
 $statement$create function copperplate.stored(p_key text)
 returns copperplate.acquire_result
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    select r.*
+declare
+    v copperplate.acquire_result;
+begin
+    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    into
+        v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
+        v.is_original
     from copperplate.cache_entries as e
-    cross join lateral jsonb_populate_record(
-        null::copperplate.acquire_result, to_jsonb(e) || jsonb_build_object('outcome', 'hit', 'entry_key', e.key)
-    ) as r
     where e.key = p_key;
+    if not found then
+        return null;
+    end if;
+    v.outcome := 'hit';
+    return v;
+end;
 $$$statement$,
 $statement$comment on function copperplate.stored(text) is 'The entry with this key as a hit; null if there is none.'$statement$,
 $statement$revoke all on function copperplate.stored(text) from public, anon, authenticated$statement$,
@@ -2918,11 +2941,12 @@ $statement$create function copperplate.add_entry(
     p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
 )
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     insert into copperplate.cache_entries (
         key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
         created_at, last_accessed_at
@@ -2937,6 +2961,7 @@ as $$
     )
     where g.prompt_hash = p_generation_key
     on conflict (key) do nothing;
+end;
 $$$statement$,
 $statement$comment on function copperplate.add_entry(text, text, boolean, jsonb) is
 'Record a stored object of a generation; an entry that stands already stays.'$statement$,

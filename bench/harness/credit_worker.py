@@ -20,7 +20,8 @@ from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.errors import CopperplateError
-from copperplate.model import Charge, Condition, Failure, FailureClass, Lead, PictureFormat, Upload
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Charge, Condition, Failure, Lead, PictureFormat, Upload
 from copperplate.recipes.image import image_request, original_key
 from copperplate.recipes.objects import sha256_hex
 

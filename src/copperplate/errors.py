@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
-    from copperplate.model import FailureClass
+    from copperplate.failure_classes import FailureClass
 
 
 class CopperplateError(Exception):

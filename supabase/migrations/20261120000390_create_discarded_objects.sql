@@ -21,16 +21,21 @@ grant select, insert, update, delete on table copperplate.discarded_objects to s
 
 create function copperplate.discard_object(p_kind text, p_path text, p_generation_key text)
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
+    if p_path is null then
+        return;
+    end if;
     insert into copperplate.discarded_objects (bucket, path, generation_key, discarded_at)
     select k.bucket, p_path, p_generation_key, copperplate.clock()
     from copperplate.kinds as k
-    where k.name = p_kind and p_path is not null
+    where k.name = p_kind
     on conflict (bucket, path) do nothing;
+end;
 $$;
 
 comment on function copperplate.discard_object(text, text, text) is

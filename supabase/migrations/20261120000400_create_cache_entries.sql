@@ -59,7 +59,7 @@ comment on view copperplate.shown_entries is
 revoke all on table copperplate.shown_entries from public, anon, authenticated, service_role;
 grant select on table copperplate.shown_entries to service_role;
 
-create function copperplate.note_entries_added()
+create function copperplate.note_entry_added()
 returns trigger
 language plpgsql
 security invoker
@@ -69,20 +69,19 @@ begin
     insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes)
     select
         (copperplate.clock() at time zone 'UTC')::date,
-        e.kind,
-        count(*) filter (where e.is_original = k.is_own_original),
-        coalesce(sum(e.file_size) filter (where e.is_original = k.is_own_original), 0),
-        sum(e.file_size)
-    from added as e
-    inner join copperplate.kinds as k on e.kind = k.name
-    group by e.kind;
+        new.kind,
+        case when new.is_original = k.is_own_original then 1 else 0 end,
+        case when new.is_original = k.is_own_original then new.file_size else 0 end,
+        new.file_size
+    from copperplate.kinds as k
+    where k.name = new.kind;
     return null;
 end;
 $$;
 
-comment on function copperplate.note_entries_added() is 'Adds new entries to the public totals.';
-revoke all on function copperplate.note_entries_added() from public, anon, authenticated;
-grant execute on function copperplate.note_entries_added() to service_role;
+comment on function copperplate.note_entry_added() is 'Adds a new entry to the public totals.';
+revoke all on function copperplate.note_entry_added() from public, anon, authenticated;
+grant execute on function copperplate.note_entry_added() to service_role;
 
 create function copperplate.note_entries_removed()
 returns trigger
@@ -136,8 +135,7 @@ grant execute on function copperplate.note_entries_removed() to service_role;
 
 create trigger cache_entries_added
 after insert on copperplate.cache_entries
-referencing new table as added
-for each statement execute function copperplate.note_entries_added();
+for each row execute function copperplate.note_entry_added();
 
 create trigger cache_entries_removed
 after delete on copperplate.cache_entries

@@ -45,16 +45,18 @@ grant select, insert, update, delete on table copperplate.breakers to service_ro
 
 create function copperplate.services_of(p_provider text, p_kind text, p_model text)
 returns text[]
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    select array[
+begin
+    return array[
         p_provider,
         p_provider || '/' || p_model,
         (select 'storage:' || k.bucket from copperplate.kinds as k where k.name = p_kind)
     ];
+end;
 $$;
 
 comment on function copperplate.services_of(text, text, text) is

@@ -49,16 +49,18 @@ grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to 
 -- the sweep gave up on a leader, or a leader on a job that could not be had yet.
 create function copperplate.resumes(p_seen copperplate.acquire_result)
 returns boolean
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select coalesce(
+begin
+    return coalesce(
         p_seen.status in ('pending', 'generating')
         or (p_seen.status = 'failed' and p_seen.error_class in ('abandoned', 'uncollected')),
         false
     );
+end;
 $$;
 
 comment on function copperplate.resumes(copperplate.acquire_result) is

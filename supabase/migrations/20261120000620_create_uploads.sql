@@ -5,15 +5,17 @@ create function copperplate.upload(
     p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
 )
 returns jsonb
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
         'format', p_format, 'width', p_width, 'height', p_height
     );
+end;
 $$;
 
 comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
@@ -24,12 +26,16 @@ grant execute on function copperplate.upload(text, text, bigint, text, integer, 
 
 create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
 returns jsonb
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
+begin
+    if p_more = '{}' then
+        return p_usage;
+    end if;
+    return coalesce(jsonb_object_agg(summed.unit, summed.amount), '{}')
     from (
         select
             each.key as unit,
@@ -41,6 +47,7 @@ as $$
         ) as each
         group by each.key
     ) as summed;
+end;
 $$;
 
 comment on function copperplate.add_usage(jsonb, jsonb) is 'Two reports of a provider, added up unit by unit.';
@@ -118,17 +125,26 @@ grant execute on function public.intend_upload(
 
 create function copperplate.stored(p_key text)
 returns copperplate.acquire_result
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    select r.*
+declare
+    v copperplate.acquire_result;
+begin
+    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    into
+        v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
+        v.is_original
     from copperplate.cache_entries as e
-    cross join lateral jsonb_populate_record(
-        null::copperplate.acquire_result, to_jsonb(e) || jsonb_build_object('outcome', 'hit', 'entry_key', e.key)
-    ) as r
     where e.key = p_key;
+    if not found then
+        return null;
+    end if;
+    v.outcome := 'hit';
+    return v;
+end;
 $$;
 
 comment on function copperplate.stored(text) is 'The entry with this key as a hit; null if there is none.';
@@ -154,11 +170,12 @@ create function copperplate.add_entry(
     p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
 )
 returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
     insert into copperplate.cache_entries (
         key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
         created_at, last_accessed_at
@@ -173,6 +190,7 @@ as $$
     )
     where g.prompt_hash = p_generation_key
     on conflict (key) do nothing;
+end;
 $$;
 
 comment on function copperplate.add_entry(text, text, boolean, jsonb) is

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from tests.standin.drawings import SPOILT
 from tests.support.provider_harness import provider_at, request_of
 

@@ -11,7 +11,8 @@ from copperplate.adapters.blame import judge
 from copperplate.adapters.fal import faults
 from copperplate.adapters.openai.faults import REFUSALS as OF_OPENAI
 from copperplate.errors import GenerationFailed, ProviderFailed
-from copperplate.model import FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Outcome
 from tests.standin.answers import NGINX
 from tests.support.provider_harness import KEY, provider_at, recipe_of, request_of
 

@@ -15,7 +15,7 @@ import pytest
 import vcr
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from tests.standin.drawings import number_of
 from tests.support.provider_harness import KEY, fal_at, openai_at, recipe_of
 

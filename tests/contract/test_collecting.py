@@ -12,7 +12,8 @@ import pytest
 
 from copperplate.adapters.judged_transport import JudgedTransport
 from copperplate.errors import GenerationFailed, StillGenerating
-from copperplate.model import FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Outcome
 from tests.standin.drawings import number_of, numbered
 from tests.support.provider_harness import fal_at, request_of
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import GenerationFailed, ProviderFailed, StillGenerating, Uncollected
+from copperplate.failure_classes import FailureClass
 from copperplate.imaging.header import MAX_BODY_BYTES
-from copperplate.model import FailureClass, Job, Outcome
+from copperplate.model import Job, Outcome
 from tests.standin.drawings import number_of
 from tests.standin.fal_queue import FOREIGN_FILES
 from tests.standin.scenario_log import Scenario

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed
-from copperplate.model import FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Outcome
 from tests.standin.drawings import number_of
 from tests.support.provider_harness import provider_at, request_of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.recipes.memoji import memoji_request
 from tests.standin.drawings import number_of
 from tests.support.provider_harness import openai_at, recipe_of

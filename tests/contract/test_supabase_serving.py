@@ -12,9 +12,10 @@ from copperplate.adapters.supabase import storage as supabase_storage
 from copperplate.adapters.supabase.http import make_client
 from copperplate.adapters.supabase.storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-from copperplate.model import Condition, FailureClass, Needs, Outcome
+from copperplate.model import Condition, Needs, Outcome
 from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request

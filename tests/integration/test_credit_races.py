@@ -15,7 +15,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import Condition, FailureClass, InsufficientCredits, Lead
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Condition, InsufficientCredits, Lead
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, acquire_charged, balance_and_held, complete_charged
 from tests.contract.ledger.harness import failure
 from tests.support.pictures import MODEL, picture_request, upload

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import FailureClass, Hit, Lead, Wait
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Hit, Lead, Wait
 from tests.contract.ledger.harness import acquire, complete, record
 from tests.support.pictures import picture_request, upload
 

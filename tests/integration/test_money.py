@@ -11,7 +11,8 @@ import pytest
 
 from bench.measurements import spend
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import Condition, FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Condition, Outcome
 from tests.contract.ledger.harness import LEASE, failure, lead, request_count
 from tests.support.pictures import picture_request, upload
 

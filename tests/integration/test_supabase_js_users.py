@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import FailureClass, Lead
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Lead
 from scripts import npm
 from tests.contract.ledger.credits import acquire_charged, complete_charged
 from tests.contract.ledger.harness import failure

@@ -9,11 +9,12 @@ from unittest.mock import patch
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing, Uncollected
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.collecting import Collecting, NotedJob
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
 from copperplate.generation.uploads import UPLOAD_PAUSES, Uploads
-from copperplate.model import FailureClass, Job, ProviderResult, Wait
+from copperplate.model import Job, ProviderResult, Wait
 from tests.simulation.ports import WatchedLedger
 
 if TYPE_CHECKING:

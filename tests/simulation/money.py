@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from copperplate.accounts.user_requests import UserRequests
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.recipes.image import original_key
 from tests.simulation.loop import run_now
 

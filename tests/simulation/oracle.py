@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.recipes.objects import sha256_hex
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from copperplate.adapters.memory.clock import START
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
-from copperplate.model import FailureClass, Job, Lead, Miss, Negative, ProviderResult, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job, Lead, Miss, Negative, ProviderResult, Size
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:

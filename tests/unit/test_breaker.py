@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from copperplate.errors import GenerationFailed, ProviderFailed
-from copperplate.model import FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, Misconfigured, ProviderFailed, StillGenerating, Uncollected
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.retry_policy import BACKOFF_CAP, collect_again_after, submit_again_after
 from copperplate.generation.timings import Timings
-from copperplate.model import FailureClass, Outcome
+from copperplate.model import Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 

@@ -19,9 +19,10 @@ from copperplate.errors import (
     StoreUnavailable,
     TooManyWaiters,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
-from copperplate.model import FailureClass, Job, Outcome, PictureFormat, ProviderResult, Upload
+from copperplate.model import Job, Outcome, PictureFormat, ProviderResult, Upload
 from copperplate.recipes.objects import sha256_hex
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request

@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 
 from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
-from copperplate.model import Charge, Credits, FailureClass, Outcome, PictureFormat
+from copperplate.model import Charge, Credits, Outcome, PictureFormat
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 

@@ -20,10 +20,11 @@ import pytest
 from PIL import Image
 
 from copperplate.errors import ProviderFailed, StillGenerating
+from copperplate.failure_classes import FailureClass
 from copperplate.imaging import codec as imaging
 from copperplate.imaging.codec import PillowImages
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_CHUNKS, MAX_SCANS, read_header
-from copperplate.model import FailureClass, PictureFormat, PictureRequest, Rendition, Size
+from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 from tests.support.walls import wall
 
 if TYPE_CHECKING:

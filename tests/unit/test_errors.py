@@ -18,8 +18,9 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.http.problems import Problem
-from copperplate.model import FailureClass, PictureFormat, Size
+from copperplate.model import PictureFormat, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,8 @@ from copperplate.adapters.fal.recipe import arguments_of, canvas_of, model_param
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.retry_after import parse_retry_after
 from copperplate.errors import Misconfigured, ProviderFailed, Uncollected
-from copperplate.model import FailureClass, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Size
 from copperplate.recipes.image import DEFAULT_MODEL, STANDARD_SETTINGS
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 from asgi_lifespan import LifespanManager
 
 from copperplate.errors import LedgerUnavailable, ProviderFailed
+from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.http.routes.reference import render
 from copperplate.http.schemas import explain as schemas
-from copperplate.model import FailureClass
 from copperplate.recipes.explain import Comparison, Difference, Explanation
 from copperplate.recipes.explain_memoji import MemojiExplanation
 from copperplate.settings import Settings

@@ -11,9 +11,10 @@ import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
 from copperplate.errors import ProviderFailed
+from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.http.bodies import MAX_BYTES
-from copperplate.model import Condition, Credits, FailureClass
+from copperplate.model import Condition, Credits
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:

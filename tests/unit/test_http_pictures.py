@@ -14,8 +14,8 @@ from asgi_lifespan import LifespanManager
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import ProviderFailed
+from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
-from copperplate.model import FailureClass
 from copperplate.recipes.objects import sha256_hex
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFile, ImageStat, PngImagePlugin
 
 from copperplate.errors import ProviderFailed
+from copperplate.failure_classes import FailureClass
 from copperplate.imaging.codec import PillowImages
 from copperplate.imaging.header import FORMATS as FORMATS_BY_PILLOW
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_PIXELS
-from copperplate.model import FailureClass, PictureFormat, PictureRequest, Rendition, Size
+from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,10 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreMisconfigured, StoreUnavailable
+from copperplate.failure_classes import FailureClass
 from copperplate.generation import keeping
 from copperplate.generation.keeping import Keeping, Kept
-from copperplate.model import FailureClass, Outcome
+from copperplate.model import Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 

@@ -18,10 +18,11 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
-from copperplate.model import FailureClass, Job, Lead, Miss, Outcome
+from copperplate.model import Job, Lead, Miss, Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from copperplate.adapters.ledger.rows import entry_of, verdict_of
-from copperplate.model import Entry, FailureClass, Hit, Job, Lead, Miss, Negative, Phase, Wait
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Entry, Hit, Job, Lead, Miss, Negative, Phase, Wait
 from tests.support.pictures import upload
 
 ENTRY_ROW: dict[str, Any] = {

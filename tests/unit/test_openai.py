@@ -14,7 +14,8 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import DEFAULT_MODEL, RETIRED, OpenAIImages
 from copperplate.adapters.openai.faults import ERRORS, UNSENT, translate
 from copperplate.errors import Misconfigured, ProviderFailed
-from copperplate.model import FailureClass, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

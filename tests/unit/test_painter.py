@@ -16,7 +16,8 @@ from copperplate.adapters.painter.chance import Chance
 from copperplate.adapters.painter.palettes import PALETTE_HINTS, PALETTE_WORDS, PALETTES, SCENE_WORDS, SCENES
 from copperplate.adapters.painter.scenes import paint
 from copperplate.errors import ProviderFailed
-from copperplate.model import CanonicalRecipe, FailureClass, Job, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import CanonicalRecipe, Job, Size
 
 # SHA-256 of raw RGB pixels. They may change only together with the model's name.
 GOLDEN = {

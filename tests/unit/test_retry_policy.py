@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.retry_policy import (
     BACKOFF_CAP,
     BACKOFF_FIRST,
@@ -17,7 +18,6 @@ from copperplate.generation.retry_policy import (
     refusal_rest,
     retry_after,
 )
-from copperplate.model import FailureClass
 
 GROWING = [each for each, policy in POLICIES.items() if policy.rest is None]
 

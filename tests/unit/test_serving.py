@@ -17,9 +17,10 @@ from copperplate.errors import (
     StillGenerating,
     StoreUnavailable,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.digests import INLINE_BYTES
 from copperplate.generation.lookup import LOOK_ONLY
-from copperplate.model import FailureClass, Hit, Outcome, PictureFormat
+from copperplate.model import Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness, FlakyStore, PlainImages

@@ -10,7 +10,8 @@ import pytest
 
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
-from copperplate.model import FailureClass, Hit, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Hit, Outcome
 from copperplate.recipes.image import original_key
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request

@@ -21,7 +21,8 @@ from copperplate.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from copperplate.model import Condition, Credits, FailureClass, Outcome
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Condition, Credits, Outcome
 from copperplate.serving.request_meter import RequestMeter
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request

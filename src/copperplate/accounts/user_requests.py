@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import IdempotencyConflict, NotFound, PictureGone, StillGenerating, StoreUnavailable
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
-from copperplate.model import Charge, FailureClass, Hit, Miss, Negative, Outcome, Wait
+from copperplate.model import Charge, Hit, Miss, Negative, Outcome, Wait
 from copperplate.recipes.image import original_key
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class UserRequests:
         """
         known = await self._accounts.begin_request(user, request.generation_key, idempotency_key)
         if known.is_conflict:
-            raise IdempotencyConflict("Send a new Idempotency-Key with a new wish.")
+            raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
         if known.answer is None:
             return None
         match await self._peek(request.generation_key, request.rendition_key, self._store(request)):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.refusals import WITHHELD, without_secrets
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from copperplate.errors import (
     Unavailable,
     Uncollected,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.digests import digest_of
 from copperplate.generation.retry_policy import collect_again_after, submit_again_after
 from copperplate.imaging.header import NoPicture
-from copperplate.model import Failure, FailureClass
+from copperplate.model import Failure
 from copperplate.repeats import growing_pauses
 from copperplate.unexpected import log_unexpected
 

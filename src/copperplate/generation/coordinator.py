@@ -17,10 +17,11 @@ from copperplate.errors import (
     NotGenerated,
     StillGenerating,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.leader import Leader
 from copperplate.generation.lookup import GENERATE, LookupResult
 from copperplate.generation.timings import Timings
-from copperplate.model import FailureClass, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
+from copperplate.model import Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
 from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
 

@@ -16,9 +16,10 @@ from copperplate.errors import (
     Misconfigured,
     ProviderFailed,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.kinds import model_of
 from copperplate.generation.retry_policy import REFUSAL_REST, refusal_rest, retry_after
-from copperplate.model import Failure, FailureClass
+from copperplate.model import Failure
 from copperplate.recipes.kinds import provider_input_of
 from copperplate.refusals import WITHHELD, repeats_prompt
 from copperplate.unexpected import log_unexpected

@@ -21,6 +21,7 @@ from copperplate.errors import (
     StoreUnavailable,
     reporting,
 )
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.attempt import Attempt
 from copperplate.generation.collecting import Collecting, NotedJob, Verified
 from copperplate.generation.crash_points import crash_point
@@ -29,7 +30,7 @@ from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.lease import Lease
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.uploads import Uploads
-from copperplate.model import FailureClass, Job, ProviderResult, Upload
+from copperplate.model import Job, ProviderResult, Upload
 from copperplate.recipes.image import original_key
 from copperplate.recipes.objects import object_path, rendition_upload
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 
 # A generation gets this many attempts a day; after the last failure it rests until the day is over.
 MAX_ATTEMPTS = 3

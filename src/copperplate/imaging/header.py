@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

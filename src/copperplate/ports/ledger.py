@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
+    from copperplate.failure_classes import FailureClass
     from copperplate.model import (
         AcquireResult,
         Charge,
         Entry,
         Failure,
-        FailureClass,
         Job,
         PeekResult,
         PictureRequest,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.model import FailureClass, Hit, Job, Lead, Negative
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Hit, Job, Lead, Negative
 from tests.contract.ledger.harness import LEASE, acquire_with_services, complete, fail_at, finish, lead
 from tests.support.pictures import picture_request
 

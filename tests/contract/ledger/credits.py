@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from copperplate.errors import LedgerUnavailable
+from copperplate.failure_classes import FailureClass
 from copperplate.model import (
     AcquireResult,
     Charge,
     Credits,
     Entry,
-    FailureClass,
     Hit,
     InsufficientCredits,
     Lead,

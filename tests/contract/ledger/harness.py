@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from copperplate.model import LATENCY_BOUNDS_MS, Failure, FailureClass, Lead, PictureFormat, RequestCount
+from copperplate.failure_classes import FailureClass
+from copperplate.model import LATENCY_BOUNDS_MS, Failure, Lead, PictureFormat, RequestCount
 from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:

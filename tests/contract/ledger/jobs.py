@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from copperplate.model import FailureClass, Job, Lead, Negative, Phase
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job, Lead, Negative, Phase
 from tests.contract.ledger.harness import LEASE, acquire, failure, lead
 from tests.support.pictures import picture_request, upload
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.model import FailureClass, Hit, Job, Negative, Phase
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Hit, Job, Negative, Phase
 from tests.contract.ledger.harness import acquire, complete, discarded, failure, lead, record
 from tests.support.pictures import picture_request, upload
 

@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.model import FailureClass, Job, Lead, Negative
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job, Lead, Negative
 from tests.contract.ledger.harness import LEASE, REST, STORAGE, acquire_with_services, fail_at, failure, finish, lead
 from tests.support.pictures import picture_request, upload
 

@@ -6,13 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from copperplate.model import (
-    Condition,
-    FailureClass,
-    Lead,
-    Outcome,
-    PictureRequest,
-)
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Condition, Lead, Outcome, PictureRequest
 from tests.contract.ledger.credits import ALICE, acquire_charged, complete_charged
 from tests.contract.ledger.harness import LEASE, failure, request_count
 from tests.support.pictures import picture_request, upload

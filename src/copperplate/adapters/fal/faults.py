@@ -20,7 +20,7 @@ from copperplate.adapters.blame import (
     judge,
 )
 from copperplate.adapters.retry_after import parse_retry_after
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.refusals import MAX_TEXT
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import httpx
 from copperplate.adapters.fal.jobs import Trouble
 from copperplate.adapters.judged_transport import AddressRefused, JudgedTransport
 from copperplate.errors import ProviderFailed, Uncollected
+from copperplate.failure_classes import FailureClass
 from copperplate.imaging.header import MAX_BODY_BYTES, is_text
-from copperplate.model import FailureClass
 
 if TYPE_CHECKING:
     import ssl

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.fal.faults import MODERATION, failed_job, key_trouble, read_json
 from copperplate.errors import ProviderFailed, Uncollected
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 
 if TYPE_CHECKING:
     from datetime import datetime

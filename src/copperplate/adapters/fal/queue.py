@@ -20,7 +20,8 @@ from copperplate.adapters.fal.files import FILE_SECONDS, Files
 from copperplate.adapters.fal.jobs import Asked, Trouble, failed, refused
 from copperplate.adapters.fal.receipts import read_receipt
 from copperplate.errors import ProviderFailed, Uncollected, reporting
-from copperplate.model import FailureClass, Job, ProviderResult
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job, ProviderResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

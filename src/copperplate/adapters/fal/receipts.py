@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.adapters.fal.faults import read_json
 from copperplate.errors import ProviderFailed, Uncollected
-from copperplate.model import FailureClass, Job
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job
 
 if TYPE_CHECKING:
     import httpx

@@ -6,20 +6,8 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.model import (
-    Credits,
-    Entry,
-    FailureClass,
-    Hit,
-    InsufficientCredits,
-    Job,
-    Lead,
-    Miss,
-    Negative,
-    Phase,
-    Upload,
-    Wait,
-)
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Credits, Entry, Hit, InsufficientCredits, Job, Lead, Miss, Negative, Phase, Upload, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

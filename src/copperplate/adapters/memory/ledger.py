@@ -10,7 +10,8 @@ from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
-from copperplate.model import FailureClass, InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
+from copperplate.failure_classes import FailureClass
+from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import KINDS
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.tables import EntryRow, GenerationRow, MemoryTables
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.text import fold_text

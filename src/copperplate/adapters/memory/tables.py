@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.credits import DAY_SECONDS, MemoryCredits
 from copperplate.adapters.notifier import Notifier
-from copperplate.model import FailureClass, Hit, Lead, Miss, Negative, Phase, Wait
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Hit, Lead, Miss, Negative, Phase, Wait
 from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import KINDS
 

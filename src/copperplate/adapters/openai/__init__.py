@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate import prices
 from copperplate.errors import Misconfigured, ProviderFailed
-from copperplate.model import FailureClass, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Size
 from copperplate.recipes.kinds import provider_input_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from copperplate.adapters.base64_forms import read_base64
 from copperplate.adapters.bounded_stream import PLAIN, BoundedStream, check_plain
 from copperplate.adapters.openai.faults import translate, translate_error_object
 from copperplate.errors import ProviderFailed, reporting
+from copperplate.failure_classes import FailureClass
 from copperplate.imaging.header import MAX_BODY_BYTES
-from copperplate.model import FailureClass, ProviderResult
+from copperplate.model import ProviderResult
 
 if TYPE_CHECKING:
     from copperplate.ports import Clock

@@ -22,7 +22,7 @@ from copperplate.adapters.blame import (
 )
 from copperplate.adapters.retry_after import parse_retry_after
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass
+from copperplate.failure_classes import FailureClass
 from copperplate.refusals import MAX_TEXT
 
 if TYPE_CHECKING:

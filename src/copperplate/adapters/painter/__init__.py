@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.painter.sides import MIN_SIDE_PX
 from copperplate.errors import ProviderFailed
-from copperplate.model import FailureClass, ProviderResult, Size
+from copperplate.failure_classes import FailureClass
+from copperplate.model import ProviderResult, Size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
