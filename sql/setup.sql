@@ -4335,6 +4335,8 @@ as $$
 $$$statement$,
 $statement$comment on function public.claim_audit(text) is
 'Reserve the listing of a bucket for a minute; answers where to go on, or null while somebody else is at it.'$statement$,
+$statement$revoke all on function public.claim_audit(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.claim_audit(text) to service_role$statement$,
 $statement$create function public.audit_objects(p_bucket text, p_paths text[], p_reached text)
 returns integer
 language plpgsql
@@ -4370,9 +4372,7 @@ $$$statement$,
 $statement$comment on function public.audit_objects(text, text[], text) is
 'Discard those of the objects that no row names, and note how far the listing has come; answers how many.
 Only objects older than any upload under way may be given: they go after their grace like every other.'$statement$,
-$statement$revoke all on function public.claim_audit(text) from public, anon, authenticated$statement$,
 $statement$revoke all on function public.audit_objects(text, text[], text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.claim_audit(text) to service_role$statement$,
 $statement$grant execute on function public.audit_objects(text, text[], text) to service_role$statement$
 ]);
 
@@ -4937,6 +4937,8 @@ $$$statement$,
 $statement$comment on function public.check_setup() is
 'What this database is: version of our schema and of Postgres, its time in seconds since 1970, and whether each
 Storage bucket is public (null where there is no Storage).'$statement$,
+$statement$revoke all on function public.check_setup() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.check_setup() to service_role$statement$,
 $statement$create function public.get_usage_totals()
 returns jsonb
 language sql
@@ -4988,6 +4990,8 @@ $$$statement$,
 $statement$comment on function public.get_usage_totals() is
 'Since the beginning: requests and bytes by kind, provider, model, outcome and tier; money by kind, provider and model;
 histograms of the time to answer; generations that are led now; objects that wait to be removed. For /metrics.'$statement$,
+$statement$revoke all on function public.get_usage_totals() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_usage_totals() to service_role$statement$,
 $statement$-- Security definer: only the owner may read which migrations are recorded. It takes nothing and answers versions.
 create function copperplate.recorded_migrations()
 returns text[]
@@ -5008,6 +5012,8 @@ end;
 $$$statement$,
 $statement$comment on function copperplate.recorded_migrations() is
 'Versions of the migrations that are recorded as applied; null where there is no record.'$statement$,
+$statement$revoke all on function copperplate.recorded_migrations() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.recorded_migrations() to service_role$statement$,
 $statement$-- Of everything in our schema, and in public of what is named: how it is made, and who may do what. Postgres'
 -- own catalogs tell, which every role may read.
 create function public.describe_schema(p_names text[] default null)
@@ -5138,13 +5144,7 @@ $$$statement$,
 $statement$comment on function public.describe_schema(text[]) is
 'For copperplate doctor: the migrations that are recorded, and of each object in schema copperplate, and of those in
 public that are named (all, without names), a digest of how it is made and what the API roles may do with it.'$statement$,
-$statement$revoke all on function public.check_setup() from public, anon, authenticated$statement$,
-$statement$revoke all on function public.get_usage_totals() from public, anon, authenticated$statement$,
-$statement$revoke all on function copperplate.recorded_migrations() from public, anon, authenticated$statement$,
 $statement$revoke all on function public.describe_schema(text[]) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.check_setup() to service_role$statement$,
-$statement$grant execute on function public.get_usage_totals() to service_role$statement$,
-$statement$grant execute on function copperplate.recorded_migrations() to service_role$statement$,
 $statement$grant execute on function public.describe_schema(text[]) to service_role$statement$
 ]);
 

@@ -29,6 +29,8 @@ NOT_APPLICABLE: Final = re.compile(
     r"psycopg\.errors\.(SyntaxError|Undefined|Invalid\w*Definition|Datatype|Ambiguous)\w*"
 )
 NOTHING_COLLECTED: Final = 5
+# Of tests that were renamed since the map was measured.
+NOT_FOUND: Final = re.compile(r"^ERROR: (?:not found|file or directory not found): (\S+)", re.MULTILINE)
 
 
 class Result(StrEnum):
@@ -106,6 +108,9 @@ class Plant:
             if left <= 0:
                 break
             code, output = run_pytest(self._copy, batch, wall_seconds=left)
+            if gone := {name.removeprefix(f"{self._copy}/") for name in NOT_FOUND.findall(output)}:
+                remaining = [test for test in batch if test not in gone]
+                code, output = run_pytest(self._copy, remaining, wall_seconds=left)
             seconds = round(time.monotonic() - began, 1)
             if code is None:
                 return Trial(result=Result.SURVIVED, seconds=seconds, tests=tests, detail="wall reached")

@@ -32,6 +32,8 @@ $$;
 
 comment on function public.claim_audit(text) is
 'Reserve the listing of a bucket for a minute; answers where to go on, or null while somebody else is at it.';
+revoke all on function public.claim_audit(text) from public, anon, authenticated;
+grant execute on function public.claim_audit(text) to service_role;
 
 create function public.audit_objects(p_bucket text, p_paths text[], p_reached text)
 returns integer
@@ -69,8 +71,5 @@ $$;
 comment on function public.audit_objects(text, text[], text) is
 'Discard those of the objects that no row names, and note how far the listing has come; answers how many.
 Only objects older than any upload under way may be given: they go after their grace like every other.';
-
-revoke all on function public.claim_audit(text) from public, anon, authenticated;
 revoke all on function public.audit_objects(text, text[], text) from public, anon, authenticated;
-grant execute on function public.claim_audit(text) to service_role;
 grant execute on function public.audit_objects(text, text[], text) to service_role;

@@ -27,6 +27,8 @@ $$;
 comment on function public.check_setup() is
 'What this database is: version of our schema and of Postgres, its time in seconds since 1970, and whether each
 Storage bucket is public (null where there is no Storage).';
+revoke all on function public.check_setup() from public, anon, authenticated;
+grant execute on function public.check_setup() to service_role;
 
 create function public.get_usage_totals()
 returns jsonb
@@ -80,6 +82,8 @@ $$;
 comment on function public.get_usage_totals() is
 'Since the beginning: requests and bytes by kind, provider, model, outcome and tier; money by kind, provider and model;
 histograms of the time to answer; generations that are led now; objects that wait to be removed. For /metrics.';
+revoke all on function public.get_usage_totals() from public, anon, authenticated;
+grant execute on function public.get_usage_totals() to service_role;
 
 -- Security definer: only the owner may read which migrations are recorded. It takes nothing and answers versions.
 create function copperplate.recorded_migrations()
@@ -102,6 +106,8 @@ $$;
 
 comment on function copperplate.recorded_migrations() is
 'Versions of the migrations that are recorded as applied; null where there is no record.';
+revoke all on function copperplate.recorded_migrations() from public, anon, authenticated;
+grant execute on function copperplate.recorded_migrations() to service_role;
 
 -- Of everything in our schema, and in public of what is named: how it is made, and who may do what. Postgres'
 -- own catalogs tell, which every role may read.
@@ -234,12 +240,5 @@ $$;
 comment on function public.describe_schema(text[]) is
 'For copperplate doctor: the migrations that are recorded, and of each object in schema copperplate, and of those in
 public that are named (all, without names), a digest of how it is made and what the API roles may do with it.';
-
-revoke all on function public.check_setup() from public, anon, authenticated;
-revoke all on function public.get_usage_totals() from public, anon, authenticated;
-revoke all on function copperplate.recorded_migrations() from public, anon, authenticated;
 revoke all on function public.describe_schema(text[]) from public, anon, authenticated;
-grant execute on function public.check_setup() to service_role;
-grant execute on function public.get_usage_totals() to service_role;
-grant execute on function copperplate.recorded_migrations() to service_role;
 grant execute on function public.describe_schema(text[]) to service_role;

@@ -10,7 +10,8 @@ from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing, Uncollected
 from copperplate.failure_classes import FailureClass
-from copperplate.generation.collecting import Collecting, NotedJob
+from copperplate.generation.collecting import Collecting
+from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
 from copperplate.generation.uploads import UPLOAD_PAUSES, Uploads
@@ -41,15 +42,16 @@ async def _beat_without_fence(self: WatchedLedger, key: str, fence: int, lease_d
     return await MemoryLedger.heartbeat(self, key, _newest(self, key, fence), lease_duration)
 
 
-async def _submit_unannounced(self: Leader, attempt: Attempt) -> ProviderResult:
-    provider = attempt.kind.provider
-    answer = await provider.submit(attempt.request.recipe)
+async def _submit_unannounced(self: Leader) -> ProviderResult:
+    provider = self.attempt.kind.provider
+    answer = await provider.submit(self.attempt.request.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _collect_before_noting(self: Leader, attempt: Attempt) -> ProviderResult:
+async def _collect_before_noting(self: Leader) -> ProviderResult:
+    attempt = self.attempt
     provider, lease, submit_no = attempt.kind.provider, attempt.lease, attempt.lead.submit_no + 1
-    await self._ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name)
+    await self.ledger.begin_submit(lease.key, lease.fence, submit_no=submit_no, provider=provider.name)
     lease.check()
     answer = await provider.submit(attempt.request.recipe)
     return await provider.collect(answer) if isinstance(answer, Job) else answer
@@ -67,11 +69,11 @@ async def _report_by_key(self: WatchedLedger, entry: Any) -> bool:
     return stored is not None and await MemoryLedger.report_missing(self, stored.entry)
 
 
-_generate = Leader.generate
+_lead = Coordinator._lead
 
 
-async def _trust_from_the_answer(self: Leader, picture_request: Any, lead: Any, asked_at: float) -> Any:
-    return await _generate(self, picture_request, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
+async def _trust_from_the_answer(self: Coordinator, picture_request: Any, lead: Any, asked_at: float) -> Any:
+    return await _lead(self, picture_request, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
 
 
 async def _acquire_without_renewal(
@@ -127,8 +129,9 @@ def _resume_the_living_alone(self: WatchedLedger, row: GenerationRow) -> bool:
 _put_off = Collecting._put_off
 
 
-async def _put_off_as_if_it_were_old(self: Collecting, attempt: Attempt, noted: NotedJob, trouble: Uncollected) -> Any:
-    return await _put_off(self, attempt, noted._replace(noted_at=noted.noted_at - 1_000), trouble)
+async def _put_off_as_if_it_were_old(self: Collecting, attempt: Attempt, job: Job, trouble: Uncollected) -> Any:
+    attempt.noted_at -= 1_000
+    return await _put_off(self, attempt, job, trouble)
 
 
 def _see_no_lease(self: WatchedLedger, generation_key: str, rendition_key: str) -> Any:
@@ -219,7 +222,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "heartbeat does not look at the fence": _on(WatchedLedger, "heartbeat", _beat_without_fence),
     "a takeover keeps the fence": _on(WatchedLedger, "_claim_again", _claim_again_with_the_old_fence),
     "a lease is over two seconds early": _on(WatchedLedger, "_see", _see_no_lease),
-    "the lease is trusted from its answer on": _on(Leader, "generate", _trust_from_the_answer),
+    "the lease is trusted from its answer on": _on(Coordinator, "_lead", _trust_from_the_answer),
     "the lease is not checked before a submit": _on(Lease, "check", lambda _: None),
     "a repeated acquire does not renew the lease": _on(WatchedLedger, "acquire", _acquire_without_renewal),
     "a submit is not written ahead": _on(Leader, "_submit", _submit_unannounced),

@@ -104,6 +104,16 @@ async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: Ve
     assert (await services.renditions.read(picture_request("wrong 1"))).outcome is Outcome.HIT
 
 
+async def test_purge_of_several_pictures_drops_each_of_them_from_the_cdn(api: VercelApi) -> None:
+    keys = [f"{number:064x}" for number in range(16)]  # as many as one call takes
+    async with cdn_of(api) as cdn:
+        await cdn.forget(keys[:2], [])
+        await cdn.forget(keys, [])
+        await cdn.forget([*keys, "f" * 64], [])
+    tags = [tag_of(key) for key in keys]
+    assert [asked["tags"] for asked in api.purges] == [tags[:2], tags, ["copperplate"]]
+
+
 async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> None:
     services = await filled(2)
     condition = Condition(model=picture_request().model)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
-from copperplate.compose import make_image_provider, open_services
+from copperplate.adapters.memory.store import MemoryStore
+from copperplate.compose import IMAGE_BUCKET, MEMOJI_BUCKET, make_image_provider, open_services
+from copperplate.compose.services import _make_kinds
 from copperplate.errors import Misconfigured
 from copperplate.settings import Settings
 
@@ -77,6 +80,14 @@ def test_choosing_a_provider_loads_neither_its_sdk_nor_httpx(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_callers_wait_for_a_memoji_four_times_as_long_as_for_an_image() -> None:
+    settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_WAIT_SECONDS": "7"})
+    clock = FakeClock()
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE_BUCKET, MEMOJI_BUCKET)}
+    kinds = _make_kinds(settings, clock, stores)
+    assert {name: kind.wait for name, kind in kinds.items()} == {"image": None, "memoji": timedelta(seconds=28)}
 
 
 @pytest.mark.parametrize(("module", "extra"), [("PIL", "images"), ("psycopg_pool", "postgres")])

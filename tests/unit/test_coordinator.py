@@ -339,6 +339,28 @@ async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(ha
     assert harness.provider.submits == 1
 
 
+async def test_failure_that_nobody_planned_is_counted_as_billed(harness: CoordinatorHarness) -> None:
+    harness.provider.failures = [KeyError("queue_position")]
+    with pytest.raises(GenerationFailed):
+        await harness.process().find(picture_request())
+    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 1
+
+
+async def test_misses_sweep_at_most_once_a_minute(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[float] = []
+
+    async def sweep(limit: int) -> None:
+        swept.append(harness.clock.monotonic())
+
+    monkeypatch.setattr(harness.ledger, "sweep", sweep)
+    process = harness.process()
+    for number, seconds in enumerate((0, 0, 59, 1, 59)):
+        await harness.clock.advance(seconds)
+        await process.find(picture_request(f"picture {number}"))
+        await harness.clock.settle()
+    assert swept == [0, 60]
+
+
 async def test_store_that_fails_five_times_costs_no_second_generation(harness: CoordinatorHarness) -> None:
     harness.store.failing = 10  # of the original and of the rendition
     task = await harness.begin(harness.process(), picture_request())

@@ -10,7 +10,14 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 
-from copperplate.errors import LedgerUnavailable, ProviderFailed
+from copperplate.errors import (
+    CdnUnavailable,
+    FolderUnavailable,
+    LedgerUnavailable,
+    ProviderFailed,
+    StoreUnavailable,
+    Unavailable,
+)
 from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.http.routes.reference import render
@@ -106,6 +113,29 @@ async def test_a_ledger_that_is_away_is_a_503(client: httpx.AsyncClient, service
     assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
     assert answer.headers["retry-after"] == "5"
     assert is_fresh(answer)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LedgerUnavailable("the database of db.internal:5432 does not answer"),
+        StoreUnavailable("https://store.internal refuses"),
+        FolderUnavailable("/var/pictures: no space left on device"),
+        CdnUnavailable("https://cdn.internal does not answer"),
+    ],
+)
+async def test_what_does_not_answer_is_for_the_log_and_not_for_callers(
+    services: MemoryServices, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, error: Unavailable
+) -> None:
+    async def fail(kind: str) -> Any:
+        raise error
+
+    services.ledger.kind_stats = fail  # type: ignore[method-assign]
+    answer = await client.get("/api/cache/stats")
+    assert (answer.status_code, answer.json()["code"]) == (503, error.code)
+    assert not {"db.internal", "store.internal", "/var/pictures", "cdn.internal"} & set(re.split(r"[ :]", answer.text))
+    assert str(error) not in answer.text
+    assert str(error) in caplog.text
 
 
 async def _away(kind: str = "") -> Any:

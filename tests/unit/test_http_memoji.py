@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -10,10 +12,11 @@ import httpx
 import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
+from copperplate.compose import MEMOJI_BUCKET
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
+from copperplate.http import bodies
 from copperplate.http.app import create_app
-from copperplate.http.bodies import MAX_BYTES
 from copperplate.model import Condition, Credits
 from tests.support.memory_services import MemoryServices, memory_services
 
@@ -61,6 +64,9 @@ async def test_a_miss_costs_a_credit_and_a_hit_none(client: httpx.AsyncClient, s
     picture = await client.get(made["url"])
     assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
     assert picture.headers["x-content-type-options"] == "nosniff"
+    assert picture.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert picture.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert picture.headers["cache-control"] == "public, max-age=3600, immutable"
 
 
 async def test_statistics_tell_of_memoji(client: httpx.AsyncClient) -> None:
@@ -172,7 +178,7 @@ BAD_BODIES: list[tuple[bytes, int, str]] = [
     (b'{"a": ' + b"9" * 5_000 + b"}", 400, "invalid_body"),
     (b"[" * 10_000, 400, "invalid_body"),
     (b'{"a":' * 2_000 + b"1" + b"}" * 2_000, 400, "invalid_body"),
-    (b" " * (MAX_BYTES + 1), 413, "body_too_large"),
+    (b" " * (16 * 1024 + 1), 413, "body_too_large"),
     (b'{"hair": "' + b"x" * 2_000_000 + b'"}', 413, "body_too_large"),
     *((json.dumps(configuration).encode(), 400, "invalid_configuration") for configuration in CONFIGURATIONS),
     (b'{"model": "gpt-image-1"}', 400, "invalid_model"),
@@ -191,9 +197,32 @@ async def test_a_body_that_is_no_wish_is_refused_and_costs_nothing(
     assert await services.ledger.credits(ALICE) == Credits(balance=10, held=0)
 
 
-@pytest.mark.parametrize("body", [b"{}", b'\xef\xbb\xbf{"hair": null}', b' {"accessories": ["hat", "hat"]} '])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b'\xef\xbb\xbf{"hair": null}', b' {"accessories": ["hat", "hat"]} ', b"{" + b" " * (16 * 1024 - 2) + b"}"],
+)
 async def test_a_body_that_is_one_is_taken(client: httpx.AsyncClient, body: bytes) -> None:
     assert (await client.post(POST, content=body, headers={**of(ALICE), **JSON})).status_code == 200
+
+
+async def test_a_body_that_does_not_arrive_is_waited_for_ten_seconds(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float | None] = []
+
+    def timeout(seconds: float | None) -> asyncio.Timeout:
+        waited.append(seconds)
+        return asyncio.timeout(0.01)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bodies, "asyncio", SimpleNamespace(timeout=timeout))
+    answer = await client.post(POST, content=trickle(), headers={**of(ALICE), **JSON})
+    assert is_problem(answer, 400, "invalid_body")
+    assert "10 seconds" in answer.json()["detail"]
+    assert waited == [10]
 
 
 @pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
@@ -331,6 +360,15 @@ async def test_everybody_sees_their_own_credits(client: httpx.AsyncClient) -> No
         {"balance": 10, "held": 0, "available": 10},
         {"balance": 0, "held": 0, "available": 0},
     ]
+
+
+async def test_an_object_with_an_address_of_its_own_is_not_served_here(
+    client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = (await client.post(POST, json={}, headers=of(ALICE))).json()["url"]
+    assert (await client.get(url)).status_code == 200
+    monkeypatch.setattr(services.stores[MEMOJI_BUCKET], "public_url", lambda path: f"https://project.example/{path}")
+    assert is_problem(await client.get(url), 404, "not_found")
 
 
 @pytest.mark.parametrize(

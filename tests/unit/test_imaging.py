@@ -227,6 +227,14 @@ async def test_unusual_but_good_pictures_are_taken(images: PillowImages, body: b
     await images.verify(body, covers=SIDE)
 
 
+async def test_a_picture_of_exactly_as_many_bytes_as_are_taken_is_taken(images: PillowImages) -> None:
+    body = encoded(picture(), "JPEG")
+    whole = body + bytes(MAX_BODY_BYTES - len(body))
+    assert await images.verify(whole, covers=SIDE) == ("jpg", SIDE)
+    with pytest.raises(ProviderFailed, match=f"more than {MAX_BODY_BYTES}"):
+        await images.verify(whole + b"x", covers=SIDE)
+
+
 async def test_a_sound_picture_above_the_limit_is_refused_by_its_header(images: PillowImages) -> None:
     body = encoded(picture("1", size=(4097, 4096)), "PNG", compress_level=1)
     with pytest.raises(ProviderFailed, match="4097x4096, more than 16777216 pixels"):

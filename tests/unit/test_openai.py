@@ -12,7 +12,7 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.openai import DEFAULT_MODEL, RETIRED, OpenAIImages
-from copperplate.adapters.openai.faults import ERRORS, UNSENT, translate
+from copperplate.adapters.openai.faults import ERRORS, translate
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Size
@@ -170,7 +170,17 @@ def connection_error(cause: Exception | None, kind: type[openai.APIConnectionErr
     return error
 
 
-@pytest.mark.parametrize("cause", UNSENT)
+@pytest.mark.parametrize(
+    "cause",
+    [
+        httpx2.ConnectError,
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.UnsupportedProtocol,
+        httpx2.LocalProtocolError,
+        httpx2.ProxyError,
+    ],
+)
 @pytest.mark.parametrize("kind", [openai.APIConnectionError, openai.APITimeoutError])
 def test_request_that_never_left_costs_nothing(cause: Any, kind: type[openai.APIConnectionError]) -> None:
     ours = translate(connection_error(cause("x"), kind), now=NOW)

@@ -316,6 +316,30 @@ async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(harnes
     assert (jpg.body, webp.body) == (JPG_BODY, WEBP_BODY)
 
 
+async def test_askers_who_share_a_rendition_are_each_told_their_own_outcome(
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, put = asyncio.Event(), harness.objects.put
+
+    async def put_behind_the_gate(path: str, body: bytes, *, media_type: str) -> None:
+        if path.endswith(".webp"):
+            await gate.wait()
+        await put(path, body, media_type=media_type)
+
+    monkeypatch.setattr(harness.objects, "put", put_behind_the_gate)
+    harness.provider.seconds = 1
+    asked = [asyncio.create_task(harness.serving.find(each)) for each in (picture_request(), WEBP)]
+    await harness.clock.advance(1)
+    assert (await asked[0]).outcome is Outcome.GENERATED
+    asked.append(asyncio.create_task(harness.serving.find(WEBP)))  # the picture is there, its rendition is being made
+    await harness.clock.settle()
+    gate.set()
+    found = [await each for each in asked]
+    assert [each.outcome for each in found] == [Outcome.GENERATED, Outcome.COALESCED, Outcome.HIT]
+    assert found[1].entry == found[2].entry
+    assert harness.artist.encodings == 2
+
+
 async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,19 @@ class TakenStore(MemoryStore):
 
     async def put(self, path: str, body: bytes, *, media_type: str) -> None:
         raise ObjectConflict(path)
+
+
+class RefusingStore(MemoryStore):
+    """Takes nothing, and notes when each object was brought."""
+
+    def __init__(self, harness: CoordinatorHarness) -> None:
+        super().__init__(BUCKET)
+        self._clock = harness.clock
+        self.tries: dict[str, list[float]] = {}
+
+    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
+        self.tries.setdefault(path, []).append(self._clock.monotonic())
+        raise StoreUnavailable("the store is down")
 
 
 class SlowStore(MemoryStore):
@@ -74,6 +88,16 @@ async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(harness:
     )
     assert isinstance(original, Hit)
     assert set(store._objects) == {rendition.path, original.entry.path}
+
+
+async def test_store_in_trouble_is_tried_at_growing_distances_while_callers_wait(harness: CoordinatorHarness) -> None:
+    store = RefusingStore(harness)
+    task = await harness.begin(over(harness, store), picture_request())
+    await harness.clock.advance(7)
+    with pytest.raises(StoreUnavailable):
+        await task
+    for tries in store.tries.values():
+        assert [round(later - earlier, 3) for earlier, later in pairwise(tries)] == [0.2, 0.4, 0.8, 1.6, 3.2]
 
 
 async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(harness: CoordinatorHarness) -> None:

@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
-    """One attempt to make the picture of `request`, under one lease.
-
-    `asked_at` is our monotonic clock in seconds, from before the lease was asked for.
-    """
+    """One attempt to make the picture of `request`, under one lease."""
 
     request: PictureRequest
     kind: Kind
     lead: Lead
     lease: Lease
-    asked_at: float
+    # When the job was noted, by a predecessor or by us, on our monotonic clock in seconds.
+    noted_at: float
     # What is paid for and not stored yet.
     unstored: PendingUploads | None = None

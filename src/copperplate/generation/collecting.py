@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from copperplate.errors import (
     LeaseLost,
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from copperplate.generation.attempt import Attempt
+    from copperplate.generation.timings import Timings
     from copperplate.model import Job, ProviderResult, Size
     from copperplate.ports import Clock, Ledger, Provider
-
-    Verify = Callable[[ProviderResult], Awaitable["Verified"]]
 
 logger = logging.getLogger(__name__)
 
@@ -49,41 +48,38 @@ class Verified:
     size: Size
 
 
-class NotedJob(NamedTuple):
-    """A job, and when it was noted, on our own monotonic clock in seconds."""
-
-    job: Job
-    noted_at: float
-
-
 class Collecting:
     """Collects jobs whose ids are noted, by this process or by one before it."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, retention: timedelta, rest: timedelta, look: timedelta) -> None:
+    def __init__(self, *, ledger: Ledger, clock: Clock, timings: Timings) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._retention = retention
-        self._rest = rest
-        self._look_seconds = look.total_seconds()
+        self._retention = timings.job_retention
+        self._rest = timings.collect_rest
+        self._look_seconds = timings.look.total_seconds()
 
-    async def collect(self, attempt: Attempt, noted: NotedJob, verify: Verify) -> Verified:
+    async def collect(
+        self, attempt: Attempt, job: Job, verify: Callable[[ProviderResult], Awaitable[Verified]]
+    ) -> Verified:
         """The job's picture. Raises `ProviderFailed` where the provider says that the job failed or made no picture.
 
         All else leaves the job noted, for a later collector: raises `StillGenerating` with the pause until then. Once
         the retention is over the job is lost: raises `LeaseLost`, and whoever acquires next submits once more.
         """
         try:
-            return await self._look(noted.job, attempt.kind.provider, verify)
+            return await self._look(job, attempt.kind.provider, verify)
         except (ProviderFailed, LeaseLost, Unavailable, LedgerMisconfigured, StillGenerating):
             raise
         except Uncollected as error:
-            raise await self._put_off(attempt, noted, error) from error
+            raise await self._put_off(attempt, job, error) from error
         except Exception as error:
             log_unexpected(error, "a collection")
             trouble = Uncollected(f"unexpected {type(error).__name__}")
-            raise await self._put_off(attempt, noted, trouble) from error
+            raise await self._put_off(attempt, job, trouble) from error
 
-    async def _look(self, job: Job, provider: Provider, verify: Verify) -> Verified:
+    async def _look(
+        self, job: Job, provider: Provider, verify: Callable[[ProviderResult], Awaitable[Verified]]
+    ) -> Verified:
         """Fetch and verify, again and again over seconds: a host may show a page or a part before the picture.
 
         A whole picture that is not the one asked for, and is the same from the first look to the last, is the job's:
@@ -113,9 +109,9 @@ class Collecting:
             raise Uncollected("what lies at its address is another picture each time") from failed
         raise failed
 
-    async def _put_off(self, attempt: Attempt, noted: NotedJob, trouble: Uncollected) -> StillGenerating | LeaseLost:
+    async def _put_off(self, attempt: Attempt, job: Job, trouble: Uncollected) -> StillGenerating | LeaseLost:
         """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
-        age = timedelta(seconds=max(0.0, self._clock.monotonic() - noted.noted_at))
+        age = timedelta(seconds=max(0.0, self._clock.monotonic() - attempt.noted_at))
         is_lost = age >= self._retention
         if is_lost:
             rest = submit_again_after(attempt.lead.attempt)
@@ -127,7 +123,7 @@ class Collecting:
             if is_lost
             else "a paid job cannot be collected yet, and is kept: %s",
             f"provider={attempt.kind.provider.name} reason={str(trouble)!r} age={age.total_seconds():.0f}s "
-            f"next={rest.total_seconds():.0f}s job={noted.job.request_id!r} key={attempt.lease.key[:12]}",
+            f"next={rest.total_seconds():.0f}s job={job.request_id!r} key={attempt.lease.key[:12]}",
         )
         failure = Failure(
             failure_class=FailureClass.LOST if is_lost else FailureClass.UNCOLLECTED,

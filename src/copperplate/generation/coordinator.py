@@ -18,9 +18,13 @@ from copperplate.errors import (
     StillGenerating,
 )
 from copperplate.failure_classes import FailureClass
+from copperplate.generation.attempt import Attempt
+from copperplate.generation.collecting import Collecting
 from copperplate.generation.leader import Leader
+from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import GENERATE, LookupResult
 from copperplate.generation.timings import Timings
+from copperplate.generation.uploads import Uploads
 from copperplate.model import Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
 from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
@@ -55,7 +59,9 @@ class Coordinator:
         self._kinds = kinds
         self._clock = clock
         self._timings = timings or Timings()
-        self._leader = Leader(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=self._timings)
+        self._images = images
+        self._collecting = Collecting(ledger=ledger, clock=clock, timings=self._timings)
+        self._uploads = Uploads(ledger=ledger, clock=clock)
         self._flights: SingleFlight[LookupResult] = SingleFlight(max_waiters=max_waiters)
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
@@ -99,7 +105,7 @@ class Coordinator:
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; what is late is left to whoever takes the lease over."""
         await self._flights.drain(within_seconds=within_seconds)
-        await self._leader.drain()
+        await self._uploads.drain()
 
     async def _look(self, request: PictureRequest) -> LookupResult:
         result = await self._ledger.acquire(request, leader=uuid4(), lease_duration=self._timings.lease, may_lead=False)
@@ -121,7 +127,7 @@ class Coordinator:
         # Listening begins before the first look, so that no completion falls between the two.
         with self._ledger.hints(request.generation_key) as hint:
             while True:
-                if (kept := await self._leader.finish_kept(request.generation_key)) is not None:
+                if (kept := await self._uploads.finish_kept(request.generation_key)) is not None:
                     return kept
                 asked_at = self._clock.monotonic()
                 result = await self._ledger.acquire(
@@ -133,7 +139,7 @@ class Coordinator:
                     case Lead():
                         self._sweep_now_and_then()
                         with contextlib.suppress(LeaseLost):
-                            return await self._leader.generate(request, result, asked_at)
+                            return await self._lead(request, result, asked_at)
                     case Wait():
                         await self._follow(request, flight, hint)
                     case Negative(failure_class=failure_class, retry_after=rest):
@@ -145,6 +151,33 @@ class Coordinator:
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED
+
+    async def _lead(self, request: PictureRequest, lead: Lead, asked_at: float) -> LookupResult:
+        """Generate under a lease that was asked for at `asked_at`, on our monotonic clock in seconds."""
+        lease = Lease(
+            key=request.generation_key,
+            fence=lead.fence,
+            trusted_until=asked_at + self._timings.trusted_seconds,
+            ledger=self._ledger,
+            clock=self._clock,
+            timings=self._timings,
+        )
+        attempt = Attempt(
+            request=request,
+            kind=self._kinds[request.kind],
+            lead=lead,
+            lease=lease,
+            noted_at=asked_at - lead.job_age.total_seconds(),
+        )
+        leader = Leader(
+            attempt=attempt,
+            ledger=self._ledger,
+            images=self._images,
+            clock=self._clock,
+            collecting=self._collecting,
+            uploads=self._uploads,
+        )
+        return await leader.generate()
 
     async def _follow(self, request: PictureRequest, flight: str, hint: asyncio.Event) -> None:
         """Return when the leader is done, or its lease ran out: one poller per key and process."""

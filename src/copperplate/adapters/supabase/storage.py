@@ -13,7 +13,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from copperplate.adapters.bounded_stream import PLAIN
+from copperplate.adapters.bounded_stream import PLAIN, read_beginning
 from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path, is_year
 from copperplate.adapters.service_calls import call_service
 from copperplate.adapters.supabase.bucket import BucketTerms, Terms
@@ -222,12 +222,7 @@ class SupabaseStore:
                 raise await self._refused(response)
             if not _is_picture(response.headers):
                 raise _Refused(*refusal(self.bucket))
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > limit:
-                    break
-            return bytes(body)
+            return await read_beginning(response, limit)
 
     async def _info(self, path: str) -> None:
         url = f"{self._url}/object/info/{self.bucket}/{path}"
@@ -237,14 +232,9 @@ class SupabaseStore:
             await response.aread()  # a connection is kept for the next call once its answer is read
 
     async def _refused(self, response: httpx.Response) -> _Refused:
-        text = bytearray()
-        async for chunk in response.aiter_raw():
-            text += chunk
-            if len(text) > REFUSAL_BYTES:
-                break
         body: object = None
         with contextlib.suppress(ValueError):
-            body = json.loads(text)
+            body = json.loads(await read_beginning(response, REFUSAL_BYTES))
         marks = marks_of(response.status_code, body if isinstance(body, dict) else {})
         return _Refused(*refusal(self.bucket, *marks))
 
