@@ -10,14 +10,13 @@ import psycopg
 import pytest
 
 from bench.measurements import spend
-from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Condition, Outcome
 from tests.contract.ledger.harness import LEASE, failure, lead, request_count
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
 # Each sum as the totals have it, and as the book has it.
 SUMS = """
@@ -40,14 +39,6 @@ select
         ]::bigint[] from book as b
     )
 """
-
-
-@pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    opened = PostgresLedger(owner_url)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def recomputed(url: str) -> list[int]:

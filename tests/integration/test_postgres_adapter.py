@@ -27,6 +27,7 @@ from copperplate.model import Hit, Lead, Miss, Outcome, Wait
 from tests.contract.ledger.harness import complete, request_count
 from tests.support.clusters import open_folder
 from tests.support.pictures import picture_request
+from tests.support.postgres_fixtures import opened
 from tests.support.walls import wall
 from tests.support.wire import Wire
 
@@ -39,16 +40,6 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=20)
 PROMISED_SECONDS = 3.0
 KEY, RENDITION = picture_request().generation_key, picture_request().rendition_key
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
-    ledger = PostgresLedger(url, **options)
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
 
 
 @contextlib.contextmanager

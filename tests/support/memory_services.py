@@ -6,6 +6,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import pytest
+
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
@@ -13,13 +16,17 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import assemble
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
+<<<<<<< HEAD
 from copperplate.recipes.kinds import MEMOJI
+=======
+from copperplate.http.app import create_app
+>>>>>>> main
 from copperplate.services import Services
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from copperplate.ports import Clock, Images
 
@@ -80,3 +87,11 @@ def memory_services(
     )
     parts = {field.name: getattr(services, field.name) for field in fields(services)}
     return MemoryServices(**{**parts, "image_provider": provider, "store": stores[BUCKET]})
+
+
+@pytest.fixture
+async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application over the `services` of the test's own file."""
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
+        yield client

@@ -343,7 +343,7 @@ async def test_failure_that_nobody_planned_is_counted_as_billed(harness: Coordin
     harness.provider.failures = [KeyError("queue_position")]
     with pytest.raises(GenerationFailed):
         await harness.process().find(picture_request())
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 1
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
 
 
 async def test_misses_sweep_at_most_once_a_minute(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:

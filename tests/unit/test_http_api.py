@@ -41,12 +41,6 @@ async def services() -> AsyncIterator[MemoryServices]:
     await made.request_meter.close()
 
 
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    async with reach(create_app(services=services)) as client:
-        yield client
-
-
 def reach(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pictures.test")
 

@@ -42,13 +42,6 @@ async def services() -> AsyncIterator[MemoryServices]:
     await made.request_meter.close()
 
 
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services=services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-        yield client
-
-
 def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
     is_fresh = answer.headers["cache-control"] == "no-store" and "etag" not in answer.headers
     return is_fresh and (answer.status_code, answer.json()["code"]) == (status, code)

@@ -109,7 +109,7 @@ async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFaile
 
 
 def _failure_of(error: Exception) -> ProviderFailed:
-    """What an attempt ended with, as a provider's failure; what nobody planned is logged with the way it took."""
+    """What an attempt ended with, as a provider's failure; what is not foreseen is logged with its traceback."""
     if isinstance(error, ProviderFailed):
         return error
     if isinstance(error, Misconfigured):
