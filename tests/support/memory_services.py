@@ -16,11 +16,8 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import assemble
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-<<<<<<< HEAD
-from copperplate.recipes.kinds import MEMOJI
-=======
 from copperplate.http.app import create_app
->>>>>>> main
+from copperplate.recipes.kinds import MEMOJI
 from copperplate.services import Services
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
