@@ -17,6 +17,7 @@ ENTRY_ROW: dict[str, Any] = {
     "entry_key": "e",
     "generation_key": "g",
     "path": "2026/01/x.png",
+    "kind": "image",
     "digest": "d",
     "file_size": 10,
     "format": "png",
@@ -25,6 +26,7 @@ ENTRY_ROW: dict[str, Any] = {
     "is_original": True,
 }
 ENTRY = Entry(
+    kind="image",
     key="e",
     generation_key="g",
     path="2026/01/x.png",

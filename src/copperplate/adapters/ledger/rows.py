@@ -67,6 +67,7 @@ def upload_columns(upload: Upload) -> dict[str, Any]:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
+        kind=row["kind"],
         key=row["entry_key"],
         generation_key=row["generation_key"],
         path=row["path"],

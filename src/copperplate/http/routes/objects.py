@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copperplate.model import Entry
+    from copperplate.recipes.kinds import KindSpec
     from copperplate.services import Services
 
 PREFIX: Final = "/storage/v1/object/public"
@@ -33,15 +34,20 @@ HEADERS: Final = {
 router = APIRouter()
 
 
-def addresses_of(request: Request, services: Services, bucket: str) -> Callable[[Entry], str]:
-    """Where the caller of this request can load the object of an entry, in a bucket.
+def addresses_of(request: Request, services: Services, *kinds: KindSpec) -> Callable[[Entry], str]:
+    """Where the caller of this request can load the object of an entry of one of these kinds.
 
     Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
     """
-    store = services.stores[bucket]
-    has_own = store.public_url(NO_OBJECT) is not None
-    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}/{bucket}"
-    return lambda entry: store.public_url(entry.path) or f"{base}/{entry.path}"
+    stores = {spec.name: services.stores[spec.bucket] for spec in kinds}
+    has_own = all(store.public_url(NO_OBJECT) is not None for store in stores.values())
+    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}"
+
+    def url_of(entry: Entry) -> str:
+        store = stores[entry.kind]
+        return store.public_url(entry.path) or f"{base}/{store.bucket}/{entry.path}"
+
+    return url_of
 
 
 @router.api_route(
