@@ -103,5 +103,5 @@ async def test_a_billed_submit_whose_caller_got_nothing_is_spent(ledger: Postgre
     )
     await ledger.record_usage([request_count(picture_request(), Outcome.FAILED, 1)])
     [image, _] = await ledger.savings()
-    assert (image["spent_micro_usd"], image["saved_micro_usd"], image["served"]) == (50, 0, 0)
+    assert (image.spent_micro_usd, image.saved_micro_usd, image.served) == (50, 0, 0)
     assert recomputed(owner_url)[:4] == [1, 1, 0, 50]

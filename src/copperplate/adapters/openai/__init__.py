@@ -15,7 +15,7 @@ from copperplate import prices
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Size
-from copperplate.recipes.provider_input import provider_input_of
+from copperplate.recipes.kinds import provider_input_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
