@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
 
-# How often an ask that is answered early looks whether its picture is certain to be made.
+# How often a request that is answered early checks whether its picture is certain to be made.
 LOOK_SECONDS: Final = 0.05
 # A picture that was there and is gone is made anew; a store that loses that one too is at fault.
 FINDS: Final = 3
