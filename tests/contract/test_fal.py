@@ -372,6 +372,6 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
         # The rest is over.
         harness.ledger._generations[request_of(fal, "a red fox").generation_key].retry_at = 0.0
         harness.ledger._breakers["fal"].open_until = 0.0
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
     standin.scenario_log.tell("*", "ok")
     assert (await harness.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED

@@ -315,7 +315,7 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(harness: Coordinat
     with pytest.raises(GenerationFailed) as failed:
         await harness.process().find(picture_request())
     assert failed.value.retry_after_seconds == 40
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +326,7 @@ async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: p
     with pytest.raises(GenerationFailed) as failed:
         await harness.process().find(picture_request())
     assert failed.value.http_status == 502
-    assert (await harness.ledger.cache_stats())["total_stored_bytes"] == 0
+    assert (await harness.ledger.kind_stats("image")).stored_bytes == 0
 
 
 async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(harness: CoordinatorHarness) -> None:
@@ -343,7 +343,7 @@ async def test_failure_that_nobody_planned_is_counted_as_billed(harness: Coordin
     harness.provider.failures = [KeyError("queue_position")]
     with pytest.raises(GenerationFailed):
         await harness.process().find(picture_request())
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 1
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
 
 
 async def test_misses_sweep_at_most_once_a_minute(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:

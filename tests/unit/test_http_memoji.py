@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
-from copperplate.compose import MEMOJI_BUCKET
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.http import bodies
 from copperplate.http.app import create_app
 from copperplate.model import Condition, Credits
+from copperplate.recipes.kinds import MEMOJI
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -40,13 +40,6 @@ async def services() -> AsyncIterator[MemoryServices]:
     await made.ledger.grant_credits(ALICE, 10, "g")
     yield made
     await made.request_meter.close()
-
-
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services=services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-        yield client
 
 
 def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
@@ -367,7 +360,7 @@ async def test_an_object_with_an_address_of_its_own_is_not_served_here(
 ) -> None:
     url = (await client.post(POST, json={}, headers=of(ALICE))).json()["url"]
     assert (await client.get(url)).status_code == 200
-    monkeypatch.setattr(services.stores[MEMOJI_BUCKET], "public_url", lambda path: f"https://project.example/{path}")
+    monkeypatch.setattr(services.stores[MEMOJI.bucket], "public_url", lambda path: f"https://project.example/{path}")
     assert is_problem(await client.get(url), 404, "not_found")
 
 

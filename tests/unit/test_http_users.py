@@ -31,13 +31,6 @@ async def services() -> AsyncIterator[MemoryServices]:
 
 
 @pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services=services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-        yield client
-
-
-@pytest.fixture
 def tokens() -> Tokens:
     return Tokens(LOCAL_ISSUER, SystemClock().now())
 

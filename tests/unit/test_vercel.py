@@ -102,7 +102,7 @@ async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvide
 async def test_counts_are_handed_over_before_the_call_is_over() -> None:
     services = memory_services(environ=ON_VERCEL)
     await Call(services, SUNSET).task
-    assert (await services.ledger.generation_stats())["total_requests"] == 1
+    assert (await services.ledger.generation_stats()).total_requests == 1
     await services.request_meter.close()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
 
-# How often a request that is answered early checks whether its picture is certain to be made.
+# Between two looks whether the picture of a request that is answered early is certain to be made.
 LOOK_SECONDS: Final = 0.05
 # A picture that was there and is gone is made anew; a store that loses that one too is at fault.
 FINDS: Final = 3
@@ -81,7 +81,7 @@ class UserRequests:
         self._clock = clock
 
     async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
-        """The picture, once it is there. A hit costs nothing; a miss costs whoever leads it a credit.
+        """The picture, once it is there. A hit costs nothing; a miss costs its leader a credit.
 
         Raises what `Coordinator.find` raises, `IdempotencyConflict` and `PictureGone`.
         """
@@ -93,9 +93,9 @@ class UserRequests:
         return await self._deliver(user, found, idempotency_key)
 
     async def start(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered | Pending:
-        """As `request`, but only until somebody is certain to make the picture: then it is `Pending`.
+        """As `request`, but only until the picture is certain to be made: then it is `Pending`.
 
-        Who cannot pay is told so here and never later.
+        `NotEnoughCredits` is raised here and never later.
         """
         if (known := await self._recall(user, request, idempotency_key)) is not None:
             return known
@@ -113,7 +113,7 @@ class UserRequests:
     async def status(self, user: UUID, key: str, *, store: ObjectStore) -> Delivered | Pending | Failed:
         """What became of a generation this user asked for; a picture whose object is gone from `store` is `Failed`.
 
-        Raises `NotFound` for everybody else's, whether there is one or not.
+        Raises `NotFound` for another user's, whether there is one or not.
         """
         if not await self._accounts.is_requested_by(user, key):
             raise NotFound("You have not asked for such a picture, or it was long ago.")

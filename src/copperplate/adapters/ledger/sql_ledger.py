@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
-    """`Ledger`, `LedgerCare` and `CreditLedger` over one transport, which it opens and closes."""
+    """`Ledger`, `Statistics`, `Maintenance` and `CreditLedger` over one transport, which it opens and closes."""
 
     async def open(self) -> None:
         """Start the transport; an unreachable database shows at the first call."""

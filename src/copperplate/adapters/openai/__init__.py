@@ -14,7 +14,7 @@ from copperplate.adapters.lazy_client import LazyClient
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Size
-from copperplate.recipes.provider_input import provider_input_of
+from copperplate.recipes.kinds import provider_input_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
