@@ -315,7 +315,7 @@ async def test_no_address_is_kept() -> None:
     harness = Harness()
     await harness.ledger.grant_credits(ALICE, 1, "g")
     made = await harness.ask(ALICE, key="k")
-    [ask] = harness.ledger._asks.values()
+    [ask] = harness.ledger._requests.values()
     assert ask.answer is not None
     assert made.entry.path not in repr(ask.answer)
 
