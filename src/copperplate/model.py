@@ -333,7 +333,7 @@ class Credits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
-    """What is known of an ask under an Idempotency-Key.
+    """What is known of a request under an Idempotency-Key.
 
     A conflict: the key stands for another generation. `answer` is what was delivered before, if anything was.
     """

@@ -314,7 +314,7 @@ async def test_slow_bytes_end_after_their_time(standin: Standin) -> None:
     await fal.close()
 
     patient = fal_at(standin.url, retry_seconds=0)
-    (await patient._open())._files._seconds = 0.4
+    (await patient._queue.get())._files._seconds = 0.4
     with pytest.raises(Uncollected, match=r"did not arrive within 0\.4 s"):
         await made(patient, "a fox [slowloris]")
     await patient.close()

@@ -121,7 +121,7 @@ async def test_without_a_token_nothing_is_looked_up(
     assert is_problem(answer, 401, "unauthorized")
     is_sent = (authorization or "").startswith("Bearer ") and authorization != "Bearer "
     assert answer.headers["www-authenticate"] == ('Bearer error="invalid_token"' if is_sent else "Bearer")
-    assert services.ledger._asks == {}
+    assert services.ledger._requests == {}
 
 
 async def test_two_tokens_are_none(client: httpx.AsyncClient) -> None:

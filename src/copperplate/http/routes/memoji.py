@@ -56,7 +56,7 @@ async def generate_memoji(
 ) -> schemas.MemojiAnswer | schemas.PendingAnswer:
     """The address of a memoji: at once and free where it was made before, else made for one credit.
 
-    With `Idempotency-Key` the same wish has the same answer for a day. With `Prefer: respond-async` the answer is
+    With `Idempotency-Key` the same request has the same answer for a day. With `Prefer: respond-async` the answer is
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
     """
     refuse_unknown(request.scope)
