@@ -16,6 +16,7 @@ from tests.support.pictures import upload
 ENTRY_ROW: dict[str, Any] = {
     "entry_key": "e",
     "generation_key": "g",
+    "kind": "image",
     "path": "2026/01/x.png",
     "digest": "d",
     "file_size": 10,
@@ -27,6 +28,7 @@ ENTRY_ROW: dict[str, Any] = {
 ENTRY = Entry(
     key="e",
     generation_key="g",
+    kind="image",
     path="2026/01/x.png",
     digest="d",
     size_bytes=10,

@@ -53,9 +53,9 @@ class Harness:
         return UserRequests(
             coordinator=self.coordinator_harness.process(),
             ledger=self.ledger,
-            kinds=self.coordinator_harness.kinds,
+            stores={self.coordinator_harness.store.bucket: self.coordinator_harness.store},
             accounts=self.ledger,
-            usage=self.usage,
+            request_meter=self.usage,
             clock=self.clock,
         )
 
@@ -80,7 +80,7 @@ class Harness:
         return self.user_requests.start(user, asked or picture_request(), idempotency_key=key)
 
     def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
-        return self.user_requests.status(user, picture_request().generation_key, store=self.coordinator_harness.store)
+        return self.user_requests.status(user, picture_request().generation_key)
 
     def lose(self) -> None:
         """Somebody empties the bucket by hand."""

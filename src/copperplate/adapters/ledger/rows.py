@@ -69,6 +69,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
         key=row["entry_key"],
         generation_key=row["generation_key"],
+        kind=row["kind"],
         path=row["path"],
         digest=row["digest"],
         size_bytes=row["file_size"],
