@@ -167,7 +167,7 @@ def make_asking(
         ledger=ledger,
         stores={kind.store.bucket: kind.store for kind in kinds.values()},
         accounts=accounts,
-        usage=uncounted,
+        request_meter=uncounted,
         clock=clock,
     )
 

@@ -330,7 +330,7 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(harness: Coordinat
 
 
 async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rubbish(_: object) -> ProviderResult:
+    async def rubbish(*_: object) -> ProviderResult:
         return ProviderResult(body=b"rubbish")
 
     monkeypatch.setattr(harness.provider, "submit", rubbish)

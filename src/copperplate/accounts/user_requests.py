@@ -70,14 +70,14 @@ class UserRequests:
         ledger: Ledger,
         stores: Mapping[str, ObjectStore],
         accounts: CreditLedger,
-        usage: RequestMeter,
+        request_meter: RequestMeter,
         clock: Clock,
     ) -> None:
         self._coordinator = coordinator
         self._ledger = ledger
         self._stores = stores
         self._accounts = accounts
-        self._usage = usage
+        self._meter = request_meter
         self._clock = clock
 
     async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
@@ -139,7 +139,7 @@ class UserRequests:
             return None
         match await self._peek(request.generation_key, request.rendition_key):
             case Hit(entry=entry):
-                self._usage.count(request, Outcome.HIT, size_bytes=0, seconds=0.0)
+                self._meter.count(request, Outcome.HIT, size_bytes=0, seconds=0.0)
                 return _delivered(entry, Outcome.HIT, known.answer)
             case Wait():
                 raise StillGenerating
@@ -168,7 +168,7 @@ class UserRequests:
             found = await self._find_kept(user, request)
             outcome = found.outcome
         finally:
-            self._usage.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
+            self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
     async def _find_kept(self, user: UUID, request: PictureRequest) -> LookupResult:
@@ -181,7 +181,8 @@ class UserRequests:
         raise StoreUnavailable("the object store loses objects")
 
     async def _is_lost(self, entry: Entry) -> bool:
-        return await is_lost(entry, store=self._stores[KINDS[entry.kind].bucket], ledger=self._ledger)
+        store = self._stores[KINDS[entry.kind].bucket]
+        return await is_lost(entry, store=store, ledger=self._ledger)
 
     async def _deliver(self, user: UUID, found: LookupResult, idempotency_key: str | None) -> Delivered:
         key = found.entry.generation_key

@@ -13,12 +13,12 @@ from copperplate.http.dependencies import PROBLEMS, Served
 from copperplate.http.origin import base_url_of
 from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copperplate.model import Entry
-    from copperplate.recipes.kinds import KindSpec
     from copperplate.services import Services
 
 PREFIX: Final = "/storage/v1/object/public"
@@ -34,20 +34,19 @@ HEADERS: Final = {
 router = APIRouter()
 
 
-def addresses_of(request: Request, services: Services, *kinds: KindSpec) -> Callable[[Entry], str]:
-    """Where the caller of this request can load the object of an entry of one of these kinds.
+def addresses_of(request: Request, services: Services) -> Callable[[Entry], str]:
+    """Where the caller of this request can load the object of an entry, whatever its kind.
 
     Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
     """
-    stores = {spec.name: services.stores[spec.bucket] for spec in kinds}
-    has_own = all(store.public_url(NO_OBJECT) is not None for store in stores.values())
+    has_own = all(store.public_url(NO_OBJECT) is not None for store in services.stores.values())
     base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}"
 
-    def url_of(entry: Entry) -> str:
-        store = stores[entry.kind]
-        return store.public_url(entry.path) or f"{base}/{store.bucket}/{entry.path}"
+    def address_of(entry: Entry) -> str:
+        bucket = KINDS[entry.kind].bucket
+        return services.stores[bucket].public_url(entry.path) or f"{base}/{bucket}/{entry.path}"
 
-    return url_of
+    return address_of
 
 
 @router.api_route(
