@@ -109,11 +109,12 @@ class Upload:
     width: int
     height: int
 
-    def as_entry(self, *, key: str, generation_key: str, is_original: bool) -> Entry:
+    def as_entry(self, *, key: str, generation_key: str, kind: str, is_original: bool) -> Entry:
         """The entry of this object, once it is stored and recorded."""
         return Entry(
             key=key,
             generation_key=generation_key,
+            kind=kind,
             path=self.path,
             digest=self.digest,
             size_bytes=self.size_bytes,
@@ -137,6 +138,7 @@ class Entry:
 
     key: str
     generation_key: str
+    kind: str  # of the picture: it names the bucket
     path: str
     digest: str
     size_bytes: int
@@ -331,7 +333,7 @@ class Credits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
-    """What is known of an ask under an Idempotency-Key.
+    """What is known of a request under an Idempotency-Key.
 
     A conflict: the key stands for another generation. `answer` is what was delivered before, if anything was.
     """

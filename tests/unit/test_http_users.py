@@ -48,7 +48,7 @@ async def test_forged_tokens_make_nothing_and_are_told_why(
         assert answer.headers["cache-control"] == "no-store", case
         assert len(case.token) < 20 or case.token not in answer.text, case
     assert services.image_provider.submits == 0
-    assert services.ledger._asks == {}
+    assert services.ledger._requests == {}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

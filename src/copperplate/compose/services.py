@@ -113,7 +113,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         stores=stores,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         user_requests=UserRequests(
-            coordinator=coordinator, ledger=ledger, kinds=kinds, accounts=ledger, usage=meter, clock=clock
+            coordinator=coordinator, ledger=ledger, stores=stores, accounts=ledger, request_meter=meter, clock=clock
         ),
         request_meter=meter,
         verifier=make_verifier(settings, clock),
