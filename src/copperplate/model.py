@@ -91,6 +91,8 @@ class PictureRequest:
     rendition_key: str
     rendition: Rendition
     size: Size
+    # The bytes of the pictures that the recipe names by their digests: in no key, no log and no ledger.
+    inputs: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def model(self) -> str:

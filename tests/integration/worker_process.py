@@ -30,7 +30,7 @@ from tests.support.pictures import picture_request
 from tests.support.provider_harness import request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from copperplate.model import AcquireResult, CanonicalValue, PictureRequest, Size
@@ -178,7 +178,7 @@ class StoppingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         with self._tally.open("ab") as file:
             file.write(b".")
         number = self._tally.stat().st_size

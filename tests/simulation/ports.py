@@ -440,7 +440,7 @@ class SimulatedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         prompt = str(recipe["prompt"])
         grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
         refusal = self._truth.draw_refusal()

@@ -190,6 +190,17 @@ async def test_submit_whose_answer_was_lost_is_sent_once_more() -> None:
     assert harness.provider.submits == 2
 
 
+async def test_bytes_to_work_on_reach_every_submit_and_are_in_no_key_and_no_words(
+    harness: CoordinatorHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.provider.failures = [ProviderFailed(FailureClass.AMBIGUOUS, "no answer")]
+    asked = replace(picture_request(), inputs=(b"a picture to process",))
+    found = await harness.process().find(asked)
+    assert harness.provider.inputs == [asked.inputs, asked.inputs]
+    assert found.entry.generation_key == picture_request().generation_key
+    assert "to process" not in f"{asked!r} {caplog.text}"
+
+
 async def test_third_submit_of_an_attempt_is_never_sent_where_money_is_at_stake() -> None:
     harness = CoordinatorHarness(seconds=10)
     for _ in range(2):
@@ -319,7 +330,7 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(harness: Coordinat
 
 
 async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rubbish(_: object) -> ProviderResult:
+    async def rubbish(*_: object) -> ProviderResult:
         return ProviderResult(body=b"rubbish")
 
     monkeypatch.setattr(harness.provider, "submit", rubbish)

@@ -21,7 +21,7 @@ from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, ProviderResult
     from copperplate.ports.statistics import GenerationStats
@@ -36,10 +36,10 @@ class GatedProvider(ScriptedProvider):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         self.began.set()
         await self.gate.wait()
-        return await super().submit(recipe)
+        return await super().submit(recipe, inputs)
 
 
 @pytest.fixture

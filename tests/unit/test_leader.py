@@ -472,7 +472,7 @@ async def test_process_that_stood_still_keeps_what_it_paid_for_unless_somebody_t
     harness = CoordinatorHarness()
     submit = harness.provider.submit
 
-    async def stand_still(recipe: Any) -> Any:
+    async def stand_still(recipe: Any, inputs: Any) -> Any:
         answer = await submit(recipe)
         harness.clock._seconds += 19  # beyond the trust in the lease (18 s), within the lease (20 s)
         return answer

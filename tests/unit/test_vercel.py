@@ -24,7 +24,7 @@ from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, ProviderResult
 
@@ -39,9 +39,9 @@ class GatedProvider(ScriptedProvider):
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         await self.gate.wait()
-        return await super().submit(recipe)
+        return await super().submit(recipe, inputs)
 
 
 class Call:

@@ -16,7 +16,7 @@ from copperplate.errors import Misconfigured
 from copperplate.recipes.image import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.adapters.fal.queue import Queue
     from copperplate.model import CanonicalValue, Job, ProviderResult, Size
@@ -83,7 +83,7 @@ class Fal:
         """The billable units reported, at the model's price for one."""
         return prices.cost_of_units(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job:
         """One POST to the queue; see `Provider.submit`."""
         queue = await self._queue.get()
         return await queue.submit(str(recipe["model"]), arguments_of(recipe))

@@ -17,7 +17,7 @@ from copperplate.model import Size
 from copperplate.recipes.kinds import provider_input_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.adapters.openai.calls import Calls
     from copperplate.model import CanonicalValue, Job, ProviderResult
@@ -106,7 +106,7 @@ class OpenAIImages:
         """The tokens reported, at the model's prices."""
         return prices.cost_of_tokens(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
         """One POST; see `Provider.submit`."""
         request = provider_input_of(recipe)
         calls = await self._calls.get()
