@@ -214,7 +214,7 @@ class CreditMachine(RuleBasedStateMachine):
 
     async def _purge(self, key: str) -> int:
         purged = await self.harness.ledger.purge(Condition(key=key), 10, is_dry_run=False)
-        return purged.generations
+        return int(purged.generations)
 
     async def _refund(self, key: str, number: int) -> bool:
         mine = self.harness.reservations(key)
