@@ -161,7 +161,7 @@ class Caller:
         picture_request, fence, _ = self._lead()
         key = picture_request.generation_key
         entry = _upload(picture_request, fence).as_entry(
-            key=original_key(key), generation_key=key, kind=picture_request.kind, is_original=True
+            kind="image", key=original_key(key), generation_key=key, is_original=True
         )
         return lambda: self._ledger.report_missing(entry)
 

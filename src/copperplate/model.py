@@ -111,12 +111,12 @@ class Upload:
     width: int
     height: int
 
-    def as_entry(self, *, key: str, generation_key: str, kind: str, is_original: bool) -> Entry:
+    def as_entry(self, *, kind: str, key: str, generation_key: str, is_original: bool) -> Entry:
         """The entry of this object, once it is stored and recorded."""
         return Entry(
+            kind=kind,
             key=key,
             generation_key=generation_key,
-            kind=kind,
             path=self.path,
             digest=self.digest,
             size_bytes=self.size_bytes,
@@ -138,9 +138,9 @@ class RenditionUpload(Upload):
 class Entry:
     """One stored object as the ledger knows it. `key` is the rendition's key."""
 
+    kind: str
     key: str
     generation_key: str
-    kind: str  # of the picture: it names the bucket
     path: str
     digest: str
     size_bytes: int

@@ -34,7 +34,7 @@ class Kind:
             provider=provider,
             store=store,
             needs=spec.needs,
-            wait=wait * spec.wait_factor,
+            wait=None if spec.wait_factor == 1 else wait * spec.wait_factor,
             max_bytes=spec.max_bytes,
         )
 

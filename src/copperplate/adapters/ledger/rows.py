@@ -67,9 +67,9 @@ def upload_columns(upload: Upload) -> dict[str, Any]:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
+        kind=row["kind"],
         key=row["entry_key"],
         generation_key=row["generation_key"],
-        kind=row["kind"],
         path=row["path"],
         digest=row["digest"],
         size_bytes=row["file_size"],

@@ -247,7 +247,7 @@ class MemoryTables(MemoryCredits):
 
     def _add(self, row: GenerationRow, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
         now = self._clock.monotonic()
-        entry = upload.as_entry(key=entry_key, generation_key=key, kind=row.kind, is_original=is_original)
+        entry = upload.as_entry(kind=row.kind, key=entry_key, generation_key=key, is_original=is_original)
         self._entries[entry_key] = EntryRow(entry, row.kind, now, now)
         return entry
 
