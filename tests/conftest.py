@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.support.clusters",
     "tests.support.worker_processes",
     "tests.support.provider_harness",
+    "tests.support.memory_services",
     "tests.support.postgres_fixtures",
     "tests.support.postgrest_fixtures",
     "tests.support.pgbouncer_server",

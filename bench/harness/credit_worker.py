@@ -160,7 +160,9 @@ class Caller:
     def _report_missing(self) -> Any:
         picture_request, fence, _ = self._lead()
         key = picture_request.generation_key
-        entry = _upload(picture_request, fence).as_entry(key=original_key(key), generation_key=key, is_original=True)
+        entry = _upload(picture_request, fence).as_entry(
+            kind="image", key=original_key(key), generation_key=key, is_original=True
+        )
         return lambda: self._ledger.report_missing(entry)
 
     def _purge(self) -> Any:

@@ -14,11 +14,12 @@ import psycopg
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose import IMAGE_BUCKET, make_image_provider
+from copperplate.compose import make_image_provider
 from copperplate.http.picture_urls import PictureUrls
 from copperplate.local.cluster import Cluster, find_running, ignore
 from copperplate.local.stack import prepare
 from copperplate.model import Entry, Lead, PictureRequest, Upload
+from copperplate.recipes.kinds import IMAGE
 from copperplate.recipes.objects import object_path
 from copperplate.settings import Settings
 
@@ -62,7 +63,7 @@ def request_of(path: str, text: str) -> PictureRequest:
 async def put_picture(data_dir: Path, database_url: str, picture_request: PictureRequest, size_bytes: int) -> bytes:
     """Store a picture of exactly `size_bytes`, as a leader does; hits never look inside it."""
     body = os.urandom(size_bytes)
-    store = FolderStore(data_dir / "objects", IMAGE_BUCKET)
+    store = FolderStore(data_dir / "objects", IMAGE.bucket)
     ledger = PostgresLedger(database_url, max_connections=1)
     await ledger.open()
     try:

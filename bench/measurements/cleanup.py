@@ -22,10 +22,11 @@ from copperplate.adapters.ledger.postgres import PostgresTransport
 from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose import IMAGE_BUCKET
 from copperplate.errors import ObjectMissing
 from copperplate.model import Hit, Lead
 from copperplate.operations.cleanup import LOOKED, OBJECTS, clean
+from copperplate.ports.maintenance import DiscardedObject
+from copperplate.recipes.kinds import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,9 +81,9 @@ class HastyLedger(SqlLedger):
 
     grace = GRACE
 
-    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
+    async def claim_discarded(self, limit: int) -> Sequence[DiscardedObject]:
         rows = await self._transport.rows("claim_discarded", {"p_limit": limit, "p_grace": self.grace})
-        return [(row["id"], row["bucket"], row["path"]) for row in rows]
+        return [DiscardedObject(row["id"], row["bucket"], row["path"]) for row in rows]
 
 
 def measure(run: Run) -> list[Figure]:
@@ -106,7 +107,7 @@ async def _measure_size(run: Run) -> list[Figure]:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("vacuum analyze public.generation_status, copperplate.cache_entries")
         objects = await _clean(url, GRACE_LATER, run)
-    removed = (in_use.done.images, rows.done.images + rows.done.generations, objects.done.objects)
+    removed = (in_use.done.pictures["image"], rows.done.pictures["image"] + rows.done.generations, objects.done.objects)
     if removed != (0, entries, entries):
         raise RuntimeError(f"not what there was, but {removed} was removed")
     return _describe(entries, in_use, rows, objects)
@@ -127,7 +128,7 @@ async def _clean(url: str, ahead: timedelta, run: Run) -> _Cleaning:
     await ledger.open()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        done = await clean(ledger, [MemoryStore(IMAGE_BUCKET)], clock=SystemClock(), within=ALL_DAY)
+        done = await clean(ledger, [MemoryStore(IMAGE.bucket)], clock=SystemClock(), within=ALL_DAY)
     finally:
         await ledger.close()
     run.say(str(done))
@@ -208,7 +209,7 @@ class _Readers:
         self._url = url
         self._left = reads
         self._grace = grace
-        self._store = MemoryStore(IMAGE_BUCKET)
+        self._store = MemoryStore(IMAGE.bucket)
         self._random = random.Random(20261120)
         self.reads = self.dangling = self.removed = 0
 
@@ -230,7 +231,7 @@ class _Readers:
 
     async def _clean(self, ledger: HastyLedger) -> None:
         while True:
-            await ledger.cleanup_entries(timedelta(), 5)
+            await ledger.cleanup_entries("image", 5, older_than=timedelta())
             claimed = await ledger.claim_discarded(OBJECTS)
             self.removed += len(await self._store.remove([path for _, _, path in claimed]))
             await ledger.forget_discarded([id_ for id_, _, _ in claimed])

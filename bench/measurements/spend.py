@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from copperplate.generation.coordinator import Coordinator
     from copperplate.model import PictureRequest
-    from copperplate.ports import LedgerCare
+    from copperplate.ports import Statistics
     from copperplate.serving.request_meter import RequestMeter
     from tests.standin.server import Standin
 
@@ -252,13 +252,13 @@ async def _hit(
     return times * drawn[-1].charge_micro_usd if times else 0
 
 
-async def _routes(url: str, ledger: LedgerCare) -> dict[str, tuple[int, int]]:
+async def _routes(url: str, ledger: Statistics) -> dict[str, tuple[int, int]]:
     """What was spent and saved so far, in millionths of a dollar, as each route tells it."""
     from copperplate.http import metrics
     from copperplate.http.schemas.statistics import Savings
 
     kinds = Savings.of(await ledger.savings()).values()
-    text = metrics.render(await ledger.usage_totals(), await ledger.cache_stats())
+    text = metrics.render(await ledger.usage_totals(), await ledger.kind_stats("image"))
     told = await asyncio.to_thread(_command_line, url)
     totals = "select round(1e6 * sum(s.spent_usd)), round(1e6 * sum(s.saved_usd)) from ({}) as s"
     tables = {

@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from copperplate.compose import NEEDS, make_image_provider, open_backend, open_services
+from copperplate.compose import make_image_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_request
+from copperplate.recipes.kinds import BUCKETS
 from copperplate.recipes.objects import object_path, sha256_hex
 from copperplate.schema_check import FOLDER, Schema
 from copperplate.settings import DOCS
@@ -18,7 +19,8 @@ from copperplate.settings import DOCS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from copperplate.ports import Clock, LedgerCare, ObjectStore
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
+    from copperplate.ports import Clock, ObjectStore, Statistics
     from copperplate.settings import Settings
 
 NO_KEY: Final = "0" * 64
@@ -93,7 +95,7 @@ async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Fi
 
 
 async def _examine_setup(
-    settings: Settings, clock: Clock, ledger: LedgerCare
+    settings: Settings, clock: Clock, ledger: Statistics
 ) -> tuple[Mapping[str, Any], list[Finding]]:
     """What the database is, if it can say so; raises `LedgerUnavailable`."""
     began = clock.monotonic()
@@ -150,7 +152,7 @@ def _examine_clock(setup: Mapping[str, Any], clock: Clock) -> Finding:
     )
 
 
-async def _examine_objects(ledger: LedgerCare) -> AsyncIterator[Finding]:
+async def _examine_objects(ledger: Statistics) -> AsyncIterator[Finding]:
     """What somebody changed or dropped by hand; raises `LedgerUnavailable`."""
     shipped = Schema.shipped()
     try:
@@ -167,7 +169,7 @@ async def _examine_objects(ledger: LedgerCare) -> AsyncIterator[Finding]:
         yield Finding(what="objects", level=Level.OK, detail=detail)
 
 
-async def _examine_rights(ledger: LedgerCare) -> Finding:
+async def _examine_rights(ledger: SqlLedger) -> Finding:
     """Every kind of call once, without a change."""
     try:
         await ledger.generation_stats()
@@ -184,7 +186,7 @@ async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -
     body = uuid4().bytes
     path = object_path(clock.now(), sha256_hex(body), NO_KEY, uuid4().hex, "png")
     try:
-        await store.check(NEEDS[store.bucket])
+        await store.check(BUCKETS[store.bucket].needs)
         await store.put(path, body, media_type="image/png")
         is_same = await store.get(path) == body
         is_gone = path in await store.remove([path])

@@ -91,6 +91,8 @@ class PictureRequest:
     rendition_key: str
     rendition: Rendition
     size: Size
+    # The bytes of the pictures that the recipe names by their digests: in no key, no log and no ledger.
+    inputs: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def model(self) -> str:
@@ -109,9 +111,10 @@ class Upload:
     width: int
     height: int
 
-    def as_entry(self, *, key: str, generation_key: str, is_original: bool) -> Entry:
+    def as_entry(self, *, kind: str, key: str, generation_key: str, is_original: bool) -> Entry:
         """The entry of this object, once it is stored and recorded."""
         return Entry(
+            kind=kind,
             key=key,
             generation_key=generation_key,
             path=self.path,
@@ -135,6 +138,7 @@ class RenditionUpload(Upload):
 class Entry:
     """One stored object as the ledger knows it. `key` is the rendition's key."""
 
+    kind: str
     key: str
     generation_key: str
     path: str
@@ -331,7 +335,7 @@ class Credits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
-    """What is known of an ask under an Idempotency-Key.
+    """What is known of a request under an Idempotency-Key.
 
     A conflict: the key stands for another generation. `answer` is what was delivered before, if anything was.
     """

@@ -59,7 +59,7 @@ class Schema:
         return sorted({found[1] for found in names if found})
 
     def compare(self, found: Mapping[str, Any]) -> list[Difference]:
-        """Where a database differs; `found` is what `LedgerCare.describe_schema` answers."""
+        """Where a database differs; `found` is what `Statistics.describe_schema` answers."""
         there: Mapping[str, Any] = found["objects"]
         return [
             *self._unrecorded(found["migrations"] or ()),

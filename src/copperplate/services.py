@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import CreditLedger, Ledger, LedgerCare
+from copperplate.ports import CreditLedger, Ledger, Maintenance, Statistics
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from copperplate.settings import Settings
 
 
-class WholeLedger(Ledger, LedgerCare, CreditLedger, Protocol):
-    """Every port of the ledger: generations, care and credits."""
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, Protocol):
+    """Every port of the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,12 @@ class Services:
     @property
     def image_provider(self) -> Provider:
         """The provider of pictures by URL."""
-        return self.kinds["image"].provider
+        return self.kinds[IMAGE.name].provider
 
     @property
     def memoji_provider(self) -> Provider:
         """The provider of memoji; raises `Misconfigured` where there is none. Pictures do not need it."""
-        kind = self.kinds.get("memoji")
+        kind = self.kinds.get(MEMOJI.name)
         return require_memoji_provider(None if kind is None else kind.provider)
 
     async def drain(self, *, within_seconds: float) -> None:

@@ -61,7 +61,7 @@ class SingleFlight(Generic[T]):
         return flight.task.result(), joined
 
     def is_awaited(self, key: str) -> bool:
-        """Whether anybody still waits for the flight of `key`."""
+        """Whether a caller still waits for the flight of `key`."""
         flight = self._flights.get(key)
         return flight is not None and flight.waiters > 0
 
@@ -84,6 +84,6 @@ class SingleFlight(Generic[T]):
 
     def _land(self, key: str, task: asyncio.Task[T]) -> None:
         del self._flights[key]
-        # Everybody may have left; an exception nobody fetched must not become a warning at exit.
+        # Retrieve the exception, or asyncio warns at exit: all callers may have left.
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, CopperplateError):
             logger.error("a flight failed unexpectedly: key=%s error=%s", key[:12], type(error).__name__)

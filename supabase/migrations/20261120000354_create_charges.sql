@@ -62,24 +62,21 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_accounts uuid[];
     v_is_held boolean;
     v_has_lapsed boolean;
 begin
     -- Hardly ever is there anything to inherit or to release, and one look is cheaper than writing nothing.
-    v_accounts := array(
-        select a.id
-        from jsonb_to_recordset(p_charges) as c (user_id uuid)
-        inner join copperplate.accounts as a on c.user_id = a.user_id
-    );
     select
         exists (
             select from copperplate.reservations as k
             where k.generation_key = p_generation_key and k.state = 'held'
         ),
         exists (
-            select from copperplate.reservations as l
-            where l.account_id = any(v_accounts) and l.state = 'held' and l.expires_at < v_now
+            select from copperplate.accounts as a
+            inner join copperplate.reservations as l on a.id = l.account_id
+            where
+                a.user_id = any(array(select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid)))
+                and l.state = 'held' and l.expires_at < v_now
         )
     into v_is_held, v_has_lapsed;
 
@@ -95,7 +92,11 @@ begin
         end if;
     end if;
     if v_is_held or v_has_lapsed then
-        perform copperplate.release_for(p_generation_key, v_accounts);
+        perform copperplate.release_for(p_generation_key, array(
+            select a.id
+            from copperplate.accounts as a
+            where a.user_id = any(array(select c.user_id from jsonb_to_recordset(p_charges) as c (user_id uuid)))
+        ));
     end if;
     return false;
 end;

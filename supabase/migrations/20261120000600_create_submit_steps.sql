@@ -11,6 +11,7 @@ security invoker
 set search_path = ''
 as $$
 declare
+    v_now timestamptz := copperplate.clock();
     v_before integer;
     v_job text;
     v_kind text;
@@ -41,14 +42,14 @@ begin
         submit_no = p_submit_no,
         api_calls_made = g.api_calls_made + 1,
         intent = null,
-        started_at = case when v_before = 0 then copperplate.clock() else g.started_at end,
-        updated_at = copperplate.clock()
+        started_at = case when v_before = 0 then v_now else g.started_at end,
+        updated_at = v_now
     where g.prompt_hash = p_key;
 
     insert into copperplate.submits (generation_key, kind, provider, model, sent_at, estimate_micro_usd)
-    values (p_key, v_kind, p_provider, v_model, copperplate.clock(), p_estimate_micro_usd);
+    values (p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd);
     insert into copperplate.public_totals (day, kind, api_calls)
-    values ((copperplate.clock() at time zone 'UTC')::date, v_kind, 1);
+    values ((v_now at time zone 'UTC')::date, v_kind, 1);
     return true;
 end;
 $$;

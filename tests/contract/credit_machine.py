@@ -209,12 +209,12 @@ class CreditMachine(RuleBasedStateMachine):
         return bool(await self.harness.ledger.fail(key, fence, failure(rest=REST)))
 
     async def _report_missing(self, key: str, fence: int) -> bool:
-        entry = _upload(key, fence).as_entry(key=original_key(key), generation_key=key, is_original=True)
+        entry = _upload(key, fence).as_entry(kind="image", key=original_key(key), generation_key=key, is_original=True)
         return bool(await self.harness.ledger.report_missing(entry))
 
     async def _purge(self, key: str) -> int:
-        counts = await self.harness.ledger.purge(Condition(key=key), 10, is_dry_run=False)
-        return int(counts["generations"])
+        purged = await self.harness.ledger.purge(Condition(key=key), 10, is_dry_run=False)
+        return int(purged.generations)
 
     async def _refund(self, key: str, number: int) -> bool:
         mine = self.harness.reservations(key)

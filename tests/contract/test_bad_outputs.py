@@ -52,12 +52,12 @@ async def test_bad_output_is_never_completed(
             await harness.coordinator.find(asked)
         assert (failed.value.failure_class, failed.value.http_status) == (FailureClass.BAD_OUTPUT, 502)
     assert standin.scenario_log.posts.total() == 1
-    assert (await harness.ledger.generation_stats())["total_completed"] == 0
-    assert (await harness.ledger.cache_stats())["total_stored_bytes"] == 0
+    assert (await harness.ledger.generation_stats()).total_completed == 0
+    assert (await harness.ledger.kind_stats("image")).stored_bytes == 0
 
 
 @pytest.mark.parametrize("name", ["fal", "openai"])
 async def test_good_output_is_completed(name: str, standin: Standin, open_harness: OpenHarness) -> None:
     harness = open_harness(provider_at(name, standin))
     await harness.coordinator.find(request_of(harness.provider, "a fox"))
-    assert (await harness.ledger.generation_stats())["total_completed"] == 1
+    assert (await harness.ledger.generation_stats()).total_completed == 1

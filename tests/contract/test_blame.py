@@ -239,7 +239,7 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     for number in range(20):
         found = await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
         assert found.outcome is Outcome.GENERATED
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 20
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 20
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set
     assert standin.scenario_log.posts.total() == 1
     assert "OPENAI_BASE_URL" in caplog.text
     # It was drawn: it is counted as paid.
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 1
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
         return ["93.184.216.34"]
 
     inner = httpx.MockTransport(serve)
-    (await mended._open())._files._http._transport = JudgedTransport(
+    (await mended._queue.get())._files._http._transport = JudgedTransport(
         httpx.create_ssl_context(), resolve=resolve, inner=inner
     )
     await harness.provider.close()

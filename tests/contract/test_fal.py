@@ -18,6 +18,7 @@ from tests.standin.drawings import number_of
 from tests.standin.fal_queue import FOREIGN_FILES
 from tests.standin.scenario_log import Scenario
 from tests.support.provider_harness import KEY, fal_at, recipe_of, request_of
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -314,7 +315,7 @@ async def test_slow_bytes_end_after_their_time(standin: Standin) -> None:
     await fal.close()
 
     patient = fal_at(standin.url, retry_seconds=0)
-    (await patient._open())._files._seconds = 0.4
+    (await patient._queue.get())._files._seconds = 0.4
     with pytest.raises(Uncollected, match=r"did not arrive within 0\.4 s"):
         await made(patient, "a fox [slowloris]")
     await patient.close()
@@ -343,8 +344,9 @@ async def test_answers_about_a_job_are_counted_while_they_arrive(what: str, stan
 async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(
     standin: Standin, open_harness: OpenHarness
 ) -> None:
-    fal = fal_at(standin.url, seconds=0.3)
-    harness = open_harness(fal, lease_seconds=0.6)
+    seconds = wall(0.5)  # long enough for the submit to arrive
+    fal = fal_at(standin.url, seconds=seconds)
+    harness = open_harness(fal, lease_seconds=2 * seconds)
     asked = request_of(fal, "a fox [stuck]")
     with pytest.raises(StillGenerating):
         await harness.coordinator.find(asked)
@@ -353,7 +355,7 @@ async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(
     outcome = None
     while outcome is None:
         with contextlib.suppress(StillGenerating):
-            outcome = (await harness.another_process(lease_seconds=0.6).find(asked)).outcome
+            outcome = (await harness.another_process(lease_seconds=2 * seconds).find(asked)).outcome
     assert outcome is Outcome.GENERATED
     assert standin.scenario_log.posts == {"a fox [stuck]": 1}
 
@@ -372,6 +374,6 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
         # The rest is over.
         harness.ledger._generations[request_of(fal, "a red fox").generation_key].retry_at = 0.0
         harness.ledger._breakers["fal"].open_until = 0.0
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
     standin.scenario_log.tell("*", "ok")
     assert (await harness.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED

@@ -35,7 +35,7 @@ async def test_answer_that_is_lost_once_costs_two_posts_and_gives_the_second_pic
     assert found.body is not None
     assert number_of(found.body) == 2
     assert standin.scenario_log.posts == {PROMPT: 2}
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 2
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_answers_that_are_always_lost_cost_two_posts_a_day_however_many_ask(
@@ -62,7 +62,7 @@ async def test_refused_prompt_costs_one_post_however_many_ask(harness: ProviderH
             await harness.coordinator.find(asked)
         assert failed.value.http_status == 422
     assert standin.scenario_log.posts == {PROMPT: 1}
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_hundred_at_once_over_four_processes_cost_one_post(harness: ProviderHarness, standin: Standin) -> None:

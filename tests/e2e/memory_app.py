@@ -12,7 +12,7 @@ from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, ProviderResult
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class SometimesSlow(ScriptedProvider):
     """Lets a caller hang up while its picture is made."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         if str(recipe.get("prompt")).startswith("slow"):
             await asyncio.sleep(0.5)
-        return await super().submit(recipe)
+        return await super().submit(recipe, inputs)
 
 
 SECRETS = {

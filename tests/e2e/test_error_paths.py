@@ -42,7 +42,7 @@ from tests.support.provider_harness import KEY, fal_at, openai_at
 from tests.support.tokens import USER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from fastapi import FastAPI
 
@@ -59,7 +59,7 @@ CODES = {each.code for each in vars(errors).values() if isinstance(each, type) a
 class Endless(ScriptedProvider):
     """Takes the order and never delivers."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Any:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Any:
         await asyncio.Event().wait()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.compose import IMAGE_BUCKET
+from copperplate.recipes.kinds import IMAGE
 from scripts import npm
 from tests.e2e.served import serving
 from tests.support.supabase_js import check_installed
@@ -254,5 +254,5 @@ def test_compiler_would_find_a_figure_that_the_database_does_not_have(modules: P
 def test_typescript_in_the_documentation_compiles_with_the_types(modules: Path, tmp_path: Path) -> None:
     snippets = re.findall(r"^```ts\n(.*?)^```", (ROOT / "docs" / "supabase.md").read_text(), re.DOTALL | re.MULTILINE)
     assert snippets
-    assert f'from("{IMAGE_BUCKET}")' in "".join(snippets)
+    assert f'from("{IMAGE.bucket}")' in "".join(snippets)
     assert compile_with_types(tmp_path, modules, {f"{n}.ts": code for n, code in enumerate(snippets)}) == ""

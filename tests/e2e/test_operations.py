@@ -37,6 +37,18 @@ def deployment(owner_url: str, tmp_path: Path) -> dict[str, str]:
     return {"DATABASE_URL": owner_url, "COPPERPLATE_DATA_DIR": str(tmp_path), "CRON_SECRET": CRON_SECRET}
 
 
+@pytest.fixture
+def project_variables(project: Supabase, tmp_path: Path) -> dict[str, str]:
+    """The variables of a deployment with Supabase, which paints."""
+    return {
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SECRET_KEY": project.secret_key,
+        "COPPERPLATE_PROVIDER": "painter",
+        "COPPERPLATE_DATA_DIR": str(tmp_path),
+        "CRON_SECRET": CRON_SECRET,
+    }
+
+
 def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
     """Ask for pictures, as a server does."""
 
@@ -84,26 +96,20 @@ def test_purge_counts_first_and_forgets_then(deployment: dict[str, str]) -> None
 
 
 def test_purge_of_a_project_reaches_its_objects_and_its_cdn_and_says_where_there_is_none(
-    project: Supabase, storage_state_of_project: StorageState, tmp_path: Path
+    project_variables: dict[str, str], storage_state_of_project: StorageState
 ) -> None:
-    variables = {
-        "SUPABASE_URL": project.url,
-        "SUPABASE_SECRET_KEY": project.secret_key,
-        "COPPERPLATE_PROVIDER": "painter",
-        "COPPERPLATE_DATA_DIR": str(tmp_path),
-    }
-    make(variables, "wrong", "right", "wrong too")
+    make(project_variables, "wrong", "right", "wrong too")
     kept = storage_state_of_project.buckets["generated-images"].objects
     before = set(kept)
-    assert run("purge", "--prompt", "wrong", "--yes", **variables).returncode == 0
+    assert run("purge", "--prompt", "wrong", "--yes", **project_variables).returncode == 0
     assert set(storage_state_of_project.purged) == {f"generated-images/{path}" for path in before - set(kept)}
     assert len(storage_state_of_project.purged) == 2, "the original and the picture"
     storage_state_of_project.has_cdn = False
-    without = run("purge", "--prompt", "wrong too", "--yes", **variables)
+    without = run("purge", "--prompt", "wrong too", "--yes", **project_variables)
     assert (without.returncode, len(kept)) == (0, 2)
     assert "no CDN that can be purged" in without.stderr
     storage_state_of_project.tell("cdn", "http_503")
-    failed = run("purge", "--prompt", "right", "--yes", **variables)
+    failed = run("purge", "--prompt", "right", "--yes", **project_variables)
     assert failed.returncode != 0
     assert "[cdn_unavailable]" in failed.stderr
     assert not kept
@@ -296,38 +302,25 @@ def test_doctor_of_a_database_that_is_away_names_it_without_its_password(deploym
 
 
 def test_doctor_says_of_each_bucket_what_is_in_the_way_and_what_to_do(
-    project: Supabase, storage_state_of_project: StorageState, tmp_path: Path
+    project_variables: dict[str, str], storage_state_of_project: StorageState
 ) -> None:
-    variables = {
-        "SUPABASE_URL": project.url,
-        "SUPABASE_SECRET_KEY": project.secret_key,
-        "COPPERPLATE_PROVIDER": "painter",
-        "COPPERPLATE_DATA_DIR": str(tmp_path),
-    }
     images, memoji = (storage_state_of_project.buckets[name] for name in ("generated-images", "memoji-images"))
     images.public = memoji.public = False
-    private = findings(run("doctor", **variables))
+    private = findings(run("doctor", **project_variables))
     assert private["generated-images"][0] == "warning"
     assert private["memoji-images"][0] == "failed"
     assert "answer 400 to everybody: make it public" in private["memoji-images"][1]
     images.allowed_mime_types = ["image/png"]
     del storage_state_of_project.buckets["memoji-images"]
-    refusing = findings(run("doctor", **variables))
+    refusing = findings(run("doctor", **project_variables))
     assert "does not take image/jpeg, image/webp" in refusing["generated-images"][1]
     assert "run `copperplate migrate` with DATABASE_URL set" in refusing["memoji-images"][1]
 
 
 def test_doctor_of_a_supabase_project_looks_at_its_bucket_and_its_objects_too(
-    project: Supabase, owner_url: str, tmp_path: Path
+    project: Supabase, project_variables: dict[str, str], owner_url: str
 ) -> None:
-    variables = {
-        "SUPABASE_URL": project.url,
-        "SUPABASE_SECRET_KEY": project.secret_key,
-        "COPPERPLATE_PROVIDER": "painter",
-        "COPPERPLATE_DATA_DIR": str(tmp_path),
-        "CRON_SECRET": CRON_SECRET,
-    }
-    answer = run("doctor", "--generate", "--json", **variables)
+    answer = run("doctor", "--generate", "--json", **project_variables)
     found = {each["what"]: each for each in json.loads(answer.stdout)}
     assert answer.returncode == 0, answer.stdout
     assert "SUPABASE_URL" in found["database"]["said"]
@@ -337,10 +330,10 @@ def test_doctor_of_a_supabase_project_looks_at_its_bucket_and_its_objects_too(
     assert found["objects"]["level"] == "ok"
     with connect(owner_url, autocommit=True) as owner:
         owner.execute("grant select on public.generation_status to anon")
-    changed = run("doctor", **variables)
+    changed = run("doctor", **project_variables)
     assert changed.returncode == 1
     assert "revoke select on table public.generation_status from public, anon" in findings(changed)["objects"][1]
-    wrong = run("doctor", **{**variables, "SUPABASE_SECRET_KEY": "sb_secret_of-another-project"})
+    wrong = run("doctor", **{**project_variables, "SUPABASE_SECRET_KEY": "sb_secret_of-another-project"})
     assert wrong.returncode == 1
     assert "SUPABASE_SECRET_KEY" in wrong.stdout
     assert "another-project" not in wrong.stdout + wrong.stderr

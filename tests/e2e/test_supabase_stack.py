@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from PIL import Image
 
-from copperplate.compose import IMAGE_BUCKET, MEMOJI_BUCKET
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 from tests.e2e.served import serving
 from tests.support.clusters import eventually
 
@@ -50,7 +50,7 @@ def serve(project: Supabase, standin: Standin, tmp_path: Path) -> Serve:
 
 
 def objects_of(storage_state: StorageState) -> dict[str, Stored]:
-    return storage_state.buckets[IMAGE_BUCKET].objects
+    return storage_state.buckets[IMAGE.bucket].objects
 
 
 def stats_of(server: Served) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def test_memoji_of_signed_in_people_lie_in_their_bucket_and_cost_one_credit(
         eventually(lambda: stats_of(one)["total_requests"] == 2)
         logs = one.log + other.log
     assert len(standin.scenario_log.drawings) == 1
-    [(path, stored)] = storage_state_of_project.buckets[MEMOJI_BUCKET].objects.items()
-    assert first.json()["url"] == f"{project.url}/storage/v1/object/public/{MEMOJI_BUCKET}/{path}"
+    [(path, stored)] = storage_state_of_project.buckets[MEMOJI.bucket].objects.items()
+    assert first.json()["url"] == f"{project.url}/storage/v1/object/public/{MEMOJI.bucket}/{path}"
     assert httpx.get(first.json()["url"]).content == stored.body
     assert Image.open(BytesIO(stored.body)).size == (1024, 1024)
     assert objects_of(storage_state_of_project) == {}
@@ -188,7 +188,7 @@ def test_memoji_of_a_private_bucket_cost_nobody_anything_until_it_is_public_agai
     openai = {"OPENAI_API_KEY": "sk-standin", "OPENAI_BASE_URL": standin.openai_url, "SUPABASE_JWT_SECRET": secret}
     with psycopg.connect(owner_url, autocommit=True) as connection:
         connection.execute("select public.grant_credits(%s, 1, 'order 1')", [user])
-    storage_state_of_project.buckets[MEMOJI_BUCKET].public = False
+    storage_state_of_project.buckets[MEMOJI.bucket].public = False
     with serve("one", **openai) as one:
         headers = {"authorization": f"Bearer {token}"}
         address = f"http://127.0.0.1:{one.port}/api"
@@ -201,7 +201,7 @@ def test_memoji_of_a_private_bucket_cost_nobody_anything_until_it_is_public_agai
         assert "memoji-images is private" in refused.json()["detail"]
         assert httpx.get(f"{address}/credits", headers=headers).json()["credits"]["available"] == 1
         assert len(standin.scenario_log.drawings) == 0
-        storage_state_of_project.buckets[MEMOJI_BUCKET].public = True
+        storage_state_of_project.buckets[MEMOJI.bucket].public = True
         with psycopg.connect(owner_url, autocommit=True) as connection:
             connection.execute("update copperplate.breakers set open_until = now()")  # the rest of 15 s is over
         served = ask()

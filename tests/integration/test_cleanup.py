@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
@@ -21,9 +21,10 @@ from tests.contract.ledger.harness import LEASE, complete, record, request_count
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from copperplate.local.cluster import Cluster
+    from copperplate.ports.maintenance import CleanupCounts
 
     LedgerAt = Callable[[timedelta], Awaitable[PostgresLedger]]
 
@@ -99,17 +100,17 @@ async def test_pictures_in_use_are_looked_at_once_a_run_and_do_not_hide_what_is_
     await later.record_usage(
         [request_count(picture_request(f"picture {number}"), Outcome.HIT, 1) for number in range(PICTURES - 1)]
     )
-    steps, step = Counter[str](), later.cleanup_entries
+    steps, step = Counter[tuple[str, str]](), later.cleanup_entries
 
-    async def count(older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
-        steps[after or ""] += 1
-        return await step(older_than, limit, after)
+    async def count(kind: str, limit: int, *, older_than: timedelta | None, after: str | None) -> CleanupCounts:
+        steps[kind, after or ""] += 1
+        return await step(kind, limit, older_than=older_than, after=after)
 
     monkeypatch.setattr(later, "cleanup_entries", count)
     monkeypatch.setattr("copperplate.operations.cleanup.LOOKED", 10)
-    assert (await clean(later, [store], clock=SystemClock())).images == 1
+    assert (await clean(later, [store], clock=SystemClock())).pictures["image"] == 1
     assert set(steps.values()) == {1}, "every step looks at others"
-    assert len(steps) == 2 * PICTURES // 10 + 1
+    assert len([kind for kind, _ in steps if kind == "image"]) == 2 * PICTURES // 10 + 1
 
 
 MISLED = """
@@ -151,7 +152,7 @@ async def test_reader_that_looked_a_path_up_still_gets_it_after_a_cleanup(ledger
     seen = await reader.acquire(asked, leader=uuid4(), lease_duration=LEASE, may_lead=False)
     assert isinstance(seen, Hit)
     cleaned = await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
-    assert (cleaned.images, cleaned.objects) == (PICTURES, 0)
+    assert (cleaned.pictures["image"], cleaned.objects) == (PICTURES, 0)
     assert (await clean(await ledger_at(MONTH_LATER), [store], clock=clock)).objects == 0
     assert await store.get(seen.entry.path)
     # Nobody is told of it from now on, so an hour later nobody can miss it.

@@ -172,10 +172,12 @@ async def test_twenty_sweeps_and_cleanups_at_once_handle_each_row_once(owner_url
         generations = "public.generation_status"
         assert await at_once(owner_url, generations, [lambda: first.sweep(5)] * 20) == [5] * 20
         failed = await at_once(owner_url, generations, [lambda: first.cleanup_generations(5)] * 20)
-        assert failed == [{"generations": 5}] * 20
+        assert failed == [5] * 20
         # What one of them holds, the next one passes over: ten times five pictures, and nothing for the others.
-        cleaned = await at_once(owner_url, generations, [lambda: first.cleanup_entries(month, 5)] * 20)
-        taken = sorted((counts["images"], counts["generations"], counts["bytes"]) for counts in cleaned)
+        cleaned = await at_once(
+            owner_url, generations, [lambda: first.cleanup_entries("image", 5, older_than=month)] * 20
+        )
+        taken = sorted((counts.pictures, counts.generations, counts.size_bytes) for counts in cleaned)
         assert taken == [(0, 0, 0)] * 10 + [(5, 5, 10_000)] * 10
         claimed = await at_once(owner_url, "copperplate.discarded_objects", [lambda: last.claim_discarded(5)] * 20)
         paths = [path for batch in claimed for _, _, path in batch]

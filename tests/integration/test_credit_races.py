@@ -32,14 +32,6 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 
 
 @pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    made = PostgresLedger(owner_url)
-    await made.open()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 async def other(owner_url: str) -> AsyncIterator[Connection]:
     """Another process, at whichever point of its transaction the test has it."""
     async with await psycopg.AsyncConnection.connect(owner_url, row_factory=dict_row) as connection:

@@ -167,7 +167,7 @@ async def test_statement_that_took_too_long_is_sent_once_and_may_be_said_again(
         # Whether it was counted nobody knew; said again, it is counted once.
         for _ in range(2):
             assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
-        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+        assert (await ledger.generation_stats()).total_api_calls_made == 1
 
 
 async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spends_nothing(
@@ -218,7 +218,7 @@ async def test_call_that_postgres_ends_for_a_deadlock_is_sent_again_and_succeeds
         entry = await completing
     assert entry is not None
     assert await ledger.peek(KEY, picture_request().rendition_key) == Hit(entry=entry)
-    assert (await ledger.generation_stats())["total_completed"] == 1
+    assert (await ledger.generation_stats()).total_completed == 1
     async with asyncio.timeout(20):  # a session reports what it counted at the latest ten seconds later
         while deadlocks(cluster, database) != 1:
             await asyncio.sleep(0.1)

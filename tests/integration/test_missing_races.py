@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Lead, Wait
 from tests.contract.ledger.harness import acquire, complete, record
@@ -21,18 +20,11 @@ from tests.support.pictures import picture_request, upload
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from copperplate.adapters.ledger.postgres import PostgresLedger
     from copperplate.model import Entry
 
 KEY = picture_request().generation_key
 LOCK_ROW = "select from public.generation_status where prompt_hash = %s for update"
-
-
-@pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    made = PostgresLedger(owner_url)
-    await made.open()
-    yield made
-    await made.close()
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import psycopg
 import pytest
 
 from bench.measurements import spend
-from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Condition, Outcome
 from tests.contract.ledger.harness import LEASE, failure, lead, request_count
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
 # Each sum as the totals have it, and as the book has it.
 SUMS = """
@@ -40,14 +39,6 @@ select
         ]::bigint[] from book as b
     )
 """
-
-
-@pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    opened = PostgresLedger(owner_url)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def recomputed(url: str) -> list[int]:
@@ -112,5 +103,5 @@ async def test_a_billed_submit_whose_caller_got_nothing_is_spent(ledger: Postgre
     )
     await ledger.record_usage([request_count(picture_request(), Outcome.FAILED, 1)])
     [image, _] = await ledger.savings()
-    assert (image["spent_micro_usd"], image["saved_micro_usd"], image["served"]) == (50, 0, 0)
+    assert (image.spent_micro_usd, image.saved_micro_usd, image.served) == (50, 0, 0)
     assert recomputed(owner_url)[:4] == [1, 1, 0, 50]

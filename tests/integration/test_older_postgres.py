@@ -52,7 +52,7 @@ async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(old
         [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.HIT, 9)]
     )
     stats = await ledger.generation_stats()
-    assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (10, 1, 9)
+    assert (stats.total_requests, stats.total_api_calls_made, stats.total_api_calls_saved) == (10, 1, 9)
     assert await ledger.sweep(10) == 0
     assert await ledger.claim_discarded(10) == []
     await ledger.close()

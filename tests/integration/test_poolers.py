@@ -12,7 +12,6 @@ from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.libpq import read_url
 from copperplate.adapters.ledger.poolers import Pooler, find_pooler
-from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import translate
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.local.bootstrap import create_database, drop_database
@@ -24,12 +23,14 @@ from copperplate.settings import Settings
 from tests.contract.ledger.harness import complete
 from tests.support.pgbouncer_server import start_pgbouncer
 from tests.support.pictures import picture_request
+from tests.support.postgres_fixtures import opened
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from copperplate.adapters.ledger.postgres import PostgresLedger
     from copperplate.local.cluster import Cluster
     from tests.support.pgbouncer_server import PgBouncer
 
@@ -38,16 +39,6 @@ SHOWN = (
     "select current_user::text as role, current_setting('statement_timeout') as statement_timeout,"
     " current_setting('lock_timeout') as lock_timeout"
 )
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
-    ledger = PostgresLedger(url, **options)
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
 
 
 async def found_at(url: str) -> Pooler | None:

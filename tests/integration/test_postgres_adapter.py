@@ -27,6 +27,7 @@ from copperplate.model import Hit, Lead, Miss, Outcome, Wait
 from tests.contract.ledger.harness import complete, request_count
 from tests.support.clusters import open_folder
 from tests.support.pictures import picture_request
+from tests.support.postgres_fixtures import opened
 from tests.support.walls import wall
 from tests.support.wire import Wire
 
@@ -39,16 +40,6 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=20)
 PROMISED_SECONDS = 3.0
 KEY, RENDITION = picture_request().generation_key, picture_request().rendition_key
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
-    ledger = PostgresLedger(url, **options)
-    await ledger.open()
-    try:
-        yield ledger
-    finally:
-        await ledger.close()
 
 
 @contextlib.contextmanager
@@ -322,7 +313,7 @@ async def test_lead_whose_answer_was_lost_is_given_again_to_the_same_holder(wire
         assert await acquire(ledger, picture_request(), leader=leader) == first
         assert isinstance(await acquire(ledger, picture_request()), Wait)
         # Nothing was counted, no fence skipped: the second call changed nothing.
-        assert (await ledger.generation_stats())["total_api_calls_made"] == 0
+        assert (await ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(wire: Wire) -> None:
@@ -331,7 +322,7 @@ async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(wire: Wire
         wire.cut_after = b"begin_submit"
         assert await ledger.begin_submit(KEY, lead.fence, submit_no=1, provider="painter")
         assert wire.cuts == 1
-        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+        assert (await ledger.generation_stats()).total_api_calls_made == 1
 
 
 async def test_completion_whose_answer_was_lost_is_a_completion(wire: Wire) -> None:
@@ -340,7 +331,7 @@ async def test_completion_whose_answer_was_lost_is_a_completion(wire: Wire) -> N
         entry = await complete(ledger, picture_request())
         assert wire.cuts == 1
         assert await acquire(ledger, picture_request()) == Hit(entry=entry)
-        assert (await ledger.generation_stats())["total_completed"] == 1
+        assert (await ledger.generation_stats()).total_completed == 1
 
 
 async def test_usage_whose_answer_was_lost_is_sent_again_and_counts_once(wire: Wire) -> None:
@@ -350,7 +341,7 @@ async def test_usage_whose_answer_was_lost_is_sent_again_and_counts_once(wire: W
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)])
         assert wire.cuts == 1
         # It was taken before the answer was lost; counted again it would be ten.
-        assert (await ledger.generation_stats())["total_requests"] == 5
+        assert (await ledger.generation_stats()).total_requests == 5
 
 
 async def test_network_that_falls_silent_holds_nobody_longer_than_promised(wire: Wire) -> None:

@@ -108,7 +108,7 @@ async def test_lead_whose_answer_was_lost_is_given_again_to_the_same_holder(
     assert await acquire(ledger, picture_request(), leader=leader) == first
     assert isinstance(await acquire(ledger, picture_request()), Wait)
     # Nothing was counted, no fence skipped: the second call changed nothing.
-    assert (await ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(ledger: PostgrestLedger, wire: Wire) -> None:
@@ -116,7 +116,7 @@ async def test_submit_whose_note_was_lost_on_the_way_back_counts_once(ledger: Po
     wire.faults.append(lose_answer)
     assert await ledger.begin_submit(KEY, lead.fence, submit_no=1, provider="painter")
     assert wire.sent.count("/rpc/begin_submit") == 2
-    assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+    assert (await ledger.generation_stats()).total_api_calls_made == 1
 
 
 async def test_completion_whose_answer_was_lost_is_a_completion(ledger: PostgrestLedger, wire: Wire) -> None:
@@ -129,7 +129,7 @@ async def test_completion_whose_answer_was_lost_is_a_completion(ledger: Postgres
     entry = await complete(ledger, picture_request())
     assert wire.sent.count("/rpc/complete_generation") == 2
     assert await acquire(ledger, picture_request()) == Hit(entry=entry)
-    assert (await ledger.generation_stats())["total_completed"] == 1
+    assert (await ledger.generation_stats()).total_completed == 1
 
 
 @pytest.mark.parametrize("fault", [lose_answer, lose_request, page(502), say(503, b"{}")])
@@ -141,7 +141,7 @@ async def test_usage_counts_once_whatever_becomes_of_the_answer(
     await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)])
     assert wire.sent.count("/rpc/record_usage") == 2
     # Taken before the answer was lost, or lost itself: counted again it would be ten.
-    assert (await ledger.generation_stats())["total_requests"] == 5
+    assert (await ledger.generation_stats()).total_requests == 5
 
 
 async def test_usage_of_a_process_that_was_frozen_is_sent_again_over_a_new_connection(
@@ -154,7 +154,7 @@ async def test_usage_of_a_process_that_was_frozen_is_sent_again_over_a_new_conne
         assert gateway.hang_up() == 1
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)])
         assert gateway.accepted == 2
-        assert (await ledger.generation_stats())["total_requests"] == 7
+        assert (await ledger.generation_stats()).total_requests == 7
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_pool_of_two_that_is_exhausted_refuses_in_time_and_spends_nothing(
         )
     assert [type(each) for each in answers] == [LedgerUnavailable] * 6
     stats = await ledger.generation_stats()
-    assert (stats["total_api_calls_made"], stats["total_requests"]) == (0, 0)
+    assert (stats.total_api_calls_made, stats.total_requests) == (0, 0)
     # The two that reached the database may still have been decided, for callers that are gone.
     fresh = [await acquire(ledger, picture_request(f"fresh {n}")) for n in range(6)]
     assert [type(each) for each in fresh] == [Lead] * 6
@@ -378,7 +378,7 @@ async def test_counts_do_not_depend_on_how_many_rows_an_answer_holds(
             "update copperplate.cache_entries set created_at = created_at - interval '40 days',"
             " last_accessed_at = last_accessed_at - interval '40 days'"
         )
-    assert (await ledger.cleanup_entries(timedelta(days=30), 100))["generations"] == 3
+    assert (await ledger.cleanup_entries("image", 100)).generations == 3
 
 
 # --- how many calls a picture costs --------------------------------------------------------------

@@ -10,15 +10,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.model import Lead, Outcome, PictureFormat
 from tests.contract.ledger.harness import complete, request_count
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
 PROMISED = {
     "most accessed": """SELECT prompt, dimensions, format, access_count, created_at, last_accessed_at
@@ -33,21 +31,6 @@ PROMISED = {
     "stuck": """SELECT * FROM public.generation_status WHERE status = 'generating'
         AND started_at < NOW() - INTERVAL '5 minutes';""",
 }
-
-
-@pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    opened = PostgresLedger(owner_url)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-    """What a person has in the SQL editor."""
-    with psycopg.connect(owner_url, autocommit=True, row_factory=dict_row) as connection:
-        yield connection
 
 
 async def fill(ledger: PostgresLedger) -> None:

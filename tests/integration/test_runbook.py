@@ -7,26 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-import pytest
 
-from copperplate.adapters.ledger.postgres import PostgresLedger
 from tests.contract.ledger.harness import complete, failure, lead
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from copperplate.adapters.ledger.postgres import PostgresLedger
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 BLOCKS = re.findall(r"^```sql\n(.*?)^```", RUNBOOK.read_text(), re.DOTALL | re.MULTILINE)
 FOX = "a red fox"
-
-
-@pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    opened = PostgresLedger(owner_url)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def run(owner_url: str, block: str) -> list[list[tuple[Any, ...]]]:

@@ -21,7 +21,7 @@ from tests.contract.ledger.harness import LEASE, complete, failure, lead, record
 from tests.support.pictures import MODEL, picture_request, upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
 
     from copperplate.local.cluster import Cluster
     from copperplate.model import PictureRequest
@@ -34,21 +34,6 @@ FILES = sorted(file for file in FOLDER.glob("*.sql") if file.name != "setup.sql"
 # Those whose first line says so; all others are questions, and run where nothing can be changed.
 CHANGING = {"fences_after_restore.sql", "schedule_cleanup.sql", "setup.sql", "unschedule_cleanup.sql"}
 EXAMPLE_KEY = "3ed7e497928c80824cc3ff3ce48549c26f75c151f10b38b639293a284ffb24c3"
-
-
-@pytest.fixture
-async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
-    opened = PostgresLedger(owner_url)
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
-    """What a person has in the SQL editor."""
-    with psycopg.connect(owner_url, autocommit=True, row_factory=dict_row) as connection:
-        yield connection
 
 
 @pytest.fixture

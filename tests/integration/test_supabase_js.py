@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from copperplate.compose import IMAGE_BUCKET
+from copperplate.recipes.kinds import IMAGE
 from scripts import npm
 from tests.support.postgrest_server import make_jwt
 from tests.support.rights import MATRIX
@@ -75,10 +75,10 @@ async def test_statistics_are_what_the_database_says(front_end: SupabaseJs, entr
 async def test_picture_can_be_loaded_at_its_public_address_by_anybody(
     front_end: SupabaseJs, entry: Entry, storage_state_of_project: StorageState
 ) -> None:
-    [address] = front_end.ask(("getPublicUrl", IMAGE_BUCKET, entry.path))
+    [address] = front_end.ask(("getPublicUrl", IMAGE.bucket, entry.path))
     answer = httpx.get(address.data["publicUrl"])
     assert answer.status_code == 200
-    assert answer.content == storage_state_of_project.buckets[IMAGE_BUCKET].objects[entry.path].body
+    assert answer.content == storage_state_of_project.buckets[IMAGE.bucket].objects[entry.path].body
     assert len(answer.content) == entry.size_bytes
     assert answer.headers["content-type"] == "image/jpeg"
     assert answer.headers["cache-control"] == "max-age=3600"
@@ -120,20 +120,20 @@ async def test_every_function_of_the_service_role_is_refused(
 async def test_nothing_in_storage_can_be_listed_or_changed(
     front_end: SupabaseJs, entry: Entry, storage_state_of_project: StorageState
 ) -> None:
-    objects = storage_state_of_project.buckets[IMAGE_BUCKET].objects
+    objects = storage_state_of_project.buckets[IMAGE.bucket].objects
     before = {name: stored.body for name, stored in objects.items()}
     uploaded, replaced, made = front_end.ask(
-        ("upload", IMAGE_BUCKET, "2026/01/mine.png"),
-        ("replace", IMAGE_BUCKET, entry.path),
+        ("upload", IMAGE.bucket, "2026/01/mine.png"),
+        ("replace", IMAGE.bucket, entry.path),
         ("createBucket", "mine"),
     )
     assert [each.code for each in (uploaded, replaced, made)] == ["403"] * 3
     assert "row-level security" in (uploaded.message or "")
-    hidden = front_end.ask(("info", IMAGE_BUCKET, entry.path), ("sign", IMAGE_BUCKET, entry.path))
+    hidden = front_end.ask(("info", IMAGE.bucket, entry.path), ("sign", IMAGE.bucket, entry.path))
     assert [each.code for each in hidden] == ["404"] * 2
     # Storage does not refuse these: row-level security shows nothing to list and nothing to remove.
     listed, removed, buckets = front_end.ask(
-        ("list", IMAGE_BUCKET), ("remove", IMAGE_BUCKET, entry.path), ("listBuckets",)
+        ("list", IMAGE.bucket), ("remove", IMAGE.bucket, entry.path), ("listBuckets",)
     )
     assert [each.data for each in (listed, removed, buckets)] == [[], [], []]
     assert {name: stored.body for name, stored in objects.items()} == before

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from copperplate.compose import IMAGE_BUCKET
+from copperplate.recipes.kinds import IMAGE
 from supabase import Client, PostgrestAPIError, StorageException, create_client
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def test_list_is_refused_with_a_public_key(client: Client, entry: Entry) -> None
 def test_upload_is_refused_with_a_public_key(
     client: Client, storage_state_of_project: StorageState, entry: Entry
 ) -> None:
-    before = set(storage_state_of_project.buckets[IMAGE_BUCKET].objects)
-    bucket = client.storage.from_(IMAGE_BUCKET)
+    before = set(storage_state_of_project.buckets[IMAGE.bucket].objects)
+    bucket = client.storage.from_(IMAGE.bucket)
     with pytest.raises(StorageException) as refused:
         bucket.upload("2026/11/mine.png", PNG, {"content-type": "image/png"})
     assert "row-level security" in str(refused.value)
@@ -88,12 +88,12 @@ def test_upload_is_refused_with_a_public_key(
     with pytest.raises(StorageException) as untyped:
         bucket.upload("2026/11/mine.png", PNG)
     assert "text/plain" in str(untyped.value)
-    assert set(storage_state_of_project.buckets[IMAGE_BUCKET].objects) == before
+    assert set(storage_state_of_project.buckets[IMAGE.bucket].objects) == before
 
 
 @pytest.mark.parametrize("kind", PUBLIC)
 def test_picture_is_loaded_at_its_public_address(client: Client, entry: Entry) -> None:
-    address = client.storage.from_(IMAGE_BUCKET).get_public_url(entry.path)
+    address = client.storage.from_(IMAGE.bucket).get_public_url(entry.path)
     answer = httpx.get(address)
     assert (answer.status_code, len(answer.content)) == (200, entry.size_bytes)
 

@@ -23,7 +23,7 @@ NAMED = {"COPPERPLATE_PROVIDER": "painter"}
 async def opened(environment: dict[str, str]) -> tuple[type, type]:
     """The ledger and the store, after one call of the ledger."""
     async with open_services(Settings.from_env({**NAMED, **environment})) as services:
-        assert (await services.ledger.generation_stats())["total_requests"] == 0
+        assert (await services.ledger.generation_stats()).total_requests == 0
         return type(services.ledger), type(services.kinds["image"].store)
 
 

@@ -30,7 +30,7 @@ from tests.support.pictures import picture_request
 from tests.support.provider_harness import request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from copperplate.model import AcquireResult, CanonicalValue, PictureRequest, Size
@@ -63,7 +63,7 @@ async def acquire_many(url: str, prompts: list[str], times: int) -> dict[str, An
     """
     ledger = PostgresLedger(url, max_connections=16)
     await ledger.open()
-    await ledger.cache_stats()
+    await ledger.kind_stats("image")
     say("ready")
     await asyncio.to_thread(hear)
 
@@ -88,7 +88,7 @@ async def count_many(url: str, prompts: list[str], rounds: int) -> dict[str, Any
     """Record one hit for each prompt, in an order of our own, `rounds` times."""
     ledger = PostgresLedger(url)
     await ledger.open()
-    await ledger.cache_stats()
+    await ledger.kind_stats("image")
     say("ready")
     await asyncio.to_thread(hear)
     errors: Counter[str] = Counter()
@@ -133,7 +133,7 @@ async def ask_over_time(url: str, folder: str, queue_url: str, prompt: str, wron
     coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
     asked = request_of(provider, prompt)
     await ledger.open()
-    await ledger.cache_stats()
+    await ledger.kind_stats("image")
     say("ready")
     while (word := await asyncio.to_thread(hear)) != "end":
         clock.seconds = float(word)
@@ -178,7 +178,7 @@ class StoppingProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return 3_000
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         with self._tally.open("ab") as file:
             file.write(b".")
         number = self._tally.stat().st_size

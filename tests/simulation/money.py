@@ -163,7 +163,12 @@ def make_asking(
     accounts: Any = ProcessAccounts(world, ledger._call)
     uncounted: Any = Uncounted()
     return UserRequests(
-        coordinator=coordinator, ledger=ledger, kinds=kinds, accounts=accounts, usage=uncounted, clock=clock
+        coordinator=coordinator,
+        ledger=ledger,
+        stores={kind.store.bucket: kind.store for kind in kinds.values()},
+        accounts=accounts,
+        request_meter=uncounted,
+        clock=clock,
     )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Upload,
     )
     from copperplate.ports import ObjectStore
+    from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
     from tests.simulation.world import Process, World
 
 BUCKET = "generated-images"
@@ -313,39 +314,19 @@ class ProcessLedger:
     async def sweep(self, limit: int) -> int:
         return int(await self._call("sweep", lambda: self._real.sweep(limit)))
 
-    async def generation_stats(self) -> Mapping[str, Any]:
-        raise AssertionError("nobody reads statistics here")
-
-    async def cache_stats(self) -> Mapping[str, Any]:
-        raise AssertionError("nobody reads statistics here")
-
-    async def savings(self) -> Sequence[Mapping[str, Any]]:
-        raise AssertionError("nobody reads statistics here")
-
-    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
-        counts: Mapping[str, Any] = await self._call(
-            "cleanup_entries", lambda: self._real.cleanup_entries(older_than, limit, after)
+    async def cleanup_entries(
+        self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
+    ) -> CleanupCounts:
+        counts: CleanupCounts = await self._call(
+            "cleanup_entries", lambda: self._real.cleanup_entries(kind, limit, older_than=older_than, after=after)
         )
         return counts
 
-    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
-        counts: Mapping[str, int] = await self._call("cleanup_memoji", lambda: self._real.cleanup_memoji(limit))
-        return counts
+    async def cleanup_generations(self, limit: int) -> int:
+        return int(await self._call("cleanup_generations", lambda: self._real.cleanup_generations(limit)))
 
-    async def count_old_memoji(self) -> Mapping[str, int]:
-        raise AssertionError("nobody only counts here")
-
-    async def memoji_stats(self) -> Mapping[str, Any]:
-        raise AssertionError("nobody reads statistics here")
-
-    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
-        counts: Mapping[str, int] = await self._call(
-            "cleanup_generations", lambda: self._real.cleanup_generations(limit)
-        )
-        return counts
-
-    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
-        claimed: Sequence[tuple[int, str, str]] = await self._call(
+    async def claim_discarded(self, limit: int) -> Sequence[DiscardedObject]:
+        claimed: Sequence[DiscardedObject] = await self._call(
             "claim_discarded", lambda: self._real.claim_discarded(limit)
         )
         return claimed
@@ -354,17 +335,8 @@ class ProcessLedger:
         wanted = list(ids)
         return int(await self._call("forget_discarded", lambda: self._real.forget_discarded(wanted)))
 
-    async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
+    async def count_old_entries(self, kind: str, *, older_than: timedelta | None = None) -> CleanupCounts:
         raise AssertionError("nobody only counts here")
-
-    async def check_setup(self) -> Mapping[str, Any]:
-        raise AssertionError("nobody looks at the setup here")
-
-    async def describe_schema(self, names: Sequence[str]) -> Mapping[str, Any]:
-        raise AssertionError("nobody looks at the schema here")
-
-    async def usage_totals(self) -> Mapping[str, Any]:
-        raise AssertionError("nobody measures here")
 
     async def claim_audit(self, bucket: str) -> str | None:
         return await self._real.claim_audit(bucket)
@@ -372,7 +344,7 @@ class ProcessLedger:
     async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
         return await self._real.audit_objects(bucket, paths, reached)
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Purged:
         raise AssertionError("people delete pictures past every process here")
 
 
@@ -468,7 +440,7 @@ class SimulatedProvider:
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         prompt = str(recipe["prompt"])
         grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
         refusal = self._truth.draw_refusal()

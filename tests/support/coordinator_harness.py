@@ -21,7 +21,7 @@ from copperplate.imaging.header import NoPicture
 from copperplate.model import Job, ProviderResult, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from copperplate.generation.lookup import LookupResult
@@ -48,6 +48,8 @@ class ScriptedProvider:
     # What the next collections come to: an error, or bytes. Afterwards all goes well.
     collected: list[Exception | bytes] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
+    # What it was given to work on, by submit.
+    inputs: list[Sequence[bytes]] = field(default_factory=list)
 
     def settings(self, model: str) -> tuple[str, ...]:
         return ()
@@ -61,8 +63,9 @@ class ScriptedProvider:
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         return 3_000 if usage else None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         self.submits += 1
+        self.inputs.append(inputs)
         number = self.submits
         await self.clock.sleep(self.seconds)
         if self.failures:

@@ -6,19 +6,24 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import pytest
+
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose import MEMOJI_BUCKET, assemble
+from copperplate.compose import assemble
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
+from copperplate.http.app import create_app
+from copperplate.recipes.kinds import MEMOJI
 from copperplate.services import Services
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from copperplate.ports import Clock, Images
 
@@ -63,7 +68,7 @@ def memory_services(
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
     clock = clock or SystemClock()
     ledger = MemoryLedger(clock)
-    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI_BUCKET)}
+    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI.bucket)}
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
     services = assemble(
         replace(Settings.from_env(environ or {}), max_waiters=max_waiters),
@@ -71,7 +76,7 @@ def memory_services(
         ledger=ledger,
         kinds={
             "image": Kind(provider=provider, store=stores[BUCKET]),
-            "memoji": Kind(provider=provider, store=stores[MEMOJI_BUCKET]),
+            "memoji": Kind(provider=provider, store=stores[MEMOJI.bucket]),
         },
         stores=stores,
         images=images or PlainImages(),
@@ -79,3 +84,11 @@ def memory_services(
     )
     parts = {field.name: getattr(services, field.name) for field in fields(services)}
     return MemoryServices(**{**parts, "image_provider": provider, "store": stores[BUCKET]})
+
+
+@pytest.fixture
+async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application over the `services` of the test's own file."""
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
+        yield client

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
+from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.local.binaries import ENVIRONMENT_VARIABLE, find_binaries
 from copperplate.local.bootstrap import bootstrap, connect, create_database, drop_database
 from copperplate.local.cluster import Cluster, ignore
@@ -18,7 +20,7 @@ from copperplate.local.migrations import migrate
 from tests.support.clusters import find_quick_folder, open_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 TEMPLATE = "migrated"
 PATIENT_SECONDS = 120.0
@@ -102,6 +104,31 @@ def making_databases(cluster: Cluster) -> Iterator[Callable[[], str]]:
     finally:
         for name in made:
             drop_database(cluster.superuser_url, name)
+
+
+@asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[PostgresLedger]:
+    """A ledger of its own."""
+    ledger = PostgresLedger(url, **options)
+    await ledger.open()
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+@pytest.fixture
+async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
+    """A ledger over an empty database."""
+    async with opened(owner_url) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def editor(owner_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """What a person has in the SQL editor."""
+    with psycopg.connect(owner_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
 
 
 @pytest.fixture

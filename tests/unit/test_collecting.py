@@ -86,7 +86,7 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
     assert caplog.text.count("a paid job is lost") == 1
     # Both submits were paid, and nothing says otherwise.
     stats = await harness.ledger.generation_stats()
-    assert stats["total_api_calls_made"] == 2
+    assert stats.total_api_calls_made == 2
 
 
 async def test_job_that_turns_up_after_its_retention_is_still_collected(harness: CoordinatorHarness) -> None:

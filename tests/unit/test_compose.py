@@ -12,9 +12,10 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
-from copperplate.compose import IMAGE_BUCKET, MEMOJI_BUCKET, make_image_provider, open_services
+from copperplate.compose import make_image_provider, open_services
 from copperplate.compose.services import _make_kinds, _running
 from copperplate.errors import Misconfigured
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def test_everything_that_was_opened_is_closed_at_the_end(monkeypatch: pyte
 
     settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "painter"})
     clock = FakeClock()
-    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE_BUCKET, MEMOJI_BUCKET)}
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE.bucket, MEMOJI.bucket)}
     async with _running(settings, cast(Any, MemoryLedger(clock)), stores) as services:
         monkeypatch.setattr(type(services.coordinator), "drain", note("coordinator"))
         for kind in services.kinds.values():
@@ -109,7 +110,7 @@ async def test_everything_that_was_opened_is_closed_at_the_end(monkeypatch: pyte
 def test_callers_wait_for_a_memoji_four_times_as_long_as_for_an_image() -> None:
     settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_WAIT_SECONDS": "7"})
     clock = FakeClock()
-    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE_BUCKET, MEMOJI_BUCKET)}
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE.bucket, MEMOJI.bucket)}
     kinds = _make_kinds(settings, clock, stores)
     assert {name: kind.wait for name, kind in kinds.items()} == {"image": None, "memoji": timedelta(seconds=28)}
 

@@ -190,6 +190,17 @@ async def test_submit_whose_answer_was_lost_is_sent_once_more() -> None:
     assert harness.provider.submits == 2
 
 
+async def test_bytes_to_work_on_reach_every_submit_and_are_in_no_key_and_no_words(
+    harness: CoordinatorHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness.provider.failures = [ProviderFailed(FailureClass.AMBIGUOUS, "no answer")]
+    asked = replace(picture_request(), inputs=(b"a picture to process",))
+    found = await harness.process().find(asked)
+    assert harness.provider.inputs == [asked.inputs, asked.inputs]
+    assert found.entry.generation_key == picture_request().generation_key
+    assert "to process" not in f"{asked!r} {caplog.text}"
+
+
 async def test_third_submit_of_an_attempt_is_never_sent_where_money_is_at_stake() -> None:
     harness = CoordinatorHarness(seconds=10)
     for _ in range(2):
@@ -315,18 +326,18 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(harness: Coordinat
     with pytest.raises(GenerationFailed) as failed:
         await harness.process().find(picture_request())
     assert failed.value.retry_after_seconds == 40
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
 
 
 async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def rubbish(_: object) -> ProviderResult:
+    async def rubbish(*_: object) -> ProviderResult:
         return ProviderResult(body=b"rubbish")
 
     monkeypatch.setattr(harness.provider, "submit", rubbish)
     with pytest.raises(GenerationFailed) as failed:
         await harness.process().find(picture_request())
     assert failed.value.http_status == 502
-    assert (await harness.ledger.cache_stats())["total_stored_bytes"] == 0
+    assert (await harness.ledger.kind_stats("image")).stored_bytes == 0
 
 
 async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(harness: CoordinatorHarness) -> None:
@@ -343,7 +354,7 @@ async def test_failure_that_nobody_planned_is_counted_as_billed(harness: Coordin
     harness.provider.failures = [KeyError("queue_position")]
     with pytest.raises(GenerationFailed):
         await harness.process().find(picture_request())
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 1
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
 
 
 async def test_misses_sweep_at_most_once_a_minute(harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:

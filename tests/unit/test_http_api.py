@@ -28,7 +28,7 @@ from copperplate.settings import Settings
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
 SUNSET = "/64x64.jpg?text=A%20beautiful%20sunset"
 SECRET = "a secret of the cron"
@@ -39,12 +39,6 @@ async def services() -> AsyncIterator[MemoryServices]:
     made = memory_services(environ={"CRON_SECRET": SECRET})
     yield made
     await made.request_meter.close()
-
-
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    async with reach(create_app(services=services)) as client:
-        yield client
 
 
 def reach(app: Any) -> httpx.AsyncClient:
@@ -108,7 +102,7 @@ async def test_cache_stats(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_ledger_that_is_away_is_a_503(client: httpx.AsyncClient, services: MemoryServices) -> None:
-    services.ledger.cache_stats = _away  # type: ignore[method-assign]
+    services.ledger.kind_stats = _away  # type: ignore[method-assign]
     answer = await client.get("/api/cache/stats")
     assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
     assert answer.headers["retry-after"] == "5"
@@ -127,10 +121,10 @@ async def test_a_ledger_that_is_away_is_a_503(client: httpx.AsyncClient, service
 async def test_what_does_not_answer_is_for_the_log_and_not_for_callers(
     services: MemoryServices, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, error: Unavailable
 ) -> None:
-    async def fail() -> Mapping[str, Any]:
+    async def fail(kind: str) -> Any:
         raise error
 
-    services.ledger.cache_stats = fail  # type: ignore[method-assign]
+    services.ledger.kind_stats = fail  # type: ignore[method-assign]
     answer = await client.get("/api/cache/stats")
     assert (answer.status_code, answer.json()["code"]) == (503, error.code)
     assert not {"db.internal", "store.internal", "/var/pictures", "cdn.internal"} & set(re.split(r"[ :]", answer.text))
@@ -138,7 +132,7 @@ async def test_what_does_not_answer_is_for_the_log_and_not_for_callers(
     assert str(error) in caplog.text
 
 
-async def _away() -> Mapping[str, Any]:
+async def _away(kind: str = "") -> Any:
     raise LedgerUnavailable("the database does not answer")
 
 
@@ -371,10 +365,10 @@ async def test_a_bug_in_a_route_is_a_500_without_words(
 ) -> None:
     words = "the prompt was a beautiful sunset"
 
-    async def explode() -> Mapping[str, Any]:
+    async def explode(kind: str) -> Any:
         raise ValueError(words)
 
-    services.ledger.cache_stats = explode  # type: ignore[method-assign]
+    services.ledger.kind_stats = explode  # type: ignore[method-assign]
     answer = await client.get("/api/cache/stats")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert is_fresh(answer)
@@ -383,10 +377,10 @@ async def test_a_bug_in_a_route_is_a_500_without_words(
 
 
 async def test_a_signal_never_shows_its_words(client: httpx.AsyncClient, services: MemoryServices) -> None:
-    async def refuse() -> Mapping[str, Any]:
+    async def refuse(kind: str) -> Any:
         raise ProviderFailed(FailureClass.INVALID, "the provider's own words")
 
-    services.ledger.cache_stats = refuse  # type: ignore[method-assign]
+    services.ledger.kind_stats = refuse  # type: ignore[method-assign]
     answer = await client.get("/api/cache/stats")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "own words" not in answer.text

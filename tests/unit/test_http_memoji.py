@@ -12,13 +12,14 @@ import httpx
 import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
-from copperplate.compose import MEMOJI_BUCKET
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.http import bodies
 from copperplate.http.app import create_app
 from copperplate.model import Condition, Credits
+from copperplate.recipes.kinds import MEMOJI
 from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,13 +43,6 @@ async def services() -> AsyncIterator[MemoryServices]:
     await made.request_meter.close()
 
 
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services=services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-        yield client
-
-
 def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
     is_fresh = answer.headers["cache-control"] == "no-store" and "etag" not in answer.headers
     return is_fresh and (answer.status_code, answer.json()["code"]) == (status, code)
@@ -67,6 +61,17 @@ async def test_a_miss_costs_a_credit_and_a_hit_none(client: httpx.AsyncClient, s
     assert picture.headers["content-security-policy"] == "default-src 'none'; sandbox"
     assert picture.headers["cross-origin-resource-policy"] == "cross-origin"
     assert picture.headers["cache-control"] == "public, max-age=3600, immutable"
+
+
+async def test_a_generation_of_another_kind_is_found_in_its_own_bucket(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    asked = picture_request("a red fox")
+    await services.user_requests.request(ALICE, asked, idempotency_key=None)
+    answer = (await client.get(f"/api/generations/{asked.generation_key}", headers=of(ALICE))).json()
+    assert answer["status"] == "completed"
+    assert answer["url"].startswith("http://pictures.test/storage/v1/object/public/generated-images/")
+    assert (await client.get(answer["url"])).content == b"picture 1"
 
 
 async def test_statistics_tell_of_memoji(client: httpx.AsyncClient) -> None:
@@ -116,7 +121,7 @@ async def test_without_a_token_nothing_is_looked_up(
     assert is_problem(answer, 401, "unauthorized")
     is_sent = (authorization or "").startswith("Bearer ") and authorization != "Bearer "
     assert answer.headers["www-authenticate"] == ('Bearer error="invalid_token"' if is_sent else "Bearer")
-    assert services.ledger._asks == {}
+    assert services.ledger._requests == {}
 
 
 async def test_two_tokens_are_none(client: httpx.AsyncClient) -> None:
@@ -367,7 +372,7 @@ async def test_an_object_with_an_address_of_its_own_is_not_served_here(
 ) -> None:
     url = (await client.post(POST, json={}, headers=of(ALICE))).json()["url"]
     assert (await client.get(url)).status_code == 200
-    monkeypatch.setattr(services.stores[MEMOJI_BUCKET], "public_url", lambda path: f"https://project.example/{path}")
+    monkeypatch.setattr(services.stores[MEMOJI.bucket], "public_url", lambda path: f"https://project.example/{path}")
     assert is_problem(await client.get(url), 404, "not_found")
 
 

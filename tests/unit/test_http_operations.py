@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +16,7 @@ from copperplate.http.app import create_app
 from copperplate.http.metrics import render
 from copperplate.http.routes import operations as care_routes
 from copperplate.model import Outcome
+from copperplate.ports.statistics import KindStats, MoneySum, UsageSum, UsageTotals
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -130,11 +132,35 @@ async def test_without_a_token_metrics_are_closed() -> None:
     assert "COPPERPLATE_METRICS_TOKEN" in answer.json()["detail"]
 
 
+NOTHING = UsageTotals(usage=[], money=[], latency=[], in_flight=0, discarded=0)
+NOTHING_KEPT = KindStats(
+    pictures=0,
+    accesses=0,
+    avg_accesses=None,
+    size_bytes=0,
+    stored_bytes=0,
+    hits=0,
+    misses=0,
+    efficiency_percent=None,
+    spent_micro_usd=0,
+    saved_micro_usd=0,
+)
+
+
 def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
-    names = {"kind": "image", "provider": "fal", "model": "fal-ai/nobody"}
-    money = [{**names, "spent_micro_usd": 0, "saved_micro_usd": 0, "unpriced": 2, "unpriced_saved": 50}]
-    sums = {"usage": [], "money": money, "latency": [], "in_flight": 0, "discarded": 0}
-    lines = render(sums, {"total_cached_images": 0, "total_stored_bytes": 0}).splitlines()
+    money = MoneySum(
+        kind="image",
+        provider="fal",
+        model="fal-ai/nobody",
+        submits=2,
+        estimated=0,
+        unpriced=2,
+        spent_micro_usd=0,
+        saved=50,
+        unpriced_saved=50,
+        saved_micro_usd=0,
+    )
+    lines = render(replace(NOTHING, money=[money]), NOTHING_KEPT).splitlines()
     labels = '{kind="image",provider="fal",model="fal-ai/nobody"}'
     assert [line for line in lines if line.startswith("copperplate_unpriced")] == [
         f"copperplate_unpriced_generations_total{labels} 2",
@@ -143,11 +169,15 @@ def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
 
 
 def test_names_of_models_cannot_break_a_line() -> None:
-    row = {"kind": "image", "provider": "p", "model": 'a"b\\c\nd', "outcome": Outcome.HIT.value, "tier": "storage"}
-    sums = {"requests": 1, "bytes": 2}
-    text = render(
-        {"usage": [{**row, **sums}], "money": [], "latency": [], "in_flight": 0, "discarded": 0},
-        {"total_cached_images": 0, "total_stored_bytes": 0},
+    row = UsageSum(
+        kind="image",
+        provider="p",
+        model='a"b\\c\nd',
+        outcome=Outcome.HIT.value,
+        tier="storage",
+        requests=1,
+        bytes=2,
     )
+    text = render(replace(NOTHING, usage=[row]), NOTHING_KEPT)
     [first, *_] = [family for family in text_string_to_metric_families(text) if family.samples]
     assert first.samples[0].labels["model"] == 'a"b\\c\nd'

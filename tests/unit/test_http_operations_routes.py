@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.model import Page
+    from copperplate.ports.maintenance import CleanupCounts
 
 DAY = 86_400.0
 
@@ -37,17 +38,17 @@ async def test_what_is_used_stays() -> None:
     clock, services = await filled(3)
     await clock.advance(29 * DAY)
     cleaned = await clean(services.ledger, [services.store], clock=clock)
-    assert (cleaned.images, cleaned.generations, cleaned.objects, cleaned.is_complete) == (0, 0, 0, True)
+    assert (cleaned.pictures["image"], cleaned.generations, cleaned.objects, cleaned.is_complete) == (0, 0, 0, True)
 
 
 async def test_what_is_old_goes_with_its_objects_after_an_hour() -> None:
     clock, services = await filled(3)
     await clock.advance(31 * DAY)
     first = await clean(services.ledger, [services.store], clock=clock)
-    assert (first.images, first.generations, first.objects) == (3, 3, 0)
+    assert (first.pictures["image"], first.generations, first.objects) == (3, 3, 0)
     await clock.advance(3_601)
     second = await clean(services.ledger, [services.store], clock=clock)
-    assert (second.images, second.generations, second.objects, second.is_complete) == (0, 0, 6, True)
+    assert (second.pictures["image"], second.generations, second.objects, second.is_complete) == (0, 0, 6, True)
     assert services.store._objects == {}
 
 
@@ -65,7 +66,7 @@ async def test_a_run_is_bounded_and_says_so() -> None:
     clock, services = await filled(2)
     await clock.advance(31 * DAY)
     cleaned = await clean(services.ledger, [services.store], clock=clock, within=timedelta(0))
-    assert cleaned.images == 2
+    assert cleaned.pictures["image"] == 2
     assert not cleaned.is_complete
 
 
@@ -101,7 +102,7 @@ async def test_objects_of_a_bucket_we_do_not_hold_are_left_alone() -> None:
 async def test_the_age_can_be_chosen() -> None:
     clock, services = await filled(1)
     await clock.advance(2 * DAY)
-    assert (await clean(services.ledger, [services.store], clock=clock, keep=timedelta(days=1))).images == 1
+    assert (await clean(services.ledger, [services.store], clock=clock, keep=timedelta(days=1))).pictures["image"] == 1
 
 
 # --- orphans ---------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ async def test_one_backlog_does_not_hold_up_another() -> None:
     await services.renditions.read(picture_request("another"))
     await clock.advance(31 * DAY)
     run = await clean(services.ledger, [services.store], clock=clock, within=timedelta(0))
-    assert (run.images, run.objects, run.is_complete) == (1, 6, False)
+    assert (run.pictures["image"], run.objects, run.is_complete) == (1, 6, False)
 
 
 async def test_store_that_cannot_be_listed_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
@@ -166,7 +167,7 @@ async def test_store_that_cannot_be_listed_ends_nothing_else(caplog: pytest.LogC
     await clock.advance(31 * DAY)
     services.store.months = _dark  # type: ignore[method-assign]
     run = await clean(services.ledger, [services.store], clock=clock)
-    assert (run.images, run.orphans, run.is_complete) == (1, 0, False)
+    assert (run.pictures["image"], run.orphans, run.is_complete) == (1, 0, False)
     assert "cleanup: store_unavailable: the store cannot be listed" in caplog.text
 
 
@@ -194,10 +195,14 @@ async def _dark() -> Sequence[str]:
 async def test_task_that_the_ledger_is_too_slow_for_does_not_hold_up_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def take_too_long(*_: object) -> dict[str, int]:
-        raise LedgerUnavailable("the database took too long")
-
     clock, services = await filled(3)
+    clean_up = services.ledger.cleanup_entries
+
+    async def take_too_long(kind: str, limit: int, **options: Any) -> CleanupCounts:
+        if kind == "image":
+            raise LedgerUnavailable("the database took too long")
+        return await clean_up(kind, limit, **options)
+
     await clock.advance(31 * DAY)
     await clean(services.ledger, [services.store], clock=clock)
     await clock.advance(3_601)
@@ -205,6 +210,10 @@ async def test_task_that_the_ledger_is_too_slow_for_does_not_hold_up_the_others(
     cleaned = await clean(services.ledger, [services.store], clock=clock)
     assert (cleaned.objects, cleaned.is_complete) == (6, False)
     assert caplog.text.count("took too long") == 1
-    monkeypatch.setattr(services.ledger, "sweep", take_too_long)
+
+    async def sweep_too_long(_: int) -> int:
+        raise LedgerUnavailable("the database took too long")
+
+    monkeypatch.setattr(services.ledger, "sweep", sweep_too_long)
     with pytest.raises(LedgerUnavailable):
         await clean(services.ledger, [services.store], clock=clock)

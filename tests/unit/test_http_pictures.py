@@ -21,9 +21,10 @@ from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, ProviderResult
+    from copperplate.ports.statistics import GenerationStats
 
 SUNSET = "/256x256.jpg?text=A%20beautiful%20sunset"
 
@@ -35,10 +36,10 @@ class GatedProvider(ScriptedProvider):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         self.began.set()
         await self.gate.wait()
-        return await super().submit(recipe)
+        return await super().submit(recipe, inputs)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def reach(services: MemoryServices) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(services=services)), base_url="http://t")
 
 
-async def stats(services: MemoryServices) -> Mapping[str, Any]:
+async def stats(services: MemoryServices) -> GenerationStats:
     await services.request_meter.flush()
     return await services.ledger.generation_stats()
 
@@ -152,7 +153,7 @@ async def test_fifty_at_once_cost_one_call() -> None:
     statuses = [answer.headers["cache-status"] for answer in answers]
     assert statuses.count("Copperplate; fwd=uri-miss; stored") == 1
     assert statuses.count("Copperplate; fwd=uri-miss; collapsed") == 49
-    assert (await stats(services))["total_misses"] == 50
+    assert (await stats(services)).total_misses == 50
     await services.request_meter.close()
 
 
@@ -321,7 +322,7 @@ async def test_a_failure_is_remembered_and_says_when_to_come_back(
             assert "secret words" not in answer.text
         assert (await client.head(SUNSET)).status_code == status
     assert services.image_provider.submits == 1
-    assert (await stats(services))["total_requests"] == 2
+    assert (await stats(services)).total_requests == 2
     await services.request_meter.close()
 
 
@@ -387,7 +388,7 @@ async def test_a_caller_that_hung_up_is_no_error(services: MemoryServices, caplo
 
     await create_app(services=services)(scope_of(SUNSET), None, send)  # type: ignore[arg-type]
     assert services.image_provider.submits == 1
-    assert (await stats(services))["total_requests"] == 1
+    assert (await stats(services)).total_requests == 1
     assert caplog.text == ""
 
 
@@ -402,7 +403,7 @@ async def test_every_get_of_a_picture_counts_once(client: httpx.AsyncClient, ser
     await client.options(SUNSET)
     await client.get("/9999x64.jpg?text=a")
     row = await stats(services)
-    assert (row["total_requests"], row["total_misses"], row["total_hits"]) == (3, 1, 2)
+    assert (row.total_requests, row.total_misses, row.total_hits) == (3, 1, 2)
 
 
 async def test_bytes_are_counted_where_they_are_sent(services: MemoryServices, client: httpx.AsyncClient) -> None:

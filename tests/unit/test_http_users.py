@@ -31,13 +31,6 @@ async def services() -> AsyncIterator[MemoryServices]:
 
 
 @pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services=services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-        yield client
-
-
-@pytest.fixture
 def tokens() -> Tokens:
     return Tokens(LOCAL_ISSUER, SystemClock().now())
 
@@ -55,7 +48,7 @@ async def test_forged_tokens_make_nothing_and_are_told_why(
         assert answer.headers["cache-control"] == "no-store", case
         assert len(case.token) < 20 or case.token not in answer.text, case
     assert services.image_provider.submits == 0
-    assert services.ledger._asks == {}
+    assert services.ledger._requests == {}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

@@ -331,7 +331,7 @@ async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_num
     harness = CoordinatorHarness(failures=lost(1))
     assert (await harness.process().find(picture_request())).body == b"picture 2 as jpg"
     assert harness.provider.submits == 2
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 2
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_second_answer_that_is_lost_ends_the_matter_for_a_day() -> None:
@@ -419,7 +419,7 @@ async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
     assert all("scripted refuses us" in line and "no money left: top up" in line for line in told)
     for prompt in ("a red fox", "3 hens"):
         assert (await processes[0].find(picture_request(prompt))).outcome is Outcome.GENERATED
-    assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 2
+    assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_reason_that_repeats_the_prompt_is_withheld(caplog: pytest.LogCaptureFixture) -> None:
@@ -486,7 +486,7 @@ async def test_process_that_stood_still_keeps_what_it_paid_for_unless_somebody_t
     harness = CoordinatorHarness()
     submit = harness.provider.submit
 
-    async def stand_still(recipe: Any) -> Any:
+    async def stand_still(recipe: Any, inputs: Any) -> Any:
         answer = await submit(recipe)
         harness.clock._seconds += 19  # beyond the trust in the lease (18 s), within the lease (20 s)
         return answer

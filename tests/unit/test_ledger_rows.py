@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from copperplate.adapters.ledger.rows import entry_of, verdict_of
+from copperplate.adapters.ledger.rows import acquire_result_of, entry_of
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Entry, Hit, Job, Lead, Miss, Negative, Phase, Wait
 from tests.support.pictures import upload
@@ -16,6 +16,7 @@ from tests.support.pictures import upload
 ENTRY_ROW: dict[str, Any] = {
     "entry_key": "e",
     "generation_key": "g",
+    "kind": "image",
     "path": "2026/01/x.png",
     "digest": "d",
     "file_size": 10,
@@ -27,6 +28,7 @@ ENTRY_ROW: dict[str, Any] = {
 ENTRY = Entry(
     key="e",
     generation_key="g",
+    kind="image",
     path="2026/01/x.png",
     digest="d",
     size_bytes=10,
@@ -50,7 +52,7 @@ LEAD_ROW: dict[str, Any] = {
 
 
 def test_hit_carries_the_whole_entry() -> None:
-    assert verdict_of({"outcome": "hit", **ENTRY_ROW}) == Hit(entry=ENTRY)
+    assert acquire_result_of({"outcome": "hit", **ENTRY_ROW}) == Hit(entry=ENTRY)
     assert entry_of({"outcome": "hit", **ENTRY_ROW}) == ENTRY
 
 
@@ -59,24 +61,24 @@ def test_stale_write_is_no_entry() -> None:
 
 
 def test_times_are_milliseconds() -> None:
-    assert verdict_of({"outcome": "wait", "lease_left_ms": 1_500}) == Wait(lease_left=timedelta(seconds=1.5))
-    assert verdict_of({"outcome": "negative", "error_class": "moderated", "retry_after_ms": 250}) == Negative(
+    assert acquire_result_of({"outcome": "wait", "lease_left_ms": 1_500}) == Wait(lease_left=timedelta(seconds=1.5))
+    assert acquire_result_of({"outcome": "negative", "error_class": "moderated", "retry_after_ms": 250}) == Negative(
         failure_class=FailureClass.MODERATED, retry_after=timedelta(seconds=0.25)
     )
 
 
 def test_free_is_free() -> None:
-    assert verdict_of({"outcome": "free"}) == Miss()
+    assert acquire_result_of({"outcome": "free"}) == Miss()
 
 
 def test_fresh_lead_has_nothing_left_behind() -> None:
-    assert verdict_of(LEAD_ROW) == Lead(fence=7, phase=Phase.CLAIMED, attempt=1, submit_no=0, decode_no=1)
+    assert acquire_result_of(LEAD_ROW) == Lead(fence=7, phase=Phase.CLAIMED, attempt=1, submit_no=0, decode_no=1)
 
 
 @pytest.mark.parametrize("urls", [None, {"status_url": "https://queue.example/1"}])
 def test_lead_carries_what_a_predecessor_left(urls: dict[str, str] | None) -> None:
     left = {"phase": "uploading", "provider_request_id": "r", "provider_urls": urls, "intent": asdict(upload("a"))}
-    lead = verdict_of({**LEAD_ROW, **left})
+    lead = acquire_result_of({**LEAD_ROW, **left})
     assert isinstance(lead, Lead)
     assert (lead.job, lead.intent) == (Job(request_id="r", urls=urls or {}), upload("a"))
 
@@ -84,4 +86,4 @@ def test_lead_carries_what_a_predecessor_left(urls: dict[str, str] | None) -> No
 @pytest.mark.parametrize("row", [{"outcome": "perhaps"}, {"outcome": None}])
 def test_outcome_nobody_knows_is_refused_and_named(row: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{row['outcome']!r}.*differ in version"):
-        verdict_of(row)
+        acquire_result_of(row)

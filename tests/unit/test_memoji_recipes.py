@@ -15,9 +15,9 @@ from copperplate.adapters.painter import Painter
 from copperplate.errors import InvalidConfiguration, InvalidModel
 from copperplate.model import PictureFormat, Rendition, Size
 from copperplate.recipes.image import image_request, original_key
+from copperplate.recipes.kinds import provider_input_of
 from copperplate.recipes.memoji import MemojiRecipe, memoji_request
 from copperplate.recipes.memoji_words import ACCESSORIES, TEMPLATE, WORDS, describe
-from copperplate.recipes.provider_input import provider_input_of
 
 OPENAI = OpenAIImages(key="k", clock=FakeClock())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import httpx
 import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
@@ -15,6 +14,8 @@ from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import httpx
 
 SECRET, CRON = "a secret of at least thirty-two characters", "a secret of the cron"
 ALICE = UUID(int=0xA11CE)
@@ -31,13 +32,6 @@ async def services() -> AsyncIterator[MemoryServices]:
     await made.ledger.grant_credits(ALICE, 10, "g")
     yield made
     await made.request_meter.close()
-
-
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(services=services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-        yield client
 
 
 @pytest.fixture

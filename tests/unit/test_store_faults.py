@@ -108,7 +108,7 @@ async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(harness
             await process.find(picture_request())
         assert failed.value.failure_class is FailureClass.TRANSIENT
     assert harness.provider.submits == 1
-    assert (await harness.ledger.generation_stats())["total_completed"] == 0
+    assert (await harness.ledger.generation_stats()).total_completed == 0
 
 
 async def test_slow_store_costs_the_leader_time_and_not_its_lease(harness: CoordinatorHarness) -> None:
@@ -119,5 +119,5 @@ async def test_slow_store_costs_the_leader_time_and_not_its_lease(harness: Coord
         await harness.clock.advance(5)
     done = await asyncio.gather(task, follower, return_exceptions=True)
     assert harness.provider.submits == 1
-    assert (await harness.ledger.generation_stats())["total_completed"] == 1, done
+    assert (await harness.ledger.generation_stats()).total_completed == 1, done
     assert (await other.find(picture_request())).outcome is Outcome.HIT

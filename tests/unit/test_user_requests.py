@@ -54,9 +54,9 @@ class Harness:
         return UserRequests(
             coordinator=self.coordinator_harness.process(),
             ledger=self.ledger,
-            kinds=self.coordinator_harness.kinds,
+            stores={self.coordinator_harness.store.bucket: self.coordinator_harness.store},
             accounts=self.ledger,
-            usage=self.usage,
+            request_meter=self.usage,
             clock=self.clock,
         )
 
@@ -81,7 +81,7 @@ class Harness:
         return self.user_requests.start(user, asked or picture_request(), idempotency_key=key)
 
     def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
-        return self.user_requests.status(user, picture_request().generation_key, store=self.coordinator_harness.store)
+        return self.user_requests.status(user, picture_request().generation_key)
 
     def lose(self) -> None:
         """Somebody empties the bucket by hand."""
@@ -331,7 +331,7 @@ async def test_no_address_is_kept() -> None:
     harness = Harness()
     await harness.ledger.grant_credits(ALICE, 1, "g")
     made = await harness.ask(ALICE, key="k")
-    [ask] = harness.ledger._asks.values()
+    [ask] = harness.ledger._requests.values()
     assert ask.answer is not None
     assert made.entry.path not in repr(ask.answer)
 
@@ -376,3 +376,41 @@ async def test_a_store_that_is_closed_by_a_setting_gives_no_address(monkeypatch:
     with pytest.raises(StoreMisconfigured):
         await harness.ask(BOB)
     assert harness.provider.submits == 1
+
+
+async def test_an_order_under_a_known_key_has_the_same_answer() -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    made = await harness.ask(ALICE, key="k")
+    again = await harness.order(ALICE, key="k")
+    assert isinstance(again, Delivered)
+    assert (again.entry, again.cached, again.credits) == (made.entry, False, 0)
+    assert (again.outcome, harness.provider.submits) == (Outcome.HIT, 1)
+
+
+async def test_a_purged_picture_is_abandoned_for_whoever_asked_for_it() -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    made = await harness.ask(ALICE)
+    await harness.ledger.purge(Condition(key=made.entry.generation_key), 10, is_dry_run=False)
+    seen = await harness.look(ALICE)
+    assert isinstance(seen, Failed)
+    assert (seen.failure_class, seen.retry_after) == (FailureClass.ABANDONED, timedelta(0))
+
+
+async def test_a_store_that_loses_every_object_is_asked_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    await harness.ask(ALICE)
+    looks = 0
+
+    async def lose(*_: object, **__: object) -> bool:
+        nonlocal looks
+        looks += 1
+        return True
+
+    monkeypatch.setattr("copperplate.accounts.user_requests.is_lost", lose)
+    for work in (harness.ask(BOB), harness.look(ALICE)):
+        with pytest.raises(StoreUnavailable):
+            await work
+    assert (looks, harness.provider.submits) == (6, 1)

@@ -24,7 +24,7 @@ from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, ProviderResult
 
@@ -39,9 +39,9 @@ class GatedProvider(ScriptedProvider):
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         await self.gate.wait()
-        return await super().submit(recipe)
+        return await super().submit(recipe, inputs)
 
 
 class Call:
@@ -102,7 +102,7 @@ async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvide
 async def test_counts_are_handed_over_before_the_call_is_over() -> None:
     services = memory_services(environ=ON_VERCEL)
     await Call(services, SUNSET).task
-    assert (await services.ledger.generation_stats())["total_requests"] == 1
+    assert (await services.ledger.generation_stats()).total_requests == 1
     await services.request_meter.close()
 
 

@@ -13,18 +13,18 @@ from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.model import Charge, Hit, Miss, Negative, Outcome, Wait
 from copperplate.recipes.image import original_key
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.generation.kinds import Kind
     from copperplate.model import Entry, PeekResult, PictureRequest
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
 
-# How often an ask that is answered early looks whether its picture is certain to be made.
+# Between two looks whether the picture of a request that is answered early is certain to be made.
 LOOK_SECONDS: Final = 0.05
 # A picture that was there and is gone is made anew; a store that loses that one too is at fault.
 FINDS: Final = 3
@@ -68,20 +68,20 @@ class UserRequests:
         *,
         coordinator: Coordinator,
         ledger: Ledger,
-        kinds: Mapping[str, Kind],
+        stores: Mapping[str, ObjectStore],
         accounts: CreditLedger,
-        usage: RequestMeter,
+        request_meter: RequestMeter,
         clock: Clock,
     ) -> None:
         self._coordinator = coordinator
         self._ledger = ledger
-        self._kinds = kinds
+        self._stores = stores
         self._accounts = accounts
-        self._usage = usage
+        self._meter = request_meter
         self._clock = clock
 
     async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
-        """The picture, once it is there. A hit costs nothing; a miss costs whoever leads it a credit.
+        """The picture, once it is there. A hit costs nothing; a miss costs its leader a credit.
 
         Raises what `Coordinator.find` raises, `IdempotencyConflict` and `PictureGone`.
         """
@@ -93,9 +93,9 @@ class UserRequests:
         return await self._deliver(user, found, idempotency_key)
 
     async def start(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered | Pending:
-        """As `request`, but only until somebody is certain to make the picture: then it is `Pending`.
+        """As `request`, but only until the picture is certain to be made: then it is `Pending`.
 
-        Who cannot pay is told so here and never later.
+        `NotEnoughCredits` is raised here and never later.
         """
         if (known := await self._recall(user, request, idempotency_key)) is not None:
             return known
@@ -110,14 +110,14 @@ class UserRequests:
         found = finding.result()
         return await self._deliver(user, found, idempotency_key)
 
-    async def status(self, user: UUID, key: str, *, store: ObjectStore) -> Delivered | Pending | Failed:
-        """What became of a generation this user asked for; a picture whose object is gone from `store` is `Failed`.
+    async def status(self, user: UUID, key: str) -> Delivered | Pending | Failed:
+        """What became of a generation this user asked for; a picture whose object is gone is `Failed`.
 
-        Raises `NotFound` for everybody else's, whether there is one or not.
+        Raises `NotFound` for another user's, whether there is one or not.
         """
         if not await self._accounts.is_requested_by(user, key):
             raise NotFound("You have not asked for such a picture, or it was long ago.")
-        match await self._peek(key, original_key(key), store):
+        match await self._peek(key, original_key(key)):
             case Hit(entry=entry):
                 return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
@@ -137,9 +137,9 @@ class UserRequests:
             raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
         if known.answer is None:
             return None
-        match await self._peek(request.generation_key, request.rendition_key, self._store(request)):
+        match await self._peek(request.generation_key, request.rendition_key):
             case Hit(entry=entry):
-                self._usage.count(request, Outcome.HIT, size_bytes=0, seconds=0.0)
+                self._meter.count(request, Outcome.HIT, size_bytes=0, seconds=0.0)
                 return _delivered(entry, Outcome.HIT, known.answer)
             case Wait():
                 raise StillGenerating
@@ -149,14 +149,14 @@ class UserRequests:
                     "Send a new Idempotency-Key to have it made anew, which costs a credit."
                 )
 
-    async def _peek(self, generation_key: str, rendition_key: str, store: ObjectStore) -> PeekResult:
+    async def _peek(self, generation_key: str, rendition_key: str) -> PeekResult:
         """What the ledger knows, less what the store has lost: a hit is a picture that is there."""
         is_lost = False
         for _ in range(FINDS):
             result = await self._ledger.peek(generation_key, rendition_key)
             if is_lost and isinstance(result, Miss):
                 return Negative(failure_class=FailureClass.MISSING_OBJECT, retry_after=timedelta(0))
-            if not isinstance(result, Hit) or not await self._is_lost(result.entry, store):
+            if not isinstance(result, Hit) or not await self._is_lost(result.entry):
                 return result
             is_lost = True
         raise StoreUnavailable("the object store loses objects")
@@ -168,7 +168,7 @@ class UserRequests:
             found = await self._find_kept(user, request)
             outcome = found.outcome
         finally:
-            self._usage.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
+            self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
     async def _find_kept(self, user: UUID, request: PictureRequest) -> LookupResult:
@@ -176,15 +176,13 @@ class UserRequests:
         options = LookupOptions(charge=Charge(user=user))
         for _ in range(FINDS):
             found = await self._coordinator.find(request, options)
-            if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry, self._store(request)):
+            if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry):
                 return found
         raise StoreUnavailable("the object store loses objects")
 
-    async def _is_lost(self, entry: Entry, store: ObjectStore) -> bool:
+    async def _is_lost(self, entry: Entry) -> bool:
+        store = self._stores[KINDS[entry.kind].bucket]
         return await is_lost(entry, store=store, ledger=self._ledger)
-
-    def _store(self, request: PictureRequest) -> ObjectStore:
-        return self._kinds[request.kind].store
 
     async def _deliver(self, user: UUID, found: LookupResult, idempotency_key: str | None) -> Delivered:
         key = found.entry.generation_key

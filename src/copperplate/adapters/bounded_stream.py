@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
+    import httpx
+
 # Asked for everywhere: compressed bytes could unfold into any number.
 PLAIN = {"Accept-Encoding": "identity"}
 
@@ -19,6 +21,16 @@ def check_plain(headers: Mapping[str, str]) -> None:
     """Raise `Unreadable` for a compressed answer."""
     if headers.get("content-encoding", "identity") != "identity":
         raise Unreadable("the answer comes compressed, which we did not ask for")
+
+
+async def read_beginning(response: httpx.Response, limit_bytes: int) -> bytes:
+    """The bytes of an answer as they are sent; of a longer one some more than `limit_bytes`, and the rest unread."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit_bytes:
+            break
+    return bytes(body)
 
 
 class BoundedStream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate.cli.exit_codes import EXIT_OK, EXIT_UNAVAILABLE
@@ -12,11 +13,13 @@ from copperplate.cli.shared import add_command, database_url, say, settings_of, 
 from copperplate.compose import open_backend
 from copperplate.errors import Misconfigured
 from copperplate.prices import MICRO
+from copperplate.recipes.kinds import IMAGE
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
+    from copperplate.ports.statistics import KindStats, MoneySum
     from copperplate.settings import Settings
 
 
@@ -85,33 +88,42 @@ def run_database_url(arguments: argparse.Namespace) -> int:
 def run_stats(arguments: argparse.Namespace) -> int:
     """One table of figures, since the beginning and today."""
 
-    async def read(settings: Settings) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    async def read(settings: Settings) -> tuple[dict[str, Any], Sequence[MoneySum]]:
         async with open_backend(settings) as (ledger, _):
-            figures = {**await ledger.generation_stats(), **await ledger.cache_stats()}
-            return figures, (await ledger.usage_totals())["money"]
+            figures = {**asdict(await ledger.generation_stats()), **_kept(await ledger.kind_stats(IMAGE.name))}
+            return figures, (await ledger.usage_totals()).money
 
     with with_database(settings_of(arguments)) as settings:
         figures, money = asyncio.run(read(settings))
     show({**figures, **_sums(money)}, as_json=arguments.json)
     for row in money:
-        if row["unpriced"] or row["unpriced_saved"]:
-            counts = (
-                f"{row['unpriced']} calls to {row['model']} of {row['provider']}, {row['unpriced_saved']} saved ones"
-            )
+        if row.unpriced or row.unpriced_saved:
+            counts = f"{row.unpriced} calls to {row.model} of {row.provider}, {row.unpriced_saved} saved ones"
             say(f"unknown price: {counts}; see `copperplate prices`")
     return EXIT_OK
 
 
-def _sums(money: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _kept(stats: KindStats) -> dict[str, Any]:
+    """As `get_cache_stats()` names them."""
+    return {
+        "total_cached_images": stats.pictures,
+        "total_access_count": stats.accesses,
+        "avg_access_count": stats.avg_accesses,
+        "total_size_bytes": stats.size_bytes,
+        "total_stored_bytes": stats.stored_bytes,
+    }
+
+
+def _sums(money: Iterable[MoneySum]) -> dict[str, Any]:
     """Dollars spent and saved, exact to a millionth, of each kind of picture and of all; what they leave out."""
     sums = Counter[str]()
     for row in money:
         for name in ("spent", "saved"):
-            sums[f"{name}_usd"] += int(row[f"{name}_micro_usd"])
-            sums[f"{row['kind']}_{name}_usd"] += int(row[f"{name}_micro_usd"])
-        sums["estimated_generations"] += int(row["estimated"])
-        sums["unpriced_generations"] += int(row["unpriced"])
-        sums["unpriced_savings"] += int(row["unpriced_saved"])
+            sums[f"{name}_usd"] += getattr(row, f"{name}_micro_usd")
+            sums[f"{row.kind}_{name}_usd"] += getattr(row, f"{name}_micro_usd")
+        sums["estimated_generations"] += row.estimated
+        sums["unpriced_generations"] += row.unpriced
+        sums["unpriced_savings"] += row.unpriced_saved
     amounts = {name: sums[name] / MICRO for name in ("spent_usd", "saved_usd")}
     amounts |= {name: amount / MICRO for name, amount in sorted(sums.items()) if name.endswith("_usd")}
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.system_clock import SystemClock
@@ -42,5 +41,6 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     with nullcontext(settings) if faults.keys() & PLACES else with_database(settings) as complete:
         found = asyncio.run(run(complete))
     if arguments.json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        lines = [{"what": finding.what, "level": finding.level, "said": finding.detail} for finding in found]
+        print(json.dumps(lines, indent=2))
     return EXIT_FAILED if any(finding.level is Level.FAILED for finding in found) else EXIT_OK

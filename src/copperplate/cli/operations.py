@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.shared import add_command, between, say, settings_of, with_database
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
-from copperplate.operations.cleanup import KEEP, clean, count
+from copperplate.operations.cleanup import clean, count
 from copperplate.operations.purge import purge
+from copperplate.recipes.kinds import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     cleanup.add_argument(
         "--max-age-days",
         type=_days,
-        default=30,
+        default=IMAGE.retention.days,
         metavar="N",
         help="remove what was not served for N days (default: 30)",
     )
@@ -75,7 +75,7 @@ def run_cleanup(arguments: argparse.Namespace) -> int:
     """One run, or what it would remove."""
     keep = timedelta(days=arguments.max_age_days)
     # No question for what the cron removes every day anyway.
-    is_asking = not arguments.dry_run and keep < KEEP
+    is_asking = not arguments.dry_run and keep < IMAGE.retention
     if is_asking and not consent.can_be_had(arguments):
         return EXIT_USAGE
 
@@ -83,7 +83,7 @@ def run_cleanup(arguments: argparse.Namespace) -> int:
         async with open_backend(settings) as (ledger, stores):
             if is_dry_run:
                 return dict(await count(ledger, keep=keep))
-            return asdict(await clean(ledger, stores.values(), clock=SystemClock(), keep=keep))
+            return (await clean(ledger, stores.values(), clock=SystemClock(), keep=keep)).as_dict()
 
     with with_database(settings_of(arguments)) as settings:
         if is_asking and not consent.is_given(arguments, _loss(asyncio.run(run(settings, is_dry_run=True)))):

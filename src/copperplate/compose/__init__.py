@@ -1,15 +1,11 @@
 """The only place that wires adapters to the core."""
 
-from copperplate.compose.backends import BUCKETS, IMAGE_BUCKET, MEMOJI_BUCKET, NEEDS, check, open_backend, open_cdns
+from copperplate.compose.backends import check, open_backend, open_cdns
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.providers import make_image_provider, make_memoji_provider
 from copperplate.compose.services import assemble, open_services
 
 __all__ = [
-    "BUCKETS",
-    "IMAGE_BUCKET",
-    "MEMOJI_BUCKET",
-    "NEEDS",
     "assemble",
     "check",
     "make_image_provider",

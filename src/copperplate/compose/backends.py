@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
-from copperplate.model import Needs, PictureFormat
+from copperplate.recipes.kinds import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from copperplate.settings import Settings
 
     Stores = Mapping[str, ObjectStore]  # by bucket
-
-IMAGE_BUCKET = "generated-images"
-MEMOJI_BUCKET = "memoji-images"
-BUCKETS = (IMAGE_BUCKET, MEMOJI_BUCKET)
-# A memoji is a PNG that is handed out as an address.
-NEEDS = {
-    IMAGE_BUCKET: Needs(),
-    MEMOJI_BUCKET: Needs(media_types=frozenset({PictureFormat.PNG.media_type}), address=True),
-}
 
 
 @contextlib.asynccontextmanager

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 
 if TYPE_CHECKING:
     from copperplate.ports import Clock, Provider
     from copperplate.settings import Settings
+
+
+def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | None:
+    """Who makes pictures of this kind; None where nobody does. Raises `Misconfigured`, naming the variable to set."""
+    return MAKERS[kind](settings, clock)
 
 
 def make_image_provider(settings: Settings, clock: Clock) -> Provider:
@@ -35,6 +41,9 @@ def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
     if name == "painter" and settings.provider is None and _is_deployed(settings):
         return None
     return _make_provider(name, settings, clock, Model("COPPERPLATE_MEMOJI_MODEL", settings.memoji_model))
+
+
+MAKERS = {IMAGE.name: make_image_provider, MEMOJI.name: make_memoji_provider}
 
 
 def _is_deployed(settings: Settings) -> bool:

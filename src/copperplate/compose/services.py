@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose.backends import IMAGE_BUCKET, MEMOJI_BUCKET, NEEDS, open_backend
+from copperplate.compose.backends import open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
-from copperplate.compose.providers import make_image_provider, make_memoji_provider
+from copperplate.compose.providers import make_provider
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
+from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from copperplate.services import WholeLedger
     from copperplate.settings import Settings
 
-MEMOJI_MAX_BYTES = 5_000_000
-# OpenAI takes half a minute at high quality, and two when it is busy.
-MEMOJI_WAITS = 4
 DRAIN_SECONDS = 10.0
 
 
@@ -49,13 +47,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 
 def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
-    """Images alone: the bytes of memoji go from Storage to whoever looks at them, past us."""
+    """Of the kinds whose bytes we serve: where an address is handed out, they go past us."""
     if not settings.has_disk_cache:
         return stores
     from copperplate.adapters.disk_cache import CachedStore, DiskCache
 
     cache = DiskCache(settings.disk_cache_dir, settings.disk_cache_bytes)
-    return {**stores, IMAGE_BUCKET: CachedStore(stores[IMAGE_BUCKET], cache)}
+    served = [spec.bucket for spec in KINDS.values() if not spec.needs.address]
+    return {**stores, **{bucket: CachedStore(stores[bucket], cache) for bucket in served}}
 
 
 @contextlib.asynccontextmanager
@@ -114,7 +113,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         stores=stores,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         user_requests=UserRequests(
-            coordinator=coordinator, ledger=ledger, kinds=kinds, accounts=ledger, usage=meter, clock=clock
+            coordinator=coordinator, ledger=ledger, stores=stores, accounts=ledger, request_meter=meter, clock=clock
         ),
         request_meter=meter,
         verifier=make_verifier(settings, clock),
@@ -122,17 +121,9 @@ def assemble(  # noqa: PLR0913 - each adapter once
 
 
 def _make_kinds(settings: Settings, clock: Clock, stores: Stores) -> dict[str, Kind]:
-    kinds = {
-        "image": Kind(
-            provider=make_image_provider(settings, clock), store=stores[IMAGE_BUCKET], needs=NEEDS[IMAGE_BUCKET]
-        )
+    """Those that somebody makes."""
+    return {
+        name: Kind.of(spec, provider=provider, store=stores[spec.bucket], wait=settings.wait)
+        for name, spec in KINDS.items()
+        if (provider := make_provider(name, settings, clock)) is not None
     }
-    if (provider := make_memoji_provider(settings, clock)) is not None:
-        kinds["memoji"] = Kind(
-            provider=provider,
-            store=stores[MEMOJI_BUCKET],
-            needs=NEEDS[MEMOJI_BUCKET],
-            wait=settings.wait * MEMOJI_WAITS,
-            max_bytes=MEMOJI_MAX_BYTES,
-        )
-    return kinds

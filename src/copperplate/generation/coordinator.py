@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lookup import LookupOptions
-    from copperplate.model import Charge, PictureRequest
+    from copperplate.model import PictureRequest
     from copperplate.ports import Clock, Images, Ledger
 
 SWEEP_SECONDS = 60.0
@@ -75,23 +75,24 @@ class Coordinator:
         """
         if not options.may_lead:
             return await self._look(request)
-        result = await self._join_or_start(request, options.charge)
+        result = await self._join_or_start(request, options)
         return result.form_for(request) or await self._look_again(request)
 
-    async def _join_or_start(self, request: PictureRequest, charge: Charge | None) -> LookupResult:
+    async def _join_or_start(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The result of the flight for this generation: one under way, or a new one."""
+        charge = options.charge
         try:
-            return await self._fly(request, request.generation_key, charge)
+            return await self._fly(request, request.generation_key, options)
         except NotEnoughCredits as denied:
             if charge is None or charge.user == denied.user:
                 raise
-        # We joined somebody who could not pay. The second flight is our own.
-        return await self._fly(request, f"{request.generation_key} {charge.user}", charge)
+        # We joined a flight whose caller could not pay. The second flight is our own.
+        return await self._fly(request, f"{request.generation_key} {charge.user}", options)
 
-    async def _fly(self, request: PictureRequest, flight: str, charge: Charge | None) -> LookupResult:
+    async def _fly(self, request: PictureRequest, flight: str, options: LookupOptions) -> LookupResult:
         wait = self._kinds[request.kind].wait or self._timings.wait
         result, joined = await self._flights.run(
-            flight, lambda: self._settle(request, flight, charge), within_seconds=wait.total_seconds()
+            flight, lambda: self._settle(request, flight, options), within_seconds=wait.total_seconds()
         )
         return result.coalesced() if joined else result
 
@@ -100,10 +101,10 @@ class Coordinator:
         try:
             return await self._look(request)
         except NotGenerated:
-            raise StillGenerating from None  # deleted at this very moment; whoever asks again is served
+            raise StillGenerating from None  # deleted at this very moment; the next request generates it
 
     async def drain(self, *, within_seconds: float) -> None:
-        """Let generations under way finish; what is late is left to whoever takes the lease over."""
+        """Let generations under way finish; a late one releases its lease, and another process takes it over."""
         await self._flights.drain(within_seconds=within_seconds)
         await self._uploads.drain()
 
@@ -119,8 +120,8 @@ class Coordinator:
             case _:
                 assert_never(result)
 
-    async def _settle(self, request: PictureRequest, flight: str, charge: Charge | None) -> LookupResult:
-        leader, kind = uuid4(), self._kinds[request.kind]
+    async def _settle(self, request: PictureRequest, flight: str, options: LookupOptions) -> LookupResult:
+        leader, kind, charge = uuid4(), self._kinds[request.kind], options.charge
         services = kind.services(str(request.recipe["model"]))
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT

@@ -20,7 +20,7 @@ POINTS = (
     "intended",  # its path and its rendition's are written, nothing is uploaded
     "uploaded",  # both objects are stored
     "completing",  # about to complete
-    "completed",  # both entries are written, nobody was told
+    "completed",  # both entries are written, no caller has an answer
     "beating",  # about to renew the lease
     "rendition_intended",  # the path of another rendition is written, nothing is uploaded
     "rendition_stored",  # it is stored, not recorded
@@ -36,7 +36,7 @@ def _parse(order: str | None) -> tuple[str, int, signal.Signals] | None:
         message = f"COPPERPLATE_CRASH_AT must name one of {', '.join(POINTS)}"
         raise ValueError(message)
     occurrence = next((int(option) for option in options if option.isdecimal()), 1)
-    # Where there is no such signal (Windows), asking for it is an error; nobody else pays.
+    # Where there is no such signal (Windows), asking for it is an error, and nothing else is.
     return name, occurrence, signal.SIGSTOP if "stop" in options else signal.SIGKILL
 
 

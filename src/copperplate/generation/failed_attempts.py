@@ -20,7 +20,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.kinds import model_of
 from copperplate.generation.retry_policy import REFUSAL_REST, refusal_rest, retry_after
 from copperplate.model import Failure
-from copperplate.recipes.provider_input import provider_input_of
+from copperplate.recipes.kinds import provider_input_of
 from copperplate.refusals import WITHHELD, repeats_prompt
 from copperplate.unexpected import log_unexpected
 
@@ -109,7 +109,7 @@ async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFaile
 
 
 def _failure_of(error: Exception) -> ProviderFailed:
-    """What an attempt ended with, as a provider's failure; what nobody planned is logged with the way it took."""
+    """What an attempt ended with, as a provider's failure; what is not foreseen is logged with its traceback."""
     if isinstance(error, ProviderFailed):
         return error
     if isinstance(error, Misconfigured):

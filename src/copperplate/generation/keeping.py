@@ -27,7 +27,7 @@ MAX_BYTES: Final = 64_000_000
 MAX_PICTURES: Final = 256
 # The store is tried at most twenty times a second, however many are kept.
 SPACING_SECONDS: Final = 0.05
-# Between two tries nobody asks for. Each failed one renews the store's rest, which must not run out meanwhile.
+# Between two tries without a caller. Each failed one renews the store's rest, which must not run out meanwhile.
 FIRST_PAUSE_SECONDS: Final = 2.0
 MAX_PAUSE_SECONDS: Final = 8.0
 PAUSE_FACTOR: Final = 1.5
@@ -81,7 +81,7 @@ class Keeping(Generic[P, R]):
         return True
 
     def find(self, key: str) -> P | None:
-        """What is kept of that generation, whoever has its lease now."""
+        """What is kept of that generation, also where another process holds its lease."""
         kept = self._kept.get(key)
         return None if kept is None else kept.pending
 
@@ -118,7 +118,7 @@ class Keeping(Generic[P, R]):
             if self._kept.get(key) is not kept:
                 return None  # stored while this one waited for its turn
             if kept.tries > tries and kept.error is not None:
-                raise kept.error  # what the one before was told holds for who waited beside it
+                raise kept.error  # the try that ended meanwhile stands for this one
             try:
                 result = await kept.finish()
             except KEPT_ON as error:

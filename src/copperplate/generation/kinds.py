@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from copperplate.ports import ObjectStore, Provider
+    from copperplate.recipes.kinds import KindSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,17 @@ class Kind:
     wait: timedelta | None = None
     # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
     max_bytes: int | None = None
+
+    @classmethod
+    def of(cls, spec: KindSpec, *, provider: Provider, store: ObjectStore, wait: timedelta) -> Kind:
+        """A kind as it is specified; `wait` is how long callers wait for any picture."""
+        return cls(
+            provider=provider,
+            store=store,
+            needs=spec.needs,
+            wait=None if spec.wait_factor == 1 else wait * spec.wait_factor,
+            max_bytes=spec.max_bytes,
+        )
 
     @property
     def storage(self) -> str:

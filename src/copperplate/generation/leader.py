@@ -141,7 +141,7 @@ class Leader:
             raise LeaseLost
         crash_point("announced")
         lease.check()
-        answer = await provider.submit(recipe)
+        answer = await provider.submit(recipe, attempt.request.inputs)
         crash_point("answered")
         if isinstance(answer, Job):
             if not await lease.retry_until_recorded(lambda: self.ledger.note_request(lease.key, lease.fence, answer)):

@@ -37,7 +37,7 @@ class PendingUploads:
             return LookupResult(entry=entry, outcome=Outcome.GENERATED, body=self.original_body)
         is_ours = self.rendition is not None and self.rendition.path == entry.path
         original = self.original.as_entry(
-            key=original_key(generation_key), generation_key=generation_key, is_original=True
+            kind=entry.kind, key=original_key(generation_key), generation_key=generation_key, is_original=True
         )
         return LookupResult(
             entry=entry,

@@ -7,12 +7,14 @@ backwards. The ledger's are those of all processes, at most a few seconds old (A
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from copperplate.model import LATENCY_BOUNDS_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from copperplate.ports.statistics import KindStats, LatencySum, MoneySum, UsageSum, UsageTotals
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LABELS: Final = ("kind", "provider", "model", "outcome", "tier")
@@ -40,46 +42,50 @@ MONEY: Final = (
     ),
 )
 GAUGES: Final = (
-    ("copperplate_generations_in_flight", "Generations that are led now.", "in_flight"),
-    ("copperplate_discarded_objects", "Objects that wait to be removed from the store.", "discarded"),
-    ("copperplate_pictures", "Pictures kept.", "total_cached_images"),
-    ("copperplate_stored_bytes", "Bytes kept, originals included.", "total_stored_bytes"),
+    ("copperplate_generations_in_flight", "Generations that are led now."),
+    ("copperplate_discarded_objects", "Objects that wait to be removed from the store."),
+    ("copperplate_pictures", "Pictures kept."),
+    ("copperplate_stored_bytes", "Bytes kept, originals included."),
 )
 
 
-def render(totals: Mapping[str, Any], cache: Mapping[str, Any]) -> str:
-    """The whole answer, from `LedgerCare.usage_totals` and `cache_stats`."""
+def render(totals: UsageTotals, kept: KindStats) -> str:
+    """The whole answer; `kept` is of the kind that is served by its address."""
     lines: list[str] = []
     for name, what, column in COUNTERS:
         lines += _head(name, what, "counter")
-        lines += [f"{name}{_labels(row, LABELS)} {_number(float(row[column]))}" for row in totals["usage"]]
+        lines += [f"{name}{_labels(row, LABELS)} {_number(float(getattr(row, column)))}" for row in totals.usage]
     for name, what, column, worth in MONEY:
         lines += _head(name, what, "gauge")
-        lines += [f"{name}{_labels(row, MONEY_LABELS)} {_number(int(row[column]) * worth)}" for row in totals["money"]]
+        lines += [f"{name}{_labels(row, MONEY_LABELS)} {_number(getattr(row, column) * worth)}" for row in totals.money]
     lines += _head("copperplate_answer_seconds", "Time from a request to its answer.", "histogram")
-    for row in totals["latency"]:
+    for row in totals.latency:
         lines += _histogram("copperplate_answer_seconds", row)
-    known = {**totals, **cache}
-    for name, what, column in GAUGES:
-        lines += [*_head(name, what, "gauge"), f"{name} {_number(float(known[column]))}"]
+    for (name, what), value in zip(GAUGES, _gauges(totals, kept), strict=True):
+        lines += [*_head(name, what, "gauge"), f"{name} {_number(value)}"]
     return "\n".join(lines) + "\n"
+
+
+def _gauges(totals: UsageTotals, kept: KindStats) -> tuple[float, ...]:
+    return (totals.in_flight, totals.discarded, kept.pictures, kept.stored_bytes)
 
 
 def _head(name: str, what: str, kind: str) -> list[str]:
     return [f"# HELP {name} {what}", f"# TYPE {name} {kind}"]
 
 
-def _histogram(name: str, row: Mapping[str, Any]) -> Iterator[str]:
+def _histogram(name: str, row: LatencySum) -> Iterator[str]:
     """Cumulative buckets, as Prometheus wants them. The sum is not kept."""
     bounds = [*(_number(bound / 1000) for bound in LATENCY_BOUNDS_MS), "+Inf"]
-    counts = list(accumulate(int(count) for count in row["buckets"]))
+    counts = list(accumulate(row.buckets))
     for bound, count in zip(bounds, counts, strict=True):
-        yield f"{name}_bucket{_labels({**row, 'le': bound}, ('kind', 'outcome', 'le'))} {count}"
+        yield f"{name}_bucket{_labels(row, ('kind', 'outcome'), le=bound)} {count}"
     yield f"{name}_count{_labels(row, ('kind', 'outcome'))} {counts[-1]}"
 
 
-def _labels(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(str(row[name]))}"' for name in names) + "}"
+def _labels(row: UsageSum | MoneySum | LatencySum, names: Sequence[str], **more: str) -> str:
+    values = {**{name: str(getattr(row, name)) for name in names}, **more}
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
 
 
 def _escaped(value: str) -> str:

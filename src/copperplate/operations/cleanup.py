@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from copperplate.ports import Clock, LedgerCare, ObjectStore
+    from copperplate.ports import Clock, Maintenance, ObjectStore
+    from copperplate.ports.maintenance import DiscardedObject
+    from copperplate.recipes.kinds import KindSpec
 
 logger = logging.getLogger(__name__)
 
-KEEP: Final = timedelta(days=30)
 # A Vercel function may run for five minutes; the last step of a run takes at most one.
 TIME: Final = timedelta(minutes=3, seconds=30)
 ROWS: Final = 500  # one statement stays well below the database's time limit
 LOOKED: Final = 2 * ROWS  # entries, of which a picture has two: its original and itself
 OBJECTS: Final = 100  # are removed well within the five minutes they are claimed for
 LISTED: Final = 1_000
-COUNTED: Final = ("images", "memoji", "archived", "generations", "bytes", "swept", "objects", "orphans", "odd")
+COUNTED: Final = ("archived", "generations", "size_bytes", "swept", "objects", "orphans", "odd")
 # Longer than any upload takes, whatever the clocks of store and process say.
 YOUNG: Final = timedelta(days=1)
 
@@ -36,14 +38,14 @@ YOUNG: Final = timedelta(days=1)
 class Cleaned:
     """What one run did. Not complete: its time was over, or a store or the ledger did not answer in time.
 
-    `odd` is how much lies in the folders of a store that is no object of ours; it is left where it is.
+    `pictures` are counted by kind. `odd` is how much lies in the folders of a store that is no object of ours; it is
+    left where it is.
     """
 
-    images: int
-    memoji: int
+    pictures: Mapping[str, int]
     archived: int
     generations: int
-    bytes: int
+    size_bytes: int
     swept: int
     objects: int
     orphans: int
@@ -51,62 +53,93 @@ class Cleaned:
     seconds: float
     is_complete: bool
 
+    def as_dict(self) -> dict[str, Any]:
+        """As it is answered and logged: each kind under its plural."""
+        return {
+            **_by_plural(self.pictures),
+            "archived": self.archived,
+            "generations": self.generations,
+            "bytes": self.size_bytes,
+            "swept": self.swept,
+            "objects": self.objects,
+            "orphans": self.orphans,
+            "odd": self.odd,
+            "seconds": self.seconds,
+            "is_complete": self.is_complete,
+        }
+
 
 async def clean(
-    ledger: LedgerCare,
+    ledger: Maintenance,
     stores: Iterable[ObjectStore],
     *,
     clock: Clock,
-    keep: timedelta = KEEP,
+    keep: timedelta | None = None,
     within: timedelta = TIME,
 ) -> Cleaned:
-    """Remove what was not served for `keep`, close what was broken off, empty the bin, find what nobody names.
+    """Remove what is old by the rules of its kind, close what was broken off, empty the bin, find what nobody names.
 
-    Memoji have an age of their own: 90 days and fewer than two uses; those used often are archived.
+    `keep` replaces the age of those kinds that stay while they are used.
 
     One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
     A task that the ledger does not answer is left to the next run, which goes on from what was done. Raises
     `LedgerUnavailable` where it does not answer from the start.
     """
     began = clock.monotonic()
-    run = _Run(ledger, {store.bucket: store for store in stores}, clock, keep)
+    run = _Run(ledger, {store.bucket: store for store in stores}, clock)
     tasks = [
         run.close_broken_off,
         run.remove_objects,
-        run.remove_entries,
-        run.remove_memoji,
+        *(run.removing(spec, _age(spec, keep)) for spec in KINDS.values()),
         run.remove_generations,
         run.find_orphans,
     ]
     while tasks := [task for task in tasks if not await run.attempt(task)]:
         if clock.monotonic() - began >= within.total_seconds():
             break
-    counts = {name: run.counts[name] for name in COUNTED}
-    seconds = round(clock.monotonic() - began, 3)
-    done = Cleaned(**counts, seconds=seconds, is_complete=not tasks and not run.is_hindered)
+    done = Cleaned(
+        pictures={name: run.pictures[name] for name in KINDS},
+        **{name: run.counts[name] for name in COUNTED},
+        seconds=round(clock.monotonic() - began, 3),
+        is_complete=not tasks and not run.is_hindered,
+    )
     # Of a cron nobody reads the answer.
-    logger.info("cleanup: %s", " ".join(f"{name}={value}" for name, value in asdict(done).items()))
+    logger.info("cleanup: %s", " ".join(f"{name}={value}" for name, value in done.as_dict().items()))
     return done
 
 
-async def count(ledger: LedgerCare, *, keep: timedelta = KEEP) -> Mapping[str, int]:
-    """What a run would remove of pictures: `images`, `generations`, `memoji`, `bytes`, and archive. Changes nothing."""
-    images, memoji = await ledger.count_old_entries(keep), await ledger.count_old_memoji()
-    return {**images, **memoji, "bytes": images["bytes"] + memoji["bytes"]}
+async def count(ledger: Maintenance, *, keep: timedelta | None = None) -> Mapping[str, int]:
+    """What a run would remove of pictures, each kind under its plural, `generations`, `bytes`, and archive."""
+    counts = {name: await ledger.count_old_entries(name, older_than=_age(spec, keep)) for name, spec in KINDS.items()}
+    return {
+        **_by_plural({name: each.pictures for name, each in counts.items()}),
+        "archived": sum(each.archived for each in counts.values()),
+        "generations": sum(each.generations for each in counts.values()),
+        "bytes": sum(each.size_bytes for each in counts.values()),
+    }
+
+
+def _age(spec: KindSpec, keep: timedelta | None) -> timedelta | None:
+    """Kinds that are kept by a number of uses have an age of their own."""
+    return keep if spec.ages_from_last_use else None
+
+
+def _by_plural(pictures: Mapping[str, int]) -> dict[str, int]:
+    return {KINDS[name].plural: number for name, number in pictures.items()}
 
 
 class _Run:
     """One run: each task does one step and answers whether it has nothing left to do."""
 
-    def __init__(self, ledger: LedgerCare, stores: dict[str, ObjectStore], clock: Clock, keep: timedelta) -> None:
+    def __init__(self, ledger: Maintenance, stores: dict[str, ObjectStore], clock: Clock) -> None:
         self._ledger = ledger
         self._stores = stores
         self._clock = clock
-        self._keep = keep
-        self._place: str | None = ""
+        self._places: dict[str, str] = {}
         self._unaudited = sorted(stores)
         self._audit: _Audit | None = None
         self.counts = Counter[str]()
+        self.pictures = Counter[str]()
         self.is_hindered = False
         self._is_answered = False
 
@@ -123,18 +156,19 @@ class _Run:
         self._is_answered = True
         return is_done
 
-    async def remove_entries(self) -> bool:
-        """Each entry that is old enough is looked at once in a run, also those that are still in use."""
-        counts = dict(await self._ledger.cleanup_entries(self._keep, LOOKED, self._place))
-        self._place = counts.pop("reached")
-        self.counts.update(counts)
-        return self._place is None
+    def removing(self, spec: KindSpec, older_than: timedelta | None) -> Callable[[], Awaitable[bool]]:
+        """The task of one kind. Each entry that is old enough is looked at once in a run, also those still in use."""
 
-    async def remove_memoji(self) -> bool:
-        counts = await self._ledger.cleanup_memoji(ROWS)
-        self.counts.update(counts)
-        self.counts["generations"] += counts["memoji"]
-        return not counts["memoji"] and not counts["archived"]
+        async def remove_entries() -> bool:
+            counts = await self._ledger.cleanup_entries(
+                spec.name, LOOKED, older_than=older_than, after=self._places.get(spec.name, "")
+            )
+            self.pictures[spec.name] += counts.pictures
+            self.counts.update(generations=counts.generations, size_bytes=counts.size_bytes, archived=counts.archived)
+            self._places[spec.name] = counts.reached or ""
+            return counts.reached is None
+
+        return remove_entries
 
     async def close_broken_off(self) -> bool:
         closed = await self._ledger.sweep(ROWS)
@@ -142,9 +176,9 @@ class _Run:
         return closed < ROWS
 
     async def remove_generations(self) -> bool:
-        counts = await self._ledger.cleanup_generations(ROWS)
-        self.counts.update(counts)
-        return counts["generations"] < ROWS
+        removed = await self._ledger.cleanup_generations(ROWS)
+        self.counts["generations"] += removed
+        return removed < ROWS
 
     async def remove_objects(self) -> bool:
         """Store first, row second: a crash between the two repeats the removal, it never loses an object."""
@@ -157,11 +191,11 @@ class _Run:
         self.is_hindered |= len(removed) < len(claimed)
         return len(removed) < len(claimed)
 
-    async def _remove(self, claimed: Sequence[tuple[int, str, str]]) -> list[int]:
+    async def _remove(self, claimed: Sequence[DiscardedObject]) -> list[int]:
         """The ids of the objects that are certainly gone; the rest is claimed again later."""
         removed_ids: list[int] = []
-        for bucket in sorted({bucket for _, bucket, _ in claimed}):
-            ids = {path: id_ for id_, within, path in claimed if within == bucket}
+        for bucket in sorted({each.bucket for each in claimed}):
+            ids = {each.path: each.id for each in claimed if each.bucket == bucket}
             try:
                 removed = await self._stores[bucket].remove(list(ids)) if bucket in self._stores else frozenset[str]()
             except (StoreUnavailable, StoreMisconfigured) as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from copperplate.model import Condition
-    from copperplate.ports import Cdn, LedgerCare, ObjectStore
+    from copperplate.ports import Cdn, Maintenance, ObjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ ALL: Final = 2**31 - 1
 
 
 async def purge(
-    ledger: LedgerCare,
+    ledger: Maintenance,
     condition: Condition,
     *,
     is_dry_run: bool,
@@ -41,10 +41,10 @@ async def purge(
         while True:
             # A real purge comes to its end in steps; a dry run counts everything in one.
             batch = await ledger.purge(condition, ALL if is_dry_run else ROWS, is_dry_run=is_dry_run)
-            sums.update({name: batch[name] for name in ("generations", "images", "bytes")})
-            keys += batch.get("keys", ())
-            objects += [(bucket, path) for bucket, path in batch.get("objects", ())]
-            if is_dry_run or batch["generations"] < ROWS:
+            sums.update(generations=batch.generations, images=batch.images, bytes=batch.size_bytes)
+            keys += batch.keys
+            objects += batch.objects
+            if is_dry_run or batch.generations < ROWS:
                 return {name: sums[name] for name in ("generations", "images", "bytes")}
     finally:
         # Once, and after the ledger: what is asked for meanwhile must not come back. The objects before the CDNs,

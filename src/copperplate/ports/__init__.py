@@ -1,10 +1,11 @@
 """What the core needs from the world. Each port says in words what an adapter promises."""
 
 from copperplate.ports.accounts import CreditLedger, Verifier
-from copperplate.ports.care import LedgerCare
 from copperplate.ports.clock import Clock
 from copperplate.ports.ledger import Ledger, Sweeper
+from copperplate.ports.maintenance import Maintenance
 from copperplate.ports.pictures import Images, Provider
+from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
 
 __all__ = [
@@ -13,9 +14,10 @@ __all__ = [
     "CreditLedger",
     "Images",
     "Ledger",
-    "LedgerCare",
+    "Maintenance",
     "ObjectStore",
     "Provider",
+    "Statistics",
     "Sweeper",
     "Verifier",
 ]

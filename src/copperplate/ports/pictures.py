@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, PictureRequest, ProviderResult, Size
 
@@ -29,8 +29,11 @@ class Provider(Protocol):
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         """What a submit that reported `usage` cost, in millionths of a dollar; None where that cannot be told."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job | ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
         """Ask for the picture: exactly one billable request, never repeated inside.
+
+        `inputs` are the pictures that the recipe names by their digests; only a provider that processes pictures
+        reads them.
 
         Answers the picture, or the `Job` to collect. Raises `ProviderFailed`, of class `ACCOUNT` where it refuses us
         whatever the prompt, and `Misconfigured` where a setting is at fault and nothing was sent or taken.

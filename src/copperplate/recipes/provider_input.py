@@ -28,26 +28,24 @@ class ProviderInput:
     seed: str = ""
 
 
-def provider_input_of(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
-    """What a canonical recipe asks for. Raises `ValueError` for a kind that has no provider."""
-    match recipe["kind"]:
-        case "image":
-            return ProviderInput(
-                prompt=str(recipe["prompt"]),
-                size=size_of(recipe),
-                model=str(recipe["model"]),
-                seed=str(recipe.get("seed", "")),
-            )
-        case "memoji":
-            return ProviderInput(
-                prompt=describe(recipe),
-                size=size_of(recipe),
-                model=str(recipe["model"]),
-                background=str(recipe["background"]),
-            )
-        case kind:
-            message = f"nobody draws a {kind}"
-            raise ValueError(message)
+def of_image(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
+    """What the canonical recipe of an image asks for."""
+    return ProviderInput(
+        prompt=str(recipe["prompt"]),
+        size=size_of(recipe),
+        model=str(recipe["model"]),
+        seed=str(recipe.get("seed", "")),
+    )
+
+
+def of_memoji(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
+    """What the canonical recipe of a memoji asks for, put in words."""
+    return ProviderInput(
+        prompt=describe(recipe),
+        size=size_of(recipe),
+        model=str(recipe["model"]),
+        background=str(recipe["background"]),
+    )
 
 
 def size_of(recipe: Mapping[str, CanonicalValue]) -> Size:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# What callers are told where a kept original cannot be decoded.
+# The Retry-After where a kept original cannot be decoded.
 UNREADABLE_REST = timedelta(minutes=15)
 
 

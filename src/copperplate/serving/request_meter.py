@@ -144,7 +144,7 @@ class RequestMeter:
         try:
             await self._ledger.record_usage(batch.counts, batch=batch.id)
         except CopperplateError as error:
-            if is_new:  # said once, not with every try
+            if is_new:  # logged once, not with every try
                 logger.warning("usage of %d requests is sent again until it is taken: %s", count, error.code)
             return False
         self._sent = None

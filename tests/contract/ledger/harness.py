@@ -12,7 +12,7 @@ from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
     from copperplate.model import AcquireResult, Entry, Outcome, PictureRequest
-    from copperplate.ports import Ledger, LedgerCare
+    from copperplate.ports import Ledger, Maintenance
 
 
 LEASE = timedelta(seconds=20)
@@ -27,7 +27,7 @@ PNG, WEBP = PictureFormat.PNG, PictureFormat.WEBP
 class LedgerHarness(Protocol):
     """A ledger under test."""
 
-    ledger: Any  # Ledger and LedgerCare
+    ledger: Any  # Ledger and Maintenance
 
     async def advance(self, seconds: float) -> None:
         """Move the ledger's clock."""
@@ -69,7 +69,7 @@ async def complete(ledger: Ledger, request: PictureRequest, name: str = "origina
     return entry
 
 
-async def discarded(ledger: LedgerCare) -> set[str]:
+async def discarded(ledger: Maintenance) -> set[str]:
     """The paths whose grace is over."""
     return {path for _, _, path in await ledger.claim_discarded(100)}
 

@@ -69,7 +69,7 @@ class JobContract:
             held = await lead(harness.ledger, picture_request())
         assert held.attempt == 1
         stats = await harness.ledger.generation_stats()
-        assert (stats["total_failed"], stats["total_api_calls_made"]) == (0, 1)
+        assert (stats.total_failed, stats.total_api_calls_made) == (0, 1)
 
     async def test_decoding_of_a_job_that_is_put_off_was_survived(self, harness: LedgerHarness) -> None:
         held = await note(harness)
@@ -93,7 +93,7 @@ class JobContract:
         assert again.job_age == timedelta(0)
         assert await harness.ledger.begin_submit(KEY, again.fence, submit_no=1, provider="p", estimate_micro_usd=3_000)
         assert await harness.spent(KEY) == 6_000
-        assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 2
+        assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
     async def test_cleanup_spares_a_job_for_as_long_as_it_may_be_collected(self, harness: LedgerHarness) -> None:
         held = await lead(harness.ledger, picture_request())
@@ -107,7 +107,7 @@ class JobContract:
     async def test_cleanup_takes_a_job_whose_time_is_over(self, harness: LedgerHarness) -> None:
         await put_off(harness, await note(harness), rest=1)
         await harness.advance(86_500)
-        assert (await harness.ledger.cleanup_generations(100))["generations"] == 1
+        assert await harness.ledger.cleanup_generations(100) == 1
 
     async def test_open_breaker_refuses_who_would_submit_and_nobody_who_collects(self, harness: LedgerHarness) -> None:
         await put_off(harness, await note(harness), rest=1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from copperplate.model import Condition, Hit, Job, Lead, Miss, Outcome, Phase
+from copperplate.ports.maintenance import CleanupCounts, Purged
 from tests.contract.ledger.harness import WEBP, acquire, complete, discarded, failure, lead, record, request_count
 from tests.support.pictures import picture_request, upload
 
@@ -45,22 +47,22 @@ class MaintenanceContract:
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 3)])
         await harness.advance(15 * 86_400)
         month = timedelta(days=30)
-        assert (await ledger.cleanup_entries(month, 100))["images"] == 1
+        assert (await ledger.cleanup_entries("image", 100, older_than=month)).pictures == 1
         assert isinstance(await acquire(ledger, picture_request()), Hit)
         await harness.advance(20 * 86_400)
-        counts = await ledger.cleanup_entries(month, 100)
-        assert (counts["images"], counts["generations"]) == (1, 1)
+        counts = await ledger.cleanup_entries("image", 100, older_than=month)
+        assert (counts.pictures, counts.generations) == (1, 1)
         assert await acquire(ledger, picture_request(), may_lead=False) == Miss()
-        stats = await ledger.cache_stats()
-        assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (0, 0)
+        stats = await ledger.kind_stats("image")
+        assert (stats.pictures, stats.stored_bytes) == (0, 0)
 
     async def test_cleanup_keeps_failures_for_the_day_in_which_they_count(self, harness: LedgerHarness) -> None:
         held = await lead(harness.ledger, picture_request())
         await harness.ledger.fail(picture_request().generation_key, held.fence, failure(rest=60))
         await harness.advance(3_600)
-        assert (await harness.ledger.cleanup_generations(100))["generations"] == 0
+        assert await harness.ledger.cleanup_generations(100) == 0
         await harness.advance(86_400)
-        assert (await harness.ledger.cleanup_generations(100))["generations"] == 1
+        assert await harness.ledger.cleanup_generations(100) == 1
 
     async def test_generation_that_is_removed_leaves_what_it_was_about_to_store_to_be_discarded(
         self, harness: LedgerHarness
@@ -72,7 +74,7 @@ class MaintenanceContract:
         await harness.advance(700)
         assert await ledger.sweep(10) == 1
         await harness.advance(90_000)
-        assert (await ledger.cleanup_generations(10))["generations"] == 1
+        assert await ledger.cleanup_generations(10) == 1
         await harness.advance(3_700)
         assert await discarded(ledger) == {upload("left").path}
 
@@ -104,10 +106,10 @@ class MaintenanceContract:
         await ledger.record_usage([request_count(picture_request("half"), Outcome.HIT, 3)])
         await harness.advance(15 * 86_400)
         month = timedelta(days=30)
-        counted = await ledger.count_old_entries(month)
-        assert counted == {"images": 2, "generations": 1, "bytes": 3_000}
+        counted = await ledger.count_old_entries("image", older_than=month)
+        assert counted == CleanupCounts(pictures=2, generations=1, size_bytes=3_000, archived=0)
         assert isinstance(await acquire(ledger, picture_request("whole"), may_lead=False), Hit)
-        assert await ledger.cleanup_entries(month, 100) == counted
+        assert await ledger.cleanup_entries("image", 100, older_than=month) == counted
 
     async def test_cleanup_step_by_step_comes_to_the_end_and_removes_the_same(self, harness: LedgerHarness) -> None:
         ledger, month = harness.ledger, timedelta(days=30)
@@ -118,15 +120,15 @@ class MaintenanceContract:
         await harness.advance(20 * 86_400)
         await ledger.record_usage([request_count(picture_request("3"), Outcome.HIT, 1)])
         await harness.advance(15 * 86_400)
-        counted, sums, place = await ledger.count_old_entries(month), Counter[str](), ""
+        counted, sums, place = await ledger.count_old_entries("image", older_than=month), Counter[str](), ""
         for _ in range(20):
-            removed = dict(await ledger.cleanup_entries(month, 3, place))
+            removed = asdict(await ledger.cleanup_entries("image", 3, older_than=month, after=place))
             place = removed.pop("reached")
             sums.update(removed)
             if place is None:
                 break
         assert place is None
-        assert dict(sums) == counted
+        assert CleanupCounts(**sums) == counted
         assert isinstance(await acquire(ledger, picture_request("3"), may_lead=False), Hit)
 
     async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, harness: LedgerHarness) -> None:
@@ -172,19 +174,19 @@ class MaintenanceContract:
         await record(ledger, wrong, picture_request("wrong"), "wrong jpg")
         await harness.advance(2 * 86_400)
         await complete(ledger, picture_request("right"), "right")
-        counts = {"generations": 1, "images": 1, "bytes": 2_000}
-        assert counts.items() <= dict(await ledger.purge(condition, 10, is_dry_run=True)).items()
+        counts = Purged(generations=1, images=1, size_bytes=2_000)
+        assert await ledger.purge(condition, 10, is_dry_run=True) == counts
         assert isinstance(await acquire(ledger, picture_request("wrong"), may_lead=False), Hit)
-        removed = dict(await ledger.purge(condition, 10, is_dry_run=False))
-        assert counts.items() <= removed.items()
-        assert removed["keys"] == [picture_request("wrong").generation_key]
+        removed = await ledger.purge(condition, 10, is_dry_run=False)
+        assert replace(removed, keys=(), objects=()) == counts
+        assert list(removed.keys) == [picture_request("wrong").generation_key]
         assert await acquire(ledger, picture_request("wrong"), may_lead=False) == Miss()
         assert isinstance(await acquire(ledger, picture_request("right"), may_lead=False), Hit)
-        assert (await ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+        assert (await ledger.purge(condition, 10, is_dry_run=False)).generations == 0
         await harness.advance(3_700)
         assert await discarded(ledger) == {upload("wrong").path, upload("wrong jpg", "jpg").path}
 
     async def test_purge_meets_every_condition_given(self, harness: LedgerHarness) -> None:
         await complete(harness.ledger, picture_request("kept"), "kept")
         condition = Condition(prompt="kept", model="another/model")
-        assert (await harness.ledger.purge(condition, 10, is_dry_run=False))["generations"] == 0
+        assert (await harness.ledger.purge(condition, 10, is_dry_run=False)).generations == 0

@@ -42,8 +42,8 @@ class MissContract:
         other = await acquire(harness.ledger, picture_request(picture_format=WEBP))
         assert isinstance(other, Hit)
         assert (other.entry.is_original, other.entry.path) == (True, upload("original").path)
-        stats = await harness.ledger.cache_stats()
-        assert (stats["total_cached_images"], stats["total_stored_bytes"]) == (1, 2_000)
+        stats = await harness.ledger.kind_stats("image")
+        assert (stats.pictures, stats.stored_bytes) == (1, 2_000)
         await harness.advance(3_700)
         assert await discarded(harness.ledger) == set()
 
@@ -56,8 +56,8 @@ class MissContract:
         answers = [await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) for _ in range(2)]
         assert answers[0] is not None
         assert answers == [answers[0], answers[0]]
-        assert (await ledger.generation_stats())["total_completed"] == 1
-        assert (await ledger.cache_stats())["total_cached_images"] == 1
+        assert (await ledger.generation_stats()).total_completed == 1
+        assert (await ledger.kind_stats("image")).pictures == 1
         await harness.advance(3_700)
         assert await discarded(ledger) == set()
 

@@ -34,13 +34,13 @@ class NegativeEntryContract:
         held = await lead(harness.ledger, picture_request())
         assert await harness.ledger.fail(picture_request().generation_key, held.fence, failure())
         assert await harness.ledger.fail(picture_request().generation_key, held.fence, failure())
-        assert (await harness.ledger.generation_stats())["total_failed"] == 1
+        assert (await harness.ledger.generation_stats()).total_failed == 1
 
     async def test_submit_that_is_known_to_be_free_is_not_counted(self, harness: LedgerHarness) -> None:
         held = await lead(harness.ledger, picture_request())
         await harness.ledger.begin_submit(picture_request().generation_key, held.fence, submit_no=1, provider="p")
         await harness.ledger.fail(picture_request().generation_key, held.fence, failure(billed=False))
-        assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+        assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
 
     @pytest.mark.parametrize(
         ("failure_class", "attempt"), [("rate_limited", 1), ("account", 1), ("transient", 2), ("moderated", 2)]

@@ -64,7 +64,7 @@ class RefusalContract:
         again = await acquire_with_services(harness, "picture")
         assert isinstance(again, Lead)
         assert (again.attempt, again.submit_no) == (1, 0)
-        assert (await harness.ledger.generation_stats())["total_api_calls_made"] == 0
+        assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
         assert await harness.spent(picture_request("picture").generation_key) in (0, None)
 
     async def test_after_a_rest_one_caller_at_a_time_tries_each_service(self, harness: LedgerHarness) -> None:

@@ -70,7 +70,7 @@ class SpendContract:
         await ledger.intend_upload(key, held.fence, upload("a"), usage={"out": 7}, cost_micro_usd=40)
         await ledger.fail(key, held.fence, failure(FailureClass.TRANSIENT, billed=False))
         assert await harness.spent(key) == 40
-        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+        assert (await ledger.generation_stats()).total_api_calls_made == 1
 
     async def test_a_picture_that_was_billed_and_is_not_usable_costs_what_was_reported(
         self, harness: LedgerHarness
@@ -99,12 +99,12 @@ class SpendContract:
                 [request_count(request, Outcome.HIT, 1), request_count(request, Outcome.FAILED, 9)]
             )
         [image, memoji] = await ledger.savings()
-        assert (image["kind"], image["served"], image["saved"]) == ("image", 12, 9)
-        assert float(image["efficiency_percent"]) == 75.0
-        assert (image["spent_micro_usd"], image["saved_micro_usd"]) == (90, 3 * 40 + 3 * 50)
-        assert (image["estimated"], image["unpriced"], image["unpriced_saved"]) == (1, 1, 3)
-        assert (memoji["kind"], memoji["served"], memoji["saved_micro_usd"]) == ("memoji", 0, 0)
-        assert memoji["efficiency_percent"] is None
+        assert (image.kind, image.served, image.saved) == ("image", 12, 9)
+        assert image.efficiency_percent == 75.0
+        assert (image.spent_micro_usd, image.saved_micro_usd) == (90, 3 * 40 + 3 * 50)
+        assert (image.estimated, image.unpriced, image.unpriced_saved) == (1, 1, 3)
+        assert (memoji.kind, memoji.served, memoji.saved_micro_usd) == ("memoji", 0, 0)
+        assert memoji.efficiency_percent is None
 
     async def test_five_users_of_one_link_save_four_fifths(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
@@ -116,9 +116,9 @@ class SpendContract:
             ]
         )
         stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
-        assert (stats["total_api_calls_saved"], float(stats["efficiency_percent"])) == (4, 80.0)
-        assert float(image["efficiency_percent"]) == 80.0
-        assert image["saved_micro_usd"] == 4 * image["spent_micro_usd"] == 12_000
+        assert (stats.total_api_calls_saved, stats.efficiency_percent) == (4, 80.0)
+        assert image.efficiency_percent == 80.0
+        assert image.saved_micro_usd == 4 * image.spent_micro_usd == 12_000
 
     async def test_failures_save_nothing_whatever_they_cost(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
@@ -127,8 +127,8 @@ class SpendContract:
         await spend(ledger, picture_request("twice"), estimate=50, cost=50, submit_no=2)
         await ledger.record_usage([request_count(picture_request("twice"), Outcome.GENERATED, 1)])
         stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
-        assert (stats["total_requests"], stats["total_api_calls_saved"]) == (31, 0)
-        assert (image["saved"], image["saved_micro_usd"], image["spent_micro_usd"]) == (0, 0, 100)
+        assert (stats.total_requests, stats.total_api_calls_saved) == (31, 0)
+        assert (image.saved, image.saved_micro_usd, image.spent_micro_usd) == (0, 0, 100)
 
     async def test_what_was_spent_and_saved_outlives_its_generation(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
@@ -137,23 +137,23 @@ class SpendContract:
         await ledger.record_usage(
             [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.HIT, 3)]
         )
-        before = [dict(row) for row in await ledger.savings()]
-        assert before[0]["spent_micro_usd"] == 40
+        before = await ledger.savings()
+        assert before[0].spent_micro_usd == 40
         removed = await ledger.purge(Condition(key=picture_request().generation_key), 10, is_dry_run=False)
-        assert removed["generations"] == 1
+        assert removed.generations == 1
         # Counts of a picture that is gone by now arrive late, and count.
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 1)])
         [after, _] = await ledger.savings()
-        assert (after["spent_micro_usd"], after["saved_micro_usd"]) == (40, 4 * 40)
+        assert (after.spent_micro_usd, after.saved_micro_usd) == (40, 4 * 40)
 
     async def test_totals_of_money_are_by_kind_provider_and_model(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
         await spend(ledger, picture_request(), estimate=50, cost=40)
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 2)])
-        [row] = (await ledger.usage_totals())["money"]
-        assert (row["kind"], row["provider"], row["model"]) == ("image", "p", picture_request().model)
+        [row] = (await ledger.usage_totals()).money
+        assert (row.kind, row.provider, row.model) == ("image", "p", picture_request().model)
         counts = ("submits", "estimated", "unpriced", "spent_micro_usd", "saved", "unpriced_saved", "saved_micro_usd")
-        assert [row[name] for name in counts] == [1, 0, 0, 40, 2, 0, 80]
+        assert [getattr(row, name) for name in counts] == [1, 0, 0, 40, 2, 0, 80]
 
     async def test_a_price_nobody_knows_is_unknown_and_not_zero(self, harness: LedgerHarness) -> None:
         ledger, key = harness.ledger, picture_request().generation_key

@@ -34,10 +34,10 @@ class StatisticsContract:
             ]
         )
         stats = await ledger.generation_stats()
-        assert (stats["total_requests"], stats["total_api_calls_made"], stats["total_api_calls_saved"]) == (17, 1, 14)
-        assert float(stats["efficiency_percent"]) == 93.3
-        cache = await ledger.cache_stats()
-        assert (cache["total_cached_images"], cache["total_access_count"]) == (1, 15)
+        assert (stats.total_requests, stats.total_api_calls_made, stats.total_api_calls_saved) == (17, 1, 14)
+        assert stats.efficiency_percent == 93.3
+        cache = await ledger.kind_stats("image")
+        assert (cache.pictures, cache.accesses) == (1, 15)
 
     async def test_totals_add_up_by_outcome_with_their_times(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
@@ -47,29 +47,29 @@ class StatisticsContract:
         )
         await ledger.record_usage([request_count(picture_request(), Outcome.GENERATED, 1)])
         totals = await ledger.usage_totals()
-        sums = {row["outcome"]: row for row in totals["usage"]}
-        assert (sums["hit"]["requests"], sums["hit"]["bytes"]) == (7, 7_000)
-        assert sums["generated"]["requests"] == 1
-        latency = {row["outcome"]: row["buckets"] for row in totals["latency"]}
+        sums = {row.outcome: row for row in totals.usage}
+        assert (sums["hit"].requests, sums["hit"].bytes) == (7, 7_000)
+        assert sums["generated"].requests == 1
+        latency = {row.outcome: list(row.buckets) for row in totals.latency}
         assert latency["hit"] == [7, *(0 for _ in LATENCY_BOUNDS_MS)]
-        assert (totals["in_flight"], totals["discarded"]) == (1, 0)
+        assert (totals.in_flight, totals.discarded) == (1, 0)
 
     async def test_a_generation_whose_lease_ran_out_is_not_in_flight(self, harness: LedgerHarness) -> None:
         await lead(harness.ledger, picture_request())
         await harness.advance(21)
-        assert (await harness.ledger.usage_totals())["in_flight"] == 0
+        assert (await harness.ledger.usage_totals()).in_flight == 0
 
     async def test_a_batch_that_is_sent_again_counts_once(self, harness: LedgerHarness) -> None:
         ledger, batch = harness.ledger, uuid4()
         for _ in range(3):
             await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)], batch=batch)
-        assert (await ledger.generation_stats())["total_requests"] == 5
+        assert (await ledger.generation_stats()).total_requests == 5
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 5)], batch=uuid4())
-        assert (await ledger.generation_stats())["total_requests"] == 10
+        assert (await ledger.generation_stats()).total_requests == 10
 
     async def test_empty_batch_of_usage_changes_nothing(self, harness: LedgerHarness) -> None:
         await harness.ledger.record_usage([])
-        assert (await harness.ledger.generation_stats())["total_requests"] == 0
+        assert (await harness.ledger.generation_stats()).total_requests == 0
 
 
 class SetupContract:

@@ -21,7 +21,7 @@ class SubmitContract:
         held = await lead(ledger, picture_request())
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         assert await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        assert (await ledger.generation_stats())["total_api_calls_made"] == 1
+        assert (await ledger.generation_stats()).total_api_calls_made == 1
 
     async def test_submit_numbers_cannot_be_skipped(self, harness: LedgerHarness) -> None:
         held = await lead(harness.ledger, picture_request())

@@ -75,7 +75,7 @@ class UploadContract:
         entry = await complete(harness.ledger, picture_request())
         again = await harness.ledger.complete(picture_request().generation_key, 1, upload("original"), url=None)
         assert again == entry
-        assert (await harness.ledger.generation_stats())["total_completed"] == 1
+        assert (await harness.ledger.generation_stats()).total_completed == 1
 
     async def test_object_of_a_stale_leader_is_discarded_unless_adopted(self, harness: LedgerHarness) -> None:
         ledger, key = harness.ledger, picture_request().generation_key

@@ -5,19 +5,18 @@ httpx and fal-client are loaded with the first submit: a process that only serve
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from copperplate import prices
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, model_parameters, price_of
+from copperplate.adapters.lazy_client import LazyClient
 from copperplate.errors import Misconfigured
 from copperplate.recipes.image import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.adapters.fal.queue import Queue
     from copperplate.model import CanonicalValue, Job, ProviderResult, Size
@@ -54,15 +53,19 @@ class Fal:
         if _MODEL.fullmatch(model) is None:
             raise Misconfigured(f"{variable} is not a model of fal, such as fal-ai/flux/schnell.")
         self.models: tuple[str, ...] = (model,)
-        self._key = key
-        self._clock = clock
-        self._queue_url = queue_url
-        self._seconds = seconds
-        self._poll_first_seconds = poll_first_seconds
-        self._retry_seconds = retry_seconds
-        self._retention = retention
-        self._result_hosts = result_hosts
-        self._opened: Queue | None = None
+        self._queue: LazyClient[Queue] = LazyClient(
+            "copperplate.adapters.fal.queue",
+            lambda module: module.Queue(
+                key=key,
+                url=queue_url,
+                clock=clock,
+                seconds=seconds,
+                poll_first_seconds=poll_first_seconds,
+                retry_seconds=retry_seconds,
+                retention=retention,
+                result_hosts=result_hosts,
+            ),
+        )
 
     def settings(self, model: str) -> tuple[str, ...]:
         """The safety checker, and the number of steps where we know the model."""
@@ -80,34 +83,16 @@ class Fal:
         """The billable units reported, at the model's price for one."""
         return prices.cost_of_units(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> Job:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job:
         """One POST to the queue; see `Provider.submit`."""
-        queue = await self._open()
+        queue = await self._queue.get()
         return await queue.submit(str(recipe["model"]), arguments_of(recipe))
 
     async def collect(self, job: Job) -> ProviderResult:
         """Wait for the job and fetch its picture; see `Provider.collect`."""
-        queue = await self._open()
+        queue = await self._queue.get()
         return await queue.collect(job)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._opened is not None:
-            opened, self._opened = self._opened, None
-            await opened.close()
-
-    async def _open(self) -> Queue:
-        if self._opened is None:
-            # In a thread: leases of this process are renewed meanwhile, and hits answered.
-            queue = await asyncio.to_thread(importlib.import_module, "copperplate.adapters.fal.queue")
-            self._opened = self._opened or queue.Queue(
-                key=self._key,
-                url=self._queue_url,
-                clock=self._clock,
-                seconds=self._seconds,
-                poll_first_seconds=self._poll_first_seconds,
-                retry_seconds=self._retry_seconds,
-                retention=self._retention,
-                result_hosts=self._result_hosts,
-            )
-        return self._opened
+        await self._queue.close()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import re
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from copperplate.adapters.base64_forms import read_base64
+from copperplate.adapters.bounded_stream import PLAIN, read_beginning
 from copperplate.adapters.fal.jobs import Trouble
 from copperplate.adapters.judged_transport import AddressRefused, JudgedTransport
 from copperplate.errors import ProviderFailed, Uncollected
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS: Final = 3
 FILE_SECONDS: Final = 60.0
-# Compressed bytes could unfold into any number; pictures are compressed already.
-HEADERS: Final = {"Accept-Encoding": "identity"}
-
-_DATA_URL = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,")
 
 
 class Files:
@@ -36,7 +31,7 @@ class Files:
         self._addresses = addresses
         self._seconds = seconds
         self._http = httpx.AsyncClient(
-            headers=HEADERS,
+            headers=PLAIN,
             transport=JudgedTransport(tls, exempt=addresses.local_queue),
             timeout=httpx.Timeout(seconds, connect=5),
             trust_env=False,  # no password of a .netrc goes to where a picture lies
@@ -80,28 +75,23 @@ async def _read(response: httpx.Response) -> bytes:
         raise Trouble(f"the picture's address answers {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":
         raise Trouble("the picture comes compressed, which we did not ask for")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _bad(f"the picture has more than {MAX_BODY_BYTES} bytes")
+    body = await read_beginning(response, MAX_BODY_BYTES)
+    if len(body) > MAX_BODY_BYTES:
+        raise _bad(f"the picture has more than {MAX_BODY_BYTES} bytes")
     if not body:
         raise Trouble("the picture's address answers nothing")
     if is_text(body):
         raise Trouble("the picture's address answers a page")
-    return bytes(body)
+    return body
 
 
 def _decode(url: str) -> bytes:
-    head = _DATA_URL.match(url[:100])
     if len(url) > MAX_BODY_BYTES * 4 // 3 + 200:
         raise _bad("the picture's data URL is too long")
-    if head is None:
-        raise Trouble("the picture's data URL is not in base64")
     try:
-        return base64.b64decode(url[head.end() :], validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Trouble("the picture's data URL is broken") from error
+        return read_base64(url)
+    except ValueError as error:
+        raise Trouble("the picture's data URL is not in base64") from error
 
 
 def _bad(message: str) -> ProviderFailed:

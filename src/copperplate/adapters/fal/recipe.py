@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate import prices
 from copperplate.model import Size
-from copperplate.recipes.provider_input import provider_input_of, size_of
+from copperplate.recipes.kinds import provider_input_of
+from copperplate.recipes.provider_input import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from copperplate.adapters.ledger.transport import Calls
+from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from copperplate.model import Condition
 
 
 class MaintenanceCalls(Calls):
-    """Those methods of `LedgerCare` that remove, and what counts beforehand."""
+    """`Maintenance`."""
 
     async def sweep(self, limit: int) -> int:
-        """See `LedgerCare.sweep`."""
+        """See `Maintenance.sweep`."""
         return await self._transport.value("sweep_generations", {"p_limit": limit}, int)
 
-    async def cleanup_entries(self, older_than: timedelta, limit: int, after: str | None = None) -> Mapping[str, Any]:
-        """See `LedgerCare.cleanup_entries`."""
-        arguments = {"p_older_than": older_than, "p_limit": limit, "p_after": after}
-        return await self._transport.value("cleanup_old_cache_entries", arguments, dict)
+    async def cleanup_entries(
+        self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
+    ) -> CleanupCounts:
+        """See `Maintenance.cleanup_entries`."""
+        arguments = {"p_kind": kind, "p_limit": limit, "p_after": after, "p_older_than": older_than}
+        return CleanupCounts.from_row(await self._transport.value("cleanup_entries", arguments, dict))
 
-    async def count_old_entries(self, older_than: timedelta) -> Mapping[str, int]:
-        """See `LedgerCare.count_old_entries`."""
-        return await self._transport.value("count_old_cache_entries", {"p_older_than": older_than}, dict)
+    async def count_old_entries(self, kind: str, *, older_than: timedelta | None = None) -> CleanupCounts:
+        """See `Maintenance.count_old_entries`."""
+        arguments = {"p_kind": kind, "p_older_than": older_than}
+        return CleanupCounts.from_row(await self._transport.value("count_old_entries", arguments, dict))
 
-    async def cleanup_memoji(self, limit: int) -> Mapping[str, int]:
-        """See `LedgerCare.cleanup_memoji`."""
-        return await self._transport.value("cleanup_old_memoji", {"p_limit": limit}, dict)
+    async def cleanup_generations(self, limit: int) -> int:
+        """See `Maintenance.cleanup_generations`."""
+        counts = await self._transport.value("cleanup_old_generation_status", {"p_limit": limit}, dict)
+        return int(counts["generations"])
 
-    async def count_old_memoji(self) -> Mapping[str, int]:
-        """See `LedgerCare.count_old_memoji`."""
-        return await self._transport.value("count_old_memoji", {}, dict)
-
-    async def cleanup_generations(self, limit: int) -> Mapping[str, int]:
-        """See `LedgerCare.cleanup_generations`."""
-        return await self._transport.value("cleanup_old_generation_status", {"p_limit": limit}, dict)
-
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Mapping[str, Any]:
-        """See `LedgerCare.purge`."""
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Purged:
+        """See `Maintenance.purge`."""
         arguments = {
             "p_generation_key": condition.key,
             "p_prompt": condition.prompt,
@@ -52,28 +49,28 @@ class MaintenanceCalls(Calls):
             "p_dry_run": is_dry_run,
             "p_limit": limit,
         }
-        return await self._transport.value("purge_entries", arguments, dict)
+        return Purged.from_row(await self._transport.value("purge_entries", arguments, dict))
 
-    async def claim_discarded(self, limit: int) -> Sequence[tuple[int, str, str]]:
-        """See `LedgerCare.claim_discarded`. In pages, so that no row is claimed and not seen."""
-        claimed: list[tuple[int, str, str]] = []
+    async def claim_discarded(self, limit: int) -> Sequence[DiscardedObject]:
+        """See `Maintenance.claim_discarded`. In pages, so that no row is claimed and not seen."""
+        claimed: list[DiscardedObject] = []
         while (page := min(limit - len(claimed), self._transport.max_rows)) > 0:
             rows = await self._transport.rows("claim_discarded", {"p_limit": page})
-            claimed += [(row["id"], row["bucket"], row["path"]) for row in rows]
+            claimed += [DiscardedObject(row["id"], row["bucket"], row["path"]) for row in rows]
             if len(rows) < page:
                 break
         return claimed
 
     async def forget_discarded(self, ids: Iterable[int]) -> int:
-        """See `LedgerCare.forget_discarded`."""
+        """See `Maintenance.forget_discarded`."""
         return await self._transport.value("forget_discarded", {"p_ids": list(ids)}, int)
 
     async def claim_audit(self, bucket: str) -> str | None:
-        """See `LedgerCare.claim_audit`."""
+        """See `Maintenance.claim_audit`."""
         reached = await self._transport.value("claim_audit", {"p_bucket": bucket}, object)
         return reached if isinstance(reached, str) else None
 
     async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
-        """See `LedgerCare.audit_objects`."""
+        """See `Maintenance.audit_objects`."""
         arguments = {"p_bucket": bucket, "p_paths": list(paths), "p_reached": reached}
         return await self._transport.value("audit_objects", arguments, int)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from copperplate.model import AcquireResult, Charge, PeekResult
 
 
-def verdict_of(row: Mapping[str, Any]) -> AcquireResult:
+def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:
     """The ledger's answer to acquire or peek."""
     match row["outcome"]:
         case "hit":
@@ -43,9 +43,9 @@ def charge_row(charge: Charge) -> dict[str, Any]:
     return {"kind": "credit", "user_id": str(charge.user), "amount": charge.credits}
 
 
-def sight_of(row: Mapping[str, Any]) -> PeekResult:
+def peek_result_of(row: Mapping[str, Any]) -> PeekResult:
     """The ledger's answer to peek."""
-    result = verdict_of(row)
+    result = acquire_result_of(row)
     assert isinstance(result, Hit | Wait | Negative | Miss), "peek never leads"  # noqa: S101
     return result
 
@@ -67,6 +67,7 @@ def upload_columns(upload: Upload) -> dict[str, Any]:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
+        kind=row["kind"],
         key=row["entry_key"],
         generation_key=row["generation_key"],
         path=row["path"],

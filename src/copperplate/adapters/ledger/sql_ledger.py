@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
-from copperplate.adapters.ledger.rows import charge_row, entry_of, sight_of, upload_columns, verdict_of
+from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.transport import Json
 from copperplate.recipes.image import original_key
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
-    """`Ledger`, `LedgerCare` and `CreditLedger` over one transport, which it opens and closes."""
+    """`Ledger`, `Statistics`, `Maintenance` and `CreditLedger` over one transport, which it opens and closes."""
 
     async def open(self) -> None:
         """Start the transport; an unreachable database shows at the first call."""
@@ -67,12 +67,12 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
             "p_charges": Json([charge_row(charge) for charge in charges]),
             "p_services": list(services),
         }
-        return verdict_of(await self._transport.row("acquire_generation", arguments))
+        return acquire_result_of(await self._transport.row("acquire_generation", arguments))
 
     async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
         """See `Ledger.peek`."""
         arguments = {"p_generation_key": generation_key, "p_rendition_key": rendition_key}
-        return sight_of(await self._transport.row("peek_generation", arguments))
+        return peek_result_of(await self._transport.row("peek_generation", arguments))
 
     async def begin_submit(
         self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None

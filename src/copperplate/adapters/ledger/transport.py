@@ -47,7 +47,7 @@ class Transport(Protocol):
         """The value of a function that returns a scalar or JSON, which must be a `answer`."""
 
     def describe(self) -> Row:
-        """What `LedgerCare.check_setup` adds about the way to the database."""
+        """What `Statistics.check_setup` adds about the way to the database."""
 
     async def open(self) -> None:
         """Start what runs beside the calls; an unreachable database shows at the first call."""

@@ -1,4 +1,4 @@
-"""The part of the ledger in memory that holds credits: accounts, reservations, asks, and what submits cost."""
+"""Credits in memory: accounts, reservations, requests of users, and what submits cost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Reservation:
 
 
 @dataclass(slots=True)
-class _Ask:
+class _RequestRecord:
     generation_key: str
     since: float
     answer: Mapping[str, Any] | None = None
@@ -84,7 +84,7 @@ class MemoryCredits:
         self._nobodys: list[_Account] = []
         self._ledger: dict[tuple[str, str], tuple[_Account, int]] = {}
         self._reservations: list[_Reservation] = []
-        self._asks: dict[tuple[int, str], _Ask] = {}
+        self._requests: dict[tuple[int, str], _RequestRecord] = {}
         self._submits: list[Submit] = []
 
     async def credits(self, user: UUID) -> Credits:
@@ -130,10 +130,10 @@ class MemoryCredits:
         account = self._accounts.setdefault(user, _Account())
         now = self._clock.monotonic()
         name = (id(account), idempotency_key or f"nameless {uuid4()}")
-        if name in self._asks and self._asks[name].since < now - DAY_SECONDS:
-            del self._asks[name]
-        ask = self._asks.setdefault(name, _Ask(generation_key, now))
-        return IdempotencyRecord(is_conflict=ask.generation_key != generation_key, answer=ask.answer)
+        if name in self._requests and self._requests[name].since < now - DAY_SECONDS:
+            del self._requests[name]
+        record = self._requests.setdefault(name, _RequestRecord(generation_key, now))
+        return IdempotencyRecord(is_conflict=record.generation_key != generation_key, answer=record.answer)
 
     async def deliver(
         self, user: UUID, generation_key: str, answer: Mapping[str, Any], idempotency_key: str | None
@@ -143,19 +143,18 @@ class MemoryCredits:
         for reservation in self._reservations_of(generation_key):
             reservation.is_delivered |= reservation.account is account and reservation.state == "settled"
         delivered = {**answer, "credits": account.balance - self._held_by(account)}
-        ask = self._asks.get((id(account), idempotency_key)) if idempotency_key is not None else None
-        if ask is None or ask.generation_key != generation_key:
+        record = self._requests.get((id(account), idempotency_key)) if idempotency_key is not None else None
+        if record is None or record.generation_key != generation_key:
             return delivered
-        ask.answer = ask.answer or delivered
-        return ask.answer
+        record.answer = record.answer or delivered
+        return record.answer
 
     async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
         """See `CreditLedger.is_requested_by`."""
         account = self._accounts.get(user)
-        is_asker = any(
-            owner == id(account) and ask.generation_key == generation_key for (owner, _), ask in self._asks.items()
-        )
-        return is_asker or any(reservation.account is account for reservation in self._reservations_of(generation_key))
+        asked = {(owner, record.generation_key) for (owner, _), record in self._requests.items()}
+        reservations = self._reservations_of(generation_key)
+        return (id(account), generation_key) in asked or any(held.account is account for held in reservations)
 
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`."""
@@ -163,7 +162,7 @@ class MemoryCredits:
         if account is None:
             return False
         self._nobodys.append(account)
-        self._asks = {name: ask for name, ask in self._asks.items() if name[0] != id(account)}
+        self._requests = {name: record for name, record in self._requests.items() if name[0] != id(account)}
         return True
 
     # --- what the rest of the ledger does with credits ------------------------------------------
@@ -239,7 +238,7 @@ class MemoryCredits:
         for reservation in self._reservations:
             if self._is_lapsed(reservation):
                 self._give_back(reservation)
-        self._asks = {name: ask for name, ask in self._asks.items() if ask.since >= now - DAY_SECONDS}
+        self._requests = {name: record for name, record in self._requests.items() if record.since >= now - DAY_SECONDS}
 
     def _note_saved(self, use: RequestCount) -> None:
         """Served without a call: the picture of the newest submit."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
-from copperplate.adapters.memory.maintenance import MemoryCare
-from copperplate.adapters.memory.tables import BUCKETS, BreakerRow, GenerationRow
+from copperplate.adapters.memory.maintenance import MemoryMaintenance
+from copperplate.adapters.memory.statistics import MemoryStatistics
+from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.failure_classes import FailureClass
 from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.image import original_key
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     )
 
 
-class MemoryLedger(MemoryCare):
-    """`Ledger`, `LedgerCare`, `CreditLedger` over dictionaries. Every method runs without yielding, so it is atomic."""
+class MemoryLedger(MemoryStatistics, MemoryMaintenance):
+    """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 
     async def acquire(
         self,
@@ -208,7 +210,7 @@ class MemoryLedger(MemoryCare):
         """See `Ledger.intend_rendition`."""
         if not self._stands(original):
             return False
-        self._discard_path(BUCKETS[self._generations[original.generation_key].kind], upload.path)
+        self._discard_path(KINDS[self._generations[original.generation_key].kind].bucket, upload.path)
         return True
 
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
@@ -249,9 +251,9 @@ class MemoryLedger(MemoryCare):
                 stored.access_count += served
                 stored.last_accessed = self._clock.monotonic()
             hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
-            accesses = served if use.kind == "image" else 0
+            self._accesses[use.kind] += served
             saved = served if use.outcome is not Outcome.GENERATED else 0
-            self._totals.update(requests=use.count, accesses=accesses, hits=hits, misses=served - hits, saved=saved)
+            self._totals.update(requests=use.count, hits=hits, misses=served - hits, saved=saved)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`."""

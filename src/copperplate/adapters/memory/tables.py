@@ -14,6 +14,7 @@ from copperplate.adapters.notifier import Notifier
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Lead, Miss, Negative, Phase, Wait
 from copperplate.recipes.image import original_key
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from copperplate.model import CanonicalValue, Entry, Job, PeekResult, RequestCount, Upload
     from copperplate.ports import Clock
 
-BUCKETS = {"image": "generated-images", "memoji": "memoji-images"}
 # One picture that cannot be had says nothing of the service, however often it is asked for.
 MAY_BE_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
 
@@ -66,7 +66,7 @@ class GenerationRow:
     @property
     def services(self) -> tuple[str, str, str]:
         """What its submit needs, by the names of their breakers."""
-        return (self.provider, f"{self.provider}/{self.recipe['model']}", f"storage:{BUCKETS[self.kind]}")
+        return (self.provider, f"{self.provider}/{self.recipe['model']}", f"storage:{KINDS[self.kind].bucket}")
 
     @property
     def is_live(self) -> bool:
@@ -175,6 +175,7 @@ class MemoryTables(MemoryCredits):
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
         self._totals: Counter[str] = Counter()
+        self._accesses: Counter[str] = Counter()  # by kind
         self._hints = Notifier()
 
     def _see(self, generation_key: str, rendition_key: str) -> PeekResult:
@@ -246,7 +247,7 @@ class MemoryTables(MemoryCredits):
 
     def _add(self, row: GenerationRow, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
         now = self._clock.monotonic()
-        entry = upload.as_entry(key=entry_key, generation_key=key, is_original=is_original)
+        entry = upload.as_entry(kind=row.kind, key=entry_key, generation_key=key, is_original=is_original)
         self._entries[entry_key] = EntryRow(entry, row.kind, now, now)
         return entry
 
@@ -265,10 +266,10 @@ class MemoryTables(MemoryCredits):
         for key in keys:
             gone = self._entries.pop(key)
             size_bytes += gone.entry.size_bytes
-            self._totals["accesses"] -= gone.access_count if gone.kind == "image" else 0
+            self._accesses[gone.kind] -= gone.access_count
             if gone.entry.is_original:
                 self._give_back_all([gone.entry.generation_key])
-            self._discard_path(BUCKETS[gone.kind], gone.entry.path)
+            self._discard_path(KINDS[gone.kind].bucket, gone.entry.path)
         return size_bytes
 
     def _forget(self, key: str) -> None:
@@ -291,10 +292,11 @@ class MemoryTables(MemoryCredits):
 
     def _discard(self, row: GenerationRow, upload: Upload | None) -> None:
         if upload is not None:
-            self._discard_path(BUCKETS[row.kind], upload.path)
+            self._discard_path(KINDS[row.kind].bucket, upload.path)
 
     def _discard_refused(self, key: str, path: str) -> None:
-        self._discard_path(BUCKETS[self._kinds.get(key, "image")], path)
+        # In SQL the object of an unknown key is noted in every bucket; paths are noted once here.
+        self._discard_path(KINDS[self._kinds.get(key, next(iter(KINDS)))].bucket, path)
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))

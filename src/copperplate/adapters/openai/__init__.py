@@ -5,20 +5,19 @@ The SDK takes half a second to import, so it is loaded with the first submit.
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import math
 import re
 from typing import TYPE_CHECKING, Final
 
 from copperplate import prices
+from copperplate.adapters.lazy_client import LazyClient
 from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Size
-from copperplate.recipes.provider_input import provider_input_of
+from copperplate.recipes.kinds import provider_input_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.adapters.openai.calls import Calls
     from copperplate.model import CanonicalValue, Job, ProviderResult
@@ -79,11 +78,10 @@ class OpenAIImages:
         if _MODEL.fullmatch(model) is None:
             raise Misconfigured(f"{variable} is not a model of OpenAI, such as {DEFAULT_MODEL}.")
         self.models: tuple[str, ...] = (model,)
-        self._key = key
-        self._clock = clock
-        self._base_url = base_url
-        self._seconds = seconds
-        self._opened: Calls | None = None
+        self._calls: LazyClient[Calls] = LazyClient(
+            "copperplate.adapters.openai.calls",
+            lambda module: module.Calls(key=key, base_url=base_url, seconds=seconds, clock=clock),
+        )
 
     def settings(self, model: str) -> tuple[str, ...]:
         """What decides pixels besides prompt, size and model; `output_format` does not, as png loses nothing."""
@@ -108,10 +106,10 @@ class OpenAIImages:
         """The tokens reported, at the model's prices."""
         return prices.cost_of_tokens(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
         """One POST; see `Provider.submit`."""
         request = provider_input_of(recipe)
-        calls = await self._open()
+        calls = await self._calls.get()
         return await calls.generate(
             model=request.model,
             prompt=request.prompt,
@@ -128,19 +126,7 @@ class OpenAIImages:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._opened is not None:
-            opened, self._opened = self._opened, None
-            await opened.close()
-
-    async def _open(self) -> Calls:
-        if self._opened is None:
-            # In a thread: leases of this process are renewed meanwhile, and hits answered.
-            calls = await asyncio.to_thread(importlib.import_module, "copperplate.adapters.openai.calls")
-            if self._opened is None:
-                self._opened = calls.Calls(
-                    key=self._key, base_url=self._base_url, seconds=self._seconds, clock=self._clock
-                )
-        return self._opened
+        await self._calls.close()
 
 
 def _blocks(px: float) -> int:

@@ -15,7 +15,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.model import ProviderResult, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job
     from copperplate.ports import Clock
@@ -50,7 +50,7 @@ class Painter:
         """Zero, whatever it reports."""
         return 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue]) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
         """The finished picture as PNG; an image's `width` and `height` are px, 1024 where absent."""
         if self._seconds > 0:
             await self._clock.sleep(self._seconds)

@@ -9,6 +9,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.adapters.bounded_stream import PLAIN, read_beginning
 from copperplate.errors import KeysUnavailable
 from copperplate.single_flight import SingleFlight
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Compressed, few bytes would unpack to many before they are counted.
-PLAIN: Final = {"accept": "application/json", "accept-encoding": "identity"}
+HEADERS: Final = {"accept": "application/json", **PLAIN}
 FETCH_SECONDS: Final = 3.0
 MAX_BYTES: Final = 64 * 1024
 MAX_KEYS: Final = 100
@@ -103,17 +103,18 @@ class SigningKeys:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=FETCH_SECONDS)
         try:
-            async with asyncio.timeout(FETCH_SECONDS), self._client.stream("GET", self._url, headers=PLAIN) as response:
+            async with (
+                asyncio.timeout(FETCH_SECONDS),
+                self._client.stream("GET", self._url, headers=HEADERS) as response,
+            ):
                 if response.status_code != httpx.codes.OK:
                     raise ValueError(f"HTTP {response.status_code}")
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise ValueError("more bytes than keys can need")
-                return bytes(body)
+                body = await read_beginning(response, MAX_BYTES)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ValueError(type(error).__name__) from error
+        if len(body) > MAX_BYTES:
+            raise ValueError("more bytes than keys can need")
+        return body
 
 
 def _parse(body: bytes) -> dict[str, PyJWK]:

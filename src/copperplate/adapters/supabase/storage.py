@@ -13,7 +13,7 @@ import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from copperplate.adapters.bounded_stream import PLAIN
+from copperplate.adapters.bounded_stream import PLAIN, read_beginning
 from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path, is_year
 from copperplate.adapters.service_calls import call_service
 from copperplate.adapters.supabase.bucket import BucketTerms, Terms
@@ -82,7 +82,7 @@ class SupabaseStore:
             if not self._is_proven:
                 path = f"2000/01/{secrets.token_hex(32)}.{_ending(needs)}"
                 await self.put(path, b"copperplate was here", media_type=_media_type(needs))
-                await self._insist(lambda: self._remove([path]))
+                await self._call(lambda: self._remove([path]))
 
     async def check_addresses(self) -> None:
         """See `ObjectStore.check_addresses`. The bucket's settings are at most some seconds old."""
@@ -102,10 +102,10 @@ class SupabaseStore:
 
     async def _put(self, path: str, kept: bytes, media_type: str) -> None:
         try:
-            await self._insist(lambda: self._upload(path, kept, media_type))
+            await self._call(lambda: self._upload(path, kept, media_type))
         except ObjectConflict:
             try:
-                stored = await self._insist(lambda: self._download(path, len(kept)))
+                stored = await self._call(lambda: self._download(path, len(kept)))
             except ObjectMissing as error:
                 raise StoreUnavailable(f"bucket {self.bucket} calls a path taken and has nothing there") from error
             if stored != kept:
@@ -115,7 +115,7 @@ class SupabaseStore:
         """See `ObjectStore.get`. Reads at most `MAX_BODY_BYTES`."""
         check_object_path(path)
         try:
-            body = await self._insist(lambda: self._download(path, MAX_BODY_BYTES))
+            body = await self._call(lambda: self._download(path, MAX_BODY_BYTES))
         except ObjectMissing:
             await self._confirm_rights()
             raise
@@ -141,7 +141,7 @@ class SupabaseStore:
         removed_paths: set[str] = set()
         for start in range(0, len(asked), BATCH_PATHS):
             batch = asked[start : start + BATCH_PATHS]
-            removed = await self._insist(lambda batch=batch: self._remove(batch))  # type: ignore[misc]
+            removed = await self._call(lambda batch=batch: self._remove(batch))  # type: ignore[misc]
             removed_paths |= removed & set(batch)
             absent = {path for path in batch if path not in removed and not await self._has(path)}
             if absent:
@@ -176,7 +176,7 @@ class SupabaseStore:
         await self._terms.read(fresh_seconds=0)
 
     async def _read_terms(self) -> Terms:
-        return await self._insist(self._ask_terms, seconds=min(CHECK_SECONDS, self._seconds))
+        return await self._call(self._ask_terms, seconds=min(CHECK_SECONDS, self._seconds))
 
     async def _ask_terms(self) -> Terms:
         async with self._client.stream(
@@ -193,14 +193,14 @@ class SupabaseStore:
             "offset": offset,
             "sortBy": {"column": "name", "order": "asc"},
         }
-        rows: object = await self._insist(
+        rows: object = await self._call(
             lambda: self._ask(lambda storage: storage.from_(self.bucket).list(folder, options))
         )
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     async def _has(self, path: str) -> bool:
         try:
-            await self._insist(lambda: self._info(path))
+            await self._call(lambda: self._info(path))
         except ObjectMissing:
             return False
         return True
@@ -222,12 +222,7 @@ class SupabaseStore:
                 raise await self._refused(response)
             if not _is_picture(response.headers):
                 raise _Refused(*refusal(self.bucket))
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > limit:
-                    break
-            return bytes(body)
+            return await read_beginning(response, limit)
 
     async def _info(self, path: str) -> None:
         url = f"{self._url}/object/info/{self.bucket}/{path}"
@@ -237,18 +232,13 @@ class SupabaseStore:
             await response.aread()  # a connection is kept for the next call once its answer is read
 
     async def _refused(self, response: httpx.Response) -> _Refused:
-        text = bytearray()
-        async for chunk in response.aiter_raw():
-            text += chunk
-            if len(text) > REFUSAL_BYTES:
-                break
         body: object = None
         with contextlib.suppress(ValueError):
-            body = json.loads(text)
+            body = json.loads(await read_beginning(response, REFUSAL_BYTES))
         marks = marks_of(response.status_code, body if isinstance(body, dict) else {})
         return _Refused(*refusal(self.bucket, *marks))
 
-    async def _insist(self, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+    async def _call(self, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
         """The answer, asked for up to three times while that may help and time is left; else our error."""
         seconds = self._seconds if seconds is None else seconds
         deadline = asyncio.get_running_loop().time() + seconds

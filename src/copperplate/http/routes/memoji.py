@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.accounts.user_requests import Delivered, Failed, Pending
-from copperplate.compose import MEMOJI_BUCKET
 from copperplate.errors import InvalidIdempotencyKey, NotFound
 from copperplate.http.bodies import read_json_object
 from copperplate.http.dependencies import PROBLEMS, Served, fresh
@@ -57,7 +56,7 @@ async def generate_memoji(
 ) -> schemas.MemojiAnswer | schemas.PendingAnswer:
     """The address of a memoji: at once and free where it was made before, else made for one credit.
 
-    With `Idempotency-Key` the same wish has the same answer for a day. With `Prefer: respond-async` the answer is
+    With `Idempotency-Key` the same request has the same answer for a day. With `Prefer: respond-async` the answer is
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
     """
     refuse_unknown(request.scope)
@@ -65,7 +64,7 @@ async def generate_memoji(
     picture_request = memoji_request(await read_json_object(request), provider=services.memoji_provider)
     started = services.clock.monotonic()
     find = services.user_requests.start if is_early else services.user_requests.request
-    url_of = addresses_of(request, services, MEMOJI_BUCKET)
+    url_of = addresses_of(request, services)
     result = await find(user.id, picture_request, idempotency_key=idempotency_key)
     _log(services, picture_request, result, services.clock.monotonic() - started)
     if is_early:
@@ -85,8 +84,8 @@ async def look_at_generation(
     """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
     if _KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
-    url_of = addresses_of(request, services, MEMOJI_BUCKET)
-    status = await services.user_requests.status(user.id, key, store=services.stores[MEMOJI_BUCKET])
+    url_of = addresses_of(request, services)
+    status = await services.user_requests.status(user.id, key)
     match status:
         case Delivered(entry=entry):
             return schemas.GenerationAnswer(success=True, status="completed", key=key, url=url_of(entry))

@@ -13,6 +13,7 @@ from copperplate.http.dependencies import PROBLEMS, Served
 from copperplate.http.origin import base_url_of
 from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +34,19 @@ HEADERS: Final = {
 router = APIRouter()
 
 
-def addresses_of(request: Request, services: Services, bucket: str) -> Callable[[Entry], str]:
-    """Where the caller of this request can load the object of an entry, in a bucket.
+def addresses_of(request: Request, services: Services) -> Callable[[Entry], str]:
+    """Where the caller of this request can load the object of an entry, whatever its kind.
 
     Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
     """
-    store = services.stores[bucket]
-    has_own = store.public_url(NO_OBJECT) is not None
-    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}/{bucket}"
-    return lambda entry: store.public_url(entry.path) or f"{base}/{entry.path}"
+    has_own = all(store.public_url(NO_OBJECT) is not None for store in services.stores.values())
+    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}"
+
+    def address_of(entry: Entry) -> str:
+        bucket = KINDS[entry.kind].bucket
+        return services.stores[bucket].public_url(entry.path) or f"{base}/{bucket}/{entry.path}"
+
+    return address_of
 
 
 @router.api_route(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -19,6 +18,7 @@ from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
 from copperplate.operations.cleanup import TIME, clean, count
+from copperplate.recipes.kinds import IMAGE
 
 READY_SECONDS: Final = 2.0
 # The share of an invocation's time that a run may use; the rest is for a slow last step.
@@ -52,7 +52,7 @@ async def clean_up(
     left = seconds_left() * CLEANUP_SHARE if services.settings.on_vercel else TIME.total_seconds()
     within = min(TIME, timedelta(seconds=max(0.0, left)))
     cleaned = await clean(services.ledger, services.stores.values(), clock=services.clock, within=within)
-    return schemas.CleanupAnswer(success=True, **asdict(cleaned))
+    return schemas.CleanupAnswer(success=True, **cleaned.as_dict())
 
 
 @router.get("/readyz", responses=PROBLEMS, tags=["operations"], response_model_exclude_none=True)
@@ -79,7 +79,7 @@ async def read_metrics(request: Request, services: Served) -> Response:
     """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
     _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
     await services.request_meter.flush()
-    text = metrics.render(await services.ledger.usage_totals(), await services.ledger.cache_stats())
+    text = metrics.render(await services.ledger.usage_totals(), await services.ledger.kind_stats(IMAGE.name))
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
 
 

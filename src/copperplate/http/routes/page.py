@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from string import Template
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
@@ -14,7 +14,9 @@ from copperplate.http.routes.reference import render
 from copperplate.prices import dollars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from copperplate.ports.statistics import GenerationStats, Savings
 
 router = APIRouter(include_in_schema=False)
 
@@ -78,18 +80,18 @@ async def front_page(services: Served) -> HTMLResponse:
     return HTMLResponse(_PAGE.substitute(example=EXAMPLE, example_encoded=encoded, savings=savings), headers=_HEADERS)
 
 
-def _savings(stats: Mapping[str, Any], kinds: Iterable[Mapping[str, Any]]) -> str:
+def _savings(stats: GenerationStats, kinds: Iterable[Savings]) -> str:
     """One sentence, of all kinds of pictures."""
     micro_usd, unpriced = 0, 0
     for kind in kinds:
-        micro_usd += int(kind["saved_micro_usd"])
-        unpriced += int(kind["unpriced_saved"])
-    efficiency = stats["efficiency_percent"]
-    share = "" if efficiency is None else f" ({float(efficiency):.1f} % of what was served)"
+        micro_usd += kind.saved_micro_usd
+        unpriced += kind.unpriced_saved
+    efficiency = stats.efficiency_percent
+    share = "" if efficiency is None else f" ({efficiency:.1f} % of what was served)"
     unknown = f", and {unpriced:,} at a price that is not known" if unpriced else ""
     return (
-        f"Requests so far: {stats['total_requests']:,}; calls to the provider: {stats['total_api_calls_made']:,}; "
-        f"saved: {stats['total_api_calls_saved']:,}{share}, which is {dollars(micro_usd)}{unknown}."
+        f"Requests so far: {stats.total_requests:,}; calls to the provider: {stats.total_api_calls_made:,}; "
+        f"saved: {stats.total_api_calls_saved:,}{share}, which is {dollars(micro_usd)}{unknown}."
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter, Depends
 
 from copperplate.http.dependencies import PROBLEMS, Served, fresh
 from copperplate.http.schemas import statistics as schemas
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 
 router = APIRouter(dependencies=[Depends(fresh)], responses=PROBLEMS, tags=["statistics"])
 
@@ -14,7 +17,7 @@ router = APIRouter(dependencies=[Depends(fresh)], responses=PROBLEMS, tags=["sta
 async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
     """Calls to providers made and saved, since the beginning and today (UTC)."""
     await services.request_meter.flush()
-    stats = schemas.GenerationStats.model_validate(dict(await services.ledger.generation_stats()))
+    stats = schemas.GenerationStats.model_validate(asdict(await services.ledger.generation_stats()))
     message = f"Saved {stats.api_calls_saved_today} API calls today!"
     return schemas.GenerationStatsAnswer(success=True, stats=stats, message=message)
 
@@ -23,7 +26,7 @@ async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
 async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
     """What is kept, how often it was served, its bytes, and what that saved in money."""
     await services.request_meter.flush()
-    stats = schemas.CacheStats.model_validate(dict(await services.ledger.cache_stats()))
-    memoji = schemas.MemojiStats.of(await services.ledger.memoji_stats())
+    stats = schemas.CacheStats.of(await services.ledger.kind_stats(IMAGE.name))
+    memoji = schemas.MemojiStats.of(await services.ledger.kind_stats(MEMOJI.name))
     savings = schemas.Savings.of(await services.ledger.savings())
     return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=memoji, savings=savings)

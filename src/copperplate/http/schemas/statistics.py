@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from copperplate.ports import statistics
 
 MICRO: Final = 1_000_000
 
@@ -55,6 +57,17 @@ class CacheStats(_Row):
     total_size_bytes: int = Field(description="Bytes of the pictures as served")
     total_stored_bytes: int = Field(description="Bytes in the object store, originals included")
 
+    @classmethod
+    def of(cls, row: statistics.KindStats) -> Self:
+        """Those of the kind."""
+        return cls(
+            total_cached_images=row.pictures,
+            total_access_count=row.accesses,
+            avg_access_count=row.avg_accesses,
+            total_size_bytes=row.size_bytes,
+            total_stored_bytes=row.stored_bytes,
+        )
+
 
 class Savings(BaseModel):
     """What pictures of one kind cost and saved. Money in dollars, exact to a millionth."""
@@ -69,18 +82,18 @@ class Savings(BaseModel):
     unpriced_saved: int = Field(description="Saved ones whose price is not known: not in `estimated_savings_usd`")
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]]) -> dict[str, Self]:
-        """The rows of `get_savings()`, by kind."""
+    def of(cls, rows: Iterable[statistics.Savings]) -> dict[str, Self]:
+        """All kinds, by name."""
         return {
-            row["kind"]: cls(
-                served=row["served"],
-                saved=row["saved"],
-                efficiency_percent=row["efficiency_percent"],
-                spent_usd=row["spent_micro_usd"] / MICRO,
-                estimated_savings_usd=row["saved_micro_usd"] / MICRO,
-                estimated_calls=row["estimated"],
-                unpriced_calls=row["unpriced"],
-                unpriced_saved=row["unpriced_saved"],
+            row.kind: cls(
+                served=row.served,
+                saved=row.saved,
+                efficiency_percent=row.efficiency_percent,
+                spent_usd=row.spent_micro_usd / MICRO,
+                estimated_savings_usd=row.saved_micro_usd / MICRO,
+                estimated_calls=row.estimated,
+                unpriced_calls=row.unpriced,
+                unpriced_saved=row.unpriced_saved,
             )
             for row in rows
         }
@@ -97,15 +110,15 @@ class MemojiStats(BaseModel):
     estimated_savings_usd: float = Field(description="What memoji served without a call would have cost")
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """One row of `get_memoji_stats()`."""
+    def of(cls, row: statistics.KindStats) -> Self:
+        """Those of the kind."""
         return cls(
-            total_memoji=row["total_memoji"],
-            total_usage=row["total_usage"],
-            average_usage=row["avg_usage"],
-            total_size_bytes=row["total_size_bytes"],
-            efficiency_percent=row["efficiency_percent"],
-            estimated_savings_usd=row["saved_micro_usd"] / MICRO,
+            total_memoji=row.pictures,
+            total_usage=row.accesses,
+            average_usage=row.avg_accesses,
+            total_size_bytes=row.size_bytes,
+            efficiency_percent=row.efficiency_percent,
+            estimated_savings_usd=row.saved_micro_usd / MICRO,
         )
 
 

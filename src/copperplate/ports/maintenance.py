@@ -1,0 +1,106 @@
+"""What operators and the cron remove from the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from copperplate.ports.ledger import Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from copperplate.model import Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupCounts:
+    """What a cleanup of one kind removed and archived, or would; `reached` is where the next call goes on."""
+
+    pictures: int
+    generations: int
+    size_bytes: int
+    archived: int
+    reached: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> CleanupCounts:
+        """The answer of `cleanup_entries` or `count_old_entries`."""
+        return cls(
+            pictures=row["pictures"],
+            generations=row["generations"],
+            size_bytes=row["bytes"],
+            archived=row["archived"],
+            reached=row.get("reached"),
+        )
+
+
+class DiscardedObject(NamedTuple):
+    """An object whose grace is over, claimed to be removed from its store."""
+
+    id: int
+    bucket: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What a purge removed; a dry run has counts alone. `objects` are pairs of bucket and path."""
+
+    generations: int
+    images: int
+    size_bytes: int
+    keys: Sequence[str] = ()
+    objects: Sequence[tuple[str, str]] = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Purged:
+        """The answer of `purge_entries`."""
+        return cls(
+            generations=row["generations"],
+            images=row["images"],
+            size_bytes=row["bytes"],
+            keys=tuple(row.get("keys", ())),
+            objects=tuple((bucket, path) for bucket, path in row.get("objects", ())),
+        )
+
+
+class Maintenance(Sweeper, Protocol):
+    """What operators and the cron remove from the ledger. Every call is bounded by `limit` rows."""
+
+    async def cleanup_entries(
+        self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
+    ) -> CleanupCounts:
+        """Archive what is much used of a kind and remove what is old, by its rules; `older_than` replaces its age.
+
+        With `after`, empty at first, at most `limit` entries are looked at from that place on, and `reached` is where
+        the next call goes on, None at the end: entries in use are then looked at once, not by every call.
+        """
+
+    async def count_old_entries(self, kind: str, *, older_than: timedelta | None = None) -> CleanupCounts:
+        """What `cleanup_entries` would do in all, as the same counts; changes nothing."""
+
+    async def cleanup_generations(self, limit: int) -> int:
+        """Remove `generation_status` rows that nothing needs; answers how many."""
+
+    async def claim_discarded(self, limit: int) -> Sequence[DiscardedObject]:
+        """Objects whose grace is over, reserved for this caller for some minutes."""
+
+    async def forget_discarded(self, ids: Iterable[int]) -> int:
+        """The objects are removed from the store; answers how many rows went."""
+
+    async def claim_audit(self, bucket: str) -> str | None:
+        """Where the search for forgotten objects of a bucket goes on (empty: from the beginning).
+
+        Reserved for this caller for a minute; None while somebody else is at it.
+        """
+
+    async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
+        """Discard those of `paths` that nothing names, and note how far the search has come; answers how many.
+
+        `paths` must be older than any upload under way. The reservation is renewed.
+        """
+
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Purged:
+        """Remove at most `limit` generations that meet `condition`, with all they have. A dry run only counts."""

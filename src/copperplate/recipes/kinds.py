@@ -1,0 +1,89 @@
+"""The kinds of picture, each with how its recipe is read: the one place in Python that knows what a kind is.
+
+A new kind is an entry here, a row of `copperplate.kinds` (a test holds the two equal), a recipe and a provider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from copperplate.model import Needs, PictureFormat
+from copperplate.recipes import provider_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from copperplate.model import CanonicalValue
+    from copperplate.recipes.provider_input import ProviderInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindSpec:
+    """What a kind of picture is, whoever makes it; the columns of `copperplate.kinds` under their names."""
+
+    name: str
+    # What answers and logs call several of them.
+    plural: str
+    bucket: str
+    is_public: bool
+    # Whether people are shown the original itself; else they are shown its renditions.
+    is_own_original: bool
+    # Of one object.
+    max_bytes: int
+    # An entry may be removed once it is this old.
+    retention: timedelta
+    # With so many uses it stays, however old; None: it stays while its last use is younger than `retention`.
+    min_uses: int | None = None
+    # With more uses than that it is archived, which no cleanup removes; None: never.
+    archive_above: int | None = None
+    # What its store has to do, whatever the picture's size.
+    needs: Needs = field(default_factory=Needs)
+    # How many times as long as for other pictures callers wait.
+    wait_factor: int = 1
+    read: Callable[[Mapping[str, CanonicalValue]], ProviderInput]
+
+    @property
+    def ages_from_last_use(self) -> bool:
+        """Whether `retention` runs from the last use, and not from when it was made."""
+        return self.min_uses is None
+
+
+IMAGE: Final = KindSpec(
+    name="image",
+    plural="images",
+    bucket="generated-images",
+    is_public=True,
+    is_own_original=False,
+    max_bytes=32 * 1024 * 1024,
+    retention=timedelta(days=30),
+    read=provider_input.of_image,
+)
+# A PNG that is handed out as an address.
+MEMOJI: Final = KindSpec(
+    name="memoji",
+    plural="memoji",
+    bucket="memoji-images",
+    is_public=True,
+    is_own_original=True,
+    max_bytes=5 * 1024 * 1024,
+    retention=timedelta(days=90),
+    min_uses=2,
+    archive_above=100,
+    needs=Needs(media_types=frozenset({PictureFormat.PNG.media_type}), address=True),
+    # OpenAI takes half a minute at high quality, and two when it is busy.
+    wait_factor=4,
+    read=provider_input.of_memoji,
+)
+KINDS: Final[Mapping[str, KindSpec]] = {spec.name: spec for spec in (IMAGE, MEMOJI)}
+BUCKETS: Final[Mapping[str, KindSpec]] = {spec.bucket: spec for spec in KINDS.values()}
+
+
+def provider_input_of(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
+    """What a canonical recipe asks of a provider. Raises `ValueError` for an unknown kind."""
+    spec = KINDS.get(str(recipe["kind"]))
+    if spec is None:
+        message = f"nobody draws a {recipe['kind']}"
+        raise ValueError(message)
+    return spec.read(recipe)
