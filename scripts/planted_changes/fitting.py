@@ -44,8 +44,8 @@ UNSEEN: Final = {
     "src/copperplate/http/server/": ("tests/e2e/test_starting.py", "tests/e2e/test_dev.py"),
 }
 ROOMS: Final = ("unit", "simulation", "contract", "integration", "deployment", "e2e")
-# Quick, and they look at every function.
-ALWAYS_FOR_SQL: Final = ("tests/integration/test_pgtap.py", "tests/integration/test_rights.py")
+# They look at every function.
+ALWAYS_FOR_SQL: Final = ("tests/integration/test_rights.py", "tests/integration/test_pgtap.py")
 LEDGER_SUITE: Final = "tests/contract/test_ledger_postgres.py"
 TEST: Final = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 WORD: Final = re.compile(r"\w+")
@@ -91,13 +91,19 @@ class Fitting:
         return [test for test in found if test not in self._coverage.tests]
 
     def _of_sql(self, change: Change) -> list[str]:
-        """What is quick and general, then the tests that call it, then whole files that name what reaches it."""
+        """The tests that call its function, then what looks at every function, then files that name what reaches it."""
         owner = owner_of(change, (self._root / change.file).read_text())
-        measured = [test for test in self._coverage.functions.get(owner, []) if not test.startswith(LEFT_OUT)]
-        measured.sort(key=lambda test: (_room(test), self._coverage.seconds_of(test)))
-        seen = {test.partition("::")[0] for test in measured}
+        words = {word for word in owner.rpartition(".")[2].split("_") if len(word) > 3}
+
+        def order(test: str) -> tuple[bool, float]:
+            return not any(word in test for word in words), self._coverage.seconds_of(test)
+
+        calling = sorted(self._coverage.functions.get(owner, []), key=order)
+        seen = {test.partition("::")[0] for test in calling}
         naming = [file for file in self._naming(owner) if file not in seen]
-        batch = dict.fromkeys((*ALWAYS_FOR_SQL, *measured, *([] if measured else [LEDGER_SUITE]), *naming))
+        is_of_rights = change.rule in ("grant dropped", "revoke dropped", "rights")
+        first, then = (ALWAYS_FOR_SQL, calling) if is_of_rights else (calling, ALWAYS_FOR_SQL)
+        batch = dict.fromkeys((*first, *then, *naming, *([] if calling else [LEDGER_SUITE])))
         return [test for test in batch if not test.startswith(LEFT_OUT)]
 
     def _naming(self, owner: str) -> list[str]:

@@ -163,6 +163,7 @@ async def test_what_a_route_knows_is_not_named(client: httpx.AsyncClient) -> Non
         (["a"], b"a"),
         (["a", "b", "a"], b"a, b"),
         (["x\r\nset-cookie: a=b"], b"x%0D%0Aset-cookie%3A%20a%3Db"),
+        (["//a/b"], b"%2F%2Fa%2Fb"),
         (["größe", "\ufffd", "\ud800", ""], b"gr%C3%B6%C3%9Fe, %EF%BF%BD, %3F, "),
         (["n" * 49], b"n" * 45 + b"..."),
         ([f"n{number}" for number in range(MAX_NAMES + 1)], b"n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, ..."),
