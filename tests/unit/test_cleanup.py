@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 TOKEN = "a token of Vercel's"
 
@@ -146,6 +147,26 @@ async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_fo
             await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=[cdn])
     assert TOKEN not in str(refused.value)
     assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.GENERATED
+
+
+async def test_cdn_that_fails_ends_no_other_and_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Cdn:
+        def __init__(self, turns: int, error: str = "") -> None:
+            self.turns, self.error, self.has_forgotten = turns, error, False
+
+        async def forget(self, keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
+            for _ in range(self.turns):
+                await asyncio.sleep(0)
+            if self.error:
+                raise CdnUnavailable(self.error)
+            self.has_forgotten = True
+
+    services = await filled(1)
+    cdns = [Cdn(0, "the first is down"), Cdn(5), Cdn(2, "the third is down")]
+    with pytest.raises(CdnUnavailable, match="the first is down"):
+        await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=cdns)
+    assert cdns[1].has_forgotten
+    assert "purge: the third is down" in caplog.text
 
 
 async def test_cdn_that_does_not_answer_is_named() -> None:

@@ -114,6 +114,15 @@ async def test_leader_refused_by_its_fence_stops_and_follows_until_it_may_lead_a
     assert harness.provider.submits == 1
 
 
+async def test_leader_that_is_refused_before_its_upload_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = CoordinatorHarness()
+    steal_at("intend_upload", harness, monkeypatch)
+    task = await harness.begin(harness.process(), picture_request())
+    assert not task.done()
+    assert harness.store._objects == {}
+    task.cancel()
+
+
 @pytest.mark.parametrize("error", [AWAY, REFUSED])
 @pytest.mark.parametrize(("step", "has_jobs"), [("note_request", True), ("intend_upload", False)])
 async def test_what_was_paid_for_is_noted_once_the_ledger_is_back(
