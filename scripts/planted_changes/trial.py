@@ -174,6 +174,8 @@ def _be_pytest(copy: Path, tests: list[str], output: Path) -> NoReturn:
     code = INTERNAL_ERROR
     try:
         os.setsid()
+        # Whoever runs this in the background has it ignored, and pytest would not stop what it started.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with output.open("wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
