@@ -170,7 +170,7 @@ async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
     return [(gone.id, gone.bucket, path) for path, gone in self._discarded.items()][:limit]
 
 
-def _rest_of_all(self: BreakerRow, now: float) -> float:
+def _pause_of_all(self: BreakerRow, now: float) -> float:
     return self.open_until - now if self.open_until is not None else 0.0
 
 
@@ -248,7 +248,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
     "the breaker does not open": _on(BreakerRow, "fail", lambda *_: None),
-    "the breaker lets everybody try": _on(BreakerRow, "rest", _rest_of_all),
+    "the breaker lets everybody try": _on(BreakerRow, "pause", _pause_of_all),
     "the breaker stays open": _on(WatchedLedger, "complete", _complete_and_stay_open),
     "complete takes what was given back": _on(WatchedLedger, "_settle", _settle_whatever_the_state),
     "a takeover reserves again": _on(WatchedLedger, "_reserve", _reserve_again),
