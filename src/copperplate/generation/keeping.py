@@ -104,8 +104,8 @@ class Keeping(Generic[P, R]):
             kept.is_held = False
             return None
 
-    async def drain(self) -> None:
-        """This process ends: the leases are given up."""
+    async def shut_down(self) -> None:
+        """The process ends: the leases are given up."""
         tasks = [kept.task for kept in self._kept.values() if kept.task is not None]
         for task in tasks:
             task.cancel()

@@ -116,9 +116,9 @@ class Uploads:
         """
         return await self._keeping.finish(key)
 
-    async def drain(self) -> None:
-        """Give up the leases of what is kept."""
-        await self._keeping.drain()
+    async def shut_down(self) -> None:
+        """The process ends: give up the leases of what is kept."""
+        await self._keeping.shut_down()
 
     def _keep(self, attempt: Attempt, pending: PendingUploads) -> bool:
         kept = Kept(
