@@ -140,7 +140,7 @@ class ProcessLedger:
         lease_duration: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        services: Sequence[str] = (),
+        breakers: Sequence[str] = (),
     ) -> AcquireResult:
         async def act() -> AcquireResult:
             is_free = isinstance(self._real._see(picture_request.generation_key, picture_request.rendition_key), Miss)
@@ -150,7 +150,7 @@ class ProcessLedger:
                 lease_duration=lease_duration,
                 may_lead=may_lead,
                 charges=charges,
-                services=services,
+                breakers=breakers,
             )
             if is_free and isinstance(result, Lead):
                 self._oracle.admits(result, lease_duration.total_seconds())

@@ -116,10 +116,10 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def end_in(runtime: ModuleType, seconds: float) -> None:
-    """Calls from now on have `seconds` before their work is handed over."""
-    deadline = datetime.now(UTC) + timedelta(seconds=vercel.MARGIN_SECONDS + seconds)
-    runtime.get_deadline = lambda: deadline  # type: ignore[attr-defined]
+def end_in(runtime: ModuleType, *seconds: float) -> None:
+    """The next calls have so many `seconds`, one after the other, before their work is handed over."""
+    deadlines = [datetime.now(UTC) + timedelta(seconds=vercel.MARGIN_SECONDS + each) for each in seconds]
+    runtime.get_deadline = lambda: deadlines.pop(0)  # type: ignore[attr-defined]
 
 
 async def test_before_the_deadline_the_generation_is_handed_over(provider: GatedProvider, runtime: ModuleType) -> None:
@@ -137,11 +137,8 @@ async def test_a_call_that_ends_hands_over_only_what_it_left_behind(
     provider: GatedProvider, runtime: ModuleType
 ) -> None:
     services = impatient(provider, ON_VERCEL)
-    end_in(runtime, 0.5)
-    ending = Call(services, SUNSET)
-    await ending.answered.wait()
-    end_in(runtime, 60)
-    beginning = Call(services, MOON)
+    end_in(runtime, 0.5, 60)
+    ending, beginning = Call(services, SUNSET), Call(services, MOON)
     await ending.task
     assert not beginning.task.done()
     provider.gate.set()
@@ -154,12 +151,8 @@ async def test_a_generation_that_a_younger_call_asked_for_too_is_left_to_that_ca
     provider: GatedProvider, runtime: ModuleType
 ) -> None:
     services = impatient(provider, ON_VERCEL)
-    end_in(runtime, 0.5)
-    elder = Call(services, SUNSET)
-    await elder.answered.wait()
-    end_in(runtime, 60)
-    younger = Call(services, SUNSET)
-    await younger.answered.wait()
+    end_in(runtime, 0.5, 60)
+    elder, younger = Call(services, SUNSET), Call(services, SUNSET)
     await elder.task
     assert (younger.status, younger.task.done()) == (503, False)
     provider.gate.set()
@@ -231,7 +224,7 @@ async def test_a_cleanup_ends_before_the_deadline(
 
 
 async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("copperplate.http.pictures.MAX_BODY_BYTES", 3)
+    monkeypatch.setattr("copperplate.http.pictures.MAX_RESPONSE_BYTES", 3)
     services = memory_services(environ=ON_VERCEL)
     monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
     for outcome in ("MISS", "HIT"):
@@ -248,7 +241,7 @@ async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytes
 async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("copperplate.http.pictures.MAX_BODY_BYTES", 3)
+    monkeypatch.setattr("copperplate.http.pictures.MAX_RESPONSE_BYTES", 3)
     services = memory_services(environ=ON_VERCEL)
     monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
     locations = []
@@ -266,7 +259,7 @@ async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_
 async def test_a_large_picture_is_answered_where_it_may_or_must(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("copperplate.http.pictures.MAX_BODY_BYTES", 3)
+    monkeypatch.setattr("copperplate.http.pictures.MAX_RESPONSE_BYTES", 3)
     services = memory_services(environ=environ)
     if not environ:
         monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")

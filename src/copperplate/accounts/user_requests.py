@@ -12,8 +12,8 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.model import Charge, Hit, Miss, Negative, Outcome, Wait
-from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,13 +165,13 @@ class UserRequests:
         started = self._clock.monotonic()
         outcome = Outcome.FAILED
         try:
-            found = await self._find_kept(user, request)
+            found = await self._find_stored(user, request)
             outcome = found.outcome
         finally:
             self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
-    async def _find_kept(self, user: UUID, request: PictureRequest) -> LookupResult:
+    async def _find_stored(self, user: UUID, request: PictureRequest) -> LookupResult:
         """A picture whose object is there: what was kept may be lost, what was just made is not asked for."""
         options = LookupOptions(charge=Charge(user=user))
         for _ in range(FINDS):

@@ -11,7 +11,7 @@ from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.transport import Json
-from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,7 +54,7 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         lease_duration: timedelta,
         may_lead: bool = True,
         charges: Sequence[Charge] = (),
-        services: Sequence[str] = (),
+        breakers: Sequence[str] = (),
     ) -> AcquireResult:
         """See `Ledger.acquire`."""
         arguments = {
@@ -65,7 +65,7 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
             "p_lease": lease_duration,
             "p_may_lead": may_lead,
             "p_charges": Json([charge_row(charge) for charge in charges]),
-            "p_services": list(services),
+            "p_services": list(breakers),
         }
         return acquire_result_of(await self._transport.row("acquire_generation", arguments))
 
