@@ -25,7 +25,7 @@ def make_image_provider(settings: Settings, clock: Clock) -> Provider:
     Raises `Misconfigured`, naming the variable to set.
     """
     name = settings.provider or ("fal" if settings.fal_key else "painter")
-    if name == "painter" and settings.provider is None and _is_deployed(settings):
+    if _is_fallback_refused(name, settings):
         raise Misconfigured("Nobody makes pictures: set FAL_KEY, or name a provider in COPPERPLATE_PROVIDER.")
     return _make_provider(name, settings, clock, Model("COPPERPLATE_IMAGE_MODEL", settings.image_model))
 
@@ -38,7 +38,7 @@ def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
     name = settings.provider or "painter"
     if settings.openai_api_key is not None and settings.provider != "painter":
         name = "openai"
-    if name == "painter" and settings.provider is None and _is_deployed(settings):
+    if _is_fallback_refused(name, settings):
         return None
     return _make_provider(name, settings, clock, Model("COPPERPLATE_MEMOJI_MODEL", settings.memoji_model))
 
@@ -46,8 +46,9 @@ def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
 MAKERS = {IMAGE.name: make_image_provider, MEMOJI.name: make_memoji_provider}
 
 
-def _is_deployed(settings: Settings) -> bool:
-    return settings.on_vercel or settings.supabase_url is not None
+def _is_fallback_refused(name: str, settings: Settings) -> bool:
+    is_deployed = settings.on_vercel or settings.supabase_url is not None
+    return is_deployed and name == "painter" and settings.provider is None
 
 
 class Model(NamedTuple):

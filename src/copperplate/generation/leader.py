@@ -28,8 +28,7 @@ from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.model import Job, ProviderResult, Upload
-from copperplate.recipes.image import original_key
-from copperplate.recipes.objects import object_path, rendition_upload
+from copperplate.recipes.objects import object_path, original_key, rendition_upload
 
 if TYPE_CHECKING:
     from copperplate.generation.attempt import Attempt
