@@ -103,7 +103,7 @@ class UnstoredPictures:
             picture.is_held = False
             return None
 
-    async def drain(self) -> None:
+    async def shut_down(self) -> None:
         """Release all leases, at the end of the process."""
         tasks = [picture.task for picture in self._pictures.values() if picture.task is not None]
         for task in tasks:

@@ -117,9 +117,9 @@ class Uploader:
         """
         return await self._unstored.finish(key)
 
-    async def drain(self) -> None:
-        """Release the leases of the pictures held."""
-        await self._unstored.drain()
+    async def shut_down(self) -> None:
+        """Release the leases of the pictures held, at the end of the process."""
+        await self._unstored.shut_down()
 
     def _keep_unstored(self, attempt: Attempt, pending: PendingUploads) -> bool:
         unstored = UnstoredPicture(
