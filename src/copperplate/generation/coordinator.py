@@ -109,12 +109,12 @@ class Coordinator:
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the generations of `call` finish; a late one releases its lease, and another process takes it over.
 
-        What is kept for the store stays kept: the process goes on, and so do its other calls.
+        Unstored pictures stay held: the process goes on, and so do its other calls.
         """
         await self._flights.finish(call, within_seconds=within_seconds)
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let generations under way finish, then release every lease, of what is kept too."""
+        """At the end of the process: let generations finish, then release every lease, also of unstored pictures."""
         await self._flights.drain(within_seconds=within_seconds)
         await self._uploader.shut_down()
         if self._sweeping is not None:
