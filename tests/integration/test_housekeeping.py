@@ -80,6 +80,18 @@ async def test_sweep_without_arguments_closes_what_nobody_led_for_ten_minutes(
     assert done(editor, "public.sweep_generations()") == swept
 
 
+async def test_sweep_releases_what_is_held_for_a_picture_that_nobody_makes(
+    ledger: PostgresLedger, editor: Editor
+) -> None:
+    await ledger.grant_credits(ALICE, 2, "g")
+    await acquire_charged(ledger, picture_request(), ALICE)
+    go_to(editor, "901 seconds")
+    done(editor, "public.sweep_generations()")
+    # By the rows: what lapsed counts as free for its owner even before.
+    assert editor.execute("select balance, held from copperplate.accounts").fetchall() == [{"balance": 2, "held": 0}]
+    assert editor.execute("select state from copperplate.reservations").fetchall() == [{"state": "released"}]
+
+
 def test_statistics_of_an_empty_database_are_nothing(editor: Editor) -> None:
     for call in ("get_generation_stats()", "get_cache_stats()", "get_memoji_stats()", "get_kind_stats('image')"):
         row = editor.execute(f"select * from public.{call}".encode()).fetchone()
