@@ -146,6 +146,8 @@ class Plant:
             code, output = run_pytest(self._copy, batch, wall_seconds=left, without=self._unsound)
             if gone := {name.removeprefix(f"{self._copy}/") for name in NOT_FOUND.findall(output)}:
                 remaining = [test for test in batch if test not in gone]
+                if not remaining:
+                    continue
                 code, output = run_pytest(self._copy, remaining, wall_seconds=left, without=self._unsound)
             seconds = round(time.monotonic() - began, 1)
             if code is None:
