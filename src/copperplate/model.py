@@ -282,7 +282,7 @@ class InsufficientCredits:
     """As `Miss`, but the caller cannot pay what leading costs."""
 
 
-AcquireResult = Hit | Lead | Wait | Negative | Miss | InsufficientCredits
+AcquireResult = Hit | Lead | Wait | Negative | InsufficientCredits
 PeekResult = Hit | Wait | Negative | Miss
 
 

@@ -109,13 +109,13 @@ class Coordinator:
         await self._uploads.drain()
 
     async def _look(self, request: PictureRequest) -> LookupResult:
-        result = await self._ledger.acquire(request, leader=uuid4(), lease_duration=self._timings.lease, may_lead=False)
+        result = await self._ledger.peek(request.generation_key, request.rendition_key)
         match result:
             case Hit(entry=entry):
                 return LookupResult(entry=entry, outcome=Outcome.HIT)
             case Negative(failure_class=failure_class, retry_after=rest):
                 raise _refusal(failure_class, rest)
-            case Wait() | Miss() | Lead() | InsufficientCredits():
+            case Wait() | Miss():
                 raise NotGenerated("Ask for it with GET and it will be made.")
             case _:
                 assert_never(result)
@@ -147,8 +147,6 @@ class Coordinator:
                         raise _refusal(failure_class, rest)
                     case InsufficientCredits():
                         raise NotEnoughCredits(charge.user if charge is not None else None)
-                    case Miss():
-                        continue
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED
