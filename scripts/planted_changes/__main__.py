@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,8 @@ CACHE = ROOT / ".planted"
 def main() -> None:
     """Measure, list or plant."""
     options = _parser().parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if options.map:
         measure(ROOT, CACHE)
         return

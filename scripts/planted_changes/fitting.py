@@ -46,6 +46,8 @@ UNSEEN: Final = {
 ROOMS: Final = ("unit", "simulation", "contract", "integration", "deployment", "e2e")
 # They look at every function.
 ALWAYS_FOR_SQL: Final = ("tests/integration/test_rights.py", "tests/integration/test_pgtap.py")
+# Of the tests that call a function; all of them together take minutes.
+MAX_CALLING: Final = 50
 LEDGER_SUITE: Final = "tests/contract/test_ledger_postgres.py"
 TEST: Final = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 WORD: Final = re.compile(r"\w+")
@@ -98,7 +100,7 @@ class Fitting:
         def order(test: str) -> tuple[bool, float]:
             return not any(word in test for word in words), self._coverage.seconds_of(test)
 
-        calling = sorted(self._coverage.functions.get(owner, []), key=order)
+        calling = sorted(self._coverage.functions.get(owner, []), key=order)[:MAX_CALLING]
         seen = {test.partition("::")[0] for test in calling}
         naming = [file for file in self._naming(owner) if file not in seen]
         is_of_rights = change.rule in ("grant dropped", "revoke dropped", "rights")

@@ -24,7 +24,7 @@ import pytest
 from scripts.planted_changes.fitting import LEFT_OUT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from scripts.planted_changes.change import Change
 
@@ -97,9 +97,25 @@ class Plant:
         self._copy = copy
         self._wall_seconds = wall_seconds
         self._edits = 0
+        # Tests that pass without any change, and those that do not.
+        self._sound: set[str] = set()
+        self._unsound: list[str] = []
 
     def try_change(self, change: Change, batches: list[list[str]]) -> Trial:
         """The change's trial; the copy is as before afterwards. Raises AnchorLost."""
+        while True:
+            trial = self._plant(change, batches)
+            test = trial.by.partition("[")[0]
+            if not test or self._is_sound(test):
+                return trial
+            self._unsound.append(test)
+
+    def _is_sound(self, test: str) -> bool:
+        if test not in self._sound and run_pytest(self._copy, [test], wall_seconds=self._wall_seconds)[0] == 0:
+            self._sound.add(test)
+        return test in self._sound
+
+    def _plant(self, change: Change, batches: list[list[str]]) -> Trial:
         file = self._copy / change.file
         source = file.read_text()
         changed = change.apply(source)
@@ -124,11 +140,11 @@ class Plant:
         for batch in batches:
             left = self._wall_seconds - (time.monotonic() - began)
             if left <= 0:
-                break
-            code, output = run_pytest(self._copy, batch, wall_seconds=left)
+                return Trial(result=Result.SURVIVED, seconds=self._wall_seconds, tests=tests, detail="wall reached")
+            code, output = run_pytest(self._copy, batch, wall_seconds=left, without=self._unsound)
             if gone := {name.removeprefix(f"{self._copy}/") for name in NOT_FOUND.findall(output)}:
                 remaining = [test for test in batch if test not in gone]
-                code, output = run_pytest(self._copy, remaining, wall_seconds=left)
+                code, output = run_pytest(self._copy, remaining, wall_seconds=left, without=self._unsound)
             seconds = round(time.monotonic() - began, 1)
             if code is None:
                 return Trial(result=Result.SURVIVED, seconds=seconds, tests=tests, detail="wall reached")
@@ -147,7 +163,9 @@ def _failed(output: str, seconds: float, tests: int) -> Trial:
     return Trial(result=Result.NOTICED, by=by[1] if by else "", seconds=seconds, tests=tests, detail=detail)
 
 
-def run_pytest(copy: Path, tests: list[str], *, wall_seconds: float) -> tuple[int | None, str]:
+def run_pytest(
+    copy: Path, tests: list[str], *, wall_seconds: float, without: Iterable[str] = ()
+) -> tuple[int | None, str]:
     """Run pytest until its first failure; the exit status is None where it ran into the wall.
 
     In a fork of this process, which has imported what tests import beside our own modules: that takes seconds.
@@ -157,7 +175,7 @@ def run_pytest(copy: Path, tests: list[str], *, wall_seconds: float) -> tuple[in
     sys.stdout.flush()
     child = os.fork()
     if not child:
-        _be_pytest(copy, tests, output)
+        _be_pytest(copy, [*tests, *(f"--deselect={test}" for test in without)], output)
     code = _wait(child, wall_seconds)
     return code, output.read_text(errors="replace")
 
@@ -169,11 +187,13 @@ def _import_others() -> None:
             importlib.import_module(name)
 
 
-def _be_pytest(copy: Path, tests: list[str], output: Path) -> NoReturn:
+def _be_pytest(copy: Path, arguments: list[str], output: Path) -> NoReturn:
     """What the child does: become pytest in the copy, with a session of its own to be killed with all it starts."""
     code = INTERNAL_ERROR
     try:
         os.setsid()
+        # Whoever runs this in the background has it ignored, and pytest would not stop what it started.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with output.open("wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -182,7 +202,7 @@ def _be_pytest(copy: Path, tests: list[str], output: Path) -> NoReturn:
         os.environ["PYTHONPATH"] = str(copy / "src")
         sys.path[:0] = [str(copy / "src"), str(copy)]
         listed = copy / ".planted-tests"
-        listed.write_text("\n".join(tests))
+        listed.write_text("\n".join(arguments))
         code = int(pytest.main([*OPTIONS, f"--rootdir={copy}", f"@{listed}"]))
         sys.stdout.flush()
     finally:

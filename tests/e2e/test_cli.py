@@ -20,11 +20,13 @@ from copperplate.local.cluster import Cluster, find_running
 from tests.e2e.dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
 from tests.e2e.serve import port_of
 from tests.support.clusters import open_folder
+from tests.support.walls import wall
 
 if TYPE_CHECKING:
     import argparse
 
 ROOT = Path(__file__).parents[2]
+STILL = re.compile(r"^still .*, after \d+ s\n", re.MULTILINE)
 FOX = "/512x512.jpg?text=a%20red%20fox"
 
 
@@ -33,14 +35,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    """What a command answers, without the lines that a busy machine adds: each step of more than 5 s is told."""
+    answer = subprocess.run(
         [COPPERPLATE, *arguments],
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=wall(60),
         check=False,
     )
+    answer.stderr = STILL.sub("", answer.stderr)
+    return answer
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

@@ -78,7 +78,7 @@ def fine(**options: Any) -> MemoryServices:
 
 def with_ledger(error: Exception) -> MemoryServices:
     services = fine()
-    care = "generation_stats cache_stats sweep cleanup_entries"
+    care = "generation_stats kind_stats sweep cleanup_entries"
     calls = f"acquire peek {care} record_usage credits begin_request is_requested_by"
     for name in calls.split():
         setattr(services.ledger, name, failing(error))

@@ -190,6 +190,7 @@ def project(tmp_path: Path) -> Iterator[Plant]:
     for name, text in {
         "src/small/__init__.py": "",
         "src/small/limits.py": "def is_allowed(n):\n    return 0 < n <= 10\n",
+        "tests/test_broken.py": "def test_that_fails_as_it_is():\n    assert False\n",
         "tests/test_limits.py": "from small.limits import is_allowed\n\n"
         "def test_ten_is_allowed():\n    assert is_allowed(10) and not is_allowed(11)\n",
     }.items():
@@ -207,7 +208,7 @@ def test_planted_change_is_noticed_or_not_and_taken_out_again(project: Plant) ->
         before = "    return 0 < n <= 10"
         return Change(area="x", rule="x", file="src/small/limits.py", before=before, after=after)
 
-    tests = [["tests/test_limits.py"]]
+    tests = [["tests/test_broken.py", "tests/test_limits.py"]]
     noticed = project.try_change(planted("    return 0 < n < 10"), tests)
     assert (noticed.result, noticed.by) == (Result.NOTICED, "tests/test_limits.py::test_ten_is_allowed")
     assert project.try_change(planted("    return 1 < n <= 10"), tests).result is Result.SURVIVED
