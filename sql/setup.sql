@@ -68,8 +68,9 @@ $statement$grant execute on function copperplate.clock() to service_role, anon, 
 ]);
 
 select pg_temp.apply_migration('20261120000150', 'create_kinds', array[
-$statement$-- What a kind of picture is. Functions, triggers, statistics and buckets read this table; none of them names a kind. A
--- new kind is a row here, a recipe and a provider (src/copperplate/recipes/kinds.py; a test holds the two equal).
+$statement$-- What a kind of picture is. Functions, triggers, statistics and buckets read this table; only the views and functions
+-- that are promised of one kind, image_cache and memoji_cache, name it. A new kind is a row here, and its bucket comes
+-- with it (src/copperplate/recipes/kinds.py; a test holds the two equal).
 create table copperplate.kinds (
     name text not null,
     -- The Storage bucket of its objects.
@@ -4836,7 +4837,13 @@ select pg_temp.apply_migration('20261120000900', 'create_buckets', array[
 $statement$-- Where pictures live on Supabase. Policies there are none, on purpose: a public bucket is read without
 -- any, through its public addresses, and only service_role, which row-level security does not bind, writes.
 -- A Postgres without Supabase Storage keeps its pictures in a folder and has nothing to do here.
-do $$
+create function copperplate.make_buckets()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
 begin
     if to_regclass('storage.buckets') is null then
         return;
@@ -4846,8 +4853,29 @@ begin
     from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;
-end
-$$$statement$
+end;
+$$$statement$,
+$statement$comment on function copperplate.make_buckets() is
+'Make the buckets of all kinds that are not there; does nothing where there is no Supabase Storage.
+Only for the owner of the schema.'$statement$,
+$statement$revoke all on function copperplate.make_buckets() from public, anon, authenticated, service_role$statement$,
+$statement$create function copperplate.note_kind_added()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.make_buckets();
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_kind_added() is 'Makes the bucket of a kind that a later migration adds.'$statement$,
+$statement$revoke all on function copperplate.note_kind_added() from public, anon, authenticated, service_role$statement$,
+$statement$create trigger kinds_added
+after insert on copperplate.kinds
+for each statement execute function copperplate.note_kind_added()$statement$,
+$statement$select copperplate.make_buckets()$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000950', 'create_restores', array[

@@ -39,7 +39,7 @@ class Outcome(StrEnum):
     """How one request for a picture ended; spelled the same in SQL, logs and metrics."""
 
     HIT = "hit"
-    STALE = "stale"
+    STALE = "stale"  # promised to readers of SQL and metrics; no tier serves it yet
     COALESCED = "coalesced"
     GENERATED = "generated"
     FAILED = "failed"
