@@ -18,11 +18,31 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 ENTRY: Final = ("http.pictures", "_serve")
 # What is no step of the way: refusals, counting, logging, and tests' crash points.
 ASIDE: Final = frozenset(
-    {"_refusal", "_refuse_method", "count", "log_request", "log_unexpected", "_cost", "_crash_point", "crash_point"}
+    {
+        "_error_of",
+        "_error_answer",
+        "_refuse_method",
+        "count",
+        "log_request",
+        "log_unexpected",
+        "_cost",
+        "_crash_point",
+        "crash_point",
+    }
     | {"_sweep_now_and_then", "_look", "_look_again", "coalesced"}
-    # A miss that goes well keeps nothing, puts nothing off and records no failure.
+    # A miss that goes well leaves nothing unstored or uncollected and records no failure.
     | {"_give_up", "_fail", "_log_failure", "log_failure", "_failure_of", "record_failure", "record_withdrawal"}
-    | {"report_store", "put_off", "_put_off", "finish_kept", "_hand_over", "release", "_adopt", "finish", "_follow"}
+    | {
+        "report_store",
+        "handle_store_failure",
+        "_record_uncollected",
+        "finish_unstored",
+        "_hand_over",
+        "release",
+        "_adopt",
+        "finish",
+        "_follow",
+    }
     | {"is_lost", "_require", "report_missing", "resume", "forget"}
     # Keys are made in the pure recipes; headers are made of an entry.
     | {"original_key", "cache_key", "original_recipe", "validators", "of_picture", "elsewhere", "is_held"}

@@ -47,7 +47,7 @@ ROOMS: Final = ("unit", "simulation", "contract", "integration", "deployment", "
 # They look at every function.
 ALWAYS_FOR_SQL: Final = ("tests/integration/test_rights.py", "tests/integration/test_pgtap.py")
 # Of the tests that call a function; all of them together take minutes.
-MAX_CALLING: Final = 50
+MAX_CALLING: Final = 30
 LEDGER_SUITE: Final = "tests/contract/test_ledger_postgres.py"
 TEST: Final = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
 WORD: Final = re.compile(r"\w+")

@@ -157,7 +157,7 @@ async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
 async def test_many_callers_of_a_result_that_is_gone_share_few_requests(
     standin: Standin, caplog: pytest.LogCaptureFixture, open_harness: OpenHarness
 ) -> None:
-    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), collect_rest=timedelta(minutes=5))
+    harness = open_harness(fal_at(standin.url, retry_seconds=0.1), collect_pause=timedelta(minutes=5))
     asked = request_of(harness.provider, "a fox [result_404]")
     processes = [harness.another_process() for _ in range(4)]
     for _ in range(5):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -142,3 +143,8 @@ def _walk(parent: int) -> Iterator[int]:
     for child in children_of(parent):
         yield child
         yield from _walk(child)
+
+
+def without_progress(output: str) -> str:
+    """What a command said, without the lines of a slow start."""
+    return re.sub(r"^still .*, after \d+ s\n", "", output, flags=re.MULTILINE)

@@ -17,7 +17,7 @@ from copperplate.cli import main
 from copperplate.cli.commands import EXAMPLE, build_parser
 from copperplate.local.bootstrap import create_database
 from copperplate.local.cluster import Cluster, find_running
-from tests.e2e.dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until
+from tests.e2e.dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until, without_progress
 from tests.e2e.serve import port_of
 from tests.support.clusters import open_folder
 from tests.support.walls import wall
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import argparse
 
 ROOT = Path(__file__).parents[2]
-STILL = re.compile(r"^still .*, after \d+ s\n", re.MULTILINE)
 FOX = "/512x512.jpg?text=a%20red%20fox"
 
 
@@ -44,7 +43,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         timeout=wall(60),
         check=False,
     )
-    answer.stderr = STILL.sub("", answer.stderr)
+    answer.stderr = without_progress(answer.stderr)
     return answer
 
 

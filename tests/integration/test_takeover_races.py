@@ -77,7 +77,7 @@ async def test_job_noted_during_a_takeover_is_led_on_though_another_tries_its_pr
             "update public.generation_status set fence = nextval('copperplate.fences') where prompt_hash = %s", (KEY,)
         )
         taking = asyncio.create_task(
-            later.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE, services=["painter"])
+            later.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE, breakers=["painter"])
         )
         await until_a_takeover_waits(owner_url)
         await holder.execute("update copperplate.breakers set probe_until = copperplate.clock() + interval '1 hour'")

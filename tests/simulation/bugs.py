@@ -10,11 +10,11 @@ from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing, Uncollected
 from copperplate.failure_classes import FailureClass
-from copperplate.generation.collecting import Collecting
 from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.job_collector import JobCollector
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
-from copperplate.generation.uploads import UPLOAD_PAUSES, Uploads
+from copperplate.generation.uploader import UPLOAD_PAUSES, Uploader
 from copperplate.model import Job, ProviderResult, Wait
 from tests.simulation.ports import WatchedLedger
 
@@ -57,7 +57,7 @@ async def _collect_before_noting(self: Leader) -> ProviderResult:
     return await provider.collect(answer) if isinstance(answer, Job) else answer
 
 
-async def _adopt_unseen(self: Uploads, store: Any, intent: Any) -> bytes | None:
+async def _adopt_unseen(self: Uploader, store: Any, intent: Any) -> bytes | None:
     try:
         return bytes(await store.get(intent.path))
     except ObjectMissing:
@@ -126,12 +126,12 @@ def _resume_the_living_alone(self: WatchedLedger, row: GenerationRow) -> bool:
     return row.is_live or row.failure_class is FailureClass.ABANDONED
 
 
-_put_off = Collecting._put_off
+_record_uncollected = JobCollector._record_uncollected
 
 
-async def _put_off_as_if_it_were_old(self: Collecting, attempt: Attempt, job: Job, trouble: Uncollected) -> Any:
+async def _put_off_as_if_it_were_old(self: JobCollector, attempt: Attempt, job: Job, trouble: Uncollected) -> Any:
     attempt.noted_at -= 1_000
-    return await _put_off(self, attempt, job, trouble)
+    return await _record_uncollected(self, attempt, job, trouble)
 
 
 def _see_no_lease(self: WatchedLedger, generation_key: str, rendition_key: str) -> Any:
@@ -153,7 +153,7 @@ def _claim_again_with_the_old_fence(
     row.fence = fence
 
 
-async def _complete_before_the_object_is_there(self: Uploads, *_: Any) -> None:
+async def _complete_before_the_object_is_there(self: Uploader, *_: Any) -> None:
     return None
 
 
@@ -161,7 +161,7 @@ async def _intend_the_original_alone(self: WatchedLedger, key: str, fence: int, 
     return await MemoryLedger.intend_upload(self, key, fence, upload, usage=named["usage"])
 
 
-async def _store_the_original_alone(self: Uploads, attempt: Attempt, pending: Any, **_: Any) -> Any:
+async def _store_the_original_alone(self: Uploader, attempt: Attempt, pending: Any, **_: Any) -> Any:
     await self._put(attempt.kind.store, pending.original, pending.original_body, UPLOAD_PAUSES)
     return pending
 
@@ -170,7 +170,7 @@ async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
     return [(gone.id, gone.bucket, path) for path, gone in self._discarded.items()][:limit]
 
 
-def _rest_of_all(self: BreakerRow, now: float) -> float:
+def _pause_of_all(self: BreakerRow, now: float) -> float:
     return self.open_until - now if self.open_until is not None else 0.0
 
 
@@ -230,9 +230,9 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "the job's id is never written": _on(WatchedLedger, "note_request", _note_never),
     "a submit forgets a job told of late": _on(WatchedLedger, "begin_submit", _begin_submit_over_a_job),
     "a job that cannot be had is dropped": _on(WatchedLedger, "_resumes", _resume_the_living_alone),
-    "a job is lost before its time": _on(Collecting, "_put_off", _put_off_as_if_it_were_old),
-    "an object is adopted unseen": _on(Uploads, "_adopt", _adopt_unseen),
-    "complete does not wait for the upload": _on(Uploads, "_put", _complete_before_the_object_is_there),
+    "a job is lost before its time": _on(JobCollector, "_record_uncollected", _put_off_as_if_it_were_old),
+    "an object is adopted unseen": _on(Uploader, "_adopt", _adopt_unseen),
+    "complete does not wait for the upload": _on(Uploader, "_put", _complete_before_the_object_is_there),
     "an upload is not written ahead": _on(WatchedLedger, "intend_upload", _intend_nowhere),
     "a stale leader's object is forgotten": _on(WatchedLedger, "complete", _complete_and_forget),
     "a removed generation forgets its upload": _on(WatchedLedger, "_forget", _forget_the_intent),
@@ -240,7 +240,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
         patch.object(WatchedLedger, "intend_upload", _intend_the_original_alone),
         patch.object(WatchedLedger, "_keep", _always_kept),
     ),
-    "complete does not wait for the rendition": _on(Uploads, "store", _store_the_original_alone),
+    "complete does not wait for the rendition": _on(Uploader, "store", _store_the_original_alone),
     "a rendition is not written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_rendition", _intend_nothing),
         patch.object(WatchedLedger, "_keep", _always_kept),
@@ -248,7 +248,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
     "the breaker does not open": _on(BreakerRow, "fail", lambda *_: None),
-    "the breaker lets everybody try": _on(BreakerRow, "rest", _rest_of_all),
+    "the breaker lets everybody try": _on(BreakerRow, "pause", _pause_of_all),
     "the breaker stays open": _on(WatchedLedger, "complete", _complete_and_stay_open),
     "complete takes what was given back": _on(WatchedLedger, "_settle", _settle_whatever_the_state),
     "a takeover reserves again": _on(WatchedLedger, "_reserve", _reserve_again),

@@ -139,7 +139,7 @@ class ProcessLedger:
         leader: UUID,
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
-        services: Sequence[str] = (),
+        breakers: Sequence[str] = (),
     ) -> AcquireResult:
         async def act() -> AcquireResult:
             is_free = isinstance(self._real._see(picture_request.generation_key, picture_request.rendition_key), Miss)
@@ -148,7 +148,7 @@ class ProcessLedger:
                 leader=leader,
                 lease_duration=lease_duration,
                 charges=charges,
-                services=services,
+                breakers=breakers,
             )
             if is_free and isinstance(result, Lead):
                 self._oracle.admits(result, lease_duration.total_seconds())

@@ -87,7 +87,7 @@ class ProviderHarness:
     provider: Provider
     lease_seconds: float = 20
     retention: timedelta = timedelta(days=1)
-    collect_rest: timedelta = timedelta(seconds=0.1)
+    collect_pause: timedelta = timedelta(seconds=0.1)
     look: timedelta = timedelta(seconds=8)
     ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger(SystemClock()))
     images: PillowImages = field(default_factory=PillowImages)
@@ -106,7 +106,7 @@ class ProviderHarness:
             margin=timedelta(seconds=lease_seconds / 10),
             poll_first_seconds=lease_seconds / 40,
             job_retention=self.retention,
-            collect_rest=self.collect_rest,
+            collect_pause=self.collect_pause,
             look=self.look,
         )
         kinds = {"image": Kind(provider=self.provider, store=MemoryStore("generated-images"))}

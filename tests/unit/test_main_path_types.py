@@ -29,12 +29,12 @@ def test_way_of_a_picture_meets_no_more_types_than_before(title: str) -> None:
 
 def test_way_is_followed_from_the_answer_to_the_stored_picture() -> None:
     hit, miss = ways()["hit"].steps, ways()["miss"].steps
-    for step in ("serving.renditions:Renditions.read", "generation.coordinator:Coordinator._settle"):
+    for step in ("serving.renditions:Renditions.read", "generation.coordinator:Coordinator._acquire_until_done"):
         assert step in hit
     for step in (
         "generation.leader:Leader._submit_once",
-        "generation.collecting:Collecting.collect",
-        "generation.uploads:Uploads.complete",
+        "generation.job_collector:JobCollector.collect",
+        "generation.uploader:Uploader.complete",
     ):
         assert step in miss
         assert step not in hit

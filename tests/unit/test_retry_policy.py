@@ -15,14 +15,16 @@ from copperplate.generation.retry_policy import (
     MAX_ATTEMPTS,
     POLICIES,
     RETRY_AFTER_MIN,
-    refusal_rest,
+    refusal_pause,
     retry_after,
 )
 
-GROWING = [each for each, policy in POLICIES.items() if policy.rest is None]
+GROWING = [each for each, policy in POLICIES.items() if policy.pause is None]
 
 
-def rest(failure_class: FailureClass, attempt: int = 1, *, hint: float | None = None, jitter: float = 0.5) -> timedelta:
+def pause(
+    failure_class: FailureClass, attempt: int = 1, *, hint: float | None = None, jitter: float = 0.5
+) -> timedelta:
     wish = None if hint is None else timedelta(seconds=hint)
     return retry_after(failure_class, attempt=attempt, hint=wish, jitter=jitter)
 
@@ -51,7 +53,7 @@ def test_figures_are_the_promised_ones() -> None:
 )
 @pytest.mark.parametrize("attempt", [1, 2, 3, 50])
 def test_fixed_rest_depends_on_nothing_else(failure_class: FailureClass, expected: timedelta, attempt: int) -> None:
-    assert rest(failure_class, attempt, hint=7, jitter=0.9) == expected
+    assert pause(failure_class, attempt, hint=7, jitter=0.9) == expected
 
 
 @pytest.mark.parametrize("failure_class", GROWING)
@@ -62,12 +64,12 @@ def test_fixed_rest_depends_on_nothing_else(failure_class: FailureClass, expecte
 def test_wish_of_the_provider_is_honoured_between_a_second_and_fifteen_minutes(
     failure_class: FailureClass, hint: float, expected: float
 ) -> None:
-    assert rest(failure_class, hint=hint) == timedelta(seconds=expected)
+    assert pause(failure_class, hint=hint) == timedelta(seconds=expected)
 
 
 def test_backoff_doubles_up_to_its_cap() -> None:
     # A limited rate costs no attempt, so it alone can come this far.
-    rests = [rest(FailureClass.RATE_LIMITED, attempt).total_seconds() for attempt in range(1, 12)]
+    rests = [pause(FailureClass.RATE_LIMITED, attempt).total_seconds() for attempt in range(1, 12)]
     assert rests[:4] == [5, 10, 20, 40]
     assert all(after in (2 * before, 900) for before, after in pairwise(rests))
     assert rests[-1] == 900
@@ -77,7 +79,7 @@ def test_backoff_doubles_up_to_its_cap() -> None:
 @pytest.mark.parametrize("jitter", [0, 0.25, 0.999999])
 def test_jitter_spreads_by_half_and_never_beyond_the_cap(attempt: int, jitter: float) -> None:
     middle = min(5 * 2 ** min(attempt - 1, 16), 900)
-    spread = rest(FailureClass.RATE_LIMITED, attempt, jitter=jitter).total_seconds()
+    spread = pause(FailureClass.RATE_LIMITED, attempt, jitter=jitter).total_seconds()
     assert middle * 0.5 <= spread <= min(middle * 1.5, 900)
     assert spread == pytest.approx(min(middle * (0.5 + jitter), 900))
 
@@ -85,13 +87,13 @@ def test_jitter_spreads_by_half_and_never_beyond_the_cap(attempt: int, jitter: f
 @pytest.mark.parametrize("failure_class", [FailureClass.TRANSIENT, FailureClass.BAD_OUTPUT])
 @pytest.mark.parametrize("hint", [None, 5])
 def test_third_failed_attempt_rests_until_the_day_is_over(failure_class: FailureClass, hint: float | None) -> None:
-    assert rest(failure_class, 2, hint=hint) < timedelta(minutes=1)
-    assert rest(failure_class, 3, hint=hint) == rest(failure_class, 4, hint=hint) == timedelta(days=1)
+    assert pause(failure_class, 2, hint=hint) < timedelta(minutes=1)
+    assert pause(failure_class, 3, hint=hint) == pause(failure_class, 4, hint=hint) == timedelta(days=1)
 
 
 def test_limited_rate_never_rests_a_day() -> None:
-    assert rest(FailureClass.RATE_LIMITED, 3, hint=20) == timedelta(seconds=20)
+    assert pause(FailureClass.RATE_LIMITED, 3, hint=20) == timedelta(seconds=20)
 
 
 def test_refusal_rests_for_seconds_and_for_longer_where_asking_again_costs() -> None:
-    assert [refusal_rest(billed=billed).total_seconds() for billed in (False, True)] == [15, 120]
+    assert [refusal_pause(billed=billed).total_seconds() for billed in (False, True)] == [15, 120]

@@ -165,13 +165,13 @@ class UserRequests:
         started = self._clock.monotonic()
         outcome = Outcome.FAILED
         try:
-            found = await self._find_kept(user, request)
+            found = await self._find_stored(user, request)
             outcome = found.outcome
         finally:
             self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
-    async def _find_kept(self, user: UUID, request: PictureRequest) -> LookupResult:
+    async def _find_stored(self, user: UUID, request: PictureRequest) -> LookupResult:
         """A picture whose object is there: what was kept may be lost, what was just made is not asked for."""
         options = LookupOptions(charge=Charge(user=user))
         for _ in range(FINDS):

@@ -19,12 +19,12 @@ from copperplate.errors import (
 )
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.attempt import Attempt
-from copperplate.generation.collecting import Collecting
+from copperplate.generation.job_collector import JobCollector
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import GENERATE, LookupResult
 from copperplate.generation.timings import Timings
-from copperplate.generation.uploads import Uploads
+from copperplate.generation.uploader import Uploader
 from copperplate.model import Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
 from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
@@ -60,8 +60,8 @@ class Coordinator:
         self._clock = clock
         self._timings = timings or Timings()
         self._images = images
-        self._collecting = Collecting(ledger=ledger, clock=clock, timings=self._timings)
-        self._uploads = Uploads(ledger=ledger, clock=clock)
+        self._collector = JobCollector(ledger=ledger, clock=clock, timings=self._timings)
+        self._uploader = Uploader(ledger=ledger, clock=clock)
         self._flights: SingleFlight[LookupResult] = SingleFlight(max_waiters=max_waiters)
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
@@ -89,10 +89,12 @@ class Coordinator:
         # We joined a flight whose caller could not pay. The second flight is our own.
         return await self._fly(request, f"{request.generation_key} {charge.user}", options)
 
-    async def _fly(self, request: PictureRequest, flight: str, options: LookupOptions) -> LookupResult:
+    async def _fly(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
         wait = self._kinds[request.kind].wait or self._timings.wait
         result, joined = await self._flights.run(
-            flight, lambda: self._settle(request, flight, options), within_seconds=wait.total_seconds()
+            flight_key,
+            lambda: self._acquire_until_done(request, flight_key, options),
+            within_seconds=wait.total_seconds(),
         )
         return result.coalesced() if joined else result
 
@@ -106,33 +108,35 @@ class Coordinator:
     async def drain(self, *, within_seconds: float) -> None:
         """Let generations under way finish; a late one releases its lease, and another process takes it over."""
         await self._flights.drain(within_seconds=within_seconds)
-        await self._uploads.drain()
+        await self._uploader.drain()
 
     async def _look(self, request: PictureRequest) -> LookupResult:
         result = await self._ledger.peek(request.generation_key, request.rendition_key)
         match result:
             case Hit(entry=entry):
                 return LookupResult(entry=entry, outcome=Outcome.HIT)
-            case Negative(failure_class=failure_class, retry_after=rest):
-                raise _refusal(failure_class, rest)
+            case Negative(failure_class=failure_class, retry_after=retry_after):
+                raise _error_of(failure_class, retry_after)
             case Wait() | Miss():
                 raise NotGenerated("Ask for it with GET and it will be made.")
             case _:
                 assert_never(result)
 
-    async def _settle(self, request: PictureRequest, flight: str, options: LookupOptions) -> LookupResult:
+    async def _acquire_until_done(
+        self, request: PictureRequest, flight_key: str, options: LookupOptions
+    ) -> LookupResult:
         leader, kind, charge = uuid4(), self._kinds[request.kind], options.charge
-        services = kind.services(str(request.recipe["model"]))
+        breakers = kind.breakers(str(request.recipe["model"]))
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
         # Listening begins before the first look, so that no completion falls between the two.
         with self._ledger.hints(request.generation_key) as hint:
             while True:
-                if (kept := await self._uploads.finish_kept(request.generation_key)) is not None:
-                    return kept
+                if (stored := await self._uploader.finish_unstored(request.generation_key)) is not None:
+                    return stored
                 asked_at = self._clock.monotonic()
                 result = await self._ledger.acquire(
-                    request, leader=leader, lease_duration=self._timings.lease, charges=charges, services=services
+                    request, leader=leader, lease_duration=self._timings.lease, charges=charges, breakers=breakers
                 )
                 match result:
                     case Hit(entry=entry):
@@ -142,9 +146,9 @@ class Coordinator:
                         with contextlib.suppress(LeaseLost):
                             return await self._lead(request, result, asked_at)
                     case Wait():
-                        await self._follow(request, flight, hint)
-                    case Negative(failure_class=failure_class, retry_after=rest):
-                        raise _refusal(failure_class, rest)
+                        await self._follow(request, flight_key, hint)
+                    case Negative(failure_class=failure_class, retry_after=retry_after):
+                        raise _error_of(failure_class, retry_after)
                     case InsufficientCredits():
                         raise NotEnoughCredits(charge.user if charge is not None else None)
                     case _:
@@ -173,18 +177,18 @@ class Coordinator:
             ledger=self._ledger,
             images=self._images,
             clock=self._clock,
-            collecting=self._collecting,
-            uploads=self._uploads,
+            collector=self._collector,
+            uploader=self._uploader,
         )
         return await leader.generate()
 
-    async def _follow(self, request: PictureRequest, flight: str, hint: asyncio.Event) -> None:
+    async def _follow(self, request: PictureRequest, flight_key: str, hint: asyncio.Event) -> None:
         """Return when the leader is done, or its lease ran out: one poller per key and process."""
         timings = self._timings
         delays = growing_pauses(
             timings.poll_first_seconds, factor=timings.poll_factor, max_seconds=timings.poll_max_seconds
         )
-        while self._flights.is_awaited(flight):
+        while self._flights.is_awaited(flight_key):
             await self._nap(hint, next(delays) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
             with contextlib.suppress(LedgerUnavailable):  # a blip must not end the wait
                 if not isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
@@ -211,8 +215,8 @@ class Coordinator:
             await self._ledger.sweep(SWEEP_ROWS)
 
 
-def _refusal(failure_class: FailureClass, rest: timedelta) -> GenerationFailed | StillGenerating:
+def _error_of(failure_class: FailureClass, retry_after: timedelta) -> GenerationFailed | StillGenerating:
     """What a caller gets for a negative entry; a picture that is paid for and not fetched yet is still on its way."""
     if failure_class is FailureClass.UNCOLLECTED:
-        return StillGenerating(rest)
-    return GenerationFailed(failure_class, rest)
+        return StillGenerating(retry_after)
+    return GenerationFailed(failure_class, retry_after)

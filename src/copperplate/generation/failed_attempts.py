@@ -18,7 +18,7 @@ from copperplate.errors import (
 )
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.kinds import model_of
-from copperplate.generation.retry_policy import REFUSAL_REST, refusal_rest, retry_after
+from copperplate.generation.retry_policy import REFUSAL_PAUSE, refusal_pause, retry_after
 from copperplate.model import Failure
 from copperplate.recipes.kinds import provider_input_of
 from copperplate.refusals import WITHHELD, repeats_prompt
@@ -41,26 +41,26 @@ async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> 
     request, provider = attempt.request, attempt.kind.provider
     cause = _failure_of(error)
     log_failure(attempt, cause, error)
-    rest = retry_after(
+    pause = retry_after(
         cause.failure_class,
         attempt=attempt.lead.attempt,
         hint=cause.retry_after,
         jitter=random.random(),  # noqa: S311 - jitter, not a secret
     )
     if cause.failure_class is FailureClass.ACCOUNT:
-        rest = refusal_rest(billed=cause.billed)
-        await _report_refusal(ledger, attempt, cause, rest)
+        pause = refusal_pause(billed=cause.billed)
+        await _report_refusal(ledger, attempt, cause, pause)
     failure = Failure(
         failure_class=cause.failure_class,
         message=str(cause),
-        retry_after=rest,
+        retry_after=pause,
         billed=cause.billed,
         usage=cause.usage,
         cost_micro_usd=provider.cost_micro_usd(request.recipe, cause.usage) if cause.usage else None,
     )
     if not await ledger.fail(request.generation_key, attempt.lead.fence, failure):
         return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
-    return GenerationFailed(cause.failure_class, rest)
+    return GenerationFailed(cause.failure_class, pause)
 
 
 async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
@@ -77,9 +77,9 @@ async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
 
 async def report_store(ledger: Ledger, attempt: Attempt, error: CopperplateError) -> None:
     """Let the store rest for all processes, so that no money is spent on what it would refuse."""
-    name = attempt.kind.storage
+    name = attempt.kind.store_breaker
     with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
-        if await ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_REST):
+        if await ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_PAUSE):
             logger.error("%s takes no pictures, none is asked for: %s: %s", name, error.code, error)
 
 
@@ -96,15 +96,15 @@ def log_failure(attempt: Attempt, failed: ProviderFailed, error: Exception) -> N
     )
 
 
-async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFailed, rest: timedelta) -> None:
+async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFailed, pause: timedelta) -> None:
     """Let the provider rest for all processes; the process that begins the rest tells the operator."""
     request = provider_input_of(attempt.request.recipe)
     name = model_of(attempt.kind.provider.name, request.model) if cause.of_model else attempt.kind.provider.name
     reason = (
         (cause.discreet or WITHHELD) if repeats_prompt(cause.full_text or str(cause), request.prompt) else str(cause)
     )
-    if await ledger.report_refusal(name, cause.failure_class, reason, rest):
-        seconds = rest.total_seconds()
+    if await ledger.report_refusal(name, cause.failure_class, reason, pause):
+        seconds = pause.total_seconds()
         logger.error("%s refuses us, whatever the prompt: %s; the next try is in %d s", name, reason, seconds)
 
 

@@ -39,13 +39,13 @@ class Kind:
         )
 
     @property
-    def storage(self) -> str:
+    def store_breaker(self) -> str:
         """The name of the store's breaker."""
         return f"storage:{self.store.bucket}"
 
-    def services(self, model: str) -> tuple[str, str, str]:
+    def breakers(self, model: str) -> tuple[str, str, str]:
         """What a submit with that model needs, by the names of their breakers."""
-        return (self.provider.name, model_of(self.provider.name, model), self.storage)
+        return (self.provider.name, model_of(self.provider.name, model), self.store_breaker)
 
 
 def model_of(provider: str, model: str) -> str:

@@ -1,7 +1,7 @@
 """The leader: from a lease to a stored, verified picture. Every step is written ahead, so any can be the last.
 
-Read `generate`, `_obtain`, `_make`, `_submit`. What follows the picture is in `uploads.py`, a paid job's collection
-in `collecting.py`, what goes wrong in `failed_attempts.py`.
+Read `generate`, `_obtain`, `_make`, `_submit`. What follows the picture is in `uploader.py`, a paid job's collection
+in `job_collector.py`, what goes wrong in `failed_attempts.py`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from copperplate.errors import (
     reporting,
 )
 from copperplate.failure_classes import FailureClass
-from copperplate.generation.collecting import Verified
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
+from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.model import Job, ProviderResult, Upload
 from copperplate.recipes.kinds import KINDS
@@ -33,9 +33,9 @@ from copperplate.recipes.objects import object_path, rendition_upload
 
 if TYPE_CHECKING:
     from copperplate.generation.attempt import Attempt
-    from copperplate.generation.collecting import Collecting
+    from copperplate.generation.job_collector import JobCollector
     from copperplate.generation.lookup import LookupResult
-    from copperplate.generation.uploads import Uploads
+    from copperplate.generation.uploader import Uploader
     from copperplate.ports import Clock, Images, Ledger
 
 MAX_BILLED_SUBMITS = 2
@@ -51,8 +51,8 @@ class Leader:
     ledger: Ledger = field(repr=False)
     images: Images = field(repr=False)
     clock: Clock = field(repr=False)
-    collecting: Collecting = field(repr=False)
-    uploads: Uploads = field(repr=False)
+    collector: JobCollector = field(repr=False)
+    uploader: Uploader = field(repr=False)
 
     async def generate(self) -> LookupResult:
         """The picture, resumed from the recovery point of the lead.
@@ -64,11 +64,11 @@ class Leader:
         lease = self.attempt.lease
         crash_point("acquired")
         try:
-            async with lease.keep():
+            async with lease.renewing():
                 stored = await self._obtain()
-                generated = await self.uploads.complete(self.attempt, stored)
+                generated = await self.uploader.complete(self.attempt, stored)
         except (StoreUnavailable, StoreMisconfigured) as error:
-            await self.uploads.put_off(self.attempt, error)
+            await self.uploader.handle_store_failure(self.attempt, error)
             raise
         except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating):
             # Nothing is lost: the next holder of the lease resumes from the phase we wrote down.
@@ -78,12 +78,12 @@ class Leader:
             raise
         except Exception as error:
             raise await record_failure(self.ledger, self.attempt, error) from error
-        self.uploads.forget(lease.key)
+        self.uploader.forget(lease.key)
         return generated
 
     async def _obtain(self) -> PendingUploads:
         """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
-        if (resumed := await self.uploads.resume(self.attempt)) is not None:
+        if (resumed := await self.uploader.resume(self.attempt)) is not None:
             return resumed
         verified = await self._make()
         crash_point("made")
@@ -94,7 +94,7 @@ class Leader:
             raise LeaseLost
         crash_point("intended")
         self.attempt.unstored = pending
-        stored = await self.uploads.store(self.attempt, pending)
+        stored = await self.uploader.store(self.attempt, pending)
         crash_point("uploaded")
         return stored
 
@@ -103,7 +103,7 @@ class Leader:
         answer = self.attempt.lead.job or await self._submit()
         if isinstance(answer, ProviderResult):
             return await self._verify(answer)
-        return await self.collecting.collect(self.attempt, answer, self._verify)
+        return await self.collector.collect(self.attempt, answer, self._verify)
 
     async def _verify(self, made: ProviderResult) -> Verified:
         with reporting(made.usage):
@@ -117,7 +117,7 @@ class Leader:
         lead = self.attempt.lead
         if self.attempt.kind.provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
             raise ProviderFailed(FailureClass.AMBIGUOUS, "no picture of two submits of this attempt was stored")
-        await self.uploads.check_store(self.attempt)
+        await self.uploader.check_store(self.attempt)
         submit_no = lead.submit_no + 1
         try:
             return await self._submit_once(submit_no)

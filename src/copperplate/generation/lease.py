@@ -41,7 +41,7 @@ class Lease:
             raise LeaseLost
 
     @contextlib.asynccontextmanager
-    async def keep(self) -> AsyncIterator[None]:
+    async def renewing(self) -> AsyncIterator[None]:
         """Renew the lease while the body runs. A lost lease shows at the next `check`."""
         beating = asyncio.create_task(self._beat())
         try:

@@ -14,35 +14,35 @@ BACKOFF_FIRST = timedelta(seconds=5)
 BACKOFF_CAP = timedelta(minutes=15)
 RETRY_AFTER_MIN = timedelta(seconds=1)
 # A refused call costs nothing, and that a person mended something is to be noticed soon; a billed one costs.
-REFUSAL_REST = timedelta(seconds=15)
-BILLED_REFUSAL_REST = timedelta(minutes=2)
+REFUSAL_PAUSE = timedelta(seconds=15)
+BILLED_REFUSAL_PAUSE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What happens after a failure of one class: a fixed `rest`, or, without one, a growing backoff."""
+    """What happens after a failure of one class: a fixed `pause`, or, without one, a growing backoff."""
 
-    rest: timedelta | None
+    pause: timedelta | None
     counts_as_attempt: bool
 
 
 POLICIES: dict[FailureClass, Policy] = {
-    FailureClass.MODERATED: Policy(rest=DAY, counts_as_attempt=True),
-    FailureClass.INVALID: Policy(rest=timedelta(hours=1), counts_as_attempt=True),
-    FailureClass.RATE_LIMITED: Policy(rest=None, counts_as_attempt=False),
-    FailureClass.TRANSIENT: Policy(rest=None, counts_as_attempt=True),
-    FailureClass.AMBIGUOUS: Policy(rest=DAY, counts_as_attempt=True),
-    FailureClass.BAD_OUTPUT: Policy(rest=None, counts_as_attempt=True),
+    FailureClass.MODERATED: Policy(pause=DAY, counts_as_attempt=True),
+    FailureClass.INVALID: Policy(pause=timedelta(hours=1), counts_as_attempt=True),
+    FailureClass.RATE_LIMITED: Policy(pause=None, counts_as_attempt=False),
+    FailureClass.TRANSIENT: Policy(pause=None, counts_as_attempt=True),
+    FailureClass.AMBIGUOUS: Policy(pause=DAY, counts_as_attempt=True),
+    FailureClass.BAD_OUTPUT: Policy(pause=None, counts_as_attempt=True),
     # Every prompt rests with the service, by its breaker; none is remembered for longer.
-    FailureClass.ACCOUNT: Policy(rest=REFUSAL_REST, counts_as_attempt=False),
-    FailureClass.STORE: Policy(rest=REFUSAL_REST, counts_as_attempt=False),
+    FailureClass.ACCOUNT: Policy(pause=REFUSAL_PAUSE, counts_as_attempt=False),
+    FailureClass.STORE: Policy(pause=REFUSAL_PAUSE, counts_as_attempt=False),
     # The ledger sets these two itself, with its own times.
-    FailureClass.ABANDONED: Policy(rest=timedelta(0), counts_as_attempt=False),
-    FailureClass.MISSING_OBJECT: Policy(rest=timedelta(0), counts_as_attempt=True),
+    FailureClass.ABANDONED: Policy(pause=timedelta(0), counts_as_attempt=False),
+    FailureClass.MISSING_OBJECT: Policy(pause=timedelta(0), counts_as_attempt=True),
     # The next leader collects again, after `collect_again_after`.
-    FailureClass.UNCOLLECTED: Policy(rest=None, counts_as_attempt=False),
+    FailureClass.UNCOLLECTED: Policy(pause=None, counts_as_attempt=False),
     # One new submit at once, by `submit_again_after`; a second loss in a row rests.
-    FailureClass.LOST: Policy(rest=None, counts_as_attempt=True),
+    FailureClass.LOST: Policy(pause=None, counts_as_attempt=True),
 }
 
 
@@ -53,8 +53,8 @@ def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | 
     spreads the backoff 5 s × 2^(attempt-1), at most 15 min, by ±50 %.
     """
     policy = POLICIES[failure_class]
-    if policy.rest is not None:
-        return policy.rest
+    if policy.pause is not None:
+        return policy.pause
     if policy.counts_as_attempt and attempt >= MAX_ATTEMPTS:
         return DAY
     backoff = min(BACKOFF_FIRST * (1 << min(attempt - 1, 16)), BACKOFF_CAP) * (0.5 + jitter)
@@ -64,9 +64,9 @@ def retry_after(failure_class: FailureClass, *, attempt: int, hint: timedelta | 
     return min(max(hint, RETRY_AFTER_MIN), BACKOFF_CAP)
 
 
-def refusal_rest(*, billed: bool) -> timedelta:
+def refusal_pause(*, billed: bool) -> timedelta:
     """How long a service rests that refuses us whatever the prompt, and every prompt with it."""
-    return BILLED_REFUSAL_REST if billed else REFUSAL_REST
+    return BILLED_REFUSAL_PAUSE if billed else REFUSAL_PAUSE
 
 
 def collect_again_after(age: timedelta, *, first: timedelta, retention: timedelta) -> timedelta:

@@ -19,7 +19,7 @@ class Timings:
     poll_max_seconds: float = 2.0
     # How long a provider keeps a job's result, and the first pause between two collections.
     job_retention: timedelta = timedelta(days=1)
-    collect_rest: timedelta = timedelta(seconds=5)
+    collect_pause: timedelta = timedelta(seconds=5)
     # How long one collection looks again at what is not the picture asked for.
     look: timedelta = timedelta(seconds=15)
 

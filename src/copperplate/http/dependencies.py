@@ -22,9 +22,9 @@ def services_of(request: Request) -> Services:
     return services
 
 
-def fresh(response: Response) -> None:
+def no_store(response: Response) -> None:
     """Mark an answer as true only now, and readable from any page."""
     response.headers.update(HEADERS)
 
 
-Served = Annotated[Services, Depends(services_of)]
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -63,7 +63,7 @@ def refuse_unknown(scope: Scope) -> None:
         raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
     names, known = _names(scope), known_parameters(scope["route"])
     if unknown := [name for name in names if name not in known]:
-        raise UnknownParameter(_refusal("parameter", unknown, known))
+        raise UnknownParameter(_unknown_message("parameter", unknown, known))
     if len(names) > len(set(names)):
         raise InvalidQuery("A parameter is given twice. Give it once.")
 
@@ -72,7 +72,7 @@ def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:
     """The same for the members of a JSON body."""
     unknown = [name for name in body if name not in known]
     if unknown:
-        raise UnknownParameter(_refusal("member of the body", unknown, known))
+        raise UnknownParameter(_unknown_message("member of the body", unknown, known))
 
 
 def known_parameters(route: Any) -> frozenset[str]:
@@ -91,7 +91,7 @@ def _names(scope: Scope) -> list[str]:
     return [unquote_plus(part.partition(b"=")[0].decode("latin-1"), errors="replace") for part in parts if part]
 
 
-def _refusal(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
+def _unknown_message(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
     names = ignored_header(unknown)[0][1].decode()
     return f"Not known: {what} {names}. Nothing was done. Known: {', '.join(sorted(known)) or 'none'}."
 

@@ -51,7 +51,7 @@ class Pictures:
         """Answer one request."""
         services, picture_urls = self._wiring.services, self._wiring.picture_urls
         if scope["type"] == "http" and not has_one_host(scope):
-            await _send(send, scope, _refusal(InvalidHost("Send one Host header."), None), None, 0.0)
+            await _send(send, scope, _error_answer(InvalidHost("Send one Host header."), None), None, 0.0)
             return
         if services is None or picture_urls is None or scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -62,7 +62,7 @@ class Pictures:
         try:
             requested = picture_urls.read(scope["path"], scope["query_string"])
         except InvalidRequest as error:
-            await _send(send, scope, _refusal(error, None), None, 0.0)
+            await _send(send, scope, _error_answer(error, None), None, 0.0)
             return
         if requested is None:
             await self._app(scope, receive, send)
@@ -76,7 +76,7 @@ class Pictures:
         elif scope["method"] == "OPTIONS":
             await _send(send, scope, Answer(204, headers.PREFLIGHT, b"", None), None, 0.0)
         else:
-            await _send(send, scope, _refusal(MethodNotAllowed(METHODS), None), None, 0.0)
+            await _send(send, scope, _error_answer(MethodNotAllowed(METHODS), None), None, 0.0)
 
 
 async def _serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
@@ -88,11 +88,11 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
     except asyncio.CancelledError:
         # The server stops and its grace is over; the next caller resumes the generation.
         await _send(
-            send, scope, _refusal(StillGenerating(), None), picture_request, services.clock.monotonic() - started
+            send, scope, _error_answer(StillGenerating(), None), picture_request, services.clock.monotonic() - started
         )
         raise
     except Exception as error:  # noqa: BLE001 - nothing above would answer
-        answer = _refusal(error, Outcome.FAILED)
+        answer = _error_answer(error, Outcome.FAILED)
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
         services.request_meter.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
@@ -130,7 +130,7 @@ async def _find_answer(services: Services, picture_request: PictureRequest, scop
     return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), found.body, outcome)
 
 
-def _refusal(error: Exception, outcome: Outcome | None) -> Answer:
+def _error_answer(error: Exception, outcome: Outcome | None) -> Answer:
     if not is_expected(error):
         log_unexpected(error, "a picture request")
     elif isinstance(error, Unavailable):

@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from copperplate.errors import Unauthorized
-from copperplate.http.dependencies import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.http.dependencies import ServicesDep  # noqa: TC001 - FastAPI reads it
 from copperplate.model import User
 
 HOW = "Sign in and send Authorization: Bearer with the access token of that session."
 CHALLENGE = 'Bearer error="invalid_token"'
 
 
-async def signed_in(request: Request, services: Served) -> User:
+async def signed_in(request: Request, services: ServicesDep) -> User:
     """The user of the request's token. Raises `Unauthorized` before anything is looked up."""
     sent = request.headers.getlist("authorization")
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")

@@ -49,12 +49,12 @@ class Ledger(Sweeper, Protocol):
         leader: UUID,
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
-        services: Sequence[str] = (),
+        breakers: Sequence[str] = (),
     ) -> AcquireResult:
         """Settle in one round trip what this caller is.
 
         At most one live `Lead` per generation key exists at any time. Repeated by the holder (`leader`), it answers
-        the same lead and fence, and the lease runs anew. `services` names what a submit needs (`Kind.services`): while
+        the same lead and fence, and the lease runs anew. `breakers` names what a submit needs (`Kind.breakers`): while
         the breaker of one of them is open, a lead that would submit is refused as `Negative`, and nothing is written;
         once its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
 
@@ -120,10 +120,10 @@ class Ledger(Sweeper, Protocol):
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """Record a negative entry and give up the lease."""
 
-    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, pause: timedelta) -> bool:
         """Open the breaker of a service that refuses, for the sake of our account or settings, whatever it is asked.
 
-        It rests for `rest` from now, for all processes; those it refuses are told `failure_class` (`ACCOUNT` or
+        It rests for `pause` from now, for all processes; those it refuses are told `failure_class` (`ACCOUNT` or
         `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are kept. True for the
         report that begins the rest, so that it is logged once; a repeat answers False.
         """

@@ -85,7 +85,7 @@ async def record(ledger: Ledger, original: Entry, request: PictureRequest, name:
 
 async def acquire_with_services(harness: LedgerHarness, prompt: str) -> AcquireResult:
     result: AcquireResult = await harness.ledger.acquire(
-        picture_request(prompt), leader=uuid4(), lease_duration=LEASE, services=SERVICES
+        picture_request(prompt), leader=uuid4(), lease_duration=LEASE, breakers=SERVICES
     )
     return result
 

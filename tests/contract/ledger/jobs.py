@@ -123,10 +123,10 @@ class JobContract:
             assert await harness.ledger.begin_submit(other.generation_key, held.fence, submit_no=1, provider="p")
             assert await harness.ledger.fail(other.generation_key, held.fence, failure(rest=1))
         await harness.advance(2)
-        refused = await harness.ledger.acquire(hen, leader=uuid4(), lease_duration=LEASE, services=("p",))
+        refused = await harness.ledger.acquire(hen, leader=uuid4(), lease_duration=LEASE, breakers=("p",))
         assert isinstance(refused, Negative)
         collects = await harness.ledger.acquire(
-            picture_request(), leader=uuid4(), lease_duration=LEASE, services=("p",)
+            picture_request(), leader=uuid4(), lease_duration=LEASE, breakers=("p",)
         )
         assert isinstance(collects, Lead)
         assert collects.job == JOB

@@ -75,7 +75,7 @@ class RefusalContract:
         assert Counter(type(result) for result in results) == {Lead: 1, Negative: 9}
         # Whoever needs one of them alone is no second try of it.
         alone = await harness.ledger.acquire(
-            picture_request("alone"), leader=uuid4(), lease_duration=LEASE, services=(STORAGE,)
+            picture_request("alone"), leader=uuid4(), lease_duration=LEASE, breakers=(STORAGE,)
         )
         assert isinstance(alone, Negative)
 
@@ -120,29 +120,29 @@ class RefusalContract:
 
     async def test_refused_model_rests_and_the_providers_others_are_made(self, harness: LedgerHarness) -> None:
         model = f"painter/{picture_request('one').recipe['model']}"
-        services = ("painter", model, STORAGE)
+        breakers = ("painter", model, STORAGE)
         assert await harness.ledger.report_refusal(model, FailureClass.ACCOUNT, "no such model", REST)
 
         async def ask(prompt: str, names: tuple[str, ...]) -> AcquireResult:
             result: AcquireResult = await harness.ledger.acquire(
-                picture_request(prompt), leader=uuid4(), lease_duration=LEASE, services=names
+                picture_request(prompt), leader=uuid4(), lease_duration=LEASE, breakers=names
             )
             return result
 
-        assert isinstance(await ask("one", services), Negative)
+        assert isinstance(await ask("one", breakers), Negative)
         assert isinstance(await ask("of another model", ("painter", "painter/other", STORAGE)), Lead)
         await harness.advance(16)
         # The try frees all that it took, and a picture ends the rest of its model, too.
-        tried = await ask("one", services)
+        tried = await ask("one", breakers)
         assert isinstance(tried, Lead)
         key = picture_request("one").generation_key
         assert await harness.ledger.begin_submit(key, tried.fence, submit_no=1, provider="painter")
         assert await harness.ledger.fail(key, tried.fence, failure(FailureClass.MODERATED))
-        tried = await ask("two", services)
+        tried = await ask("two", breakers)
         assert isinstance(tried, Lead)
         await finish(harness.ledger, picture_request("two"), tried)
-        assert isinstance(await ask("three", services), Lead)
-        assert isinstance(await ask("four", services), Lead)
+        assert isinstance(await ask("three", breakers), Lead)
+        assert isinstance(await ask("four", breakers), Lead)
 
     async def test_picture_ends_the_rests_of_all_it_needed(self, harness: LedgerHarness) -> None:
         await harness.ledger.report_refusal("painter", FailureClass.ACCOUNT, "no money", REST)

@@ -53,7 +53,7 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         leader: UUID,
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
-        services: Sequence[str] = (),
+        breakers: Sequence[str] = (),
     ) -> AcquireResult:
         """See `Ledger.acquire`."""
         arguments = {
@@ -63,7 +63,7 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
             "p_leader": leader,
             "p_lease": lease_duration,
             "p_charges": Json([charge_row(charge) for charge in charges]),
-            "p_services": list(services),
+            "p_services": list(breakers),
         }
         return acquire_result_of(await self._transport.row("acquire_generation", arguments))
 

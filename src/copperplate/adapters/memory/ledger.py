@@ -45,7 +45,7 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         leader: UUID,
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
-        services: Sequence[str] = (),
+        breakers: Sequence[str] = (),
     ) -> AcquireResult:
         """See `Ledger.acquire`."""
         result = self._see(request.generation_key, request.rendition_key)
@@ -59,10 +59,10 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
             return result
         # What is paid for is collected whatever the breakers say; only a new submit has to wait.
         left = row.lead(now) if row is not None and self._resumes(row) else None
-        is_open = self._open_breakers(services if left is None or (left.job is None and left.intent is None) else ())
-        resting = max(is_open, key=lambda breaker: breaker.rest(now), default=None)
-        if resting is not None and (rest := resting.rest(now)) > 0:
-            return Negative(failure_class=resting.public_class, retry_after=timedelta(seconds=rest))
+        is_open = self._open_breakers(breakers if left is None or (left.job is None and left.intent is None) else ())
+        resting = max(is_open, key=lambda breaker: breaker.pause(now), default=None)
+        if resting is not None and (pause := resting.pause(now)) > 0:
+            return Negative(failure_class=resting.public_class, retry_after=timedelta(seconds=pause))
         if not self._reserve(request.generation_key, charges):
             return InsufficientCredits()
         for breaker in is_open:
@@ -167,7 +167,7 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
                 self._discard_refused(key, rendition.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
-        self._note_success(row.services, row.asked_at)
+        self._note_success(row.breakers, row.asked_at)
         self._settle(key)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
@@ -189,17 +189,17 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         self._give_back_all([key])
         self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
         self._totals.update(failures=failure.failure_class is not FailureClass.UNCOLLECTED, api_calls=-uncounted)
-        self._release_probes(row.services)
+        self._release_probes(row.breakers)
         if row.submit_no:
             self._note_failure(row.provider, failure.failure_class, key)
         self._set_failed(row, failure.failure_class, self._clock.monotonic() + failure.retry_after.total_seconds())
         self._hints.announce(key)
         return True
 
-    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, rest: timedelta) -> bool:
+    async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, pause: timedelta) -> bool:
         """See `Ledger.report_refusal`."""
         breaker = self._breakers.setdefault(name, BreakerRow())
-        return breaker.refuse(self._clock.monotonic(), failure_class, reason, rest.total_seconds())
+        return breaker.refuse(self._clock.monotonic(), failure_class, reason, pause.total_seconds())
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """See `Ledger.intend_rendition`."""

@@ -64,7 +64,7 @@ class GenerationRow:
     retry_at: float = 0.0
 
     @property
-    def services(self) -> tuple[str, str, str]:
+    def breakers(self) -> tuple[str, str, str]:
         """What its submit needs, by the names of their breakers."""
         return (self.provider, f"{self.provider}/{self.recipe['model']}", f"storage:{KINDS[self.kind].bucket}")
 
@@ -127,7 +127,7 @@ class BreakerRow:
         """What those it refuses are told; see `longest_rest` in SQL."""
         return PUBLIC_CLASSES.get(self.failure_class, self.failure_class)
 
-    def rest(self, now: float) -> float:
+    def pause(self, now: float) -> float:
         """Seconds in which nobody may ask; zero or less where one may."""
         return max(self.open_until or now, self.probe_until or now) - now if self.open_until is not None else 0.0
 
@@ -224,20 +224,20 @@ class MemoryTables(MemoryCredits):
         row = self._generations.get(key)
         return row if row is not None and row.fence == fence and row.is_live else None
 
-    def _open_breakers(self, services: Sequence[str]) -> list[BreakerRow]:
-        known = (self._breakers.get(name) for name in services)
+    def _open_breakers(self, breakers: Sequence[str]) -> list[BreakerRow]:
+        known = (self._breakers.get(name) for name in breakers)
         return [breaker for breaker in known if breaker is not None and breaker.open_until is not None]
 
-    def _release_probes(self, services: Sequence[str]) -> None:
-        for breaker in self._open_breakers(services):
+    def _release_probes(self, breakers: Sequence[str]) -> None:
+        for breaker in self._open_breakers(breakers):
             breaker.probe_until = None
 
     def _note_failure(self, name: str, failure_class: FailureClass, key: str) -> None:
         if failure_class not in (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST):
             self._breakers.setdefault(name, BreakerRow()).fail(self._clock.monotonic(), failure_class, key)
 
-    def _note_success(self, services: Sequence[str], asked_at: float) -> None:
-        for name in services:
+    def _note_success(self, breakers: Sequence[str], asked_at: float) -> None:
+        for name in breakers:
             breaker = self._breakers.get(name)
             if breaker and (breaker.failure_class is not FailureClass.ACCOUNT or breaker.last_failed_at < asked_at):
                 del self._breakers[name]

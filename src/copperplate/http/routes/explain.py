@@ -9,7 +9,7 @@ from urllib.parse import quote_from_bytes
 from fastapi import APIRouter, Depends, Query, Request
 
 from copperplate.errors import InvalidQuery
-from copperplate.http.dependencies import PROBLEMS, Served, fresh
+from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.schemas import explain as schemas
 from copperplate.recipes.explain import Explanation, compare, explain
 from copperplate.recipes.explain_memoji import MemojiExplanation, explain_memoji
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from copperplate.services import Services
 
 _VISIBLE = bytes(range(0x21, 0x7F))
-router = APIRouter(dependencies=[Depends(fresh)])
+router = APIRouter(dependencies=[Depends(no_store)])
 
 
 def _subject(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
@@ -50,7 +50,7 @@ def _subject(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
 
 @router.get("/api/explain", responses=PROBLEMS, tags=["keys"], name="explain")
 async def explain_request(
-    services: Served,
+    services: ServicesDep,
     subject: Annotated[str, Depends(_subject)],
     memoji: str | None = None,
     other: Annotated[str | None, Query(description="A second one of its kind: why do the two differ?")] = None,

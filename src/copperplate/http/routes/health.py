@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from copperplate.http.dependencies import fresh
+from copperplate.http.dependencies import no_store
 from copperplate.http.schemas import operations as schemas
 
-router = APIRouter(dependencies=[Depends(fresh)])
+router = APIRouter(dependencies=[Depends(no_store)])
 
 
 @router.get("/healthz", tags=["operations"])

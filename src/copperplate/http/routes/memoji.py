@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from copperplate.accounts.user_requests import Delivered, Failed, Pending
 from copperplate.errors import InvalidIdempotencyKey, NotFound
 from copperplate.http.bodies import read_json_object
-from copperplate.http.dependencies import PROBLEMS, Served, fresh
+from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.openapi import SESSION
 from copperplate.http.parameters import refuse_unknown
 from copperplate.http.request_log import log_request
@@ -37,7 +37,7 @@ PREFLIGHT: Final = {
     "access-control-max-age": "86400",
 }
 
-router = APIRouter(dependencies=[Depends(fresh)])
+router = APIRouter(dependencies=[Depends(no_store)])
 
 
 @router.post(
@@ -53,7 +53,7 @@ router = APIRouter(dependencies=[Depends(fresh)])
     tags=["memoji"],
 )
 async def generate_memoji(
-    user: SignedIn, request: Request, response: Response, services: Served
+    user: SignedIn, request: Request, response: Response, services: ServicesDep
 ) -> schemas.MemojiAnswer | schemas.PendingAnswer:
     """The address of a memoji: at once and free where it was made before, else made for one credit.
 
@@ -80,7 +80,7 @@ async def generate_memoji(
 
 @router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
 async def look_at_generation(
-    key: str, user: SignedIn, request: Request, response: Response, services: Served
+    key: str, user: SignedIn, request: Request, response: Response, services: ServicesDep
 ) -> schemas.GenerationAnswer:
     """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
     if _KEY.fullmatch(key) is None:
@@ -99,7 +99,7 @@ async def look_at_generation(
 
 
 @router.get("/api/credits", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
-async def read_credits(user: SignedIn, services: Served) -> schemas.CreditsAnswer:
+async def read_credits(user: SignedIn, services: ServicesDep) -> schemas.CreditsAnswer:
     """The credits of whoever is signed in: `held` are reserved by pictures under way."""
     found = await services.ledger.credits(user.id)
     return schemas.CreditsAnswer(

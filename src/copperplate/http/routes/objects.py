@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
-from copperplate.http.dependencies import PROBLEMS, Served
+from copperplate.http.dependencies import PROBLEMS, ServicesDep
 from copperplate.http.origin import base_url_of
 from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
@@ -52,7 +52,7 @@ def addresses_of(request: Request, services: Services) -> Callable[[Entry], str]
 @router.api_route(
     PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
-async def serve_object(bucket: str, path: str, services: Served) -> Response:
+async def serve_object(bucket: str, path: str, services: ServicesDep) -> Response:
     """An object of a store that has no address of its own; Supabase Storage answers for itself."""
     store = services.stores.get(bucket)
     if store is None or not is_object_path(path) or store.public_url(path) is not None:

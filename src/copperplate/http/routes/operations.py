@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
 from copperplate.http import metrics
 from copperplate.http.bodies import has_body, read_json_object
-from copperplate.http.dependencies import PROBLEMS, Served, fresh
+from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
@@ -25,7 +25,7 @@ READY_SECONDS: Final = 2.0
 CLEANUP_SHARE: Final = 0.75
 # An object that is never there: a store that answers "missing" is up.
 NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
-router = APIRouter(dependencies=[Depends(fresh)])
+router = APIRouter(dependencies=[Depends(no_store)])
 
 DryRun = Annotated[bool, Query(description="Only count what would be removed of pictures")]
 
@@ -33,7 +33,7 @@ DryRun = Annotated[bool, Query(description="Only count what would be removed of 
 @router.get("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
 @router.post("/api/cache/cleanup", responses=PROBLEMS, tags=["operations"])
 async def clean_up(
-    request: Request, services: Served, dry_run: DryRun = False
+    request: Request, services: ServicesDep, dry_run: DryRun = False
 ) -> schemas.CleanupAnswer | schemas.CleanupCount:
     """Remove what was not served for 30 days, and memoji of 90 days that hardly anybody used, with their objects.
 
@@ -56,7 +56,7 @@ async def clean_up(
 
 
 @router.get("/readyz", responses=PROBLEMS, tags=["operations"], response_model_exclude_none=True)
-async def ready(services: Served) -> schemas.Readiness:
+async def ready(services: ServicesDep) -> schemas.Readiness:
     """Whether database and object store answer within two seconds; 503 says which does not."""
     try:
         async with asyncio.timeout(READY_SECONDS):
@@ -75,7 +75,7 @@ async def ready(services: Served) -> schemas.Readiness:
 
 
 @router.get("/metrics", responses=PROBLEMS, tags=["operations"], response_class=Response)
-async def read_metrics(request: Request, services: Served) -> Response:
+async def read_metrics(request: Request, services: ServicesDep) -> Response:
     """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
     _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
     await services.request_meter.flush()

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from copperplate.errors import CopperplateError
-from copperplate.http.dependencies import Served  # noqa: TC001 - FastAPI reads it
+from copperplate.http.dependencies import ServicesDep  # noqa: TC001 - FastAPI reads it
 from copperplate.http.routes.reference import render
 from copperplate.prices import dollars
 
@@ -69,7 +69,7 @@ How it works and how to run it is in the folder <code>docs</code> of the reposit
 
 
 @router.get("/", response_class=HTMLResponse)
-async def front_page(services: Served) -> HTMLResponse:
+async def front_page(services: ServicesDep) -> HTMLResponse:
     """What this is, one picture, and links. Answers without the database, too."""
     try:
         stats = await services.ledger.generation_stats()

@@ -6,15 +6,15 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Depends
 
-from copperplate.http.dependencies import PROBLEMS, Served, fresh
+from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.schemas import statistics as schemas
 from copperplate.recipes.kinds import IMAGE, MEMOJI
 
-router = APIRouter(dependencies=[Depends(fresh)], responses=PROBLEMS, tags=["statistics"])
+router = APIRouter(dependencies=[Depends(no_store)], responses=PROBLEMS, tags=["statistics"])
 
 
 @router.get("/api/generation/stats")
-async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
+async def generation_stats(services: ServicesDep) -> schemas.GenerationStatsAnswer:
     """Calls to providers made and saved, since the beginning and today (UTC)."""
     await services.request_meter.flush()
     stats = schemas.GenerationStats.model_validate(asdict(await services.ledger.generation_stats()))
@@ -23,7 +23,7 @@ async def generation_stats(services: Served) -> schemas.GenerationStatsAnswer:
 
 
 @router.get("/api/cache/stats")
-async def cache_stats(services: Served) -> schemas.CacheStatsAnswer:
+async def cache_stats(services: ServicesDep) -> schemas.CacheStatsAnswer:
     """What is kept, how often it was served, its bytes, and what that saved in money."""
     await services.request_meter.flush()
     stats = schemas.CacheStats.of(await services.ledger.kind_stats(IMAGE.name))

@@ -10,8 +10,8 @@ from copperplate.errors import LeaseLost, ObjectMissing, StoreMisconfigured, Sto
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import record_withdrawal, report_store
-from copperplate.generation.keeping import Keeping, Kept
 from copperplate.generation.pending_uploads import PendingUploads
+from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import PictureFormat
 from copperplate.repeats import repeat
 
@@ -30,13 +30,13 @@ UPLOAD_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
 UPLOAD_SECONDS = 10.0
 
 
-class Uploads:
+class Uploader:
     """Stores what attempts have made, and keeps in this process what is paid for and not stored."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._keeping: Keeping[PendingUploads, LookupResult] = Keeping(clock)
+        self._unstored: UnstoredPictures[PendingUploads, LookupResult] = UnstoredPictures(clock)
 
     async def check_store(self, attempt: Attempt) -> None:
         """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each.
@@ -50,10 +50,10 @@ class Uploads:
         """What was about to be stored before this attempt, stored: of this process, or of a dead predecessor."""
         if (intent := attempt.lead.intent) is None:
             return None
-        kept = self._keeping.find(attempt.lease.key)
-        if kept is not None and kept.original.path == intent.path:
-            attempt.unstored = kept
-            return await self.store(attempt, kept)
+        unstored = self._unstored.find(attempt.lease.key)
+        if unstored is not None and unstored.original.path == intent.path:
+            attempt.unstored = unstored
+            return await self.store(attempt, unstored)
         if (body := await self._adopt(attempt.kind.store, intent)) is not None:
             return PendingUploads(original=intent, original_body=body)
         return None
@@ -69,14 +69,14 @@ class Uploads:
         if pending.rendition is None or pending.rendition_body is None:
             await self._put(store, pending.original, pending.original_body, pauses)
             return pending
-        failed, unrendered = await asyncio.gather(
+        original_error, rendition_error = await asyncio.gather(
             self._put(store, pending.original, pending.original_body, pauses),
             self._put(store, pending.rendition, pending.rendition_body, pauses),
             return_exceptions=True,
         )
-        if failed is not None:
-            raise failed
-        return pending if unrendered is None else pending.without_rendition()
+        if original_error is not None:
+            raise original_error
+        return pending if rendition_error is None else pending.without_rendition()
 
     async def complete(self, attempt: Attempt, stored: PendingUploads) -> LookupResult:
         """Record what is stored; raises `LeaseLost`, `LedgerUnavailable`, `LedgerMisconfigured`."""
@@ -91,14 +91,14 @@ class Uploads:
         crash_point("completed")
         return stored.recorded(entry, lease.key)
 
-    async def put_off(self, attempt: Attempt, error: CopperplateError) -> None:
+    async def handle_store_failure(self, attempt: Attempt, error: CopperplateError) -> None:
         """The store failed with `error`: it rests, and what is paid for is kept until the store takes it.
 
         Where nothing is kept, the next caller may lead at once.
         """
         await report_store(self._ledger, attempt, error)
         if attempt.unstored is not None:
-            if not self._keep(attempt, attempt.unstored):
+            if not self._keep_unstored(attempt, attempt.unstored):
                 await attempt.lease.release()
         elif attempt.lead.submit_no == 0:
             await record_withdrawal(self._ledger, attempt)
@@ -107,28 +107,28 @@ class Uploads:
 
     def forget(self, key: str) -> None:
         """Another attempt stored the picture of that generation."""
-        self._keeping.forget(key)
+        self._unstored.forget(key)
 
-    async def finish_kept(self, key: str) -> LookupResult | None:
+    async def finish_unstored(self, key: str) -> LookupResult | None:
         """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
         """
-        return await self._keeping.finish(key)
+        return await self._unstored.finish(key)
 
     async def drain(self) -> None:
         """Give up the leases of what is kept."""
-        await self._keeping.drain()
+        await self._unstored.drain()
 
-    def _keep(self, attempt: Attempt, pending: PendingUploads) -> bool:
-        kept = Kept(
+    def _keep_unstored(self, attempt: Attempt, pending: PendingUploads) -> bool:
+        unstored = UnstoredPicture(
             pending=pending,
             size_bytes=pending.size_bytes,
             finish=lambda: self._finish(attempt, pending),
-            hold=attempt.lease.keep,
+            hold=attempt.lease.renewing,
             release=attempt.lease.release,
         )
-        return self._keeping.keep(attempt.lease.key, kept)
+        return self._unstored.add(attempt.lease.key, unstored)
 
     async def _finish(self, attempt: Attempt, pending: PendingUploads) -> LookupResult:
         """One more try to store what is kept; it renews the store's rest, or ends it."""

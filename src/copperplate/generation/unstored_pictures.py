@@ -39,7 +39,7 @@ KEPT_ON: Final = (*FAULTS, LeaseLost)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Kept(Generic[P, R]):
+class UnstoredPicture(Generic[P, R]):
     """One picture: its bytes as `pending`, and how they are stored.
 
     `finish` stores and records them, once: it raises what store and ledger say, or `LeaseLost`. `hold`
@@ -58,116 +58,116 @@ class Kept(Generic[P, R]):
     task: asyncio.Task[None] | None = None
 
 
-class Keeping(Generic[P, R]):
+class UnstoredPictures(Generic[P, R]):
     """The pictures that one process keeps, by the key of their generation; bounded."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._kept: dict[str, Kept[P, R]] = {}
+        self._pictures: dict[str, UnstoredPicture[P, R]] = {}
 
-    def keep(self, key: str, kept: Kept[P, R]) -> bool:
+    def add(self, key: str, picture: UnstoredPicture[P, R]) -> bool:
         """Store it as soon as the store takes it; False without room: then the caller gives up the lease."""
-        self._kept.pop(key, None)
-        if not self._make_room(kept.size_bytes):
+        self._pictures.pop(key, None)
+        if not self._make_room(picture.size_bytes):
             logger.error(
                 "a paid picture is given up, there is no room to keep it beside %d others: "
                 "the next caller collects its job again or, without one, pays for it again: key=%s",
-                len(self._kept),
+                len(self._pictures),
                 key[:12],
             )
             return False
-        self._kept[key] = kept
-        kept.task = asyncio.create_task(self._store_later(key, kept))
+        self._pictures[key] = picture
+        picture.task = asyncio.create_task(self._store_later(key, picture))
         return True
 
     def find(self, key: str) -> P | None:
         """What is kept of that generation, also where another process holds its lease."""
-        kept = self._kept.get(key)
-        return None if kept is None else kept.pending
+        picture = self._pictures.get(key)
+        return None if picture is None else picture.pending
 
     def forget(self, key: str) -> None:
         """It is stored, or superseded."""
-        if (kept := self._kept.pop(key, None)) is not None and kept.task is not None:
-            kept.task.cancel()
+        if (picture := self._pictures.pop(key, None)) is not None and picture.task is not None:
+            picture.task.cancel()
 
     async def finish(self, key: str) -> R | None:
         """Try at once to store what is kept under our lease; None where nothing is.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`: it is still kept.
         """
-        kept = self._kept.get(key)
-        if kept is None or not kept.is_held:
+        picture = self._pictures.get(key)
+        if picture is None or not picture.is_held:
             return None
         try:
-            return await self._try(key, kept)
+            return await self._try(key, picture)
         except LeaseLost:
-            kept.is_held = False
+            picture.is_held = False
             return None
 
     async def drain(self) -> None:
         """This process ends: the leases are given up."""
-        tasks = [kept.task for kept in self._kept.values() if kept.task is not None]
+        tasks = [picture.task for picture in self._pictures.values() if picture.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._kept.clear()
+        self._pictures.clear()
 
-    async def _try(self, key: str, kept: Kept[P, R]) -> R | None:
-        tries = kept.tries
-        async with kept.turn:
-            if self._kept.get(key) is not kept:
+    async def _try(self, key: str, picture: UnstoredPicture[P, R]) -> R | None:
+        tries = picture.tries
+        async with picture.turn:
+            if self._pictures.get(key) is not picture:
                 return None  # stored while this one waited for its turn
-            if kept.tries > tries and kept.error is not None:
-                raise kept.error  # the try that ended meanwhile stands for this one
+            if picture.tries > tries and picture.error is not None:
+                raise picture.error  # the try that ended meanwhile stands for this one
             try:
-                result = await kept.finish()
+                result = await picture.finish()
             except KEPT_ON as error:
-                kept.tries, kept.error = kept.tries + 1, error
+                picture.tries, picture.error = picture.tries + 1, error
                 raise
             except Exception as error:  # noqa: BLE001 - such as a path that is taken: no later try ends otherwise
                 log_unexpected(error, "storing a kept picture")
-                self._drop(key, kept)
-                await self._give_up(kept)
+                self._drop(key, picture)
+                await self._give_up(picture)
                 return None
-            self._drop(key, kept)
+            self._drop(key, picture)
             return result
 
-    def _drop(self, key: str, kept: Kept[P, R]) -> None:
+    def _drop(self, key: str, picture: UnstoredPicture[P, R]) -> None:
         # Another picture of that generation may be kept by now.
-        if self._kept.get(key) is kept:
-            del self._kept[key]
+        if self._pictures.get(key) is picture:
+            del self._pictures[key]
 
-    async def _give_up(self, kept: Kept[P, R]) -> None:
-        if kept.is_held:
-            kept.is_held = False
-            await kept.release()
+    async def _give_up(self, picture: UnstoredPicture[P, R]) -> None:
+        if picture.is_held:
+            picture.is_held = False
+            await picture.release()
 
-    async def _store_later(self, key: str, kept: Kept[P, R]) -> None:
+    async def _store_later(self, key: str, picture: UnstoredPicture[P, R]) -> None:
         give_up_at = self._clock.monotonic() + KEEP_SECONDS
         pauses = growing_pauses(FIRST_PAUSE_SECONDS, factor=PAUSE_FACTOR, max_seconds=MAX_PAUSE_SECONDS)
         try:
-            async with kept.hold():
+            async with picture.hold():
                 while self._clock.monotonic() < give_up_at:
-                    await self._clock.sleep(max(next(pauses), SPACING_SECONDS * len(self._kept)))
+                    await self._clock.sleep(max(next(pauses), SPACING_SECONDS * len(self._pictures)))
                     with contextlib.suppress(*FAULTS):
-                        await self._try(key, kept)
-                    if self._kept.get(key) is not kept:
+                        await self._try(key, picture)
+                    if self._pictures.get(key) is not picture:
                         return
         except LeaseLost:
-            kept.is_held = False
+            picture.is_held = False
             return
         finally:
-            if self._kept.get(key) is kept:
-                await self._give_up(kept)
+            if self._pictures.get(key) is picture:
+                await self._give_up(picture)
 
     def _make_room(self, size_bytes: int) -> bool:
         """Those whose lease is lost go first, and no others."""
-        for key in [key for key, kept in self._kept.items() if not kept.is_held]:
+        for key in [key for key, picture in self._pictures.items() if not picture.is_held]:
             if self._has_room(size_bytes):
                 break
-            del self._kept[key]
+            del self._pictures[key]
         return self._has_room(size_bytes)
 
     def _has_room(self, size_bytes: int) -> bool:
-        kept_bytes = sum(kept.size_bytes for kept in self._kept.values())
-        return len(self._kept) < MAX_PICTURES and kept_bytes + size_bytes <= MAX_BYTES
+        kept_bytes = sum(picture.size_bytes for picture in self._pictures.values())
+        return len(self._pictures) < MAX_PICTURES and kept_bytes + size_bytes <= MAX_BYTES

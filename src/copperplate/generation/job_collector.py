@@ -48,14 +48,14 @@ class Verified:
     size: Size
 
 
-class Collecting:
+class JobCollector:
     """Collects jobs whose ids are noted, by this process or by one before it."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock, timings: Timings) -> None:
         self._ledger = ledger
         self._clock = clock
         self._retention = timings.job_retention
-        self._rest = timings.collect_rest
+        self._first_pause = timings.collect_pause
         self._look_seconds = timings.look.total_seconds()
 
     async def collect(
@@ -71,11 +71,11 @@ class Collecting:
         except (ProviderFailed, LeaseLost, Unavailable, LedgerMisconfigured, StillGenerating):
             raise
         except Uncollected as error:
-            raise await self._put_off(attempt, job, error) from error
+            raise await self._record_uncollected(attempt, job, error) from error
         except Exception as error:
             log_unexpected(error, "a collection")
             trouble = Uncollected(f"unexpected {type(error).__name__}")
-            raise await self._put_off(attempt, job, trouble) from error
+            raise await self._record_uncollected(attempt, job, trouble) from error
 
     async def _look(
         self, job: Job, provider: Provider, verify: Callable[[ProviderResult], Awaitable[Verified]]
@@ -109,27 +109,29 @@ class Collecting:
             raise Uncollected("what lies at its address is another picture each time") from failed
         raise failed
 
-    async def _put_off(self, attempt: Attempt, job: Job, trouble: Uncollected) -> StillGenerating | LeaseLost:
+    async def _record_uncollected(
+        self, attempt: Attempt, job: Job, trouble: Uncollected
+    ) -> StillGenerating | LeaseLost:
         """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
         age = timedelta(seconds=max(0.0, self._clock.monotonic() - attempt.noted_at))
         is_lost = age >= self._retention
         if is_lost:
-            rest = submit_again_after(attempt.lead.attempt)
+            pause = submit_again_after(attempt.lead.attempt)
         else:
-            rest = collect_again_after(age, first=self._rest, retention=self._retention)
+            pause = collect_again_after(age, first=self._first_pause, retention=self._retention)
         logger.log(
             logging.ERROR if is_lost or trouble.needs_operator else logging.WARNING,
             "a paid job is lost: its retention is over, a new submit is paid for by the owner: %s"
             if is_lost
             else "a paid job cannot be collected yet, and is kept: %s",
             f"provider={attempt.kind.provider.name} reason={str(trouble)!r} age={age.total_seconds():.0f}s "
-            f"next={rest.total_seconds():.0f}s job={job.request_id!r} key={attempt.lease.key[:12]}",
+            f"next={pause.total_seconds():.0f}s job={job.request_id!r} key={attempt.lease.key[:12]}",
         )
         failure = Failure(
             failure_class=FailureClass.LOST if is_lost else FailureClass.UNCOLLECTED,
             message=str(trouble),
-            retry_after=rest,
+            retry_after=pause,
             billed=True,
         )
         is_ours = await self._ledger.fail(attempt.lease.key, attempt.lease.fence, failure)
-        return LeaseLost() if is_lost or not is_ours else StillGenerating(rest)
+        return LeaseLost() if is_lost or not is_ours else StillGenerating(pause)

@@ -12,8 +12,8 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreMisconfigured, StoreUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.generation import keeping
-from copperplate.generation.keeping import Keeping, Kept
+from copperplate.generation import unstored_pictures
+from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
@@ -146,7 +146,7 @@ async def test_process_that_ends_gives_the_lease_up_and_the_next_one_pays_once_m
 async def test_what_does_not_fit_is_said_and_left_to_a_successor(
     harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(keeping, "MAX_BYTES", 3)
+    monkeypatch.setattr(unstored_pictures, "MAX_BYTES", 3)
     monkeypatch.setattr(harness.store, "put", _gone)
     with caplog.at_level(logging.ERROR), pytest.raises(StoreMisconfigured):
         await harness.process().find(picture_request())
@@ -176,7 +176,7 @@ async def test_forty_pictures_under_way_when_the_store_breaks_are_all_kept(
 async def test_lease_of_what_does_not_fit_is_handed_over(
     harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "MAX_BYTES", 3)
+    monkeypatch.setattr(unstored_pictures, "MAX_BYTES", 3)
     await refuse(harness, harness.process(), monkeypatch)
     monkeypatch.undo()
     await harness.clock.advance(0)
@@ -204,7 +204,7 @@ async def test_path_that_is_taken_ends_the_keeping_and_is_said(
 
 async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> None:
     clock = FakeClock()
-    kept_by: Keeping[str, str] = Keeping(clock)
+    kept_by: UnstoredPictures[str, str] = UnstoredPictures(clock)
     stored = asyncio.Event()
 
     async def finish() -> str:
@@ -214,13 +214,13 @@ async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> 
     async def release() -> None:
         pass
 
-    def picture(name: str) -> Kept[str, str]:
-        return Kept(pending=name, size_bytes=1, finish=finish, hold=contextlib.nullcontext, release=release)
+    def picture(name: str) -> UnstoredPicture[str, str]:
+        return UnstoredPicture(pending=name, size_bytes=1, finish=finish, hold=contextlib.nullcontext, release=release)
 
-    kept_by.keep("key", picture("old"))
+    kept_by.add("key", picture("old"))
     finishing = asyncio.create_task(kept_by.finish("key"))
     await clock.settle()
-    kept_by.keep("key", picture("new"))
+    kept_by.add("key", picture("new"))
     stored.set()
     assert await finishing == "stored"
     assert kept_by.find("key") == "new"

@@ -1,0 +1,87 @@
+"""What runs beside requests and on a schedule: it waits for nobody, and its promised defaults are what it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from copperplate.model import Outcome
+from tests.contract.ledger.credits import ALICE, acquire_charged
+from tests.contract.ledger.harness import complete, failure, lead, record, request_count
+from tests.support.pictures import picture_request
+
+if TYPE_CHECKING:
+    from copperplate.adapters.ledger.postgres import PostgresLedger
+
+Editor = psycopg.Connection[dict[str, Any]]
+LOCKED = (
+    *("public.generation_status", "copperplate.cache_entries", "copperplate.usage_batches"),
+    *("copperplate.reservations", "copperplate.user_requests", "copperplate.discarded_objects"),
+)
+CALLS = (
+    "public.sweep_generations()",
+    "public.cleanup_old_cache_entries()",
+    "public.cleanup_old_generation_status()",
+    "(select count(*) from public.claim_discarded(10))",
+)
+
+
+def go_to(editor: Editor, time: str) -> None:
+    editor.execute("select set_config('copperplate.clock_offset', %s, false)", [time])
+
+
+def done(editor: Editor, call: str) -> Any:
+    row = editor.execute(f"select {call} as done".encode()).fetchone()
+    assert row is not None
+    return row["done"]
+
+
+async def test_housekeeping_waits_for_no_row_that_somebody_works_on(
+    ledger: PostgresLedger, editor: Editor, owner_url: str
+) -> None:
+    await record(ledger, await complete(ledger, picture_request()), picture_request(), "jpg")
+    await ledger.record_usage([request_count(picture_request(), Outcome.GENERATED, 1)])
+    failed = await lead(ledger, picture_request("failed"))
+    await ledger.fail(picture_request("failed").generation_key, failed.fence, failure())
+    await ledger.grant_credits(ALICE, 1, "g")
+    await acquire_charged(ledger, picture_request("dead"), ALICE)
+    await ledger.begin_request(ALICE, picture_request("dead").generation_key, idempotency_key="k")
+    editor.execute("select copperplate.discard_object('image', '2026/01/x.png', %s)", ["0" * 64])
+    go_to(editor, "40 days")
+    editor.execute("set statement_timeout = '5s'")  # what a call that waits would end in
+    with psycopg.connect(owner_url) as other:
+        for table in LOCKED:
+            assert other.execute(f"select from {table} for update".encode()).rowcount >= 1, table
+        locked = [done(editor, call) for call in CALLS]
+    freed = [done(editor, call) for call in CALLS]
+    assert locked[:2] == [0, {"images": 0, "generations": 0, "bytes": 0}]
+    assert locked[3] == 0
+    assert all(before != after for before, after in zip(locked, freed, strict=True)), (locked, freed)
+
+
+@pytest.mark.parametrize(("time", "pictures"), [("29 days 23 hours", 0), ("30 days 1 hour", 1)])
+async def test_cleanup_without_arguments_takes_what_nobody_asked_for_in_thirty_days(
+    ledger: PostgresLedger, editor: Editor, time: str, pictures: int
+) -> None:
+    await record(ledger, await complete(ledger, picture_request()), picture_request(), "jpg")
+    go_to(editor, time)
+    for call in ("count_old_cache_entries()", "cleanup_old_cache_entries()"):
+        assert done(editor, call)["images"] == pictures, call
+
+
+@pytest.mark.parametrize(("seconds", "swept"), [(20 + 599, 0), (20 + 601, 1)])
+async def test_sweep_without_arguments_closes_what_nobody_led_for_ten_minutes(
+    ledger: PostgresLedger, editor: Editor, seconds: int, swept: int
+) -> None:
+    await lead(ledger, picture_request())
+    go_to(editor, f"{seconds} seconds")
+    assert done(editor, "public.sweep_generations()") == swept
+
+
+def test_statistics_of_an_empty_database_are_nothing(editor: Editor) -> None:
+    for call in ("get_generation_stats()", "get_cache_stats()", "get_memoji_stats()", "get_kind_stats('image')"):
+        row = editor.execute(f"select * from public.{call}".encode()).fetchone()
+        assert row is not None
+        assert not any(row.values()), (call, row)
