@@ -22,8 +22,8 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.errors import CopperplateError
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Charge, Condition, Failure, Lead, PictureFormat, Upload
-from copperplate.recipes.image import image_request, original_key
-from copperplate.recipes.objects import sha256_hex
+from copperplate.recipes.image import image_request
+from copperplate.recipes.objects import original_key, sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

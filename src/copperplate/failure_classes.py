@@ -33,6 +33,14 @@ class FailureClass(StrEnum):
                 return 503
 
     @property
+    def counts_as_attempt(self) -> bool:
+        """Whether a new attempt after this failure is one more of the day; in SQL, `copperplate.claim_again` decides.
+
+        After `ABANDONED` and `UNCOLLECTED` there is no new attempt: the same one is resumed.
+        """
+        return self not in {FailureClass.RATE_LIMITED, FailureClass.ACCOUNT}
+
+    @property
     def public_message(self) -> str:
         """What the caller is told; the provider's own words stay in the ledger."""
         return _PUBLIC_MESSAGES[self]

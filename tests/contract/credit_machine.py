@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from copperplate.errors import LedgerUnavailable
 from copperplate.model import Charge, Condition, Lead
-from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import original_key
 from tests.contract.credit_model import ANSWER, REST, Account, Model
 from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload

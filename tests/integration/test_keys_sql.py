@@ -14,7 +14,8 @@ from psycopg.types.json import Jsonb
 from copperplate.errors import CopperplateError
 from copperplate.model import PictureFormat, Rendition
 from copperplate.recipes.canonical import cache_key
-from copperplate.recipes.image import image_request, original_key, rendition_key, standard_settings
+from copperplate.recipes.image import image_request, rendition_key, standard_settings
+from copperplate.recipes.objects import original_key
 from copperplate.recipes.text import WHITE_SPACE, fold_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.failure_classes import FailureClass
-from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import original_key
 from tests.simulation.loop import run_now
 
 if TYPE_CHECKING:

@@ -445,7 +445,7 @@ async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatc
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "copperplate.generation.leader"]
+    return [record.getMessage() for record in caplog.records if record.name == "copperplate.generation.failed_attempts"]
 
 
 async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words(

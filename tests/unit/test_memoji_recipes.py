@@ -14,10 +14,11 @@ from copperplate.adapters.openai import OpenAIImages
 from copperplate.adapters.painter import Painter
 from copperplate.errors import InvalidConfiguration, InvalidModel
 from copperplate.model import PictureFormat, Rendition, Size
-from copperplate.recipes.image import image_request, original_key
+from copperplate.recipes.image import image_request
 from copperplate.recipes.kinds import provider_input_of
 from copperplate.recipes.memoji import MemojiRecipe, memoji_request
 from copperplate.recipes.memoji_words import ACCESSORIES, TEMPLATE, WORDS, describe
+from copperplate.recipes.objects import original_key
 
 OPENAI = OpenAIImages(key="k", clock=FakeClock())
 

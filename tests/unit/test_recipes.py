@@ -27,11 +27,11 @@ from copperplate.recipes.image import (
     DEFAULT_MODEL,
     ImageRecipe,
     image_request,
-    original_key,
     rendition_key,
     rendition_recipe,
     standard_settings,
 )
+from copperplate.recipes.objects import original_key
 from copperplate.recipes.text import WHITE_SPACE, fold_text
 from copperplate.recipes.url import parse_picture_path, parse_picture_query
 

@@ -13,13 +13,13 @@ from copperplate.generation.retry_policy import (
     BACKOFF_FIRST,
     DAY,
     MAX_ATTEMPTS,
-    POLICIES,
+    PAUSES,
     RETRY_AFTER_MIN,
     refusal_pause,
     retry_after,
 )
 
-GROWING = [each for each, policy in POLICIES.items() if policy.pause is None]
+GROWING = [each for each, pause in PAUSES.items() if pause is None]
 
 
 def pause(
@@ -30,7 +30,7 @@ def pause(
 
 
 def test_every_failure_class_has_a_policy() -> None:
-    assert set(POLICIES) == set(FailureClass)
+    assert set(PAUSES) == set(FailureClass)
 
 
 def test_figures_are_the_promised_ones() -> None:

@@ -13,7 +13,7 @@ from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Outcome
-from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import original_key
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request
 

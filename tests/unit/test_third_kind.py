@@ -23,8 +23,8 @@ from copperplate.model import Outcome, PictureRequest
 from copperplate.operations.cleanup import clean, count
 from copperplate.recipes import kinds, provider_input
 from copperplate.recipes.canonical import cache_key
-from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import BUCKETS, KindSpec
+from copperplate.recipes.objects import original_key
 from copperplate.settings import PROVIDER_KEYS, Settings
 from tests.support.pictures import picture_request
 

@@ -13,13 +13,15 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreMisconfigured, StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.generation import unstored_pictures
+from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import Outcome
 from tests.support.coordinator_harness import CoordinatorHarness
-from tests.support.pictures import picture_request
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import Needs
 
 
@@ -204,26 +206,28 @@ async def test_path_that_is_taken_ends_the_keeping_and_is_said(
 
 async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> None:
     clock = FakeClock()
-    kept_by: UnstoredPictures[str, str] = UnstoredPictures(clock)
+    kept_by = UnstoredPictures(clock)
     stored = asyncio.Event()
+    old, new = (PendingUploads(original=upload(number), original_body=b"a") for number in ("old", "new"))
+    result = old.recorded(old.original.as_entry(kind="image", key="k", generation_key="k", is_original=True), "k")
 
-    async def finish() -> str:
+    async def finish() -> LookupResult:
         await stored.wait()
-        return "stored"
+        return result
 
     async def release() -> None:
         pass
 
-    def picture(name: str) -> UnstoredPicture[str, str]:
-        return UnstoredPicture(pending=name, size_bytes=1, finish=finish, hold=contextlib.nullcontext, release=release)
+    def picture(pending: PendingUploads) -> UnstoredPicture:
+        return UnstoredPicture(pending=pending, finish=finish, hold=contextlib.nullcontext, release=release)
 
-    kept_by.add("key", picture("old"))
+    kept_by.add("key", picture(old))
     finishing = asyncio.create_task(kept_by.finish("key"))
     await clock.settle()
-    kept_by.add("key", picture("new"))
+    kept_by.add("key", picture(new))
     stored.set()
-    assert await finishing == "stored"
-    assert kept_by.find("key") == "new"
+    assert await finishing == result
+    assert kept_by.find("key") == new
     await kept_by.drain()
 
 

@@ -12,8 +12,8 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.model import Charge, Hit, Miss, Negative, Outcome, Wait
-from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

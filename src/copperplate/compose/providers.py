@@ -37,11 +37,8 @@ def _choose(spec: KindSpec, settings: Settings) -> str | None:
     has_key = key is None or settings.value_of(key) is not None
     if has_key and (named is None or (spec.keeps_its_provider and named != "painter")):
         return spec.provider
-    return named or (None if _is_deployed(settings) else "painter")
-
-
-def _is_deployed(settings: Settings) -> bool:
-    return settings.on_vercel or settings.supabase_url is not None
+    is_deployed = settings.on_vercel or settings.supabase_url is not None
+    return named or (None if is_deployed else "painter")
 
 
 class Model(NamedTuple):

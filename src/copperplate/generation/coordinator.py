@@ -126,7 +126,7 @@ class Coordinator:
         self, request: PictureRequest, flight_key: str, options: LookupOptions
     ) -> LookupResult:
         leader, kind, charge = uuid4(), self._kinds[request.kind], options.charge
-        breakers = kind.breakers(str(request.recipe["model"]))
+        breakers = kind.breakers(request.model)
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
         # Listening begins before the first look, so that no completion falls between the two.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from copperplate.ports import Ledger
 
 # docs/http.md names this logger.
-logger = logging.getLogger("copperplate.generation.leader")
+logger = logging.getLogger(__name__)
 
 
 async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> GenerationFailed | LeaseLost:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.generation.lookup import LookupResult
 from copperplate.model import Outcome
-from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     from copperplate.model import Entry, RenditionUpload, Upload

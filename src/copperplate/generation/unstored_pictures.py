@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import LeaseLost, LedgerMisconfigured, LedgerUnavailable, StoreMisconfigured, StoreUnavailable
 from copperplate.repeats import growing_pauses
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from copperplate.generation.lookup import LookupResult
+    from copperplate.generation.pending_uploads import PendingUploads
     from copperplate.ports import Clock
 
-P = TypeVar("P")
-R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 64_000_000
-# Each has a heartbeat every five seconds.
+# Each has a heartbeat (`Timings.heartbeat`).
 MAX_PICTURES: Final = 256
 # The store is tried at most twenty times a second, however many are kept.
 SPACING_SECONDS: Final = 0.05
@@ -39,16 +39,15 @@ KEPT_ON: Final = (*FAULTS, LeaseLost)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class UnstoredPicture(Generic[P, R]):
+class UnstoredPicture:
     """One picture: its bytes as `pending`, and how they are stored.
 
     `finish` stores and records them, once: it raises what store and ledger say, or `LeaseLost`. `hold`
     renews the lease while it is entered, `release` gives it up.
     """
 
-    pending: P
-    size_bytes: int
-    finish: Callable[[], Awaitable[R]]
+    pending: PendingUploads
+    finish: Callable[[], Awaitable[LookupResult]]
     hold: Callable[[], AbstractAsyncContextManager[None]]
     release: Callable[[], Awaitable[None]]
     is_held: bool = True
@@ -58,17 +57,17 @@ class UnstoredPicture(Generic[P, R]):
     task: asyncio.Task[None] | None = None
 
 
-class UnstoredPictures(Generic[P, R]):
+class UnstoredPictures:
     """The pictures that one process keeps, by the key of their generation; bounded."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pictures: dict[str, UnstoredPicture[P, R]] = {}
+        self._pictures: dict[str, UnstoredPicture] = {}
 
-    def add(self, key: str, picture: UnstoredPicture[P, R]) -> bool:
+    def add(self, key: str, picture: UnstoredPicture) -> bool:
         """Store it as soon as the store takes it; False without room: then the caller gives up the lease."""
         self._pictures.pop(key, None)
-        if not self._make_room(picture.size_bytes):
+        if not self._make_room(picture.pending.size_bytes):
             logger.error(
                 "a paid picture is given up, there is no room to keep it beside %d others: "
                 "the next caller collects its job again or, without one, pays for it again: key=%s",
@@ -80,7 +79,7 @@ class UnstoredPictures(Generic[P, R]):
         picture.task = asyncio.create_task(self._store_later(key, picture))
         return True
 
-    def find(self, key: str) -> P | None:
+    def find(self, key: str) -> PendingUploads | None:
         """What is kept of that generation, also where another process holds its lease."""
         picture = self._pictures.get(key)
         return None if picture is None else picture.pending
@@ -90,7 +89,7 @@ class UnstoredPictures(Generic[P, R]):
         if (picture := self._pictures.pop(key, None)) is not None and picture.task is not None:
             picture.task.cancel()
 
-    async def finish(self, key: str) -> R | None:
+    async def finish(self, key: str) -> LookupResult | None:
         """Try at once to store what is kept under our lease; None where nothing is.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`: it is still kept.
@@ -112,7 +111,7 @@ class UnstoredPictures(Generic[P, R]):
         await asyncio.gather(*tasks, return_exceptions=True)
         self._pictures.clear()
 
-    async def _try(self, key: str, picture: UnstoredPicture[P, R]) -> R | None:
+    async def _try(self, key: str, picture: UnstoredPicture) -> LookupResult | None:
         tries = picture.tries
         async with picture.turn:
             if self._pictures.get(key) is not picture:
@@ -132,17 +131,17 @@ class UnstoredPictures(Generic[P, R]):
             self._drop(key, picture)
             return result
 
-    def _drop(self, key: str, picture: UnstoredPicture[P, R]) -> None:
+    def _drop(self, key: str, picture: UnstoredPicture) -> None:
         # Another picture of that generation may be kept by now.
         if self._pictures.get(key) is picture:
             del self._pictures[key]
 
-    async def _give_up(self, picture: UnstoredPicture[P, R]) -> None:
+    async def _give_up(self, picture: UnstoredPicture) -> None:
         if picture.is_held:
             picture.is_held = False
             await picture.release()
 
-    async def _store_later(self, key: str, picture: UnstoredPicture[P, R]) -> None:
+    async def _store_later(self, key: str, picture: UnstoredPicture) -> None:
         give_up_at = self._clock.monotonic() + KEEP_SECONDS
         pauses = growing_pauses(FIRST_PAUSE_SECONDS, factor=PAUSE_FACTOR, max_seconds=MAX_PAUSE_SECONDS)
         try:
@@ -169,5 +168,5 @@ class UnstoredPictures(Generic[P, R]):
         return self._has_room(size_bytes)
 
     def _has_room(self, size_bytes: int) -> bool:
-        kept_bytes = sum(picture.size_bytes for picture in self._pictures.values())
+        kept_bytes = sum(picture.pending.size_bytes for picture in self._pictures.values())
         return len(self._pictures) < MAX_PICTURES and kept_bytes + size_bytes <= MAX_BYTES

@@ -36,7 +36,7 @@ class Uploader:
     def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._unstored: UnstoredPictures[PendingUploads, LookupResult] = UnstoredPictures(clock)
+        self._unstored: UnstoredPictures = UnstoredPictures(clock)
 
     async def check_store(self, attempt: Attempt) -> None:
         """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each.
@@ -123,7 +123,6 @@ class Uploader:
     def _keep_unstored(self, attempt: Attempt, pending: PendingUploads) -> bool:
         unstored = UnstoredPicture(
             pending=pending,
-            size_bytes=pending.size_bytes,
             finish=lambda: self._finish(attempt, pending),
             hold=attempt.lease.renewing,
             release=attempt.lease.release,

@@ -14,7 +14,7 @@ from copperplate.http.origin import has_one_host
 from copperplate.http.picture_urls import is_picture_path
 from copperplate.http.problems import Problem, is_expected
 from copperplate.http.request_log import log_request, requests_log
-from copperplate.http.vercel import MAX_BODY_BYTES
+from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 from copperplate.unexpected import log_unexpected
 
@@ -120,7 +120,7 @@ async def _find_answer(services: Services, picture_request: PictureRequest, scop
         if is_head:
             return Answer(200, headers.of_picture(found.entry, outcome, picture_request.rendition.format), b"", None)
     # Vercel would not let more bytes pass.
-    at_most_bytes = MAX_BODY_BYTES if services.settings.on_vercel else None
+    at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
     found = await services.renditions.read(picture_request, at_most_bytes=at_most_bytes)
     entry, outcome = found.entry, outcome or found.outcome
     if found.body is None:

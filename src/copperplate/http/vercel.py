@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from copperplate.http.wiring import Wiring
 
 # A response of more than 4.5 MB fails; the caller of a larger picture is redirected to the object store.
-MAX_BODY_BYTES: Final = 4_000_000
+MAX_RESPONSE_BYTES: Final = 4_000_000
 # As in vercel.json; the runtime tells the true deadline of an invocation where it knows one.
 MAX_SECONDS: Final = 300.0
 # Reserved at the end of an invocation, to give leases up and flush counts.

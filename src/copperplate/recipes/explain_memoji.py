@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from copperplate.errors import InvalidConfiguration
 from copperplate.recipes.canonical import canonical_bytes
 from copperplate.recipes.explain import InJson, as_table, listed
-from copperplate.recipes.image import original_recipe
 from copperplate.recipes.kinds import provider_input_of
 from copperplate.recipes.memoji import FIELDS, memoji_request
+from copperplate.recipes.objects import original_recipe
 from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -184,17 +183,6 @@ def rendition_recipe(generation_key: str, rendition: Rendition) -> CanonicalReci
 def rendition_key(generation_key: str, rendition: Rendition) -> str:
     """The key of one rendition of a generation."""
     return cache_key(rendition_recipe(generation_key, rendition))
-
-
-def original_recipe(generation_key: str) -> CanonicalRecipe:
-    """The canonical recipe of the bytes as the provider made them."""
-    return {"format": "original", "generation": generation_key, "kind": "rendition", "v": 1}
-
-
-@lru_cache(maxsize=1_024)
-def original_key(generation_key: str) -> str:
-    """The key of the bytes as the provider made them; hashed once, though several steps of a miss ask."""
-    return cache_key(original_recipe(generation_key))
 
 
 _FAULT_BY_FIELD: Final[dict[object, type[CopperplateError]]] = {

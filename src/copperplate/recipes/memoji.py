@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from copperplate.errors import CopperplateError, InvalidConfiguration, InvalidText
 from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 from copperplate.recipes.canonical import cache_key
-from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, ModelName, Settings, original_key
+from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, ModelName, Settings
 from copperplate.recipes.memoji_words import (
     ACCESSORIES,
     BACKGROUNDS,
@@ -27,6 +27,7 @@ from copperplate.recipes.memoji_words import (
     TEMPLATE,
 )
 from copperplate.recipes.models import model_parameters
+from copperplate.recipes.objects import original_key
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:

@@ -1,16 +1,18 @@
-"""Names of stored objects."""
+"""Keys and names of stored objects."""
 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from copperplate.model import RenditionUpload
+from copperplate.recipes.canonical import cache_key
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from copperplate.model import PictureRequest
+    from copperplate.model import CanonicalRecipe, PictureRequest
 
 
 # What every picture is tagged with, so that a CDN can forget all of them.
@@ -20,6 +22,17 @@ ALL_TAG = "copperplate"
 def tag_of(generation_key: str) -> str:
     """The tag of every rendition of a generation: its prefix is enough to tell generations apart."""
     return f"{ALL_TAG}-{generation_key[:16]}"
+
+
+def original_recipe(generation_key: str) -> CanonicalRecipe:
+    """The canonical recipe of the bytes as the provider made them."""
+    return {"format": "original", "generation": generation_key, "kind": "rendition", "v": 1}
+
+
+@lru_cache(maxsize=1_024)
+def original_key(generation_key: str) -> str:
+    """The key of the bytes as the provider made them; hashed once, though several steps of a miss ask."""
+    return cache_key(original_recipe(generation_key))
 
 
 def sha256_hex(body: bytes) -> str:

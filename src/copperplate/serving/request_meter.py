@@ -117,7 +117,7 @@ class RequestMeter:
         await self.flush()
         left = sum(total.count for total in self._sums.values())
         if self._sent is not None:
-            left += sum(use.count for use in self._sent.counts)
+            left += sum(each.count for each in self._sent.counts)
         if left:
             logger.warning("usage of %d requests lost: the process ends", left)
 
@@ -136,7 +136,7 @@ class RequestMeter:
         batch = self._sent = self._sent or self._cut()
         if batch is None:
             return True
-        count = sum(use.count for use in batch.counts)
+        count = sum(each.count for each in batch.counts)
         if self._clock.now() - batch.made_at > SENT_FOR:
             self._sent = None
             logger.warning("usage of %d requests lost: the database did not answer for an hour", count)
@@ -158,9 +158,9 @@ class RequestMeter:
             self._uncounted = 0
         if not sums:
             return None
-        return _Batch(uuid4(), self._clock.now(), [self._use(total) for total in sums.values()])
+        return _Batch(uuid4(), self._clock.now(), [self._count_of(total) for total in sums.values()])
 
-    def _use(self, total: _Sum) -> RequestCount:
+    def _count_of(self, total: _Sum) -> RequestCount:
         request = total.request
         return RequestCount(
             generation_key=request.generation_key,

@@ -11,7 +11,7 @@ from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.transport import Json
-from copperplate.recipes.image import original_key
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     import asyncio

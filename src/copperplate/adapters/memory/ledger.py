@@ -12,8 +12,8 @@ from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.failure_classes import FailureClass
 from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
-from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     import asyncio

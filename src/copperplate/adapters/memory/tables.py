@@ -13,8 +13,8 @@ from copperplate.adapters.memory.credits import DAY_SECONDS, MemoryCredits
 from copperplate.adapters.notifier import Notifier
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Lead, Miss, Negative, Phase, Wait
-from copperplate.recipes.image import original_key
 from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,7 +200,7 @@ class MemoryTables(MemoryCredits):
         resumes = self._resumes(row)
         if row.window_started < now - DAY_SECONDS:
             row.attempt, row.window_started = 1, now
-        elif not resumes and row.failure_class not in (FailureClass.RATE_LIMITED, FailureClass.ACCOUNT):
+        elif not resumes and (row.failure_class is None or row.failure_class.counts_as_attempt):
             row.attempt += 1
         if not resumes:
             self._discard(row, row.intent)
