@@ -126,7 +126,7 @@ async def _opened(url: str, folder: Path, *, has_jobs: bool, lease_seconds: floa
     try:
         yield Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
     finally:
-        await coordinator.drain(within_seconds=5)
+        await coordinator.shut_down(within_seconds=5)
         await ledger.close()
 
 

@@ -118,7 +118,7 @@ async def _try(storage_state: Any, project: Any, trouble: Callable[[Any], object
                 served += 1
         lost = harness.provider.submits - before - served
         for leader in leaders:
-            await leader.drain(within_seconds=0)
+            await leader.shut_down(within_seconds=0)
     return Cost(submits_meanwhile=meanwhile, served_again=served, lost=lost)
 
 
@@ -146,7 +146,7 @@ async def _at_once(storage_state: Any, project: Any, prompts: int) -> Cost:
                 await _ask(harness, leader, each)
                 served += 1
         lost = harness.provider.submits - served
-        await leader.drain(within_seconds=0)
+        await leader.shut_down(within_seconds=0)
     return Cost(submits_meanwhile=meanwhile, served_again=served, lost=lost)
 
 

@@ -166,7 +166,7 @@ async def _mixed(
             portion = picture_requests[first : first + PORTION]
             await _ask_all(_Callers(coordinator, usage, standin, leaving), url, portion)
             say(f"{name}: {min(first + PORTION, outcomes):,} of {outcomes:,}")
-        await coordinator.drain(within_seconds=30)
+        await coordinator.shut_down(within_seconds=30)
         for picture_request in picture_requests:
             seen.saved += await _hit(coordinator, usage, standin, picture_request, times=rng.randint(0, HITS))
         await usage.close()

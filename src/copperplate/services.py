@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.settings import Settings
+    from copperplate.single_flight import Call
 
 
 class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, Protocol):
@@ -46,9 +47,14 @@ class Services:
         made = self.kinds.get(kind)
         return require_provider(kind, None if made is None else made.provider)
 
-    async def drain(self, *, within_seconds: float) -> None:
-        """Let generations under way land for a while, hand the late ones over, and flush what was counted."""
-        await self.coordinator.drain(within_seconds=within_seconds)
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
+        await self.coordinator.finish(call, within_seconds=within_seconds)
+        await self.request_meter.flush()
+
+    async def shut_down(self, *, within_seconds: float) -> None:
+        """The process ends: let generations under way land for a while, give up every lease, and flush."""
+        await self.coordinator.shut_down(within_seconds=within_seconds)
         await self.request_meter.flush()
 
 

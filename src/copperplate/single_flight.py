@@ -1,27 +1,47 @@
-"""Single flight: one call per key inside this process, shared by everyone who asks meanwhile."""
+"""Single flight: one piece of work per key inside this process, shared by everyone who asks meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from copperplate.errors import CopperplateError, StillGenerating, TooManyWaiters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from typing import Any
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+class Call:
+    """One call of a function: at its end the flights it started or joined are waited for, then handed over."""
+
+
+_call: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+@contextlib.contextmanager
+def call_scope() -> Iterator[Call]:
+    """While the block runs, its task and the tasks it starts run and join flights for the call that is answered."""
+    call = Call()
+    token = _call.set(call)
+    try:
+        yield call
+    finally:
+        _call.reset(token)
+
+
 @dataclass(slots=True)
 class _Flight(Generic[T]):
     task: asyncio.Task[T]
     waiters: int = 0
+    calls: set[Call] = field(default_factory=set)
 
 
 class SingleFlight(Generic[T]):
@@ -50,6 +70,8 @@ class SingleFlight(Generic[T]):
         if flight.waiters >= self._max_waiters:
             raise TooManyWaiters
         flight.waiters += 1
+        if (call := _call.get()) is not None:
+            flight.calls.add(call)
         try:
             # Unlike a shield, a wait neither takes a TimeoutError of the work for ours nor reports
             # what a flight raises after its caller has gone (python/cpython#156321).
@@ -65,16 +87,28 @@ class SingleFlight(Generic[T]):
         flight = self._flights.get(key)
         return flight is not None and flight.waiters > 0
 
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """Let the flights of `call` land for a while, then cancel the late ones (their leases pass on).
+
+        A flight that another call joined goes on: that call waits for it at its own end.
+        """
+        flights = [flight for flight in self._flights.values() if call in flight.calls]
+        if not flights:
+            return
+        try:
+            await asyncio.wait([flight.task for flight in flights], timeout=within_seconds)
+        finally:
+            for flight in flights:
+                flight.calls.discard(call)
+        await _cancel(flight.task for flight in flights if not flight.calls)
+
     async def drain(self, *, within_seconds: float) -> None:
-        """Let flights under way land for a while, then cancel the rest (their leases pass on)."""
+        """Let all flights under way land for a while, then cancel the rest (their leases pass on)."""
         tasks = [flight.task for flight in self._flights.values()]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=within_seconds)
-        for task in late:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*late, return_exceptions=True)
+        await _cancel(late)
 
     def _start(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
         flight = _Flight(asyncio.create_task(work()))
@@ -87,3 +121,11 @@ class SingleFlight(Generic[T]):
         # Retrieve the exception, or asyncio warns at exit: all callers may have left.
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, CopperplateError):
             logger.error("a flight failed unexpectedly: key=%s error=%s", key[:12], type(error).__name__)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    late = [task for task in tasks if not task.done()]
+    for task in late:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*late, return_exceptions=True)

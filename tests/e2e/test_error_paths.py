@@ -140,7 +140,7 @@ async def opened(world: str) -> AsyncIterator[FastAPI]:
     await asyncio.gather(*callers, return_exceptions=True)
     with contextlib.suppress(Exception):
         await services.request_meter.close()
-    await services.coordinator.drain(within_seconds=0)
+    await services.coordinator.shut_down(within_seconds=0)
 
 
 async def ask(
@@ -257,6 +257,6 @@ async def test_no_failure_of_a_provider_may_be_kept(
             if is_undecided and method == "GET":
                 break  # the job is waited for by its lease's holder; HEAD is asked in the world "wait over"
         await services.request_meter.close()
-        await services.coordinator.drain(within_seconds=0)
+        await services.coordinator.shut_down(within_seconds=0)
         await provider.close()
     images.close()

@@ -396,7 +396,7 @@ async def test_hit_costs_one_call_and_a_miss_at_most_six(
         serving = Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
         body = (await serving.read(picture_request(prompt))).body
         assert body
-        await coordinator.drain(within_seconds=5)
+        await coordinator.shut_down(within_seconds=5)
         images.close()
         return [path.removeprefix("/rpc/") for path in wire.sent]
 

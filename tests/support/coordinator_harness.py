@@ -133,7 +133,7 @@ async def kill(process: Coordinator, ledger: Ledger) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger, "heartbeat", say_nothing)
-        await process.drain(within_seconds=0)
+        await process.shut_down(within_seconds=0)
 
 
 class CoordinatorHarness:

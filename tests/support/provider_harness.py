@@ -117,7 +117,7 @@ class ProviderHarness:
     async def close(self) -> None:
         """End what is under way, and close what was opened."""
         for process in self.processes:
-            await process.drain(within_seconds=0)
+            await process.shut_down(within_seconds=0)
         await self.provider.close()
         self.images.close()
 

@@ -101,7 +101,7 @@ async def test_everything_that_was_opened_is_closed_at_the_end(monkeypatch: pyte
     clock = FakeClock()
     stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE.bucket, MEMOJI.bucket)}
     async with _running(settings, cast(Any, MemoryLedger(clock)), stores) as services:
-        monkeypatch.setattr(type(services.coordinator), "drain", note("coordinator"))
+        monkeypatch.setattr(type(services.coordinator), "shut_down", note("coordinator"))
         for kind in services.kinds.values():
             monkeypatch.setattr(type(kind.provider), "close", note("provider"))
         monkeypatch.setattr(type(services.verifier), "close", note("verifier"))

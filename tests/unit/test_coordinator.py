@@ -171,7 +171,7 @@ async def test_leader_that_is_told_to_stop_hands_its_job_over_at_once() -> None:
     harness = CoordinatorHarness(has_jobs=True, collect_seconds=10)
     first = harness.process()
     stopped = await harness.begin(first, picture_request())
-    await first.drain(within_seconds=0)
+    await first.shut_down(within_seconds=0)
     assert stopped.cancelled() or stopped.done()
     following = await harness.begin(harness.process(), picture_request())
     await harness.clock.advance(10)
@@ -435,7 +435,7 @@ async def test_poller_ends_when_its_last_follower_has_gone(harness: CoordinatorH
     following.cancel()
     await harness.clock.advance(5)
     before = harness.clock.monotonic()
-    await process.drain(within_seconds=0.5)
+    await process.shut_down(within_seconds=0.5)
     assert harness.clock.monotonic() == before
 
 

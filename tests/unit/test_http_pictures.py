@@ -336,7 +336,7 @@ async def test_the_wait_ends_but_not_the_work() -> None:
         assert early.headers["retry-after"] == "5"
         assert early.headers["cache-control"] == "no-store"
         provider.gate.set()
-        await services.coordinator.drain(within_seconds=5)
+        await services.coordinator.shut_down(within_seconds=5)
         assert (await client.get(SUNSET)).headers["x-cache"] == "HIT"
     assert provider.submits == 1
     await services.request_meter.close()
@@ -375,7 +375,7 @@ async def test_a_caller_that_is_cancelled_takes_nothing_with_it(caplog: pytest.L
         with pytest.raises(asyncio.CancelledError):
             await user_requests
         provider.gate.set()
-        await services.coordinator.drain(within_seconds=5)
+        await services.coordinator.shut_down(within_seconds=5)
         assert (await client.get(SUNSET)).headers["x-cache"] == "HIT"
     assert provider.submits == 1
     assert caplog.text == ""

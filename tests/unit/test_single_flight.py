@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from copperplate.errors import LedgerUnavailable, StillGenerating, TooManyWaiters
-from copperplate.single_flight import SingleFlight
+from copperplate.single_flight import SingleFlight, call_scope
 
 KEY = "k" * 64
 
@@ -219,3 +219,52 @@ async def test_exception_nobody_fetched_does_not_warn(
         assert caplog.messages == [f"a flight failed unexpectedly: key={KEY[:12]} error=KeyError"]
     else:
         assert not caplog.messages
+
+
+async def test_call_that_ends_waits_for_its_flights_and_for_no_others() -> None:
+    flights, ours, others = SingleFlight[int](), Work(), Work()
+    with call_scope() as call:
+        caller = asyncio.create_task(flights.run(KEY, ours))
+    stranger = asyncio.create_task(flights.run("another", others))
+    await turn()
+    finishing = asyncio.create_task(flights.finish(call, within_seconds=60))
+    await turn()
+    assert not finishing.done()
+    ours.gate.set()
+    await finishing
+    assert await caller == (1, False)
+    assert not stranger.done()
+    others.gate.set()
+    assert await stranger == (1, False)
+
+
+async def test_flight_of_two_calls_is_cancelled_by_the_last_one_that_ends() -> None:
+    flights, work = SingleFlight[int](), Work()
+    calls = []
+    for _ in range(2):
+        with call_scope() as call:
+            calls.append((call, asyncio.create_task(flights.run(KEY, work))))
+            await turn()
+    (first, _), (last, waiting) = calls
+    await flights.finish(first, within_seconds=0)
+    await turn()
+    assert not waiting.done()
+    await flights.finish(last, within_seconds=0)
+    await turn()
+    assert waiting.cancelled()
+
+
+async def test_call_whose_end_is_cancelled_leaves_its_flight_to_the_others() -> None:
+    flights, work = SingleFlight[int](), Work()
+    with call_scope() as call:
+        caller = asyncio.create_task(flights.run(KEY, work))
+        await turn()
+    finishing = asyncio.create_task(flights.finish(call, within_seconds=60))
+    await turn()
+    finishing.cancel()
+    await turn()
+    assert finishing.cancelled()
+    assert not caller.done()
+    await flights.finish(call, within_seconds=0)  # it has none any more
+    work.gate.set()
+    assert await caller == (1, False)

@@ -139,7 +139,7 @@ async def test_process_that_ends_gives_the_lease_up_and_the_next_one_pays_once_m
 ) -> None:
     process = harness.process()
     await refuse(harness, process, monkeypatch)
-    await process.drain(within_seconds=0)
+    await process.shut_down(within_seconds=0)
     monkeypatch.undo()
     assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
     assert harness.provider.submits == 2
@@ -228,7 +228,7 @@ async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> 
     stored.set()
     assert await finishing == result
     assert kept_by.find("key") == new
-    await kept_by.drain()
+    await kept_by.shut_down()
 
 
 async def test_callers_that_ask_while_one_tries_are_told_what_it_was_told(

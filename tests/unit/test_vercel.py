@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
+from copperplate.errors import StoreMisconfigured
 from copperplate.http import vercel
 from copperplate.http.app import create_app
 from copperplate.http.lazy_app import LazyApp
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from copperplate.model import CanonicalValue, Job, ProviderResult
 
 SUNSET = "/64x64.jpg?text=a%20beautiful%20sunset"
+MOON = "/64x64.jpg?text=a%20moon"
 ON_VERCEL = {"VERCEL": "1"}
 CRON_SECRET = "sixteen characters or more"
 
@@ -96,7 +98,7 @@ async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvide
     await call.task
     assert call.status == 503
     provider.gate.set()
-    await services.drain(within_seconds=5)
+    await services.shut_down(within_seconds=5)
 
 
 async def test_counts_are_handed_over_before_the_call_is_over() -> None:
@@ -114,9 +116,14 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def end_in(runtime: ModuleType, *seconds: float) -> None:
+    """The next calls have so many `seconds`, one after the other, before their work is handed over."""
+    deadlines = [datetime.now(UTC) + timedelta(seconds=vercel.MARGIN_SECONDS + each) for each in seconds]
+    runtime.get_deadline = lambda: deadlines.pop(0)  # type: ignore[attr-defined]
+
+
 async def test_before_the_deadline_the_generation_is_handed_over(provider: GatedProvider, runtime: ModuleType) -> None:
-    near = datetime.now(UTC) + timedelta(seconds=vercel.MARGIN_SECONDS + 0.05)
-    runtime.get_deadline = lambda: near  # type: ignore[attr-defined]
+    end_in(runtime, 0.05)
     services = impatient(provider, ON_VERCEL)
     call = Call(services, SUNSET)
     await call.task
@@ -124,6 +131,70 @@ async def test_before_the_deadline_the_generation_is_handed_over(provider: Gated
     assert isinstance(
         await services.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20)), Lead
     )
+
+
+async def test_a_call_that_ends_hands_over_only_what_it_left_behind(
+    provider: GatedProvider, runtime: ModuleType
+) -> None:
+    services = impatient(provider, ON_VERCEL)
+    end_in(runtime, 0.5, 60)
+    ending, beginning = Call(services, SUNSET), Call(services, MOON)
+    await ending.task
+    assert not beginning.task.done()
+    provider.gate.set()
+    await beginning.task
+    assert provider.submits == 1
+    assert (await services.renditions.find(picture_request("a moon"))).outcome is Outcome.HIT
+
+
+async def test_a_generation_that_a_younger_call_asked_for_too_is_left_to_that_call(
+    provider: GatedProvider, runtime: ModuleType
+) -> None:
+    services = impatient(provider, ON_VERCEL)
+    end_in(runtime, 0.5, 60)
+    elder, younger = Call(services, SUNSET), Call(services, SUNSET)
+    await elder.task
+    assert (younger.status, younger.task.done()) == (503, False)
+    provider.gate.set()
+    await younger.task
+    assert (await services.renditions.find(picture_request())).outcome is Outcome.HIT
+
+
+async def test_a_picture_that_the_store_refused_is_stored_by_the_next_call_of_the_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services = memory_services(environ=ON_VERCEL)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreMisconfigured("bucket generated-images does not exist")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(services.store, "put", refuse)
+        for url in (SUNSET, MOON):  # the second is told that nothing can be stored, which is a 503 too
+            refused = Call(services, url)
+            await refused.task
+            assert refused.status == 503
+    stored = Call(services, SUNSET)
+    await stored.task
+    assert (stored.status, stored.body) == (200, b"picture 1 as jpg")
+    assert services.image_provider.submits == 1
+    await services.shut_down(within_seconds=0)
+    await services.request_meter.close()
+
+
+async def test_a_picture_that_is_kept_is_given_up_when_the_instance_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = memory_services(environ=ON_VERCEL)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreMisconfigured("bucket generated-images does not exist")
+
+    monkeypatch.setattr(services.store, "put", refuse)
+    await Call(services, SUNSET).task
+    await services.shut_down(within_seconds=0)
+    assert isinstance(
+        await services.ledger.acquire(picture_request(), leader=uuid4(), lease_duration=timedelta(seconds=20)), Lead
+    )
+    await services.request_meter.close()
 
 
 @pytest.mark.parametrize(("seconds", "is_complete"), [(300.0, True), (vercel.MARGIN_SECONDS, False)])

@@ -80,7 +80,7 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
     try:
         yield services
     finally:
-        await services.coordinator.drain(within_seconds=DRAIN_SECONDS)
+        await services.coordinator.shut_down(within_seconds=DRAIN_SECONDS)
         for kind in services.kinds.values():
             await kind.provider.close()
         await services.verifier.close()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from copperplate.generation.lookup import LookupOptions
     from copperplate.model import PictureRequest
     from copperplate.ports import Clock, Images, Ledger
+    from copperplate.single_flight import Call
 
 SWEEP_SECONDS = 60.0
 SWEEP_ROWS = 20
@@ -105,10 +106,17 @@ class Coordinator:
         except NotGenerated:
             raise StillGenerating from None  # deleted at this very moment; the next request generates it
 
-    async def drain(self, *, within_seconds: float) -> None:
-        """Let generations under way finish; a late one releases its lease, and another process takes it over."""
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """Let the generations of `call` finish; a late one releases its lease, and another process takes it over.
+
+        What is kept for the store stays kept: the process goes on, and so do its other calls.
+        """
+        await self._flights.finish(call, within_seconds=within_seconds)
+
+    async def shut_down(self, *, within_seconds: float) -> None:
+        """The process ends: let generations under way finish, then release every lease, of what is kept too."""
         await self._flights.drain(within_seconds=within_seconds)
-        await self._uploader.drain()
+        await self._uploader.shut_down()
 
     async def _look(self, request: PictureRequest) -> LookupResult:
         result = await self._ledger.peek(request.generation_key, request.rendition_key)

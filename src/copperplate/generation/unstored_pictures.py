@@ -103,8 +103,8 @@ class UnstoredPictures:
             picture.is_held = False
             return None
 
-    async def drain(self) -> None:
-        """This process ends: the leases are given up."""
+    async def shut_down(self) -> None:
+        """The process ends: the leases are given up."""
         tasks = [picture.task for picture in self._pictures.values() if picture.task is not None]
         for task in tasks:
             task.cancel()

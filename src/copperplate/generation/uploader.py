@@ -116,9 +116,9 @@ class Uploader:
         """
         return await self._unstored.finish(key)
 
-    async def drain(self) -> None:
-        """Give up the leases of what is kept."""
-        await self._unstored.drain()
+    async def shut_down(self) -> None:
+        """The process ends: give up the leases of what is kept."""
+        await self._unstored.shut_down()
 
     def _keep_unstored(self, attempt: Attempt, pending: PendingUploads) -> bool:
         unstored = UnstoredPicture(

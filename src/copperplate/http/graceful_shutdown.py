@@ -36,7 +36,7 @@ def draining_on_sigterm(services: Services) -> Iterator[None]:
     draining: list[asyncio.Task[None]] = []
 
     def drain() -> None:
-        draining.append(loop.create_task(services.drain(within_seconds=within_seconds)))
+        draining.append(loop.create_task(services.shut_down(within_seconds=within_seconds)))
 
     def leave(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(drain)

@@ -11,8 +11,10 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from copperplate.single_flight import call_scope
+
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from copperplate.http.wiring import Wiring
 
@@ -22,8 +24,6 @@ MAX_RESPONSE_BYTES: Final = 4_000_000
 MAX_SECONDS: Final = 300.0
 # Reserved at the end of an invocation, to give leases up and flush counts.
 MARGIN_SECONDS: Final = 10.0
-# Answers that may come before the picture: it is still being made, or was only begun.
-EARLY: Final = frozenset({202, 503})
 
 
 class Invocation:
@@ -40,21 +40,11 @@ class Invocation:
             await self._app(scope, receive, send)
             return
         stop_at = services.clock.monotonic() + seconds_left()
-        status = 0
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            # Only an answer that came before the picture leaves a generation behind.
-            if status in EARLY:
-                await services.drain(within_seconds=max(0.0, stop_at - services.clock.monotonic()))
-            else:
-                await services.request_meter.flush()
+        with call_scope() as call:
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                await services.finish(call, within_seconds=max(0.0, stop_at - services.clock.monotonic()))
 
 
 def seconds_left() -> float:
