@@ -104,7 +104,7 @@ class Fitting:
         seen = {test.partition("::")[0] for test in calling}
         naming = [file for file in self._naming(owner) if file not in seen]
         is_of_rights = change.rule in ("grant dropped", "revoke dropped", "rights")
-        first, then = (ALWAYS_FOR_SQL, calling) if is_of_rights else (calling, ALWAYS_FOR_SQL)
+        first, then = (ALWAYS_FOR_SQL, calling) if is_of_rights else (calling or naming[:3], ALWAYS_FOR_SQL)
         batch = dict.fromkeys((*first, *then, *naming, *([] if calling else [LEDGER_SUITE])))
         return [test for test in batch if not test.startswith(LEFT_OUT)]
 

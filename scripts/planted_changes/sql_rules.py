@@ -148,7 +148,7 @@ def _words(code: str) -> Iterator[tuple[str, str]]:
         end = found.end() + (not to and code[found.end() : found.end() + 1] == " ")
         rule = {"and": "and/or", "or": "and/or", "security definer": "rights"}.get(found[0], "word")
         yield rule, code[: found.start()] + to + code[end:]
-    for text in _swap(code, r"(?<=[\w)'] )[-+*/](?= [\w('])", lambda found: ARITHMETIC[found[0]]):
+    for text in _swap(code, r"(?<=[\w)'] )(?<!select )[-+*/](?= [\w('])", lambda found: ARITHMETIC[found[0]]):
         yield "operator", text
 
 

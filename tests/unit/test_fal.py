@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import fal_client
 import httpx
@@ -13,7 +14,7 @@ from copperplate.adapters.fal import Fal
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.faults import SUBMIT_ERRORS, failed_job, no_answer, refused_submit
 from copperplate.adapters.fal.jobs import JOB_ANSWERS, Asked, Form, Meaning, Trouble, form_of, meaning_of, refused
-from copperplate.adapters.fal.queue import parse_units, picture_url
+from copperplate.adapters.fal.queue import Queue, parse_units, picture_url
 from copperplate.adapters.fal.receipts import read_receipt
 from copperplate.adapters.fal.recipe import arguments_of, canvas_of, model_parameters, price_of
 from copperplate.adapters.memory.clock import FakeClock
@@ -426,3 +427,38 @@ def test_flagged_picture_is_moderated_whatever_form_the_flag_has(flags: object) 
     with pytest.raises(ProviderFailed) as failed:
         picture_url({"images": [{"url": "u"}], "has_nsfw_concepts": flags})
     assert (failed.value.failure_class, failed.value.billed) == (FailureClass.MODERATED, True)
+
+
+class NotedSleep(FakeClock):
+    """Sleeps for no time, and notes for how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(round(seconds, 4))
+
+
+async def test_job_is_asked_after_at_growing_distances_a_second_at_most() -> None:
+    at_work = fal_client.InProgress(logs=None)
+    statuses: list[fal_client.Status] = [fal_client.Queued(position=0), *[at_work] * 5]
+    statuses.append(fal_client.Completed(logs=None, metrics={}))
+
+    async def status() -> fal_client.Status:
+        return statuses.pop(0)
+
+    clock = NotedSleep()
+    queue = Queue(
+        key="k",
+        url="https://queue.fal.run",
+        clock=clock,
+        seconds=60,
+        poll_first_seconds=0.2,
+        retry_seconds=1,
+        retention=timedelta(days=1),
+        result_hosts=(),
+    )
+    await queue._wait(cast(Any, SimpleNamespace(status=status)))
+    await queue.close()
+    assert clock.slept == [0.2, 0.3, 0.45, 0.675, 1, 1]

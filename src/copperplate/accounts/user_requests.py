@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
 
-# Between two looks whether the picture of a request that is answered early is certain to be made.
+# Between two peeks of a request that is answered early.
 LOOK_SECONDS: Final = 0.05
-# A picture that was there and is gone is made anew; a store that loses that one too is at fault.
+# A lost picture is made anew; if the store loses the new one too, the store is at fault.
 FINDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """A picture that is there, and the `credits` its caller has left.
+    """A stored picture, and the `credits` its caller has left.
 
-    `cached` and `credits` are what was answered first under an Idempotency-Key; `outcome` is how it came about this
-    time, and a remembered answer is a hit.
+    Under an Idempotency-Key, `cached` and `credits` repeat the first answer. `outcome` is of this request; a repeated
+    answer is a hit.
     """
 
     entry: Entry
@@ -46,14 +46,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """The picture is being made; `key` is what to ask for it with."""
+    """The picture is being made; `key` is the key of its generation, for `status`."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The last attempt came to nothing, for the reason given; asking anew after `retry_after` makes another."""
+    """The last attempt failed; a new request after `retry_after` makes another."""
 
     key: str
     failure_class: FailureClass
@@ -61,7 +61,7 @@ class Failed:
 
 
 class UserRequests:
-    """Finds or makes what a user asks for, once, on their account where it has to be made."""
+    """Finds or generates pictures for users; a generation is charged to the account of one of them."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class UserRequests:
         self._clock = clock
 
     async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
-        """The picture, once it is there. A hit costs nothing; a miss costs its leader a credit.
+        """The picture, once it is stored. A hit costs nothing; a miss costs its leader a credit.
 
         Raises what `Coordinator.find` raises, `IdempotencyConflict` and `PictureGone`.
         """
@@ -93,7 +93,7 @@ class UserRequests:
         return await self._deliver(user, found, idempotency_key)
 
     async def start(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered | Pending:
-        """As `request`, but only until the picture is certain to be made: then it is `Pending`.
+        """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
 
         `NotEnoughCredits` is raised here and never later.
         """
@@ -111,7 +111,7 @@ class UserRequests:
         return await self._deliver(user, found, idempotency_key)
 
     async def status(self, user: UUID, key: str) -> Delivered | Pending | Failed:
-        """What became of a generation this user asked for; a picture whose object is gone is `Failed`.
+        """The state of a generation this user requested; `Failed` where the object of its picture is gone.
 
         Raises `NotFound` for another user's, whether there is one or not.
         """
@@ -122,15 +122,15 @@ class UserRequests:
                 return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
                 return Pending(key=key)
-            case Negative(failure_class=failure_class, retry_after=rest):
-                return Failed(key=key, failure_class=failure_class, retry_after=rest)
+            case Negative(failure_class=failure_class, retry_after=retry_after):
+                return Failed(key=key, failure_class=failure_class, retry_after=retry_after)
             case Miss():
                 return Failed(key=key, failure_class=FailureClass.ABANDONED, retry_after=timedelta(0))
 
     async def _recall(self, user: UUID, request: PictureRequest, idempotency_key: str | None) -> Delivered | None:
-        """What was delivered under this key before; from here on the request is remembered.
+        """Record the request; the earlier answer if this key has one, with the picture that is stored now.
 
-        Its picture is the one there is now. Where there is none, the key is not a reason to pay once more.
+        Raises `PictureGone` where that picture was removed: a repeated key must not pay once more.
         """
         known = await self._accounts.begin_request(user, request.generation_key, idempotency_key)
         if known.is_conflict:
@@ -150,7 +150,7 @@ class UserRequests:
                 )
 
     async def _peek(self, generation_key: str, rendition_key: str) -> PeekResult:
-        """What the ledger knows, less what the store has lost: a hit is a picture that is there."""
+        """Peek, and verify hits against the store: a picture that the store lost is reported and is no hit."""
         is_lost = False
         for _ in range(FINDS):
             result = await self._ledger.peek(generation_key, rendition_key)
@@ -172,7 +172,7 @@ class UserRequests:
         return found
 
     async def _find_stored(self, user: UUID, request: PictureRequest) -> LookupResult:
-        """A picture whose object is there: what was kept may be lost, what was just made is not asked for."""
+        """Find the picture, and verify a hit against the store; a picture that was just made is not checked."""
         options = LookupOptions(charge=Charge(user=user))
         for _ in range(FINDS):
             found = await self._coordinator.find(request, options)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    """Both commands that concern the schema and its address."""
+    """Add `migrate`, `database-url` and `stats`."""
     add_command(commands, "migrate", run_migrate, "bring the database's schema up to date")
 
     url = add_command(

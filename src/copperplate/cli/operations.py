@@ -28,7 +28,7 @@ MAX_DAYS = 36_500
 
 
 def add(commands: Any) -> None:
-    """Both commands."""
+    """Add `cleanup` and `purge`."""
     cleanup = add_command(commands, "cleanup", run_cleanup, "remove what is old; the same run as the cron's")
     cleanup.add_argument(
         "--max-age-days",

@@ -32,7 +32,7 @@ REMOTE = ("DATABASE_URL", "SUPABASE_URL", "VERCEL", "COPPERPLATE_LEDGER")
 
 
 def add(commands: Any) -> None:
-    """Both commands."""
+    """Add `dev` and `serve`."""
     dev = add_command(commands, "dev", run_dev, "run everything locally: database, migrations, server")
     dev.add_argument("--port", type=port, help="port of the server (default: PORT or 8000; 0 takes any free one)")
     dev.add_argument("--workers", type=workers, default=2, help="server processes (default: 2)")

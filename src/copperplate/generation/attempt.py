@@ -1,4 +1,4 @@
-"""What every step of one attempt works with: what is asked for, its kind, the lead, and its lease."""
+"""The values that every step of one attempt works with."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class Attempt:
     lease: Lease
     # When the job was noted, by a predecessor or by us, on our monotonic clock in seconds.
     noted_at: float
-    # What is paid for and not stored yet.
+    # The picture that is paid for and not stored yet.
     unstored: PendingUploads | None = None

@@ -1,4 +1,4 @@
-"""Get or generate: the way through, from keys to an entry. Read this file first."""
+"""Get or generate: from the keys of a request to its entry. Read this file first."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SWEEP_ROWS = 20
 
 
 class Coordinator:
-    """Makes each distinct picture once. One for all kinds."""
+    """Generates each distinct picture once. A process has one coordinator for all kinds."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class Coordinator:
     async def find(self, request: PictureRequest, options: LookupOptions = GENERATE) -> LookupResult:
         """The entry for `request`, or the original it can be made from; generated if there is none.
 
-        Many callers cost one look-up and one generation, which one of them pays. A caller that goes away takes
-        nothing with it. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`, `NotEnoughCredits`,
-        `StillGenerating`, `TooManyWaiters`, `Unavailable`.
+        Concurrent callers share one look-up and one generation; one caller's credit pays for it. The generation goes
+        on when its callers disconnect. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`,
+        `NotEnoughCredits`, `StillGenerating`, `TooManyWaiters`, `Unavailable`.
         """
         if not options.may_lead:
             return await self._look(request)
@@ -80,14 +80,14 @@ class Coordinator:
         return result.form_for(request) or await self._look_again(request)
 
     async def _join_or_start(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
-        """The result of the flight for this generation: one under way, or a new one."""
+        """The result of the flight for this generation: joined if there is one, else started."""
         charge = options.charge
         try:
             return await self._fly(request, request.generation_key, options)
         except NotEnoughCredits as denied:
             if charge is None or charge.user == denied.user:
                 raise
-        # We joined a flight whose caller could not pay. The second flight is our own.
+        # The flight we joined could not pay. A second flight charges our caller.
         return await self._fly(request, f"{request.generation_key} {charge.user}", options)
 
     async def _fly(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
@@ -100,21 +100,21 @@ class Coordinator:
         return result.coalesced() if joined else result
 
     async def _look_again(self, request: PictureRequest) -> LookupResult:
-        """After a flight that was for another rendition: ours, or the original, is there by now."""
+        """Look up our rendition or its original: the flight we joined was for another rendition."""
         try:
             return await self._look(request)
         except NotGenerated:
-            raise StillGenerating from None  # deleted at this very moment; the next request generates it
+            raise StillGenerating from None  # deleted in between; the next request generates it
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the generations of `call` finish; a late one releases its lease, and another process takes it over.
 
-        What is kept for the store stays kept: the process goes on, and so do its other calls.
+        Unstored pictures stay held: the process goes on, and so do its other calls.
         """
         await self._flights.finish(call, within_seconds=within_seconds)
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let generations under way finish, then release every lease, of what is kept too."""
+        """At the end of the process: let generations finish, then release every lease, also of unstored pictures."""
         await self._flights.drain(within_seconds=within_seconds)
         await self._uploader.shut_down()
 
@@ -137,7 +137,7 @@ class Coordinator:
         breakers = kind.breakers(request.model)
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
-        # Listening begins before the first look, so that no completion falls between the two.
+        # Subscribe before the first acquire, so that no completion is missed.
         with self._ledger.hints(request.generation_key) as hint:
             while True:
                 if (stored := await self._uploader.finish_unstored(request.generation_key)) is not None:
@@ -164,7 +164,7 @@ class Coordinator:
                 outcome = Outcome.COALESCED
 
     async def _lead(self, request: PictureRequest, lead: Lead, asked_at: float) -> LookupResult:
-        """Generate under a lease that was asked for at `asked_at`, on our monotonic clock in seconds."""
+        """Generate under a lease that was acquired at `asked_at`, on our monotonic clock in seconds."""
         lease = Lease(
             key=request.generation_key,
             fence=lead.fence,
@@ -191,14 +191,14 @@ class Coordinator:
         return await leader.generate()
 
     async def _follow(self, request: PictureRequest, flight_key: str, hint: asyncio.Event) -> None:
-        """Return when the leader is done, or its lease ran out: one poller per key and process."""
+        """Poll until the leader is done or its lease ran out; one poller per key and process."""
         timings = self._timings
         delays = growing_pauses(
             timings.poll_first_seconds, factor=timings.poll_factor, max_seconds=timings.poll_max_seconds
         )
         while self._flights.is_awaited(flight_key):
             await self._nap(hint, next(delays) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
-            with contextlib.suppress(LedgerUnavailable):  # a blip must not end the wait
+            with contextlib.suppress(LedgerUnavailable):  # poll again: an outage of the ledger may be short
                 if not isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
                     return
         raise StillGenerating
@@ -213,18 +213,18 @@ class Coordinator:
         hint.clear()
 
     def _sweep_now_and_then(self) -> None:
-        """Close what others left behind, beside our own work and at most once a minute."""
+        """Start a sweep of abandoned generations in the background, at most once a minute."""
         if self._clock.monotonic() >= self._sweep_at:
             self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
-        with contextlib.suppress(CopperplateError):  # nothing correct depends on it
+        with contextlib.suppress(CopperplateError):  # correctness does not depend on the sweep
             await self._ledger.sweep(SWEEP_ROWS)
 
 
 def _error_of(failure_class: FailureClass, retry_after: timedelta) -> GenerationFailed | StillGenerating:
-    """What a caller gets for a negative entry; a picture that is paid for and not fetched yet is still on its way."""
+    """The error for a negative entry. A paid job that is not collected yet is `StillGenerating`, not a failure."""
     if failure_class is FailureClass.UNCOLLECTED:
         return StillGenerating(retry_after)
     return GenerationFailed(failure_class, retry_after)

@@ -1,4 +1,4 @@
-"""What goes wrong with an attempt, recorded: its negative entry, the rest of a service that refuses, its log lines."""
+"""Records what went wrong with an attempt: the negative entry, the breaker of a service that refuses, log lines."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 
 
 async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> GenerationFailed | LeaseLost:
-    """Write the negative entry; what we did not expect counts as transient, and as billed.
+    """Write the negative entry, and return the error to raise. An unexpected error counts as transient and as billed.
 
-    What our account or a setting is at fault for concerns every prompt: the provider rests before this one does.
+    A failure of our account or of a setting concerns every prompt: it also opens the provider's breaker.
     """
     request, provider = attempt.request, attempt.kind.provider
     cause = _failure_of(error)
@@ -59,12 +59,12 @@ async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> 
         cost_micro_usd=provider.cost_micro_usd(request.recipe, cause.usage) if cause.usage else None,
     )
     if not await ledger.fail(request.generation_key, attempt.lead.fence, failure):
-        return LeaseLost()  # a successor is at it; what it makes of the attempt is what counts
+        return LeaseLost()  # a successor took over: its result counts, not ours
     return GenerationFailed(cause.failure_class, pause)
 
 
 async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
-    """No provider was asked for anything: nothing is remembered, and no credit is held for it."""
+    """End an attempt that made no call: no failure is remembered, and its credit is released."""
     failure = Failure(
         failure_class=FailureClass.ABANDONED,
         message="the store takes no pictures",
@@ -76,7 +76,7 @@ async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
 
 
 async def report_store(ledger: Ledger, attempt: Attempt, error: CopperplateError) -> None:
-    """Let the store rest for all processes, so that no money is spent on what it would refuse."""
+    """Open the store's breaker for all processes, so that no money is spent on what the store would refuse."""
     name = attempt.kind.store_breaker
     with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):
         if await ledger.report_refusal(name, FailureClass.STORE, str(error), REFUSAL_PAUSE):
@@ -84,7 +84,7 @@ async def report_store(ledger: Ledger, attempt: Attempt, error: CopperplateError
 
 
 def log_failure(attempt: Attempt, failed: ProviderFailed, error: Exception) -> None:
-    """A line for each call that failed, since callers see only its class; without messages, which may quote."""
+    """Log one line for each failed call, since callers see only its class; no messages, which may quote the prompt."""
     logger.warning(
         "attempt failed: provider=%s class=%s cause=%s billed=%s attempt=%d key=%s",
         attempt.kind.provider.name,
@@ -97,7 +97,7 @@ def log_failure(attempt: Attempt, failed: ProviderFailed, error: Exception) -> N
 
 
 async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFailed, pause: timedelta) -> None:
-    """Let the provider rest for all processes; the process that begins the rest tells the operator."""
+    """Open the provider's breaker for all processes. The process that opens it logs the error."""
     request = provider_input_of(attempt.request.recipe)
     name = model_of(attempt.kind.provider.name, request.model) if cause.of_model else attempt.kind.provider.name
     reason = (
@@ -109,7 +109,7 @@ async def _report_refusal(ledger: Ledger, attempt: Attempt, cause: ProviderFaile
 
 
 def _failure_of(error: Exception) -> ProviderFailed:
-    """What an attempt ended with, as a provider's failure; what is not foreseen is logged with its traceback."""
+    """The error of an attempt as a `ProviderFailed`; an unexpected one is logged with its traceback."""
     if isinstance(error, ProviderFailed):
         return error
     if isinstance(error, Misconfigured):

@@ -1,4 +1,7 @@
-"""From a noted job, which is paid for, to its picture: it is dropped for what its provider says, or for its age."""
+"""Fetches the picture of a paid job.
+
+A job is given up only when the provider says that it failed, or when its retention is over.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Between two looks at what is not the picture asked for.
+# Between two fetches within one collection.
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A picture as the provider made it: whole, of a format and upright size (px) that were looked at."""
+    """A picture as the provider made it, decoded once: `format` and upright `size` (px) are those of the bytes."""
 
     body: bytes = field(repr=False)
     usage: Mapping[str, int]
@@ -49,7 +52,7 @@ class Verified:
 
 
 class JobCollector:
-    """Collects jobs whose ids are noted, by this process or by one before it."""
+    """Collects jobs whose ids are recorded, by this process or by a predecessor."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock, timings: Timings) -> None:
         self._ledger = ledger
@@ -63,8 +66,8 @@ class JobCollector:
     ) -> Verified:
         """The job's picture. Raises `ProviderFailed` where the provider says that the job failed or made no picture.
 
-        All else leaves the job noted, for a later collector: raises `StillGenerating` with the pause until then. Once
-        the retention is over the job is lost: raises `LeaseLost`, and whoever acquires next submits once more.
+        Any other failure leaves the job to a later leader: raises `StillGenerating` with the pause until then. Once
+        the retention is over the job is lost: raises `LeaseLost`, and the next leader submits once more.
         """
         try:
             return await self._look(job, attempt.kind.provider, verify)
@@ -80,10 +83,10 @@ class JobCollector:
     async def _look(
         self, job: Job, provider: Provider, verify: Callable[[ProviderResult], Awaitable[Verified]]
     ) -> Verified:
-        """Fetch and verify, again and again over seconds: a host may show a page or a part before the picture.
+        """Fetch and verify, repeatedly for some seconds: a host may answer a page or a part before the picture.
 
-        A whole picture that is not the one asked for, and is the same from the first look to the last, is the job's:
-        raises `ProviderFailed`. All else may become the picture yet: raises `Uncollected`.
+        Raises `ProviderFailed` for a whole picture of the wrong kind that is the same at every fetch: it is the job's
+        result. Raises `Uncollected` for anything else, which may become the picture later.
         """
         give_up_at = self._clock.monotonic() + self._look_seconds
         pauses = growing_pauses(FIRST_PAUSE_SECONDS, max_seconds=MAX_PAUSE_SECONDS)
@@ -112,7 +115,7 @@ class JobCollector:
     async def _record_uncollected(
         self, attempt: Attempt, job: Job, trouble: Uncollected
     ) -> StillGenerating | LeaseLost:
-        """Write down when the job is collected again, for all processes; or, after its retention, that it is lost."""
+        """Record when the job is collected again; after its retention, that it is lost. Returns the error to raise."""
         age = timedelta(seconds=max(0.0, self._clock.monotonic() - attempt.noted_at))
         is_lost = age >= self._retention
         if is_lost:

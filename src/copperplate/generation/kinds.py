@@ -24,7 +24,7 @@ class Kind:
     needs: Needs = field(default_factory=Needs)
     # How long callers wait; None: as long as for any picture.
     wait: timedelta | None = None
-    # Of a finished picture; what cannot be made smaller fails. None: as many as the store takes.
+    # Limit of a finished picture; encoding fails where it cannot be met. None: only the store's own limit.
     max_bytes: int | None = None
 
     @classmethod
@@ -44,10 +44,10 @@ class Kind:
         return f"storage:{self.store.bucket}"
 
     def breakers(self, model: str) -> tuple[str, str, str]:
-        """What a submit with that model needs, by the names of their breakers."""
+        """The names of the breakers that a submit with that model depends on."""
         return (self.provider.name, model_of(self.provider.name, model), self.store_breaker)
 
 
 def model_of(provider: str, model: str) -> str:
-    """The name of the breaker of one provider's model: another model of it may be taken."""
+    """The name of the breaker of one model of a provider; its other models have their own."""
     return f"{provider}/{model}"

@@ -1,7 +1,8 @@
-"""The leader: from a lease to a stored, verified picture. Every step is written ahead, so any can be the last.
+"""The leader: from a lease to a stored, verified picture.
 
-Read `generate`, `_obtain`, `_make`, `_submit`. What follows the picture is in `uploader.py`, a paid job's collection
-in `job_collector.py`, what goes wrong in `failed_attempts.py`.
+Each step is recorded before it is taken; a successor can resume after a crash at any of them. Read `generate`,
+`_obtain`, `_make`, `_submit`. Storing is in `uploader.py`, collecting a paid job in `job_collector.py`, recording
+failures in `failed_attempts.py`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, Images, Ledger
 
 MAX_BILLED_SUBMITS = 2
-# A picture that two successors died of, after its first leader, is not decoded again.
+# Give up after two successors crashed while decoding.
 MAX_DECODES = 2
 
 
@@ -71,7 +72,7 @@ class Leader:
             await self.uploader.handle_store_failure(self.attempt, error)
             raise
         except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating):
-            # Nothing is lost: the next holder of the lease resumes from the phase we wrote down.
+            # Nothing is lost: the next holder of the lease resumes from what is recorded.
             raise
         except asyncio.CancelledError:
             await lease.release()
@@ -82,14 +83,14 @@ class Leader:
         return generated
 
     async def _obtain(self) -> PendingUploads:
-        """The original, stored: adopted, collected or submitted, whatever the recovery point allows."""
+        """The original, stored: adopted, collected or submitted, as the recovery point requires."""
         if (resumed := await self.uploader.resume(self.attempt)) is not None:
             return resumed
         verified = await self._make()
         crash_point("made")
         with reporting(verified.usage):
             pending = await self._prepare(verified)
-        # Not by our clock: a process that stood still keeps what it paid for, unless a successor has a higher fence.
+        # Ignore local lease expiry here; only the fence decides. A process that was frozen may still store its picture.
         if self.attempt.lease.is_refused or not await self._intend(verified, pending):
             raise LeaseLost
         crash_point("intended")
@@ -99,7 +100,7 @@ class Leader:
         return stored
 
     async def _make(self) -> Verified:
-        """The picture, verified: of the job a predecessor noted, or of a submit of our own."""
+        """The verified picture: of the job that a predecessor noted, or of a new submit."""
         answer = self.attempt.lead.job or await self._submit()
         if isinstance(answer, ProviderResult):
             return await self._verify(answer)
@@ -113,7 +114,7 @@ class Leader:
         return Verified(body=made.body, usage=made.usage, format=original_format, size=size)
 
     async def _submit(self) -> Job | ProviderResult:
-        """The answer to a submit of our own; one that got no answer is sent once more, under the next number."""
+        """The answer to our submit. A submit without an answer is repeated once, with the next number."""
         lead = self.attempt.lead
         if self.attempt.kind.provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
             raise ProviderFailed(FailureClass.AMBIGUOUS, "no picture of two submits of this attempt was stored")
@@ -128,7 +129,7 @@ class Leader:
             return await self._submit_once(submit_no + 1)
 
     async def _submit_once(self, submit_no: int) -> Job | ProviderResult:
-        """One billable request, written ahead; its id is noted before anything is awaited."""
+        """Submit once: recorded before it is sent, and the job's id recorded before anything else."""
         attempt = self.attempt
         lease, provider, recipe = attempt.lease, attempt.kind.provider, attempt.request.recipe
         if not await self.ledger.begin_submit(
@@ -151,9 +152,9 @@ class Leader:
         return answer
 
     async def _begin_decode(self) -> None:
-        """Decoding can take the process with it: a successor writes it ahead, so that it is not tried for ever.
+        """Record the decoding before it begins: it can crash the process, and must not be tried for ever.
 
-        The first leader does not: a miss that goes well costs no call for it.
+        Only successors record it, so that a miss without a crash needs no call for it.
         """
         lead, lease = self.attempt.lead, self.attempt.lease
         if lead.submit_no > 0:
@@ -185,8 +186,8 @@ class Leader:
         return pending if is_finished else await self._encode(pending)
 
     async def _encode(self, pending: PendingUploads) -> PendingUploads:
-        """With the rendition its caller asked for. The picture is paid for: whatever fails here, the original stays."""
-        # The serving tries again, from the stored original, and says what is wrong.
+        """Add the rendition asked for. If that fails, the original alone is stored: it is paid for."""
+        # `Renditions` tries again from the stored original, and reports the error.
         with contextlib.suppress(Exception):
             body = await self.images.encode(pending.original_body, self.attempt.request)
             rendition = rendition_upload(
@@ -200,7 +201,7 @@ class Leader:
         return pending
 
     async def _intend(self, verified: Verified, pending: PendingUploads) -> bool:
-        """Write ahead where the picture is about to be stored, and what it was billed."""
+        """Record where the picture is about to be stored, and what it cost."""
         attempt, usage = self.attempt, verified.usage
         lease = attempt.lease
         return await lease.retry_until_recorded(

@@ -1,4 +1,4 @@
-"""A lease as far as one process may trust it: it is renewed by a heartbeat, and given up."""
+"""A lease as one process sees it: renewed by a heartbeat, trusted for less than its duration, released at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RETRY_SECONDS = 0.2
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Lease:
-    """The right to generate, as far as this process may trust it: until our clock says otherwise."""
+    """The right to generate; valid until `trusted_until` on our monotonic clock."""
 
     key: str
     fence: int
@@ -36,19 +36,19 @@ class Lease:
     is_refused: bool = False
 
     def check(self) -> None:
-        """Raise `LeaseLost` unless the lease is certainly still ours."""
+        """Raise `LeaseLost` once the lease may have expired."""
         if self.clock.monotonic() >= self.trusted_until:
             raise LeaseLost
 
     @contextlib.asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
-        """Renew the lease while the body runs. A lost lease shows at the next `check`."""
+        """Renew the lease while the body runs. The next `check` raises if it was lost."""
         beating = asyncio.create_task(self._beat())
         try:
             yield
         finally:
             beating.cancel()
-            # Waited for, not awaited: its cancellation must not hide one of our own.
+            # `wait` instead of `await`: the task's cancellation must not hide our own.
             await asyncio.wait((beating,))
 
     async def release(self) -> None:
@@ -57,10 +57,10 @@ class Lease:
             await self.ledger.heartbeat(self.key, self.fence, timedelta(0))
 
     async def retry_until_recorded(self, record: Callable[[], Awaitable[bool]]) -> bool:
-        """The ledger's answer to `record`, asked again until the wait timeout while the ledger does not record it.
+        """The ledger's answer to `record`, retried until the wait timeout while the ledger is unavailable.
 
-        What was paid for is known to this process alone until it is recorded. A lease that ran out meanwhile does
-        no harm: while the ledger is away no process takes it over, and afterwards the fence decides.
+        Until it is recorded, only this process knows what was paid for. Expiry of the lease meanwhile does no harm:
+        no process can take it over without the ledger, and afterwards the fence decides.
         """
         return await repeat(
             record,
@@ -82,7 +82,7 @@ class Lease:
                     self.trusted_until, self.is_refused = asked_at, True
                     return
             except (LedgerUnavailable, LedgerMisconfigured):
-                pause = RETRY_SECONDS  # what is left of the lease is no time to wait out
+                pause = RETRY_SECONDS  # retry soon: the lease may end before the next regular heartbeat
             else:
                 self.trusted_until = asked_at + self.timings.trusted_seconds
                 pause = self.timings.heartbeat.total_seconds()

@@ -1,4 +1,4 @@
-"""What a look-up may do, and what it answers, from the leader's picture to the bytes that are served."""
+"""Options and results of a look-up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupOptions:
-    """What may be done for a caller whose picture is not there: whether to generate it, and what pays for that."""
+    """What a miss may do: whether to generate the picture, and which credit pays for it."""
 
     may_lead: bool = True
     charge: Charge | None = None
@@ -25,10 +25,10 @@ LOOK_ONLY: Final = LookupOptions(may_lead=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupResult:
-    """An entry, how it came about, and its bytes where they are at hand.
+    """An entry, its outcome, and its bytes if they are in memory.
 
-    A rendition that was made together with its original has that `original` beside it, for those who joined the
-    flight and asked for another form.
+    A rendition that was made together with its original carries that `original`, for callers that joined the flight
+    and asked for another rendition.
     """
 
     entry: Entry

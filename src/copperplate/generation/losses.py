@@ -1,4 +1,4 @@
-"""What the ledger believes to be stored and the store does not have: looked at before an address is handed out."""
+"""Finds entries whose object is gone from the store, before their address is handed out."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EXISTS_SECONDS: Final = 2.0
 
 
 async def is_lost(entry: Entry, *, store: ObjectStore, ledger: Ledger) -> bool:
-    """Whether the object of an entry is gone, which the ledger then knows too.
+    """Whether the object of an entry is gone; if so, the loss is reported to the ledger.
 
-    Where the store does not answer in time, the ledger's word stands: a CDN may serve the object all the same.
-    Raises `StoreMisconfigured`, for an address that a setting closes is no better than one that is gone.
+    False where the store does not answer in time: a CDN may still serve the object. Raises `StoreMisconfigured`
+    where a setting closes the address.
     """
     try:
         async with asyncio.timeout(EXISTS_SECONDS):

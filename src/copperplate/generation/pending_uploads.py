@@ -1,4 +1,4 @@
-"""What a leader has made and is to be stored."""
+"""A picture that is made and not stored yet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PendingUploads:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes to keep them."""
+        """The memory that both bodies take."""
         return len(self.original_body) + len(self.rendition_body or b"")
 
     def without_rendition(self) -> PendingUploads:
@@ -32,7 +32,7 @@ class PendingUploads:
         return replace(self, rendition=None, rendition_body=None)
 
     def recorded(self, entry: Entry, generation_key: str) -> LookupResult:
-        """As the ledger recorded them; an `entry` with another path is another process's, and so are its bytes."""
+        """The result as recorded. An `entry` with another path is another process's, and so are its bytes."""
         if entry.is_original:
             return LookupResult(entry=entry, outcome=Outcome.GENERATED, body=self.original_body)
         is_ours = self.rendition is not None and self.rendition.path == entry.path

@@ -1,4 +1,4 @@
-"""How long each thing of a generation may take."""
+"""The durations of a generation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """How long things may take. A lease is trusted for `lease` minus `margin` of our own clock."""
+    """Durations. A process trusts its lease for `lease` minus `margin` by its own clock."""
 
     lease: timedelta = timedelta(seconds=20)
     heartbeat: timedelta = timedelta(seconds=5)
@@ -20,7 +20,7 @@ class Timings:
     # How long a provider keeps a job's result, and the first pause between two collections.
     job_retention: timedelta = timedelta(days=1)
     collect_pause: timedelta = timedelta(seconds=5)
-    # How long one collection looks again at what is not the picture asked for.
+    # How long one collection repeats its fetch while the answer is not the picture asked for.
     look: timedelta = timedelta(seconds=15)
 
     @property

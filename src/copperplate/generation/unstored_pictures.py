@@ -1,4 +1,4 @@
-"""Paid pictures that the store would not take: kept in memory, with their leases, until it does."""
+"""Paid pictures that the store did not take: held in memory, with their leases, until it does."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 MAX_BYTES: Final = 64_000_000
 # Each has a heartbeat (`Timings.heartbeat`).
 MAX_PICTURES: Final = 256
-# The store is tried at most twenty times a second, however many are kept.
+# The store is tried at most twenty times a second, however many pictures are held.
 SPACING_SECONDS: Final = 0.05
-# Between two tries without a caller. Each failed one renews the store's rest, which must not run out meanwhile.
+# Between two tries in the background. Each failed try keeps the store's breaker open, so the next must be in time.
 FIRST_PAUSE_SECONDS: Final = 2.0
 MAX_PAUSE_SECONDS: Final = 8.0
 PAUSE_FACTOR: Final = 1.5
-# Then the lease is given up; the bytes stay for as long as there is room.
+# Then the lease is released; the bytes stay for as long as there is room.
 KEEP_SECONDS: Final = 3_600.0
-# What may be over by the next try; after these it is still kept.
+# Errors that may be over at the next try: the picture is held on.
 FAULTS: Final = (StoreUnavailable, StoreMisconfigured, LedgerUnavailable, LedgerMisconfigured)
 KEPT_ON: Final = (*FAULTS, LeaseLost)
 
@@ -42,8 +42,8 @@ KEPT_ON: Final = (*FAULTS, LeaseLost)
 class UnstoredPicture:
     """One picture: its bytes as `pending`, and how they are stored.
 
-    `finish` stores and records them, once: it raises what store and ledger say, or `LeaseLost`. `hold`
-    renews the lease while it is entered, `release` gives it up.
+    `finish` tries once to store and record them: it raises the errors of store and ledger, or `LeaseLost`. `hold`
+    renews the lease while it is entered, `release` releases it.
     """
 
     pending: PendingUploads
@@ -58,14 +58,14 @@ class UnstoredPicture:
 
 
 class UnstoredPictures:
-    """The pictures that one process keeps, by the key of their generation; bounded."""
+    """The pictures that one process holds, by the key of their generation; bounded."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pictures: dict[str, UnstoredPicture] = {}
 
     def add(self, key: str, picture: UnstoredPicture) -> bool:
-        """Store it as soon as the store takes it; False without room: then the caller gives up the lease."""
+        """Hold the picture until the store takes it. False without room: then the caller releases the lease."""
         self._pictures.pop(key, None)
         if not self._make_room(picture.pending.size_bytes):
             logger.error(
@@ -80,19 +80,19 @@ class UnstoredPictures:
         return True
 
     def find(self, key: str) -> PendingUploads | None:
-        """What is kept of that generation, also where another process holds its lease."""
+        """The picture of that generation, also where another process has its lease."""
         picture = self._pictures.get(key)
         return None if picture is None else picture.pending
 
     def forget(self, key: str) -> None:
-        """It is stored, or superseded."""
+        """Drop the picture of that generation: it is stored, or superseded."""
         if (picture := self._pictures.pop(key, None)) is not None and picture.task is not None:
             picture.task.cancel()
 
     async def finish(self, key: str) -> LookupResult | None:
-        """Try at once to store what is kept under our lease; None where nothing is.
+        """Try at once to store the picture held under our lease; None where there is none.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`: it is still kept.
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`: it is held on.
         """
         picture = self._pictures.get(key)
         if picture is None or not picture.is_held:
@@ -104,7 +104,7 @@ class UnstoredPictures:
             return None
 
     async def shut_down(self) -> None:
-        """The process ends: the leases are given up."""
+        """Release all leases, at the end of the process."""
         tasks = [picture.task for picture in self._pictures.values() if picture.task is not None]
         for task in tasks:
             task.cancel()
@@ -132,7 +132,7 @@ class UnstoredPictures:
             return result
 
     def _drop(self, key: str, picture: UnstoredPicture) -> None:
-        # Another picture of that generation may be kept by now.
+        # Another picture of that generation may be held by now.
         if self._pictures.get(key) is picture:
             del self._pictures[key]
 
@@ -160,7 +160,7 @@ class UnstoredPictures:
                 await self._give_up(picture)
 
     def _make_room(self, size_bytes: int) -> bool:
-        """Those whose lease is lost go first, and no others."""
+        """Drop pictures whose lease is lost, and no others, until there is room."""
         for key in [key for key, picture in self._pictures.items() if not picture.is_held]:
             if self._has_room(size_bytes):
                 break

@@ -1,4 +1,4 @@
-"""From pending uploads to a recorded entry: stored, adopted, or kept until the store takes them."""
+"""From pending uploads to a recorded entry: stored, adopted, or held in memory until the store takes them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 # Between two tries to store an object, in seconds.
 UPLOAD_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
-# Callers wait meanwhile. What is not stored then is kept, and tried again without them.
+# Callers wait this long. After that the picture is held in memory and retried in the background.
 UPLOAD_SECONDS = 10.0
 
 
 class Uploader:
-    """Stores what attempts have made, and keeps in this process what is paid for and not stored."""
+    """Stores the pictures of attempts, and holds those that are paid for and not stored yet."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
@@ -39,15 +39,16 @@ class Uploader:
         self._unstored: UnstoredPictures = UnstoredPictures(clock)
 
     async def check_store(self, attempt: Attempt) -> None:
-        """Before money is spent. A picture of so many pixels is hardly ever smaller than a tenth of a byte for each.
+        """Check that the store will take the picture, before money is spent on it.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`.
         """
         kind, size = attempt.kind, attempt.request.size
+        # Few pictures have less than a tenth of a byte per pixel.
         await kind.store.check(replace(kind.needs, min_bytes=size.width * size.height // 10))
 
     async def resume(self, attempt: Attempt) -> PendingUploads | None:
-        """What was about to be stored before this attempt, stored: of this process, or of a dead predecessor."""
+        """Store what an earlier attempt was about to store: held here, or adopted from a dead predecessor."""
         if (intent := attempt.lead.intent) is None:
             return None
         unstored = self._unstored.find(attempt.lease.key)
@@ -61,9 +62,9 @@ class Uploader:
     async def store(
         self, attempt: Attempt, pending: PendingUploads, *, pauses: Sequence[float] = UPLOAD_PAUSES
     ) -> PendingUploads:
-        """Store both at once; without the rendition if that alone fails.
+        """Store original and rendition concurrently; the original alone if the rendition fails. Answers what is stored.
 
-        Answers what is stored. Raises `StoreUnavailable`, `StoreMisconfigured`, `ObjectConflict`.
+        Raises `StoreUnavailable`, `StoreMisconfigured`, `ObjectConflict`.
         """
         store = attempt.kind.store
         if pending.rendition is None or pending.rendition_body is None:
@@ -92,9 +93,9 @@ class Uploader:
         return stored.recorded(entry, lease.key)
 
     async def handle_store_failure(self, attempt: Attempt, error: CopperplateError) -> None:
-        """The store failed with `error`: it rests, and what is paid for is kept until the store takes it.
+        """Open the store's breaker after `error`, and hold the unstored picture until the store takes it.
 
-        Where nothing is kept, the next caller may lead at once.
+        Without a picture to hold, the lease is released: the next caller may lead at once.
         """
         await report_store(self._ledger, attempt, error)
         if attempt.unstored is not None:
@@ -106,18 +107,18 @@ class Uploader:
             await attempt.lease.release()
 
     def forget(self, key: str) -> None:
-        """Another attempt stored the picture of that generation."""
+        """Drop what is held of that generation: another attempt stored its picture."""
         self._unstored.forget(key)
 
     async def finish_unstored(self, key: str) -> LookupResult | None:
-        """Store what this process keeps of that generation, if anything: it is paid for and has no need of a lead.
+        """Store the picture that this process holds of that generation; None where it holds none.
 
         Raises `StoreUnavailable`, `StoreMisconfigured`, `LedgerUnavailable`, `LedgerMisconfigured`.
         """
         return await self._unstored.finish(key)
 
     async def shut_down(self) -> None:
-        """The process ends: give up the leases of what is kept."""
+        """Release the leases of the pictures held, at the end of the process."""
         await self._unstored.shut_down()
 
     def _keep_unstored(self, attempt: Attempt, pending: PendingUploads) -> bool:
@@ -130,7 +131,7 @@ class Uploader:
         return self._unstored.add(attempt.lease.key, unstored)
 
     async def _finish(self, attempt: Attempt, pending: PendingUploads) -> LookupResult:
-        """One more try to store what is kept; it renews the store's rest, or ends it."""
+        """Try once more to store a held picture. Failure keeps the store's breaker open; success closes it."""
         attempt.lease.check()
         try:
             stored = await self.store(attempt, pending, pauses=())
@@ -140,7 +141,7 @@ class Uploader:
         return await self.complete(attempt, stored)
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
-        """The object a dead predecessor stored, if it is whole."""
+        """The body of the object that a dead predecessor stored, if its digest is right."""
         try:
             body = await store.get(intent.path)
         except ObjectMissing:
@@ -148,7 +149,7 @@ class Uploader:
         return body if await digest_of(body) == intent.digest else None
 
     async def _put(self, store: ObjectStore, upload: Upload, body: bytes, pauses: Sequence[float]) -> None:
-        """Store an object; the picture is paid for, so a failing store is asked several times, one that hangs once."""
+        """Store an object, which is paid for: retry while the store fails, but not for longer than `UPLOAD_SECONDS`."""
         media_type = PictureFormat(upload.format).media_type
         await repeat(
             lambda: store.put(upload.path, body, media_type=media_type),

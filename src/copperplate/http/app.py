@@ -17,7 +17,7 @@ from copperplate.http.routes import explain, health, memoji, objects, operations
 from copperplate.http.wiring import Wiring
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Lifespan, Receive, Scope, Send
 
     from copperplate.services import Services
     from copperplate.settings import Settings
@@ -36,6 +36,10 @@ class Application(FastAPI):
         """Answer one request, or run the application's lifespan."""
         await self._front(scope, receive, send)
 
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request that has passed a front already, that of `LazyApp`."""
+        await super().__call__(scope, receive, send)
+
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, with the picture's URL, which is no route."""
         if not self.openapi_schema:
@@ -43,7 +47,7 @@ class Application(FastAPI):
         return super().openapi()
 
 
-def create_app(settings: Settings | None = None, *, services: Services | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Application:
     """The ASGI application. Without arguments the environment is read when the server starts it.
 
     Wrong or missing settings stop neither import nor start: every request but `/healthz` is then
@@ -51,12 +55,19 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     closes them.
     """
     wiring = Wiring(services)
+    return make_application(
+        wiring, lambda _: lifespan(wiring, settings) if services is None else contextlib.nullcontext()
+    )
+
+
+def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> Application:
+    """The application over this wiring, which somebody else opens and closes unless `lifespan` does."""
     app = Application(
         wiring,
         title="Copperplate",
         version=version("copperplate"),
         description=DESCRIPTION,
-        lifespan=lambda _: lifespan(wiring, settings) if services is None else contextlib.nullcontext(),
+        lifespan=lifespan,
         redirect_slashes=False,
         # `page` has a reference of our own: theirs runs scripts of a host that is not ours.
         docs_url=None,

@@ -1,4 +1,4 @@
-"""What the routes share: the open services, the headers of an answer of the moment, and the shape of problems."""
+"""What the routes share: the open services, the headers of uncacheable answers, and the shape of problems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def services_of(request: Request) -> Services:
 
 
 def no_store(response: Response) -> None:
-    """Mark an answer as true only now, and readable from any page."""
+    """Mark an answer as not cacheable, and readable from any origin."""
     response.headers.update(HEADERS)
 
 

@@ -1,4 +1,4 @@
-"""The front of every application: pictures are answered before any routing, and faults of the setup in one voice."""
+"""The middleware around every application: pictures before routing, and one answer for faults of the setup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEALTH: Final = "/healthz"
 
 
 def make_front(app: ASGIApp, wiring: Wiring) -> ASGIApp:
-    """`app`, behind what answers pictures and keeps a function's call open until its work is done."""
+    """`app` behind `Invocation`, `Pictures` and `Configured`, in this order."""
     return Invocation(Pictures(Configured(app, wiring), wiring), wiring)
 
 
@@ -30,7 +30,7 @@ class Configured:
         self._wiring = wiring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer 503 without services; else pass the request on."""
         if scope["type"] == "http" and self._wiring.services is None and scope["path"] != HEALTH:
             await Problem.of(self._wiring.fault).send(send, with_body=scope["method"] != "HEAD")
             return

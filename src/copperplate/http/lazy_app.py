@@ -12,7 +12,9 @@ from copperplate.http.lifespan import lifespan
 from copperplate.http.wiring import Wiring
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
+
+    from copperplate.http.app import Application
 
 
 class LazyApp:
@@ -20,7 +22,7 @@ class LazyApp:
 
     def __init__(self) -> None:
         self._wiring = Wiring()
-        self._app: ASGIApp | None = None
+        self._app: Application | None = None
         self._front = make_front(self._route, self._wiring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +47,8 @@ class LazyApp:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._app is None:
-            from copperplate.http.app import create_app
+            from copperplate.http.app import make_application
 
-            self._app = create_app(services=self._wiring.services)
-        await self._app(scope, receive, send)
+            # The same wiring: services may be opened, or closed, after the application is made.
+            self._app = make_application(self._wiring)
+        await self._app.route(scope, receive, send)

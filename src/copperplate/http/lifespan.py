@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from copperplate.compose import open_services
-from copperplate.errors import Misconfigured
+from copperplate.errors import Misconfigured, Unavailable
 from copperplate.http.graceful_shutdown import draining_on_sigterm
 from copperplate.settings import Settings
 
@@ -31,6 +31,7 @@ async def lifespan(wiring: Wiring, settings: Settings | None = None) -> AsyncIte
             services = await stack.enter_async_context(opening)
             stack.enter_context(draining_on_sigterm(services))
             wiring.open(services)
+            stack.callback(wiring.close, Unavailable("the server has stopped"))
         except Misconfigured as fault:
             logger.error("not configured: %s", fault)  # noqa: TRY400 - the fault is the reader's, no trace helps
             wiring.close(fault)

@@ -1,4 +1,4 @@
-"""Pictures by URL, answered before any routing: a hit costs little more than its bytes (ADR 0004)."""
+"""Pictures by URL, answered before routing: a hit costs little more than sending its bytes (ADR 0004)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """One response, and what it is counted as (None: as nothing)."""
+    """One response, and the outcome it is counted as (None: not counted)."""
 
     status: int
     headers: RawHeaders
@@ -48,7 +48,7 @@ class Pictures:
         self._wiring = wiring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer a picture URL; else pass the request on."""
         services, picture_urls = self._wiring.services, self._wiring.picture_urls
         if scope["type"] == "http" and not has_one_host(scope):
             await _send(send, scope, _error_answer(InvalidHost("Send one Host header."), None), None, 0.0)
@@ -70,7 +70,7 @@ class Pictures:
             await _serve(services, requested, scope, send)
 
     async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A preflight is granted for a wrong URL too: the page's script then sees the error of the GET."""
+        """Answer OPTIONS, also for a wrong URL, whose GET then reports the error; refuse other methods."""
         if not is_picture_path(scope["path"]):
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
@@ -80,13 +80,13 @@ class Pictures:
 
 
 async def _serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
-    """Count the request, then send the answer: a caller who has a picture finds it in the statistics."""
+    """Answer one picture request. Count before sending, so statistics already include it."""
     picture_request, ignored = requested
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, picture_request, scope)
     except asyncio.CancelledError:
-        # The server stops and its grace is over; the next caller resumes the generation.
+        # The server stops and its grace period is over; the next caller resumes the generation.
         await _send(
             send, scope, _error_answer(StillGenerating(), None), picture_request, services.clock.monotonic() - started
         )
@@ -102,7 +102,7 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
 
 
 def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome | None) -> int | None:
-    """What this request had the provider paid, in millionths of a dollar; None where its price is not known."""
+    """What this request cost at the provider, in millionths of a dollar; None where the price is not known."""
     if outcome is not Outcome.GENERATED:
         return 0
     return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
@@ -119,7 +119,7 @@ async def _find_answer(services: Services, picture_request: PictureRequest, scop
             return Answer(304, headers.validators(found.entry, outcome), b"", outcome)
         if is_head:
             return Answer(200, headers.of_picture(found.entry, outcome, picture_request.rendition.format), b"", None)
-    # Vercel would not let more bytes pass.
+    # Vercel rejects larger responses.
     at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
     found = await services.renditions.read(picture_request, at_most_bytes=at_most_bytes)
     entry, outcome = found.entry, outcome or found.outcome

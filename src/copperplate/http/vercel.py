@@ -1,6 +1,6 @@
-"""In a Vercel function: what is done before the process may freeze (at its end see `graceful_shutdown`).
+"""In a Vercel function: work that must end before the process may freeze (for its end see `graceful_shutdown`).
 
-Vercel's runtime calls an invocation over once the ASGI call returns; from then on the process may be
+An invocation is over for Vercel's runtime once the ASGI call returns; from then on the process may be
 frozen until the next request. Work that an answer leaves behind therefore keeps its call open, after
 the answer was sent. Nothing here runs elsewhere: a server that is not on Vercel keeps its process.
 """
@@ -27,7 +27,7 @@ MARGIN_SECONDS: Final = 10.0
 
 
 class Invocation:
-    """ASGI: keeps the call open until what its answer left behind is done, or the deadline is near."""
+    """ASGI: keeps the call open until the work that its answer left behind is done, or the deadline is near."""
 
     def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class Invocation:
 
 
 def seconds_left() -> float:
-    """How long this invocation may still take, less what its end needs."""
+    """The time left to this invocation, less `MARGIN_SECONDS`."""
     runtime = sys.modules.get("vercel_runtime")  # there already, or this is not Vercel
     deadline: datetime | None = runtime.get_deadline() if runtime else None
     left = MAX_SECONDS if deadline is None else (deadline - datetime.now(UTC)).total_seconds()

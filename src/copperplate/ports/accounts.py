@@ -29,7 +29,7 @@ class CreditLedger(Protocol):
     """Credits of signed-in people, and what they asked. Every method may be repeated for the same answer."""
 
     async def credits(self, user: UUID) -> Credits:
-        """What a user has; nothing for somebody who was never granted any. What lapsed is not held."""
+        """The credits of a user; zero for one who was never granted any. Lapsed reservations are not held."""
 
     async def grant_credits(self, user: UUID, amount: int, ref: str) -> Credits:
         """Give `amount` credits, 1 to 10^9, once per `ref`.

@@ -51,12 +51,12 @@ class Ledger(Sweeper, Protocol):
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
     ) -> AcquireResult:
-        """Settle in one round trip what this caller is.
+        """Decide in one round trip whether this caller gets a hit, leads or waits.
 
         At most one live `Lead` per generation key exists at any time. Repeated by the holder (`leader`), it answers
         the same lead and fence, and the lease runs anew. `breakers` names what a submit needs (`Kind.breakers`): while
         the breaker of one of them is open, a lead that would submit is refused as `Negative`, and nothing is written;
-        once its rest is over, one caller at a time tries. What is paid for is led on whatever rests.
+        once its pause is over, one caller at a time tries. A paid picture is resumed whatever breaker is open.
 
         `charges` are reserved with a lead, or else the answer is `InsufficientCredits` and nothing is written. A
         takeover inherits what its predecessor reserved, for as long as that may be held. They are settled by
@@ -121,11 +121,11 @@ class Ledger(Sweeper, Protocol):
         """Record a negative entry and give up the lease."""
 
     async def report_refusal(self, name: str, failure_class: FailureClass, reason: str, pause: timedelta) -> bool:
-        """Open the breaker of a service that refuses, for the sake of our account or settings, whatever it is asked.
+        """Open the breaker of a service that refuses every request, because of our account or settings.
 
-        It rests for `pause` from now, for all processes; those it refuses are told `failure_class` (`ACCOUNT` or
-        `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are kept. True for the
-        report that begins the rest, so that it is logged once; a repeat answers False.
+        It stays open for `pause` from now, for all processes; refused callers are told `failure_class` (`ACCOUNT` or
+        `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are stored. True for the
+        report that opens the breaker, so that it is logged once; a repeat answers False.
         """
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:

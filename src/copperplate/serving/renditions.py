@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# The Retry-After where a kept original cannot be decoded.
-UNREADABLE_REST = timedelta(minutes=15)
+# The Retry-After where a stored original cannot be decoded.
+UNREADABLE_RETRY_AFTER = timedelta(minutes=15)
 
 
 class Renditions:
-    """Pictures in the form they were asked for. Renditions and reads are coalesced like generations."""
+    """Finds and reads the renditions requested. Renditions and reads are coalesced like generations."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Renditions:
         self._reads: SingleFlight[bytes] = SingleFlight()
 
     async def find(self, request: PictureRequest, options: LookupOptions = GENERATE) -> LookupResult:
-        """The entry of the rendition asked for, made if need be; raises what `Coordinator.find` raises."""
+        """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
         return await self._persist(lambda: self._find(request, options))
 
     async def read(self, request: PictureRequest, *, at_most_bytes: int | None = None) -> LookupResult:
@@ -65,9 +65,9 @@ class Renditions:
         return await self._persist(lambda: self._read(request, at_most_bytes))
 
     async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Again where a stored object turned out to be gone: its entry is dropped by then.
+        """Repeat `work` where a stored object turned out to be gone: its entry is dropped by then.
 
-        Three times, because a rendition and then its original may be missing.
+        At most three times: a rendition and then its original may be missing.
         """
         for _ in range(2):
             with contextlib.suppress(ObjectMissing):
@@ -96,20 +96,20 @@ class Renditions:
         return LookupResult(entry=entry, outcome=found.outcome, body=await self._fetch(request, entry))
 
     async def _require(self, request: PictureRequest, found: LookupResult) -> None:
-        """No address without its object; raises `ObjectMissing`. What was just stored is not asked for."""
+        """Raise `ObjectMissing` where the object of an address is gone; one that was just stored is not checked."""
         is_fresh = found.body is not None
         if not is_fresh and await is_lost(found.entry, store=self._store(request), ledger=self._ledger):
             raise ObjectMissing("the object of an address is gone")
 
     async def _make(self, request: PictureRequest, found: LookupResult) -> LookupResult:
-        """The rendition of a kept original: encoded, stored, recorded."""
+        """The rendition of a stored original: encoded, stored, recorded."""
         original = found.entry
         source = found.body or await self._fetch(request, original)
         try:
             body = await self._images.encode(source, request)
         except ProviderFailed as error:
-            # It was verified when it was stored; making it anew would cost money and change nothing.
-            raise GenerationFailed(error.failure_class, UNREADABLE_REST) from error
+            # The original was verified when it was stored; a new one would cost money and change nothing.
+            raise GenerationFailed(error.failure_class, UNREADABLE_RETRY_AFTER) from error
         upload = rendition_upload(
             request, digest=await digest_of(body), size_bytes=len(body), now=self._clock.now(), nonce=uuid4().hex
         )
@@ -121,7 +121,7 @@ class Renditions:
         entry = await self._ledger.record_rendition(original, request.rendition_key, upload)
         if entry is None:
             raise ObjectMissing("the original was replaced meanwhile")
-        # Another process may have been first; then its bytes are the ones that count.
+        # Another process may have recorded the rendition first; then its bytes count.
         return LookupResult(entry=entry, outcome=found.outcome, body=body if entry.path == upload.path else None)
 
     async def _fetch(self, request: PictureRequest, entry: Entry) -> bytes:

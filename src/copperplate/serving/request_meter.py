@@ -1,4 +1,4 @@
-"""Usage: counted in the process, flushed in batches that may be sent again. Hits write nothing by themselves."""
+"""Counts requests in memory and flushes the counts in batches that may be sent again. A hit itself writes nothing."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 2.0
 # After a flush that failed; the ledger is asked this often for as long as it is away.
 AGAIN_SECONDS: Final = 10.0
-# The ledger knows a batch it took for two hours. By the wall clock, which goes on while a process is frozen.
+# The ledger remembers a batch for two hours. By the wall clock, which goes on while a process is frozen.
 SENT_FOR: Final = timedelta(hours=1)
-# Sums that wait for the ledger: what is asked for beyond them is not counted.
+# Sums that wait for the ledger; requests for further pictures are not counted.
 MAX_SUMS: Final = 20_000
 # Sums in one batch: a transaction of a fraction of a second, far below the time that a call may take.
 BATCH_SUMS: Final = 1_000
 
-# How an answer came about, besides its outcome: which tier the bytes were taken from.
+# The tier that the statistics name for an outcome. Of COALESCED it is the generation's, also where the bytes were read.
 TIERS = {
     Outcome.HIT: "storage",
     Outcome.STALE: "storage",
@@ -56,7 +56,7 @@ class _Sum:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Counts that were sent under `id` and are sent again until the ledger says that it has them."""
+    """Counts sent under `id`, and sent again until the ledger confirms them."""
 
     id: UUID
     made_at: datetime
@@ -64,10 +64,10 @@ class _Batch:
 
 
 class RequestMeter:
-    """Adds up what was served and hands it to the ledger at most every two seconds, and at the end.
+    """Sums up requests and flushes the sums to the ledger at most every two seconds, and at the end.
 
-    Counting never fails or delays an answer. A batch that the ledger does not answer is sent again, under the id by
-    which the ledger knows whether it has it, for an hour; then it is lost, and the log says so.
+    Counting never fails or delays an answer. A batch without an answer is sent again for an hour, under an id by which
+    the ledger tells repeats apart; then it is lost and logged.
     """
 
     def __init__(self, *, ledger: Ledger, providers: Mapping[str, Provider], clock: Clock) -> None:
@@ -96,7 +96,7 @@ class RequestMeter:
         self._wake(FLUSH_SECONDS)
 
     async def flush(self) -> None:
-        """Hand over what has been counted so far; a flush under way is waited for first."""
+        """Send the counts so far to the ledger, after a flush that is under way."""
         try:
             async with self._flushing:
                 # What is counted meanwhile is left to its own timer.
@@ -131,7 +131,7 @@ class RequestMeter:
         await self.flush()
 
     async def _send(self) -> bool:
-        """Whether the ledger has the batch that is on its way, or was counted since; no answer says nothing of it."""
+        """Send the batch under way, or a new one; False where the ledger did not confirm it."""
         is_new = self._sent is None
         batch = self._sent = self._sent or self._cut()
         if batch is None:
@@ -151,7 +151,7 @@ class RequestMeter:
         return True
 
     def _cut(self) -> _Batch | None:
-        """What has been counted first since the last batch, `BATCH_SUMS` sums at most; the rest waits."""
+        """The oldest sums as a batch, at most `BATCH_SUMS`; None without any."""
         sums = {key: self._sums.pop(key) for key in list(islice(self._sums, BATCH_SUMS))}
         if self._uncounted:
             logger.warning("usage of %d requests lost: too many different pictures", self._uncounted)

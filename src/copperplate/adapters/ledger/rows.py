@@ -58,7 +58,7 @@ def entry_of(row: Mapping[str, Any]) -> Entry | None:
 
 
 def credits_of(row: Mapping[str, Any]) -> Credits:
-    """What a user has."""
+    """The credits of one user."""
     return Credits(balance=row["balance"], held=row["held"])
 
 
