@@ -115,7 +115,7 @@ OPERATORS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "<>": "=", "=": "<>"}
 
 
 def _comparisons(code: str) -> Iterator[tuple[str, str]]:
-    is_condition = CONDITION.match(code)
+    is_condition = CONDITION.match(code) and " set " not in code
     for text in _swap(code, r"(?<= )(<=|>=|<>|<|>)(?= )", lambda found: OPERATORS[found[0]]):
         yield "comparison", text
     if is_condition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -49,12 +50,17 @@ class Services:
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
-        await self.coordinator.finish(call, within_seconds=within_seconds)
+        await asyncio.gather(
+            self.coordinator.finish(call, within_seconds=within_seconds),
+            self.renditions.finish(call, within_seconds=within_seconds),
+        )
         await self.request_meter.flush()
 
     async def shut_down(self, *, within_seconds: float) -> None:
         """The process ends: let generations under way land for a while, give up every lease, and flush."""
+        stop_at = self.clock.monotonic() + within_seconds
         await self.coordinator.shut_down(within_seconds=within_seconds)
+        await self.renditions.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
 

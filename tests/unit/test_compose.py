@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from datetime import timedelta
@@ -88,12 +89,17 @@ def test_choosing_a_provider_loads_neither_its_sdk_nor_httpx(name: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
-async def test_everything_that_was_opened_is_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failing", [None, "coordinator", "provider", "verifier"])
+async def test_everything_that_was_opened_is_closed_at_the_end_whatever_fails(
+    failing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed: list[str] = []
 
     def note(name: str) -> Callable[..., Any]:
         async def noted(*_: object, **__: object) -> None:
             closed.append(name)
+            if name == failing:
+                raise OSError("it cannot be closed")
 
         return noted
 
@@ -101,11 +107,15 @@ async def test_everything_that_was_opened_is_closed_at_the_end(monkeypatch: pyte
     clock = FakeClock()
     stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE.bucket, MEMOJI.bucket)}
     async with _running(settings, cast(Any, MemoryLedger(clock)), stores) as services:
-        monkeypatch.setattr(type(services.coordinator), "shut_down", note("coordinator"))
-        for kind in services.kinds.values():
-            monkeypatch.setattr(type(kind.provider), "close", note("provider"))
-        monkeypatch.setattr(type(services.verifier), "close", note("verifier"))
-        monkeypatch.setattr(type(services.request_meter), "close", note("meter"))
+        pass
+    monkeypatch.setattr(type(services.coordinator), "shut_down", note("coordinator"))
+    for kind in services.kinds.values():
+        monkeypatch.setattr(type(kind.provider), "close", note("provider"))
+    monkeypatch.setattr(type(services.verifier), "close", note("verifier"))
+    monkeypatch.setattr(type(services.request_meter), "close", note("meter"))
+    with contextlib.nullcontext() if failing is None else pytest.raises(OSError, match="cannot be closed"):
+        async with _running(settings, cast(Any, MemoryLedger(clock)), stores):
+            pass
     assert closed == ["coordinator", "provider", "provider", "verifier", "meter"]
 
 

@@ -455,3 +455,22 @@ def test_default_timings_keep_the_promised_ratios() -> None:
     assert timings.heartbeat * 4 <= timings.lease
     assert timings.margin < timings.lease - timings.heartbeat
     assert replace(timings, wait=timedelta(seconds=120)).wait == timedelta(seconds=120)
+
+
+async def test_sweep_under_way_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = CoordinatorHarness()
+    swept: list[str] = []
+
+    async def sweep(_: int) -> int:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            swept.append("cancelled")
+        return 0
+
+    monkeypatch.setattr(harness.ledger, "sweep", sweep)
+    process = harness.process()
+    await process.find(picture_request())
+    await harness.clock.settle()
+    await process.shut_down(within_seconds=0)
+    assert swept == ["cancelled"]

@@ -377,3 +377,19 @@ async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_cos
             await harness.serving.read(picture_request())
         assert failed.value.http_status == 502
     assert harness.provider.submits == 1
+
+
+async def test_rendition_that_is_late_when_the_process_ends_is_not_left_running(
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object, **__: object) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await harness.serving.read(picture_request())
+    monkeypatch.setattr(harness.images, "encode", hang)
+    reading = asyncio.create_task(harness.serving.read(picture_request(picture_format=PictureFormat.WEBP)))
+    await harness.clock.settle()
+    await harness.serving.shut_down(within_seconds=0)
+    await harness.clock.settle()
+    assert reading.cancelled()

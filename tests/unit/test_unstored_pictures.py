@@ -231,6 +231,25 @@ async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> 
     await kept_by.shut_down()
 
 
+async def test_lease_of_a_picture_that_is_stored_is_renewed_no_longer(
+    harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = harness.process()
+    await refuse(harness, process, monkeypatch)
+    await harness.clock.advance(10.5)  # its own next try is at 16.25, the next heartbeat at 15
+    monkeypatch.undo()
+    await process.find(picture_request())
+    beats: list[str] = []
+
+    async def heartbeat(key: str, *_: object) -> bool:
+        beats.append(key)
+        return True
+
+    monkeypatch.setattr(harness.ledger, "heartbeat", heartbeat)
+    await harness.clock.advance(30)
+    assert beats == []
+
+
 async def test_callers_that_ask_while_one_tries_are_told_what_it_was_told(
     harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

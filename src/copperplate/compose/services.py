@@ -77,15 +77,15 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
             job_retention=settings.job_retention,
         ),
     )
-    try:
-        yield services
-    finally:
-        await services.coordinator.shut_down(within_seconds=DRAIN_SECONDS)
+    async with contextlib.AsyncExitStack() as stack:
+        # Closed in reverse, each of them also where the one before it fails.
+        stack.callback(images.close)
+        stack.push_async_callback(services.request_meter.close)
+        stack.push_async_callback(services.verifier.close)
         for kind in services.kinds.values():
-            await kind.provider.close()
-        await services.verifier.close()
-        await services.request_meter.close()
-        images.close()
+            stack.push_async_callback(kind.provider.close)
+        stack.push_async_callback(services.shut_down, within_seconds=DRAIN_SECONDS)
+        yield services
 
 
 def assemble(  # noqa: PLR0913 - each adapter once

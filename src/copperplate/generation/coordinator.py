@@ -117,6 +117,9 @@ class Coordinator:
         """At the end of the process: let generations finish, then release every lease, also of unstored pictures."""
         await self._flights.drain(within_seconds=within_seconds)
         await self._uploader.shut_down()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait((self._sweeping,))
 
     async def _look(self, request: PictureRequest) -> LookupResult:
         result = await self._ledger.peek(request.generation_key, request.rendition_key)

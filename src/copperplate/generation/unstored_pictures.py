@@ -66,7 +66,7 @@ class UnstoredPictures:
 
     def add(self, key: str, picture: UnstoredPicture) -> bool:
         """Hold the picture until the store takes it. False without room: then the caller releases the lease."""
-        self._pictures.pop(key, None)
+        self.forget(key)
         if not self._make_room(picture.pending.size_bytes):
             logger.error(
                 "a paid picture is given up, there is no room to keep it beside %d others: "
@@ -135,6 +135,9 @@ class UnstoredPictures:
         # Another picture of that generation may be held by now.
         if self._pictures.get(key) is picture:
             del self._pictures[key]
+        # Its heartbeat would renew the lease of what is over by now.
+        if picture.task is not None and picture.task is not asyncio.current_task():
+            picture.task.cancel()
 
     async def _give_up(self, picture: UnstoredPicture) -> None:
         if picture.is_held:

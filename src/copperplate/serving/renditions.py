@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from copperplate.generation.lookup import LookupOptions
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Clock, Images, Ledger, ObjectStore
+    from copperplate.single_flight import Call
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -63,6 +64,15 @@ class Renditions:
         Without them only where there are more than `at_most_bytes` and the store has a public address for them.
         """
         return await self._persist(lambda: self._read(request, at_most_bytes))
+
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """Let the renditions that `call` left behind be made; a late one is made anew for whoever asks next."""
+        await self._renditions.finish(call, within_seconds=within_seconds)
+
+    async def shut_down(self, *, within_seconds: float) -> None:
+        """The process ends: let the renditions under way be made, and cancel the late ones with all reads."""
+        await self._renditions.drain(within_seconds=within_seconds)
+        await self._reads.drain(within_seconds=0)
 
     async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat `work` where a stored object turned out to be gone: its entry is dropped by then.

@@ -105,6 +105,16 @@ class MaintenanceContract:
         await harness.advance(400)
         assert await ledger.claim_discarded(10) == []
 
+    async def test_discarded_objects_are_forgotten_one_by_one(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        for name in ("first", "second"):
+            await ledger.report_missing(await complete(ledger, picture_request(name), name))
+        await harness.advance(3_700)
+        first, second = await ledger.claim_discarded(10)
+        assert await ledger.forget_discarded([first[0]]) == 1
+        await harness.advance(400)
+        assert await ledger.claim_discarded(10) == [second]
+
     async def test_what_a_cleanup_would_remove_is_counted_and_stays(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
         half = await complete(ledger, picture_request("half"), "half")
