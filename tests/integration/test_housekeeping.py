@@ -71,6 +71,27 @@ async def test_cleanup_without_arguments_takes_what_nobody_asked_for_in_thirty_d
         assert done(editor, call)["images"] == pictures, call
 
 
+async def test_cleanup_in_steps_goes_by_age_whatever_order_the_rows_are_in(
+    ledger: PostgresLedger, editor: Editor
+) -> None:
+    names = [f"picture {number}" for number in range(6)]
+    for hours, name in enumerate(names):  # the last row is the oldest
+        entry = await record(ledger, await complete(ledger, picture_request(name), name), picture_request(name), name)
+        assert entry is not None
+        editor.execute(
+            "update copperplate.cache_entries set created_at = created_at - %s * interval '1 hour'"
+            " where generation_key = %s",
+            [hours, entry.generation_key],
+        )
+    go_to(editor, "40 days")
+    removed, place = 0, ""
+    while place is not None:
+        row = editor.execute("select public.cleanup_entries('image', 2, %s) as done", [place]).fetchone()
+        assert row is not None
+        removed, place = removed + row["done"]["pictures"], row["done"]["reached"]
+    assert removed == len(names)
+
+
 @pytest.mark.parametrize(("seconds", "swept"), [(20 + 599, 0), (20 + 601, 1)])
 async def test_sweep_without_arguments_closes_what_nobody_led_for_ten_minutes(
     ledger: PostgresLedger, editor: Editor, seconds: int, swept: int

@@ -104,7 +104,9 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
 
 def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome | None) -> int | None:
     """What this request cost at the provider, in millionths of a dollar; None where the price is not known."""
-    return services.image_provider.price_micro_usd(picture_request.recipe) if outcome is Outcome.GENERATED else 0
+    if outcome is not Outcome.GENERATED:
+        return 0
+    return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
 
 
 async def _find_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:

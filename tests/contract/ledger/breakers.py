@@ -11,7 +11,7 @@ import pytest
 
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Job, Lead, Negative
-from tests.contract.ledger.harness import LEASE, acquire_with_services, complete, fail_at, finish, lead
+from tests.contract.ledger.harness import LEASE, acquire_with_services, complete, fail_at, failure, finish, lead
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -31,6 +31,32 @@ class BreakerContract:
         # Nothing was written: whoever asks by another provider leads, at its first attempt.
         other = await lead(harness.ledger, picture_request("another picture"))
         assert other.attempt == 1
+
+    async def test_failures_after_its_rest_are_counted_from_none(self, harness: LedgerHarness) -> None:
+        for number in range(5):
+            await fail_at(harness, f"picture {number}")
+        await harness.advance(31)
+        for number in range(4):  # each may be its prompt's fault; a fifth would be the service's
+            await fail_at(harness, f"prompt {number}", FailureClass.INVALID)
+        assert isinstance(await acquire_with_services(harness, "another picture"), Lead)
+
+    async def test_job_that_was_put_off_while_it_is_open_says_nothing_new_afterwards(
+        self, harness: LedgerHarness
+    ) -> None:
+        key = picture_request("late").generation_key
+        late = await acquire_with_services(harness, "late")
+        assert isinstance(late, Lead)
+        assert await harness.ledger.begin_submit(key, late.fence, submit_no=1, provider="painter")
+        assert await harness.ledger.note_request(key, late.fence, Job(request_id="r-1", urls={}))
+        for number in range(5):
+            await fail_at(harness, f"picture {number}")
+        put_off = failure(FailureClass.UNCOLLECTED, rest=1)
+        assert await harness.ledger.fail(key, late.fence, put_off)
+        await harness.advance(31)
+        again = await acquire_with_services(harness, "late")
+        assert isinstance(again, Lead)
+        assert await harness.ledger.fail(key, again.fence, put_off)
+        assert isinstance(await acquire_with_services(harness, "another picture"), Lead)
 
     async def test_failures_that_speak_of_the_prompt_do_not_count(self, harness: LedgerHarness) -> None:
         for number in range(8):
