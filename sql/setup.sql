@@ -68,8 +68,9 @@ $statement$grant execute on function copperplate.clock() to service_role, anon, 
 ]);
 
 select pg_temp.apply_migration('20261120000150', 'create_kinds', array[
-$statement$-- What a kind of picture is. Functions, triggers, statistics and buckets read this table; none of them names a kind. A
--- new kind is a row here, a recipe and a provider (src/copperplate/recipes/kinds.py; a test holds the two equal).
+$statement$-- What a kind of picture is. Functions, triggers, statistics and buckets read this table; only the views and functions
+-- that are promised of one kind, image_cache and memoji_cache, name it. A new kind is a row here, and its bucket comes
+-- with it (src/copperplate/recipes/kinds.py; a test holds the two equal).
 create table copperplate.kinds (
     name text not null,
     -- The Storage bucket of its objects.
@@ -2050,19 +2051,7 @@ $statement$comment on function public.report_refusal(text, text, text, interval)
 'A service refuses whatever it is asked, for the sake of our account or settings there: it rests for p_rest from now.
 True for the report that begins the rest, so that one process tells the operator.'$statement$,
 $statement$revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.report_refusal(text, text, text, interval) to service_role$statement$,
-$statement$create function public.report_success(p_name text)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select copperplate.note_success(array[p_name], copperplate.clock());
-$$$statement$,
-$statement$comment on function public.report_success(text) is 'The service did what it was asked: its rest is over.'$statement$,
-$statement$revoke all on function public.report_success(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.report_success(text) to service_role$statement$
+$statement$grant execute on function public.report_refusal(text, text, text, interval) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000470', 'create_submits', array[
@@ -2553,7 +2542,6 @@ $statement$create function public.acquire_generation(
     p_rendition_key text,
     p_leader uuid,
     p_lease interval,
-    p_may_lead boolean,
     p_charges jsonb default '[]',
     p_services text[] default '{}'
 )
@@ -2571,6 +2559,8 @@ declare
 begin
     -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
     for v_round in 1..5 loop
+        -- Of this round alone: a lost one may have found a service at rest, and this one a job that needs none.
+        v_rest := null;
         v := public.peek_generation(p_generation_key, p_rendition_key);
         if v.outcome = 'wait' and v.leader = p_leader then
             -- The holder asks again: its first answer was lost. It trusts its lease from this call on, so
@@ -2580,7 +2570,7 @@ begin
                 return v;
             end if;
             continue;
-        elsif v.outcome <> 'free' or not p_may_lead then
+        elsif v.outcome <> 'free' then
             return v;
         end if;
 
@@ -2592,7 +2582,6 @@ begin
 
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
         if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
-            v_rest := null;
             -- Hardly ever does anything rest.
             if exists (select from copperplate.breakers as b where b.open_until is not null) then
                 select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
@@ -2651,14 +2640,14 @@ begin
     return v;
 end;
 $$$statement$,
-$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[]) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, free if it may not lead, or denied where it
-would lead and cannot pay p_charges, [{kind, user_id, amount}], which are reserved with the lead.
+$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[]) is
+'Settle what the caller is: hit, lead (with a fence), wait, negative, or denied where it would lead and cannot pay
+p_charges, [{kind, user_id, amount}], which are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
 While a breaker of p_services, what a submit needs, is open: negative instead of a lead that would submit.'$statement$,
-$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
+$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
 from public, anon, authenticated$statement$,
-$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
+$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
 to service_role$statement$
 ]);
 
@@ -4848,7 +4837,13 @@ select pg_temp.apply_migration('20261120000900', 'create_buckets', array[
 $statement$-- Where pictures live on Supabase. Policies there are none, on purpose: a public bucket is read without
 -- any, through its public addresses, and only service_role, which row-level security does not bind, writes.
 -- A Postgres without Supabase Storage keeps its pictures in a folder and has nothing to do here.
-do $$
+create function copperplate.make_buckets()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
 begin
     if to_regclass('storage.buckets') is null then
         return;
@@ -4858,8 +4853,29 @@ begin
     from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;
-end
-$$$statement$
+end;
+$$$statement$,
+$statement$comment on function copperplate.make_buckets() is
+'Make the buckets of all kinds that are not there; does nothing where there is no Supabase Storage.
+Only for the owner of the schema.'$statement$,
+$statement$revoke all on function copperplate.make_buckets() from public, anon, authenticated, service_role$statement$,
+$statement$create function copperplate.note_kind_added()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.make_buckets();
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_kind_added() is 'Makes the bucket of a kind that a later migration adds.'$statement$,
+$statement$revoke all on function copperplate.note_kind_added() from public, anon, authenticated, service_role$statement$,
+$statement$create trigger kinds_added
+after insert on copperplate.kinds
+for each statement execute function copperplate.note_kind_added()$statement$,
+$statement$select copperplate.make_buckets()$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000950', 'create_restores', array[

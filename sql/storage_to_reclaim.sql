@@ -1,18 +1,20 @@
 -- How much storage would a cleanup free, and how many objects wait to be removed?
 with old as (
     select
-        e.*,
-        bool_and(e.last_accessed_at < now() - interval '30 days') over (partition by e.generation_key) as is_whole
-    from copperplate.cache_entries as e
+        k.is_own_original,
+        public.count_old_entries(k.name) as counts
+    from copperplate.kinds as k
 )
 
 select
-    'not served for 30 days' as what,
-    count(*) as objects,
-    coalesce(sum(o.file_size), 0) as bytes
+    'old, by the rule of its kind' as what,
+    -- Where an original is not shown itself, what is shown are other objects.
+    sum(
+        (o.counts ->> 'generations')::bigint
+        + case when o.is_own_original then 0 else (o.counts ->> 'pictures')::bigint end
+    ) as objects,
+    sum((o.counts ->> 'bytes')::bigint) as bytes
 from old as o
--- An original stays while any picture made from it does.
-where o.kind = 'image' and o.last_accessed_at < now() - interval '30 days' and (o.is_whole or not o.is_original)
 union all
 select
     'waits to be removed from the store' as what,

@@ -14,13 +14,14 @@ import psycopg
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose import make_image_provider
+from copperplate.compose import make_provider
 from copperplate.http.picture_urls import PictureUrls
 from copperplate.local.cluster import Cluster, find_running, ignore
 from copperplate.local.stack import prepare
 from copperplate.model import Entry, Lead, PictureRequest, Upload
 from copperplate.recipes.kinds import IMAGE
 from copperplate.recipes.objects import object_path
+from copperplate.services import require_provider
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def url_of(data_dir: Path) -> str:
 
 def request_of(path: str, text: str) -> PictureRequest:
     """What the server makes of a picture's URL."""
-    urls = PictureUrls(make_image_provider(Settings.from_env({}), SystemClock()))
+    urls = PictureUrls(require_provider(IMAGE.name, make_provider(IMAGE.name, Settings.from_env({}), SystemClock())))
     requested = urls.read(path, f"text={text}".encode())
     assert requested is not None
     return requested.picture_request

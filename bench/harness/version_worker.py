@@ -21,11 +21,16 @@ import psycopg
 
 PICTURE = "/64x64.jpg"
 LEASE = "20 seconds"
-ACQUIRE = (
-    "select outcome from public.acquire_generation(p_recipe => %(recipe)s::jsonb, p_generation_key => %(key)s, "
-    "p_rendition_key => %(rendition)s, p_leader => %(leader)s, p_lease => %(lease)s::interval, p_may_lead => true, "
-    "p_services => %(services)s)"
-)
+# The arguments of `acquire_generation` that some version has, each with its value.
+ARGUMENTS = {
+    "p_recipe": "%(recipe)s::jsonb",
+    "p_generation_key": "%(key)s",
+    "p_rendition_key": "%(rendition)s",
+    "p_leader": "%(leader)s",
+    "p_lease": "%(lease)s::interval",
+    "p_may_lead": "true",
+    "p_services": "%(services)s",
+}
 RECIPE = {
     "v": 1,
     "kind": "image",
@@ -46,6 +51,14 @@ class Version:
         self._watcher = psycopg.connect(url, autocommit=True)
         self._caller = psycopg.connect(url, autocommit=True, options="-c synchronous_commit=off")
         self._pids: list[int] = []
+        self._acquire = self._acquire_statement()
+
+    def _acquire_statement(self) -> str:
+        """With the arguments that the function of this version takes."""
+        row = self._watcher.execute("select proargnames from pg_proc where proname = 'acquire_generation'").fetchone()
+        assert row is not None
+        taken = ", ".join(f"{name} => {value}" for name, value in ARGUMENTS.items() if name in row[0])
+        return f"select outcome from public.acquire_generation({taken})"
 
     async def hits(self, count: int) -> None:
         """So many pictures that are kept."""
@@ -73,7 +86,7 @@ class Version:
                 "lease": LEASE,
                 "services": ["painter", "painter/copperplate/painter-1", "storage:generated-images"],
             }
-            assert self._caller.execute(ACQUIRE.encode(), arguments).fetchone() == ("lead",)
+            assert self._caller.execute(self._acquire.encode(), arguments).fetchone() == ("lead",)
 
     async def timed(self, work: str, count: int) -> dict[str, float]:
         """Processor seconds of this process, and of the backends that served it."""

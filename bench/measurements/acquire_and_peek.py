@@ -35,7 +35,7 @@ STATEMENTS = {
     "path": f"select p.path, {JPG_KEY} from public.paths as p where p.key = {KEY}",
     "answer": f"select a.*, {JPG_KEY} from public.answers as a where a.key = {KEY}",
     "peek": f"select * from public.peek_generation({KEY}, {JPG_KEY})",
-    "acquire": f"select * from public.acquire_generation('{RECIPE}', {KEY}, {JPG_KEY}, {LEADER}, '20 s', true)",
+    "acquire": f"select * from public.acquire_generation('{RECIPE}', {KEY}, {JPG_KEY}, {LEADER}, '20 s')",
 }
 EXPECTED = {"completed": "hit", "leased": "wait"}
 UPSERT = (

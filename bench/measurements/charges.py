@@ -25,7 +25,7 @@ RECIPE = (
 USER = "('00000000-0000-4000-8000-' || lpad({number}::text, 12, '0'))::uuid"
 ACQUIRE = (
     "select a.outcome from (select {recipe} as recipe) as r, lateral public.acquire_generation(r.recipe, "
-    "public.cache_key(r.recipe), 'jpg' || :n::bigint, gen_random_uuid(), '60 s', true, {charges}) as a"
+    "public.cache_key(r.recipe), 'jpg' || :n::bigint, gen_random_uuid(), '60 s', {charges}) as a"
 )
 
 

@@ -47,7 +47,7 @@ RECIPE = (
 LEAD = (
     "with led as materialized (select v.fence, public.cache_key(r.recipe) as key "
     f"from (select {RECIPE} as recipe) as r, lateral public.acquire_generation("
-    f"r.recipe, public.cache_key(r.recipe), {JPG_KEY}, {LEADER}, '20 s', true) as v) "
+    f"r.recipe, public.cache_key(r.recipe), {JPG_KEY}, {LEADER}, '20 s') as v) "
     "select public.begin_submit(key, fence, 1, 'painter'), public.heartbeat_generation(key, fence, '20 s') from led"
 )
 

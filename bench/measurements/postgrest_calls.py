@@ -81,7 +81,6 @@ def _measure_functions(server: PostgrestServer, run: Run) -> list[Figure]:
                 **_keys(number),
                 "p_leader": LEADER.strip("'"),
                 "p_lease": "20 s",
-                "p_may_lead": True,
             },
         ),
     }

@@ -7,13 +7,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from copperplate.compose import make_image_provider, open_backend, open_services
+from copperplate.compose import make_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_request
-from copperplate.recipes.kinds import BUCKETS
+from copperplate.recipes.kinds import BUCKETS, IMAGE
 from copperplate.recipes.objects import object_path, sha256_hex
 from copperplate.schema_check import FOLDER, Schema
+from copperplate.services import require_provider
 from copperplate.settings import DOCS
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -
 
 def _examine_provider(settings: Settings, clock: Clock) -> Finding:
     try:
-        provider = make_image_provider(settings, clock)
+        provider = require_provider(IMAGE.name, make_provider(IMAGE.name, settings, clock))
     except CopperplateError as error:
         return _failed("provider", error)
     detail = f"{provider.name} with {provider.models[0]}"
@@ -227,7 +228,7 @@ async def _examine_life(settings: Settings, clock: Clock) -> Finding:
     """A picture nobody asked for before: made, served from the cache, purged."""
     try:
         async with open_services(settings) as services:
-            provider = services.image_provider
+            provider = services.provider_of(IMAGE.name)
             request = image_request(
                 prompt=f"a plain grey circle, test {uuid4().hex[:8]}",
                 width=SIDE,

@@ -40,6 +40,7 @@ CopperplateError
     ├── ObjectMissing         the store has no object at that path
     ├── ObjectConflict        the path is taken by other bytes
     ├── ProviderFailed        one attempt failed, with its class
+    │   └── NoPicture         what came is no whole picture
     └── Uncollected           a paid job's picture cannot be had yet
 """
 
@@ -49,12 +50,12 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from copperplate.failure_classes import FailureClass
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
     from uuid import UUID
-
-    from copperplate.failure_classes import FailureClass
 
 
 class CopperplateError(Exception):
@@ -309,6 +310,13 @@ class ProviderFailed(Signal):
         self.failure_class = failure_class
         self.billed = billed
         self.retry_after = retry_after
+
+
+class NoPicture(ProviderFailed):
+    """The bytes are no whole picture: cut short on their way, a page in their place, or spoilt for good."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureClass.BAD_OUTPUT, message)
 
 
 class Uncollected(Signal):

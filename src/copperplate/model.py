@@ -39,7 +39,7 @@ class Outcome(StrEnum):
     """How one request for a picture ended; spelled the same in SQL, logs and metrics."""
 
     HIT = "hit"
-    STALE = "stale"
+    STALE = "stale"  # promised to readers of SQL and metrics; no tier serves it yet
     COALESCED = "coalesced"
     GENERATED = "generated"
     FAILED = "failed"
@@ -282,7 +282,7 @@ class InsufficientCredits:
     """As `Miss`, but the caller cannot pay what leading costs."""
 
 
-AcquireResult = Hit | Lead | Wait | Negative | Miss | InsufficientCredits
+AcquireResult = Hit | Lead | Wait | Negative | InsufficientCredits
 PeekResult = Hit | Wait | Negative | Miss
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
 from copperplate.ports import CreditLedger, Ledger, Maintenance, Statistics
-from copperplate.recipes.kinds import IMAGE, MEMOJI
+from copperplate.recipes.kinds import KINDS
+from copperplate.settings import PROVIDER_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,16 +43,10 @@ class Services:
     request_meter: RequestMeter
     verifier: Verifier
 
-    @property
-    def image_provider(self) -> Provider:
-        """The provider of pictures by URL."""
-        return self.kinds[IMAGE.name].provider
-
-    @property
-    def memoji_provider(self) -> Provider:
-        """The provider of memoji; raises `Misconfigured` where there is none. Pictures do not need it."""
-        kind = self.kinds.get(MEMOJI.name)
-        return require_memoji_provider(None if kind is None else kind.provider)
+    def provider_of(self, kind: str) -> Provider:
+        """Who makes pictures of this kind; raises `Misconfigured` where nobody does. Other kinds do not need it."""
+        made = self.kinds.get(kind)
+        return require_provider(kind, None if made is None else made.provider)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
@@ -69,8 +64,11 @@ class Services:
         await self.request_meter.flush()
 
 
-def require_memoji_provider(provider: Provider | None) -> Provider:
-    """The provider there is; raises `Misconfigured`, naming the variable to set, where nobody makes memoji."""
+def require_provider(kind: str, provider: Provider | None) -> Provider:
+    """The provider there is; raises `Misconfigured`, naming the variable to set, where nobody makes this kind."""
     if provider is None:
-        raise Misconfigured("Nobody makes memoji: set OPENAI_API_KEY, or name a provider in COPPERPLATE_PROVIDER.")
+        spec = KINDS[kind]
+        key = PROVIDER_KEYS[spec.provider]
+        message = f"Nobody makes {spec.plural}: set {key}, or name a provider in COPPERPLATE_PROVIDER."
+        raise Misconfigured(message)
     return provider

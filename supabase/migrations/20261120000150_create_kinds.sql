@@ -1,5 +1,6 @@
--- What a kind of picture is. Functions, triggers, statistics and buckets read this table; none of them names a kind. A
--- new kind is a row here, a recipe and a provider (src/copperplate/recipes/kinds.py; a test holds the two equal).
+-- What a kind of picture is. Functions, triggers, statistics and buckets read this table; only the views and functions
+-- that are promised of one kind, image_cache and memoji_cache, name it. A new kind is a row here, and its bucket comes
+-- with it (src/copperplate/recipes/kinds.py; a test holds the two equal).
 create table copperplate.kinds (
     name text not null,
     -- The Storage bucket of its objects.

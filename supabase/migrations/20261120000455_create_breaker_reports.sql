@@ -154,17 +154,3 @@ comment on function public.report_refusal(text, text, text, interval) is
 True for the report that begins the rest, so that one process tells the operator.';
 revoke all on function public.report_refusal(text, text, text, interval) from public, anon, authenticated;
 grant execute on function public.report_refusal(text, text, text, interval) to service_role;
-
-create function public.report_success(p_name text)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select copperplate.note_success(array[p_name], copperplate.clock());
-$$;
-
-comment on function public.report_success(text) is 'The service did what it was asked: its rest is over.';
-revoke all on function public.report_success(text) from public, anon, authenticated;
-grant execute on function public.report_success(text) to service_role;

@@ -141,7 +141,6 @@ create function public.acquire_generation(
     p_rendition_key text,
     p_leader uuid,
     p_lease interval,
-    p_may_lead boolean,
     p_charges jsonb default '[]',
     p_services text[] default '{}'
 )
@@ -159,6 +158,8 @@ declare
 begin
     -- Each round looks anew; a round is lost only to somebody who won, so few are ever needed.
     for v_round in 1..5 loop
+        -- Of this round alone: a lost one may have found a service at rest, and this one a job that needs none.
+        v_rest := null;
         v := public.peek_generation(p_generation_key, p_rendition_key);
         if v.outcome = 'wait' and v.leader = p_leader then
             -- The holder asks again: its first answer was lost. It trusts its lease from this call on, so
@@ -168,7 +169,7 @@ begin
                 return v;
             end if;
             continue;
-        elsif v.outcome <> 'free' or not p_may_lead then
+        elsif v.outcome <> 'free' then
             return v;
         end if;
 
@@ -180,7 +181,6 @@ begin
 
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
         if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
-            v_rest := null;
             -- Hardly ever does anything rest.
             if exists (select from copperplate.breakers as b where b.open_until is not null) then
                 select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
@@ -240,12 +240,12 @@ begin
 end;
 $$;
 
-comment on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[]) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, free if it may not lead, or denied where it
-would lead and cannot pay p_charges, [{kind, user_id, amount}], which are reserved with the lead.
+comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[]) is
+'Settle what the caller is: hit, lead (with a fence), wait, negative, or denied where it would lead and cannot pay
+p_charges, [{kind, user_id, amount}], which are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
 While a breaker of p_services, what a submit needs, is open: negative instead of a lead that would submit.';
-revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
+revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
 from public, anon, authenticated;
-grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, boolean, jsonb, text[])
+grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
 to service_role;

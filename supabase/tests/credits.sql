@@ -28,7 +28,7 @@ as $$
     select a.*
     from pictures as p
     cross join lateral public.acquire_generation(
-        p.recipe, p.key, p.original_key, gen_random_uuid(), '20 seconds', true,
+        p.recipe, p.key, p.original_key, gen_random_uuid(), '20 seconds',
         jsonb_build_array(jsonb_build_object('kind', 'credit', 'user_id', p_user, 'amount', 1))
     ) as a
     where p.name = p_name

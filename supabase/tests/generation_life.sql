@@ -1,6 +1,6 @@
 -- The life of a generation: acquired once, completed by its fence, or failed for a while.
 begin;
-select plan(26);
+select plan(25);
 
 create temporary table pictures as
 select
@@ -21,13 +21,13 @@ select * from pictures
 where recipe ->> 'prompt' = 'a hen';
 grant select on fox, hen to service_role;
 
-create function pg_temp.ask(p_leader uuid, p_may_lead boolean default true)
+create function pg_temp.ask(p_leader uuid)
 returns setof copperplate.acquire_result
 language sql
 as $$
     select a.*
     from fox as f
-    cross join lateral public.acquire_generation(f.recipe, f.key, f.jpg_key, p_leader, '20 seconds', p_may_lead) as a
+    cross join lateral public.acquire_generation(f.recipe, f.key, f.jpg_key, p_leader, '20 seconds') as a
 $$;
 
 create function pg_temp.submit(p_fence bigint, p_submit_no integer)
@@ -52,10 +52,6 @@ set local role service_role;
 
 select is(
     (select p.outcome from fox as f, public.peek_generation(f.key, f.jpg_key) as p), 'free', 'unknown at first'
-);
-select is(
-    (select a.outcome from pg_temp.ask('00000000-0000-4000-8000-000000000001', false) as a), 'free',
-    'who may not lead is told that it is free'
 );
 select is(
     (select a.outcome from pg_temp.ask('00000000-0000-4000-8000-000000000001') as a), 'lead', 'the first leads'
@@ -117,7 +113,7 @@ create temporary table hen_lease as
 select a.fence
 from hen as h
 cross join lateral public.acquire_generation(
-    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000001', '20 seconds', true
+    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000001', '20 seconds'
 ) as a;
 select ok(
     (select public.begin_submit(h.key, l.fence, 1, 'painter') from hen as h, hen_lease as l), 'another is submitted'
@@ -148,7 +144,7 @@ select is(
 create temporary table paid as
 select a.fence
 from hen as h, public.acquire_generation(
-    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000001', '20 seconds', true
+    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000001', '20 seconds'
 ) as a;
 select ok(
     (
@@ -170,7 +166,7 @@ select set_config('copperplate.clock_offset', '17 minutes', true);
 create temporary table again as
 select a.*
 from hen as h, public.acquire_generation(
-    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000002', '20 seconds', true
+    h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000002', '20 seconds'
 ) as a;
 select results_eq(
     $$ select a.outcome, a.phase, a.provider_request_id, a.attempt, a.submit_no, a.job_age_ms between 110000 and 130000
@@ -185,7 +181,7 @@ select ok(
 select results_eq(
     $$ select a.outcome, a.phase, a.provider_request_id, a.job_age_ms
        from hen as h, public.acquire_generation(
-           h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000003', '20 seconds', true
+           h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000003', '20 seconds'
        ) as a $$,
     $$ values ('lead', 'claimed', null::text, null::integer) $$,
     'and the next leader begins anew'

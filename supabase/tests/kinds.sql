@@ -26,7 +26,7 @@ declare
     v copperplate.acquire_result;
 begin
     v := public.acquire_generation(
-        pg_temp.recipe(p_number), v_key, pg_temp.key(p_number), gen_random_uuid(), '20 s', true
+        pg_temp.recipe(p_number), v_key, pg_temp.key(p_number), gen_random_uuid(), '20 s'
     );
     perform public.begin_submit(v_key, v.fence, 1, 'painter');
     perform public.intend_upload(
@@ -43,7 +43,7 @@ set local role service_role;
 select throws_ok(
     $$ select public.acquire_generation(
            '{"v": 1, "kind": "x", "model": "m", "size": "1x1"}',
-           public.cache_key('{"v": 1, "kind": "x", "model": "m", "size": "1x1"}'), 'r', gen_random_uuid(), '1 s', true
+           public.cache_key('{"v": 1, "kind": "x", "model": "m", "size": "1x1"}'), 'r', gen_random_uuid(), '1 s'
        ) $$,
     'ZC003', null, 'what is no kind is not generated'
 );

@@ -207,7 +207,6 @@ export type Database = {
           p_generation_key: string;
           p_leader: string;
           p_lease: string;
-          p_may_lead: boolean;
           p_recipe: Json;
           p_rendition_key: string;
           p_services?: string[];
@@ -477,7 +476,6 @@ export type Database = {
         Args: { p_error_class: string; p_name: string; p_reason: string; p_rest: string };
         Returns: boolean;
       };
-      report_success: { Args: { p_name: string }; Returns: undefined };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
     };
     Enums: {

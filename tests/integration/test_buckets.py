@@ -11,7 +11,7 @@ import pytest
 from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.local.bootstrap import create_database, drop_database
 from copperplate.local.cluster import ignore
-from copperplate.local.migrations import find_migrations_folder, migrate
+from copperplate.local.migrations import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,10 @@ grant all on storage.buckets, storage.objects to postgres, anon, authenticated, 
 reset role;
 """
 PICTURES = ["image/jpeg", "image/png", "image/webp"]
+POSTER = """
+insert into copperplate.kinds (name, bucket, is_public, is_own_original, max_bytes, retention)
+values ('poster', 'poster-images', false, true, 1000000, interval '7 days')
+"""
 BUCKETS = [
     ("generated-images", True, MAX_BODY_BYTES, PICTURES),
     ("memoji-images", True, 5 * 1024 * 1024, PICTURES),
@@ -60,9 +64,8 @@ def buckets(url: str) -> list[tuple[Any, ...]]:
 
 
 def run_again(url: str) -> None:
-    file = find_migrations_folder() / "20261120000900_create_buckets.sql"
     with psycopg.connect(url) as connection:
-        connection.execute(file.read_bytes())
+        connection.execute("select copperplate.make_buckets()")
 
 
 def test_migrations_make_both_buckets_with_their_limits_and_a_repeat_changes_nothing(
@@ -84,6 +87,14 @@ def test_a_bucket_that_was_deleted_is_made_again_by_migrate_which_says_so(cluste
     assert (buckets(url), told) == (BUCKETS, ["Made the bucket memoji-images again"])
     migrate(url, announce=told.append)
     assert len(told) == 1
+
+
+def test_row_of_a_later_kind_makes_its_bucket(cluster: Cluster, with_storage: str) -> None:
+    url = cluster.url(database=with_storage)
+    migrate(url, announce=ignore)
+    with psycopg.connect(url) as connection:
+        connection.execute(POSTER)
+    assert buckets(url) == [*BUCKETS, ("poster-images", False, 1_000_000, PICTURES)]
 
 
 def test_private_bucket_of_that_name_stays_private(cluster: Cluster, with_storage: str) -> None:
@@ -116,3 +127,5 @@ def test_database_without_storage_is_migrated_without_it(owner_url: str) -> None
     with psycopg.connect(owner_url) as connection:
         assert connection.execute("select to_regclass('storage.buckets')").fetchone() == (None,)
     run_again(owner_url)
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(POSTER)

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,7 +16,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import ObjectMissing
 from copperplate.model import Hit, Miss, Outcome
 from copperplate.operations.cleanup import clean
-from tests.contract.ledger.harness import LEASE, complete, record, request_count
+from tests.contract.ledger.harness import complete, record, request_count
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -149,14 +148,14 @@ async def test_reader_that_looked_a_path_up_still_gets_it_after_a_cleanup(ledger
     now = await ledger_at(timedelta())
     await fill(now, store)
     reader = await ledger_at(MONTH_LATER)
-    seen = await reader.acquire(asked, leader=uuid4(), lease_duration=LEASE, may_lead=False)
+    seen = await reader.peek(asked.generation_key, asked.rendition_key)
     assert isinstance(seen, Hit)
     cleaned = await clean(await ledger_at(MONTH_LATER), [store], clock=clock)
     assert (cleaned.pictures["image"], cleaned.objects) == (PICTURES, 0)
     assert (await clean(await ledger_at(MONTH_LATER), [store], clock=clock)).objects == 0
     assert await store.get(seen.entry.path)
     # Nobody is told of it from now on, so an hour later nobody can miss it.
-    assert await reader.acquire(asked, leader=uuid4(), lease_duration=LEASE, may_lead=False) == Miss()
+    assert await reader.peek(asked.generation_key, asked.rendition_key) == Miss()
     assert (await clean(await ledger_at(GRACE_LATER), [store], clock=clock)).objects == 2 * PICTURES
     with pytest.raises(ObjectMissing):
         await store.get(seen.entry.path)

@@ -141,7 +141,7 @@ def test_view_takes_neither_inserts_nor_updates(editor: psycopg.Connection[dict[
 def test_key_that_is_not_the_recipes_key_is_refused(owner_url: str) -> None:
     with psycopg.connect(owner_url) as connection, pytest.raises(psycopg.Error) as refused:
         connection.execute(
-            "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
+            "select public.acquire_generation(%s, %s, %s, %s, %s)",
             (
                 psycopg.types.json.Jsonb(dict(picture_request().recipe)),
                 "0" * 64,
@@ -158,7 +158,7 @@ def test_stricter_isolation_is_refused_instead_of_raising_40001(owner_url: str) 
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with pytest.raises(psycopg.Error) as refused:
             connection.execute(
-                "select public.acquire_generation(%s, %s, %s, %s, %s, true)",
+                "select public.acquire_generation(%s, %s, %s, %s, %s)",
                 (
                     psycopg.types.json.Jsonb(dict(picture_request().recipe)),
                     picture_request().generation_key,

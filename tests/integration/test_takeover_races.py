@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import Lead, Wait
-from tests.contract.ledger.harness import acquire
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job, Lead, Wait
+from tests.contract.ledger.harness import LEASE, acquire
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -58,3 +61,27 @@ async def test_takeover_that_a_heartbeat_came_before_waits(later: PostgresLedger
         await until_a_takeover_waits(owner_url)
         await holder.commit()
         assert isinstance(await taking, Wait)
+
+
+async def test_job_noted_during_a_takeover_is_led_on_though_another_tries_its_provider(
+    later: PostgresLedger, held: Lead, owner_url: str
+) -> None:
+    submitted = await later.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
+    await later.report_refusal("painter", FailureClass.ACCOUNT, "no money", timedelta(0))
+    assert submitted
+    async with await psycopg.AsyncConnection.connect(owner_url) as holder:
+        # A predecessor's successor: it noted a job, and died.
+        await holder.execute(f"set copperplate.clock_offset = '{LATER}'")
+        await holder.execute("select public.note_request(%s, %s, 'r', '{}')", (KEY, held.fence))
+        await holder.execute(
+            "update public.generation_status set fence = nextval('copperplate.fences') where prompt_hash = %s", (KEY,)
+        )
+        taking = asyncio.create_task(
+            later.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE, breakers=["painter"])
+        )
+        await until_a_takeover_waits(owner_url)
+        await holder.execute("update copperplate.breakers set probe_until = copperplate.clock() + interval '1 hour'")
+        await holder.commit()
+        taken = await taking
+    assert isinstance(taken, Lead), "it was refused for the sake of a submit that it does not need"
+    assert taken.job == Job(request_id="r")

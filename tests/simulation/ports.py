@@ -138,7 +138,6 @@ class ProcessLedger:
         *,
         leader: UUID,
         lease_duration: timedelta,
-        may_lead: bool = True,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
     ) -> AcquireResult:
@@ -148,7 +147,6 @@ class ProcessLedger:
                 picture_request,
                 leader=leader,
                 lease_duration=lease_duration,
-                may_lead=may_lead,
                 charges=charges,
                 breakers=breakers,
             )
@@ -270,9 +268,6 @@ class ProcessLedger:
             return is_new
 
         return bool(await self._call("report_refusal", act))
-
-    async def report_success(self, name: str) -> None:
-        await self._call("report_success", lambda: self._real.report_success(name))
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         return bool(await self._call("intend_rendition", lambda: self._real.intend_rendition(original, upload)))

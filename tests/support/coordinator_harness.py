@@ -11,13 +11,12 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
-from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable
+from copperplate.errors import LedgerUnavailable, NoPicture, ProviderFailed, StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
-from copperplate.imaging.header import NoPicture
 from copperplate.model import Job, ProviderResult, Size
 
 if TYPE_CHECKING:

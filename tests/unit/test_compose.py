@@ -13,10 +13,11 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
-from copperplate.compose import make_image_provider, open_services
+from copperplate.compose import make_provider, open_services
 from copperplate.compose.services import _make_kinds, _running
 from copperplate.errors import Misconfigured
 from copperplate.recipes.kinds import IMAGE, MEMOJI
+from copperplate.services import require_provider
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def provider_for(**environment: str) -> Provider:
-    return make_image_provider(Settings.from_env(environment), FakeClock())
+    return require_provider("image", make_provider("image", Settings.from_env(environment), FakeClock()))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,10 @@ def test_extra_that_is_not_installed_is_named(extra: str, module: str, monkeypat
 def test_choosing_a_provider_loads_neither_its_sdk_nor_httpx(name: str) -> None:
     program = (
         "import sys; from copperplate.adapters.system_clock import SystemClock\n"
-        "from copperplate.compose import make_image_provider; from copperplate.settings import Settings\n"
+        "from copperplate.compose import make_provider; from copperplate.settings import Settings\n"
         f"env = dict(FAL_KEY='k', OPENAI_API_KEY='k', COPPERPLATE_PROVIDER={name!r})\n"
-        "provider = make_image_provider(Settings.from_env(env), SystemClock()); provider.settings(provider.models[0])\n"
+        "provider = make_provider('image', Settings.from_env(env), SystemClock())\n"
+        "provider.settings(provider.models[0])\n"
         "print([name for name in ('openai', 'fal_client', 'httpx', 'httpx2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -161,7 +161,7 @@ def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
         unpriced_saved=50,
         saved_micro_usd=0,
     )
-    lines = render(replace(NOTHING, money=[money]), NOTHING_KEPT).splitlines()
+    lines = render(replace(NOTHING, money=[money]), {"image": NOTHING_KEPT}).splitlines()
     labels = '{kind="image",provider="fal",model="fal-ai/nobody"}'
     assert [line for line in lines if line.startswith("copperplate_unpriced")] == [
         f"copperplate_unpriced_generations_total{labels} 2",
@@ -179,6 +179,6 @@ def test_names_of_models_cannot_break_a_line() -> None:
         requests=1,
         bytes=2,
     )
-    text = render(replace(NOTHING, usage=[row]), NOTHING_KEPT)
+    text = render(replace(NOTHING, usage=[row]), {"image": NOTHING_KEPT})
     [first, *_] = [family for family in text_string_to_metric_families(text) if family.samples]
     assert first.samples[0].labels["model"] == 'a"b\\c\nd'

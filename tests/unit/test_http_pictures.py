@@ -439,3 +439,21 @@ async def test_one_log_line_a_request_without_the_prompt(
     assert lines[1].startswith("method=HEAD status=404 outcome=failed")
     assert lines[2].startswith("method=GET status=400 outcome=- key=-")
     assert not any(word in caplog.text for word in ("sunset", "nothing", "secret"))
+
+
+async def test_a_picture_that_the_caller_holds_in_another_form_is_looked_up_once(
+    services: MemoryServices, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    acquire = services.ledger.acquire
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await acquire(*args, **options)
+
+    monkeypatch.setattr(services.ledger, "acquire", counted)
+    for number, label in ((1, "MISS"), (2, "HIT")):
+        response = await client.get("/64x64.jpg?text=held", headers={"if-none-match": '"another"'})
+        assert (response.status_code, response.headers["x-cache"], looks) == (200, label, number)
+    assert services.store.gets == 1  # the miss had its bytes at hand

@@ -26,7 +26,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
-from copperplate.model import Job, Lead, Miss, Outcome
+from copperplate.model import Job, Lead, Outcome
 from tests.support.coordinator_harness import CoordinatorHarness, PlainImages, _at_once
 from tests.support.pictures import picture_request
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from copperplate.adapters.memory.clock import FakeClock
-    from copperplate.model import AcquireResult, Size
+    from copperplate.model import Size
 
 KEY = picture_request().generation_key
 
@@ -255,17 +255,6 @@ async def test_store_that_is_down_while_an_object_may_lie_there_costs_no_second_
     assert harness.provider.submits == 1
 
 
-async def test_answer_that_says_neither_yes_nor_no_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = CoordinatorHarness()
-
-    async def shrug(*_: Any, **__: Any) -> AcquireResult:
-        monkeypatch.undo()
-        return Miss()
-
-    monkeypatch.setattr(harness.ledger, "acquire", shrug)
-    assert (await harness.process().find(picture_request())).body == b"picture 1 as jpg"
-
-
 @pytest.mark.parametrize("may_lead", [True, False])
 async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     harness = CoordinatorHarness()
@@ -273,7 +262,7 @@ async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monk
     async def riddle(*_: Any, **__: Any) -> object:
         return object()
 
-    monkeypatch.setattr(harness.ledger, "acquire", riddle)
+    monkeypatch.setattr(harness.ledger, "acquire" if may_lead else "peek", riddle)
     with pytest.raises(AssertionError, match="unreachable"):
         await harness.process().find(picture_request(), LookupOptions(may_lead=may_lead))
     assert harness.provider.submits == 0

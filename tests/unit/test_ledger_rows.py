@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from copperplate.adapters.ledger.rows import acquire_result_of, entry_of
+from copperplate.adapters.ledger.rows import acquire_result_of, entry_of, peek_result_of
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Entry, Hit, Job, Lead, Miss, Negative, Phase, Wait
 from tests.support.pictures import upload
@@ -67,8 +67,10 @@ def test_times_are_milliseconds() -> None:
     )
 
 
-def test_free_is_free() -> None:
-    assert acquire_result_of({"outcome": "free"}) == Miss()
+def test_free_is_an_answer_to_a_look_and_never_to_acquire() -> None:
+    assert peek_result_of({"outcome": "free"}) == Miss()
+    with pytest.raises(ValueError, match="differ in version"):
+        acquire_result_of({"outcome": "free"})
 
 
 def test_fresh_lead_has_nothing_left_behind() -> None:

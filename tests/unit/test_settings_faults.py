@@ -185,10 +185,10 @@ async def test_secret_that_is_missing_lets_nobody_in_whatever_stands_for_nothing
 @pytest.mark.parametrize("name", ["fal", "openai"])
 def test_provider_is_never_asked_with_a_key_that_is_none(name: str) -> None:
     from copperplate.adapters.system_clock import SystemClock
-    from copperplate.compose import make_image_provider
+    from copperplate.compose import make_provider
 
     with pytest.raises(Misconfigured):
-        make_image_provider(Settings.from_env({"COPPERPLATE_PROVIDER": name}), SystemClock())
+        make_provider("image", Settings.from_env({"COPPERPLATE_PROVIDER": name}), SystemClock())
 
 
 def test_a_key_of_another_role_is_told_its_role_and_one_of_service_role_is_taken() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,6 +15,7 @@ from copperplate.accounts.user_requests import Delivered, Failed, Pending, UserR
 from copperplate.errors import (
     GenerationFailed,
     IdempotencyConflict,
+    LedgerUnavailable,
     NotEnoughCredits,
     NotFound,
     PictureGone,
@@ -414,3 +416,26 @@ async def test_a_store_that_loses_every_object_is_asked_three_times(monkeypatch:
         with pytest.raises(StoreUnavailable):
             await work
     assert (looks, harness.provider.submits) == (6, 1)
+
+
+async def test_an_order_of_what_is_there_asks_for_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    await harness.ask(ALICE)
+
+    async def fail(*_: object) -> None:
+        raise LedgerUnavailable("down")
+
+    monkeypatch.setattr(harness.ledger, "peek", fail)
+    assert isinstance(await harness.order(BOB), Delivered)
+
+
+async def test_a_request_that_ends_before_its_picture_is_known_to_whoever_made_it() -> None:
+    harness = Harness(seconds=40)
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    await harness.begin(harness.ask(ALICE))
+    kinds = harness.coordinator_harness.kinds
+    kinds["image"] = replace(kinds["image"], wait=timedelta(microseconds=1))
+    with pytest.raises(StillGenerating):  # he follows, so no credit of his is reserved
+        await harness.ask(BOB, process=harness.another_process())
+    assert await harness.look(BOB) == Pending(key=picture_request().generation_key)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.errors import IdempotencyConflict, NotFound, PictureGone, StillGenerating, StoreUnavailable
+from copperplate.errors import (
+    IdempotencyConflict,
+    LedgerUnavailable,
+    NotFound,
+    PictureGone,
+    StillGenerating,
+    StoreUnavailable,
+)
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
@@ -83,13 +91,20 @@ class UserRequests:
     async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
         """The picture, once it is stored. A hit costs nothing; a miss costs its leader a credit.
 
+        Without a key it is remembered only where its caller goes without the picture: a hit costs no call for it.
         Raises what `Coordinator.find` raises, `IdempotencyConflict` and `PictureGone`.
         """
         if idempotency_key is not None:
             known = await self._recall(user, request, idempotency_key)
             if known is not None:
                 return known
-        found = await self._find(user, request)
+        try:
+            found = await self._find(user, request)
+        except StillGenerating:
+            if idempotency_key is None:
+                with contextlib.suppress(LedgerUnavailable):  # else `status` would not know it
+                    await self._accounts.begin_request(user, request.generation_key, None)
+            raise
         return await self._deliver(user, found, idempotency_key)
 
     async def start(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered | Pending:
@@ -102,11 +117,14 @@ class UserRequests:
         finding = asyncio.create_task(self._find(user, request))
         # Retrieve the exception, or asyncio warns: the caller may be gone by then.
         finding.add_done_callback(lambda task: task.cancelled() or task.exception())
-        while not finding.done():
+        while True:
             await asyncio.wait((finding,), timeout=LOOK_SECONDS)
-            result = await self._ledger.peek(request.generation_key, request.rendition_key)
-            if isinstance(result, Wait):  # a lease is held, and what it costs is reserved with it
-                return Pending(key=request.generation_key)
+            if finding.done():
+                break
+            with contextlib.suppress(LedgerUnavailable):  # `finding` decides, and says what is wrong
+                result = await self._ledger.peek(request.generation_key, request.rendition_key)
+                if isinstance(result, Wait):  # a lease is held, and what it costs is reserved with it
+                    return Pending(key=request.generation_key)
         found = finding.result()
         return await self._deliver(user, found, idempotency_key)
 

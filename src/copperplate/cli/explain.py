@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from copperplate.ports import Provider
     from copperplate.recipes.explain import Comparison, Explanation
     from copperplate.recipes.explain_memoji import MemojiExplanation
     from copperplate.settings import Settings
@@ -42,18 +43,21 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 
 def _url_explainer(settings: Settings) -> Callable[[str], Explanation]:
-    from copperplate.adapters.system_clock import SystemClock
-    from copperplate.compose import make_image_provider
     from copperplate.recipes.explain import explain
 
-    provider = make_image_provider(settings, SystemClock())
+    provider = _provider_of("image", settings)
     return partial(explain, default_model=provider.models[0], model_parameters=provider.settings)
 
 
 def _memoji_explainer(settings: Settings) -> Callable[[str], MemojiExplanation]:
-    from copperplate.adapters.system_clock import SystemClock
-    from copperplate.compose import make_memoji_provider
     from copperplate.recipes.explain_memoji import explain_memoji
-    from copperplate.services import require_memoji_provider
 
-    return partial(explain_memoji, provider=require_memoji_provider(make_memoji_provider(settings, SystemClock())))
+    return partial(explain_memoji, provider=_provider_of("memoji", settings))
+
+
+def _provider_of(kind: str, settings: Settings) -> Provider:
+    from copperplate.adapters.system_clock import SystemClock
+    from copperplate.compose import make_provider
+    from copperplate.services import require_provider
+
+    return require_provider(kind, make_provider(kind, settings, SystemClock()))

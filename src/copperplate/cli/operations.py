@@ -17,7 +17,7 @@ from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
 from copperplate.operations.cleanup import clean, count
 from copperplate.operations.purge import purge
-from copperplate.recipes.kinds import IMAGE
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +33,8 @@ def add(commands: Any) -> None:
     cleanup.add_argument(
         "--max-age-days",
         type=_days,
-        default=IMAGE.retention.days,
         metavar="N",
-        help="remove what was not served for N days (default: 30)",
+        help="remove what was not served for N days (default: the rule of each kind)",
     )
     cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     consent.add_yes(cleanup)
@@ -73,9 +72,9 @@ def _key(raw: str) -> str:
 
 def run_cleanup(arguments: argparse.Namespace) -> int:
     """One run, or what it would remove."""
-    keep = timedelta(days=arguments.max_age_days)
+    keep = None if arguments.max_age_days is None else timedelta(days=arguments.max_age_days)
     # No question for what the cron removes every day anyway.
-    is_asking = not arguments.dry_run and keep < IMAGE.retention
+    is_asking = not arguments.dry_run and keep is not None and _is_sooner(keep)
     if is_asking and not consent.can_be_had(arguments):
         return EXIT_USAGE
 
@@ -126,11 +125,17 @@ def run_purge(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _is_sooner(keep: timedelta) -> bool:
+    """Whether some kind loses more than by its own rule."""
+    return any(keep < spec.retention for spec in KINDS.values() if spec.ages_from_last_use)
+
+
 def _loss(counted: Mapping[str, int]) -> str:
-    memoji = f" and {counted['memoji']:,} memoji" if counted.get("memoji") else ""
+    by_kind = {spec.plural: counted[spec.plural] for spec in KINDS.values() if counted.get(spec.plural)}
+    each = f" ({', '.join(f'{number:,} {plural}' for plural, number in by_kind.items())})" if by_kind else ""
     generations, size = f"{counted['generations']:,} generations", f"{counted['bytes']:,} bytes"
     return (
-        f"{counted['images']:,} pictures{memoji} of {generations}, {size}, "
+        f"{sum(by_kind.values()):,} pictures of {generations}{each}, {size}, "
         "which are made and paid anew when somebody asks for them"
     )
 

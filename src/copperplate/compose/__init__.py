@@ -2,14 +2,13 @@
 
 from copperplate.compose.backends import check, open_backend, open_cdns
 from copperplate.compose.identity import make_verifier
-from copperplate.compose.providers import make_image_provider, make_memoji_provider
+from copperplate.compose.providers import make_provider
 from copperplate.compose.services import assemble, open_services
 
 __all__ = [
     "assemble",
     "check",
-    "make_image_provider",
-    "make_memoji_provider",
+    "make_provider",
     "make_verifier",
     "open_backend",
     "open_cdns",

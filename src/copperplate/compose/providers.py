@@ -1,54 +1,44 @@
-"""Which providers make pictures and memoji, by the settings."""
+"""Which provider makes each kind of picture, by the settings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
-from copperplate.recipes.kinds import IMAGE, MEMOJI
+from copperplate.recipes.kinds import KINDS
+from copperplate.settings import PROVIDER_KEYS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from copperplate.ports import Clock, Provider
+    from copperplate.recipes.kinds import KindSpec
     from copperplate.settings import Settings
 
 
 def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | None:
-    """Who makes pictures of this kind; None where nobody does. Raises `Misconfigured`, naming the variable to set."""
-    return MAKERS[kind](settings, clock)
+    """Who makes pictures of this kind: the provider in `COPPERPLATE_PROVIDER`, else the kind's own, else the painter.
 
-
-def make_image_provider(settings: Settings, clock: Clock) -> Provider:
-    """The provider of pictures: the one in `COPPERPLATE_PROVIDER`, else fal where its key is set, else the painter.
-
-    A deployment never falls back to the painter: its pictures are no substitute for what was asked.
-    Raises `Misconfigured`, naming the variable to set.
+    None where nobody does: a deployment never falls back to the painter, whose pictures are no substitute for what was
+    asked. Raises `Misconfigured`, naming the variable to set.
     """
-    name = settings.provider or ("fal" if settings.fal_key else "painter")
-    if _is_fallback_refused(name, settings):
-        raise Misconfigured("Nobody makes pictures: set FAL_KEY, or name a provider in COPPERPLATE_PROVIDER.")
-    return _make_provider(name, settings, clock, Model("COPPERPLATE_IMAGE_MODEL", settings.image_model))
-
-
-def make_memoji_provider(settings: Settings, clock: Clock) -> Provider | None:
-    """The provider of memoji: OpenAI where its key is set, unless `COPPERPLATE_PROVIDER` is the painter; else that one.
-
-    None where there is none: a deployment never falls back to the painter. Raises `Misconfigured`.
-    """
-    name = settings.provider or "painter"
-    if settings.openai_api_key is not None and settings.provider != "painter":
-        name = "openai"
-    if _is_fallback_refused(name, settings):
+    spec = KINDS[kind]
+    name = _choose(spec, settings)
+    if name is None:
         return None
-    return _make_provider(name, settings, clock, Model("COPPERPLATE_MEMOJI_MODEL", settings.memoji_model))
+    variable = spec.model_variable or "COPPERPLATE_PROVIDER"
+    model = None if spec.model_variable is None else settings.value_of(spec.model_variable)
+    return MAKERS[name](settings, clock, Model(variable, model))
 
 
-MAKERS = {IMAGE.name: make_image_provider, MEMOJI.name: make_memoji_provider}
-
-
-def _is_fallback_refused(name: str, settings: Settings) -> bool:
+def _choose(spec: KindSpec, settings: Settings) -> str | None:
+    key, named = PROVIDER_KEYS[spec.provider], settings.provider
+    has_key = key is None or settings.value_of(key) is not None
+    if has_key and (named is None or (spec.keeps_its_provider and named != "painter")):
+        return spec.provider
     is_deployed = settings.on_vercel or settings.supabase_url is not None
-    return is_deployed and name == "painter" and settings.provider is None
+    return named or (None if is_deployed else "painter")
 
 
 class Model(NamedTuple):
@@ -58,11 +48,7 @@ class Model(NamedTuple):
     name: str | None
 
 
-def _make_provider(name: str, settings: Settings, clock: Clock, model: Model) -> Provider:
-    if name == "fal":
-        return _make_fal(settings, clock, model)
-    if name == "openai":
-        return _make_openai(settings, clock, model)
+def _make_painter(settings: Settings, clock: Clock, _: Model) -> Provider:
     from copperplate.adapters.painter import Painter
 
     return Painter(clock=clock, seconds=settings.painter.total_seconds())
@@ -101,3 +87,11 @@ def _make_openai(settings: Settings, clock: Clock, model: Model) -> Provider:
         base_url=settings.openai_base_url,
         seconds=settings.provider_deadline.total_seconds(),
     )
+
+
+# A name that is not here is an error, and never the painter.
+MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
+    "painter": _make_painter,
+    "fal": _make_fal,
+    "openai": _make_openai,
+}

@@ -16,7 +16,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
 from copperplate.recipes.kinds import KINDS
-from copperplate.services import Services
+from copperplate.services import Services, require_provider
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 
@@ -121,9 +121,12 @@ def assemble(  # noqa: PLR0913 - each adapter once
 
 
 def _make_kinds(settings: Settings, clock: Clock, stores: Stores) -> dict[str, Kind]:
-    """Those that somebody makes."""
-    return {
-        name: Kind.of(spec, provider=provider, store=stores[spec.bucket], wait=settings.wait)
-        for name, spec in KINDS.items()
-        if (provider := make_provider(name, settings, clock)) is not None
-    }
+    """Those that somebody makes. Raises `Misconfigured` where nobody makes one that is not optional."""
+    kinds = {}
+    for name, spec in KINDS.items():
+        provider = make_provider(name, settings, clock)
+        if provider is None and spec.is_optional:
+            continue
+        provider = require_provider(name, provider)
+        kinds[name] = Kind.of(spec, provider=provider, store=stores[spec.bucket], wait=settings.wait)
+    return kinds

@@ -122,13 +122,13 @@ class Coordinator:
             await asyncio.wait((self._sweeping,))
 
     async def _look(self, request: PictureRequest) -> LookupResult:
-        result = await self._ledger.acquire(request, leader=uuid4(), lease_duration=self._timings.lease, may_lead=False)
+        result = await self._ledger.peek(request.generation_key, request.rendition_key)
         match result:
             case Hit(entry=entry):
                 return LookupResult(entry=entry, outcome=Outcome.HIT)
             case Negative(failure_class=failure_class, retry_after=retry_after):
                 raise _error_of(failure_class, retry_after)
-            case Wait() | Miss() | Lead() | InsufficientCredits():
+            case Wait() | Miss():
                 raise NotGenerated("Ask for it with GET and it will be made.")
             case _:
                 assert_never(result)
@@ -162,8 +162,6 @@ class Coordinator:
                         raise _error_of(failure_class, retry_after)
                     case InsufficientCredits():
                         raise NotEnoughCredits(charge.user if charge is not None else None)
-                    case Miss():
-                        continue
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from copperplate.errors import (
     LeaseLost,
     LedgerMisconfigured,
+    NoPicture,
     ProviderFailed,
     StillGenerating,
     Unavailable,
@@ -21,7 +22,6 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.digests import digest_of
 from copperplate.generation.retry_policy import collect_again_after, submit_again_after
-from copperplate.imaging.header import NoPicture
 from copperplate.model import Failure
 from copperplate.repeats import growing_pauses
 from copperplate.unexpected import log_unexpected

@@ -29,7 +29,8 @@ from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.model import Job, ProviderResult, Upload
-from copperplate.recipes.objects import object_path, original_key, rendition_upload
+from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.objects import object_path, rendition_upload
 
 if TYPE_CHECKING:
     from copperplate.generation.attempt import Attempt
@@ -168,7 +169,7 @@ class Leader:
         """What is to be stored: the original and a rendition of it, or the finished picture alone."""
         request, lease = self.attempt.request, self.attempt.lease
         body, original_format, size = verified.body, verified.format, verified.size
-        is_finished = request.rendition_key == original_key(request.generation_key)
+        is_finished = KINDS[request.kind].is_own_original
         if is_finished:
             body = await self.images.encode(body, request, at_most_bytes=self.attempt.kind.max_bytes)
             original_format, size = request.rendition.format.value, request.size

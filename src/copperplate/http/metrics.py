@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from copperplate.model import LATENCY_BOUNDS_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from copperplate.ports.statistics import KindStats, LatencySum, MoneySum, UsageSum, UsageTotals
 
@@ -44,13 +44,16 @@ MONEY: Final = (
 GAUGES: Final = (
     ("copperplate_generations_in_flight", "Generations that are led now."),
     ("copperplate_discarded_objects", "Objects that wait to be removed from the store."),
-    ("copperplate_pictures", "Pictures kept."),
-    ("copperplate_stored_bytes", "Bytes kept, originals included."),
+)
+# Of each kind: the column of its statistics.
+KIND_GAUGES: Final = (
+    ("copperplate_pictures", "Pictures kept.", "pictures"),
+    ("copperplate_stored_bytes", "Bytes kept, originals included.", "stored_bytes"),
 )
 
 
-def render(totals: UsageTotals, kept: KindStats) -> str:
-    """The whole answer; `kept` is of the kind that is served by its address."""
+def render(totals: UsageTotals, kept: Mapping[str, KindStats]) -> str:
+    """The whole answer; `kept` is by kind."""
     lines: list[str] = []
     for name, what, column in COUNTERS:
         lines += _head(name, what, "counter")
@@ -61,13 +64,12 @@ def render(totals: UsageTotals, kept: KindStats) -> str:
     lines += _head("copperplate_answer_seconds", "Time from a request to its answer.", "histogram")
     for row in totals.latency:
         lines += _histogram("copperplate_answer_seconds", row)
-    for (name, what), value in zip(GAUGES, _gauges(totals, kept), strict=True):
+    for (name, what), value in zip(GAUGES, (totals.in_flight, totals.discarded), strict=True):
         lines += [*_head(name, what, "gauge"), f"{name} {_number(value)}"]
+    for name, what, column in KIND_GAUGES:
+        lines += _head(name, what, "gauge")
+        lines += [f'{name}{{kind="{kind}"}} {_number(getattr(stats, column))}' for kind, stats in kept.items()]
     return "\n".join(lines) + "\n"
-
-
-def _gauges(totals: UsageTotals, kept: KindStats) -> tuple[float, ...]:
-    return (totals.in_flight, totals.discarded, kept.pictures, kept.stored_bytes)
 
 
 def _head(name: str, what: str, kind: str) -> list[str]:

@@ -21,6 +21,7 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from copperplate.generation.lookup import LookupResult
     from copperplate.http.headers import RawHeaders
     from copperplate.http.picture_urls import RequestedPicture
     from copperplate.http.wiring import Wiring
@@ -103,24 +104,26 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
 
 def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome | None) -> int | None:
     """What this request cost at the provider, in millionths of a dollar; None where the price is not known."""
-    return services.image_provider.price_micro_usd(picture_request.recipe) if outcome is Outcome.GENERATED else 0
+    if outcome is not Outcome.GENERATED:
+        return 0
+    return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
 
 
 async def _find_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
-    outcome: Outcome | None = None
+    looked_up: LookupResult | None = None
     if held or is_head:
-        found = await services.renditions.find(picture_request, LOOK_ONLY if is_head else GENERATE)
-        outcome = found.outcome
-        if headers.is_held(held, found.entry, outcome):
-            return Answer(304, headers.validators(found.entry, outcome), b"", outcome)
+        looked_up = await services.renditions.find(picture_request, LOOK_ONLY if is_head else GENERATE)
+        entry, outcome = looked_up.entry, looked_up.outcome
+        if headers.is_held(held, entry, outcome):
+            return Answer(304, headers.validators(entry, outcome), b"", outcome)
         if is_head:
-            return Answer(200, headers.of_picture(found.entry, outcome, picture_request.rendition.format), b"", None)
+            return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), b"", None)
     # Vercel rejects larger responses.
     at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
-    found = await services.renditions.read(picture_request, at_most_bytes=at_most_bytes)
-    entry, outcome = found.entry, outcome or found.outcome
+    found = await services.renditions.read(picture_request, at_most_bytes=at_most_bytes, found=looked_up)
+    entry, outcome = found.entry, found.outcome
     if found.body is None:
         url = services.kinds[picture_request.kind].store.public_url(entry.path)
         assert url is not None  # noqa: S101 - else the bytes were read

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.errors import CopperplateError, Misconfigured
 from copperplate.http.picture_urls import PictureUrls
+from copperplate.recipes.kinds import IMAGE
 
 if TYPE_CHECKING:
     from copperplate.services import Services
@@ -25,7 +26,7 @@ class Wiring:
 
     def open(self, services: Services) -> None:
         """From now on requests are answered with these services."""
-        self.picture_urls = PictureUrls(services.image_provider)
+        self.picture_urls = PictureUrls(services.provider_of(IMAGE.name))
         self.services = services
 
     def close(self, fault: CopperplateError) -> None:

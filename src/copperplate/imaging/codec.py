@@ -12,9 +12,9 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from copperplate.errors import ProviderFailed, StillGenerating
+from copperplate.errors import NoPicture, ProviderFailed, StillGenerating
 from copperplate.imaging.capacity_limiter import CapacityLimiter
-from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, NoPicture, bad_output, read_header
+from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
 from copperplate.model import PictureFormat, Size
 
 if TYPE_CHECKING:

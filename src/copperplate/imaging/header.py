@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from copperplate.errors import ProviderFailed
+from copperplate.errors import NoPicture, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Size
 
@@ -35,13 +35,6 @@ _SCAN: Final = 0xDA
 # So many readable letters in a row are no picture: the headers of all formats have others.
 TEXT_BYTES: Final = 12
 _READABLE: Final = frozenset(string.printable.encode())
-
-
-class NoPicture(ProviderFailed):
-    """The bytes are no whole picture: cut short on their way, a page in their place, or spoilt for good."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(FailureClass.BAD_OUTPUT, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

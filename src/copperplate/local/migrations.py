@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 FILE_NAME = re.compile(r"(\d+)_(.*)\.sql")
 CHECKOUT_FOLDER = Path("supabase") / "migrations"
 # The migration that may run again: it makes what is not there.
-BUCKETS = "create_buckets"
 REQUIRED_ROLES = ("anon", "authenticated", "service_role")
 # Any number will do; all migrators of a database must use the same.
 LOCK_KEY = 0x636F_7070_6572
@@ -75,7 +74,7 @@ def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | N
             while migration := _apply_next(connection, migrations):
                 announce(f"Applied {migration.file_name}")
                 applied.append(migration)
-            for bucket in _restore_buckets(connection, migrations):
+            for bucket in _restore_buckets(connection):
                 announce(f"Made the bucket {bucket} again")
             connection.execute("notify pgrst, 'reload schema'")
     except psycopg.errors.ProtocolViolation as exc:
@@ -161,16 +160,16 @@ def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migr
     return pending
 
 
-def _restore_buckets(connection: Connection, migrations: Sequence[Migration]) -> list[str]:
-    """Run the migration that makes buckets once more, which leaves alone what is there; answers what it made."""
-    making = next((migration for migration in migrations if migration.name == BUCKETS), None)
-    row = connection.execute("select to_regclass('storage.buckets') is not null").fetchone()
-    if making is None or row is None or not row[0]:
+def _restore_buckets(connection: Connection) -> list[str]:
+    """Make the buckets that are gone, and leave alone what is there; answers what it made."""
+    row = connection.execute(
+        "select to_regclass('storage.buckets') is not null and to_regproc('copperplate.make_buckets') is not null"
+    ).fetchone()
+    if row is None or not row[0]:
         return []
     with connection.transaction():
         before = connection.execute("select id from storage.buckets").fetchall()
-        for statement in making.statements:
-            _run(connection, statement.text.encode(), making.file_name)
+        _run(connection, b"select copperplate.make_buckets()", "Making the buckets that are gone")
         return sorted(
             str(found[0]) for found in connection.execute("select id from storage.buckets") if found not in before
         )

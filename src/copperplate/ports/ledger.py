@@ -48,17 +48,15 @@ class Ledger(Sweeper, Protocol):
         *,
         leader: UUID,
         lease_duration: timedelta,
-        may_lead: bool = True,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
     ) -> AcquireResult:
         """Decide in one round trip whether this caller gets a hit, leads or waits.
 
-        At most one live `Lead` per generation key exists at any time. `Miss` is answered only where
-        `may_lead` is False. Repeated by the holder (`leader`), it answers the same lead and fence,
-        and the lease runs anew. `breakers` names what a submit needs (`Kind.breakers`): while the breaker of
-        one of them is open, a lead that would submit is refused as `Negative`, and nothing is written; once
-        its pause is over, one caller at a time tries. A paid picture is resumed whatever breaker is open.
+        At most one live `Lead` per generation key exists at any time. Repeated by the holder (`leader`), it answers
+        the same lead and fence, and the lease runs anew. `breakers` names what a submit needs (`Kind.breakers`): while
+        the breaker of one of them is open, a lead that would submit is refused as `Negative`, and nothing is written;
+        once its pause is over, one caller at a time tries. A paid picture is resumed whatever breaker is open.
 
         `charges` are reserved with a lead, or else the answer is `InsufficientCredits` and nothing is written. A
         takeover inherits what its predecessor reserved, for as long as that may be held. They are settled by
@@ -112,7 +110,7 @@ class Ledger(Sweeper, Protocol):
     async def complete(
         self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
     ) -> Entry | None:
-        """Record the stored original, and a stored rendition of it, in one.
+        """Record the stored original, and a stored rendition of it, in one; the breakers of what it needed close.
 
         Answers the entry that stands for the rendition; that of the original where there is none, because
         none was given or it was not intended within the grace. None for a stale fence, and then the
@@ -129,9 +127,6 @@ class Ledger(Sweeper, Protocol):
         `STORE`). `reason` is for operators: no secret, no prompt, at most 500 characters are stored. True for the
         report that opens the breaker, so that it is logged once; a repeat answers False.
         """
-
-    async def report_success(self, name: str) -> None:
-        """Close the breaker of a service that did what it was asked. `complete` does so for what it needed."""
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """Write ahead where a rendition of `original` is about to be stored.

@@ -1,6 +1,7 @@
-"""The kinds of picture, each with how its recipe is read: the one place in Python that knows what a kind is.
+"""The kinds of picture: their rules, who makes them, and how their recipes are read.
 
-A new kind is an entry here, a row of `copperplate.kinds` (a test holds the two equal), a recipe and a provider.
+A new kind is an entry here, a row of `copperplate.kinds` (a test holds the two equal) and a recipe; wiring, serving,
+cleanup, metrics and statistics by kind go over `KINDS`. Answers that are promised of one kind name it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindSpec:
-    """What a kind of picture is, whoever makes it; the columns of `copperplate.kinds` under their names."""
+    """What a kind of picture is; what is a column of `copperplate.kinds` has its name."""
 
     name: str
     # What answers and logs call several of them.
@@ -42,6 +43,14 @@ class KindSpec:
     needs: Needs = field(default_factory=Needs)
     # How many times as long as for other pictures callers wait.
     wait_factor: int = 1
+    # The provider that makes it where its key is set.
+    provider: str
+    # Whether that one does so although `COPPERPLATE_PROVIDER` names another that needs a key.
+    keeps_its_provider: bool = False
+    # The setting that names the provider's model; None: the provider's own default.
+    model_variable: str | None = None
+    # Whether a deployment starts where nobody makes it.
+    is_optional: bool = True
     read: Callable[[Mapping[str, CanonicalValue]], ProviderInput]
 
     @property
@@ -58,6 +67,9 @@ IMAGE: Final = KindSpec(
     is_own_original=False,
     max_bytes=32 * 1024 * 1024,
     retention=timedelta(days=30),
+    provider="fal",
+    model_variable="COPPERPLATE_IMAGE_MODEL",
+    is_optional=False,
     read=provider_input.of_image,
 )
 # A PNG that is handed out as an address.
@@ -74,6 +86,9 @@ MEMOJI: Final = KindSpec(
     needs=Needs(media_types=frozenset({PictureFormat.PNG.media_type}), address=True),
     # OpenAI takes half a minute at high quality, and two when it is busy.
     wait_factor=4,
+    provider="openai",
+    keeps_its_provider=True,
+    model_variable="COPPERPLATE_MEMOJI_MODEL",
     read=provider_input.of_memoji,
 )
 KINDS: Final[Mapping[str, KindSpec]] = {spec.name: spec for spec in (IMAGE, MEMOJI)}

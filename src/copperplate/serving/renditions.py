@@ -58,12 +58,18 @@ class Renditions:
         """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
         return await self._persist(lambda: self._find(request, options))
 
-    async def read(self, request: PictureRequest, *, at_most_bytes: int | None = None) -> LookupResult:
+    async def read(
+        self, request: PictureRequest, *, at_most_bytes: int | None = None, found: LookupResult | None = None
+    ) -> LookupResult:
         """The rendition asked for, with its bytes; raises what `Coordinator.find` raises.
 
         Without them only where there are more than `at_most_bytes` and the store has a public address for them.
+        What `find` answered a moment ago is not looked up again, unless its object turns out to be gone.
         """
-        return await self._persist(lambda: self._read(request, at_most_bytes))
+        if found is not None:
+            with contextlib.suppress(ObjectMissing):
+                return await self._read(request, found, at_most_bytes)
+        return await self._persist(lambda: self._find_and_read(request, at_most_bytes))
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the renditions that `call` left behind be made; a late one is made anew for whoever asks next."""
@@ -95,8 +101,10 @@ class Renditions:
         made, _ = await self._renditions.run(request.rendition_key, lambda: self._make(request, found))
         return replace(made, outcome=found.outcome)
 
-    async def _read(self, request: PictureRequest, at_most_bytes: int | None) -> LookupResult:
-        found = await self._find(request, GENERATE)
+    async def _find_and_read(self, request: PictureRequest, at_most_bytes: int | None) -> LookupResult:
+        return await self._read(request, await self._find(request, GENERATE), at_most_bytes)
+
+    async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
         if at_most_bytes is not None and entry.size_bytes > at_most_bytes and store.public_url(entry.path) is not None:
             await self._require(request, found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from copperplate.errors import Misconfigured
 from copperplate.settings import formats
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 DOCS: Final = "docs/settings.md"
+# Every provider, with the variable of the key it needs.
+PROVIDER_KEYS: Final[Mapping[str, str | None]] = MappingProxyType(
+    {"painter": None, "fal": "FAL_KEY", "openai": "OPENAI_API_KEY"}
+)
 TOO_SLOW: Final = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of COPPERPLATE_LEASE_SECONDS"
 
 
@@ -78,7 +83,7 @@ class Settings:
     )
     provider: str | None = setting(
         "COPPERPLATE_PROVIDER",
-        formats.one_of("painter", "fal", "openai"),
+        formats.one_of(*PROVIDER_KEYS),
         None,
         "Who makes pictures: `fal`, `openai` or `painter`, which needs no key and draws locally. "
         "Without it fal where `FAL_KEY` is set, else the painter (never on Vercel).",
@@ -272,6 +277,11 @@ class Settings:
     def has_disk_cache(self) -> bool:
         """Whether pictures are kept on disk after they were read from the store."""
         return self.disk_cache_bytes > 0 and (self.on_vercel or self.disk_cache_dir is not None)
+
+    def value_of(self, variable: str) -> Any:
+        """The value of the setting with that variable; None where it is not set."""
+        [name] = (field.name for field in dataclasses.fields(self) if field.metadata["variable"] == variable)
+        return getattr(self, name)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:

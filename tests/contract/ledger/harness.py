@@ -11,7 +11,7 @@ from copperplate.model import LATENCY_BOUNDS_MS, Failure, Lead, PictureFormat, R
 from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
-    from copperplate.model import AcquireResult, Entry, Outcome, PictureRequest
+    from copperplate.model import AcquireResult, Entry, Outcome, PeekResult, PictureRequest
     from copperplate.ports import Ledger, Maintenance
 
 
@@ -46,10 +46,12 @@ def failure(failure_class: FailureClass = FailureClass.TRANSIENT, *, rest: float
     return Failure(failure_class=failure_class, message="it broke", retry_after=timedelta(seconds=rest), billed=billed)
 
 
-async def acquire(
-    ledger: Ledger, request: PictureRequest, *, may_lead: bool = True, lease_duration: timedelta = LEASE
-) -> AcquireResult:
-    return await ledger.acquire(request, leader=uuid4(), lease_duration=lease_duration, may_lead=may_lead)
+async def acquire(ledger: Ledger, request: PictureRequest, *, lease_duration: timedelta = LEASE) -> AcquireResult:
+    return await ledger.acquire(request, leader=uuid4(), lease_duration=lease_duration)
+
+
+async def peek(ledger: Ledger, request: PictureRequest) -> PeekResult:
+    return await ledger.peek(request.generation_key, request.rendition_key)
 
 
 async def lead(ledger: Ledger, request: PictureRequest) -> Lead:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.model import Job, Lead, Miss, Phase, Wait
-from tests.contract.ledger.harness import LEASE, LONG_LEASE, acquire, failure, lead
+from tests.contract.ledger.harness import LEASE, LONG_LEASE, acquire, failure, lead, peek
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ class LeaseContract:
         second = await lead(harness.ledger, picture_request("two"))
         assert second.fence > first.fence
 
-    async def test_caller_that_may_not_lead_learns_that_it_is_free(self, harness: LedgerHarness) -> None:
-        assert await acquire(harness.ledger, picture_request(), may_lead=False) == Miss()
-        assert await harness.ledger.peek(picture_request().generation_key, picture_request().rendition_key) == Miss()
+    async def test_caller_that_only_looks_learns_that_it_is_free(self, harness: LedgerHarness) -> None:
+        assert await peek(harness.ledger, picture_request()) == Miss()
         assert isinstance(await acquire(harness.ledger, picture_request()), Lead)
 
     async def test_dead_lease_is_taken_over_with_a_higher_fence_and_the_same_phase(

@@ -12,7 +12,17 @@ import pytest
 
 from copperplate.model import Condition, Hit, Job, Lead, Miss, Outcome, Phase
 from copperplate.ports.maintenance import CleanupCounts, Purged
-from tests.contract.ledger.harness import WEBP, acquire, complete, discarded, failure, lead, record, request_count
+from tests.contract.ledger.harness import (
+    WEBP,
+    acquire,
+    complete,
+    discarded,
+    failure,
+    lead,
+    peek,
+    record,
+    request_count,
+)
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -52,7 +62,7 @@ class MaintenanceContract:
         await harness.advance(20 * 86_400)
         counts = await ledger.cleanup_entries("image", 100, older_than=month)
         assert (counts.pictures, counts.generations) == (1, 1)
-        assert await acquire(ledger, picture_request(), may_lead=False) == Miss()
+        assert await peek(ledger, picture_request()) == Miss()
         stats = await ledger.kind_stats("image")
         assert (stats.pictures, stats.stored_bytes) == (0, 0)
 
@@ -118,7 +128,7 @@ class MaintenanceContract:
         month = timedelta(days=30)
         counted = await ledger.count_old_entries("image", older_than=month)
         assert counted == CleanupCounts(pictures=2, generations=1, size_bytes=3_000, archived=0)
-        assert isinstance(await acquire(ledger, picture_request("whole"), may_lead=False), Hit)
+        assert isinstance(await peek(ledger, picture_request("whole")), Hit)
         assert await ledger.cleanup_entries("image", 100, older_than=month) == counted
 
     async def test_cleanup_step_by_step_comes_to_the_end_and_removes_the_same(self, harness: LedgerHarness) -> None:
@@ -139,7 +149,7 @@ class MaintenanceContract:
                 break
         assert place is None
         assert CleanupCounts(**sums) == counted
-        assert isinstance(await acquire(ledger, picture_request("3"), may_lead=False), Hit)
+        assert isinstance(await peek(ledger, picture_request("3")), Hit)
 
     async def test_only_objects_that_nothing_names_are_discarded_by_an_audit(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
@@ -186,12 +196,12 @@ class MaintenanceContract:
         await complete(ledger, picture_request("right"), "right")
         counts = Purged(generations=1, images=1, size_bytes=2_000)
         assert await ledger.purge(condition, 10, is_dry_run=True) == counts
-        assert isinstance(await acquire(ledger, picture_request("wrong"), may_lead=False), Hit)
+        assert isinstance(await peek(ledger, picture_request("wrong")), Hit)
         removed = await ledger.purge(condition, 10, is_dry_run=False)
         assert replace(removed, keys=(), objects=()) == counts
         assert list(removed.keys) == [picture_request("wrong").generation_key]
-        assert await acquire(ledger, picture_request("wrong"), may_lead=False) == Miss()
-        assert isinstance(await acquire(ledger, picture_request("right"), may_lead=False), Hit)
+        assert await peek(ledger, picture_request("wrong")) == Miss()
+        assert isinstance(await peek(ledger, picture_request("right")), Hit)
         assert (await ledger.purge(condition, 10, is_dry_run=False)).generations == 0
         await harness.advance(3_700)
         assert await discarded(ledger) == {upload("wrong").path, upload("wrong jpg", "jpg").path}

@@ -165,12 +165,6 @@ class RefusalContract:
         await finish(harness.ledger, picture_request("asked before"), held)
         assert isinstance(await acquire_with_services(harness, "another picture"), Negative)
 
-    async def test_reported_success_ends_the_rest_at_once(self, harness: LedgerHarness) -> None:
-        await harness.ledger.report_refusal(STORAGE, FailureClass.STORE, "no bucket", REST)
-        await harness.ledger.report_success(STORAGE)
-        await harness.ledger.report_success(STORAGE)
-        assert isinstance(await acquire_with_services(harness, "another picture"), Lead)
-
     @pytest.mark.parametrize("left", ["job", "object"])
     async def test_what_is_paid_for_is_led_on_whatever_rests(self, harness: LedgerHarness, left: str) -> None:
         ledger, key = harness.ledger, picture_request("paid").generation_key

@@ -16,12 +16,25 @@ if TYPE_CHECKING:
 
 
 def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:
-    """The ledger's answer to acquire or peek."""
+    """The ledger's answer to acquire."""
+    match row["outcome"]:
+        case "lead":
+            return _lead(row)
+        case "denied":
+            return InsufficientCredits()
+        case _:
+            return _settled(row)
+
+
+def peek_result_of(row: Mapping[str, Any]) -> PeekResult:
+    """The ledger's answer to peek."""
+    return Miss() if row["outcome"] == "free" else _settled(row)
+
+
+def _settled(row: Mapping[str, Any]) -> Hit | Wait | Negative:
     match row["outcome"]:
         case "hit":
             return Hit(entry=_entry(row))
-        case "lead":
-            return _lead(row)
         case "wait":
             return Wait(lease_left=timedelta(milliseconds=row["lease_left_ms"]))
         case "negative":
@@ -29,10 +42,6 @@ def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:
                 failure_class=FailureClass(row["error_class"]),
                 retry_after=timedelta(milliseconds=row["retry_after_ms"]),
             )
-        case "free":
-            return Miss()
-        case "denied":
-            return InsufficientCredits()
         case other:
             message = f"the ledger answered {other!r}: its migrations and this program differ in version"
             raise ValueError(message)
@@ -41,13 +50,6 @@ def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:
 def charge_row(charge: Charge) -> dict[str, Any]:
     """One of `acquire_generation`'s charges."""
     return {"kind": "credit", "user_id": str(charge.user), "amount": charge.credits}
-
-
-def peek_result_of(row: Mapping[str, Any]) -> PeekResult:
-    """The ledger's answer to peek."""
-    result = acquire_result_of(row)
-    assert isinstance(result, Hit | Wait | Negative | Miss), "peek never leads"  # noqa: S101
-    return result
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry | None:

@@ -52,7 +52,6 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         *,
         leader: UUID,
         lease_duration: timedelta,
-        may_lead: bool = True,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
     ) -> AcquireResult:
@@ -63,7 +62,6 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
             "p_rendition_key": request.rendition_key,
             "p_leader": leader,
             "p_lease": lease_duration,
-            "p_may_lead": may_lead,
             "p_charges": Json([charge_row(charge) for charge in charges]),
             "p_services": list(breakers),
         }
@@ -155,10 +153,6 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         """See `Ledger.report_refusal`."""
         arguments = {"p_name": name, "p_error_class": failure_class.value, "p_reason": reason, "p_rest": rest}
         return await self._transport.value("report_refusal", arguments, bool)
-
-    async def report_success(self, name: str) -> None:
-        """See `Ledger.report_success`."""
-        await self._transport.value("report_success", {"p_name": name}, object)
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """See `Ledger.intend_rendition`."""

@@ -44,7 +44,6 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         *,
         leader: UUID,
         lease_duration: timedelta,
-        may_lead: bool = True,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
     ) -> AcquireResult:
@@ -56,7 +55,7 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         if isinstance(result, Wait) and row is not None and row.leader == leader:
             row.lease_until = until
             return row.lead(now)
-        if not isinstance(result, Miss) or not may_lead:
+        if not isinstance(result, Miss):
             return result
         # What is paid for is collected whatever the breakers say; only a new submit has to wait.
         left = row.lead(now) if row is not None and self._resumes(row) else None
@@ -201,10 +200,6 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         """See `Ledger.report_refusal`."""
         breaker = self._breakers.setdefault(name, BreakerRow())
         return breaker.refuse(self._clock.monotonic(), failure_class, reason, pause.total_seconds())
-
-    async def report_success(self, name: str) -> None:
-        """See `Ledger.report_success`."""
-        self._breakers.pop(name, None)
 
     async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
         """See `Ledger.intend_rendition`."""

@@ -13,6 +13,7 @@ from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.schemas import explain as schemas
 from copperplate.recipes.explain import Explanation, compare, explain
 from copperplate.recipes.explain_memoji import MemojiExplanation, explain_memoji
+from copperplate.recipes.kinds import IMAGE, MEMOJI
 from copperplate.recipes.models import model_parameters
 
 if TYPE_CHECKING:
@@ -66,12 +67,12 @@ async def explain_request(
 
 
 def _explain_picture(services: Services, address: str) -> Explanation | MemojiExplanation:
-    provider = services.image_provider
+    provider = services.provider_of(IMAGE.name)
     return explain(address, default_model=provider.models[0], model_parameters=partial(model_parameters, provider))
 
 
 def _explain_memoji(services: Services, configuration: str) -> Explanation | MemojiExplanation:
-    return explain_memoji(configuration, provider=services.memoji_provider)
+    return explain_memoji(configuration, provider=services.provider_of(MEMOJI.name))
 
 
 def _shown(explanation: Explanation | MemojiExplanation) -> schemas.ExplanationOut | schemas.MemojiExplanationOut:

@@ -18,6 +18,7 @@ from copperplate.http.routes.objects import addresses_of
 from copperplate.http.schemas import memoji as schemas
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
+from copperplate.recipes.kinds import MEMOJI
 from copperplate.recipes.memoji import memoji_request
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def generate_memoji(
     """
     refuse_unknown(request.scope)
     idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
-    picture_request = memoji_request(await read_json_object(request), provider=services.memoji_provider)
+    picture_request = memoji_request(await read_json_object(request), provider=services.provider_of(MEMOJI.name))
     started = services.clock.monotonic()
     find = services.user_requests.start if is_early else services.user_requests.request
     url_of = addresses_of(request, services)
@@ -125,7 +126,7 @@ def _log(services: Services, picture_request: PictureRequest, result: Delivered 
         key=picture_request.generation_key,
         seconds=seconds,
         size_bytes=0,
-        cost_micro_usd=services.memoji_provider.price_micro_usd(picture_request.recipe) if is_paid else 0,
+        cost_micro_usd=services.provider_of(MEMOJI.name).price_micro_usd(picture_request.recipe) if is_paid else 0,
     )
 
 

@@ -18,7 +18,7 @@ from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
 from copperplate.operations.cleanup import TIME, clean, count
-from copperplate.recipes.kinds import IMAGE
+from copperplate.recipes.kinds import KINDS
 
 READY_SECONDS: Final = 2.0
 # The share of an invocation's time that a run may use; the rest is for a slow last step.
@@ -79,7 +79,8 @@ async def read_metrics(request: Request, services: ServicesDep) -> Response:
     """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
     _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
     await services.request_meter.flush()
-    text = metrics.render(await services.ledger.usage_totals(), await services.ledger.kind_stats(IMAGE.name))
+    kept = {kind: await services.ledger.kind_stats(kind) for kind in KINDS}
+    text = metrics.render(await services.ledger.usage_totals(), kept)
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Health(BaseModel):
@@ -22,7 +22,13 @@ class Readiness(BaseModel):
     )
 
 
-class CleanupAnswer(BaseModel):
+class _ByKind(BaseModel):
+    """Pictures by kind, each under its plural; a kind that is added later has its count as well."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class CleanupAnswer(_ByKind):
     """What one cleanup did."""
 
     success: bool
@@ -39,7 +45,7 @@ class CleanupAnswer(BaseModel):
     is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")
 
 
-class CleanupCount(BaseModel):
+class CleanupCount(_ByKind):
     """What cleanups would remove by and by; nothing was."""
 
     success: bool
