@@ -95,6 +95,15 @@ async def test_cleanup_in_steps_goes_by_age_whatever_order_the_rows_are_in(
     assert removed == len(names)
 
 
+@pytest.mark.parametrize(("above", "archived"), [(3, 0), (2, 1)])
+async def test_cleanup_archives_what_is_used_more_than_its_caller_says(
+    ledger: PostgresLedger, editor: Editor, above: int, archived: int
+) -> None:
+    await record(ledger, await complete(ledger, picture_request()), picture_request(), "jpg")
+    await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 3)])
+    assert done(editor, f"public.cleanup_entries('image', p_archive_above => {above})")["archived"] == archived
+
+
 @pytest.mark.parametrize(("seconds", "swept"), [(20 + 599, 0), (20 + 601, 1)])
 async def test_sweep_without_arguments_closes_what_nobody_led_for_ten_minutes(
     ledger: PostgresLedger, editor: Editor, seconds: int, swept: int
