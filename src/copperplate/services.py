@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,10 +49,9 @@ class Services:
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
-        await asyncio.gather(
-            self.coordinator.finish(call, within_seconds=within_seconds),
-            self.renditions.finish(call, within_seconds=within_seconds),
-        )
+        stop_at = self.clock.monotonic() + within_seconds
+        await self.coordinator.finish(call, within_seconds=within_seconds)
+        await self.renditions.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
     async def shut_down(self, *, within_seconds: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from copperplate.errors import CopperplateError, StillGenerating, TooManyWaiters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from typing import Any
 
 T = TypeVar("T")
@@ -90,25 +90,29 @@ class SingleFlight(Generic[T]):
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the flights of `call` land for a while, then cancel the late ones (their leases pass on).
 
-        A flight that another call joined goes on: that call waits for it at its own end.
+        What lands may start another flight for the same call, which is waited for too. A flight that another call
+        joined goes on: that call waits for it at its own end.
         """
-        flights = [flight for flight in self._flights.values() if call in flight.calls]
-        if not flights:
-            return
-        try:
-            await asyncio.wait([flight.task for flight in flights], timeout=within_seconds)
-        finally:
-            for flight in flights:
-                flight.calls.discard(call)
-        await _cancel(flight.task for flight in flights if not flight.calls)
+        loop = asyncio.get_running_loop()
+        stop_at = loop.time() + within_seconds
+        while flights := {key: flight for key, flight in self._flights.items() if call in flight.calls}:
+            tasks = [flight.task for flight in flights.values()]
+            try:
+                _, late = await asyncio.wait(tasks, timeout=max(0.0, stop_at - loop.time()))
+            finally:
+                for flight in flights.values():
+                    flight.calls.discard(call)
+            await self._cancel({key: flight for key, flight in flights.items() if not flight.calls})
+            if late:
+                return
 
     async def drain(self, *, within_seconds: float) -> None:
         """Let all flights under way land for a while, then cancel the rest (their leases pass on)."""
-        tasks = [flight.task for flight in self._flights.values()]
-        if not tasks:
+        flights = dict(self._flights)
+        if not flights:
             return
-        _, late = await asyncio.wait(tasks, timeout=within_seconds)
-        await _cancel(late)
+        await asyncio.wait([flight.task for flight in flights.values()], timeout=within_seconds)
+        await self._cancel(flights)
 
     def _start(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
         flight = _Flight(asyncio.create_task(work()))
@@ -116,16 +120,19 @@ class SingleFlight(Generic[T]):
         flight.task.add_done_callback(lambda task: self._land(key, task))
         return flight
 
+    async def _cancel(self, flights: Mapping[str, _Flight[T]]) -> None:
+        """Cancel what has not landed. A call that comes meanwhile starts anew, and does not join it."""
+        late = {key: flight for key, flight in flights.items() if not flight.task.done()}
+        for key, flight in late.items():
+            flight.task.cancel()
+            del self._flights[key]
+        if late:
+            # `wait` instead of `gather`: a caller that is cancelled meanwhile must not cancel them a second time.
+            await asyncio.wait([flight.task for flight in late.values()])
+
     def _land(self, key: str, task: asyncio.Task[T]) -> None:
-        del self._flights[key]
+        if (flight := self._flights.get(key)) is not None and flight.task is task:
+            del self._flights[key]
         # Retrieve the exception, or asyncio warns at exit: all callers may have left.
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, CopperplateError):
             logger.error("a flight failed unexpectedly: key=%s error=%s", key[:12], type(error).__name__)
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    late = [task for task in tasks if not task.done()]
-    for task in late:
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*late, return_exceptions=True)

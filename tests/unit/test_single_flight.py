@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 
@@ -268,3 +269,82 @@ async def test_call_whose_end_is_cancelled_leaves_its_flight_to_the_others() -> 
     await flights.finish(call, within_seconds=0)  # it has none any more
     work.gate.set()
     assert await caller == (1, False)
+
+
+async def test_a_call_that_comes_while_a_flight_is_cancelled_starts_anew() -> None:
+    flights, gate = SingleFlight[int](), asyncio.Event()
+
+    async def release_slowly() -> int:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await gate.wait()
+        return 0
+
+    async def answer() -> int:
+        return 7
+
+    with call_scope() as elder:
+        waiting = asyncio.create_task(flights.run("k", release_slowly))
+        await asyncio.sleep(0)
+    finishing = asyncio.create_task(flights.finish(elder, within_seconds=0))
+    await asyncio.sleep(0.01)
+    assert await flights.run("k", answer) == (7, False)
+    gate.set()
+    await finishing
+    with pytest.raises(StillGenerating):
+        await waiting
+
+
+async def test_a_finish_that_is_cancelled_lets_its_flights_release_and_stays_cancelled() -> None:
+    flights, released = SingleFlight[int](), asyncio.Event()
+
+    async def work() -> int:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.02)
+            released.set()
+            raise
+        return 0
+
+    with call_scope() as call:
+        waiting = asyncio.create_task(flights.run("k", work))
+        await asyncio.sleep(0)
+    finishing = asyncio.create_task(flights.finish(call, within_seconds=0))
+    await asyncio.sleep(0.01)
+    finishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
+    with pytest.raises(StillGenerating):
+        await waiting
+    assert released.is_set()
+
+
+async def test_a_call_ends_after_the_flight_that_its_first_one_led_to() -> None:
+    flights, first, second = SingleFlight[int](), asyncio.Event(), asyncio.Event()
+
+    async def fail() -> int:
+        await first.wait()
+        raise ValueError
+
+    async def succeed() -> int:
+        await second.wait()
+        return 2
+
+    async def both() -> int:
+        with contextlib.suppress(ValueError):
+            await flights.run("a", fail)
+        return (await flights.run("b", succeed))[0]
+
+    with call_scope() as call:
+        working = asyncio.create_task(both())
+        await asyncio.sleep(0)
+    finishing = asyncio.create_task(flights.finish(call, within_seconds=60))
+    await asyncio.sleep(0)
+    first.set()
+    await asyncio.sleep(0.01)
+    assert not finishing.done()
+    second.set()
+    await finishing
+    assert await working == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import sys
@@ -13,21 +12,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import StoreMisconfigured
 from copperplate.http import vercel
 from copperplate.http.app import create_app
-from copperplate.http.lazy_app import LazyApp
 from copperplate.model import Lead, Outcome
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from copperplate.model import CanonicalValue, Job, ProviderResult
 
@@ -199,6 +196,47 @@ async def test_a_picture_that_is_kept_is_given_up_when_the_instance_is_stopped(m
     await services.request_meter.close()
 
 
+async def test_a_deadline_during_the_upload_keeps_the_paid_picture(
+    runtime: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = memory_services(environ=ON_VERCEL, wait_seconds=0.05)
+    end_in(runtime, 0.3, 60)
+
+    async def hang(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(600)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.store, "put", hang)
+        first = Call(services, SUNSET)
+        await first.task
+    second = Call(services, SUNSET)
+    await second.task
+    submits = services.kinds["image"].provider.submits  # type: ignore[attr-defined]
+    assert (first.status, second.status, submits) == (503, 200, 1)
+    await services.shut_down(within_seconds=0)
+    await services.request_meter.close()
+
+
+async def test_a_hit_that_reads_when_the_process_is_told_to_stop_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    services, gate, reading = memory_services(), asyncio.Event(), asyncio.Event()
+    await Call(services, SUNSET).task
+    get = services.store.get
+
+    async def read_slowly(path: str) -> bytes:
+        reading.set()
+        await gate.wait()
+        return await get(path)
+
+    monkeypatch.setattr(services.store, "get", read_slowly)
+    hit = Call(services, SUNSET)
+    await reading.wait()
+    await services.shut_down(within_seconds=0)
+    gate.set()
+    await hit.task
+    assert hit.status == 200
+    await services.request_meter.close()
+
+
 @pytest.mark.parametrize(("seconds", "is_complete"), [(300.0, True), (vercel.MARGIN_SECONDS, False)])
 async def test_a_cleanup_ends_before_the_deadline(
     runtime: ModuleType,
@@ -269,98 +307,3 @@ async def test_a_large_picture_is_answered_where_it_may_or_must(
     await call.task
     assert (call.status, call.body) == (200, b"picture 1 as jpg")
     await services.request_meter.close()
-
-
-async def test_an_entry_that_cannot_open_its_services_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: object) -> None:
-        raise RuntimeError("no disk")
-
-    monkeypatch.setattr("copperplate.http.lifespan.open_services", refuse)
-    said: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "lifespan.startup"}
-
-    async def send(message: Any) -> None:
-        said.append(message["type"])
-
-    with pytest.raises(RuntimeError):
-        await LazyApp()({"type": "lifespan"}, receive, send)
-    assert said == ["lifespan.startup.failed"]
-
-
-class Entry:
-    """The deployment's application, and a server that starts it, asks it and stops it."""
-
-    def __init__(self) -> None:
-        self.app = LazyApp()
-        self.told: asyncio.Queue[Any] = asyncio.Queue()
-        self.said: asyncio.Queue[str] = asyncio.Queue()
-        self.life: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        async def say(message: Any) -> None:
-            self.said.put_nowait(message["type"])
-
-        self.life = asyncio.create_task(self.app({"type": "lifespan"}, self.told.get, say))
-        self.told.put_nowait({"type": "lifespan.startup"})
-        assert await self.said.get() == "lifespan.startup.complete"
-
-    async def stop(self) -> None:
-        assert self.life is not None
-        self.told.put_nowait({"type": "lifespan.shutdown"})
-        await self.life
-
-    async def status(self, path: str) -> int:
-        transport = httpx.ASGITransport(self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
-            return (await client.get(path)).status_code
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> MemoryServices:
-    """What the entry opens."""
-    services = memory_services(environ=ON_VERCEL)
-
-    @contextlib.asynccontextmanager
-    async def open_these(_: object) -> AsyncIterator[MemoryServices]:
-        yield services
-
-    monkeypatch.setattr("copperplate.http.lifespan.open_services", open_these)
-    return services
-
-
-async def test_an_entry_that_is_asked_for_its_health_before_it_has_started_answers_everything_afterwards(
-    opened: MemoryServices,
-) -> None:
-    entry = Entry()
-    assert (await entry.status("/healthz"), await entry.status("/api/cache/stats")) == (200, 503)
-    await entry.start()
-    assert (await entry.status("/api/cache/stats"), await entry.status(SUNSET)) == (200, 200)
-    await entry.stop()
-    await opened.request_meter.close()
-
-
-async def test_an_entry_that_has_stopped_answers_503_and_touches_no_closed_service(opened: MemoryServices) -> None:
-    entry = Entry()
-    await entry.start()
-    assert await entry.status(SUNSET) == 200
-    await entry.stop()
-    assert [await entry.status(path) for path in (SUNSET, "/api/cache/stats", "/healthz")] == [503, 503, 200]
-    await opened.request_meter.close()
-
-
-async def test_a_request_to_the_entry_passes_one_front(opened: MemoryServices, monkeypatch: pytest.MonkeyPatch) -> None:
-    finished = 0
-
-    async def finish(*_: object, **__: object) -> None:
-        nonlocal finished
-        finished += 1
-
-    monkeypatch.setattr(type(opened), "finish", finish)
-    entry = Entry()
-    await entry.start()
-    assert await entry.status("/api/cache/stats") == 200
-    assert finished == 1
-    await entry.stop()
-    await opened.request_meter.close()

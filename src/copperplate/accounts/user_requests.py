@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import (
     IdempotencyConflict,
+    LedgerMisconfigured,
     LedgerUnavailable,
     NotFound,
     PictureGone,
     StillGenerating,
+    StoreMisconfigured,
     StoreUnavailable,
 )
 from copperplate.failure_classes import FailureClass
@@ -100,9 +102,9 @@ class UserRequests:
                 return known
         try:
             found = await self._find(user, request)
-        except StillGenerating:
+        except (StillGenerating, StoreUnavailable, StoreMisconfigured):  # it may be made all the same
             if idempotency_key is None:
-                with contextlib.suppress(LedgerUnavailable):  # else `status` would not know it
+                with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):  # else `status` would not know it
                     await self._accounts.begin_request(user, request.generation_key, None)
             raise
         return await self._deliver(user, found, idempotency_key)

@@ -84,6 +84,7 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
         stack.push_async_callback(services.verifier.close)
         for kind in services.kinds.values():
             stack.push_async_callback(kind.provider.close)
+        stack.push_async_callback(services.renditions.close)
         stack.push_async_callback(services.shut_down, within_seconds=DRAIN_SECONDS)
         yield services
 

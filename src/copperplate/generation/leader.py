@@ -60,7 +60,8 @@ class Leader:
 
         Raises `LeaseLost` once another process holds the lease, `GenerationFailed` after writing the negative entry,
         `LedgerUnavailable`, `LedgerMisconfigured`, `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where
-        the next holder of the lease can resume. Cancelled, it releases the lease for a successor to resume at once.
+        the next holder of the lease can resume. Cancelled, it holds a paid picture that is not stored
+        yet; without one it releases the lease for a successor to resume at once.
         """
         lease = self.attempt.lease
         crash_point("acquired")
@@ -75,7 +76,7 @@ class Leader:
             # Nothing is lost: the next holder of the lease resumes from what is recorded.
             raise
         except asyncio.CancelledError:
-            await lease.release()
+            await self.uploader.hold_or_release(self.attempt)
             raise
         except Exception as error:
             raise await record_failure(self.ledger, self.attempt, error) from error

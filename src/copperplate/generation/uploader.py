@@ -97,13 +97,19 @@ class Uploader:
 
         Without a picture to hold, the lease is released: the next caller may lead at once.
         """
+        # The picture first: whoever cancels the report must not lose it.
+        is_held = self._hold(attempt)
         await report_store(self._ledger, attempt, error)
-        if attempt.unstored is not None:
-            if not self._keep_unstored(attempt, attempt.unstored):
-                await attempt.lease.release()
-        elif attempt.lead.submit_no == 0:
+        if is_held:
+            return
+        if attempt.unstored is None and attempt.lead.submit_no == 0:
             await record_withdrawal(self._ledger, attempt)
         else:
+            await attempt.lease.release()
+
+    async def hold_or_release(self, attempt: Attempt) -> None:
+        """Hold the unstored picture of an attempt that is cut off, with its lease; without one, release the lease."""
+        if not self._hold(attempt):
             await attempt.lease.release()
 
     def forget(self, key: str) -> None:
@@ -121,7 +127,11 @@ class Uploader:
         """Release the leases of the pictures held, at the end of the process."""
         await self._unstored.shut_down()
 
-    def _keep_unstored(self, attempt: Attempt, pending: PendingUploads) -> bool:
+    def _hold(self, attempt: Attempt) -> bool:
+        """Hold the attempt's unstored picture; False where there is none, or no room for it."""
+        pending = attempt.unstored
+        if pending is None:
+            return False
         unstored = UnstoredPicture(
             pending=pending,
             finish=lambda: self._finish(attempt, pending),

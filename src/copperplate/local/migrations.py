@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FILE_NAME = re.compile(r"(\d+)_(.*)\.sql")
 CHECKOUT_FOLDER = Path("supabase") / "migrations"
-# The migration that may run again: it makes what is not there.
 REQUIRED_ROLES = ("anon", "authenticated", "service_role")
 # Any number will do; all migrators of a database must use the same.
 LOCK_KEY = 0x636F_7070_6572

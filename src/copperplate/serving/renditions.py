@@ -76,8 +76,11 @@ class Renditions:
         await self._renditions.finish(call, within_seconds=within_seconds)
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let the renditions under way be made, and cancel the late ones with all reads."""
+        """The process ends: let the renditions under way be made, and cancel the late ones. Reads go on."""
         await self._renditions.drain(within_seconds=within_seconds)
+
+    async def close(self) -> None:
+        """Cancel the reads that no caller waits for any more."""
         await self._reads.drain(within_seconds=0)
 
     async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
