@@ -35,6 +35,7 @@ ASIDE: Final = frozenset(
     | {
         "report_store",
         "handle_store_failure",
+        "hold_or_release",
         "_record_uncollected",
         "finish_unstored",
         "_hand_over",
