@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results.json"
 # What a result depends on; changes elsewhere do not make a commit's figures doubtful.
-MEASURED = ("src", "supabase", "functions", "bench", "uv.lock")
+MEASURED = ("src", "supabase", "functions", "bench/__main__.py", "bench/harness", "bench/measurements", "uv.lock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,7 +187,8 @@ async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spe
 
         monkeypatch.setattr(ledger, "begin_submit", blocked)
         with pytest.raises(LedgerUnavailable):
-            await process_of(ledger, provider, lease_seconds=1).find(picture_request())
+            # Longer than the statement's second, also on a busy machine: the lease is still held afterwards.
+            await process_of(ledger, provider, lease_seconds=5).find(picture_request())
         monkeypatch.setattr(ledger, "begin_submit", original)
         assert provider.submits == 0
         assert isinstance(await ledger.peek(KEY, picture_request().rendition_key), Wait)  # not `Negative`
