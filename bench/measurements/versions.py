@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BASELINE = "2bcb7a5"
 AT_LEAST = 0.97
 # Calls of one batch: each batch takes some tenths of a second.
-BATCHES = {"hits": 300, "acquires": 200, "misses": 25}
+BATCHES = {"hits": 400, "acquires": 300, "misses": 60}
 WORKER = ROOT / "bench" / "harness" / "version_worker.py"
 COLD = """
 import asyncio
