@@ -1,0 +1,1 @@
+"""Who a caller is, and who may cause a miss."""
