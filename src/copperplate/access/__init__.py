@@ -1,0 +1,1 @@
+"""Who may cause a miss."""
