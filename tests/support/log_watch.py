@@ -1,7 +1,8 @@
 """Every log line of the suite, scanned for prompts and secrets: no test has to ask for it.
 
 Lines are those of loggers in this process and of the servers that tests start. What must not be in them is noted where
-it comes by: prompts of every `PictureRequest`, secrets of every `Settings`, the texts that servers are asked for.
+it comes by: prompts of every `PictureRequest`, secrets of every `Settings`, every signature of a URL, the texts that
+servers are asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from copperplate.model import PictureRequest
+from copperplate.recipes.url import UrlSignature
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,8 +29,11 @@ seen = 0
 
 
 def note(text: object) -> None:
-    """From now on, until the test ends, no log line may hold this."""
-    if isinstance(text, str) and len(text) >= LEAST_CHARS:
+    """From now on, until the test ends, no log line may hold this, or any text in it."""
+    if isinstance(text, tuple):
+        for each in text:
+            note(each)
+    elif isinstance(text, str) and len(text) >= LEAST_CHARS:
         private.add(text)
 
 
@@ -61,11 +66,15 @@ def pytest_configure() -> None:
     logging.getLogger("copperplate").setLevel(logging.DEBUG)
     # As where nobody asked for them; servers of end-to-end tests write them.
     logging.getLogger("copperplate.requests").setLevel(logging.WARNING)
-    init, check = PictureRequest.__init__, Settings.__post_init__
+    init, sign, check = PictureRequest.__init__, UrlSignature.__init__, Settings.__post_init__
 
     def noted(picture_request: PictureRequest, *args: Any, **values: Any) -> None:
         init(picture_request, *args, **values)
         note(picture_request.recipe.get("prompt"))
+
+    def signed(made: UrlSignature, *args: Any, **values: Any) -> None:
+        sign(made, *args, **values)
+        note(made.signature)
 
     def checked(settings: Settings) -> None:
         for each in fields(settings):
@@ -74,6 +83,7 @@ def pytest_configure() -> None:
         check(settings)
 
     PictureRequest.__init__ = noted  # type: ignore[method-assign, assignment]
+    UrlSignature.__init__ = signed  # type: ignore[method-assign, assignment]
     Settings.__post_init__ = checked  # type: ignore[method-assign, assignment]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -139,6 +140,30 @@ async def test_a_picture_names_what_made_no_difference(client: httpx.AsyncClient
         answer = await client.request(method, "/64x64.jpg?text=a&thumb=256&utm_source=x&thumb=1", headers=headers)
         assert (answer.status_code, answer.headers[IGNORED]) == (status, "thumb, utm_source")
     assert services.image_provider.submits == 1
+
+
+async def test_what_says_who_asks_is_named_nowhere(
+    client: httpx.AsyncClient, services: MemoryServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    credentials = "kid=kid-of-mine&exp=1796043600&sig=sig-of-mine&key=key-of-mine"
+    with caplog.at_level(logging.DEBUG, "copperplate.requests"):
+        answer = await client.get(f"/64x64.jpg?text=a&{credentials}&utm_source=x")
+        assert (answer.status_code, answer.headers[IGNORED]) == (200, "utm_source")
+        for path in ("/healthz", "/api/cache/stats", "/api/explain?url=%2F64x64.jpg%3Ftext%3Da", "/nowhere"):
+            answer = await client.get(f"{path}{'&' if '?' in path else '?'}{credentials}")
+            assert IGNORED not in answer.headers
+        plain = await client.get("/64x64.jpg?text=a")
+    assert (plain.headers["x-cache"], services.image_provider.submits) == ("HIT", 1)
+    assert "copperplate.requests" in {record.name for record in caplog.records}
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("copperplate")]
+    assert not any("of-mine" in line or "1796043600" in line for line in logged)
+
+
+@pytest.mark.parametrize("name", ["kid", "exp", "sig"])
+async def test_a_part_of_a_signature_that_is_given_twice_is_refused(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.get(f"/64x64.jpg?text=a&{name}=1&{name}=1")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
+    assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from copperplate.adapters.memory.clock import FakeClock
+from copperplate.adapters.painter import Painter
 from copperplate.errors import InvalidFormat, InvalidQuery, InvalidRequest, InvalidSize, InvalidText
+from copperplate.http.picture_urls import PictureUrls
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import parse_format
-from copperplate.recipes.url import parse_picture_path, parse_picture_query
+from copperplate.recipes.url import SIGNATURE_NAMES, UrlSignature, parse_picture_path, parse_picture_query
 
 # --- the path ----------------------------------------------------------------------------------
 
@@ -148,3 +151,34 @@ def test_a_query_that_cannot_be_read_is_refused(query: bytes, error: type[Invali
 def test_a_query_at_its_limits_is_read() -> None:
     assert len(parse_picture_query(b"text=" + b"a" * 16_379).text) == 16_379
     assert len(parse_picture_query(b"text=a" + b"&b" * 99).ignored) == 99
+
+
+# --- the signature -----------------------------------------------------------------------------
+
+
+def test_a_signature_is_read_as_it_is_and_named_nowhere() -> None:
+    asked = parse_picture_query(b"sig=S-_&text=a&kid=%6bey&utm=1&e%78p=7")
+    assert asked.signature == UrlSignature(key_id="key", expires="7", signature="S-_")
+    assert (asked.used, asked.ignored) == (("text",), ("utm",))
+    assert parse_picture_query(b"text=a&Sig=x&KID=y").signature is None
+
+
+@pytest.mark.parametrize("query", [b"sig=", b"kid", b"exp=1"])
+def test_a_part_of_a_signature_is_a_signature_to_judge(query: bytes) -> None:
+    assert parse_picture_query(b"text=a&" + query).signature is not None
+
+
+@pytest.mark.parametrize("name", SIGNATURE_NAMES)
+def test_a_parameter_of_a_signature_is_given_once_and_in_utf_8(name: str) -> None:
+    for query in (f"text=a&{name}=1&{name}=1", f"text=a&{name}=%FF"):
+        with pytest.raises(InvalidQuery, match=name):
+            parse_picture_query(query.encode())
+
+
+def test_a_signature_makes_no_other_picture() -> None:
+    urls = PictureUrls(Painter(FakeClock()))
+    plain, signed = urls.read("/64x64.jpg", b"text=a"), urls.read("/64x64.jpg", b"kid=k&text=a&exp=1&sig=s")
+    assert plain is not None
+    assert signed is not None
+    assert (signed.picture_request, signed.ignored) == (plain.picture_request, [])
+    assert (plain.signature, signed.signature) == (None, UrlSignature(key_id="k", expires="1", signature="s"))

@@ -95,6 +95,7 @@ SECRETS = {
     "CRON_SECRET": "s" * 20,
     "FAL_KEY": "id:hunter3",
     "OPENAI_API_KEY": "sk-hunter4",
+    "COPPERPLATE_URL_SIGNING_KEYS": "a:hunter7-hunter7-hunter7-hunter7-hunter7",
 }
 
 
@@ -106,6 +107,34 @@ def test_secrets_are_not_shown() -> None:
 
 def test_key_may_be_pasted_with_its_line_break() -> None:
     assert Settings.from_env({"FAL_KEY": " id:secret\n"}).fal_key == "id:secret"
+
+
+ONE, OTHER = "1" * 32, "2:" * 16
+
+
+@pytest.mark.parametrize(
+    ("raw", "keys"),
+    [
+        (f"2026-11:{ONE}", (("2026-11", ONE),)),
+        (f" a:{ONE} ,\n{'b' * 16}:{OTHER}\n", (("a", ONE), ("b" * 16, OTHER))),
+    ],
+)
+def test_signing_keys_are_one_or_two_ids_and_secrets(raw: str, keys: tuple[tuple[str, str], ...]) -> None:
+    assert Settings.from_env({"COPPERPLATE_URL_SIGNING_KEYS": raw}).url_signing_keys == keys
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(ONE, f":{ONE}", "a:", f"a:{ONE[1:]}", f"A:{ONE}", f"a_b:{ONE}", f"{'a' * 17}:{ONE}", f"é:{ONE}", f"a:{ONE}é"),
+        *(f"a:{ONE}\n{ONE}", f"a:{ONE} {ONE}", f"a:{ONE},", f"a:{ONE},a:{OTHER}", f"a:{ONE},b:{ONE}", f"a:{ONE},b:2"),
+        *(f"a:{ONE},b:{OTHER},c:{OTHER}c", f"a :{ONE}", f"a: {ONE}", f"a\n:{ONE}", ","),
+    ],
+)
+def test_other_signing_keys_are_refused_without_showing_them(raw: str) -> None:
+    with pytest.raises(Misconfigured, match="COPPERPLATE_URL_SIGNING_KEYS must be id:secret") as refused:
+        Settings.from_env({"COPPERPLATE_URL_SIGNING_KEYS": raw})
+    assert ONE[1:] not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,24 @@ _QUERY: Final = [
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
         "description": f"A whole number up to {MAX_SEED}; another seed is another picture",
     },
+    {
+        "name": "kid",
+        "in": "query",
+        "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,16}$"},
+        "description": "Of a signed URL: which key signed it. No part of a signature makes another picture.",
+    },
+    {
+        "name": "exp",
+        "in": "query",
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,11}$"},
+        "description": "Of a signed URL: until when it may cause a generation, a full hour in seconds since 1970",
+    },
+    {
+        "name": "sig",
+        "in": "query",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+        "description": "Of a signed URL: HMAC-SHA256 in base64url without padding",
+    },
 ]
 _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "SHA-256 of the bytes"},

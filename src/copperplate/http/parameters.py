@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote_plus
 
 from copperplate.errors import InvalidQuery, UnknownParameter
+from copperplate.recipes.url import SIGNATURE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,17 +19,14 @@ HEADER: Final = b"x-copperplate-ignored"
 MAX_NAMES: Final = 10
 MAX_NAME_CHARS: Final = 48
 MAX_QUERY_BYTES: Final = 16_384
+# They say who asks: no answer names them, whatever its route knows.
+CREDENTIALS: Final = frozenset({*SIGNATURE_NAMES, "key"})
 
 
 def ignored_header(ignored: Iterable[str]) -> list[tuple[bytes, bytes]]:
-    """The header that names ignored parameters; no header where there are none.
-
-    Names only, each once, percent-encoded but for letters, digits and `-._~`.
-    """
-    names = list(dict.fromkeys(ignored))
-    shown = [_shortened(quote(name, safe="", errors="replace")) for name in names[:MAX_NAMES]]
-    shown += ["..."] * (len(names) > MAX_NAMES)
-    return [(HEADER, ", ".join(shown).encode())] if shown else []
+    """The header that names ignored parameters but those of `CREDENTIALS`; no header where there are none."""
+    shown = _listed(name for name in ignored if name not in CREDENTIALS)
+    return [(HEADER, shown.encode())] if shown else []
 
 
 class IgnoredParameters:
@@ -92,8 +90,14 @@ def _names(scope: Scope) -> list[str]:
 
 
 def _unknown_message(what: str, unknown: Iterable[str], known: Iterable[str]) -> str:
-    names = ignored_header(unknown)[0][1].decode()
-    return f"Not known: {what} {names}. Nothing was done. Known: {', '.join(sorted(known)) or 'none'}."
+    return f"Not known: {what} {_listed(unknown)}. Nothing was done. Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names only, each once, percent-encoded but for letters, digits and `-._~`."""
+    unique = list(dict.fromkeys(names))
+    shown = [_shortened(quote(name, safe="", errors="replace")) for name in unique[:MAX_NAMES]]
+    return ", ".join(shown + ["..."] * (len(unique) > MAX_NAMES))
 
 
 def _shortened(name: str) -> str:

@@ -13,6 +13,7 @@ from copperplate.recipes.url import parse_picture_path, parse_picture_url
 if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from copperplate.ports import Provider
+    from copperplate.recipes.url import UrlSignature
 
 # Parsing costs more than the rest of a hit. Remembered: at most 4,096 URLs of at most 1 KB, so 10 MB
 # with what they were parsed to; no picture's path has more than 15 characters.
@@ -22,10 +23,11 @@ REMEMBERED_QUERY_BYTES = 1_024
 
 
 class RequestedPicture(NamedTuple):
-    """What a picture's URL asks for, and the header that names its ignored parameters, where there are any."""
+    """What a picture's URL asks for, the header that names its ignored parameters, and its signature, not judged."""
 
     picture_request: PictureRequest
     ignored: list[tuple[bytes, bytes]]
+    signature: UrlSignature | None
 
 
 class PictureUrls:
@@ -51,7 +53,9 @@ class PictureUrls:
             default_model=self._provider.models[0],
             model_parameters=partial(model_parameters, self._provider),
         )
-        return None if url is None else RequestedPicture(url.picture_request, ignored_header(url.query.ignored))
+        if url is None:
+            return None
+        return RequestedPicture(url.picture_request, ignored_header(url.query.ignored), url.query.signature)
 
 
 def is_picture_path(path: str) -> bool:

@@ -83,7 +83,7 @@ class Pictures:
 
 async def _serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
     """Answer one picture request. Count before sending, so statistics already include it."""
-    picture_request, ignored = requested
+    picture_request, ignored = requested.picture_request, requested.ignored
     started = services.clock.monotonic()
     try:
         answer = await _find_answer(services, picture_request, scope)

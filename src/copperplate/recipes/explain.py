@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -13,7 +12,7 @@ from copperplate.errors import NotFound
 from copperplate.recipes.canonical import canonical_bytes
 from copperplate.recipes.image import DEFAULT_MODEL, rendition_recipe, standard_settings
 from copperplate.recipes.text import compose
-from copperplate.recipes.url import parse_picture_url
+from copperplate.recipes.url import parse_picture_url, split_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from copperplate.recipes.url import PictureQuery, PictureUrl
 
 _NONE: Final = "(none)"
-_ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _NOT_A_CHOICE: Final = frozenset({"generation", "kind", "v"})  # the same in every rendition, or a key
 
 
@@ -148,7 +146,7 @@ def explain(
     `model_parameters` answers a model's fixed settings. Raises `NotFound` where it is not a picture's URL
     and the `InvalidRequest` that a server would answer where it is a wrong one.
     """
-    path, query = _split(request)
+    path, query = split_url(request)
     url = parse_picture_url(
         unquote(path),
         query.encode(errors="surrogatepass"),
@@ -159,12 +157,6 @@ def explain(
         message = "This is not a picture's address. Those read /1024x1024.jpg?text=A%20beautiful%20sunset"
         raise NotFound(message)
     return _explanation(path, query, url)
-
-
-def _split(request: str) -> tuple[str, str]:
-    """Path and query as received; scheme, host and fragment never reach a key."""
-    path, _, query = _ORIGIN.sub("", request, count=1).partition("#")[0].partition("?")
-    return path, query
 
 
 def _explanation(path: str, query: str, url: PictureUrl) -> Explanation:

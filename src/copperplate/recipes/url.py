@@ -36,7 +36,24 @@ _SIDE = re.compile(r"0|[1-9][0-9]*")
 _SIZE_HINT = f"Write the size as /1024x1024.jpg: plain digits, a lower-case x, {MIN_SIDE_PX} to {MAX_SIDE_PX} pixels."
 
 _TEXT_NAMES: Final = ("text", "prompt")
-_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed"})
+# Who may cause a miss, never which picture: in no key, and never named to anybody.
+SIGNATURE_NAMES: Final = ("kid", "exp", "sig")
+_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES})
+_ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlSignature:
+    """The parameters of a signed URL as received, decoded and not judged; "" where one of them is absent."""
+
+    key_id: str = ""
+    expires: str = ""
+    signature: str = field(default="", repr=False)
+
+    def as_query(self) -> str:
+        """The parameters as they stand in a query; all their characters are unreserved ones."""
+        values = (self.key_id, self.expires, self.signature)
+        return "&".join(f"{name}={value}" for name, value in zip(SIGNATURE_NAMES, values, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +61,7 @@ class PictureQuery:
     """What the query says, decoded and otherwise as received; nothing is folded yet.
 
     `model` and `seed` are "" where they were not given. `used` and `ignored` are the names of the
-    parameters that count and of those that do not, in the order received.
+    parameters that count and of those that do not, in the order received. Those of a signature are in neither.
     """
 
     text: str = field(repr=False)  # may be private; reprs end up in logs
@@ -52,6 +69,7 @@ class PictureQuery:
     seed: str = ""
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    signature: UrlSignature | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +103,12 @@ def parse_picture_url(
         settings=model_parameters(model),
     )
     return PictureUrl(query=given, picture_request=picture_request)
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Path and query of a URL as received; scheme, host and fragment never reach a key."""
+    path, _, query = _ORIGIN.sub("", url, count=1).partition("#")[0].partition("?")
+    return path, query
 
 
 def parse_picture_path(path: str) -> tuple[int, int, PictureFormat] | None:
@@ -137,23 +161,28 @@ def parse_picture_query(query: bytes) -> PictureQuery:
     values: dict[str, str] = {}
     ignored: list[str] = []
     for part in parts:
-        raw_name, _, raw_value = part.partition(b"=")
-        # A name that is not UTF-8 is certainly not one of ours: like every unknown name, no fault.
-        name = _decode_form(raw_name).decode(errors="replace")
+        name = parameter_name(part)
         if name not in _KNOWN:
             ignored.append(name)
         elif name in values:
             message = f"{name} is given twice. Give it once; write & inside a value as %26."
             raise InvalidQuery(message)
         else:
-            values[name] = _decode_value(name, raw_value)
+            values[name] = _decode_value(name, part.partition(b"=")[2])
     return PictureQuery(
         text=_settle_text(values),
         model=values.get("model", ""),
         seed=values.get("seed", ""),
-        used=tuple(values),
+        used=tuple(name for name in values if name not in SIGNATURE_NAMES),
         ignored=tuple(ignored),
+        signature=_signature_of(values),
     )
+
+
+def parameter_name(part: bytes) -> str:
+    """The decoded name of one `name=value` of a query."""
+    # A name that is not UTF-8 is certainly not one of ours: like every unknown name, no fault.
+    return _decode_form(part.partition(b"=")[0]).decode(errors="replace")
 
 
 def _decode_form(raw: bytes) -> bytes:
@@ -168,6 +197,14 @@ def _decode_value(name: str, raw: bytes) -> str:
     except UnicodeDecodeError as exc:
         message = f"{name} is not UTF-8 (byte {exc.start + 1} of it). Percent-encode its UTF-8 bytes."
         raise InvalidQuery(message) from exc
+
+
+def _signature_of(values: dict[str, str]) -> UrlSignature | None:
+    """One parameter of it is enough to be judged as a signature."""
+    if not any(name in values for name in SIGNATURE_NAMES):
+        return None
+    key_id, expires, signature = (values.get(name, "") for name in SIGNATURE_NAMES)
+    return UrlSignature(key_id=key_id, expires=expires, signature=signature)
 
 
 def _settle_text(values: dict[str, str]) -> str:

@@ -234,6 +234,15 @@ class Settings(AccessSettings):
         is_secret=True,
         example="what `openssl rand -hex 32` prints",
     )
+    url_signing_keys: tuple[tuple[str, str], ...] | None = setting(
+        "COPPERPLATE_URL_SIGNING_KEYS",
+        formats.signing_keys,
+        None,
+        "Keys of signed URLs, `id:secret`, secrets of 32 characters or more. Two with a comma between while one "
+        "replaces the other: the first signs, both are valid.",
+        is_secret=True,
+        example="2026-11:SECRET with what `openssl rand -hex 32` prints as SECRET",
+    )
     vercel_token: str | None = setting(
         "COPPERPLATE_VERCEL_TOKEN",
         formats.secret,

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 MIN_SECRET_CHARS: Final = 16
 MIN_JWT_SECRET_CHARS: Final = 32
+# A shorter one could be found by trying: whoever has one signed URL can check a guess.
+MIN_SIGNING_SECRET_CHARS: Final = 32
+# One that signs, and one whose URLs are still valid.
+MAX_SIGNING_KEYS: Final = 2
 # What Prisma and Vercel's integration add for their clients. A pooler is found without being told of.
 OF_OTHER_CLIENTS: Final = {"pgbouncer", "connection_limit", "pool_timeout", "supa"}
 _DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -162,6 +166,23 @@ def jwt_secret(raw: str) -> str:
     if raw.startswith(("-----BEGIN", "ssh-", "ecdsa-", "{", "eyJ", "sb_publishable_", "sb_secret_")):
         raise ValueError("the project's JWT secret, not a public key, a token or an API key")
     return raw
+
+
+def signing_keys(raw: str) -> tuple[tuple[str, str], ...]:
+    """Ids and secrets of the keys of signed URLs; the first signs."""
+    pairs = [part.strip().partition(":")[::2] for part in raw.split(",")]
+    is_usable = all(
+        re.fullmatch(r"[a-z0-9-]{1,16}", key_id)
+        and re.fullmatch(rf"[!-~]{{{MIN_SIGNING_SECRET_CHARS},1000}}", signing_secret)
+        for key_id, signing_secret in pairs
+    )
+    is_distinct = all(len(set(parts)) == len(pairs) for parts in zip(*pairs, strict=True))
+    if not (is_usable and is_distinct and len(pairs) <= MAX_SIGNING_KEYS):
+        raise ValueError(
+            "id:secret, or two of them with a comma between: an id has 1 to 16 of a-z, 0-9 and -, a secret "
+            f"{MIN_SIGNING_SECRET_CHARS} characters or more without spaces and commas, and each is there once"
+        )
+    return tuple((key_id, signing_secret) for key_id, signing_secret in pairs)
 
 
 def wait(raw: str) -> timedelta:
