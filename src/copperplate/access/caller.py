@@ -20,3 +20,8 @@ class Caller:
     address: str = field(default="unknown", repr=False)
     key: ApiKey | None = None
     user: User | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether neither a key nor a sign-in says who this is."""
+        return self.key is None and self.user is None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from copperplate.access.signatures import SigningKeys, Verdict, verify
 from copperplate.api_keys import Scope
 from copperplate.budgets import ANONYMOUS, WALL, Budget, Spending
-from copperplate.denials import AccessDenied, MissingScope
+from copperplate.denials import AccessDenied, InvalidSignature, MissingScope, SignatureExpired
 from copperplate.generation.lookup import Permit
 from copperplate.prices import dearest_micro_usd
 from copperplate.recipes.kinds import provider_input_of
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from copperplate.errors import CopperplateError
     from copperplate.generation.kinds import Kind
     from copperplate.model import PictureRequest
+    from copperplate.ports import Clock
+    from copperplate.recipes.url import UrlSignature
     from copperplate.settings import Settings
 
 # Shares of another budget's cap, in thousandths.
@@ -36,9 +39,11 @@ _DENIED: Final[Mapping[str, str]] = {
 class Gate:
     """Decides for every route that can cause a provider's call."""
 
-    def __init__(self, *, settings: Settings, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, *, settings: Settings, kinds: Mapping[str, Kind], clock: Clock) -> None:
         self._settings = settings
         self._kinds = kinds
+        self._clock = clock
+        self._signing_keys = SigningKeys.of(settings.url_signing_keys)
         self._wall = Budget(name=WALL, cap_micro_usd=settings.daily_budget, cap_pictures=settings.daily_budget_pictures)
         self._anonymous = Budget(
             name=ANONYMOUS,
@@ -49,13 +54,30 @@ class Gate:
             is_own=True,
         )
 
-    def permit(self, caller: Caller, request: PictureRequest, *, with_credits: bool = False) -> Permit:
-        """What a caller may cause for this picture, and who pays. `with_credits`: a credit pays, beside the wall."""
+    def permit(self, caller: Caller, request: PictureRequest, signature: UrlSignature | None = None) -> Permit:
+        """What a caller may cause for this picture, and whose budgets it is booked to.
+
+        A key counts before a sign-in, and both before the `signature` of the address. A signature that is not valid
+        is never a stranger's request: it is refused at a miss, in every mode.
+        """
+        if signature is not None and caller.is_unknown:
+            return self._permit_of_link(signature, request)
         payer, own = self._own_of(caller)
-        if with_credits:
-            # Credits are the user's own limit. Strangers share one all the same, however many credits they were given.
-            own = tuple(budget for budget in own if budget.name != payer)
         return Permit(spending=self._spending(payer, own, request), denial=self._denial_of(caller))
+
+    def permit_with_credits(self, caller: Caller, request: PictureRequest) -> Permit:
+        """The same for a user whose credits pay: beside them the wall bounds the spending.
+
+        Strangers who signed in without a name share one budget all the same, however many credits they were given.
+        """
+        payer, own = self._own_of(caller)
+        own = tuple(budget for budget in own if budget.name != payer)
+        return Permit(spending=self._spending(payer, own, request))
+
+    def _permit_of_link(self, signature: UrlSignature, request: PictureRequest) -> Permit:
+        judged = verify(signature, request.generation_key, keys=self._signing_keys, now=self._clock.now())
+        payer, own = _one(f"link:{judged.key_id}")
+        return Permit(spending=self._spending(payer, own, request), denial=self._denial_of_link(judged.verdict))
 
     def permit_of_owner(self, request: PictureRequest) -> Permit:
         """For the owner's own tools: the wall holds for them too."""
@@ -96,6 +118,15 @@ class Gate:
             is_own=True,
         )
         return user.name, (user, address, self._anonymous) if caller.user.is_anonymous else (user,)
+
+    def _denial_of_link(self, verdict: Verdict) -> CopperplateError | None:
+        match verdict:
+            case Verdict.VALID:
+                return None if self._settings.access != "keys" else AccessDenied(_DENIED["keys"])
+            case Verdict.EXPIRED:
+                return SignatureExpired("The time for which this address was signed is over. Ask for a new one.")
+            case Verdict.FORGED:
+                return InvalidSignature("This address was not signed here, or was changed since. Ask for a new one.")
 
     def _denial_of(self, caller: Caller) -> CopperplateError | None:
         if caller.key is not None:

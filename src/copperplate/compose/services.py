@@ -119,7 +119,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ),
         request_meter=meter,
         verifier=make_verifier(settings, clock),
-        gate=Gate(settings=settings, kinds=kinds),
+        gate=Gate(settings=settings, kinds=kinds, clock=clock),
     )
 
 

@@ -86,7 +86,7 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
     picture_request, ignored = requested.picture_request, requested.ignored
     started = services.clock.monotonic()
     try:
-        answer = await _find_answer(services, picture_request, scope)
+        answer = await _find_answer(services, requested, scope)
     except asyncio.CancelledError:
         # The server stops and its grace period is over; the next caller resumes the generation.
         await _send(
@@ -110,11 +110,12 @@ def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome 
     return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
 
 
-async def _find_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
+async def _find_answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
+    picture_request = requested.picture_request
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
     looked_up: LookupResult | None = None
-    permit = services.gate.permit(await caller_of(scope, services), picture_request)
+    permit = services.gate.permit(await caller_of(scope, services), picture_request, requested.signature)
     options = LOOK_ONLY if is_head else LookupOptions(permit=permit)
     if held or is_head:
         looked_up = await services.renditions.find(picture_request, options)

@@ -69,7 +69,7 @@ async def generate_memoji(
     find = services.user_requests.start if is_early else services.user_requests.request
     url_of = addresses_of(request, services)
     caller = replace(await caller_of(request.scope, services), user=user)
-    permit = services.gate.permit(caller, picture_request, with_credits=True)
+    permit = services.gate.permit_with_credits(caller, picture_request)
     result = await find(user.id, picture_request, permit, idempotency_key=idempotency_key)
     _log(services, picture_request, result, services.clock.monotonic() - started)
     if is_early:
