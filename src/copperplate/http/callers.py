@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from copperplate.access.caller import Caller
-from copperplate.http.origin import origin_of
+from copperplate.http.origin import client_of
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def caller_of(scope: Scope, services: Services) -> Caller:
     """The caller of a request."""
-    return Caller(address=address_of(origin_of(scope, services.settings).client))
+    return Caller(address=address_of(client_of(scope, services.settings)))
 
 
 def address_of(client: IPv4Address | IPv6Address | None) -> str:
