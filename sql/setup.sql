@@ -645,6 +645,8 @@ create table public.generation_status (
     provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
     intent jsonb,
+    -- Since when no cleanup removes it, nor any picture of it; null while it may grow old.
+    pinned_at timestamptz,
     fence bigint not null,
     leader uuid,
     lease_until timestamptz,
@@ -698,6 +700,10 @@ $statement$-- Leases and counts change often: no index covers a column that hear
 create index generation_status_unfinished_idx
 on public.generation_status (status)
 where status <> 'completed'$statement$,
+$statement$-- Few rows, for a cleanup to look at.
+create index generation_status_pinned_idx
+on public.generation_status (prompt_hash)
+where pinned_at is not null$statement$,
 $statement$comment on table public.generation_status is
 'One row per generation: who makes it, how far it got, what it cost, who asked for it.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
@@ -708,6 +714,8 @@ $statement$comment on column public.generation_status.api_calls_made is 'Submits
 $statement$comment on column public.generation_status.provider_usage is
 'What the provider reported to bill, by its own units (micro_units at fal; text_in, image_in, out tokens at OpenAI),
 summed over every submit whose picture arrived. Empty where nothing was reported.'$statement$,
+$statement$comment on column public.generation_status.pinned_at is
+'Since when no cleanup removes the picture: see pin_picture and unpin_picture.'$statement$,
 $statement$comment on column public.generation_status.phase is 'Recovery point: what a successor must assume has happened.'$statement$,
 $statement$comment on column public.generation_status.fence is 'Number of the newest lease; writes with an older one are refused.'$statement$,
 $statement$alter table public.generation_status enable row level security$statement$,
@@ -745,6 +753,271 @@ on copperplate.public_totals
 for select
 to anon, authenticated
 using (true)$statement$
+]);
+
+select pg_temp.apply_migration('20261120000345', 'create_takedowns', array[
+$statement$-- Pictures that must not be served, and never be made again. A tombstone outlives everything of its generation, and no
+-- cleanup removes it: only lift_takedown does.
+create table copperplate.takedowns (
+    -- The generation's key. That of a picture (a rendition's) where nothing was known of it when it was taken down.
+    generation_key text not null,
+    -- As the owner named it: a takedown is lifted by this key, too.
+    asked_key text not null,
+    reason text,
+    created_at timestamptz not null,
+    constraint takedowns_pkey primary key (generation_key),
+    constraint takedowns_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
+    constraint takedowns_asked_key_is_sha256 check (asked_key ~ '^[0-9a-f]{64}$'),
+    constraint takedowns_reason_is_short check (length(reason) between 1 and 500)
+)$statement$,
+$statement$comment on table copperplate.takedowns is
+'Tombstones: one row per picture that is answered 410 and never generated again.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column copperplate.takedowns.reason is 'For the owner; no caller is told.'$statement$,
+$statement$alter table copperplate.takedowns enable row level security$statement$,
+$statement$revoke all on table copperplate.takedowns from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, delete on table copperplate.takedowns to service_role$statement$,
+$statement$create function copperplate.is_taken_down(p_generation_key text, p_rendition_key text default null)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select from copperplate.takedowns as t
+        where t.generation_key in (p_generation_key, p_rendition_key)
+    );
+$$$statement$,
+$statement$comment on function copperplate.is_taken_down(text, text) is
+'Whether there is a tombstone of this generation, or of this rendition of it.'$statement$,
+$statement$revoke all on function copperplate.is_taken_down(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_taken_down(text, text) to service_role$statement$,
+$statement$create function copperplate.enforce_takedown(p_generation_key text, p_rendition_key text default null)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if not copperplate.is_taken_down(p_generation_key, p_rendition_key) then
+        return false;
+    end if;
+    -- A rendition's key was taken down while nothing was known of it: here its generation is.
+    insert into copperplate.takedowns (generation_key, asked_key, reason, created_at)
+    select p_generation_key, t.asked_key, t.reason, t.created_at
+    from copperplate.takedowns as t
+    where t.generation_key = p_rendition_key and not copperplate.is_taken_down(p_generation_key)
+    on conflict (generation_key) do nothing;
+    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
+    -- Only then: those who go on asking for it must not queue for the lock of a notification.
+    if found then
+        perform pg_notify('copperplate', p_generation_key);
+    end if;
+    return true;
+end;
+$$$statement$,
+$statement$comment on function copperplate.enforce_takedown(text, text) is
+'Whether this is taken down. If so, what began beside the takedown goes: its generation, with its lease, entries,
+objects and reservations. A tombstone of the rendition alone becomes one of its generation.'$statement$,
+$statement$revoke all on function copperplate.enforce_takedown(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.enforce_takedown(text, text) to service_role$statement$,
+$statement$create function copperplate.remove_taken_down(p_generation_key text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_is_placed integer;
+    v_counts jsonb;
+begin
+    -- An election under way holds its key before its row can be seen: this insert waits until it is over, so that the
+    -- deletion finds the row. Whoever is elected later sees the tombstone in begin_submit.
+    insert into public.generation_status (
+        prompt_hash, kind, recipe, dimensions, model, status, error_class, retry_at, window_started_at, fence,
+        created_at, updated_at
+    )
+    values (
+        p_generation_key, '', '{}', '', '', 'failed', 'abandoned', v_now, v_now, nextval('copperplate.fences'),
+        v_now, v_now
+    )
+    on conflict (prompt_hash) do nothing;
+    get diagnostics v_is_placed = row_count;
+
+    -- Generation first, then entries: the one lock order.
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for update;
+    select
+        jsonb_build_object(
+            'generations', 1 - v_is_placed,
+            'images', count(*) filter (where not e.is_original),
+            'bytes', coalesce(sum(e.file_size), 0)
+        )
+    into v_counts
+    from copperplate.cache_entries as e
+    where e.generation_key = p_generation_key;
+    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
+
+    -- Those of an earlier call, too, while the store may still have them: taking down again goes on where it failed.
+    return v_counts || jsonb_build_object(
+        'keys', array[p_generation_key],
+        'objects', coalesce(
+            (
+                select jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id)
+                from copperplate.discarded_objects as d
+                where d.generation_key = p_generation_key
+            ),
+            '[]'
+        )
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.remove_taken_down(text) is
+'Remove a generation that has its tombstone, an election under way included; answers counts, its key and its objects.'$statement$,
+$statement$revoke all on function copperplate.remove_taken_down(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.remove_taken_down(text) to service_role$statement$,
+$statement$create function public.take_down(p_key text, p_reason text default null)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_generation_key text;
+    v_found text := 'generation';
+    v_is_new integer;
+    v_removed jsonb;
+begin
+    select g.prompt_hash into v_generation_key
+    from public.generation_status as g
+    where g.prompt_hash = p_key;
+    if v_generation_key is null then
+        -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+        v_found := 'picture';
+        select e.generation_key into v_generation_key
+        from copperplate.cache_entries as e
+        where e.key = p_key;
+    end if;
+    if v_generation_key is null then
+        v_found := 'tombstone';
+        select t.generation_key into v_generation_key
+        from copperplate.takedowns as t
+        where p_key in (t.generation_key, t.asked_key)
+        order by t.generation_key = p_key
+        limit 1;
+    end if;
+    if v_generation_key is null then
+        v_found := 'nothing';
+        v_generation_key := p_key;
+    end if;
+
+    insert into copperplate.takedowns (generation_key, asked_key, reason, created_at)
+    values (v_generation_key, p_key, p_reason, copperplate.clock())
+    on conflict (generation_key) do nothing;
+    get diagnostics v_is_new = row_count;
+    v_removed := copperplate.remove_taken_down(v_generation_key);
+    perform pg_notify('copperplate', v_generation_key);
+    return v_removed
+        || jsonb_build_object('found', v_found, 'generation_key', v_generation_key, 'is_new', v_is_new = 1);
+end;
+$$$statement$,
+$statement$comment on function public.take_down(text, text) is
+'Take a picture down, by the key of its generation or its own: it is removed, answered 410 and never generated again.
+Answers found, what the key was: generation, picture, tombstone, or nothing; counts; keys and objects for CDN and store.
+A key that is not known yet is taken down all the same. Repeated, it removes what is left.'$statement$,
+$statement$revoke all on function public.take_down(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.take_down(text, text) to service_role$statement$,
+$statement$create function public.lift_takedown(p_key text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    delete from copperplate.takedowns as t where p_key in (t.generation_key, t.asked_key);
+    return found;
+end;
+$$$statement$,
+$statement$comment on function public.lift_takedown(text) is
+'Remove the tombstone, by the key of the generation or the one that was taken down: the next request makes the picture
+anew. False where there is none.'$statement$,
+$statement$revoke all on function public.lift_takedown(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.lift_takedown(text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000346', 'create_pins', array[
+$statement$-- Pictures that no cleanup removes. A pin is a column of its generation: it covers the original and every rendition,
+-- outlasts a lost object, and goes with the row.
+
+create function copperplate.set_pin(p_key text, p_pinned_at timestamptz)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_generation_key text;
+    v_pinned_at timestamptz;
+    v_status text;
+begin
+    -- A cleanup that holds the row is waited for; what it removed is not there any more.
+    select g.prompt_hash, g.pinned_at, g.status
+    into v_generation_key, v_pinned_at, v_status
+    from public.generation_status as g
+    where
+        g.prompt_hash = p_key
+        or g.prompt_hash = (select e.generation_key from copperplate.cache_entries as e where e.key = p_key)
+    for update;
+    if not found then
+        return null;
+    end if;
+    if (v_pinned_at is null) <> (p_pinned_at is null) then
+        update public.generation_status as g set pinned_at = p_pinned_at where g.prompt_hash = v_generation_key;
+    end if;
+    return jsonb_build_object(
+        'generation_key', v_generation_key, 'status', v_status, 'is_new', (v_pinned_at is null) <> (p_pinned_at is null)
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.set_pin(text, timestamptz) is
+'Set or, with null, remove the pin of a generation, by its key or that of a picture of it; answers its key, its status
+and whether that was new; null where the key is not known.'$statement$,
+$statement$revoke all on function copperplate.set_pin(text, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.set_pin(text, timestamptz) to service_role$statement$,
+$statement$create function public.pin_picture(p_key text)
+returns jsonb
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.set_pin(p_key, copperplate.clock());
+$$$statement$,
+$statement$comment on function public.pin_picture(text) is
+'Keep a picture, in every format, from all cleanups, by the key of its generation or its own. Answers generation_key,
+status and is_new; null where the key is not known.'$statement$,
+$statement$revoke all on function public.pin_picture(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.pin_picture(text) to service_role$statement$,
+$statement$create function public.unpin_picture(p_key text)
+returns jsonb
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select copperplate.set_pin(p_key, null);
+$$$statement$,
+$statement$comment on function public.unpin_picture(text) is
+'Let a picture grow old again, by the key of its generation or its own. Answers generation_key, status and is_new; null
+where the key is not known.'$statement$,
+$statement$revoke all on function public.unpin_picture(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.unpin_picture(text) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000350', 'create_accounts', array[
@@ -2452,8 +2725,9 @@ $statement$grant execute on function copperplate.fold_money() to service_role$st
 ]);
 
 select pg_temp.apply_migration('20261120000490', 'create_peek', array[
-$statement$-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
--- write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a row.
+$statement$-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, gone (taken down), denied (the caller cannot pay),
+-- or stale (a write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a
+-- row.
 create type copperplate.acquire_result as (
     outcome text,
     kind text,
@@ -2507,6 +2781,14 @@ begin
         return v;
     end if;
 
+    -- Only here: of what is taken down nothing is stored, so no hit has to ask.
+    if exists (
+        select from copperplate.takedowns as t where t.generation_key in (p_generation_key, p_rendition_key)
+    ) then
+        v.outcome := 'gone';
+        return v;
+    end if;
+
     -- Decided inside the query: each expression of this language costs more than the comparison itself.
     v_now := copperplate.clock();
     select
@@ -2555,7 +2837,7 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.peek_generation(text, text) is
-'Look a picture up without changing anything: hit, wait, negative or free.'$statement$,
+'Look a picture up without changing anything: hit, wait, negative, gone or free.'$statement$,
 $statement$revoke all on function public.peek_generation(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.peek_generation(text, text) to service_role$statement$
 ]);
@@ -3220,6 +3502,8 @@ declare
     v_asked_at timestamptz;
     v_stored copperplate.acquire_result;
 begin
+    -- Of what was taken down the row goes: nothing is stored, and both objects are discarded below.
+    perform copperplate.enforce_takedown(p_key, p_rendition ->> 'key');
     update public.generation_status as g
     set
         status = 'completed', phase = null, format = p_format, generated_url = p_url,
@@ -3404,6 +3688,7 @@ as $$
 declare
     v_stored copperplate.acquire_result;
 begin
+    perform copperplate.enforce_takedown(p_generation_key, p_key);
     -- Locked before the next statement looks: what took the original away meanwhile is seen.
     perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
 
@@ -4031,6 +4316,7 @@ begin
             and g.window_started_at < copperplate.clock() - interval '1 day'
             -- A paid job stays known for as long as its result may be kept, a day at most (docs/states.md).
             and (g.noted_at is null or g.noted_at < copperplate.clock() - interval '1 day')
+            and g.pinned_at is null
         limit p_limit
         for update skip locked
     )
@@ -4134,7 +4420,8 @@ begin
         ) as e
         inner join public.generation_status as g on e.generation_key = g.prompt_hash
         where
-            (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
+            g.pinned_at is null
+            and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
             and (
                 not e.is_original
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
@@ -4299,6 +4586,10 @@ begin
     where
         e.kind = p_kind and e.archived_at is null and e.created_at < v_cutoff
         and (e.access_count < v_rules.min_uses or (v_rules.min_uses is null and e.last_accessed_at < v_cutoff))
+        and e.generation_key not in (
+            select g.prompt_hash from public.generation_status as g
+            where g.pinned_at is not null
+        )
         -- An original stays while any picture made from it does.
         and (
             not e.is_original
@@ -4334,7 +4625,8 @@ create function public.purge_entries(
     p_model text default null,
     p_older_than interval default null,
     p_dry_run boolean default true,
-    p_limit integer default 1000
+    p_limit integer default 1000,
+    p_with_pinned boolean default false
 )
 returns jsonb
 language plpgsql
@@ -4344,6 +4636,7 @@ set search_path = ''
 as $$
 declare
     v_keys text[];
+    v_pinned bigint := 0;
     v_answer jsonb;
 begin
     if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
@@ -4369,13 +4662,27 @@ begin
             and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
             and (p_model is null or g.model = p_model)
             and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+            -- A filter meets more than its author thinks of; whoever names the key means this picture.
+            and (p_with_pinned or p_generation_key is not null or g.pinned_at is null)
         order by g.prompt_hash
         limit p_limit
     );
 
+    if not p_with_pinned and p_generation_key is null then
+        select count(*)
+        into v_pinned
+        from public.generation_status as g
+        where
+            g.pinned_at is not null
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than);
+    end if;
+
     select
         jsonb_build_object(
-            'dry_run', p_dry_run, 'generations', cardinality(v_keys),
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
             'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
@@ -4399,12 +4706,14 @@ begin
     return v_answer;
 end;
 $$$statement$,
-$statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
+$statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean) is
 'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
-their objects. A dry run only counts.'$statement$,
-$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
+their objects. A dry run only counts. Pinned pictures are left, and counted as pinned, unless p_generation_key names one
+or p_with_pinned is true.'$statement$,
+$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
 from public, anon, authenticated$statement$,
-$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role$statement$
+$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
+to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000830', 'create_discarded', array[

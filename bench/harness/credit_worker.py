@@ -19,9 +19,10 @@ import uvloop
 from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.budgets import Charge
 from copperplate.errors import CopperplateError
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Charge, Condition, Failure, Lead, PictureFormat, Upload
+from copperplate.model import Condition, Failure, Lead, PictureFormat, Upload
 from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import original_key, sha256_hex
 

@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copperplate.testing import GENERATE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -140,7 +142,7 @@ async def _ask(serving: Renditions, prompt: str) -> IdempotencyRecord:
     picture_request = image_request(prompt=prompt, width=64, height=64, format=PictureFormat.JPG, model=model)
     began_at, began = time.time(), time.monotonic()
     try:
-        found = await serving.read(picture_request)
+        found = await serving.read(picture_request, GENERATE)
         answer, outcome = "picture", found.outcome.value
     except CopperplateError as error:
         answer, outcome = error.code, ""

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copperplate.testing import GENERATE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
@@ -167,7 +169,7 @@ async def _ask(order: Order) -> dict[str, Any]:
         ):
             await asyncio.sleep(0.02)
         if order.asks_png_first:
-            await serving.read(wanted(order.prompt, PictureFormat.PNG))
+            await serving.read(wanted(order.prompt, PictureFormat.PNG), GENERATE)
         asked_at = time.time()
         bodies = await asyncio.gather(*(_answer(serving, picture_request) for _ in range(order.callers)))
         return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
@@ -203,7 +205,7 @@ async def _answer(serving: Any, picture_request: PictureRequest) -> str:
     from copperplate.errors import CopperplateError
 
     try:
-        body = (await serving.read(picture_request)).body
+        body = (await serving.read(picture_request, GENERATE)).body
     except CopperplateError as error:
         return f"{error.code}: {error.__cause__!r}"
     return str(body.decode())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.harness.databases import cluster
 from bench.harness.figures import Figure, Run
+from copperplate.testing import GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +139,7 @@ async def _ask_all(coordinator: Coordinator, picture_requests: Sequence[PictureR
         for number in range(1, 20):
             try:
                 async with turn:
-                    await coordinator.find(picture_request)
+                    await coordinator.find(picture_request, GENERATE)
             except CopperplateError as error:
                 await asyncio.sleep(error.retry_after_seconds or 1)
             else:
@@ -159,7 +160,7 @@ async def _gone(url: str, standin: Standin) -> tuple[int, float, int]:
         end_at = time.monotonic() + 4 * RETENTION.total_seconds()
         while time.monotonic() < end_at:
             with contextlib.suppress(CopperplateError):
-                await coordinator.find(picture_request)
+                await coordinator.find(picture_request, GENERATE)
                 break
             await asyncio.sleep(0.05)
     posts = [number for number, each in enumerate(standin.scenario_log.requests) if each["method"] == "POST"]

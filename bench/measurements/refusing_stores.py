@@ -15,6 +15,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Needs
+from copperplate.testing import GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ async def _at_once(storage_state: Any, project: Any, prompts: int) -> Cost:
     async with make_client() as client:
         leader = _leader(harness, client, project)
         picture_requests = [picture_request(f"at once {number}") for number in range(prompts)]
-        user_requests = [asyncio.create_task(leader.find(each)) for each in picture_requests]
+        user_requests = [asyncio.create_task(leader.find(each, GENERATE)) for each in picture_requests]
         await _pass(harness, 2.0)
         storage_state.buckets.clear()
         while not all(each.done() for each in user_requests):
@@ -152,7 +153,7 @@ async def _at_once(storage_state: Any, project: Any, prompts: int) -> Cost:
 
 async def _ask(harness: Any, leader: Coordinator, asked: PictureRequest) -> None:
     """The answer, while the ledger's clock goes on no faster than Storage answers."""
-    user_requests = asyncio.create_task(leader.find(asked))
+    user_requests = asyncio.create_task(leader.find(asked, GENERATE))
     while not user_requests.done():
         await _pass(harness, 0.2)
     await user_requests

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.harness.databases import cluster, query
 from bench.harness.figures import ROOT, Figure, Run
+from copperplate.testing import GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -203,7 +204,7 @@ class _Callers:
         from copperplate.errors import CopperplateError
         from copperplate.model import Outcome
 
-        user_requests = asyncio.create_task(self.coordinator.find(picture_request))
+        user_requests = asyncio.create_task(self.coordinator.find(picture_request, GENERATE))
         if picture_request.generation_key in self.leaving:
             while not user_requests.done() and not self.standin.scenario_log.posts[_prompt(picture_request)]:
                 await asyncio.sleep(0.005)

@@ -22,6 +22,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import Lead, Outcome
+from copperplate.testing import GENERATE
 
 HITS, CONNECTIONS, MOST_WRITES = 10_000, 32, 200
 FOLLOWERS, MOST_READS = 1_000, 15
@@ -92,7 +93,7 @@ async def _measure_reads(run: Run) -> Figure:
         picture_request = request_of(PATH, TEXT)
         lead = await leading.acquire(picture_request, leader=uuid4(), lease_duration=LEASE)
         assert isinstance(lead, Lead)
-        waiting = [asyncio.create_task(coordinator.find(picture_request)) for _ in range(FOLLOWERS)]
+        waiting = [asyncio.create_task(coordinator.find(picture_request, GENERATE)) for _ in range(FOLLOWERS)]
         began = time.monotonic()
         while (left := began + seconds - time.monotonic()) > 0:
             await asyncio.sleep(min(left, HEARTBEAT_SECONDS))

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from copperplate.compose import make_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
+from copperplate.generation.lookup import LookupOptions
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_request
 from copperplate.recipes.kinds import BUCKETS, IMAGE
@@ -238,9 +239,10 @@ async def _examine_life(settings: Settings, clock: Clock) -> Finding:
                 settings=provider.settings(provider.models[0]),
             )
             began = clock.monotonic()
-            first = await services.renditions.read(request)
+            options = LookupOptions(permit=services.gate.permit_of_owner(request))
+            first = await services.renditions.read(request, options)
             made_ms, began = (clock.monotonic() - began) * 1000, clock.monotonic()
-            second = await services.renditions.read(request)
+            second = await services.renditions.read(request, options)
             hit_ms = (clock.monotonic() - began) * 1000
             await services.ledger.purge(Condition(key=request.generation_key), 1, is_dry_run=False)
     except CopperplateError as error:

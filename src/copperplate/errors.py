@@ -32,6 +32,7 @@ CopperplateError
 │   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, at a purge
 │   └── KeysUnavailable       Supabase Auth, whose keys verify tokens
+├── (denials.py)              access and spending; 401, 402, 403, 410, 429, 503
 ├── Misconfigured             settings are missing or wrong; 503
 │   ├── LedgerMisconfigured   those of the database; the generation is resumed
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
@@ -79,6 +80,11 @@ class CopperplateError(Exception):
     def http_status(self) -> int:
         """HTTP status of this very error; a class default unless the error decides it itself."""
         return self.status
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What a problem document tells beside code, title and message."""
+        return {}
 
 
 class InvalidRequest(CopperplateError, code="invalid_request", status=400, title="The request is not valid"):
@@ -156,6 +162,11 @@ class NotEnoughCredits(CopperplateError, code="not_enough_credits", status=402, 
     def __init__(self, user: UUID | None) -> None:
         super().__init__("This picture has to be made, and that costs a credit. Pictures that are there cost none.")
         self.user = user
+
+    @property
+    def payer(self) -> str:
+        """Whose credits were asked for, as `Permit.payer` names them."""
+        return f"user:{self.user}"
 
 
 class IdempotencyConflict(

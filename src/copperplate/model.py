@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from copperplate.budgets import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -215,17 +217,14 @@ class ProviderResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """A signed-in person, by the id that Supabase Auth gave them."""
+    """A signed-in person, by the id that Supabase Auth gave them.
+
+    `is_anonymous`: they signed in without saying who they are. `tier` is what the owner put into `app_metadata`.
+    """
 
     id: UUID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
-    """What a new leader pays with: `credits` of a user's account, reserved together with the lease."""
-
-    user: UUID
-    credits: int = 1
+    is_anonymous: bool = False
+    tier: str | None = None
 
 
 # --- what the ledger answers -------------------------------------------------------------------
@@ -282,8 +281,13 @@ class InsufficientCredits:
     """As `Miss`, but the caller cannot pay what leading costs."""
 
 
-AcquireResult = Hit | Lead | Wait | Negative | InsufficientCredits
-PeekResult = Hit | Wait | Negative | Miss
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The picture was taken down: it is never generated again."""
+
+
+AcquireResult = Hit | Lead | Wait | Negative | InsufficientCredits | Refused | Gone
+PeekResult = Hit | Wait | Negative | Miss | Gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,6 +144,18 @@ def cost_of_tokens(model: str, usage: Mapping[str, int]) -> int | None:
     return price.text_in * usage.get("text_in", 0) + price.image_in * usage.get("image_in", 0) + price.out * drawn
 
 
+def dearest_micro_usd(provider: str, canvas: Size, prompt: str) -> int:
+    """What a picture of this size costs at the dearest known model of a provider; of all, for one without prices.
+
+    It stands for the price of a model that is not in the table: never zero.
+    """
+    megapixels = max(estimate_megapixels(model, canvas) or 0 for model in MEGAPIXEL_PRICES)
+    tokens = max(
+        estimate_tokens(model, quality, canvas, prompt) or 0 for model in PATCHES for quality in PATCHES[model]
+    )
+    return {"fal": megapixels, "openai": tokens}.get(provider, max(megapixels, tokens))
+
+
 def rows() -> list[PriceRow]:
     """The whole table, in order."""
     free = PriceRow(provider="painter", model="any", unit="picture", micro_usd=0, source="it is local")

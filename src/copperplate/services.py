@@ -13,6 +13,7 @@ from copperplate.settings import PROVIDER_KEYS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from copperplate.access.gate import Gate
     from copperplate.accounts.user_requests import UserRequests
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
@@ -41,6 +42,7 @@ class Services:
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
+    gate: Gate
 
     def provider_of(self, kind: str) -> Provider:
         """Who makes pictures of this kind; raises `Misconfigured` where nobody does. Other kinds do not need it."""

@@ -8,5 +8,10 @@ from __future__ import annotations
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
+from copperplate.generation.lookup import LookupOptions, Permit
 
-__all__ = ["FakeClock", "MemoryLedger", "MemoryStore"]
+# May have anything made, without a budget.
+PERMIT = Permit()
+GENERATE = LookupOptions(permit=PERMIT)
+
+__all__ = ["GENERATE", "PERMIT", "FakeClock", "MemoryLedger", "MemoryStore"]

@@ -49,6 +49,8 @@ create table public.generation_status (
     provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
     intent jsonb,
+    -- Since when no cleanup removes it, nor any picture of it; null while it may grow old.
+    pinned_at timestamptz,
     fence bigint not null,
     leader uuid,
     lease_until timestamptz,
@@ -103,6 +105,10 @@ create table public.generation_status (
 create index generation_status_unfinished_idx
 on public.generation_status (status)
 where status <> 'completed';
+-- Few rows, for a cleanup to look at.
+create index generation_status_pinned_idx
+on public.generation_status (prompt_hash)
+where pinned_at is not null;
 
 comment on table public.generation_status is
 'One row per generation: who makes it, how far it got, what it cost, who asked for it.
@@ -114,6 +120,8 @@ comment on column public.generation_status.api_calls_made is 'Submits to the pro
 comment on column public.generation_status.provider_usage is
 'What the provider reported to bill, by its own units (micro_units at fal; text_in, image_in, out tokens at OpenAI),
 summed over every submit whose picture arrived. Empty where nothing was reported.';
+comment on column public.generation_status.pinned_at is
+'Since when no cleanup removes the picture: see pin_picture and unpin_picture.';
 comment on column public.generation_status.phase is 'Recovery point: what a successor must assume has happened.';
 comment on column public.generation_status.fence is 'Number of the newest lease; writes with an older one are refused.';
 

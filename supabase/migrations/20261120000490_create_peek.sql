@@ -1,5 +1,6 @@
--- The ledger's answer. `outcome` is hit, lead, wait, negative, free, denied (the caller cannot pay), or stale (a
--- write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a row.
+-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, gone (taken down), denied (the caller cannot pay),
+-- or stale (a write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a
+-- row.
 create type copperplate.acquire_result as (
     outcome text,
     kind text,
@@ -55,6 +56,14 @@ begin
         return v;
     end if;
 
+    -- Only here: of what is taken down nothing is stored, so no hit has to ask.
+    if exists (
+        select from copperplate.takedowns as t where t.generation_key in (p_generation_key, p_rendition_key)
+    ) then
+        v.outcome := 'gone';
+        return v;
+    end if;
+
     -- Decided inside the query: each expression of this language costs more than the comparison itself.
     v_now := copperplate.clock();
     select
@@ -104,6 +113,6 @@ end;
 $$;
 
 comment on function public.peek_generation(text, text) is
-'Look a picture up without changing anything: hit, wait, negative or free.';
+'Look a picture up without changing anything: hit, wait, negative, gone or free.';
 revoke all on function public.peek_generation(text, text) from public, anon, authenticated;
 grant execute on function public.peek_generation(text, text) to service_role;

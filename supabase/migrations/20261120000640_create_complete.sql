@@ -28,6 +28,8 @@ declare
     v_asked_at timestamptz;
     v_stored copperplate.acquire_result;
 begin
+    -- Of what was taken down the row goes: nothing is stored, and both objects are discarded below.
+    perform copperplate.enforce_takedown(p_key, p_rendition ->> 'key');
     update public.generation_status as g
     set
         status = 'completed', phase = null, format = p_format, generated_url = p_url,

@@ -41,6 +41,7 @@ as $$
 declare
     v_stored copperplate.acquire_result;
 begin
+    perform copperplate.enforce_takedown(p_generation_key, p_key);
     -- Locked before the next statement looks: what took the original away meanwhile is seen.
     perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
 

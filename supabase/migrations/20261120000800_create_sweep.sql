@@ -68,6 +68,7 @@ begin
             and g.window_started_at < copperplate.clock() - interval '1 day'
             -- A paid job stays known for as long as its result may be kept, a day at most (docs/states.md).
             and (g.noted_at is null or g.noted_at < copperplate.clock() - interval '1 day')
+            and g.pinned_at is null
         limit p_limit
         for update skip locked
     )

@@ -85,7 +85,8 @@ begin
         ) as e
         inner join public.generation_status as g on e.generation_key = g.prompt_hash
         where
-            (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
+            g.pinned_at is null
+            and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
             and (
                 not e.is_original
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
@@ -256,6 +257,10 @@ begin
     where
         e.kind = p_kind and e.archived_at is null and e.created_at < v_cutoff
         and (e.access_count < v_rules.min_uses or (v_rules.min_uses is null and e.last_accessed_at < v_cutoff))
+        and e.generation_key not in (
+            select g.prompt_hash from public.generation_status as g
+            where g.pinned_at is not null
+        )
         -- An original stays while any picture made from it does.
         and (
             not e.is_original

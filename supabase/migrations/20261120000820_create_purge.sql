@@ -7,7 +7,8 @@ create function public.purge_entries(
     p_model text default null,
     p_older_than interval default null,
     p_dry_run boolean default true,
-    p_limit integer default 1000
+    p_limit integer default 1000,
+    p_with_pinned boolean default false
 )
 returns jsonb
 language plpgsql
@@ -17,6 +18,7 @@ set search_path = ''
 as $$
 declare
     v_keys text[];
+    v_pinned bigint := 0;
     v_answer jsonb;
 begin
     if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
@@ -42,13 +44,27 @@ begin
             and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
             and (p_model is null or g.model = p_model)
             and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+            -- A filter meets more than its author thinks of; whoever names the key means this picture.
+            and (p_with_pinned or p_generation_key is not null or g.pinned_at is null)
         order by g.prompt_hash
         limit p_limit
     );
 
+    if not p_with_pinned and p_generation_key is null then
+        select count(*)
+        into v_pinned
+        from public.generation_status as g
+        where
+            g.pinned_at is not null
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than);
+    end if;
+
     select
         jsonb_build_object(
-            'dry_run', p_dry_run, 'generations', cardinality(v_keys),
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
             'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
@@ -73,9 +89,11 @@ begin
 end;
 $$;
 
-comment on function public.purge_entries(text, text, text, text, interval, boolean, integer) is
+comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean) is
 'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
-their objects. A dry run only counts.';
-revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer)
+their objects. A dry run only counts. Pinned pictures are left, and counted as pinned, unless p_generation_key names one
+or p_with_pinned is true.';
+revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
 from public, anon, authenticated;
-grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer) to service_role;
+grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
+to service_role;

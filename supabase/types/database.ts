@@ -25,6 +25,7 @@ export type Database = {
           model: string;
           noted_at: string | null;
           phase: string | null;
+          pinned_at: string | null;
           prompt: string | null;
           prompt_hash: string;
           provider: string | null;
@@ -61,6 +62,7 @@ export type Database = {
           model: string;
           noted_at?: string | null;
           phase?: string | null;
+          pinned_at?: string | null;
           prompt?: string | null;
           prompt_hash: string;
           provider?: string | null;
@@ -96,6 +98,7 @@ export type Database = {
           model?: string;
           noted_at?: string | null;
           phase?: string | null;
+          pinned_at?: string | null;
           prompt?: string | null;
           prompt_hash?: string;
           provider?: string | null;
@@ -421,6 +424,7 @@ export type Database = {
         Returns: boolean;
       };
       is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
+      lift_takedown: { Args: { p_key: string }; Returns: boolean };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
       peek_generation: {
@@ -433,6 +437,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      pin_picture: { Args: { p_key: string }; Returns: Json };
       purge_entries: {
         Args: {
           p_dry_run?: boolean;
@@ -442,6 +447,7 @@ export type Database = {
           p_model?: string;
           p_older_than?: string;
           p_prompt?: string;
+          p_with_pinned?: boolean;
         };
         Returns: Json;
       };
@@ -496,6 +502,8 @@ export type Database = {
         Returns: string;
       };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
+      take_down: { Args: { p_key: string; p_reason?: string }; Returns: Json };
+      unpin_picture: { Args: { p_key: string }; Returns: Json };
     };
     Enums: {
       [_ in never]: never;

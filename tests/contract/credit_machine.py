@@ -9,8 +9,9 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from copperplate.budgets import Charge
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Charge, Condition, Lead
+from copperplate.model import Condition, Lead
 from copperplate.recipes.objects import original_key
 from tests.contract.credit_model import ANSWER, REST, Account, Model
 from tests.contract.ledger.harness import LEASE, failure

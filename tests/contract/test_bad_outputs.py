@@ -9,6 +9,7 @@ import pytest
 
 from copperplate.errors import GenerationFailed
 from copperplate.failure_classes import FailureClass
+from copperplate.testing import GENERATE
 from tests.standin.drawings import SPOILT
 from tests.support.provider_harness import provider_at, request_of
 
@@ -49,7 +50,7 @@ async def test_bad_output_is_never_completed(
     asked = request_of(harness.provider, f"a fox [{scenario}]")
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.coordinator.find(asked)
+            await harness.coordinator.find(asked, GENERATE)
         assert (failed.value.failure_class, failed.value.http_status) == (FailureClass.BAD_OUTPUT, 502)
     assert standin.scenario_log.posts.total() == 1
     assert (await harness.ledger.generation_stats()).total_completed == 0
@@ -59,5 +60,5 @@ async def test_bad_output_is_never_completed(
 @pytest.mark.parametrize("name", ["fal", "openai"])
 async def test_good_output_is_completed(name: str, standin: Standin, open_harness: OpenHarness) -> None:
     harness = open_harness(provider_at(name, standin))
-    await harness.coordinator.find(request_of(harness.provider, "a fox"))
+    await harness.coordinator.find(request_of(harness.provider, "a fox"), GENERATE)
     assert (await harness.ledger.generation_stats()).total_completed == 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import GenerationFailed, StillGenerating
+from copperplate.testing import GENERATE
 from tests.support.memory_services import spent_of
 from tests.support.provider_harness import provider_at, request_of
 
@@ -48,7 +49,7 @@ def wish(harness: ProviderHarness, scenario: str, number: int = 0) -> PictureReq
 
 async def ask(harness: ProviderHarness, picture_request: PictureRequest) -> None:
     with contextlib.suppress(GenerationFailed, StillGenerating):
-        await harness.coordinator.find(picture_request)
+        await harness.coordinator.find(picture_request, GENERATE)
 
 
 def spent(harness: ProviderHarness, picture_request: PictureRequest) -> int | None:

@@ -13,6 +13,7 @@ from copperplate.adapters.openai.faults import REFUSALS as OF_OPENAI
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Outcome
+from copperplate.testing import GENERATE
 from tests.standin.answers import NGINX
 from tests.support.provider_harness import KEY, provider_at, recipe_of, request_of
 
@@ -224,7 +225,7 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     standin.scenario_log.canned = (case.status, case.body, {})
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"), GENERATE)
         assert (failed.value.http_status, failed.value.failure_class) == (503, ACCOUNT)
         assert "prompt" not in str(failed.value).replace("whatever the prompt", "")
         assert failed.value.retry_after_seconds is not None
@@ -237,7 +238,7 @@ async def test_account_without_money_costs_one_call_a_rest_and_no_prompt_is_reme
     harness.ledger._breakers[harness.provider.name].open_until = 0.0
     harness.ledger._generations[request_of(harness.provider, "0 foxes").generation_key].retry_at = 0.0
     for number in range(20):
-        found = await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+        found = await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"), GENERATE)
         assert found.outcome is Outcome.GENERATED
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 20
 
@@ -263,7 +264,7 @@ async def test_server_that_writes_the_bytes_otherwise_costs_one_call_a_prompt(
     standin.scenario_log.tell("*", scenario)
     for _ in range(2):
         for number in range(20):
-            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"), GENERATE)
     assert standin.scenario_log.posts.total() == 20
     assert set(standin.scenario_log.posts.values()) == {1}
 
@@ -276,7 +277,7 @@ async def test_server_that_answers_rubbish_is_called_five_times_and_no_more(
     standin.scenario_log.tell("*", scenario)
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"), GENERATE)
         # Who is refused by the breaker had no answer: only that the provider fails is certain.
         assert failed.value.failure_class is (BAD if number < 5 else TRANSIENT)
     assert standin.scenario_log.posts.total() == 5
@@ -290,7 +291,7 @@ async def test_server_that_answers_addresses_costs_one_call_and_says_what_to_set
     standin.scenario_log.tell("*", scenario)
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"), GENERATE)
         assert failed.value.failure_class is ACCOUNT
         assert 100 < (failed.value.retry_after_seconds or 0) <= 120
     assert standin.scenario_log.posts.total() == 1
@@ -328,7 +329,7 @@ async def test_refusal_that_repeats_the_prompt_shows_what_to_mend_and_none_of_it
     harness = open_harness(provider_at("fal", standin))
     standin.scenario_log.canned = (403, fal(f"{'No right. ' * 40}提示词一只红色的狐狸在雪地里奔跑不可用"), {})
     with pytest.raises(GenerationFailed):
-        await harness.coordinator.find(request_of(harness.provider, "一只红色的狐狸在雪地里奔跑"))
+        await harness.coordinator.find(request_of(harness.provider, "一只红色的狐狸在雪地里奔跑"), GENERATE)
     [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "the key may not do this (403)" in line
     assert "check the rights of FAL_KEY" in line
@@ -351,17 +352,17 @@ async def test_refused_model_rests_alone_and_a_refused_account_with_all_models(
     harness = open_harness(provider_at(name, standin))
     standin.scenario_log.canned = (status, body, {})
     with pytest.raises(GenerationFailed):
-        await harness.coordinator.find(request_of(harness.provider, "a fox"))
+        await harness.coordinator.find(request_of(harness.provider, "a fox"), GENERATE)
     other = request_of(harness.provider, "a hen")
     other = replace(other, recipe={**other.recipe, "model": "another"})
     standin.scenario_log.canned = None
     if of_model:
-        assert (await harness.coordinator.find(other)).outcome is Outcome.GENERATED
+        assert (await harness.coordinator.find(other, GENERATE)).outcome is Outcome.GENERATED
     else:
         with pytest.raises(GenerationFailed):
-            await harness.coordinator.find(other)
+            await harness.coordinator.find(other, GENERATE)
     with pytest.raises(GenerationFailed):
-        await harness.coordinator.find(request_of(harness.provider, "a cow"))
+        await harness.coordinator.find(request_of(harness.provider, "a cow"), GENERATE)
 
 
 async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(
@@ -372,7 +373,7 @@ async def test_many_prompts_that_are_not_accepted_are_no_fault_of_the_next(
     classes = []
     for number in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"))
+            await harness.coordinator.find(request_of(harness.provider, f"{number} foxes"), GENERATE)
         classes.append(failed.value.failure_class)
     assert classes == [INVALID] * 5 + [ACCOUNT] * 15
     assert standin.scenario_log.posts.total() == 5

@@ -14,6 +14,7 @@ from copperplate.adapters.judged_transport import JudgedTransport
 from copperplate.errors import GenerationFailed, StillGenerating
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Outcome
+from copperplate.testing import GENERATE
 from tests.standin.drawings import number_of, numbered
 from tests.support.provider_harness import fal_at, request_of
 
@@ -83,7 +84,7 @@ async def ask_until_served(process: Coordinator, asked: PictureRequest) -> Looku
     """Ask as a patient caller does, only more often."""
     for _ in range(MOST_ASKS):
         with contextlib.suppress(StillGenerating):
-            return await process.find(asked)
+            return await process.find(asked, GENERATE)
         await asyncio.sleep(0.05)
     raise AssertionError("asked for twenty seconds at least, and never served")
 
@@ -91,7 +92,7 @@ async def ask_until_served(process: Coordinator, asked: PictureRequest) -> Looku
 @pytest.mark.parametrize("glitch", GLITCHES)
 async def test_one_glitch_is_over_within_the_wait(glitch: str, harness: ProviderHarness, standin: Standin) -> None:
     prompt = f"a fox [{glitch}]"
-    found = await harness.coordinator.find(request_of(harness.provider, prompt, width=512, height=512))
+    found = await harness.coordinator.find(request_of(harness.provider, prompt, width=512, height=512), GENERATE)
     assert found.outcome is Outcome.GENERATED
     assert found.body is not None
     assert number_of(found.body) == 1
@@ -106,7 +107,7 @@ async def test_what_is_not_over_within_the_wait_is_left_to_the_next_ask(
     prompt = f"a fox [{glitch}]"
     asked = request_of(harness.provider, prompt)
     with pytest.raises(StillGenerating):
-        await harness.coordinator.find(asked)
+        await harness.coordinator.find(asked, GENERATE)
     assert "is kept: provider=fal" in caplog.text
     served = await ask_until_served(harness.another_process(lease_seconds=10), asked)
     assert served.outcome is Outcome.GENERATED
@@ -137,7 +138,7 @@ async def test_what_is_no_whole_picture_is_kept_however_often_it_is_the_same(
     asked = request_of(harness.provider, f"a fox [{spoilt}]")
     for _ in range(2):
         with pytest.raises(StillGenerating):
-            await harness.coordinator.find(asked)
+            await harness.coordinator.find(asked, GENERATE)
         await asyncio.sleep(0.1)
     assert standin.scenario_log.posts.total() == 1
 
@@ -147,7 +148,9 @@ async def test_one_line_says_what_a_key_is_refused_for_and_none_of_fals_words(
 ) -> None:
     harness = open_harness(fal_at(standin.url, retry_seconds=0.1))
     with pytest.raises(StillGenerating):
-        await harness.coordinator.find(request_of(harness.provider, "grandmother in her garden [result_403_quoting]"))
+        await harness.coordinator.find(
+            request_of(harness.provider, "grandmother in her garden [result_403_quoting]"), GENERATE
+        )
     (line,) = [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
     assert line.levelname == "ERROR"
     assert "is kept: provider=fal reason='the key may not do this (403) - check the rights of FAL_KEY" in caplog.text
@@ -161,7 +164,7 @@ async def test_many_callers_of_a_result_that_is_gone_share_few_requests(
     asked = request_of(harness.provider, "a fox [result_404]")
     processes = [harness.another_process() for _ in range(4)]
     for _ in range(5):
-        user_requests = [process.find(asked) for process in processes for _ in range(25)]
+        user_requests = [process.find(asked, GENERATE) for process in processes for _ in range(25)]
         answers = await asyncio.gather(*user_requests, return_exceptions=True)
         assert {type(each) for each in answers} == {StillGenerating}
     assert standin.scenario_log.posts.total() == 1
@@ -176,7 +179,7 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
     standin.scenario_log.tell("a red fox", "result_elsewhere")
     asked = request_of(harness.provider, "a red fox")
     with pytest.raises(StillGenerating):
-        await harness.coordinator.find(asked)
+        await harness.coordinator.find(asked, GENERATE)
     assert "COPPERPLATE_RESULT_HOSTS: 'pictures.example.com'" in caplog.text
 
     mended = fal_at(standin.url, retry_seconds=0.1, result_hosts=(".example.com",))
@@ -203,6 +206,6 @@ async def test_picture_at_a_refused_host_is_paid_once_and_collected_when_the_set
 
 async def test_job_that_failed_by_fals_own_word_is_not_kept(harness: ProviderHarness, standin: Standin) -> None:
     with pytest.raises(GenerationFailed) as failed:
-        await harness.coordinator.find(request_of(harness.provider, "a fox [job_504]"))
+        await harness.coordinator.find(request_of(harness.provider, "a fox [job_504]"), GENERATE)
     assert failed.value.failure_class is FailureClass.TRANSIENT
     assert standin.scenario_log.posts.total() == 1

@@ -14,6 +14,7 @@ from copperplate.errors import GenerationFailed, ProviderFailed, StillGenerating
 from copperplate.failure_classes import FailureClass
 from copperplate.imaging.header import MAX_BODY_BYTES
 from copperplate.model import Job, Outcome
+from copperplate.testing import GENERATE
 from tests.standin.drawings import number_of
 from tests.standin.fal_queue import FOREIGN_FILES
 from tests.standin.scenario_log import Scenario
@@ -349,13 +350,13 @@ async def test_job_past_the_deadline_is_collected_by_whoever_asks_later(
     harness = open_harness(fal, lease_seconds=2 * seconds)
     asked = request_of(fal, "a fox [stuck]")
     with pytest.raises(StillGenerating):
-        await harness.coordinator.find(asked)
+        await harness.coordinator.find(asked, GENERATE)
     [drawing] = standin.scenario_log.drawings.values()
     drawing.scenario = Scenario()  # now it is done
     outcome = None
     while outcome is None:
         with contextlib.suppress(StillGenerating):
-            outcome = (await harness.another_process(lease_seconds=2 * seconds).find(asked)).outcome
+            outcome = (await harness.another_process(lease_seconds=2 * seconds).find(asked, GENERATE)).outcome
     assert outcome is Outcome.GENERATED
     assert standin.scenario_log.posts == {"a fox [stuck]": 1}
 
@@ -368,7 +369,7 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
     standin.scenario_log.tell("*", "http_401")
     for _ in range(6):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.coordinator.find(request_of(fal, "a red fox"))
+            await harness.coordinator.find(request_of(fal, "a red fox"), GENERATE)
         assert failed.value.retry_after_seconds is not None
         assert failed.value.retry_after_seconds <= 15
         # The rest is over.
@@ -376,4 +377,4 @@ async def test_key_that_was_refused_is_tried_again_within_seconds_however_often_
         harness.ledger._breakers["fal"].open_until = 0.0
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
     standin.scenario_log.tell("*", "ok")
-    assert (await harness.coordinator.find(request_of(fal, "a red fox"))).outcome is Outcome.GENERATED
+    assert (await harness.coordinator.find(request_of(fal, "a red fox"), GENERATE)).outcome is Outcome.GENERATED

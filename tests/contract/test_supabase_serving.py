@@ -17,6 +17,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Condition, Needs, Outcome
 from copperplate.serving.renditions import Renditions
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -63,9 +64,9 @@ async def harness(storage: Supabase, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 async def test_first_read_stores_the_original_and_its_rendition_and_the_second_reads_one_object(
     harness: ServingHarness, storage_state: StorageState
 ) -> None:
-    first = await harness.server().read(picture_request())
+    first = await harness.server().read(picture_request(), GENERATE)
     body = first.body
-    again = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request(), GENERATE)
     same = again.body
     assert (first.outcome, again.outcome, body) == (Outcome.GENERATED, Outcome.HIT, same)
     # The first of a process also tries the store with a small object, before it pays.
@@ -75,9 +76,9 @@ async def test_first_read_stores_the_original_and_its_rendition_and_the_second_r
 async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_made_again(
     harness: ServingHarness, storage_state: StorageState
 ) -> None:
-    await harness.server().read(picture_request())
+    await harness.server().read(picture_request(), GENERATE)
     storage_state.buckets[BUCKET].objects.clear()
-    found = await harness.server().read(picture_request())
+    found = await harness.server().read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
     assert harness.provider.submits == 2
@@ -85,7 +86,7 @@ async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_mad
     # A store that goes on losing pictures must not go on costing money.
     storage_state.buckets[BUCKET].objects.clear()
     with pytest.raises(GenerationFailed) as failed:
-        await harness.server().read(picture_request())
+        await harness.server().read(picture_request(), GENERATE)
     assert failed.value.failure_class is FailureClass.MISSING_OBJECT
     assert harness.provider.submits == 2
 
@@ -94,13 +95,13 @@ async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_mad
 async def test_picture_that_cannot_be_read_for_a_while_is_neither_dropped_nor_paid_again(
     harness: ServingHarness, storage_state: StorageState, trouble: str
 ) -> None:
-    made = await harness.server().read(picture_request())
+    made = await harness.server().read(picture_request(), GENERATE)
     body = made.body
     storage_state.tell("get", trouble)
     with pytest.raises(StoreUnavailable):
-        await harness.server().read(picture_request())
+        await harness.server().read(picture_request(), GENERATE)
     storage_state.tell("get", "ok")
-    again = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request(), GENERATE)
     same = again.body
     assert (again.entry, same) == (made.entry, body)
     assert harness.provider.submits == 1
@@ -119,21 +120,21 @@ async def test_setting_that_keeps_a_picture_out_is_named_and_once_mended_costs_n
     harness: ServingHarness, storage_state: StorageState, fault: str, named: str
 ) -> None:
     server = harness.server()
-    await server.read(picture_request("before"))
+    await server.read(picture_request("before"), GENERATE)
     storage_state.tell("put", fault)
     with pytest.raises(StoreMisconfigured, match=named):
-        await server.read(picture_request())
+        await server.read(picture_request(), GENERATE)
     # From now on everybody knows: nothing is paid, and the store is named.
     with pytest.raises(GenerationFailed) as resting:
-        await harness.server().read(picture_request("another"))
+        await harness.server().read(picture_request("another"), GENERATE)
     assert (resting.value.failure_class, resting.value.http_status) == (FailureClass.STORE, 503)
     with pytest.raises(StoreMisconfigured, match=named):
-        await server.read(picture_request())
+        await server.read(picture_request(), GENERATE)
     storage_state.tell("put", "ok")
-    body = (await server.read(picture_request())).body
+    body = (await server.read(picture_request(), GENERATE)).body
     assert body == b"picture of job-2 as jpg"
     assert (harness.provider.submits, harness.provider.collects) == (2, 2), "one a picture"
-    await harness.server().read(picture_request("another"))
+    await harness.server().read(picture_request("another"), GENERATE)
     assert harness.provider.submits == 3, "the rest is over with the first picture that is stored"
 
 
@@ -144,12 +145,12 @@ async def test_process_that_begins_beside_a_store_that_refuses_pays_for_nothing(
     storage_state.tell("put", fault)
     for number in range(4):
         with pytest.raises((StoreMisconfigured, StoreUnavailable, GenerationFailed)):
-            await harness.server().read(picture_request(f"prompt {number}"))
+            await harness.server().read(picture_request(f"prompt {number}"), GENERATE)
         await harness.clock.advance(16)  # the rest is over, and one caller tries
     assert harness.provider.submits == 0
     storage_state.tell("put", "ok")
     for number in range(4):
-        await harness.server().read(picture_request(f"prompt {number}"))
+        await harness.server().read(picture_request(f"prompt {number}"), GENERATE)
     assert harness.provider.submits == 4
 
 
@@ -169,7 +170,7 @@ async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(
     task.cancel()
     storage_state.tell("put", "ok")
     await harness.clock.advance((LEASE + timedelta(seconds=1)).total_seconds())
-    body = (await harness.server().read(picture_request())).body
+    body = (await harness.server().read(picture_request(), GENERATE)).body
     assert body == b"picture of job-1 as jpg"
     assert (harness.provider.submits, harness.provider.collects) == (1, 1)
 
@@ -178,12 +179,12 @@ async def test_a_copy_on_disk_that_was_altered_costs_one_read_and_no_entry(
     harness: ServingHarness, storage_state: StorageState, tmp_path: Path
 ) -> None:
     harness.keep_copies(tmp_path)
-    made = await harness.server().read(picture_request())
+    made = await harness.server().read(picture_request(), GENERATE)
     body = made.body
     assert storage_state.asked["get"] == 0
     for copy in (tmp_path / FOLDER).iterdir():
         copy.write_bytes(copy.read_bytes()[:-1])
-    again = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request(), GENERATE)
     same = again.body
     assert (again.entry, same, storage_state.asked["get"]) == (made.entry, body, 1)
     assert harness.provider.submits == 1
@@ -193,10 +194,10 @@ async def test_a_picture_declared_wrong_is_made_anew_although_its_copy_is_on_dis
     harness: ServingHarness, tmp_path: Path
 ) -> None:
     harness.keep_copies(tmp_path)
-    made = await harness.server().read(picture_request())
+    made = await harness.server().read(picture_request(), GENERATE)
     await harness.ledger.purge(Condition(key=picture_request().generation_key), 1, is_dry_run=False)
     assert list((tmp_path / FOLDER).iterdir())
-    again = await harness.server().read(picture_request())
+    again = await harness.server().read(picture_request(), GENERATE)
     body = again.body
     assert (again.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
     assert again.entry.path != made.entry.path

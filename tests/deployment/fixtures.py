@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from copperplate.testing import GENERATE
 from scripts import npm
 from tests.deployment.build import UV, Deployment, build, find_python
 from tests.deployment.function import Function, running
@@ -84,7 +85,7 @@ async def entry(project: Supabase) -> Entry:
     environment = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": project.secret_key}
     async with open_services(Settings.from_env({**environment, "COPPERPLATE_PROVIDER": "painter"})) as services:
         for outcome in ("generated", "hit"):
-            found = await services.renditions.read(picture_request())
+            found = await services.renditions.read(picture_request(), GENERATE)
             body = found.body
             assert body is not None
             assert (found.outcome, len(body)) == (outcome, found.entry.size_bytes)

@@ -17,6 +17,7 @@ from copperplate.local.bootstrap import connect, create_database
 from copperplate.local.migrations import find_migrations_folder, read_migrations
 from copperplate.model import SCHEMA, Outcome
 from copperplate.settings import Settings
+from copperplate.testing import GENERATE
 from tests.e2e.dev_server import COPPERPLATE
 from tests.e2e.test_cli import environment, run
 from tests.support.pictures import picture_request
@@ -54,7 +55,9 @@ def make(deployment: dict[str, str], *prompts: str) -> list[Outcome]:
 
     async def ask() -> list[Outcome]:
         async with open_services(Settings.from_env(deployment)) as services:
-            return [(await services.renditions.read(asked)).outcome for asked in map(picture_request, prompts)]
+            return [
+                (await services.renditions.read(asked, GENERATE)).outcome for asked in map(picture_request, prompts)
+            ]
 
     return asyncio.run(ask())
 

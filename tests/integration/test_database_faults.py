@@ -24,6 +24,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Hit, Job, Outcome, Wait
+from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import failure, lead
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider, kill
 from tests.support.pictures import picture_request, upload
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    from copperplate.budgets import SubmitResult
     from copperplate.local.cluster import Cluster
 
 SQL = Path(__file__).parents[2] / "sql"
@@ -94,12 +96,12 @@ async def test_full_pool_refuses_in_time_and_spends_nothing(owner_url: str) -> N
         process = process_of(ledger, provider)
         async with ledger._transport._pool.connection(), ledger._transport._pool.connection():
             began = time.monotonic()
-            asked = [process.find(picture_request(f"picture {number}")) for number in range(20)]
+            asked = [process.find(picture_request(f"picture {number}"), GENERATE) for number in range(20)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert time.monotonic() - began < wall(PROMISED_SECONDS)
         assert all(isinstance(each, LedgerUnavailable) for each in answers)
         assert provider.submits == 0
-        assert (await process.find(picture_request("picture 0"))).outcome is Outcome.GENERATED
+        assert (await process.find(picture_request("picture 0"), GENERATE)).outcome is Outcome.GENERATED
 
 
 async def test_pool_itself_gives_up_within_the_promise(owner_url: str) -> None:
@@ -133,7 +135,7 @@ async def test_no_session_idles_in_a_transaction_or_waits_for_a_lock_while_a_pro
     ):
         processes = [process_of(each, provider, lease_seconds=6) for each in (first, second)]
         asked = [
-            asyncio.create_task(process.find(picture_request(f"picture {number % 4}")))
+            asyncio.create_task(process.find(picture_request(f"picture {number % 4}"), GENERATE))
             for process in processes
             for number in range(12)
         ]
@@ -178,7 +180,7 @@ async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spe
     async with opened(owner_url) as ledger, await psycopg.AsyncConnection.connect(owner_url) as blocker:
         original = ledger.begin_submit
 
-        async def blocked(*arguments: Any, **named: Any) -> bool:
+        async def blocked(*arguments: Any, **named: Any) -> SubmitResult:
             await blocker.execute("select from public.generation_status for update")
             try:
                 return await original(*arguments, **named)
@@ -188,12 +190,12 @@ async def test_statement_that_took_too_long_is_no_failure_of_the_picture_and_spe
         monkeypatch.setattr(ledger, "begin_submit", blocked)
         with pytest.raises(LedgerUnavailable):
             # Longer than the statement's second, also on a busy machine: the lease is still held afterwards.
-            await process_of(ledger, provider, lease_seconds=5).find(picture_request())
+            await process_of(ledger, provider, lease_seconds=5).find(picture_request(), GENERATE)
         monkeypatch.setattr(ledger, "begin_submit", original)
         assert provider.submits == 0
         assert isinstance(await ledger.peek(KEY, picture_request().rendition_key), Wait)  # not `Negative`
         assert (
-            await process_of(ledger, provider, lease_seconds=1).find(picture_request())
+            await process_of(ledger, provider, lease_seconds=1).find(picture_request(), GENERATE)
         ).outcome is not Outcome.FAILED
         assert provider.submits == 1
 
@@ -245,7 +247,7 @@ async def stale_writes(ledger: PostgresLedger, fence: int) -> list[bool]:
     late = upload("late")
     return [
         await ledger.heartbeat(KEY, fence, timedelta(seconds=20)),
-        await ledger.begin_submit(KEY, fence, submit_no=1, provider="painter"),
+        await ledger.begin_submit(KEY, fence, submit_no=1, provider="painter") is not None,
         await ledger.note_request(KEY, fence, Job(request_id="late")),
         await ledger.intend_upload(KEY, fence, late, usage={}),
         await ledger.complete(KEY, fence, late, url=None) is not None,
@@ -317,11 +319,11 @@ async def test_process_an_hour_off_neither_loses_its_lease_nor_takes_one_early(
     quick = ScriptedProvider(FakeClock(), has_jobs=False)
     leader = process_of(ledger, slow, clock=WrongClock(hours), lease_seconds=2)
     follower = process_of(ledger, quick, clock=WrongClock(-hours), lease_seconds=2)
-    leading = asyncio.create_task(leader.find(picture_request()))
+    leading = asyncio.create_task(leader.find(picture_request(), GENERATE))
     async with asyncio.timeout(60):
         while slow.submits == 0:
             await asyncio.sleep(0.01)
-    following = asyncio.create_task(follower.find(picture_request()))
+    following = asyncio.create_task(follower.find(picture_request(), GENERATE))
     # Two leases long the leader's heartbeats hold it.
     await asyncio.sleep(4)
     assert (slow.submits, quick.submits) == (1, 0)

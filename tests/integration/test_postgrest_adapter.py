@@ -26,6 +26,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import Hit, Lead, Miss, Outcome, Wait
 from copperplate.serving.renditions import Renditions
+from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import complete, request_count
 from tests.standin.gateway import Gateway
 from tests.standin.wire import Wire, cut_short, drip, lose_answer, lose_request, page, say, stay_silent
@@ -394,7 +395,7 @@ async def test_hit_costs_one_call_and_a_miss_at_most_six(
         kinds = {"image": Kind(provider=Painter(clock), store=FolderStore(tmp_path, "generated-images"))}
         coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock)
         serving = Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
-        body = (await serving.read(picture_request(prompt))).body
+        body = (await serving.read(picture_request(prompt), GENERATE)).body
         assert body
         await coordinator.shut_down(within_seconds=5)
         images.close()

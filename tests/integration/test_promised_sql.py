@@ -105,7 +105,7 @@ async def test_leader_whose_picture_was_deleted_meanwhile_cannot_complete(
     counts = editor.execute(
         "select public.purge_entries(p_prompt => ' a  beautiful sunset', p_dry_run => false) as counts"
     ).fetchone()
-    expected = {"dry_run": False, "generations": 1, "images": 0, "bytes": 0}
+    expected = {"dry_run": False, "generations": 1, "pinned": 0, "images": 0, "bytes": 0}
     assert counts == {"counts": {**expected, "keys": [picture_request().generation_key], "objects": []}}
     assert not await ledger.heartbeat(picture_request().generation_key, held.fence, timedelta(seconds=20))
     assert await ledger.complete(picture_request().generation_key, held.fence, upload("late"), url=None) is None
@@ -120,7 +120,7 @@ async def test_purge_is_a_dry_run_unless_told_otherwise(
         f"p_key_prefix => '{picture_request().generation_key[:8]}'",
     ):
         row = editor.execute(f"select public.purge_entries({condition}) as counts").fetchone()
-        assert row == {"counts": {"dry_run": True, "generations": 1, "images": 1, "bytes": 2000}}
+        assert row == {"counts": {"dry_run": True, "generations": 1, "pinned": 0, "images": 1, "bytes": 2000}}
     assert editor.execute("select from public.image_cache").rowcount == 1
     for nothing in ("", "p_key_prefix => '', p_dry_run => false", "p_model => 'copperplate/painter-1', p_prompt => ''"):
         with pytest.raises(psycopg.Error) as refused:

@@ -342,6 +342,9 @@ async def test_old_memoji_are_what_a_cleanup_takes(
 ) -> None:
     for hair, counts, age_days in (("short", 1, 91), ("long", 2, 91), ("curly", 1, 89), ("bob", 101, 91)):
         age(editor, await make_memoji(ledger, hair, counts=counts), f"{age_days} days")
+    pinned = await make_memoji(ledger, "bald", counts=1)
+    age(editor, pinned, "91 days")
+    editor.execute("select public.pin_picture(%s)", (pinned.generation_key,))
     [row] = ask("old_memoji.sql")
     assert (row["configuration"]["hair"], row["usage_count"]) == ("short", 1)
     taken = editor.execute("select public.cleanup_old_memoji() as taken").fetchone()
@@ -456,3 +459,21 @@ async def test_real_pg_cron_takes_the_schedule(cron_cluster: Cluster) -> None:
     await ledger.open()
     await check_schedule(cron_cluster.owner_url, ledger)
     await ledger.close()
+
+
+async def test_taken_down(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], ask: IdempotencyRecord
+) -> None:
+    for prompt in ("kept", "wrong"):
+        await make(ledger, picture_request(prompt), requests=1)
+    wrong, kept = picture_request("wrong"), picture_request("kept")
+    editor.execute("select public.take_down(%s, 'a letter')", (wrong.rendition_key,))
+    editor.execute("select public.pin_picture(%s)", (kept.generation_key,))
+    rows = [
+        (row["what"], row["generation_key"], row["asked_key"], row["prompt"], row["reason"])
+        for row in ask("taken_down.sql")
+    ]
+    assert rows == [
+        ("pinned", kept.generation_key, None, "kept", None),
+        ("taken down", wrong.generation_key, wrong.rendition_key, None, "a letter"),
+    ]

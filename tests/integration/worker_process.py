@@ -24,6 +24,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.codec import PillowImages
 from copperplate.model import Job, Lead, Outcome, ProviderResult
+from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import request_count
 from tests.support.coordinator_harness import BUCKET, PlainImages
 from tests.support.pictures import picture_request
@@ -140,7 +141,7 @@ async def ask_over_time(url: str, folder: str, queue_url: str, prompt: str, wron
         async with ledger._transport._pool.connection() as connection:
             await connection.execute("select set_config('copperplate.clock_offset', %s, false)", (f"{word} s",))
         try:
-            said: str = (await coordinator.find(asked)).outcome
+            said: str = (await coordinator.find(asked, GENERATE)).outcome
         except GenerationFailed as error:
             said = error.failure_class
         except CopperplateError as error:
@@ -210,7 +211,7 @@ async def generate(url: str, folder: str, stop_at: str, *, has_jobs: bool) -> di
         clock=SystemClock(),
         timings=SCALED,
     )
-    found = await coordinator.find(_wish())
+    found = await coordinator.find(_wish(), GENERATE)
     body = found.body if found.body is not None else await store.get(found.entry.path)
     await ledger.close()
     return {"body": body.decode(), "outcome": found.outcome, "path": found.entry.path}

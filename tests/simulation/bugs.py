@@ -72,8 +72,11 @@ async def _report_by_key(self: WatchedLedger, entry: Any) -> bool:
 _lead = Coordinator._lead
 
 
-async def _trust_from_the_answer(self: Coordinator, picture_request: Any, lead: Any, asked_at: float) -> Any:
-    return await _lead(self, picture_request, lead, self._clock.monotonic() + self._timings.margin.total_seconds())
+async def _trust_from_the_answer(
+    self: Coordinator, picture_request: Any, lead: Any, asked_at: float, spending: Any
+) -> Any:
+    trusted_from = self._clock.monotonic() + self._timings.margin.total_seconds()
+    return await _lead(self, picture_request, lead, trusted_from, spending)
 
 
 async def _acquire_without_renewal(
@@ -89,7 +92,7 @@ async def _acquire_without_renewal(
     return await MemoryLedger.acquire(self, picture_request, leader=leader, lease_duration=lease_duration, **named)
 
 
-async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, **named: Any) -> bool:
+async def _begin_submit_over_a_job(self: WatchedLedger, key: str, fence: int, **named: Any) -> Any:
     row = self._held(key, fence)
     if row is not None:
         row.job = None

@@ -10,6 +10,7 @@ from uuid import UUID
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.failure_classes import FailureClass
 from copperplate.recipes.objects import original_key
+from copperplate.testing import PERMIT
 from tests.simulation.loop import run_now
 
 if TYPE_CHECKING:
@@ -176,5 +177,5 @@ async def ask_as(world: World, process: Process, user: UUID, asked: PictureReque
     """One ask of a signed-in person; answers how it ended."""
     assert process.user_requests is not None
     assert world.money is not None
-    delivered = await process.user_requests.request(user, asked, idempotency_key=world.money.draw_name())
+    delivered = await process.user_requests.request(user, asked, PERMIT, idempotency_key=world.money.draw_name())
     return f"delivered, {delivered.credits} credits left"

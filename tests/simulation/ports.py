@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.memory.clock import START
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
+from copperplate.budgets import SubmitGranted
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Job, Lead, Miss, Negative, ProviderResult, Size
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
+    from copperplate.budgets import Charge, Spending, SubmitResult
     from copperplate.model import (
         AcquireResult,
         CanonicalValue,
-        Charge,
         Condition,
         Entry,
         Failure,
@@ -140,6 +141,7 @@ class ProcessLedger:
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
+        spending: Spending | None = None,
     ) -> AcquireResult:
         async def act() -> AcquireResult:
             is_free = isinstance(self._real._see(picture_request.generation_key, picture_request.rendition_key), Miss)
@@ -149,6 +151,7 @@ class ProcessLedger:
                 lease_duration=lease_duration,
                 charges=charges,
                 breakers=breakers,
+                spending=spending,
             )
             if is_free and isinstance(result, Lead):
                 self._oracle.admits(result, lease_duration.total_seconds())
@@ -166,17 +169,30 @@ class ProcessLedger:
         return result
 
     async def begin_submit(
-        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
-    ) -> bool:
-        async def act() -> bool:
+        self,
+        key: str,
+        fence: int,
+        *,
+        submit_no: int,
+        provider: str,
+        estimate_micro_usd: int | None = None,
+        spending: Spending | None = None,
+    ) -> SubmitResult:
+        async def act() -> SubmitResult:
             granted = await self._real.begin_submit(
-                key, fence, submit_no=submit_no, provider=provider, estimate_micro_usd=estimate_micro_usd
+                key,
+                fence,
+                submit_no=submit_no,
+                provider=provider,
+                estimate_micro_usd=estimate_micro_usd,
+                spending=spending,
             )
-            if granted:
+            if isinstance(granted, SubmitGranted):
                 self._oracle.writes_ahead(self._process, key, fence, submit_no)
             return granted
 
-        return bool(await self._call("begin_submit", act))
+        result: SubmitResult = await self._call("begin_submit", act)
+        return result
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         async def act() -> bool:

@@ -16,6 +16,7 @@ from copperplate.generation.timings import Timings
 from copperplate.model import PictureFormat
 from copperplate.operations import cleanup
 from copperplate.serving.renditions import Renditions
+from copperplate.testing import GENERATE
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.loop import Freezable, SimulatedLoop, run_now
 from tests.simulation.money import Money, ask_as, make_asking
@@ -259,7 +260,7 @@ class World:
             if user is not None:
                 request.answer = await ask_as(self, process, user, asked)
             else:
-                found = await serving.read(asked)
+                found = await serving.read(asked, GENERATE)
                 body = found.body
                 assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))

@@ -18,13 +18,15 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.model import Job, ProviderResult, Size
+from copperplate.testing import PERMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from copperplate.budgets import Charge
     from copperplate.generation.lookup import LookupResult
-    from copperplate.model import CanonicalValue, Charge, PictureRequest
+    from copperplate.model import CanonicalValue, PictureRequest
     from copperplate.ports import Ledger
 
 BUCKET = "generated-images"
@@ -162,7 +164,7 @@ class CoordinatorHarness:
         self, process: Coordinator, asked: PictureRequest, charge: Charge | None = None
     ) -> asyncio.Task[LookupResult]:
         """Ask, and let everything run that can before time moves."""
-        task = asyncio.create_task(process.find(asked, LookupOptions(charge=charge)))
+        task = asyncio.create_task(process.find(asked, LookupOptions(permit=PERMIT, charge=charge)))
         await self.clock.settle()
         return task
 

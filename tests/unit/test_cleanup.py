@@ -21,6 +21,7 @@ from copperplate.operations import purge as purging
 from copperplate.operations.purge import purge
 from copperplate.recipes.objects import tag_of
 from copperplate.settings import Settings
+from copperplate.testing import GENERATE
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
@@ -82,7 +83,7 @@ def cdn_of(api: VercelApi, token: str = TOKEN) -> VercelCdn:
 async def filled(count: int) -> MemoryServices:
     services = memory_services(clock=FakeClock())
     for number in range(count):
-        await services.renditions.read(picture_request(f"wrong {number}"))
+        await services.renditions.read(picture_request(f"wrong {number}"), GENERATE)
     return services
 
 
@@ -101,8 +102,8 @@ async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: Ve
             "target": "production",
         }
     ]
-    assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.GENERATED
-    assert (await services.renditions.read(picture_request("wrong 1"))).outcome is Outcome.HIT
+    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.GENERATED
+    assert (await services.renditions.read(picture_request("wrong 1"), GENERATE)).outcome is Outcome.HIT
 
 
 async def test_purge_of_several_pictures_drops_each_of_them_from_the_cdn(api: VercelApi) -> None:
@@ -121,7 +122,7 @@ async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> No
     async with cdn_of(api) as cdn:
         counted = await purge(services.ledger, condition, is_dry_run=True, cdns=[cdn])
     assert api.purges == []
-    assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.HIT
+    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.HIT
     assert await purge(services.ledger, condition, is_dry_run=False) == counted
 
 
@@ -146,7 +147,7 @@ async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_fo
         with pytest.raises(CdnUnavailable, match="vercel cache dangerously-delete --tag copperplate-") as refused:
             await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=[cdn])
     assert TOKEN not in str(refused.value)
-    assert (await services.renditions.read(picture_request("wrong 0"))).outcome is Outcome.GENERATED
+    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.GENERATED
 
 
 async def test_cdn_that_fails_ends_no_other_and_each_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,6 +24,7 @@ from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
 from copperplate.model import Job, Outcome, PictureFormat, ProviderResult, Upload
 from copperplate.recipes.objects import sha256_hex
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -37,8 +38,8 @@ def harness() -> CoordinatorHarness:
 
 async def test_first_request_generates_and_the_second_hits(harness: CoordinatorHarness) -> None:
     process = harness.process()
-    first = await process.find(picture_request())
-    second = await process.find(picture_request())
+    first = await process.find(picture_request(), GENERATE)
+    second = await process.find(picture_request(), GENERATE)
     assert (first.outcome, second.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == second.entry
     assert await harness.store.get(first.entry.path) == first.body == b"picture 1 as jpg"
@@ -47,7 +48,7 @@ async def test_first_request_generates_and_the_second_hits(harness: CoordinatorH
 
 async def test_five_hundred_requests_at_once_cost_one_generation(harness: CoordinatorHarness) -> None:
     process = harness.process()
-    found = await asyncio.gather(*(process.find(picture_request()) for _ in range(500)))
+    found = await asyncio.gather(*(process.find(picture_request(), GENERATE) for _ in range(500)))
     assert Counter(each.outcome for each in found) == {Outcome.GENERATED: 1, Outcome.COALESCED: 499}
     assert len({each.entry for each in found}) == 1
     assert harness.provider.submits == 1
@@ -55,10 +56,10 @@ async def test_five_hundred_requests_at_once_cost_one_generation(harness: Coordi
 
 async def test_other_formats_asked_meanwhile_get_the_original_at_hand(harness: CoordinatorHarness) -> None:
     process = harness.process()
-    jpg, webp = await asyncio.gather(process.find(picture_request()), process.find(WEBP))
+    jpg, webp = await asyncio.gather(process.find(picture_request(), GENERATE), process.find(WEBP, GENERATE))
     assert (jpg.outcome, jpg.entry.format, jpg.body) == (Outcome.GENERATED, "jpg", b"picture 1 as jpg")
     assert (webp.outcome, webp.entry.is_original, webp.body) == (Outcome.COALESCED, True, b"picture 1")
-    assert await process.find(WEBP) == replace(webp, outcome=Outcome.HIT, body=None)
+    assert await process.find(WEBP, GENERATE) == replace(webp, outcome=Outcome.HIT, body=None)
     assert harness.provider.submits == 1
 
 
@@ -88,7 +89,7 @@ async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen
     monkeypatch.setattr(harness.ledger, "peek", counted)
     await harness.begin(harness.process(), picture_request())
     process = harness.process()
-    followers = [asyncio.create_task(process.find(picture_request())) for _ in range(1_000)]
+    followers = [asyncio.create_task(process.find(picture_request(), GENERATE)) for _ in range(1_000)]
     await harness.clock.advance(12)
     await asyncio.gather(*followers)
     assert 0 < reads <= 15
@@ -108,7 +109,7 @@ async def test_generation_nobody_waits_for_any_more_is_finished_and_kept(harness
     process = harness.process()
     (await harness.begin(process, picture_request())).cancel()
     await harness.clock.advance(5)
-    assert (await process.find(picture_request())).outcome is Outcome.HIT
+    assert (await process.find(picture_request(), GENERATE)).outcome is Outcome.HIT
     assert harness.provider.submits == 1
 
 
@@ -118,9 +119,9 @@ async def test_wait_that_is_over_answers_still_generating_and_the_generation_goe
     harness.provider.seconds = 60
     process = harness.process(timings=Timings(wait=timedelta(0)))
     with pytest.raises(StillGenerating):
-        await process.find(picture_request())
+        await process.find(picture_request(), GENERATE)
     await harness.clock.advance(60)
-    assert (await harness.process().find(picture_request())).outcome is Outcome.HIT
+    assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.HIT
     assert harness.provider.submits == 1
 
 
@@ -129,7 +130,7 @@ async def test_waiters_beyond_the_limit_are_turned_away(harness: CoordinatorHarn
     process = harness.process(max_waiters=2)
     waiting = [await harness.begin(process, picture_request()) for _ in range(2)]
     with pytest.raises(TooManyWaiters):
-        await process.find(picture_request())
+        await process.find(picture_request(), GENERATE)
     await harness.clock.advance(1)
     await asyncio.gather(*waiting)
 
@@ -139,7 +140,7 @@ async def test_looking_only_spends_nothing(harness: CoordinatorHarness) -> None:
     with pytest.raises(NotGenerated):
         await process.find(picture_request(), LOOK_ONLY)
     assert harness.provider.submits == 0
-    await process.find(picture_request())
+    await process.find(picture_request(), GENERATE)
     assert (await process.find(picture_request(), LOOK_ONLY)).outcome is Outcome.HIT
 
 
@@ -195,7 +196,7 @@ async def test_bytes_to_work_on_reach_every_submit_and_are_in_no_key_and_no_word
 ) -> None:
     harness.provider.failures = [ProviderFailed(FailureClass.AMBIGUOUS, "no answer")]
     asked = replace(picture_request(), inputs=(b"a picture to process",))
-    found = await harness.process().find(asked)
+    found = await harness.process().find(asked, GENERATE)
     assert harness.provider.inputs == [asked.inputs, asked.inputs]
     assert found.entry.generation_key == picture_request().generation_key
     assert "to process" not in f"{asked!r} {caplog.text}"
@@ -209,7 +210,7 @@ async def test_third_submit_of_an_attempt_is_never_sent_where_money_is_at_stake(
         await harness.kill(process)
         await harness.clock.advance(21)
     with pytest.raises(GenerationFailed) as failed:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert failed.value.failure_class is FailureClass.AMBIGUOUS
     assert harness.provider.submits == 2
 
@@ -241,7 +242,7 @@ async def test_object_a_dead_leader_stored_is_adopted(monkeypatch: pytest.Monkey
     await harness.kill(first)
     monkeypatch.undo()
     await harness.clock.advance(21)
-    assert (await harness.process().find(picture_request())).body == b"picture 1"
+    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture 1"
     assert harness.provider.submits == 1
 
 
@@ -261,7 +262,7 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     if stored is not None:
         await harness.store.put(path, stored, media_type="image/png")
     await harness.clock.advance(21)
-    found = await harness.process().find(picture_request())
+    found = await harness.process().find(picture_request(), GENERATE)
     assert found.body == b"picture of job-1 as jpg"
     assert found.entry.path != path
     assert (harness.provider.submits, harness.provider.collects) == (0, 1)
@@ -293,10 +294,12 @@ async def test_leader_whose_heartbeats_failed_gives_way_and_follows_its_successo
 async def test_failure_reaches_every_waiter_and_is_remembered(harness: CoordinatorHarness) -> None:
     harness.provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
     process = harness.process()
-    results = await asyncio.gather(*(process.find(picture_request()) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(process.find(picture_request(), GENERATE) for _ in range(20)), return_exceptions=True
+    )
     assert all(isinstance(each, GenerationFailed) for each in results)
     with pytest.raises(GenerationFailed) as again:
-        await process.find(WEBP)
+        await process.find(WEBP, GENERATE)
     assert (again.value.http_status, again.value.code) == (422, "generation_failed")
     assert harness.provider.submits == 1
 
@@ -309,14 +312,14 @@ async def test_transient_failures_are_tried_again_three_times_a_day_at_growing_d
     rests = []
     for _ in range(3):
         with pytest.raises(GenerationFailed) as failed:
-            await process.find(picture_request())
+            await process.find(picture_request(), GENERATE)
         assert failed.value.retry_after_seconds is not None
         rests.append(failed.value.retry_after_seconds)
         await harness.clock.advance(failed.value.retry_after_seconds + 1)
     assert 2 <= rests[0] <= 8
     assert 5 <= rests[1] <= 15
     assert rests[2] == 86_400
-    assert (await process.find(picture_request())).outcome is Outcome.GENERATED
+    assert (await process.find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
     assert harness.provider.submits == 4
 
 
@@ -324,7 +327,7 @@ async def test_wish_of_the_provider_is_honoured_within_bounds(harness: Coordinat
     hint = timedelta(seconds=40)
     harness.provider.failures = [ProviderFailed(FailureClass.RATE_LIMITED, "429", billed=False, retry_after=hint)]
     with pytest.raises(GenerationFailed) as failed:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert failed.value.retry_after_seconds == 40
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
 
@@ -335,7 +338,7 @@ async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: p
 
     monkeypatch.setattr(harness.provider, "submit", rubbish)
     with pytest.raises(GenerationFailed) as failed:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert failed.value.http_status == 502
     assert (await harness.ledger.kind_stats("image")).stored_bytes == 0
 
@@ -343,17 +346,17 @@ async def test_rubbish_is_never_kept(harness: CoordinatorHarness, monkeypatch: p
 async def test_bug_in_a_provider_is_a_transient_failure_and_not_a_stuck_lease(harness: CoordinatorHarness) -> None:
     harness.provider.failures = [KeyError("queue_position")]
     with pytest.raises(GenerationFailed) as failed:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert failed.value.failure_class is FailureClass.TRANSIENT
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert harness.provider.submits == 1
 
 
 async def test_failure_that_nobody_planned_is_counted_as_billed(harness: CoordinatorHarness) -> None:
     harness.provider.failures = [KeyError("queue_position")]
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 1
 
 
@@ -367,7 +370,7 @@ async def test_misses_sweep_at_most_once_a_minute(harness: CoordinatorHarness, m
     process = harness.process()
     for number, seconds in enumerate((0, 0, 59, 1, 59)):
         await harness.clock.advance(seconds)
-        await process.find(picture_request(f"picture {number}"))
+        await process.find(picture_request(f"picture {number}"), GENERATE)
         await harness.clock.settle()
     assert swept == [0, 60]
 
@@ -390,7 +393,7 @@ async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -
         await task
     await harness.kill(process)
     await harness.clock.advance(21)
-    assert (await harness.process().find(picture_request())).body == b"picture of job-1 as jpg"
+    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture of job-1 as jpg"
     assert harness.provider.submits == 1
 
 
@@ -402,7 +405,7 @@ async def test_ledger_that_does_not_answer_costs_nothing(
 
     monkeypatch.setattr(harness.ledger, "acquire", down)
     with pytest.raises(LedgerUnavailable):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert harness.provider.submits == 0
 
 
@@ -443,8 +446,8 @@ async def test_picture_removed_while_its_rendition_was_asked_for_is_not_generate
     harness: CoordinatorHarness,
 ) -> None:
     process = harness.process()
-    await process.find(picture_request())
-    original = await process.find(WEBP)
+    await process.find(picture_request(), GENERATE)
+    original = await process.find(WEBP, GENERATE)
     await harness.ledger.report_missing(original.entry)
     with pytest.raises(NotGenerated):
         await process.find(picture_request(), LOOK_ONLY)
@@ -470,7 +473,7 @@ async def test_sweep_under_way_ends_with_the_process(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(harness.ledger, "sweep", sweep)
     process = harness.process()
-    await process.find(picture_request())
+    await process.find(picture_request(), GENERATE)
     await harness.clock.settle()
     await process.shut_down(within_seconds=0)
     assert swept == ["cancelled"]

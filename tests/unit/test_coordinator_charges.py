@@ -9,10 +9,12 @@ from uuid import UUID
 
 import pytest
 
+from copperplate.budgets import Charge
 from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
-from copperplate.model import Charge, Credits, Outcome, PictureFormat
+from copperplate.model import Credits, Outcome, PictureFormat
+from copperplate.testing import PERMIT
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -38,7 +40,7 @@ async def has(harness: CoordinatorHarness, user: UUID) -> tuple[int, int]:
 
 
 async def ask(process: Coordinator, user: UUID) -> LookupResult:
-    return await process.find(picture_request(), LookupOptions(charge=Charge(user=user)))
+    return await process.find(picture_request(), LookupOptions(permit=PERMIT, charge=Charge(user=user)))
 
 
 async def test_whoever_leads_pays_once_and_a_hit_costs_nothing(harness: CoordinatorHarness) -> None:
@@ -170,7 +172,7 @@ async def test_painter_is_never_charged(harness: CoordinatorHarness) -> None:
     await harness.ledger.grant_credits(ALICE, 1, "g")
     process = harness.process()
     assert (await ask(process, ALICE)).outcome is Outcome.GENERATED
-    other = await process.find(picture_request("another"), LookupOptions(charge=Charge(user=BOB)))
+    other = await process.find(picture_request("another"), LookupOptions(permit=PERMIT, charge=Charge(user=BOB)))
     assert other.outcome is Outcome.GENERATED
     assert await has(harness, ALICE) == (1, 0)
     assert (await harness.ledger.audit_credits())["settled"] == 0
@@ -223,7 +225,9 @@ async def test_of_twenty_pictures_asked_at_once_as_many_are_made_as_there_are_cr
     processes = [harness.process() for _ in range(4)]
     answers = await asyncio.gather(
         *(
-            processes[n % 4].find(picture_request(f"picture {n}"), LookupOptions(charge=Charge(user=ALICE)))
+            processes[n % 4].find(
+                picture_request(f"picture {n}"), LookupOptions(permit=PERMIT, charge=Charge(user=ALICE))
+            )
             for n in range(20)
         ),
         return_exceptions=True,

@@ -18,6 +18,7 @@ from copperplate.http import bodies
 from copperplate.http.app import create_app
 from copperplate.model import Condition, Credits
 from copperplate.recipes.kinds import MEMOJI
+from copperplate.testing import PERMIT
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
@@ -67,7 +68,7 @@ async def test_a_generation_of_another_kind_is_found_in_its_own_bucket(
     client: httpx.AsyncClient, services: MemoryServices
 ) -> None:
     asked = picture_request("a red fox")
-    await services.user_requests.request(ALICE, asked, idempotency_key=None)
+    await services.user_requests.request(ALICE, asked, PERMIT, idempotency_key=None)
     answer = (await client.get(f"/api/generations/{asked.generation_key}", headers=of(ALICE))).json()
     assert answer["status"] == "completed"
     assert answer["url"].startswith("http://pictures.test/storage/v1/object/public/generated-images/")

@@ -14,6 +14,7 @@ from copperplate.errors import LedgerUnavailable, StoreUnavailable
 from copperplate.model import Outcome
 from copperplate.operations import cleanup
 from copperplate.operations.cleanup import clean
+from copperplate.testing import GENERATE
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
@@ -30,7 +31,7 @@ async def filled(prompts: int) -> tuple[FakeClock, MemoryServices]:
     clock = FakeClock()
     services = memory_services(clock=clock)
     for number in range(prompts):
-        await services.renditions.read(picture_request(f"picture {number}"))
+        await services.renditions.read(picture_request(f"picture {number}"), GENERATE)
     return clock, services
 
 
@@ -127,7 +128,7 @@ async def test_objects_that_no_row_names_go_an_hour_after_they_were_found() -> N
     assert (gone.orphans, gone.objects) == (0, 6)
     assert len(services.store._objects) == 4
     for number in range(2):
-        assert (await services.renditions.read(picture_request(f"picture {number}"))).outcome is Outcome.HIT
+        assert (await services.renditions.read(picture_request(f"picture {number}"), GENERATE)).outcome is Outcome.HIT
 
 
 async def test_young_objects_are_nobodys_orphans() -> None:
@@ -156,7 +157,7 @@ async def test_one_backlog_does_not_hold_up_another() -> None:
     await clock.advance(31 * DAY)
     await clean(services.ledger, [services.store], clock=clock)
     await clock.advance(3_601)
-    await services.renditions.read(picture_request("another"))
+    await services.renditions.read(picture_request("another"), GENERATE)
     await clock.advance(31 * DAY)
     run = await clean(services.ledger, [services.store], clock=clock, within=timedelta(0))
     assert (run.pictures["image"], run.objects, run.is_complete) == (1, 6, False)

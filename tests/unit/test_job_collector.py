@@ -14,6 +14,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.retry_policy import BACKOFF_CAP, collect_again_after, submit_again_after
 from copperplate.generation.timings import Timings
 from copperplate.model import Outcome
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -44,24 +45,24 @@ async def test_job_that_cannot_be_had_is_kept_and_collected_by_whoever_asks_late
 ) -> None:
     harness.provider.collected = [trouble]
     with pytest.raises(StillGenerating) as waits:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert waits.value.retry_after_seconds == 5
     # Every process is told the same, and none of them asks the provider.
     for _ in range(3):
         with pytest.raises(StillGenerating):
-            await harness.process().find(picture_request())
+            await harness.process().find(picture_request(), GENERATE)
     assert (harness.provider.submits, harness.provider.collects) == (1, 1)
     await harness.clock.advance(5.1)
-    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
     assert (harness.provider.submits, harness.provider.collects) == (1, 2)
 
 
 async def test_job_that_failed_by_its_providers_word_is_dropped(harness: CoordinatorHarness) -> None:
     harness.provider.collected = [ProviderFailed(FailureClass.TRANSIENT, "the job failed", billed=False)]
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     await harness.clock.advance(10)
-    await harness.process().find(picture_request())
+    await harness.process().find(picture_request(), GENERATE)
     assert harness.provider.submits == 2
 
 
@@ -72,7 +73,9 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
     timings = Timings(job_retention=timedelta(days=1))
     processes = [harness.process(timings=timings) for _ in range(4)]
     for _ in range(DAY // 60):
-        answers = await asyncio.gather(*(each.find(picture_request()) for each in processes), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(each.find(picture_request(), GENERATE) for each in processes), return_exceptions=True
+        )
         assert all(isinstance(each, StillGenerating) for each in answers)
         assert harness.provider.submits == 1
         await harness.clock.advance(60)
@@ -81,7 +84,7 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
     await harness.clock.advance(60)
     lost_after = harness.provider.collects + 1
     harness.provider.collected = gone(1)
-    assert (await processes[0].find(picture_request())).outcome is Outcome.GENERATED
+    assert (await processes[0].find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
     assert (harness.provider.submits, harness.provider.collects) == (2, lost_after + 1)
     assert caplog.text.count("a paid job is lost") == 1
     # Both submits were paid, and nothing says otherwise.
@@ -92,9 +95,9 @@ async def test_result_that_is_gone_for_good_costs_one_new_submit_after_its_reten
 async def test_job_that_turns_up_after_its_retention_is_still_collected(harness: CoordinatorHarness) -> None:
     harness.provider.collected = gone(1)
     with pytest.raises(StillGenerating):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     await harness.clock.advance(2 * DAY)
-    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
     assert harness.provider.submits == 1
 
 
@@ -104,7 +107,7 @@ async def test_second_loss_in_a_row_rests_for_a_day(harness: CoordinatorHarness)
     refused = None
     for _ in range(600):
         try:
-            await harness.process(timings=timings).find(picture_request())
+            await harness.process(timings=timings).find(picture_request(), GENERATE)
         except StillGenerating:
             await harness.clock.advance(5)
         except GenerationFailed as failed:
@@ -118,7 +121,7 @@ async def test_second_loss_in_a_row_rests_for_a_day(harness: CoordinatorHarness)
 
 async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged(harness: CoordinatorHarness) -> None:
     harness.provider.collected = [b"rubbish 1", b"rubbish 2"]
-    finding = asyncio.create_task(harness.process().find(picture_request()))
+    finding = asyncio.create_task(harness.process().find(picture_request(), GENERATE))
     await harness.clock.advance(2)
     assert (await finding).outcome is Outcome.GENERATED
     assert (harness.provider.submits, harness.provider.collects) == (1, 3)
@@ -126,7 +129,7 @@ async def test_picture_cut_short_on_its_way_is_fetched_again_before_it_is_judged
 
 async def test_picture_that_differs_each_time_is_left_to_a_later_collector(harness: CoordinatorHarness) -> None:
     harness.provider.collected = [f"{what} {number}".encode() for number in range(4) for what in ("rubbish", "wrong")]
-    finding = asyncio.create_task(harness.process().find(picture_request()))
+    finding = asyncio.create_task(harness.process().find(picture_request(), GENERATE))
     await harness.clock.advance(16)
     with pytest.raises(StillGenerating):
         await finding
@@ -148,7 +151,7 @@ async def test_equal_bytes_that_are_no_picture_are_looked_at_again_and_left_to_a
 async def ask_until_served(harness: CoordinatorHarness) -> LookupResult:
     while True:
         with contextlib.suppress(StillGenerating):
-            return await harness.process().find(picture_request())
+            return await harness.process().find(picture_request(), GENERATE)
         await harness.clock.sleep(1)
 
 
@@ -157,7 +160,7 @@ async def test_whole_picture_that_is_not_the_one_asked_for_is_bad_output_after_t
 ) -> None:
     harness.provider.usage = {"micro_units": 1_000_000}
     harness.provider.collected = [b"wrong"] * LOOKS
-    finding = asyncio.create_task(harness.process().find(picture_request()))
+    finding = asyncio.create_task(harness.process().find(picture_request(), GENERATE))
     await harness.clock.advance(11)
     assert not finding.done(), "a placeholder may be a whole picture, too"
     await harness.clock.advance(5)
@@ -173,7 +176,7 @@ async def test_log_says_what_is_kept_and_names_no_prompt(
 ) -> None:
     harness.provider.collected = gone(1)
     with pytest.raises(StillGenerating):
-        await harness.process().find(picture_request("a secret wish"))
+        await harness.process().find(picture_request("a secret wish"), GENERATE)
     assert "a paid job cannot be collected yet, and is kept: provider=scripted" in caplog.text
     assert "secret" not in caplog.text
 

@@ -24,9 +24,10 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.lease import Lease
-from copperplate.generation.lookup import LookupOptions
+from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
 from copperplate.model import Job, Lead, Outcome
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness, PlainImages, _at_once
 from tests.support.pictures import picture_request
 
@@ -169,7 +170,7 @@ async def test_ledger_that_fails_a_step_is_no_fault_of_the_provider_and_what_is_
     # Not known to be free: it counts as estimated.
     assert [each.price_micro_usd for each in harness.ledger._submits] == [3_000] * submits
     await harness.clock.advance(21)
-    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
     assert harness.provider.submits == {"note_request": 2, "begin_decode": 0}.get(step, 1)
 
 
@@ -249,9 +250,9 @@ async def test_store_that_is_down_while_an_object_may_lie_there_costs_no_second_
     with monkeypatch.context() as patched:
         patched.setattr(harness.store, "get", down)
         with pytest.raises(StoreUnavailable):
-            await harness.process().find(picture_request())
+            await harness.process().find(picture_request(), GENERATE)
     await harness.clock.advance(21)
-    assert (await harness.process().find(picture_request())).body == b"picture 1"
+    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture 1"
     assert harness.provider.submits == 1
 
 
@@ -264,7 +265,7 @@ async def test_answer_nobody_knows_is_a_bug_and_said_loudly(may_lead: bool, monk
 
     monkeypatch.setattr(harness.ledger, "acquire" if may_lead else "peek", riddle)
     with pytest.raises(AssertionError, match="unreachable"):
-        await harness.process().find(picture_request(), LookupOptions(may_lead=may_lead))
+        await harness.process().find(picture_request(), GENERATE if may_lead else LOOK_ONLY)
     assert harness.provider.submits == 0
 
 
@@ -276,7 +277,7 @@ async def test_object_lost_before_it_was_stored_is_a_failure_like_any_other(monk
 
     monkeypatch.setattr(harness.store, "put", broken)
     with pytest.raises(GenerationFailed) as failed:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert failed.value.failure_class is FailureClass.TRANSIENT
 
 
@@ -321,13 +322,13 @@ def lost(times: int) -> list[Exception]:
 @pytest.mark.parametrize("has_jobs", [True, False])
 async def test_what_the_provider_reports_to_bill_is_written_to_the_row(has_jobs: bool) -> None:
     harness = CoordinatorHarness(has_jobs=has_jobs, usage={"micro_units": 1_500_000})
-    await harness.process().find(picture_request())
+    await harness.process().find(picture_request(), GENERATE)
     assert harness.ledger._generations[KEY].usage == {"micro_units": 1_500_000}
 
 
 async def test_submit_whose_answer_was_lost_is_sent_once_more_under_the_next_number() -> None:
     harness = CoordinatorHarness(failures=lost(1))
-    assert (await harness.process().find(picture_request())).body == b"picture 2 as jpg"
+    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture 2 as jpg"
     assert harness.provider.submits == 2
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
@@ -337,7 +338,7 @@ async def test_second_answer_that_is_lost_ends_the_matter_for_a_day() -> None:
     process = harness.process()
     for _ in range(20):
         with pytest.raises(GenerationFailed) as failed:
-            await process.find(picture_request())
+            await process.find(picture_request(), GENERATE)
         assert failed.value.failure_class is FailureClass.AMBIGUOUS
         await harness.clock.advance(3_600)
     assert harness.provider.submits == 2
@@ -352,7 +353,7 @@ async def test_successor_of_a_leader_that_sent_twice_sends_nothing() -> None:
     await harness.kill(process)
     await harness.clock.advance(21)
     with pytest.raises(GenerationFailed) as failed:
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert failed.value.failure_class is FailureClass.AMBIGUOUS
     assert harness.provider.submits == 2
 
@@ -388,7 +389,7 @@ async def test_lost_answer_is_not_followed_by_a_submit_once_the_lease_is_not_cer
 async def test_free_provider_that_loses_its_answers_is_asked_twice_and_then_failed() -> None:
     harness = CoordinatorHarness(is_billable=False, failures=lost(9))
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert harness.provider.submits == 2
 
 
@@ -406,7 +407,7 @@ async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
     for rests in range(1, 5):
         for prompt in ("a red fox", *(f"{other} hens" for other in range(20))):
             with pytest.raises(GenerationFailed) as failed:
-                await processes[len(prompt) % 2].find(picture_request(prompt))
+                await processes[len(prompt) % 2].find(picture_request(prompt), GENERATE)
             assert (failed.value.http_status, failed.value.failure_class) == (503, FailureClass.ACCOUNT)
             assert failed.value.retry_after_seconds is not None
             assert 1 <= failed.value.retry_after_seconds <= 15
@@ -416,14 +417,14 @@ async def test_refusal_of_our_account_is_no_prompts_failure_and_one_line_a_rest(
     assert len(told) == 4
     assert all("scripted refuses us" in line and "no money left: top up" in line for line in told)
     for prompt in ("a red fox", "3 hens"):
-        assert (await processes[0].find(picture_request(prompt))).outcome is Outcome.GENERATED
+        assert (await processes[0].find(picture_request(prompt), GENERATE)).outcome is Outcome.GENERATED
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 2
 
 
 async def test_reason_that_repeats_the_prompt_is_withheld(caplog: pytest.LogCaptureFixture) -> None:
     harness = CoordinatorHarness(failures=refusal("not for us: 'the red fox runs'")[:1])
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request("Look: the  red fox runs away"))
+        await harness.process().find(picture_request("Look: the  red fox runs away"), GENERATE)
     assert "fox" not in caplog.text
     assert "withheld" in caplog.text
     assert "fox" not in harness.ledger._breakers["scripted"].reason
@@ -438,9 +439,9 @@ async def test_job_that_is_not_done_in_time_is_left_to_a_later_caller(monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(harness.provider, "collect", not_yet)
         with pytest.raises(StillGenerating):
-            await harness.process().find(picture_request())
+            await harness.process().find(picture_request(), GENERATE)
     await harness.clock.advance(21)
-    assert (await harness.process().find(picture_request())).body == b"picture of job-1 as jpg"
+    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture of job-1 as jpg"
     assert harness.provider.submits == 1
 
 
@@ -455,7 +456,7 @@ async def test_each_failed_call_is_one_line_of_its_class_and_cause_without_words
     refused.__cause__ = ConnectionResetError("they quote: a red fox")
     harness = CoordinatorHarness(failures=[*lost(1), refused])
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     start, end = "attempt failed: provider=scripted", f"attempt=1 key={KEY[:12]}"
     assert lines_of(caplog) == [
         f"{start} class=ambiguous cause=ProviderFailed billed=true {end}",
@@ -469,7 +470,7 @@ async def test_bug_in_a_provider_is_logged_with_the_way_it_took_and_without_word
 ) -> None:
     harness = CoordinatorHarness(failures=[KeyError("a red fox")])
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert [line.split(" billed")[0] for line in lines_of(caplog)] == [
         "attempt failed: provider=scripted class=transient cause=KeyError"
     ]

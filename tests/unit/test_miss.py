@@ -12,6 +12,7 @@ from copperplate.errors import StoreUnavailable
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -66,19 +67,19 @@ async def test_miss_is_five_calls_of_the_ledger_and_a_hit_is_one(
     harness = CoordinatorHarness(has_jobs=has_jobs)
     serving = serving_of(harness)
     calls = listen(harness, monkeypatch)
-    await serving.read(picture_request())
+    await serving.read(picture_request(), GENERATE)
     assert calls == expected
     calls.clear()
-    await serving.read(picture_request())
+    await serving.read(picture_request(), GENERATE)
     assert calls == ["acquire"]
 
 
 async def test_another_format_of_a_kept_original_is_three_calls_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = CoordinatorHarness()
     serving = serving_of(harness)
-    await serving.read(picture_request())
+    await serving.read(picture_request(), GENERATE)
     calls = listen(harness, monkeypatch)
-    await serving.read(WEBP)
+    await serving.read(WEBP, GENERATE)
     assert calls == ["acquire", "intend_rendition", "record_rendition"]
 
 
@@ -95,7 +96,7 @@ async def test_adopted_original_gets_its_rendition_from_the_successor(monkeypatc
         await harness.kill(first)
     await harness.clock.advance(21)
     calls = listen(harness, monkeypatch)
-    found = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture 1 as jpg")
     assert calls == ["acquire", "complete", "intend_rendition", "record_rendition"]
@@ -113,7 +114,7 @@ async def test_both_objects_are_stored_at_the_same_time(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(harness.store, "put", together)
     async with asyncio.timeout(30):
-        assert (await serving_of(harness).read(picture_request())).body == b"picture 1 as jpg"
+        assert (await serving_of(harness).read(picture_request(), GENERATE)).body == b"picture 1 as jpg"
 
 
 async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_is_mended(
@@ -127,8 +128,8 @@ async def test_bug_in_the_encoder_leaves_the_original_and_costs_nothing_once_it_
     with monkeypatch.context() as patched:
         patched.setattr(harness.images, "encode", broken)
         with pytest.raises(KeyError):
-            await serving_of(harness).read(picture_request())
-    found = await serving_of(harness).read(picture_request())
+            await serving_of(harness).read(picture_request(), GENERATE)
+    found = await serving_of(harness).read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
     assert harness.provider.submits == 1
@@ -145,12 +146,12 @@ async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(harness.store, "put", only_originals)
-        user_requests = asyncio.create_task(serving_of(harness).read(picture_request()))
+        user_requests = asyncio.create_task(serving_of(harness).read(picture_request(), GENERATE))
         await harness.clock.settle()
         await harness.clock.advance(15)
         with pytest.raises(StoreUnavailable):
             await user_requests
-    found = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")
     assert harness.provider.submits == 1
@@ -170,14 +171,14 @@ async def test_original_that_cannot_be_stored_is_not_completed_though_its_rendit
     with monkeypatch.context() as patched:
         patched.setattr(harness.store, "put", only_renditions)
         process = harness.process()
-        user_requests = asyncio.create_task(serving_of(harness, process).read(picture_request()))
+        user_requests = asyncio.create_task(serving_of(harness, process).read(picture_request(), GENERATE))
         await harness.clock.settle()
         await harness.clock.advance(15)
         with pytest.raises(StoreUnavailable):
             await user_requests
         await harness.kill(process)  # and with it what it kept
     await harness.clock.advance(21)
-    found = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, b"picture of job-1 as jpg")
     assert harness.provider.submits == 1
@@ -205,6 +206,6 @@ async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypa
         return await complete(key, fence, upload, url=url, rendition=rendition)
 
     monkeypatch.setattr(harness.ledger, "complete", beaten)
-    found = await serving_of(harness).read(picture_request())
+    found = await serving_of(harness).read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.GENERATED, theirs)

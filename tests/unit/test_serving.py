@@ -23,6 +23,7 @@ from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.model import Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness, FlakyStore, PlainImages
 from tests.support.pictures import picture_request
 
@@ -103,9 +104,9 @@ def harness() -> ServingHarness:
 
 
 async def test_first_read_makes_the_rendition_and_the_second_reads_it(harness: ServingHarness) -> None:
-    first = await harness.serving.read(picture_request())
+    first = await harness.serving.read(picture_request(), GENERATE)
     body = first.body
-    again = await harness.serving.read(picture_request())
+    again = await harness.serving.read(picture_request(), GENERATE)
     same = again.body
     assert (first.outcome, again.outcome) == (Outcome.GENERATED, Outcome.HIT)
     assert first.entry == again.entry
@@ -115,7 +116,7 @@ async def test_first_read_makes_the_rendition_and_the_second_reads_it(harness: S
 
 
 async def test_rendition_is_recorded_as_exactly_what_was_stored(harness: ServingHarness) -> None:
-    found = await harness.serving.find(picture_request())
+    found = await harness.serving.find(picture_request(), GENERATE)
     entry = found.entry
     assert (entry.digest, entry.size_bytes) == (sha256_hex(JPG_BODY), len(JPG_BODY))
     assert (entry.format, entry.width, entry.height) == ("jpg", 64, 64)
@@ -123,7 +124,7 @@ async def test_rendition_is_recorded_as_exactly_what_was_stored(harness: Serving
 
 
 async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(harness: ServingHarness) -> None:
-    answers = await asyncio.gather(*(harness.serving.read(picture_request()) for _ in range(100)))
+    answers = await asyncio.gather(*(harness.serving.read(picture_request(), GENERATE) for _ in range(100)))
     assert {found.body for found in answers} == {JPG_BODY}
     assert Counter(found.outcome for found in answers) == {Outcome.GENERATED: 1, Outcome.COALESCED: 99}
     assert harness.artist.encodings == 1
@@ -132,15 +133,17 @@ async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(ha
 
 
 async def test_askers_of_two_formats_at_once_cost_no_read(harness: ServingHarness) -> None:
-    jpg, webp = await asyncio.gather(harness.serving.read(picture_request()), harness.serving.read(WEBP))
+    jpg, webp = await asyncio.gather(
+        harness.serving.read(picture_request(), GENERATE), harness.serving.read(WEBP, GENERATE)
+    )
     assert (jpg.outcome, jpg.body) == (Outcome.GENERATED, JPG_BODY)
     assert (webp.outcome, webp.body) == (Outcome.COALESCED, WEBP_BODY)
     assert (harness.objects.puts, harness.objects.gets) == ({"png": 1, "jpg": 1, "webp": 1}, {})
 
 
 async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_original(harness: ServingHarness) -> None:
-    await harness.serving.read(picture_request())
-    answers = await asyncio.gather(*(harness.serving.read(WEBP) for _ in range(100)))
+    await harness.serving.read(picture_request(), GENERATE)
+    answers = await asyncio.gather(*(harness.serving.read(WEBP, GENERATE) for _ in range(100)))
     assert {(found.outcome, found.body) for found in answers} == {(Outcome.HIT, WEBP_BODY)}
     assert harness.artist.encodings == 2
     assert (harness.objects.puts["webp"], harness.objects.gets["png"]) == (1, 1)
@@ -148,9 +151,9 @@ async def test_hundred_askers_for_a_new_format_cost_one_encoding_of_the_kept_ori
 
 
 async def test_hundred_hits_at_once_read_the_object_once(harness: ServingHarness) -> None:
-    await harness.serving.read(picture_request())
+    await harness.serving.read(picture_request(), GENERATE)
     harness.objects.gate = asyncio.Event()
-    reading = [asyncio.create_task(harness.serving.read(picture_request())) for _ in range(100)]
+    reading = [asyncio.create_task(harness.serving.read(picture_request(), GENERATE)) for _ in range(100)]
     await harness.clock.settle()
     harness.objects.gate.set()
     assert {found.body for found in await asyncio.gather(*reading)} == {JPG_BODY}
@@ -162,22 +165,22 @@ async def test_object_of_many_bytes_is_verified_too(harness: ServingHarness, mon
         return b"x" * (INLINE_BYTES + 1)
 
     monkeypatch.setattr(harness.artist, "encode", large)
-    await harness.serving.read(picture_request())
-    found = await harness.serving.read(picture_request())
+    await harness.serving.read(picture_request(), GENERATE)
+    found = await harness.serving.read(picture_request(), GENERATE)
     body = found.body
     assert body is not None
     assert (found.outcome, len(body)) == (Outcome.HIT, INLINE_BYTES + 1)
     harness.objects.alter(found.entry, b"y" * len(body))
-    assert (await harness.serving.read(picture_request())).body == body
+    assert (await harness.serving.read(picture_request(), GENERATE)).body == body
 
 
 @pytest.mark.parametrize("damage", [b"something else", b"", JPG_BODY[:-1]])
 async def test_altered_rendition_is_never_served_but_made_again_from_the_original(
     harness: ServingHarness, damage: bytes
 ) -> None:
-    found = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request(), GENERATE)
     harness.objects.alter(found.entry, damage)
-    again = await harness.serving.read(picture_request())
+    again = await harness.serving.read(picture_request(), GENERATE)
     body = again.body
     assert (again.outcome, body) == (Outcome.HIT, JPG_BODY)
     assert again.entry.path != found.entry.path
@@ -187,10 +190,10 @@ async def test_altered_rendition_is_never_served_but_made_again_from_the_origina
 async def test_rendition_and_original_that_are_gone_cost_one_new_generation_for_all_askers(
     harness: ServingHarness,
 ) -> None:
-    found = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request(), GENERATE)
     original = await harness.original(picture_request())
     await harness.objects.remove([found.entry.path, original.path])
-    answers = await asyncio.gather(*(harness.serving.read(picture_request()) for _ in range(20)))
+    answers = await asyncio.gather(*(harness.serving.read(picture_request(), GENERATE) for _ in range(20)))
     assert {found.body for found in answers} == {b"picture 2 as jpg"}
     assert harness.provider.submits == 2
 
@@ -200,7 +203,7 @@ async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(h
     outcomes = []
     for _ in range(50):
         try:
-            found = await harness.serving.read(picture_request())
+            found = await harness.serving.read(picture_request(), GENERATE)
             outcomes.append(str(found.outcome))
         except GenerationFailed as error:
             outcomes.append(str(error.failure_class))
@@ -212,7 +215,7 @@ async def test_store_that_loses_everything_costs_two_submits_a_day_and_no_more(h
 async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await harness.serving.read(picture_request())
+    await harness.serving.read(picture_request(), GENERATE)
     harness.objects.loses = True
 
     async def changed_meanwhile(_: Entry) -> bool:
@@ -220,7 +223,7 @@ async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
 
     monkeypatch.setattr(harness.ledger, "report_missing", changed_meanwhile)
     with pytest.raises(StoreUnavailable):
-        await harness.serving.read(picture_request())
+        await harness.serving.read(picture_request(), GENERATE)
     assert harness.objects.gets == {"jpg": 3}
     assert harness.provider.submits == 1
 
@@ -228,16 +231,16 @@ async def test_store_whose_losses_cannot_even_be_recorded_is_called_unavailable(
 async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_object(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request(), GENERATE)
 
     async def down(_: str) -> bytes:
         raise StoreUnavailable("down")
 
     monkeypatch.setattr(harness.objects, "get", down)
     with pytest.raises(StoreUnavailable):
-        await harness.serving.read(picture_request())
+        await harness.serving.read(picture_request(), GENERATE)
     monkeypatch.undo()
-    again = await harness.serving.read(picture_request())
+    again = await harness.serving.read(picture_request(), GENERATE)
     body = again.body
     assert (again.entry, body) == (found.entry, JPG_BODY)
 
@@ -245,7 +248,7 @@ async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_obj
 async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await harness.serving.find(WEBP)
+    await harness.serving.find(WEBP, GENERATE)
     record = harness.ledger.record_rendition
     theirs = b"the same picture, encoded by another release"
 
@@ -259,7 +262,7 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
         return await record(original, key, ours)
 
     monkeypatch.setattr(harness.ledger, "record_rendition", beaten)
-    found = await harness.serving.read(picture_request())
+    found = await harness.serving.read(picture_request(), GENERATE)
     body = found.body
     assert body == theirs
     assert found.entry.digest == sha256_hex(theirs)
@@ -268,7 +271,7 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
 async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked_up_anew(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await harness.serving.find(WEBP)
+    await harness.serving.find(WEBP, GENERATE)
     record = harness.ledger.record_rendition
 
     async def replaced(original: Entry, key: str, ours: Upload) -> Entry | None:
@@ -277,7 +280,7 @@ async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked
         return await record(original, key, ours)
 
     monkeypatch.setattr(harness.ledger, "record_rendition", replaced)
-    body = (await harness.serving.read(picture_request())).body
+    body = (await harness.serving.read(picture_request(), GENERATE)).body
     assert body == b"picture 2 as jpg"
 
 
@@ -285,7 +288,7 @@ async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_or
     with pytest.raises(NotGenerated):
         await harness.serving.find(picture_request(), LOOK_ONLY)
     assert harness.provider.submits == 0
-    await harness.serving.find(picture_request())
+    await harness.serving.find(picture_request(), GENERATE)
     found = await harness.serving.find(WEBP, LOOK_ONLY)
     assert (found.outcome, found.entry.format) == (Outcome.HIT, "webp")
     assert harness.provider.submits == 1
@@ -293,7 +296,7 @@ async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_or
 
 async def test_looking_only_while_somebody_generates_waits_for_nothing(harness: ServingHarness) -> None:
     harness.provider.seconds = 10
-    user_requests = asyncio.create_task(harness.serving.read(picture_request()))
+    user_requests = asyncio.create_task(harness.serving.read(picture_request(), GENERATE))
     await harness.clock.settle()
     with pytest.raises(NotGenerated):
         await harness.serving.find(picture_request(), LOOK_ONLY)
@@ -304,15 +307,17 @@ async def test_looking_only_while_somebody_generates_waits_for_nothing(harness: 
 async def test_looking_only_at_a_failure_answers_the_failure(harness: ServingHarness) -> None:
     harness.provider.failures = [KeyError("a bug")]
     with pytest.raises(GenerationFailed):
-        await harness.serving.find(picture_request())
+        await harness.serving.find(picture_request(), GENERATE)
     with pytest.raises(GenerationFailed) as looked:
         await harness.serving.find(picture_request(), LOOK_ONLY)
     assert looked.value.failure_class is FailureClass.TRANSIENT
 
 
 async def test_asker_that_joined_a_flight_for_another_format_gets_its_own(harness: ServingHarness) -> None:
-    await harness.serving.find(picture_request())
-    jpg, webp = await asyncio.gather(harness.serving.read(picture_request()), harness.serving.read(WEBP))
+    await harness.serving.find(picture_request(), GENERATE)
+    jpg, webp = await asyncio.gather(
+        harness.serving.read(picture_request(), GENERATE), harness.serving.read(WEBP, GENERATE)
+    )
     assert (jpg.body, webp.body) == (JPG_BODY, WEBP_BODY)
 
 
@@ -328,10 +333,12 @@ async def test_askers_who_share_a_rendition_are_each_told_their_own_outcome(
 
     monkeypatch.setattr(harness.objects, "put", put_behind_the_gate)
     harness.provider.seconds = 1
-    asked = [asyncio.create_task(harness.serving.find(each)) for each in (picture_request(), WEBP)]
+    asked = [asyncio.create_task(harness.serving.find(each, GENERATE)) for each in (picture_request(), WEBP)]
     await harness.clock.advance(1)
     assert (await asked[0]).outcome is Outcome.GENERATED
-    asked.append(asyncio.create_task(harness.serving.find(WEBP)))  # the picture is there, its rendition is being made
+    asked.append(
+        asyncio.create_task(harness.serving.find(WEBP, GENERATE))
+    )  # the picture is there, its rendition is being made
     await harness.clock.settle()
     gate.set()
     found = [await each for each in asked]
@@ -343,7 +350,7 @@ async def test_askers_who_share_a_rendition_are_each_told_their_own_outcome(
 async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_told_to_ask_again(
     harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await harness.serving.read(picture_request())
+    await harness.serving.read(picture_request(), GENERATE)
     original = await harness.original(picture_request())
     acquire = harness.ledger.acquire
 
@@ -356,11 +363,11 @@ async def test_asker_that_joined_a_look_up_of_a_picture_deleted_meanwhile_is_tol
 
     monkeypatch.setattr(harness.ledger, "acquire", then_it_goes)
     jpg, webp = await asyncio.gather(
-        harness.serving.read(picture_request()), harness.serving.read(WEBP), return_exceptions=True
+        harness.serving.read(picture_request(), GENERATE), harness.serving.read(WEBP, GENERATE), return_exceptions=True
     )
     assert not isinstance(jpg, BaseException)
     assert isinstance(webp, StillGenerating)
-    assert (await harness.serving.read(WEBP)).body == b"picture 2 as webp"
+    assert (await harness.serving.read(WEBP, GENERATE)).body == b"picture 2 as webp"
 
 
 async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_costs_nothing(
@@ -374,7 +381,7 @@ async def test_kept_original_that_cannot_be_decoded_is_an_honest_failure_and_cos
     monkeypatch.setattr(harness.artist, "encode", unreadable)
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await harness.serving.read(picture_request())
+            await harness.serving.read(picture_request(), GENERATE)
         assert failed.value.http_status == 502
     assert harness.provider.submits == 1
 
@@ -386,9 +393,9 @@ async def test_rendition_that_is_late_when_the_process_ends_is_not_left_running(
         await asyncio.Event().wait()
         raise AssertionError
 
-    await harness.serving.read(picture_request())
+    await harness.serving.read(picture_request(), GENERATE)
     monkeypatch.setattr(harness.images, "encode", hang)
-    reading = asyncio.create_task(harness.serving.read(picture_request(picture_format=PictureFormat.WEBP)))
+    reading = asyncio.create_task(harness.serving.read(picture_request(picture_format=PictureFormat.WEBP), GENERATE))
     await harness.clock.settle()
     await harness.serving.shut_down(within_seconds=0)
     await harness.clock.settle()

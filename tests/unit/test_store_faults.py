@@ -14,6 +14,7 @@ from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailabl
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Outcome
 from copperplate.recipes.objects import original_key
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -105,7 +106,7 @@ async def test_path_that_is_taken_fails_the_generation_and_keeps_nothing(harness
     process = over(harness, store)
     for _ in range(2):
         with pytest.raises(GenerationFailed) as failed:
-            await process.find(picture_request())
+            await process.find(picture_request(), GENERATE)
         assert failed.value.failure_class is FailureClass.TRANSIENT
     assert harness.provider.submits == 1
     assert (await harness.ledger.generation_stats()).total_completed == 0
@@ -120,4 +121,4 @@ async def test_slow_store_costs_the_leader_time_and_not_its_lease(harness: Coord
     done = await asyncio.gather(task, follower, return_exceptions=True)
     assert harness.provider.submits == 1
     assert (await harness.ledger.generation_stats()).total_completed == 1, done
-    assert (await other.find(picture_request())).outcome is Outcome.HIT
+    assert (await other.find(picture_request(), GENERATE)).outcome is Outcome.HIT

@@ -26,6 +26,7 @@ from copperplate.recipes.canonical import cache_key
 from copperplate.recipes.kinds import BUCKETS, KindSpec
 from copperplate.recipes.objects import original_key
 from copperplate.settings import PROVIDER_KEYS, Settings
+from copperplate.testing import GENERATE
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ async def running() -> AsyncIterator[Services]:
 
 async def test_a_third_kind_is_made_kept_in_its_bucket_and_served_from_it() -> None:
     async with running() as services:
-        made = await services.renditions.read(poster_request())
-        again = await services.renditions.read(poster_request())
+        made = await services.renditions.read(poster_request(), GENERATE)
+        again = await services.renditions.read(poster_request(), GENERATE)
         assert (made.outcome, again.outcome) == (Outcome.GENERATED, Outcome.HIT)
         assert made.body == again.body
         path = f"/storage/v1/object/public/{POSTER.bucket}/{made.entry.path}"
@@ -90,7 +91,7 @@ async def test_a_third_kind_is_made_kept_in_its_bucket_and_served_from_it() -> N
 
 async def test_a_third_kind_is_counted_in_statistics_metrics_and_cleanup() -> None:
     async with running() as services:
-        await services.renditions.read(poster_request())
+        await services.renditions.read(poster_request(), GENERATE)
         transport = httpx.ASGITransport(create_app(services=services))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             told = (await client.get("/api/cache/stats")).json()
@@ -105,7 +106,7 @@ async def test_a_third_kind_is_counted_in_statistics_metrics_and_cleanup() -> No
 
 async def test_a_third_kind_is_cleaned_up_by_its_own_rule_and_named_where_it_is_asked_about() -> None:
     async with running() as services:
-        await services.renditions.read(poster_request())
+        await services.renditions.read(poster_request(), GENERATE)
         clock = cast(Any, services.ledger)._clock
         await clock.advance(8 * 86_400)
         counted = await count(services.ledger)

@@ -16,6 +16,7 @@ from copperplate.generation import unstored_pictures
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import Outcome
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request, upload
 
@@ -41,7 +42,7 @@ async def refuse(
 
     monkeypatch.setattr(harness.store, "put", gone)
     with pytest.raises(StoreMisconfigured):
-        await process.find(picture_request())
+        await process.find(picture_request(), GENERATE)
     return monkeypatch
 
 
@@ -56,20 +57,20 @@ async def test_what_the_store_would_refuse_is_not_paid_for(
 
     monkeypatch.setattr(harness.store, "check", check)
     with pytest.raises(StoreMisconfigured, match="is private"):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     # Everybody knows for some seconds, and the store is named; afterwards one caller looks again.
     with pytest.raises(GenerationFailed) as resting:
-        await harness.process().find(picture_request("another"))
+        await harness.process().find(picture_request("another"), GENERATE)
     assert resting.value.failure_class is FailureClass.STORE
     assert len(asked) == 1
     assert asked[0].min_bytes > 0
     await harness.clock.advance(16)
     with pytest.raises(StoreMisconfigured):
-        await harness.process().find(picture_request("another"))
+        await harness.process().find(picture_request("another"), GENERATE)
     monkeypatch.undo()
     await harness.clock.advance(16)
     for prompt in ("another", "a third"):
-        assert (await harness.process().find(picture_request(prompt))).outcome is Outcome.GENERATED, (
+        assert (await harness.process().find(picture_request(prompt), GENERATE)).outcome is Outcome.GENERATED, (
             "nothing is remembered"
         )
     assert harness.provider.submits == 2
@@ -84,11 +85,13 @@ async def test_paid_picture_is_stored_when_the_store_is_mended_though_nobody_ask
     await harness.clock.advance(25)
     assert not waiting.done()
     with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request("another"))  # the rest goes on for as long as the store refuses
+        await harness.process().find(
+            picture_request("another"), GENERATE
+        )  # the rest goes on for as long as the store refuses
     monkeypatch.undo()
     await harness.clock.advance(9)
     assert (await waiting).outcome in (Outcome.HIT, Outcome.COALESCED)
-    await harness.process().find(picture_request("another"))
+    await harness.process().find(picture_request("another"), GENERATE)
     assert harness.provider.submits == 2
 
 
@@ -115,9 +118,9 @@ async def test_next_ask_of_the_same_process_stores_it_at_once_or_is_told_why_not
     process = harness.process()
     await refuse(harness, process, monkeypatch)
     with pytest.raises(StoreMisconfigured, match="does not exist"):
-        await process.find(picture_request())
+        await process.find(picture_request(), GENERATE)
     monkeypatch.undo()
-    found = await process.find(picture_request())
+    found = await process.find(picture_request(), GENERATE)
     assert (found.outcome, found.body) == (Outcome.GENERATED, b"picture 1 as jpg")
     assert harness.provider.submits == 1
 
@@ -130,7 +133,7 @@ async def test_process_that_was_frozen_for_longer_than_its_lease_still_has_the_b
     harness.ledger._generations[picture_request().generation_key].lease_until = harness.clock.monotonic()
     harness.clock._seconds += 60  # nothing of it ran meanwhile, and nothing was renewed
     monkeypatch.undo()
-    found = await process.find(picture_request())
+    found = await process.find(picture_request(), GENERATE)
     assert (found.outcome, harness.provider.submits) == (Outcome.GENERATED, 1)
 
 
@@ -141,7 +144,7 @@ async def test_process_that_ends_gives_the_lease_up_and_the_next_one_pays_once_m
     await refuse(harness, process, monkeypatch)
     await process.shut_down(within_seconds=0)
     monkeypatch.undo()
-    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED
+    assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
     assert harness.provider.submits == 2
 
 
@@ -151,7 +154,7 @@ async def test_what_does_not_fit_is_said_and_left_to_a_successor(
     monkeypatch.setattr(unstored_pictures, "MAX_BYTES", 3)
     monkeypatch.setattr(harness.store, "put", _gone)
     with caplog.at_level(logging.ERROR), pytest.raises(StoreMisconfigured):
-        await harness.process().find(picture_request())
+        await harness.process().find(picture_request(), GENERATE)
     assert "there is no room to keep it" in caplog.text
     assert "storage:generated-images takes no pictures, none is asked for" in caplog.text
     assert "fox" not in caplog.text
@@ -171,7 +174,7 @@ async def test_forty_pictures_under_way_when_the_store_breaks_are_all_kept(
     monkeypatch.undo()
     await harness.clock.advance(15)
     for number in range(40):
-        assert (await process.find(picture_request(f"prompt {number}"))).outcome is Outcome.HIT
+        assert (await process.find(picture_request(f"prompt {number}"), GENERATE)).outcome is Outcome.HIT
     assert harness.provider.submits == 40
 
 
@@ -201,7 +204,9 @@ async def test_path_that_is_taken_ends_the_keeping_and_is_said(
     assert "ObjectConflict" in caplog.text
     monkeypatch.undo()
     await harness.clock.advance(16)
-    assert (await harness.process().find(picture_request())).outcome is Outcome.GENERATED, "the lease was given up"
+    assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.GENERATED, (
+        "the lease was given up"
+    )
 
 
 async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> None:
@@ -238,7 +243,7 @@ async def test_lease_of_a_picture_that_is_stored_is_renewed_no_longer(
     await refuse(harness, process, monkeypatch)
     await harness.clock.advance(10.5)  # its own next try is at 16.25, the next heartbeat at 15
     monkeypatch.undo()
-    await process.find(picture_request())
+    await process.find(picture_request(), GENERATE)
     beats: list[str] = []
 
     async def heartbeat(key: str, *_: object) -> bool:

@@ -27,6 +27,7 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Condition, Credits, Outcome
 from copperplate.serving.request_meter import RequestMeter
+from copperplate.testing import PERMIT
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -75,12 +76,12 @@ class Harness:
         key: str | None = None,
         process: UserRequests | None = None,
     ) -> Coroutine[Any, Any, Delivered]:
-        return (process or self.user_requests).request(user, asked or picture_request(), idempotency_key=key)
+        return (process or self.user_requests).request(user, asked or picture_request(), PERMIT, idempotency_key=key)
 
     def order(
         self, user: UUID, asked: PictureRequest | None = None, key: str | None = None
     ) -> Coroutine[Any, Any, Delivered | Pending]:
-        return self.user_requests.start(user, asked or picture_request(), idempotency_key=key)
+        return self.user_requests.start(user, asked or picture_request(), PERMIT, idempotency_key=key)
 
     def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
         return self.user_requests.status(user, picture_request().generation_key)

@@ -19,6 +19,7 @@ from copperplate.errors import StoreMisconfigured
 from copperplate.http import vercel
 from copperplate.http.app import create_app
 from copperplate.model import Lead, Outcome
+from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
@@ -88,7 +89,7 @@ async def test_the_call_stays_open_until_the_generation_it_left_behind_is_over(p
     assert not call.task.done()
     provider.gate.set()
     await call.task
-    assert (await services.renditions.find(picture_request())).outcome is Outcome.HIT
+    assert (await services.renditions.find(picture_request(), GENERATE)).outcome is Outcome.HIT
 
 
 async def test_elsewhere_the_call_is_over_with_its_answer(provider: GatedProvider) -> None:
@@ -143,7 +144,7 @@ async def test_a_call_that_ends_hands_over_only_what_it_left_behind(
     provider.gate.set()
     await beginning.task
     assert provider.submits == 1
-    assert (await services.renditions.find(picture_request("a moon"))).outcome is Outcome.HIT
+    assert (await services.renditions.find(picture_request("a moon"), GENERATE)).outcome is Outcome.HIT
 
 
 async def test_a_generation_that_a_younger_call_asked_for_too_is_left_to_that_call(
@@ -156,7 +157,7 @@ async def test_a_generation_that_a_younger_call_asked_for_too_is_left_to_that_ca
     assert (younger.status, younger.task.done()) == (503, False)
     provider.gate.set()
     await younger.task
-    assert (await services.renditions.find(picture_request())).outcome is Outcome.HIT
+    assert (await services.renditions.find(picture_request(), GENERATE)).outcome is Outcome.HIT
 
 
 async def test_a_picture_that_the_store_refused_is_stored_by_the_next_call_of_the_instance(
@@ -253,7 +254,7 @@ async def test_a_cleanup_ends_before_the_deadline(
     clock = FakeClock()
     services = memory_services(environ={**ON_VERCEL, "CRON_SECRET": CRON_SECRET}, clock=clock)
     for name in ("one", "two", "three"):
-        await services.renditions.read(picture_request(name))
+        await services.renditions.read(picture_request(name), GENERATE)
     await clock.advance(31 * 86_400)
     call = Call(services, "/api/cache/cleanup", authorization=f"Bearer {CRON_SECRET}")
     await call.task

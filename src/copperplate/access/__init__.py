@@ -1,1 +1,1 @@
-"""Who may cause a miss."""
+"""Who a caller is, and who may cause a miss."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.budgets import Charge
+from copperplate.denials import TakenDown
 from copperplate.errors import (
     IdempotencyConflict,
     LedgerMisconfigured,
@@ -21,7 +23,7 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
-from copperplate.model import Charge, Hit, Miss, Negative, Outcome, Wait
+from copperplate.model import Gone, Hit, Miss, Negative, Outcome, Wait
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import Permit
     from copperplate.model import Entry, PeekResult, PictureRequest
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
@@ -90,7 +93,9 @@ class UserRequests:
         self._meter = request_meter
         self._clock = clock
 
-    async def request(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered:
+    async def request(
+        self, user: UUID, request: PictureRequest, permit: Permit, *, idempotency_key: str | None
+    ) -> Delivered:
         """The picture, once it is stored. A hit costs nothing; a miss costs its leader a credit.
 
         Without a key it is remembered only where its caller goes without the picture: a hit costs no call for it.
@@ -101,7 +106,7 @@ class UserRequests:
             if known is not None:
                 return known
         try:
-            found = await self._find(user, request)
+            found = await self._find(user, request, permit)
         except (StillGenerating, StoreUnavailable, StoreMisconfigured):  # it may be made all the same
             if idempotency_key is None:
                 with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):  # else `status` would not know it
@@ -109,14 +114,16 @@ class UserRequests:
             raise
         return await self._deliver(user, found, idempotency_key)
 
-    async def start(self, user: UUID, request: PictureRequest, *, idempotency_key: str | None) -> Delivered | Pending:
+    async def start(
+        self, user: UUID, request: PictureRequest, permit: Permit, *, idempotency_key: str | None
+    ) -> Delivered | Pending:
         """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
 
         `NotEnoughCredits` is raised here and never later.
         """
         if (known := await self._recall(user, request, idempotency_key)) is not None:
             return known
-        finding = asyncio.create_task(self._find(user, request))
+        finding = asyncio.create_task(self._find(user, request, permit))
         # Retrieve the exception, or asyncio warns: the caller may be gone by then.
         finding.add_done_callback(lambda task: task.cancelled() or task.exception())
         while True:
@@ -142,6 +149,8 @@ class UserRequests:
                 return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
                 return Pending(key=key)
+            case Gone():
+                raise TakenDown
             case Negative(failure_class=failure_class, retry_after=retry_after):
                 return Failed(key=key, failure_class=failure_class, retry_after=retry_after)
             case Miss():
@@ -163,6 +172,8 @@ class UserRequests:
                 return _delivered(entry, Outcome.HIT, known.answer)
             case Wait():
                 raise StillGenerating
+            case Gone():
+                raise TakenDown
             case Negative() | Miss():
                 raise PictureGone(
                     "The picture that this Idempotency-Key stands for was removed after it was delivered. "
@@ -181,19 +192,19 @@ class UserRequests:
             is_lost = True
         raise StoreUnavailable("the object store loses objects")
 
-    async def _find(self, user: UUID, request: PictureRequest) -> LookupResult:
+    async def _find(self, user: UUID, request: PictureRequest, permit: Permit) -> LookupResult:
         started = self._clock.monotonic()
         outcome = Outcome.FAILED
         try:
-            found = await self._find_stored(user, request)
+            found = await self._find_stored(user, request, permit)
             outcome = found.outcome
         finally:
             self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
-    async def _find_stored(self, user: UUID, request: PictureRequest) -> LookupResult:
+    async def _find_stored(self, user: UUID, request: PictureRequest, permit: Permit) -> LookupResult:
         """Find the picture, and verify a hit against the store; a picture that was just made is not checked."""
-        options = LookupOptions(charge=Charge(user=user))
+        options = LookupOptions(permit=permit, charge=Charge(user=user))
         for _ in range(FINDS):
             found = await self._coordinator.find(request, options)
             if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry):

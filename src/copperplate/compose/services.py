@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from copperplate.access.gate import Gate
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose.backends import open_backend
@@ -118,6 +119,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ),
         request_meter=meter,
         verifier=make_verifier(settings, clock),
+        gate=Gate(settings=settings, kinds=kinds, clock=clock),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from copperplate.budgets import Spending
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lease import Lease
     from copperplate.generation.pending_uploads import PendingUploads
@@ -22,5 +23,7 @@ class Attempt:
     lease: Lease
     # When the job was noted, by a predecessor or by us, on our monotonic clock in seconds.
     noted_at: float
+    # What each submit books to budgets; None where the provider bills nothing.
+    spending: Spending | None = None
     # The picture that is paid for and not stored yet.
     unstored: PendingUploads | None = None

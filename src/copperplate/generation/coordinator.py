@@ -8,6 +8,8 @@ import random
 from typing import TYPE_CHECKING, assert_never
 from uuid import uuid4
 
+from copperplate.budgets import Refused
+from copperplate.denials import SpendingRefused, TakenDown, error_of
 from copperplate.errors import (
     CopperplateError,
     GenerationFailed,
@@ -19,20 +21,23 @@ from copperplate.errors import (
 )
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.attempt import Attempt
+from copperplate.generation.cap_watch import CapWatch
 from copperplate.generation.job_collector import JobCollector
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
-from copperplate.generation.lookup import GENERATE, LookupResult
+from copperplate.generation.lookup import LookupResult
 from copperplate.generation.timings import Timings
 from copperplate.generation.uploader import Uploader
-from copperplate.model import Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
+from copperplate.model import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
 from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from datetime import timedelta
+    from typing import Any
 
+    from copperplate.budgets import Spending
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lookup import LookupOptions
     from copperplate.model import PictureRequest
@@ -63,40 +68,53 @@ class Coordinator:
         self._images = images
         self._collector = JobCollector(ledger=ledger, clock=clock, timings=self._timings)
         self._uploader = Uploader(ledger=ledger, clock=clock)
+        self._cap_watch = CapWatch(clock)
         self._flights: SingleFlight[LookupResult] = SingleFlight(max_waiters=max_waiters)
         self._sweeping: asyncio.Task[None] | None = None
         self._sweep_at = 0.0
 
-    async def find(self, request: PictureRequest, options: LookupOptions = GENERATE) -> LookupResult:
-        """The entry for `request`, or the original it can be made from; generated if there is none.
+    async def find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
+        """The entry for `request`, or the original it can be made from; generated if there is none and it is permitted.
 
-        Concurrent callers share one look-up and one generation; one caller's credit pays for it. The generation goes
-        on when its callers disconnect. Raises `NotGenerated` (only if it may not lead), `GenerationFailed`,
-        `NotEnoughCredits`, `StillGenerating`, `TooManyWaiters`, `Unavailable`.
+        Concurrent callers share one look-up and one generation; one caller pays for it. The generation goes on when
+        its callers disconnect. Raises `NotGenerated` (only without a permit), the denial of the permit,
+        `SpendingRefused`, `NotEnoughCredits`, `TakenDown`, `GenerationFailed`, `StillGenerating`, `TooManyWaiters`,
+        `Unavailable`.
         """
-        if not options.may_lead:
+        if (permit := options.permit) is None:
             return await self._look(request)
+        if permit.denial is not None:
+            return await self._look_or_follow(request, permit.denial)
         result = await self._join_or_start(request, options)
         return result.form_for(request) or await self._look_again(request)
 
     async def _join_or_start(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The result of the flight for this generation: joined if there is one, else started."""
-        charge = options.charge
         try:
             return await self._fly(request, request.generation_key, options)
-        except NotEnoughCredits as denied:
-            if charge is None or charge.user == denied.user:
+        except (NotEnoughCredits, SpendingRefused) as refused:
+            if refused.payer is None or options.payer == refused.payer:
                 raise
         # The flight we joined could not pay. A second flight charges our caller.
-        return await self._fly(request, f"{request.generation_key} {charge.user}", options)
+        return await self._fly(request, f"{request.generation_key} {options.payer}", options)
 
     async def _fly(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
+        return await self._share(request, flight_key, lambda: self._acquire_until_done(request, flight_key, options))
+
+    async def _look_or_follow(self, request: PictureRequest, denial: CopperplateError) -> LookupResult:
+        """For a caller who may not lead: a hit, or what another caller's generation ends with; else the denial."""
+        flight_key = f"{request.generation_key} follow"
+        try:
+            result = await self._share(request, flight_key, lambda: self._peek_until_done(request, flight_key))
+            return result.form_for(request) or await self._look_again(request)
+        except NotGenerated:
+            raise denial from None
+
+    async def _share(
+        self, request: PictureRequest, flight_key: str, work: Callable[[], Coroutine[Any, Any, LookupResult]]
+    ) -> LookupResult:
         wait = self._kinds[request.kind].wait or self._timings.wait
-        result, joined = await self._flights.run(
-            flight_key,
-            lambda: self._acquire_until_done(request, flight_key, options),
-            within_seconds=wait.total_seconds(),
-        )
+        result, joined = await self._flights.run(flight_key, work, within_seconds=wait.total_seconds())
         return result.coalesced() if joined else result
 
     async def _look_again(self, request: PictureRequest) -> LookupResult:
@@ -122,21 +140,40 @@ class Coordinator:
             await asyncio.wait((self._sweeping,))
 
     async def _look(self, request: PictureRequest) -> LookupResult:
+        if (found := await self._peek(request)) is None:
+            raise NotGenerated("Ask for it with GET and it will be made.")
+        return found
+
+    async def _peek(self, request: PictureRequest, outcome: Outcome = Outcome.HIT) -> LookupResult | None:
+        """What is stored; None while somebody generates it. Raises `NotGenerated` where nobody does."""
         result = await self._ledger.peek(request.generation_key, request.rendition_key)
         match result:
             case Hit(entry=entry):
-                return LookupResult(entry=entry, outcome=Outcome.HIT)
+                return LookupResult(entry=entry, outcome=outcome)
             case Negative(failure_class=failure_class, retry_after=retry_after):
                 raise _error_of(failure_class, retry_after)
-            case Wait() | Miss():
+            case Gone():
+                raise TakenDown
+            case Wait():
+                return None
+            case Miss():
                 raise NotGenerated("Ask for it with GET and it will be made.")
             case _:
                 assert_never(result)
+
+    async def _peek_until_done(self, request: PictureRequest, flight_key: str) -> LookupResult:
+        outcome = Outcome.HIT
+        with self._ledger.hints(request.generation_key) as hint:
+            while (found := await self._peek(request, outcome)) is None:
+                await self._follow(request, flight_key, hint)
+                outcome = Outcome.COALESCED
+        return found
 
     async def _acquire_until_done(
         self, request: PictureRequest, flight_key: str, options: LookupOptions
     ) -> LookupResult:
         leader, kind, charge = uuid4(), self._kinds[request.kind], options.charge
+        spending = None if options.permit is None else options.permit.spending
         breakers = kind.breakers(request.model)
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
@@ -147,7 +184,12 @@ class Coordinator:
                     return stored
                 asked_at = self._clock.monotonic()
                 result = await self._ledger.acquire(
-                    request, leader=leader, lease_duration=self._timings.lease, charges=charges, breakers=breakers
+                    request,
+                    leader=leader,
+                    lease_duration=self._timings.lease,
+                    charges=charges,
+                    breakers=breakers,
+                    spending=spending,
                 )
                 match result:
                     case Hit(entry=entry):
@@ -155,18 +197,25 @@ class Coordinator:
                     case Lead():
                         self._sweep_now_and_then()
                         with contextlib.suppress(LeaseLost):
-                            return await self._lead(request, result, asked_at)
+                            return await self._lead(request, result, asked_at, spending)
                     case Wait():
                         await self._follow(request, flight_key, hint)
                     case Negative(failure_class=failure_class, retry_after=retry_after):
                         raise _error_of(failure_class, retry_after)
                     case InsufficientCredits():
                         raise NotEnoughCredits(charge.user if charge is not None else None)
+                    case Refused(refusal=refusal):
+                        self._cap_watch.refused(refusal)
+                        raise error_of(refusal, options.payer)
+                    case Gone():
+                        raise TakenDown
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED
 
-    async def _lead(self, request: PictureRequest, lead: Lead, asked_at: float) -> LookupResult:
+    async def _lead(
+        self, request: PictureRequest, lead: Lead, asked_at: float, spending: Spending | None
+    ) -> LookupResult:
         """Generate under a lease that was acquired at `asked_at`, on our monotonic clock in seconds."""
         lease = Lease(
             key=request.generation_key,
@@ -182,6 +231,7 @@ class Coordinator:
             lead=lead,
             lease=lease,
             noted_at=asked_at - lead.job_age.total_seconds(),
+            spending=spending,
         )
         leader = Leader(
             attempt=attempt,
@@ -190,6 +240,7 @@ class Coordinator:
             clock=self._clock,
             collector=self._collector,
             uploader=self._uploader,
+            cap_watch=self._cap_watch,
         )
         return await leader.generate()
 

@@ -12,6 +12,8 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from copperplate.budgets import Refused
+from copperplate.denials import SpendingRefused, error_of
 from copperplate.errors import (
     LeaseLost,
     LedgerMisconfigured,
@@ -34,6 +36,7 @@ from copperplate.recipes.objects import object_path, rendition_upload
 
 if TYPE_CHECKING:
     from copperplate.generation.attempt import Attempt
+    from copperplate.generation.cap_watch import CapWatch
     from copperplate.generation.job_collector import JobCollector
     from copperplate.generation.lookup import LookupResult
     from copperplate.generation.uploader import Uploader
@@ -54,13 +57,15 @@ class Leader:
     clock: Clock = field(repr=False)
     collector: JobCollector = field(repr=False)
     uploader: Uploader = field(repr=False)
+    cap_watch: CapWatch = field(repr=False)
 
     async def generate(self) -> LookupResult:
         """The picture, resumed from the recovery point of the lead.
 
         Raises `LeaseLost` once another process holds the lease, `GenerationFailed` after writing the negative entry,
-        `LedgerUnavailable`, `LedgerMisconfigured`, `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where
-        the next holder of the lease can resume. Cancelled, it holds a paid picture that is not stored
+        `SpendingRefused` where the ledger gave the lease back because a budget has no room, `LedgerUnavailable`,
+        `LedgerMisconfigured`, `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where the next holder of
+        the lease can resume. Cancelled, it holds a paid picture that is not stored
         yet; without one it releases the lease for a successor to resume at once.
         """
         lease = self.attempt.lease
@@ -72,7 +77,7 @@ class Leader:
         except (StoreUnavailable, StoreMisconfigured) as error:
             await self.uploader.handle_store_failure(self.attempt, error)
             raise
-        except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating):
+        except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating, SpendingRefused):
             # Nothing is lost: the next holder of the lease resumes from what is recorded.
             raise
         except asyncio.CancelledError:
@@ -133,14 +138,20 @@ class Leader:
         """Submit once: recorded before it is sent, and the job's id recorded before anything else."""
         attempt = self.attempt
         lease, provider, recipe = attempt.lease, attempt.kind.provider, attempt.request.recipe
-        if not await self.ledger.begin_submit(
+        granted = await self.ledger.begin_submit(
             lease.key,
             lease.fence,
             submit_no=submit_no,
             provider=provider.name,
             estimate_micro_usd=provider.price_micro_usd(recipe),
-        ):
+            spending=attempt.spending,
+        )
+        if isinstance(granted, Refused):
+            self.cap_watch.refused(granted.refusal)
+            raise error_of(granted.refusal, attempt.spending.payer if attempt.spending else None)
+        if granted is None:
             raise LeaseLost
+        self.cap_watch.near(granted.near_caps)
         crash_point("announced")
         lease.check()
         answer = await provider.submit(recipe, attempt.request.inputs)

@@ -8,19 +8,40 @@ from typing import TYPE_CHECKING, Final
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
-    from copperplate.model import Charge, Entry, PictureRequest
+    from copperplate.budgets import Charge, Spending
+    from copperplate.errors import CopperplateError
+    from copperplate.model import Entry, PictureRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """The right of one caller to cause a miss. `access/gate.py` alone makes permits.
+
+    `spending` is what each submit books to budgets; None where the provider bills nothing. A permit with a `denial` may
+    follow a generation and never lead one: at a miss the denial is raised.
+    """
+
+    spending: Spending | None = None
+    denial: CopperplateError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupOptions:
-    """What a miss may do: whether to generate the picture, and which credit pays for it."""
+    """What a miss may do: nothing without a permit. `charge` is the credit that pays for it, if one does."""
 
-    may_lead: bool = True
+    permit: Permit | None = None
     charge: Charge | None = None
 
+    @property
+    def payer(self) -> str | None:
+        """Whose credits or budgets pay, as refusals name them."""
+        if self.charge is not None:
+            return f"user:{self.charge.user}"
+        spending = None if self.permit is None else self.permit.spending
+        return None if spending is None else spending.payer
 
-GENERATE: Final = LookupOptions()
-LOOK_ONLY: Final = LookupOptions(may_lead=False)
+
+LOOK_ONLY: Final = LookupOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,13 +48,13 @@ class Origin:
 
 def origin_of(scope: Scope, settings: Settings) -> Origin:
     """Read a request of ASGI."""
-    peer = parse_address((scope.get("client") or ("",))[0])
+    peer = _peer(scope)
     has_proxy = settings.on_vercel or (peer is not None and is_trusted(peer, settings))
     scheme = _last(scope, b"x-forwarded-proto").lower() if has_proxy else ""
     if scheme not in ("http", "https"):
         scheme = "https" if scope.get("scheme") == "https" else "http"
     host = _host(scope, settings, scheme=scheme, peer=peer, has_proxy=has_proxy)
-    return Origin(scheme=scheme, host=host, client=_client(scope, settings, peer))
+    return Origin(scheme=scheme, host=host, client=client_of(scope, settings))
 
 
 def base_url_of(scope: Scope, settings: Settings) -> str:
@@ -99,11 +99,17 @@ def is_trusted(address: Address, settings: Settings) -> bool:
     return any(address in network for network in settings.trusted_proxies or ())
 
 
-def _client(scope: Scope, settings: Settings, peer: Address | None) -> Address | None:
-    """The last hop that is no trusted proxy; anybody may have written those before it."""
+def client_of(scope: Scope, settings: Settings) -> Address | None:
+    """The caller's address: the last hop that is no trusted proxy, as anybody may have written those before it.
+
+    None where the connection has none (a Unix socket).
+    """
+    peer = _peer(scope)
     if settings.on_vercel:
         return parse_address(_last(scope, b"x-real-ip")) or parse_address(_last(scope, b"x-forwarded-for")) or peer
     client = peer
+    if not settings.trusted_proxies:
+        return client
     for hop in reversed(_values(scope, b"x-forwarded-for")[-MAX_HOPS:]):
         if client is None or not is_trusted(client, settings):
             break
@@ -112,6 +118,11 @@ def _client(scope: Scope, settings: Settings, peer: Address | None) -> Address |
             break
         client = address
     return client
+
+
+def _peer(scope: Scope) -> Address | None:
+    """Who is connected: the caller, or a proxy."""
+    return parse_address((scope.get("client") or ("",))[0])
 
 
 def _host(scope: Scope, settings: Settings, *, scheme: str, peer: Address | None, has_proxy: bool) -> str | None:

@@ -8,8 +8,9 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
-from copperplate.generation.lookup import GENERATE, LOOK_ONLY
+from copperplate.generation.lookup import LOOK_ONLY, LookupOptions
 from copperplate.http import headers
+from copperplate.http.callers import caller_of
 from copperplate.http.origin import has_one_host
 from copperplate.http.picture_urls import is_picture_path
 from copperplate.http.problems import Problem, is_expected
@@ -85,7 +86,7 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
     picture_request, ignored = requested.picture_request, requested.ignored
     started = services.clock.monotonic()
     try:
-        answer = await _find_answer(services, picture_request, scope)
+        answer = await _find_answer(services, requested, scope)
     except asyncio.CancelledError:
         # The server stops and its grace period is over; the next caller resumes the generation.
         await _send(
@@ -109,12 +110,15 @@ def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome 
     return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
 
 
-async def _find_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
+async def _find_answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
+    picture_request = requested.picture_request
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
     looked_up: LookupResult | None = None
+    permit = services.gate.permit(await caller_of(scope, services), picture_request, requested.signature)
+    options = LOOK_ONLY if is_head else LookupOptions(permit=permit)
     if held or is_head:
-        looked_up = await services.renditions.find(picture_request, LOOK_ONLY if is_head else GENERATE)
+        looked_up = await services.renditions.find(picture_request, options)
         entry, outcome = looked_up.entry, looked_up.outcome
         if headers.is_held(held, entry, outcome):
             return Answer(304, headers.validators(entry, outcome), b"", outcome)
@@ -122,7 +126,7 @@ async def _find_answer(services: Services, picture_request: PictureRequest, scop
             return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), b"", None)
     # Vercel rejects larger responses.
     at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
-    found = await services.renditions.read(picture_request, at_most_bytes=at_most_bytes, found=looked_up)
+    found = await services.renditions.read(picture_request, options, at_most_bytes=at_most_bytes, found=looked_up)
     entry, outcome = found.entry, found.outcome
     if found.body is None:
         url = services.kinds[picture_request.kind].store.public_url(entry.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import (
@@ -71,20 +72,29 @@ class Problem:
             headers["allow"] = error.allowed
         # What does not answer, and its address, are for the log; callers only learn that waiting helps.
         detail = "" if isinstance(error, Unavailable) else str(error)
-        return cls.render(error.http_status, error.code, error.title, detail, headers)
+        return cls.render(error.http_status, error.code, error.title, detail, headers, error.members)
 
     @classmethod
-    def render(cls, status: int, code: str, title: str, detail: str, headers: Mapping[str, str]) -> Problem:
+    def render(
+        cls,
+        status: int,
+        code: str,
+        title: str,
+        detail: str,
+        headers: Mapping[str, str],
+        members: Mapping[str, object] = MappingProxyType({}),
+    ) -> Problem:
         """An answer without an error; header names are lower case. Without `detail` the title is repeated."""
-        members = {
+        document = {
             "type": f"urn:copperplate:error:{code}",
             "title": title,
             "status": status,
             "detail": detail or _DETAILS.get(code, title),
             "code": code,
+            **members,
         }
         # A message may repeat what was asked, lone surrogates included.
-        body = json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
+        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
         return cls(status=status, headers={**HEADERS, **headers}, body=body)
 
     def response(self) -> Response:

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
+    from copperplate.budgets import Charge, Spending, SubmitResult
     from copperplate.failure_classes import FailureClass
     from copperplate.model import (
         AcquireResult,
-        Charge,
         Entry,
         Failure,
         Job,
@@ -50,6 +50,7 @@ class Ledger(Sweeper, Protocol):
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
+        spending: Spending | None = None,
     ) -> AcquireResult:
         """Decide in one round trip whether this caller gets a hit, leads or waits.
 
@@ -62,17 +63,31 @@ class Ledger(Sweeper, Protocol):
         takeover inherits what its predecessor reserved, for as long as that may be held. They are settled by
         `complete`, released by `fail`. What is held longer than that, and under no lease, counts as free; a lead of
         its owner releases it.
+
+        `spending` is checked by a read: where a budget has no room for a submit, the answer is `Refused`, and nothing
+        is inserted or locked. The caller's own budgets are reserved with a lead that would submit, once for a
+        generation and budget; a takeover inherits those it shares with its predecessor. A reservation whose lease ran
+        out counts as free. `Gone` is the answer for a picture that was taken down.
         """
 
     async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
         """Look without changing anything. `Miss` also means: a lease ran out, acquire may take over."""
 
     async def begin_submit(
-        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
-    ) -> bool:
+        self,
+        key: str,
+        fence: int,
+        *,
+        submit_no: int,
+        provider: str,
+        estimate_micro_usd: int | None = None,
+        spending: Spending | None = None,
+    ) -> SubmitResult:
         """Write ahead that submit number `submit_no` of this attempt is about to be sent, at this estimated cost.
 
-        Refused as well while a job of this attempt is known: it is to be collected.
+        None as well while a job of this attempt is known: it is to be collected. The submit is booked to every budget
+        of `spending`, under the UTC day of this call; what the lead reserved is part of it. Where one has no room, the
+        answer is `Refused`: lease and reservations are given back, and no failure is remembered.
         """
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
-from copperplate.generation.lookup import GENERATE, LookupResult
+from copperplate.generation.lookup import LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.recipes.objects import rendition_upload
 from copperplate.single_flight import SingleFlight
@@ -54,12 +54,17 @@ class Renditions:
         self._renditions: SingleFlight[LookupResult] = SingleFlight()
         self._reads: SingleFlight[bytes] = SingleFlight()
 
-    async def find(self, request: PictureRequest, options: LookupOptions = GENERATE) -> LookupResult:
+    async def find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
         return await self._persist(lambda: self._find(request, options))
 
     async def read(
-        self, request: PictureRequest, *, at_most_bytes: int | None = None, found: LookupResult | None = None
+        self,
+        request: PictureRequest,
+        options: LookupOptions,
+        *,
+        at_most_bytes: int | None = None,
+        found: LookupResult | None = None,
     ) -> LookupResult:
         """The rendition asked for, with its bytes; raises what `Coordinator.find` raises.
 
@@ -69,7 +74,7 @@ class Renditions:
         if found is not None:
             with contextlib.suppress(ObjectMissing):
                 return await self._read(request, found, at_most_bytes)
-        return await self._persist(lambda: self._find_and_read(request, at_most_bytes))
+        return await self._persist(lambda: self._find_and_read(request, options, at_most_bytes))
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the renditions that `call` left behind be made; a late one is made anew for whoever asks next."""
@@ -104,8 +109,10 @@ class Renditions:
         made, _ = await self._renditions.run(request.rendition_key, lambda: self._make(request, found))
         return replace(made, outcome=found.outcome)
 
-    async def _find_and_read(self, request: PictureRequest, at_most_bytes: int | None) -> LookupResult:
-        return await self._read(request, await self._find(request, GENERATE), at_most_bytes)
+    async def _find_and_read(
+        self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
+    ) -> LookupResult:
+        return await self._read(request, await self._find(request, options), at_most_bytes)
 
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)

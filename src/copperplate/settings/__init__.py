@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from copperplate.errors import Misconfigured
 from copperplate.settings import formats
+from copperplate.settings.access import AccessSettings
 from copperplate.settings.fields import default_of, read_fields, setting
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ TOO_SLOW: Final = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of CO
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(AccessSettings):
     """Everything that can be set, by environment variable. Read once, in `compose`."""
 
     database_url: str | None = setting(

@@ -24,6 +24,7 @@ MIN_SIGNING_SECRET_CHARS: Final = 32
 MAX_SIGNING_KEYS: Final = 2
 # What Prisma and Vercel's integration add for their clients. A pooler is found without being told of.
 OF_OTHER_CLIENTS: Final = {"pgbouncer", "connection_limit", "pool_timeout", "supa"}
+_DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 # At least two labels, the last one no number: an address is no name.
 _HOST: Final = re.compile(r"\.?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -198,6 +199,30 @@ def count(raw: str) -> int:
     if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 1_000_000:
         raise ValueError("a whole number from 1 to 1000000")
     return int(raw)
+
+
+def number(raw: str) -> int:
+    """A whole number, zero included."""
+    if not raw.isascii() or not raw.isdigit() or len(raw) > 9:
+        raise ValueError("a whole number from 0 to 999999999")
+    return int(raw)
+
+
+def dollars(raw: str) -> int:
+    """Dollars, as millionths of one; exact, and never a float."""
+    if _DOLLARS.fullmatch(raw) is None:
+        raise ValueError("dollars from 0 to 999999999, with at most six digits after the point")
+    whole, _, fraction = raw.partition(".")
+    return int(whole) * 1_000_000 + int(fraction.ljust(6, "0") or 0)
+
+
+def dollars_or_off(raw: str) -> int | None:
+    """The same, or None for `off`."""
+    try:
+        return None if raw == "off" else dollars(raw)
+    except ValueError as error:
+        message = f"{error}, or off"
+        raise ValueError(message) from None
 
 
 def megabytes(raw: str) -> int:

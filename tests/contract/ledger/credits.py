@@ -9,20 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from copperplate.budgets import Charge
 from copperplate.errors import LedgerUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.model import (
-    AcquireResult,
-    Charge,
-    Credits,
-    Entry,
-    Hit,
-    InsufficientCredits,
-    Lead,
-    Miss,
-    PictureRequest,
-    Wait,
-)
+from copperplate.model import AcquireResult, Credits, Entry, Hit, InsufficientCredits, Lead, Miss, PictureRequest, Wait
 from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
 

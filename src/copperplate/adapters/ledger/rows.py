@@ -12,7 +12,8 @@ from copperplate.model import Credits, Entry, Hit, InsufficientCredits, Job, Lea
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import AcquireResult, Charge, PeekResult
+    from copperplate.budgets import Charge
+    from copperplate.model import AcquireResult, PeekResult
 
 
 def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:

@@ -11,6 +11,7 @@ from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.transport import Json
+from copperplate.budgets import SubmitGranted
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from uuid import UUID
 
+    from copperplate.budgets import Charge, Spending, SubmitResult
     from copperplate.failure_classes import FailureClass
     from copperplate.model import (
         AcquireResult,
-        Charge,
         Entry,
         Failure,
         Job,
@@ -54,6 +55,7 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
+        spending: Spending | None = None,
     ) -> AcquireResult:
         """See `Ledger.acquire`."""
         arguments = {
@@ -73,8 +75,15 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
         return peek_result_of(await self._transport.row("peek_generation", arguments))
 
     async def begin_submit(
-        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
-    ) -> bool:
+        self,
+        key: str,
+        fence: int,
+        *,
+        submit_no: int,
+        provider: str,
+        estimate_micro_usd: int | None = None,
+        spending: Spending | None = None,
+    ) -> SubmitResult:
         """See `Ledger.begin_submit`."""
         arguments = {
             "p_key": key,
@@ -83,7 +92,7 @@ class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
             "p_provider": provider,
             "p_estimate_micro_usd": estimate_micro_usd,
         }
-        return await self._transport.value("begin_submit", arguments, bool)
+        return SubmitGranted() if await self._transport.value("begin_submit", arguments, bool) else None
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""

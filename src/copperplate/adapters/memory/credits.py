@@ -13,7 +13,8 @@ from copperplate.model import Credits, IdempotencyRecord, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from copperplate.model import Charge, RequestCount
+    from copperplate.budgets import Charge
+    from copperplate.model import RequestCount
     from copperplate.ports import Clock
 
 DAY_SECONDS = 86_400.0

@@ -10,6 +10,7 @@ from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
+from copperplate.budgets import SubmitGranted
 from copperplate.failure_classes import FailureClass
 from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.kinds import KINDS
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
+    from copperplate.budgets import Charge, Spending, SubmitResult
     from copperplate.model import (
         AcquireResult,
-        Charge,
         Entry,
         Failure,
         Job,
@@ -46,6 +47,7 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         lease_duration: timedelta,
         charges: Sequence[Charge] = (),
         breakers: Sequence[str] = (),
+        spending: Spending | None = None,
     ) -> AcquireResult:
         """See `Ledger.acquire`."""
         result = self._see(request.generation_key, request.rendition_key)
@@ -80,12 +82,19 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         return self._see(generation_key, rendition_key)
 
     async def begin_submit(
-        self, key: str, fence: int, *, submit_no: int, provider: str, estimate_micro_usd: int | None = None
-    ) -> bool:
+        self,
+        key: str,
+        fence: int,
+        *,
+        submit_no: int,
+        provider: str,
+        estimate_micro_usd: int | None = None,
+        spending: Spending | None = None,
+    ) -> SubmitResult:
         """See `Ledger.begin_submit`."""
         row = self._held(key, fence)
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
-            return False
+            return None
         if submit_no > row.submit_no:
             row.asked_at = row.asked_at if row.submit_no else self._clock.monotonic()
             self._discard(row, row.intent)
@@ -94,7 +103,7 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
             row.intent = None
             self._submits.append(Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd))
             self._totals["api_calls"] += 1
-        return True
+        return SubmitGranted()
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""

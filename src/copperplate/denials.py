@@ -1,0 +1,132 @@
+"""Errors of access and spending: who may not cause a miss, and who has nothing left.
+
+CopperplateError
+├── Unauthorized
+│   └── AccessDenied          a miss needs a signed address, a key or a sign-in here; 401
+├── Forbidden                 the caller is known and may not; 403
+│   ├── MissingScope          the API key lacks a scope
+│   ├── InvalidSignature      the link's signature is not one of ours
+│   └── SignatureExpired      the link's time is over
+├── TooManyWrongKeys          this address sent too many wrong API keys; 429
+├── TakenDown                 the owner took the picture down; 410
+└── SpendingRefused           a budget has no room; its code, status and members are those of the refusal
+    ├── BudgetExhausted       used up until it is reset; 402
+    ├── BudgetInFlight        pictures under way hold what is left; 503
+    └── TooManyInFlight       the caller has too many pictures under way; 429
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from copperplate.budgets import RefusalReason
+from copperplate.errors import CopperplateError, Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.budgets import Refusal
+
+
+class AccessDenied(Unauthorized, code="access_denied", title="Not everybody may have pictures made here"):
+    """The picture is not stored, and the caller may not have it made."""
+
+
+class Forbidden(CopperplateError, code="forbidden", status=403, title="The caller may not do this"):
+    """The caller is known, and has no right to this."""
+
+
+class MissingScope(Forbidden, code="missing_scope", title="The API key lacks a scope"):
+    """The API key is valid, and was not given the scope that this needs."""
+
+
+class InvalidSignature(Forbidden, code="invalid_signature", title="The signature of the address is not valid"):
+    """The address was not signed by this deployment, or was changed since."""
+
+
+class SignatureExpired(Forbidden, code="signature_expired", title="The signature of the address has expired"):
+    """The address was signed for a time that is over."""
+
+
+class TooManyWrongKeys(CopperplateError, code="too_many_wrong_keys", status=429, title="Too many wrong API keys"):
+    """So many API keys that do not exist came from this address that no more are looked up for a while."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("Too many API keys from this address do not exist. Send a valid one after Retry-After.")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TakenDown(CopperplateError, code="taken_down", status=410, title="This picture was taken down"):
+    """The owner took the picture down: it is not served, and never made again."""
+
+    def __init__(self) -> None:
+        super().__init__("The owner of this service took the picture down. It is not made again.")
+
+
+class SpendingRefused(CopperplateError, code="spending_refused", status=402, title="There is no room in the budget"):
+    """A picture has to be made, and a budget has no room for it. Pictures that are stored stay free.
+
+    `payer` is whom the refusal concerns; None where it concerns every caller.
+    """
+
+    def __init__(self, refusal: Refusal, payer: str | None) -> None:
+        super().__init__(_MESSAGES[refusal.reason].format(whose=_whose(refusal)))
+        self.refusal = refusal
+        self.payer = None if refusal.is_of_house else payer
+        self.retry_after_seconds = max(1, round(refusal.retry_after.total_seconds()))
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What a problem document tells beside its code."""
+        refusal = self.refusal
+        return {
+            "budget": refusal.budget,
+            "left_usd": _dollars(refusal.left_micro_usd),
+            "left_pictures": refusal.left_pictures,
+            "resets_at": None if refusal.resets_at is None else refusal.resets_at.isoformat().replace("+00:00", "Z"),
+        }
+
+
+class BudgetExhausted(SpendingRefused, code="budget_exhausted", status=402, title="The budget is used up"):
+    """The budget is used up until it is reset."""
+
+
+class BudgetInFlight(SpendingRefused, code="budget_in_flight", status=503, title="The rest of the budget is in use"):
+    """Pictures that are being made hold what is left of the budget; some of it may come back."""
+
+
+class TooManyInFlight(SpendingRefused, code="too_many_in_flight", status=429, title="Too many pictures at once"):
+    """The caller has as many pictures under way as one caller may."""
+
+
+_MESSAGES: Final[Mapping[RefusalReason, str]] = {
+    RefusalReason.USED_UP: "This picture has to be made, and {whose} is used up. Pictures that are stored are free.",
+    RefusalReason.IN_FLIGHT: "Pictures that are being made hold the rest of {whose}. Ask again after Retry-After.",
+    RefusalReason.TOO_MANY: "You have as many pictures under way as one caller may. Ask again after Retry-After.",
+}
+_ERRORS: Final[Mapping[RefusalReason, type[SpendingRefused]]] = {
+    RefusalReason.USED_UP: BudgetExhausted,
+    RefusalReason.IN_FLIGHT: BudgetInFlight,
+    RefusalReason.TOO_MANY: TooManyInFlight,
+}
+
+
+def error_of(refusal: Refusal, payer: str | None) -> SpendingRefused:
+    """The error of a refusal; `payer` is whose budgets were asked."""
+    return _ERRORS[refusal.reason](refusal, payer)
+
+
+def _whose(refusal: Refusal) -> str:
+    name = refusal.budget.removeprefix("prepaid/").partition(":")[0]
+    return {
+        "all": "the budget of this service",
+        "anonymous": "what this service spends for callers it does not know",
+        "address": "what this service spends for one address it does not know",
+        "user": "your budget",
+        "key": "the budget of this API key",
+        "link": "the budget of signed links",
+    }.get(name, "the budget of this model")
+
+
+def _dollars(micro_usd: int | None) -> float | None:
+    return None if micro_usd is None else micro_usd / 1_000_000

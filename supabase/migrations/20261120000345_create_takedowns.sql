@@ -1,0 +1,204 @@
+-- Pictures that must not be served, and never be made again. A tombstone outlives everything of its generation, and no
+-- cleanup removes it: only lift_takedown does.
+create table copperplate.takedowns (
+    -- The generation's key. That of a picture (a rendition's) where nothing was known of it when it was taken down.
+    generation_key text not null,
+    -- As the owner named it: a takedown is lifted by this key, too.
+    asked_key text not null,
+    reason text,
+    created_at timestamptz not null,
+    constraint takedowns_pkey primary key (generation_key),
+    constraint takedowns_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
+    constraint takedowns_asked_key_is_sha256 check (asked_key ~ '^[0-9a-f]{64}$'),
+    constraint takedowns_reason_is_short check (length(reason) between 1 and 500)
+);
+
+comment on table copperplate.takedowns is
+'Tombstones: one row per picture that is answered 410 and never generated again.
+Row-level security is on without a policy: only service_role and the owner see rows.';
+comment on column copperplate.takedowns.reason is 'For the owner; no caller is told.';
+
+alter table copperplate.takedowns enable row level security;
+revoke all on table copperplate.takedowns from public, anon, authenticated, service_role;
+grant select, insert, delete on table copperplate.takedowns to service_role;
+
+create function copperplate.is_taken_down(p_generation_key text, p_rendition_key text default null)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select from copperplate.takedowns as t
+        where t.generation_key in (p_generation_key, p_rendition_key)
+    );
+$$;
+
+comment on function copperplate.is_taken_down(text, text) is
+'Whether there is a tombstone of this generation, or of this rendition of it.';
+revoke all on function copperplate.is_taken_down(text, text) from public, anon, authenticated;
+grant execute on function copperplate.is_taken_down(text, text) to service_role;
+
+create function copperplate.enforce_takedown(p_generation_key text, p_rendition_key text default null)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if not copperplate.is_taken_down(p_generation_key, p_rendition_key) then
+        return false;
+    end if;
+    -- A rendition's key was taken down while nothing was known of it: here its generation is.
+    insert into copperplate.takedowns (generation_key, asked_key, reason, created_at)
+    select p_generation_key, t.asked_key, t.reason, t.created_at
+    from copperplate.takedowns as t
+    where t.generation_key = p_rendition_key and not copperplate.is_taken_down(p_generation_key)
+    on conflict (generation_key) do nothing;
+    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
+    -- Only then: those who go on asking for it must not queue for the lock of a notification.
+    if found then
+        perform pg_notify('copperplate', p_generation_key);
+    end if;
+    return true;
+end;
+$$;
+
+comment on function copperplate.enforce_takedown(text, text) is
+'Whether this is taken down. If so, what began beside the takedown goes: its generation, with its lease, entries,
+objects and reservations. A tombstone of the rendition alone becomes one of its generation.';
+revoke all on function copperplate.enforce_takedown(text, text) from public, anon, authenticated;
+grant execute on function copperplate.enforce_takedown(text, text) to service_role;
+
+create function copperplate.remove_taken_down(p_generation_key text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_is_placed integer;
+    v_counts jsonb;
+begin
+    -- An election under way holds its key before its row can be seen: this insert waits until it is over, so that the
+    -- deletion finds the row. Whoever is elected later sees the tombstone in begin_submit.
+    insert into public.generation_status (
+        prompt_hash, kind, recipe, dimensions, model, status, error_class, retry_at, window_started_at, fence,
+        created_at, updated_at
+    )
+    values (
+        p_generation_key, '', '{}', '', '', 'failed', 'abandoned', v_now, v_now, nextval('copperplate.fences'),
+        v_now, v_now
+    )
+    on conflict (prompt_hash) do nothing;
+    get diagnostics v_is_placed = row_count;
+
+    -- Generation first, then entries: the one lock order.
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for update;
+    select
+        jsonb_build_object(
+            'generations', 1 - v_is_placed,
+            'images', count(*) filter (where not e.is_original),
+            'bytes', coalesce(sum(e.file_size), 0)
+        )
+    into v_counts
+    from copperplate.cache_entries as e
+    where e.generation_key = p_generation_key;
+    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
+
+    -- Those of an earlier call, too, while the store may still have them: taking down again goes on where it failed.
+    return v_counts || jsonb_build_object(
+        'keys', array[p_generation_key],
+        'objects', coalesce(
+            (
+                select jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id)
+                from copperplate.discarded_objects as d
+                where d.generation_key = p_generation_key
+            ),
+            '[]'
+        )
+    );
+end;
+$$;
+
+comment on function copperplate.remove_taken_down(text) is
+'Remove a generation that has its tombstone, an election under way included; answers counts, its key and its objects.';
+revoke all on function copperplate.remove_taken_down(text) from public, anon, authenticated;
+grant execute on function copperplate.remove_taken_down(text) to service_role;
+
+create function public.take_down(p_key text, p_reason text default null)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_generation_key text;
+    v_found text := 'generation';
+    v_is_new integer;
+    v_removed jsonb;
+begin
+    select g.prompt_hash into v_generation_key
+    from public.generation_status as g
+    where g.prompt_hash = p_key;
+    if v_generation_key is null then
+        -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+        v_found := 'picture';
+        select e.generation_key into v_generation_key
+        from copperplate.cache_entries as e
+        where e.key = p_key;
+    end if;
+    if v_generation_key is null then
+        v_found := 'tombstone';
+        select t.generation_key into v_generation_key
+        from copperplate.takedowns as t
+        where p_key in (t.generation_key, t.asked_key)
+        order by t.generation_key = p_key
+        limit 1;
+    end if;
+    if v_generation_key is null then
+        v_found := 'nothing';
+        v_generation_key := p_key;
+    end if;
+
+    insert into copperplate.takedowns (generation_key, asked_key, reason, created_at)
+    values (v_generation_key, p_key, p_reason, copperplate.clock())
+    on conflict (generation_key) do nothing;
+    get diagnostics v_is_new = row_count;
+    v_removed := copperplate.remove_taken_down(v_generation_key);
+    perform pg_notify('copperplate', v_generation_key);
+    return v_removed
+        || jsonb_build_object('found', v_found, 'generation_key', v_generation_key, 'is_new', v_is_new = 1);
+end;
+$$;
+
+comment on function public.take_down(text, text) is
+'Take a picture down, by the key of its generation or its own: it is removed, answered 410 and never generated again.
+Answers found, what the key was: generation, picture, tombstone, or nothing; counts; keys and objects for CDN and store.
+A key that is not known yet is taken down all the same. Repeated, it removes what is left.';
+revoke all on function public.take_down(text, text) from public, anon, authenticated;
+grant execute on function public.take_down(text, text) to service_role;
+
+create function public.lift_takedown(p_key text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    delete from copperplate.takedowns as t where p_key in (t.generation_key, t.asked_key);
+    return found;
+end;
+$$;
+
+comment on function public.lift_takedown(text) is
+'Remove the tombstone, by the key of the generation or the one that was taken down: the next request makes the picture
+anew. False where there is none.';
+revoke all on function public.lift_takedown(text) from public, anon, authenticated;
+grant execute on function public.lift_takedown(text) to service_role;
