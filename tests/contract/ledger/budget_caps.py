@@ -188,8 +188,10 @@ class BudgetCapContract:
         ledger, request = harness.ledger, picture_request()
 
         async def share(wall: Budget) -> int | None:
-            states = await ledger.read_budgets([ADDRESS, ANONYMOUS, wall])
-            return {state.budget: state.cap_micro_usd for state in states}["address"]
+            [address, *_] = await ledger.read_budgets([ADDRESS, ANONYMOUS, wall])
+            assert address.budget == "address"
+            cap: int | None = address.cap_micro_usd
+            return cap
 
         assert await share(capped(WALL, 2_000)) == 100
         assert await share(WALL) is None
