@@ -482,6 +482,25 @@ export type Database = {
         Args: { p_error_class: string; p_name: string; p_reason: string; p_rest: string };
         Returns: boolean;
       };
+      sign_generation: {
+        Args: { p_expires_at: string; p_generation_key: string; p_key_id: string; p_secret: string };
+        Returns: string;
+      };
+      sign_picture_url: {
+        Args: {
+          p_expires_at: string;
+          p_format?: string;
+          p_height: number;
+          p_key_id: string;
+          p_model?: string;
+          p_prompt: string;
+          p_secret: string;
+          p_seed?: string;
+          p_settings?: string[];
+          p_width: number;
+        };
+        Returns: string;
+      };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
       take_down: { Args: { p_key: string; p_reason?: string }; Returns: Json };
       unpin_picture: { Args: { p_key: string }; Returns: Json };

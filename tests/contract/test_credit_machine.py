@@ -79,11 +79,10 @@ def _give_back_what_was_delivered(self: MemoryLedger, each: Any) -> bool:
     return _give_back(self, each)
 
 
-def _reserve_again(self: MemoryLedger, generation_key: str, charges: Any) -> bool:
+def _reserve_again(self: MemoryLedger, generation_key: str, charges: Any) -> None:
     kept, self._reservations = self._reservations, []
-    is_reserved = _reserve(self, generation_key, charges)
+    _reserve(self, generation_key, charges)
     self._reservations = kept + self._reservations
-    return is_reserved
 
 
 def _release_what_is_led(self: MemoryLedger) -> None:
@@ -103,13 +102,14 @@ def _hold_until_a_sweep(self: MemoryLedger, account: Any) -> int:
     return int(account.held)
 
 
-def _inherit_what_lapsed(self: MemoryLedger, generation_key: str, charges: Any) -> bool:
+def _inherit_what_lapsed(self: MemoryLedger, generation_key: str) -> Any:
     for each in self._reservations_of(generation_key):
         each.expires = max(each.expires, self._clock.monotonic())
-    return _reserve(self, generation_key, charges)
+    return _inherited(self, generation_key)
 
 
 _settle, _give_back, _reserve = MemoryLedger._settle, MemoryLedger._give_back, MemoryLedger._reserve
+_inherited = MemoryLedger._inherited
 _release_expired = MemoryLedger._release_expired
 BUGS = {
     "settle does not look at the state": ("_settle", _settle_whatever_the_state),
@@ -119,7 +119,7 @@ BUGS = {
     "the sweep releases what is led": ("_release_expired", _release_what_is_led),
     "the sweep releases before its time": ("_release_expired", _release_before_its_time),
     "what lapsed is held until a sweep": ("_held_by", _hold_until_a_sweep),
-    "a takeover inherits what lapsed": ("_reserve", _inherit_what_lapsed),
+    "a takeover inherits what lapsed": ("_inherited", _inherit_what_lapsed),
 }
 
 

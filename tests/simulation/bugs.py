@@ -190,11 +190,10 @@ def _settle_whatever_the_state(self: WatchedLedger, generation_key: str) -> None
     MemoryLedger._settle(self, generation_key)
 
 
-def _reserve_again(self: WatchedLedger, generation_key: str, charges: Any) -> bool:
+def _reserve_again(self: WatchedLedger, generation_key: str, charges: Any) -> None:
     kept, self._reservations = self._reservations, []
-    is_reserved = MemoryLedger._reserve(self, generation_key, charges)
+    MemoryLedger._reserve(self, generation_key, charges)
     self._reservations = kept + self._reservations
-    return is_reserved
 
 
 def _give_back_what_was_delivered(self: WatchedLedger, each: Any) -> bool:

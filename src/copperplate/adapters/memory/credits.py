@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -56,11 +57,23 @@ class Submit:
     estimate_micro_usd: int | None
     cost_micro_usd: int | None = None
     saved: int = 0
+    # The UTC day of `begin_submit`, which it settles in, and what it booked in budgets: None where nothing was, or
+    # where it was given back.
+    day: date = date.min
+    booked_micro_usd: int | None = None
+    budgets: tuple[str, ...] = ()
 
     @property
     def price_micro_usd(self) -> int | None:
         """The bill, or else the estimate."""
         return self.estimate_micro_usd if self.cost_micro_usd is None else self.cost_micro_usd
+
+    @property
+    def counted_micro_usd(self) -> int:
+        """What its budgets count: what was booked, until the bill is known."""
+        if self.booked_micro_usd is None:
+            return 0
+        return self.booked_micro_usd if self.cost_micro_usd is None else self.cost_micro_usd
 
     def money(self) -> Counter[str]:
         """What this row of the book adds to the sums."""
@@ -168,30 +181,42 @@ class MemoryCredits:
 
     # --- what the rest of the ledger does with credits ------------------------------------------
 
-    def _reserve(self, generation_key: str, charges: Sequence[Charge]) -> bool:
-        """False where an account cannot pay; what a predecessor reserved is inherited, and its time runs anew."""
-        if not charges:
-            return True
-        now = self._clock.monotonic()
-        expires = now + HOLD_SECONDS
-        held = [reservation for reservation in self._reservations_of(generation_key) if reservation.state == "held"]
-        if inherited := [reservation for reservation in held if reservation.expires >= now]:
-            for reservation in inherited:
-                reservation.expires = expires
+    def _can_pay(self, generation_key: str, charges: Sequence[Charge]) -> bool:
+        """Whether every account has enough, or a predecessor paid; nothing is changed."""
+        if not charges or self._inherited(generation_key):
             return True
         accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
-        if any(
-            account.balance - self._held_by(account) < charge.credits
+        return all(
+            account.balance - self._held_by(account) >= charge.credits
             for account, charge in zip(accounts, charges, strict=True)
-        ):
-            return False
+        )
+
+    def _inherited(self, generation_key: str) -> list[_Reservation]:
+        """What predecessors reserved and may hold still."""
+        now = self._clock.monotonic()
+        return [
+            reservation
+            for reservation in self._reservations_of(generation_key)
+            if reservation.state == "held" and reservation.expires >= now
+        ]
+
+    def _reserve(self, generation_key: str, charges: Sequence[Charge]) -> None:
+        """Reserve what can be paid; what a predecessor reserved is inherited, and its time runs anew."""
+        if not charges:
+            return
+        expires = self._clock.monotonic() + HOLD_SECONDS
+        if inherited := self._inherited(generation_key):
+            for reservation in inherited:
+                reservation.expires = expires
+            return
+        held = [reservation for reservation in self._reservations_of(generation_key) if reservation.state == "held"]
+        accounts = [self._accounts.get(charge.user, _Account()) for charge in charges]
         for reservation in self._reservations:
             if reservation in held or (reservation.account in accounts and self._is_lapsed(reservation)):
                 self._give_back(reservation)
         for account, charge in zip(accounts, charges, strict=True):
             account.held += charge.credits
             self._reservations.append(_Reservation(generation_key, account, charge.credits, expires))
-        return True
 
     def _settle(self, generation_key: str) -> None:
         for reservation in self._reservations_of(generation_key):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -10,7 +11,7 @@ from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
-from copperplate.budgets import SubmitGranted
+from copperplate.budgets import Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
 from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.kinds import KINDS
@@ -61,12 +62,18 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
             return result
         # What is paid for is collected whatever the breakers say; only a new submit has to wait.
         left = row.lead(now) if row is not None and self._resumes(row) else None
-        is_open = self._open_breakers(breakers if left is None or (left.job is None and left.intent is None) else ())
+        submits = left is None or (left.job is None and left.intent is None)
+        is_open = self._open_breakers(breakers if submits else ())
         resting = max(is_open, key=lambda breaker: breaker.pause(now), default=None)
         if resting is not None and (pause := resting.pause(now)) > 0:
             return Negative(failure_class=resting.public_class, retry_after=timedelta(seconds=pause))
-        if not self._reserve(request.generation_key, charges):
+        if not self._can_pay(request.generation_key, charges):
             return InsufficientCredits()
+        spending = spending if submits else None
+        if (refusal := self._find_refusal(request.generation_key, spending)) is not None:
+            return Refused(refusal=refusal)
+        self._reserve(request.generation_key, charges)
+        self._reserve_spending(request.generation_key, spending)
         for breaker in is_open:
             breaker.probe_until = until
         if row is None:
@@ -95,15 +102,30 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         row = self._held(key, fence)
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
             return None
-        if submit_no > row.submit_no:
-            row.asked_at = row.asked_at if row.submit_no else self._clock.monotonic()
-            self._discard(row, row.intent)
-            row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
-            row.api_calls_made += 1
-            row.intent = None
-            self._submits.append(Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd))
-            self._totals["api_calls"] += 1
-        return SubmitGranted()
+        if submit_no == row.submit_no:
+            return SubmitGranted()
+        if (refusal := self._find_refusal(key, spending, is_lead=False)) is not None:
+            self._give_lead_back(key, row, provider)
+            return Refused(refusal=refusal)
+        row.asked_at = row.asked_at if row.submit_no else self._clock.monotonic()
+        self._discard(row, row.intent)
+        row.status, row.phase, row.submit_no, row.provider = "generating", Phase.SUBMITTING, submit_no, provider
+        row.api_calls_made += 1
+        row.intent = None
+        submit = Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd)
+        submit.day = self._clock.now().date()
+        near_caps = self._book_submit(key, submit, spending)
+        self._submits.append(submit)
+        self._totals["api_calls"] += 1
+        return SubmitGranted(near_caps=near_caps)
+
+    def _give_lead_back(self, key: str, row: GenerationRow, provider: str) -> None:
+        """A budget refuses a submit: nothing failed, nothing is held, and whoever asks next goes on from here."""
+        self._release_probes(replace(row, provider=provider).breakers)
+        self._give_back_all([key])
+        self._release_spending(key)
+        self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
+        self._hints.announce(key)
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""
@@ -178,6 +200,7 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         row.status, row.leader, row.intent = "completed", None, None
         self._note_success(row.breakers, row.asked_at)
         self._settle(key)
+        self._release_spending(key)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
         if rendition is not None:
@@ -196,7 +219,8 @@ class MemoryLedger(MemoryStatistics, MemoryMaintenance):
         if row.phase is not Phase.UPLOADING:
             row.usage.update(failure.usage)
         self._give_back_all([key])
-        self._note_cost(key, 0 if uncounted else failure.cost_micro_usd)
+        self._note_cost(key, 0 if uncounted else failure.cost_micro_usd, is_free=uncounted > 0)
+        self._release_spending(key)
         self._totals.update(failures=failure.failure_class is not FailureClass.UNCOLLECTED, api_calls=-uncounted)
         self._release_probes(row.breakers)
         if row.submit_no:

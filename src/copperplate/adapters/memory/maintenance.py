@@ -26,9 +26,10 @@ class MemoryMaintenance(MemoryTables):
     async def sweep(self, limit: int) -> int:
         """See `Maintenance.sweep`."""
         horizon = self._clock.monotonic() - 600
-        expired = [row for row in self._generations.values() if row.is_live and row.lease_until < horizon][:limit]
-        for row in expired:
-            self._set_failed(row, FailureClass.ABANDONED, self._clock.monotonic())
+        expired = [key for key, row in self._generations.items() if row.is_live and row.lease_until < horizon][:limit]
+        for key in expired:
+            self._set_failed(self._generations[key], FailureClass.ABANDONED, self._clock.monotonic())
+            self._release_spending(key)
         self._release_expired()
         return len(expired)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.memory.credits import DAY_SECONDS, MemoryCredits
+from copperplate.adapters.memory.budgets import MemoryBudgets
+from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.notifier import Notifier
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Lead, Miss, Negative, Phase, Wait
@@ -159,7 +160,7 @@ class BreakerRow:
         return not is_known
 
 
-class MemoryTables(MemoryCredits):
+class MemoryTables(MemoryBudgets):
     """The dictionaries, and what may be done to them without yielding."""
 
     def __init__(self, clock: Clock) -> None:
@@ -220,6 +221,9 @@ class MemoryTables(MemoryCredits):
         row = self._generations.get(key)
         return row is not None and row.is_live and row.lease_until > self._clock.monotonic()
 
+    def _is_submitted(self, key: str) -> bool:
+        return self._is_led(key) and self._generations[key].status == "generating"
+
     def _held(self, key: str, fence: int) -> GenerationRow | None:
         row = self._generations.get(key)
         return row if row is not None and row.fence == fence and row.is_live else None
@@ -277,6 +281,7 @@ class MemoryTables(MemoryCredits):
         row = self._generations.pop(key)
         self._discard(row, row.intent)
         self._give_back_all([key])
+        self._release_spending(key)
 
     def _stands(self, original: Entry) -> bool:
         stored = self._entries.get(original.key)
