@@ -67,7 +67,11 @@ def whole_commands() -> dict[str, argparse.ArgumentParser]:
 
 
 # What a command cannot do without.
-GIVEN = {"credits grant": ("11111111-1111-1111-1111-111111111111", "5"), "credits show": ("1" * 32,)}
+GIVEN = {
+    "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
+    "credits show": ("1" * 32,),
+    **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
+}
 
 
 @pytest.mark.parametrize("name", sorted({*whole_commands(), *commands()}))
