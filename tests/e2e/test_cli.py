@@ -7,16 +7,19 @@ import os
 import re
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 
+from copperplate.access.signatures import SigningKeys, Verdict, verify
 from copperplate.cli import main
 from copperplate.cli.commands import EXAMPLE, build_parser
 from copperplate.local.bootstrap import create_database
 from copperplate.local.cluster import Cluster, find_running
+from copperplate.recipes.url import parse_picture_query
 from tests.e2e.dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until, without_progress
 from tests.e2e.serve import port_of
 from tests.support.clusters import open_folder
@@ -71,6 +74,7 @@ GIVEN = {
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
     **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
+    "sign": (FOX,),
 }
 
 
@@ -196,6 +200,66 @@ def test_prices_are_printed_with_their_age_and_source_and_need_no_settings() -> 
     assert len(lines) == len(table["prices"])
     assert re.search(r"fal-ai/flux/schnell +started megapixel +\$0\.003 ", answer.stdout)
     assert f"Version {table['version']}, as read on {table['as_of']}; not checked against a bill." in answer.stdout
+
+
+# --- sign ----------------------------------------------------------------------------------------
+
+KEYS = f"new:{'n' * 32},old:{'o' * 32}"
+
+
+def test_signed_url_is_the_last_line_and_is_valid_for_thirty_days() -> None:
+    answer = run("sign", FOX, COPPERPLATE_URL_SIGNING_KEYS=KEYS)
+    assert answer.returncode == 0
+    assert re.fullmatch(
+        r"signed by key new until \S+:00:00\+00:00; valid where .+ the model copperplate/painter-1\n", answer.stderr
+    )
+    assert answer.stdout.startswith(f"{FOX}&kid=new&exp=")
+    asked = parse_picture_query(answer.stdout.strip().partition("?")[2].encode())
+    assert asked.signature is not None
+    keys = SigningKeys.of([("new", "n" * 32)])
+    key = json.loads(run("explain", FOX, "--json").stdout)["generation_key"]
+    for days, verdict in ((29.9, Verdict.VALID), (30.1, Verdict.EXPIRED)):
+        now = datetime.now(UTC) + timedelta(days=days)
+        assert verify(asked.signature, key, keys=keys, now=now).verdict is verdict
+
+
+def test_signing_for_programs_names_the_key_and_begins_with_the_public_address() -> None:
+    base = "https://pictures.example.com"
+    answer = run(
+        *("sign", FOX, "--json", "--key-id", "old", "--expires", "90m"),
+        COPPERPLATE_URL_SIGNING_KEYS=KEYS,
+        COPPERPLATE_PUBLIC_BASE_URL=base,
+    )
+    signed = json.loads(answer.stdout)
+    assert (answer.returncode, answer.stderr, signed["key_id"]) == (0, "", "old")
+    assert signed["url"].startswith(f"{base}{FOX}&kid=old&exp=")
+    left = datetime.fromisoformat(signed["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=85) < left <= timedelta(minutes=150)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys", "code", "said"),
+    [
+        ((FOX,), "", 3, "COPPERPLATE_URL_SIGNING_KEYS is not set"),
+        ((FOX, "--key-id", "gone"), KEYS, 3, "no key 'gone'"),
+        ((FOX,), "new:short", 3, "COPPERPLATE_URL_SIGNING_KEYS must be"),
+        (("/api/cache/stats",), KEYS, 1, "[not_found]"),
+        (("/512x512.jpg?text=a&text=a",), KEYS, 1, "[invalid_query]"),
+        (("/512x512.jpg?text=a&model=nobodys",), KEYS, 1, "[invalid_model]"),
+        *(
+            ((FOX, "--expires", wrong), KEYS, 2, "a duration such as")
+            for wrong in ("", "30", "0d", "+1d", "1.5h", "30 d", "3661d", "1y", "٣d", "9" * 400 + "d")
+        ),
+    ],
+)
+def test_what_cannot_be_signed_says_why_and_shows_no_secret(
+    arguments: tuple[str, ...], keys: str, code: int, said: str
+) -> None:
+    answer = run("sign", *arguments, COPPERPLATE_URL_SIGNING_KEYS=keys)
+    assert (answer.returncode, answer.stdout) == (code, "")
+    assert said in answer.stderr
+    assert "nnnn" not in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 # --- settings ------------------------------------------------------------------------------------

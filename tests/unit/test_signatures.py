@@ -129,6 +129,13 @@ def test_another_form_is_a_forgery_and_never_a_fault(wrong: UrlSignature) -> Non
     assert judge(wrong) == FORGED
 
 
+@pytest.mark.parametrize("expires", [f"{EXPIRES + 1}", f"0{EXPIRES}", f"{EXPIRES}.0", "", "1796043600000"])
+def test_an_expiry_in_another_form_is_a_forgery_even_where_it_was_signed(expires: str) -> None:
+    message = f"copperplate-url-v1\nnew\n{expires}\n{GENERATION}".encode()
+    signature = urlsafe_b64encode(hmac.digest(b"n" * 32, message, "sha256")).decode().rstrip("=")
+    assert judge(UrlSignature(key_id="new", expires=expires, signature=signature)) == FORGED
+
+
 def test_the_spare_bits_of_the_last_character_have_one_spelling() -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     accepted = [last for last in alphabet if judge(replace(SIGNED, signature=SIGNED.signature[:-1] + last)) != FORGED]

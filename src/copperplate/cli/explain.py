@@ -45,17 +45,18 @@ def run_explain(arguments: argparse.Namespace) -> int:
 def _url_explainer(settings: Settings) -> Callable[[str], Explanation]:
     from copperplate.recipes.explain import explain
 
-    provider = _provider_of("image", settings)
+    provider = provider_of("image", settings)
     return partial(explain, default_model=provider.models[0], model_parameters=provider.settings)
 
 
 def _memoji_explainer(settings: Settings) -> Callable[[str], MemojiExplanation]:
     from copperplate.recipes.explain_memoji import explain_memoji
 
-    return partial(explain_memoji, provider=_provider_of("memoji", settings))
+    return partial(explain_memoji, provider=provider_of("memoji", settings))
 
 
-def _provider_of(kind: str, settings: Settings) -> Provider:
+def provider_of(kind: str, settings: Settings) -> Provider:
+    """Who would make a kind of picture with these settings; connects to nothing."""
     from copperplate.adapters.system_clock import SystemClock
     from copperplate.compose import make_provider
     from copperplate.services import require_provider
