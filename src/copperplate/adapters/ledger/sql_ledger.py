@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from copperplate.adapters.ledger.api_keys import ApiKeyCalls
 from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     )
 
 
-class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
-    """`Ledger`, `Statistics`, `Maintenance` and `CreditLedger` over one transport, which it opens and closes."""
+class SqlLedger(CreditCalls, ApiKeyCalls, StatisticsCalls, MaintenanceCalls):
+    """Every port of the ledger over one transport, which it opens and closes."""
 
     async def open(self) -> None:
         """Start the transport; an unreachable database shows at the first call."""
