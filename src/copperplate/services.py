@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import CreditLedger, Ledger, Maintenance, Statistics
+from copperplate.ports import Budgets, CreditLedger, Ledger, Maintenance, Statistics
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from copperplate.single_flight import Call
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, Protocol):
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, Budgets, Protocol):
     """Every port of the ledger."""
 
 

@@ -1,6 +1,7 @@
 """What the core needs from the world. Each port says in words what an adapter promises."""
 
 from copperplate.ports.accounts import CreditLedger, Verifier
+from copperplate.ports.budgets import Budgets
 from copperplate.ports.clock import Clock
 from copperplate.ports.ledger import Ledger, Sweeper
 from copperplate.ports.maintenance import Maintenance
@@ -9,6 +10,7 @@ from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
 
 __all__ = [
+    "Budgets",
     "Cdn",
     "Clock",
     "CreditLedger",

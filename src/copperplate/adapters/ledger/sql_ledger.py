@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from copperplate.adapters.ledger.budgets import BudgetCalls
 from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     )
 
 
-class SqlLedger(CreditCalls, StatisticsCalls, MaintenanceCalls):
+class SqlLedger(CreditCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls):
     """`Ledger`, `Statistics`, `Maintenance` and `CreditLedger` over one transport, which it opens and closes."""
 
     async def open(self) -> None:
