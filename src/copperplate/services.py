@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import Budgets, CreditLedger, Ledger, Maintenance, Statistics
+from copperplate.ports import ApiKeys, Budgets, CreditLedger, Ledger, Maintenance, Statistics
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from copperplate.access.api_keys import KeyRing
     from copperplate.access.gate import Gate
     from copperplate.accounts.user_requests import UserRequests
     from copperplate.generation.coordinator import Coordinator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from copperplate.single_flight import Call
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, Budgets, Protocol):
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, Protocol):
     """Every port of the ledger."""
 
 
@@ -42,6 +43,7 @@ class Services:
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
+    key_ring: KeyRing
     gate: Gate
 
     def provider_of(self, kind: str) -> Provider:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -21,7 +21,7 @@ from copperplate.model import User
 from copperplate.settings import Settings
 from tests.standin.auth import PATH, Auth
 from tests.support.forged_tokens import Case, forged, valid
-from tests.support.tokens import SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key
+from tests.support.tokens import MISSING, SECRET, USER, Tokens, b64, ec_key, jwk, ours, rsa_key
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
@@ -129,8 +129,36 @@ class TestForgedTokens:
 class TestValidTokens:
     async def test_one_of_each_kind_is_accepted(self, verifier: Verifier, auth: Auth, tokens: Tokens) -> None:
         for case in valid(tokens):
-            assert await verifier.verify(case.token) == SOMEBODY, case
+            assert (await verifier.verify(case.token)).id == SOMEBODY.id, case
         assert auth.requests == [PATH]
+
+    @pytest.mark.parametrize(
+        ("claims", "is_anonymous"),
+        [({}, False), ({"is_anonymous": True}, True), ({"is_anonymous": "false"}, True), ({"is_anonymous": 1}, True),
+         ({"is_anonymous": None}, False), ({"is_anonymous": MISSING}, False), ({"is_anonymous": {}}, True)],
+    )  # fmt: skip
+    async def test_whoever_is_not_plainly_known_is_anonymous(
+        self, verifier: Verifier, tokens: Tokens, claims: dict[str, Any], is_anonymous: bool
+    ) -> None:
+        assert (await verifier.verify(tokens.es(**claims))).is_anonymous is is_anonymous
+
+    @pytest.mark.parametrize(
+        ("claims", "tier"),
+        [
+            ({"app_metadata": {"tier": "premium"}}, "premium"),
+            ({"app_metadata": {"tier": "Premium "}}, None),
+            ({"app_metadata": {"tier": "x" * 33}}, None),
+            ({"app_metadata": {"tier": 1}}, None),
+            ({"app_metadata": ["tier"]}, None),
+            ({"app_metadata": None}, None),
+            ({"user_metadata": {"tier": "premium"}}, None),  # which users write themselves
+            ({"tier": "premium"}, None),
+        ],
+    )
+    async def test_tier_is_what_the_owner_wrote(
+        self, verifier: Verifier, tokens: Tokens, claims: dict[str, Any], tier: str | None
+    ) -> None:
+        assert (await verifier.verify(tokens.es(**claims))).tier == tier
 
     async def test_legacy_secret_is_for_those_who_set_it(
         self, verifier: Verifier, migrating: Verifier, auth: Auth, tokens: Tokens

@@ -73,6 +73,7 @@ def whole_commands() -> dict[str, argparse.ArgumentParser]:
 GIVEN = {
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
+    **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
     "sign": (FOX,),
 }
 

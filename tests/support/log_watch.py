@@ -1,8 +1,8 @@
 """Every log line of the suite, scanned for prompts and secrets: no test has to ask for it.
 
 Lines are those of loggers in this process and of the servers that tests start. What must not be in them is noted where
-it comes by: prompts of every `PictureRequest`, secrets of every `Settings`, every signature of a URL, the texts that
-servers are asked for.
+it comes by: prompts of every `PictureRequest`, secrets of every `Settings`, every signature of a URL, every API key
+that is made, the texts that servers are asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from copperplate.access.api_keys import CHECK_CHARS, SECRET_CHARS, MadeKey
 from copperplate.model import PictureRequest
 from copperplate.recipes.url import UrlSignature
 from copperplate.settings import Settings
@@ -67,10 +68,15 @@ def pytest_configure() -> None:
     # As where nobody asked for them; servers of end-to-end tests write them.
     logging.getLogger("copperplate.requests").setLevel(logging.WARNING)
     init, sign, check = PictureRequest.__init__, UrlSignature.__init__, Settings.__post_init__
+    make = MadeKey.__init__
 
     def noted(picture_request: PictureRequest, *args: Any, **values: Any) -> None:
         init(picture_request, *args, **values)
         note(picture_request.recipe.get("prompt"))
+
+    def made(key: MadeKey, *args: Any, **values: Any) -> None:
+        make(key, *args, **values)
+        note(key.text[-SECRET_CHARS - CHECK_CHARS :])
 
     def signed(made: UrlSignature, *args: Any, **values: Any) -> None:
         sign(made, *args, **values)
@@ -83,6 +89,7 @@ def pytest_configure() -> None:
         check(settings)
 
     PictureRequest.__init__ = noted  # type: ignore[method-assign, assignment]
+    MadeKey.__init__ = made  # type: ignore[method-assign, assignment]
     UrlSignature.__init__ = signed  # type: ignore[method-assign, assignment]
     Settings.__post_init__ = checked  # type: ignore[method-assign, assignment]
 

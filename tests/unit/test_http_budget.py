@@ -8,15 +8,20 @@ from uuid import uuid4
 
 import pytest
 
+from copperplate.access.api_keys import make_key
 from copperplate.access.caller import Caller
 from copperplate.adapters.memory.clock import FakeClock
+from copperplate.api_keys import Scope
 from copperplate.budgets import Budget
 from copperplate.http.routes import budget as route
 from copperplate.model import User
+from copperplate.ports.access import NewApiKey
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
     import httpx
+
+    from copperplate.ports.access import ApiKeyRecord
 
 SUNSET = "/64x64.jpg?text=sunset"
 NAMES = {
@@ -123,6 +128,53 @@ async def test_it_is_not_kept_and_any_origin_may_ask(client: httpx.AsyncClient) 
     assert "etag" not in answer.headers
     asked = await client.options("/api/budget", headers={"access-control-request-headers": "x-api-key"})
     assert (asked.status_code, asked.headers["access-control-allow-headers"]) == (204, "authorization, x-api-key")
+
+
+async def key_of(services: MemoryServices, *scopes: Scope) -> tuple[str, ApiKeyRecord]:
+    made = make_key()
+    new = NewApiKey(
+        prefix=made.prefix,
+        digest=made.digest,
+        name="",
+        tier="standard",
+        scopes=frozenset(scopes),
+        cap_micro_usd=700_000,
+    )
+    return made.text, await services.ledger.create_api_key(new)
+
+
+async def test_a_key_is_told_its_own_and_nobody_elses(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    text, record = await key_of(services, Scope.GENERATE, Scope.PURGE)
+    await services.ledger.set_budget(f"user:{uuid4()}", 1, None)
+    assert (await client.get(SUNSET, headers={"x-api-key": text})).status_code == 200
+    for header, value in (("x-api-key", text), ("authorization", f"Bearer {text}")):
+        told = await budgets(client, **{header: value})
+        assert [(name, each["used_usd"]) for name, each in told.items()] == [
+            (f"key:{record.id}", 0.003),
+            ("all", 0.003),
+        ]
+
+
+async def test_a_key_of_scope_admin_is_told_everything_but_addresses(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    text, _ = await key_of(services, Scope.ADMIN)
+    user = f"user:{uuid4()}"
+    await services.ledger.set_budget(user, 1, None)
+    await client.get(SUNSET)
+    answer = await client.get("/api/budget", headers={"x-api-key": text})
+    told = {each["budget"]: each for each in answer.json()["budgets"]}
+    assert {"all", "anonymous", user, "provider:scripted", "model:scripted/copperplate/painter-1", "address:*"} <= set(
+        told
+    )
+    assert told["address:*"]["used_usd"] == 0.003
+    assert "127.0.0.1" not in answer.text
+    assert told["all"]["cap_usd"] == 0.1
+
+
+async def test_a_key_that_is_none_is_refused_and_not_taken_for_a_stranger(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/budget", headers={"x-api-key": make_key().text})
+    assert (answer.status_code, answer.headers["cache-control"]) == (401, "no-store")
 
 
 def as_caller(monkeypatch: pytest.MonkeyPatch, caller: Caller) -> None:

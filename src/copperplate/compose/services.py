@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from copperplate.access.api_keys import KeyRing
 from copperplate.access.gate import Gate
+from copperplate.access.sign_ins import SignIns
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose.backends import open_backend
@@ -118,7 +120,8 @@ def assemble(  # noqa: PLR0913 - each adapter once
             coordinator=coordinator, ledger=ledger, stores=stores, accounts=ledger, request_meter=meter, clock=clock
         ),
         request_meter=meter,
-        verifier=make_verifier(settings, clock),
+        verifier=SignIns(make_verifier(settings, clock), clock),
+        key_ring=KeyRing(keys=ledger, clock=clock),
         gate=Gate(settings=settings, kinds=kinds, clock=clock),
     )
 

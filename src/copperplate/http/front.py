@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from copperplate.http.callers import Identified
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
 from copperplate.http.vercel import Invocation
@@ -18,8 +19,8 @@ HEALTH: Final = "/healthz"
 
 
 def make_front(app: ASGIApp, wiring: Wiring) -> ASGIApp:
-    """`app` behind `Invocation`, `Pictures` and `Configured`, in this order."""
-    return Invocation(Pictures(Configured(app, wiring), wiring), wiring)
+    """`app` behind `Invocation`, `Pictures`, `Configured` and `Identified`, in this order."""
+    return Invocation(Pictures(Configured(Identified(app, wiring), wiring), wiring), wiring)
 
 
 class Configured:

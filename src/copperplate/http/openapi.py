@@ -16,6 +16,7 @@ from copperplate.recipes.text import MAX_CODE_POINTS
 
 # The name of the scheme by which routes say that they want a signed-in person.
 SESSION: Final = "session"
+API_KEY: Final = "api_key"
 _SIDE: Final = {"type": "integer", "minimum": MIN_SIDE_PX, "maximum": MAX_SIDE_PX}
 _PATH: Final = [
     {"name": "width", "in": "path", "required": True, "schema": _SIDE, "example": 1024},
@@ -49,6 +50,12 @@ _QUERY: Final = [
         "in": "query",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
         "description": f"A whole number up to {MAX_SEED}; another seed is another picture",
+    },
+    {
+        "name": "key",
+        "in": "query",
+        "schema": {"type": "string", "pattern": "^cp_[0-9A-Za-z]{57}$"},
+        "description": "A visible API key; any other goes into a header. It makes no other picture.",
     },
     {
         "name": "kid",
@@ -91,8 +98,14 @@ def describe_pictures(document: dict[str, Any]) -> None:
     for problem in (ProblemOut, SpendingProblemOut):
         components.setdefault("schemas", {})[problem.__name__] = problem.model_json_schema()
     components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
-    components["securitySchemes"] = {SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    components["securitySchemes"] = {
+        SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        API_KEY: {"type": "http", "scheme": "bearer", "description": "An API key, `cp_…`; also as `X-API-Key`"},
+    }
     document["paths"]["/{width}x{height}.{format}"] = {"parameters": [*_PATH, *_QUERY], **_operations()}
+    # Nobody has to be known to see a picture.
+    for method in ("get", "head"):
+        document["paths"]["/{width}x{height}.{format}"][method]["security"] = [{}, {API_KEY: []}, {SESSION: []}]
 
 
 def _memoji_configuration() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from copperplate.errors import InvalidRequest
+from copperplate.http.credentials import without_key
 from copperplate.http.parameters import ignored_header
 from copperplate.recipes.models import model_parameters
 from copperplate.recipes.url import parse_picture_path, parse_picture_url
@@ -40,8 +41,9 @@ class PictureUrls:
     def read(self, path: str, query: bytes) -> RequestedPicture | None:
         """What a URL asks for, from its decoded path and raw query; None if it is not a picture's.
 
-        Raises `InvalidRequest` for a URL that was meant as a picture's but is not one.
+        No key in it is remembered. Raises `InvalidRequest` for a URL that was meant as a picture's but is not one.
         """
+        query = without_key(query)
         if len(path) <= REMEMBERED_PATH_CHARS and len(query) <= REMEMBERED_QUERY_BYTES:
             return self._recall(path, query)
         return self._parse(path, query)

@@ -7,7 +7,14 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed, StillGenerating, Unavailable
+from copperplate.errors import (
+    CopperplateError,
+    InvalidHost,
+    InvalidRequest,
+    MethodNotAllowed,
+    StillGenerating,
+    Unavailable,
+)
 from copperplate.generation.lookup import LOOK_ONLY, LookupOptions
 from copperplate.http import headers
 from copperplate.http.callers import caller_of
@@ -22,6 +29,7 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from copperplate.access.caller import Caller
     from copperplate.generation.lookup import LookupResult
     from copperplate.http.headers import RawHeaders
     from copperplate.http.picture_urls import RequestedPicture
@@ -86,7 +94,7 @@ async def _serve(services: Services, requested: RequestedPicture, scope: Scope, 
     picture_request, ignored = requested.picture_request, requested.ignored
     started = services.clock.monotonic()
     try:
-        answer = await _find_answer(services, requested, scope)
+        answer = await _answer(services, requested, scope)
     except asyncio.CancelledError:
         # The server stops and its grace period is over; the next caller resumes the generation.
         await _send(
@@ -110,12 +118,20 @@ def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome 
     return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
 
 
-async def _find_answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
+async def _answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
+    try:
+        caller = await caller_of(scope, services)
+    except CopperplateError as error:  # not counted: it was refused whatever it asks for
+        return _error_answer(error, None)
+    return await _find_answer(services, requested, caller, scope)
+
+
+async def _find_answer(services: Services, requested: RequestedPicture, caller: Caller, scope: Scope) -> Answer:
     picture_request = requested.picture_request
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
     looked_up: LookupResult | None = None
-    permit = services.gate.permit(await caller_of(scope, services), picture_request, requested.signature)
+    permit = services.gate.permit(caller, picture_request, requested.signature)
     options = LOOK_ONLY if is_head else LookupOptions(permit=permit)
     if held or is_head:
         looked_up = await services.renditions.find(picture_request, options)

@@ -1,5 +1,6 @@
 """What the core needs from the world. Each port says in words what an adapter promises."""
 
+from copperplate.ports.access import ApiKeys
 from copperplate.ports.accounts import CreditLedger, Verifier
 from copperplate.ports.budgets import Budgets
 from copperplate.ports.clock import Clock
@@ -10,6 +11,7 @@ from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
 
 __all__ = [
+    "ApiKeys",
     "Budgets",
     "Cdn",
     "Clock",

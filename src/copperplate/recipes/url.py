@@ -185,6 +185,11 @@ def parameter_name(part: bytes) -> str:
     return _decode_form(part.partition(b"=")[0]).decode(errors="replace")
 
 
+def parameter_value(part: bytes) -> bytes:
+    """The decoded value of one `name=value` of a query, whatever bytes it is of."""
+    return _decode_form(part.partition(b"=")[2])
+
+
 def _decode_form(raw: bytes) -> bytes:
     """`+` is a space, `%2B` a plus; a percent sign without two digits stands for itself (WHATWG)."""
     raw = raw.replace(b"+", b" ")

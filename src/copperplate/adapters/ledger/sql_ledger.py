@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from copperplate.adapters.ledger.api_keys import ApiKeyCalls
 from copperplate.adapters.ledger.budgets import BudgetCalls
 from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     )
 
 
-class SqlLedger(CreditCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls):
-    """`Ledger`, `Statistics`, `Maintenance` and `CreditLedger` over one transport, which it opens and closes."""
+class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls):
+    """Every port of the ledger over one transport, which it opens and closes."""
 
     async def open(self) -> None:
         """Start the transport; an unreachable database shows at the first call."""

@@ -27,7 +27,7 @@ class MemoryBudgetOperations(MemoryTables):
 
     async def read_budgets(self, budgets: Sequence[Budget]) -> Sequence[BudgetState]:
         """See `Budgets.read_budgets`."""
-        return [self._shown(state) for state in self._budget_states(budgets)]
+        return [self._as_told(state) for state in self._budget_states(budgets)]
 
     async def list_budgets(self) -> Sequence[BudgetUse]:
         """See `Budgets.list_budgets`."""
@@ -35,7 +35,7 @@ class MemoryBudgetOperations(MemoryTables):
         used = {name for name, day in self._usage if day in (today, NO_DAY)}
         sums = defaultdict[str, Amount](Amount)
         for name in sorted(used | self._budgets.keys()):
-            state = self._shown(self._budget_states([Budget(name=name)])[0])
+            state = self._as_told(self._budget_states([Budget(name=name)])[0])
             is_summed = name.startswith(("address:", "user:")) and name not in self._budgets
             sums[f"{name.partition(':')[0]}:*" if is_summed else name].add(state.used_micro_usd, state.used_pictures)
         return [
@@ -49,7 +49,7 @@ class MemoryBudgetOperations(MemoryTables):
         _check_caps(cap_micro_usd, cap_pictures)
         row = self._budgets.setdefault(name, BudgetRow())
         row.cap_micro_usd, row.cap_pictures = cap_micro_usd, cap_pictures
-        return await self._read(name)
+        return await self._read_one(name)
 
     async def override_budget(
         self, name: str, cap_micro_usd: int | None, cap_pictures: int | None, until: datetime | None
@@ -62,7 +62,7 @@ class MemoryBudgetOperations(MemoryTables):
             raise LedgerUnavailable("not an override")
         row = self._budgets.setdefault(name, BudgetRow())
         row.override_micro_usd, row.override_pictures, row.override_until = cap_micro_usd, cap_pictures, until
-        return await self._read(name)
+        return await self._read_one(name)
 
     async def reset_budget(self, name: str) -> BudgetState:
         """See `Budgets.reset_budget`."""
@@ -70,12 +70,12 @@ class MemoryBudgetOperations(MemoryTables):
         [state] = [state for state in self._budget_states([Budget(name=name)]) if state.name == name]
         used = self._usage[name, state.day]
         self._resets[name, state.day] = Amount(used.micro_usd, used.pictures)
-        return await self._read(name)
+        return await self._read_one(name)
 
-    async def _read(self, name: str) -> BudgetState:
+    async def _read_one(self, name: str) -> BudgetState:
         return (await self.read_budgets([Budget(name=name)]))[0]
 
-    def _shown(self, state: Standing) -> BudgetState:
+    def _as_told(self, state: Standing) -> BudgetState:
         lapsed, _ = self._unsettled(state, None)
         used, pictures = state.used_micro_usd - lapsed.micro_usd, state.used_pictures - lapsed.pictures
         row = self._budgets.get(state.name, BudgetRow())

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from copperplate.adapters.memory.api_keys import MemoryApiKeys
 from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     )
 
 
-class MemoryLedger(MemoryBudgetOperations, MemoryStatistics, MemoryMaintenance):
+class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, MemoryMaintenance):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 
     async def acquire(

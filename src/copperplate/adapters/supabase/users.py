@@ -28,6 +28,7 @@ LEEWAY_SECONDS: Final = 30
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TIER: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _REFUSED: Final = "The token is not valid here. Sign in again and send the access token of that session."
 
 
@@ -57,7 +58,9 @@ class SupabaseUsers:
         # Anonymous sign-ins are users too: they have an id, and credits only if somebody grants them some.
         if claims.get("role") != ROLE or not isinstance(subject, str) or _UUID.fullmatch(subject) is None:
             raise Unauthorized("This token is not a signed-in person's.")
-        return User(id=UUID(subject))
+        # Whatever is not plainly false is anonymous: strangers share one budget.
+        is_anonymous = claims.get("is_anonymous") not in (None, False)
+        return User(id=UUID(subject), is_anonymous=is_anonymous, tier=_tier_of(claims))
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -113,6 +116,13 @@ class NobodySignsIn:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def _tier_of(claims: dict[str, Any]) -> str | None:
+    """What the owner of the project wrote there: users cannot change `app_metadata`, as they can `user_metadata`."""
+    metadata = claims.get("app_metadata")
+    tier = metadata.get("tier") if isinstance(metadata, dict) else None
+    return tier if isinstance(tier, str) and _TIER.fullmatch(tier) else None
 
 
 def _read(part: str) -> dict[str, Any]:

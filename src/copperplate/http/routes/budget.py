@@ -10,11 +10,11 @@ from copperplate.access.budget_states import read_all
 from copperplate.api_keys import Scope
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
-from copperplate.http.openapi import SESSION
+from copperplate.http.openapi import API_KEY, SESSION
 from copperplate.http.schemas import budget as schemas
 
 # It may be asked without any of them.
-_FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {SESSION: []}]}
+_FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
 PREFLIGHT: Final = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, OPTIONS",

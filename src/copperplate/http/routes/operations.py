@@ -10,15 +10,19 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from copperplate.api_keys import Scope
+from copperplate.denials import MissingScope
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
 from copperplate.http import metrics
 from copperplate.http.bodies import has_body, read_json_object
+from copperplate.http.callers import key_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
 from copperplate.operations.cleanup import TIME, clean, count
 from copperplate.recipes.kinds import KINDS
+from copperplate.services import Services  # noqa: TC001 - FastAPI reads annotations of this module
 
 READY_SECONDS: Final = 2.0
 # The share of an invocation's time that a run may use; the rest is for a slow last step.
@@ -37,11 +41,11 @@ async def clean_up(
 ) -> schemas.CleanupAnswer | schemas.CleanupCount:
     """Remove what was not served for 30 days, and memoji of 90 days that hardly anybody used, with their objects.
 
-    Needs `Authorization: Bearer <CRON_SECRET>`. Runs may overlap and may be repeated; each ends within four minutes,
-    and the next one goes on. With `dry_run=true` nothing is removed: the answer is how much of pictures would be. A
-    parameter, or a member of a body, that is not known is refused.
+    Needs `Authorization: Bearer <CRON_SECRET>`, or an API key with the scope `purge`. Runs may overlap and may be
+    repeated; each ends within four minutes, and the next one goes on. With `dry_run=true` nothing is removed: the
+    answer is how much of pictures would be. A parameter, or a member of a body, that is not known is refused.
     """
-    _authorise(request, services.settings.cron_secret, "CRON_SECRET")
+    await _authorise(request, services, services.settings.cron_secret, "CRON_SECRET", Scope.PURGE)
     refuse_unknown(request.scope)
     if has_body(request):
         refuse_unknown_members(await read_json_object(request), ())
@@ -76,20 +80,33 @@ async def ready(services: ServicesDep) -> schemas.Readiness:
 
 @router.get("/metrics", responses=PROBLEMS, tags=["operations"], response_class=Response)
 async def read_metrics(request: Request, services: ServicesDep) -> Response:
-    """Figures for Prometheus. Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`."""
-    _authorise(request, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN")
+    """Figures for Prometheus.
+
+    Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`, or an API key with the scope `admin`.
+    """
+    await _authorise(request, services, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN", Scope.ADMIN)
     await services.request_meter.flush()
     kept = {kind: await services.ledger.kind_stats(kind) for kind in KINDS}
     text = metrics.render(await services.ledger.usage_totals(), kept)
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
 
 
-def _authorise(request: Request, expected: str | None, variable: str) -> None:
-    """Fails closed: without a secret set, every request is refused. Compares in constant time."""
-    if expected is None:
+async def _authorise(request: Request, services: Services, expected: str | None, variable: str, scope: Scope) -> None:
+    """By the secret that is set, or by an API key with this scope. Without either, every request is refused."""
+    if expected is not None and _is_secret(request, expected):
+        return
+    key = await key_of(request.scope, services)
+    if key is None and expected is None:
         raise Misconfigured(f"This route is closed until {variable} is set. See docs/settings.md.")
+    if key is None:
+        raise Unauthorized(f"Send Authorization: Bearer with the value of {variable}, or an API key with `{scope}`.")
+    if scope not in key.scopes:
+        raise MissingScope(f"This API key has no scope `{scope}`.")
+
+
+def _is_secret(request: Request, expected: str) -> bool:
+    """Compares in constant time."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     # Headers are decoded as latin-1; the secret was set as UTF-8. Bytes are compared.
     is_right = hmac.compare_digest(secret.encode("latin-1"), expected.encode(errors="surrogateescape"))
-    if scheme.lower() != "bearer" or not is_right:
-        raise Unauthorized(f"Send Authorization: Bearer with the value of {variable}.")
+    return is_right and scheme.lower() == "bearer"
