@@ -72,6 +72,7 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     ),
     "/api/generations/{key}": (_at(f"/api/generations/{KEY}"), _at(f"/api/generations/{'f' * 64}")),
     "/api/credits": (_at("/api/credits"),),
+    "/api/budget": (_at("/api/budget"),),
     "/api/explain": (
         _at("/api/explain?url=%2F64x64.jpg%3Ftext%3Da"),
         _at("/api/explain?text=a%20red%20fox&width=64&height=64&format=jpg"),
