@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.ledger.breakers import BreakerContract
+from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
@@ -30,6 +31,7 @@ class LedgerContract(
     CreditContract,
     UserRequestContract,
     SpendContract,
+    BudgetOperationContract,
     NegativeEntryContract,
     BreakerContract,
     RefusalContract,
