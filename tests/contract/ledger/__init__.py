@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.contract.ledger.api_keys import ApiKeyContract
 from tests.contract.ledger.breakers import BreakerContract
 from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.jobs import JobContract
@@ -28,6 +29,7 @@ class LedgerContract(
     JobContract,
     CreditContract,
     UserRequestContract,
+    ApiKeyContract,
     SpendContract,
     NegativeEntryContract,
     BreakerContract,
