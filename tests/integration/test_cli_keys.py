@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     Keys = Callable[..., tuple[int, str, str]]
 
-# The last three are beyond what a budget takes, and beyond int64.
+# The last four are beyond what a budget takes, and beyond int64.
 NO_CAPS = [
     *("-1", "-0.01", "nan", "NaN", "inf", "-inf", "1e3", "off", "$5", "+5", "0x10", "1_000", "1,000", "٣", "5.", ".5"),
     *("", " ", "5 ", " 5", "5\n", "None", "0.0000001"),
-    *("1000000000000001", "9223372036854775808", "99999999999999999999999999"),
+    *("1000000000.000001", "1000000000000001", "9223372036854775808", "99999999999999999999999999"),
 ]
 WHOLE = "cp_abcdEFG1" + "x" * 49
 
