@@ -40,6 +40,7 @@ MEASUREMENTS = (
     "poolers",
     "cleanup",
     "refusing_stores",
+    "signatures",
 )
 
 

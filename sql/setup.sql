@@ -645,6 +645,8 @@ create table public.generation_status (
     provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
     intent jsonb,
+    -- What the leader reserved of its caller's own budgets: {day, amount_micro_usd, budgets}.
+    reserved jsonb,
     -- Since when no cleanup removes it, nor any picture of it; null while it may grow old.
     pinned_at timestamptz,
     fence bigint not null,
@@ -680,6 +682,9 @@ create table public.generation_status (
     ),
     constraint generation_status_completed_has_original check (
         status <> 'completed' or (format is not null and completed_at is not null)
+    ),
+    constraint generation_status_live_alone_reserves check (
+        reserved is null or status in ('pending', 'generating')
     ),
     constraint generation_status_error_class_is_known check (
         error_class in (
@@ -1431,6 +1436,37 @@ $statement$comment on function copperplate.inherit_charges(text, jsonb) is
 released, and what was held too long for this generation.'$statement$,
 $statement$revoke all on function copperplate.inherit_charges(text, jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.inherit_charges(text, jsonb) to service_role$statement$,
+$statement$create function copperplate.can_pay(p_generation_key text, p_charges jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- By a look, so that who cannot pay writes nothing. Lapsed credits are summed only where they are needed.
+    return not exists (
+        select from (
+            select c.user_id, sum(c.amount) as amount
+            from jsonb_to_recordset(p_charges) as c (kind text, user_id uuid, amount bigint)
+            where c.kind = 'credit'
+            group by c.user_id
+        ) as c
+        left join copperplate.accounts as a on c.user_id = a.user_id
+        where
+            (a.balance - a.held >= c.amount) is not true
+            and (a.balance - a.held + copperplate.lapsed_credits(a.id) >= c.amount) is not true
+    ) or exists (
+        -- Inherited: its predecessor paid.
+        select from copperplate.reservations as k
+        where k.generation_key = p_generation_key and k.state = 'held' and k.expires_at >= copperplate.clock()
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.can_pay(text, jsonb) is
+'Whether a look finds enough credits for these charges, lapsed ones included, or that they are inherited.'$statement$,
+$statement$revoke all on function copperplate.can_pay(text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.can_pay(text, jsonb) to service_role$statement$,
 $statement$create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql
@@ -1824,6 +1860,1749 @@ $statement$revoke all on function public.audit_credits() from public, anon, auth
 $statement$grant execute on function public.audit_credits() to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000360', 'create_budgets', array[
+$statement$-- Budgets: limits of what may be spent, in money and in pictures, each with its counter. Money in millionths of a
+-- dollar.
+--
+-- all                      everything that costs something
+-- anonymous                callers nobody knows
+-- address:<digest>         one address; SQL keeps a digest with a salt of the day, never the address
+-- user:<id>  key:<id>  link:<key id>          one signed-in user, one API key, one key that signs URLs
+-- provider:<name>  model:<provider>/<model>   what is asked for
+-- prepaid/<any of these>   a cap beside the daily one that nothing resets
+--
+-- An election reserves the caller's own budgets, a submit books these and the house's: model, provider, all. What is
+-- counted is the sum of bookings and reservations; audit_budgets compares them.
+
+-- What an operator set. A program sends its own caps with every election; a value here stands above it.
+create table copperplate.budgets (
+    name text not null,
+    -- Null: not set.
+    cap_micro_usd bigint,
+    cap_pictures bigint,
+    -- Stand instead until then.
+    override_micro_usd bigint,
+    override_pictures bigint,
+    override_until timestamptz,
+    updated_at timestamptz not null,
+    constraint budgets_pkey primary key (name),
+    constraint budgets_caps_are_in_range check (
+        cap_micro_usd between 0 and 1000000000000000 and cap_pictures between 0 and 1000000000000000
+        and override_micro_usd between 0 and 1000000000000000 and override_pictures between 0 and 1000000000000000
+    ),
+    constraint budgets_override_has_end check (
+        (override_until is null) = (override_micro_usd is null and override_pictures is null)
+    )
+)$statement$,
+$statement$comment on table copperplate.budgets is
+'Caps an operator set, by budget: of money in millionths of a dollar, and of pictures, a day (UTC); null is not set.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.budgets enable row level security$statement$,
+$statement$revoke all on table copperplate.budgets from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.budgets to service_role$statement$,
+$statement$-- The counter of a budget and day, split into stripes so that elections do not wait for each other's commit. A stripe
+-- may spend what is allowed to it. All that is allowed to the stripes of a day is never more than the cap, or where
+-- bills exceeded it, than what was spent.
+create table copperplate.budget_usage (
+    budget text not null,
+    -- UTC; -infinity for what nothing resets.
+    day date not null,
+    stripe integer not null,
+    -- One stripe may go below zero where a bill was lower than its booking: only the sum has a meaning.
+    spent_micro_usd bigint not null default 0,
+    pictures bigint not null default 0,
+    -- Null: no cap.
+    allowed_micro_usd bigint,
+    allowed_pictures bigint,
+    -- The limits that were shared out, resets included.
+    limit_micro_usd bigint,
+    limit_pictures bigint,
+    constraint budget_usage_pkey primary key (budget, day, stripe)
+) with (fillfactor = 50)$statement$,
+$statement$-- For the list of a day, and for what is old. No update changes a day, so counting stays within its page.
+create index budget_usage_day_idx on copperplate.budget_usage (day)$statement$,
+$statement$comment on table copperplate.budget_usage is
+'What of each budget was used on each day (UTC): the sums over its stripes, reservations included. Money in millionths
+of a dollar. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.budget_usage enable row level security$statement$,
+$statement$revoke all on table copperplate.budget_usage from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.budget_usage to service_role$statement$,
+$statement$-- A reset by hand raises the limit of its day by what was used: counters stay equal to what was booked.
+create table copperplate.budget_resets (
+    budget text not null,
+    day date not null,
+    micro_usd bigint not null,
+    pictures bigint not null,
+    constraint budget_resets_pkey primary key (budget, day)
+)$statement$,
+$statement$comment on table copperplate.budget_resets is
+'By how much a reset raised the limits of a budget on a day. Row-level security is on without a policy: only
+service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.budget_resets enable row level security$statement$,
+$statement$revoke all on table copperplate.budget_resets from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.budget_resets to service_role$statement$,
+$statement$-- Without it a digest could be tried against every address there is; once it is removed, nobody can.
+create table copperplate.address_salts (
+    day date not null,
+    -- Two random ids are 244 random bits.
+    salt bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
+    constraint address_salts_pkey primary key (day)
+)$statement$,
+$statement$comment on table copperplate.address_salts is
+'Random salts of the digests that stand for addresses, one a day (UTC), made when first needed and removed a day later.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.address_salts enable row level security$statement$,
+$statement$revoke all on table copperplate.address_salts from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, delete on table copperplate.address_salts to service_role$statement$,
+$statement$create function copperplate.make_salts(p_day date)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- Of tomorrow as well: at midnight nobody is to wait for whoever comes first.
+    if (select count(*) from copperplate.address_salts as s where s.day in (p_day, p_day + 1)) < 2 then
+        insert into copperplate.address_salts (day) values (p_day), (p_day + 1) on conflict (day) do nothing;
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.make_salts(date) is 'Makes the salts of this day and the next, where there are none.'$statement$,
+$statement$revoke all on function copperplate.make_salts(date) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.make_salts(date) to service_role$statement$,
+$statement$-- Locks are taken in this order, older days first. The name as sent or as stored: only its kind matters.
+create function copperplate.budget_rank(p_name text)
+returns integer
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return case split_part(case when p_name like 'prepaid/%' then substr(p_name, 9) else p_name end, ':', 1)
+        when 'address' then 1
+        when 'user' then 2
+        when 'key' then 3
+        when 'link' then 3
+        when 'anonymous' then 4
+        when 'model' then 5
+        when 'provider' then 6
+        else 7
+    end;
+end;
+$$$statement$,
+$statement$comment on function copperplate.budget_rank(text) is
+'The place of a budget in the order of locks: the caller''s own first, everything last.'$statement$,
+$statement$revoke all on function copperplate.budget_rank(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.budget_rank(text) to service_role$statement$,
+$statement$create function copperplate.budget_day(p_name text, p_day date)
+returns date
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return case when p_name like 'prepaid/%' then '-infinity' else p_day end;
+end;
+$$$statement$,
+$statement$comment on function copperplate.budget_day(text, date) is
+'The day under which a budget counts what is spent on p_day: -infinity where nothing resets it.'$statement$,
+$statement$revoke all on function copperplate.budget_day(text, date) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.budget_day(text, date) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000365', 'create_budget_states', array[
+$statement$-- What is left of budgets, and who is refused for it: reads alone.
+
+-- One of the budgets that a caller names, as it stands.
+create type copperplate.budget_state as (
+    position integer,
+    -- As sent, and as stored; null where there is no salt yet, and so nothing used.
+    name text,
+    budget text,
+    day date,
+    is_own boolean,
+    cap_micro_usd bigint,
+    cap_pictures bigint,
+    -- The cap, and what resets added; null without a cap.
+    limit_micro_usd bigint,
+    limit_pictures bigint,
+    -- Without what the asking generation itself reserved.
+    used_micro_usd bigint,
+    used_pictures bigint
+)$statement$,
+$statement$comment on type copperplate.budget_state is 'The caps of a budget and what is used of them.'$statement$,
+$statement$revoke all on type copperplate.budget_state from public, anon, authenticated$statement$,
+$statement$grant usage on type copperplate.budget_state to service_role$statement$,
+$statement$-- What a look at all budgets of a caller finds.
+create type copperplate.budget_look as (
+    refusal jsonb,
+    near_caps jsonb,
+    -- Whether the room is what lapsed reservations hold.
+    needs_lapsed boolean,
+    lacks_salt boolean,
+    day date,
+    states copperplate.budget_state array
+)$statement$,
+$statement$comment on type copperplate.budget_look is 'What a look at the budgets of a caller finds.'$statement$,
+$statement$revoke all on type copperplate.budget_look from public, anon, authenticated$statement$,
+$statement$grant usage on type copperplate.budget_look to service_role$statement$,
+$statement$-- Of a cap as many thousandths as are set; in two parts, so that no cap is too high for it.
+create function copperplate.share(p_cap bigint, p_permille integer)
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return p_cap / 1000 * p_permille + p_cap % 1000 * p_permille / 1000;
+end;
+$$$statement$,
+$statement$comment on function copperplate.share(bigint, integer) is 'So many thousandths of a cap; null of none.'$statement$,
+$statement$revoke all on function copperplate.share(bigint, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.share(bigint, integer) to service_role$statement$,
+$statement$create function copperplate.budget_states(p_budgets jsonb, p_now timestamptz, p_reserved jsonb default null)
+returns setof copperplate.budget_state
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_day date := (p_now at time zone 'UTC')::date;
+begin
+    -- One statement: each more of this language costs as much as the look-ups of a budget.
+    return query
+    with asked as materialized (
+        select
+            a.ordinality::integer as position, n.name, n.is_prepaid, a.permille, a.is_own,
+            case when not n.is_prepaid then a.share_of end as share_of,
+            -- An override stands until its end, then what an operator set, then what the program sent.
+            coalesce(
+                case when b.override_until > p_now then b.override_micro_usd end, b.cap_micro_usd,
+                case when n.name = a.name then a.cap_micro_usd end
+            ) as cap_micro_usd,
+            coalesce(
+                case when b.override_until > p_now then b.override_pictures end, b.cap_pictures,
+                case when n.name = a.name then a.cap_pictures end
+            ) as cap_pictures,
+            case
+                when n.name like 'address:%' then (
+                    select 'address:' || left(encode(sha256(s.salt || convert_to(n.name, 'UTF8')), 'hex'), 40)
+                    from copperplate.address_salts as s
+                    where s.day = v_day
+                )
+                else n.name
+            end as budget,
+            case when n.is_prepaid then '-infinity' else v_day end as day
+        from rows from (
+            jsonb_to_recordset(p_budgets) as (
+                name text, cap_micro_usd bigint, cap_pictures bigint, share_of text, permille integer, is_own boolean
+            )
+        ) with ordinality as a
+        cross join lateral (
+            values (a.name, a.name like 'prepaid/%'), ('prepaid/' || a.name, true)
+        ) as n (name, is_prepaid)
+        left join copperplate.budgets as b on n.name = b.name
+        -- A prepaid budget counts beside the daily one as soon as it is set.
+        where n.name = a.name or b.name is not null
+    ),
+
+    capped as (
+        select
+            a.*,
+            coalesce(
+                a.cap_micro_usd,
+                copperplate.share(p.cap_micro_usd, a.permille),
+                copperplate.share(copperplate.share(g.cap_micro_usd, p.permille), a.permille)
+            ) as cap
+        from asked as a
+        -- The address's share is of the anonymous, and theirs of everything: no chain is longer.
+        left join asked as p on a.share_of = p.name
+        left join asked as g on p.share_of = g.name
+    )
+
+    select
+        c.position, c.name, c.budget, c.day, c.is_own, c.cap, c.cap_pictures,
+        -- A cap of zero refuses, whatever was reset; of one that nobody can spend the sums are to fit.
+        case when c.cap > 0 then least(c.cap, 1000000000000000) + coalesce(r.micro_usd, 0) else c.cap end,
+        case
+            when c.cap_pictures > 0 then least(c.cap_pictures, 1000000000000000) + coalesce(r.pictures, 0)
+            else c.cap_pictures
+        end,
+        coalesce(u.micro_usd, 0) - case when h.is_ours then (p_reserved ->> 'amount_micro_usd')::bigint else 0 end,
+        coalesce(u.pictures, 0) - h.is_ours::integer
+    from capped as c
+    left join copperplate.budget_resets as r on c.budget = r.budget and c.day = r.day
+    cross join lateral (
+        select sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures
+        from copperplate.budget_usage as s
+        where s.budget = c.budget and s.day = c.day
+    ) as u
+    cross join lateral (
+        select coalesce(
+            p_reserved -> 'budgets' ? c.budget and (c.is_prepaid or (p_reserved ->> 'day')::date = c.day), false
+        ) as is_ours
+    ) as h
+    order by c.position, c.is_prepaid;
+end;
+$$$statement$,
+$statement$comment on function copperplate.budget_states(jsonb, timestamptz, jsonb) is
+'The state of each of these budgets, [{name, cap_micro_usd, cap_pictures, share_of, permille, is_own}], and of the
+prepaid ones beside them; p_reserved, of the asking generation, counts as free. A cap in pictures has no shares.'$statement$,
+$statement$revoke all on function copperplate.budget_states(jsonb, timestamptz, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.budget_states(jsonb, timestamptz, jsonb) to service_role$statement$,
+$statement$-- What generations under way may give back yet: reservations, and the bookings of submits whose bill is not known. Of
+-- a lease that ran out it is the reservation alone: its submit may have been billed.
+create function copperplate.unsettled(p_budgets text[], p_day date, p_key text)
+returns table (budget text, is_lapsed boolean, micro_usd bigint, pictures bigint)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    return query
+    select n.name, not h.is_live, sum(h.micro_usd)::bigint, count(*)
+    from public.generation_status as g
+    cross join lateral (
+        select
+            array(select jsonb_array_elements_text(g.reserved -> 'budgets')) as budgets,
+            (g.reserved ->> 'day')::date as day, (g.reserved ->> 'amount_micro_usd')::bigint as micro_usd,
+            g.lease_until > v_now as is_live
+        where g.reserved is not null
+        union all
+        (
+            select s.budgets, (s.sent_at at time zone 'UTC')::date, s.booked_micro_usd, true
+            from copperplate.submits as s
+            where s.generation_key = g.prompt_hash and g.status = 'generating' and g.lease_until > v_now
+            order by s.id desc
+            limit 1
+        )
+    ) as h
+    cross join lateral unnest(h.budgets) as n (name)
+    where
+        g.status in ('pending', 'generating') and g.prompt_hash is distinct from p_key
+        and h.micro_usd is not null
+        and n.name = any(p_budgets) and (h.day = p_day or n.name like 'prepaid/%')
+    group by n.name, h.is_live;
+end;
+$$$statement$,
+$statement$comment on function copperplate.unsettled(text[], date, text) is
+'What generations hold of these budgets on a day and may give back, other than the one with p_key: while they are led,
+and where their lease ran out and the reservation counts as free.'$statement$,
+$statement$revoke all on function copperplate.unsettled(text[], date, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.unsettled(text[], date, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000366', 'create_budget_refusals', array[
+$statement$-- Who is refused by a budget, told without a lock and before anything is written.
+
+create function copperplate.refusal(
+    p_state copperplate.budget_state, p_reason text, p_used_micro_usd bigint, p_used_pictures bigint,
+    p_now timestamptz
+)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_resets_at timestamptz := case
+        when p_state.day > '-infinity' then (p_state.day + 1)::timestamp at time zone 'UTC'
+    end;
+begin
+    return jsonb_build_object(
+        'reason', p_reason,
+        -- An address is in no answer.
+        'budget', case when p_state.name like 'address:%' then 'address' else p_state.name end,
+        'cap_micro_usd', p_state.cap_micro_usd,
+        'left_micro_usd', case
+            when p_state.cap_micro_usd > 0 then greatest(p_state.limit_micro_usd - p_used_micro_usd, 0)
+            else p_state.cap_micro_usd
+        end,
+        'cap_pictures', p_state.cap_pictures,
+        'left_pictures', case
+            when p_state.cap_pictures > 0 then greatest(p_state.limit_pictures - p_used_pictures, 0)
+            else p_state.cap_pictures
+        end,
+        'resets_at', to_char(v_resets_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+        'retry_after_ms', case
+            when p_reason <> 'used_up' then 5000
+            -- Somebody has to put something in.
+            when v_resets_at is null then 3600000
+            else ceil(extract(epoch from v_resets_at - p_now) * 1000)::bigint
+        end
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.refusal(copperplate.budget_state, text, bigint, bigint, timestamptz) is
+'What a caller is told whom a budget refuses: used_up, in_flight or too_many, what is left, and when to come again.'$statement$,
+$statement$revoke all on function copperplate.refusal(copperplate.budget_state, text, bigint, bigint, timestamptz)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.refusal(copperplate.budget_state, text, bigint, bigint, timestamptz)
+to service_role$statement$,
+$statement$-- The slow half of the look, for who finds no room: what lapsed is free, and what is under way may come back.
+create function copperplate.look_again(
+    p_look copperplate.budget_look, p_amount bigint, p_now timestamptz, p_key text
+)
+returns copperplate.budget_look
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.budget_look := p_look;
+    v_short record;
+begin
+    for v_short in
+        select
+            s as state, s.used_micro_usd - u.lapsed as used_micro_usd, s.used_pictures - u.lapsed_pictures as used_pictures,
+            copperplate.has_room(s, p_amount, u.lapsed, u.lapsed_pictures) as has_room,
+            copperplate.has_room(s, p_amount, u.lapsed + u.live, u.lapsed_pictures + u.live_pictures) as is_in_flight
+        from unnest(p_look.states) as s
+        cross join lateral (
+            select
+                coalesce(sum(h.micro_usd) filter (where h.is_lapsed), 0)::bigint as lapsed,
+                coalesce(sum(h.pictures) filter (where h.is_lapsed), 0)::bigint as lapsed_pictures,
+                coalesce(sum(h.micro_usd) filter (where not h.is_lapsed), 0)::bigint as live,
+                coalesce(sum(h.pictures) filter (where not h.is_lapsed), 0)::bigint as live_pictures
+            from copperplate.unsettled(array[s.budget], p_look.day, p_key) as h
+        ) as u
+        where not copperplate.has_room(s, p_amount, 0, 0)
+        order by s.position
+    loop
+        if v_short.has_room then
+            v.needs_lapsed := true;
+        -- One that is used up is told before one that is only busy: it is the one that lasts.
+        elsif v.refusal is null or (v.refusal ->> 'reason' = 'in_flight' and not v_short.is_in_flight) then
+            v.refusal := copperplate.refusal(
+                v_short.state, case when v_short.is_in_flight then 'in_flight' else 'used_up' end,
+                v_short.used_micro_usd, v_short.used_pictures, p_now
+            );
+        end if;
+    end loop;
+    return v;
+end;
+$$$statement$,
+$statement$comment on function copperplate.look_again(copperplate.budget_look, bigint, timestamptz, text) is
+'Of the budgets without room: whether lapsed reservations make it, or else the refusal.'$statement$,
+$statement$revoke all on function copperplate.look_again(copperplate.budget_look, bigint, timestamptz, text)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.look_again(copperplate.budget_look, bigint, timestamptz, text) to service_role$statement$,
+$statement$create function copperplate.has_room(
+    p_state copperplate.budget_state, p_amount bigint, p_free_micro_usd bigint, p_free_pictures bigint
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        p_state.cap_micro_usd > 0 and p_state.used_micro_usd - p_free_micro_usd + p_amount <= p_state.limit_micro_usd
+    ) is not false
+    and (
+        p_state.cap_pictures > 0 and p_state.used_pictures - p_free_pictures + 1 <= p_state.limit_pictures
+    ) is not false;
+end;
+$$$statement$,
+$statement$comment on function copperplate.has_room(copperplate.budget_state, bigint, bigint, bigint) is
+'Whether one more picture of this amount fits, where so much of what is used were free. A cap of zero has no room.'$statement$,
+$statement$revoke all on function copperplate.has_room(copperplate.budget_state, bigint, bigint, bigint)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.has_room(copperplate.budget_state, bigint, bigint, bigint) to service_role$statement$,
+$statement$create function copperplate.find_refusal(p_spending jsonb, p_now timestamptz, p_key text, p_reserved jsonb)
+returns copperplate.budget_look
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.budget_look;
+    v_amount bigint := (p_spending ->> 'amount_micro_usd')::bigint;
+    v_is_short boolean;
+begin
+    -- Closed where it cannot be told: a program that does not know what it spends may not.
+    if (v_amount between 0 and 1000000000000000) is not true then
+        raise exception 'the amount to spend is not known'
+            using errcode = 'ZC012', hint = 'Send amount_micro_usd, from 0 to 1000000000000000.';
+    end if;
+    v.day := (p_now at time zone 'UTC')::date;
+    select
+        array_agg(s order by s.position),
+        bool_or(
+            (s.cap_micro_usd > 0 and s.used_micro_usd + v_amount <= s.limit_micro_usd) is false
+            or (s.cap_pictures > 0 and s.used_pictures < s.limit_pictures) is false
+        ),
+        bool_or(s.budget is null),
+        jsonb_agg(jsonb_build_object('budget', s.name, 'permille', n.permille)) filter (where n.permille >= 800)
+    into v.states, v_is_short, v.lacks_salt, v.near_caps
+    from copperplate.budget_states(p_spending -> 'budgets', p_now, p_reserved) as s
+    cross join lateral (
+        -- Addresses and users are many, and in no line.
+        select case
+            when s.name !~ '^(prepaid/)?(address|user):' then greatest(
+                (s.used_micro_usd + v_amount) * 1000 / nullif(s.limit_micro_usd, 0),
+                (s.used_pictures + 1) * 1000 / nullif(s.limit_pictures, 0)
+            )
+        end as permille
+    ) as n;
+    return case when v_is_short then copperplate.look_again(v, v_amount, p_now, p_key) else v end;
+end;
+$$$statement$,
+$statement$comment on function copperplate.find_refusal(jsonb, timestamptz, text, jsonb) is
+'Look whether budgets have room for p_spending, {amount_micro_usd, max_in_flight, budgets}: null as refusal where all
+have room, or would by what lapsed. Volatile, as each call is to see what was committed before it.'$statement$,
+$statement$revoke all on function copperplate.find_refusal(jsonb, timestamptz, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.find_refusal(jsonb, timestamptz, text, jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000370', 'create_bookings', array[
+$statement$-- What is counted in budgets: booked where it fits, given back, corrected by bills.
+
+-- By how much one counter changes. Bound: only where it fits under the limits; otherwise it is a fact to be counted.
+create type copperplate.budget_change as (
+    budget text,
+    day date,
+    micro_usd bigint,
+    pictures bigint,
+    limit_micro_usd bigint,
+    limit_pictures bigint,
+    is_bound boolean
+)$statement$,
+$statement$comment on type copperplate.budget_change is 'By how much the counter of a budget changes.'$statement$,
+$statement$revoke all on type copperplate.budget_change from public, anon, authenticated$statement$,
+$statement$grant usage on type copperplate.budget_change to service_role$statement$,
+$statement$-- The exact way: every stripe is held, so the sum is the sum. What room is left is shared out anew.
+create function copperplate.rebalance(p_change copperplate.budget_change, p_budgets jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    c_stripes constant integer := case when copperplate.budget_rank(p_change.budget) in (1, 2) then 1 else 16 end;
+    v record;
+    v_limit bigint := p_change.limit_micro_usd;
+    v_limit_pictures bigint := p_change.limit_pictures;
+begin
+    perform from copperplate.budget_usage as u
+    where u.budget = p_change.budget and u.day = p_change.day
+    order by u.stripe
+    for update;
+    if not found then
+        -- A day so long ago that nothing is counted for it any more.
+        if not p_change.is_bound then
+            return true;
+        end if;
+        insert into copperplate.budget_usage (budget, day, stripe)
+        select p_change.budget, p_change.day, n.stripe
+        from generate_series(0, c_stripes - 1) as n (stripe)
+        on conflict (budget, day, stripe) do nothing;
+        perform from copperplate.budget_usage as u
+        where u.budget = p_change.budget and u.day = p_change.day
+        order by u.stripe
+        for update;
+    end if;
+
+    select
+        sum(u.spent_micro_usd)::bigint + p_change.micro_usd as spent, sum(u.pictures)::bigint + p_change.pictures as pictures,
+        count(*) as stripes, min(u.stripe) as first, max(u.limit_micro_usd) as shared, max(u.limit_pictures) as shared_pictures
+    into v
+    from copperplate.budget_usage as u
+    where u.budget = p_change.budget and u.day = p_change.day;
+    if p_change.is_bound then
+        -- Looked up after the wait: a cap may have been set meanwhile.
+        select s.limit_micro_usd, s.limit_pictures
+        into v_limit, v_limit_pictures
+        from copperplate.budget_states(p_budgets, copperplate.clock()) as s
+        where s.budget = p_change.budget and s.day = p_change.day;
+        if not found then
+            -- The day is over by now; its last caps are those that were seen.
+            v_limit := p_change.limit_micro_usd;
+            v_limit_pictures := p_change.limit_pictures;
+        end if;
+        if v.spent > v_limit or v.pictures > v_limit_pictures or 0 in (v_limit, v_limit_pictures) then
+            return false;
+        end if;
+    else
+        v_limit := v.shared;
+        v_limit_pictures := v.shared_pictures;
+    end if;
+    perform copperplate.share_room(p_change, v_limit, v_limit_pictures, v.spent, v.pictures);
+    return true;
+end;
+$$$statement$,
+$statement$comment on function copperplate.rebalance(copperplate.budget_change, jsonb) is
+'Change a counter with all its stripes held, and share what room is left among them; false where it does not fit.'$statement$,
+$statement$revoke all on function copperplate.rebalance(copperplate.budget_change, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.rebalance(copperplate.budget_change, jsonb) to service_role$statement$,
+$statement$create function copperplate.share_room(
+    p_change copperplate.budget_change, p_limit bigint, p_limit_pictures bigint, p_spent bigint, p_pictures bigint
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- Null without a limit.
+    v_room bigint := case when p_limit is not null then greatest(p_limit - p_spent, 0) end;
+    v_room_pictures bigint := case when p_limit_pictures is not null then greatest(p_limit_pictures - p_pictures, 0) end;
+    -- No more stripes than have room for another of the same: a room in parts that are too small helps nobody.
+    v_shares bigint := greatest(1, least(
+        (select count(*) from copperplate.budget_usage as u where u.budget = p_change.budget and u.day = p_change.day),
+        v_room / nullif(greatest(p_change.micro_usd, 0), 0), v_room_pictures
+    ));
+begin
+    update copperplate.budget_usage as u
+    set
+        spent_micro_usd = n.spent_micro_usd,
+        pictures = n.pictures,
+        allowed_micro_usd = n.spent_micro_usd + n.is_shared * (v_room / v_shares + (n.place < v_room % v_shares)::integer),
+        allowed_pictures
+        = n.pictures + n.is_shared * (v_room_pictures / v_shares + (n.place < v_room_pictures % v_shares)::integer),
+        limit_micro_usd = p_limit,
+        limit_pictures = p_limit_pictures
+    from (
+        select
+            s.stripe, p.place, (p.place < v_shares)::integer as is_shared,
+            s.spent_micro_usd + case when p.place = 0 then p_change.micro_usd else 0 end as spent_micro_usd,
+            s.pictures + case when p.place = 0 then p_change.pictures else 0 end as pictures
+        from copperplate.budget_usage as s
+        inner join (
+            select o.stripe, row_number() over (order by o.stripe) - 1 as place
+            from copperplate.budget_usage as o
+            where o.budget = p_change.budget and o.day = p_change.day
+        ) as p on s.stripe = p.stripe
+        where s.budget = p_change.budget and s.day = p_change.day
+    ) as n
+    where u.budget = p_change.budget and u.day = p_change.day and u.stripe = n.stripe;
+end;
+$$$statement$,
+$statement$comment on function copperplate.share_room(copperplate.budget_change, bigint, bigint, bigint, bigint) is
+'Count a change in the first of the stripes, which the caller holds, and share what is left of the limits among them.'$statement$,
+$statement$revoke all on function copperplate.share_room(copperplate.budget_change, bigint, bigint, bigint, bigint)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.share_room(copperplate.budget_change, bigint, bigint, bigint, bigint)
+to service_role$statement$,
+$statement$create function copperplate.fits(p_stripe copperplate.budget_usage, p_change copperplate.budget_change)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_change.is_bound then
+        -- Limits that are not the shared ones are shared out first, and what is no plain booking is weighed as a whole.
+        return p_change.pictures = 1
+            and p_stripe.limit_micro_usd is not distinct from p_change.limit_micro_usd
+            and p_stripe.limit_pictures is not distinct from p_change.limit_pictures
+            and (p_stripe.spent_micro_usd + p_change.micro_usd <= p_stripe.allowed_micro_usd) is not false
+            and (p_stripe.pictures + p_change.pictures <= p_stripe.allowed_pictures) is not false;
+    end if;
+    -- What gives back fits everywhere.
+    return (
+        p_change.micro_usd <= 0 or p_stripe.spent_micro_usd + p_change.micro_usd <= p_stripe.allowed_micro_usd
+    ) is not false
+    and (p_change.pictures <= 0 or p_stripe.pictures + p_change.pictures <= p_stripe.allowed_pictures) is not false;
+end;
+$$$statement$,
+$statement$comment on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change) is
+'Whether one stripe alone may take a change of its budget.'$statement$,
+$statement$revoke all on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change) to service_role$statement$,
+$statement$create function copperplate.change_budget(p_change copperplate.budget_change, p_budgets jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- A stripe with room that nobody holds.
+    update copperplate.budget_usage as u
+    set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+    where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
+        select s.stripe
+        from copperplate.budget_usage as s
+        where s.budget = p_change.budget and s.day = p_change.day and copperplate.fits(s, p_change)
+        limit 1
+        for update skip locked
+    );
+    if found then
+        return true;
+    end if;
+    -- All are held, or have no room. One wait is shorter than that for all of them.
+    update copperplate.budget_usage as u
+    set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+    where
+        u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
+        and copperplate.fits(u, p_change);
+    return found or copperplate.rebalance(p_change, p_budgets);
+end;
+$$$statement$,
+$statement$comment on function copperplate.change_budget(copperplate.budget_change, jsonb) is
+'Change one counter; false where a bound change does not fit. p_budgets are those of the caller, for their caps.'$statement$,
+$statement$revoke all on function copperplate.change_budget(copperplate.budget_change, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.change_budget(copperplate.budget_change, jsonb) to service_role$statement$,
+$statement$create function copperplate.change_budgets(p_changes copperplate.budget_change[], p_budgets jsonb default null)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_change copperplate.budget_change;
+begin
+    -- Each counter once, in the one order: a caller never comes back to a budget that it passed.
+    for v_change in
+        select
+            c.budget, c.day, sum(c.micro_usd)::bigint, sum(c.pictures)::bigint, max(c.limit_micro_usd),
+            max(c.limit_pictures), bool_or(c.is_bound)
+        from unnest(p_changes) as c
+        group by c.budget, c.day
+        having sum(c.micro_usd) <> 0 or sum(c.pictures) <> 0
+        order by copperplate.budget_rank(c.budget), c.day, c.budget
+    loop
+        if not copperplate.change_budget(v_change, p_budgets) then
+            raise exception 'a budget is used up' using errcode = 'ZC011';
+        end if;
+    end loop;
+end;
+$$$statement$,
+$statement$comment on function copperplate.change_budgets(copperplate.budget_change[], jsonb) is
+'Change counters, all or none, in the order of locks; ZC011 where a bound change does not fit.'$statement$,
+$statement$revoke all on function copperplate.change_budgets(copperplate.budget_change[], jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.change_budgets(copperplate.budget_change[], jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000371', 'create_spending', array[
+$statement$-- Spending of a generation: reserved with its lead, booked with a submit, corrected by the bill.
+--
+--             acquire_generation             begin_submit                   intend_upload, fail_generation
+--   (none) ────────────────────► reserved ─────────────────► booked ─────────────────► the bill, or nothing
+--                                   │
+--     fail, complete, sweep, delete ▼
+--     lapsed, and somebody needs it: given back
+--
+-- Lapsed: the lease of the generation ran out. What it reserved counts as free from then on, whether a sweep came by or
+-- not. What a submit booked does not: money may be out.
+
+create function copperplate.reserved_changes(p_reserved jsonb)
+returns copperplate.budget_change array
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_reserved is null then
+        return array[]::copperplate.budget_change [];
+    end if;
+    return array(
+        select row(
+            n.name, copperplate.budget_day(n.name, (p_reserved ->> 'day')::date),
+            -(p_reserved ->> 'amount_micro_usd')::bigint, -1, null, null, false
+        )::copperplate.budget_change
+        from jsonb_array_elements_text(p_reserved -> 'budgets') as n (name)
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.reserved_changes(jsonb) is 'What giving a reservation back changes.'$statement$,
+$statement$revoke all on function copperplate.reserved_changes(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.reserved_changes(jsonb) to service_role$statement$,
+$statement$create function copperplate.release_spending(p_reserved jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_reserved is not null then
+        perform copperplate.change_budgets(copperplate.reserved_changes(p_reserved));
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.release_spending(jsonb) is
+'Give a reservation back, which the caller has taken off its generation.'$statement$,
+$statement$revoke all on function copperplate.release_spending(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_spending(jsonb) to service_role$statement$,
+$statement$create function copperplate.release_all_spending(p_reserved jsonb[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- All in one, so that budgets are locked in order.
+    perform copperplate.change_budgets(array(
+        select c::copperplate.budget_change
+        from unnest(p_reserved) as r (reserved)
+        cross join lateral unnest(copperplate.reserved_changes(r.reserved)) as c
+    ))
+    where p_reserved <> '{}';
+end;
+$$$statement$,
+$statement$comment on function copperplate.release_all_spending(jsonb[]) is
+'Give these reservations back, which the caller has taken off their generations.'$statement$,
+$statement$revoke all on function copperplate.release_all_spending(jsonb[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.release_all_spending(jsonb[]) to service_role$statement$,
+$statement$create function copperplate.take_lapsed(p_budgets text[], p_key text)
+returns copperplate.budget_change array
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_changes copperplate.budget_change [] := array[]::copperplate.budget_change [];
+    v_reserved jsonb;
+begin
+    -- Generations come before budgets in the order of locks, and the caller holds one; who skips waits for nobody.
+    for v_reserved in
+        with lapsed as (
+            select g.prompt_hash, g.reserved
+            from public.generation_status as g
+            where
+                g.status in ('pending', 'generating') and g.lease_until <= v_now and g.prompt_hash <> p_key
+                and g.reserved -> 'budgets' ?| p_budgets
+            for update skip locked
+        )
+
+        update public.generation_status as g
+        set reserved = null, updated_at = v_now
+        from lapsed as l
+        where g.prompt_hash = l.prompt_hash
+        returning l.reserved
+    loop
+        v_changes := v_changes || copperplate.reserved_changes(v_reserved);
+    end loop;
+    return v_changes;
+end;
+$$$statement$,
+$statement$comment on function copperplate.take_lapsed(text[], text) is
+'Take reservations of these budgets off the generations whose lease ran out, other than the caller''s; answers what
+giving them back changes.'$statement$,
+$statement$revoke all on function copperplate.take_lapsed(text[], text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.take_lapsed(text[], text) to service_role$statement$,
+$statement$create function copperplate.reservation_of(p_look copperplate.budget_look, p_spending jsonb)
+returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return jsonb_build_object(
+        'day', p_look.day, 'amount_micro_usd', p_spending -> 'amount_micro_usd', 'budgets', jsonb_agg(s.budget)
+    )
+    from unnest(p_look.states) as s
+    where s.is_own
+    having count(*) > 0;
+end;
+$$$statement$,
+$statement$comment on function copperplate.reservation_of(copperplate.budget_look, jsonb) is
+'What a lead reserves, {day, amount_micro_usd, budgets}: the caller''s own budgets; null where there are none.'$statement$,
+$statement$revoke all on function copperplate.reservation_of(copperplate.budget_look, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.reservation_of(copperplate.budget_look, jsonb) to service_role$statement$,
+$statement$-- What is in both is kept: only what a reservation has too much is given back, and booked what it lacks.
+create function copperplate.book_spending(
+    p_key text, p_look copperplate.budget_look, p_spending jsonb, p_reserved jsonb, p_is_submit boolean
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_amount bigint := (p_spending ->> 'amount_micro_usd')::bigint;
+    v_changes copperplate.budget_change [];
+begin
+    v_changes := array(
+        select row(s.budget, s.day, v_amount, 1, s.limit_micro_usd, s.limit_pictures, true)::copperplate.budget_change
+        from unnest(p_look.states) as s
+        where p_is_submit or s.is_own
+    );
+    if p_reserved is not null then
+        v_changes := v_changes || copperplate.reserved_changes(p_reserved);
+    end if;
+    if p_look.needs_lapsed then
+        v_changes := v_changes || copperplate.take_lapsed(array(select s.budget from unnest(p_look.states) as s), p_key);
+    end if;
+    perform copperplate.change_budgets(v_changes, p_spending -> 'budgets');
+end;
+$$$statement$,
+$statement$comment on function copperplate.book_spending(text, copperplate.budget_look, jsonb, jsonb, boolean) is
+'Book the caller''s own budgets, and for a submit the house''s, instead of what the generation reserved before; ZC011
+where one has no room.'$statement$,
+$statement$revoke all on function copperplate.book_spending(text, copperplate.budget_look, jsonb, jsonb, boolean)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.book_spending(text, copperplate.budget_look, jsonb, jsonb, boolean)
+to service_role$statement$,
+$statement$create function copperplate.count_in_flight(p_budget text, p_key text)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    return count(*)
+    from public.generation_status as g
+    left join lateral (
+        select s.budgets
+        from copperplate.submits as s
+        where s.generation_key = g.prompt_hash
+        order by s.id desc
+        limit 1
+    ) as n on g.reserved is null
+    where
+        g.status in ('pending', 'generating') and g.lease_until > copperplate.clock() and g.prompt_hash <> p_key
+        and (g.reserved -> 'budgets' ? p_budget or p_budget = any(n.budgets));
+end;
+$$$statement$,
+$statement$comment on function copperplate.count_in_flight(text, text) is
+'How many generations are led now, other than the one with p_key, that spend from this budget.'$statement$,
+$statement$revoke all on function copperplate.count_in_flight(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.count_in_flight(text, text) to service_role$statement$,
+$statement$create function copperplate.look_for_lead(p_spending jsonb, p_key text, p_is_new boolean)
+returns copperplate.budget_look
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.budget_look;
+    v_now timestamptz := copperplate.clock();
+    v_reserved jsonb;
+    v_most bigint := (p_spending ->> 'max_in_flight')::bigint;
+begin
+    if not p_is_new then
+        select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
+    end if;
+    v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
+    if v.refusal is null and v.lacks_salt then
+        perform copperplate.make_salts(v.day);
+        v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
+    end if;
+    if v.refusal is not null or v_most is null or not v.states[1].is_own then
+        return v;
+    end if;
+
+    -- Refused by a look; who may pass counts again while nobody else of this caller does.
+    if copperplate.count_in_flight(v.states[1].budget, p_key) < v_most then
+        perform pg_advisory_xact_lock(hashtextextended('copperplate ' || v.states[1].budget, 0));
+        if copperplate.count_in_flight(v.states[1].budget, p_key) < v_most then
+            return v;
+        end if;
+    end if;
+    v.refusal := copperplate.refusal(
+        v.states[1], 'too_many', v.states[1].used_micro_usd, v.states[1].used_pictures, v_now
+    );
+    return v;
+end;
+$$$statement$,
+$statement$comment on function copperplate.look_for_lead(jsonb, text, boolean) is
+'Look whether a caller may lead, by all its budgets and by how much of its own is under way. A caller with a limit of
+that is held apart from itself until its transaction ends.'$statement$,
+$statement$revoke all on function copperplate.look_for_lead(jsonb, text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.look_for_lead(jsonb, text, boolean) to service_role$statement$,
+$statement$create function copperplate.reserve_spending(
+    p_key text, p_look copperplate.budget_look, p_spending jsonb, p_is_new boolean
+)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_reserved jsonb;
+begin
+    if not p_is_new then
+        -- Read again, as the caller holds the row only now.
+        select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
+        update public.generation_status as g
+        set reserved = copperplate.reservation_of(p_look, p_spending)
+        where g.prompt_hash = p_key;
+    end if;
+    perform copperplate.book_spending(p_key, p_look, p_spending, v_reserved, false);
+end;
+$$$statement$,
+$statement$comment on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean) is
+'Reserve a new leader''s own budgets: what its predecessor reserved of the same is kept, the rest of it given back.'$statement$,
+$statement$revoke all on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000372', 'create_submit_budgets', array[
+$statement$-- The wall: a submit passes it, or its leader gives everything back.
+
+create function copperplate.pass_budgets(
+    p_spending jsonb, p_now timestamptz, p_key text, p_reserved jsonb
+)
+returns copperplate.budget_look
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.budget_look;
+begin
+    -- Each round looks anew; one is lost only to somebody who booked what this one saw free.
+    for v_round in 1..5 loop
+        v := copperplate.find_refusal(p_spending, p_now, p_key, p_reserved);
+        if v.refusal is null and v.lacks_salt then
+            perform copperplate.make_salts(v.day);
+            v := copperplate.find_refusal(p_spending, p_now, p_key, p_reserved);
+        end if;
+        if v.refusal is not null then
+            return v;
+        end if;
+        begin
+            perform copperplate.book_spending(p_key, v, p_spending, p_reserved, true);
+            return v;
+        exception
+            when sqlstate 'ZC011' then
+                null;
+        end;
+    end loop;
+    v.refusal := copperplate.refusal(
+        v.states[1], 'in_flight', v.states[1].used_micro_usd, v.states[1].used_pictures, p_now
+    );
+    return v;
+end;
+$$$statement$,
+$statement$comment on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) is
+'Book every budget of a submit, with what its generation reserved, or none: then with the refusal.'$statement$,
+$statement$revoke all on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) to service_role$statement$,
+$statement$create function copperplate.give_lead_back(p_key text, p_services text[], p_reserved jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    -- Nothing failed, and nothing is remembered: whoever asks next goes on from here, at once.
+    update public.generation_status as g
+    set
+        status = 'failed', error_class = 'abandoned', error_message = 'a budget refused the submit', retry_at = v_now,
+        leader = null, lease_until = null, reserved = null, updated_at = v_now
+    where g.prompt_hash = p_key;
+    perform copperplate.release_probes(p_services);
+    perform copperplate.give_back_all(array[p_key]);
+    perform copperplate.release_spending(p_reserved);
+    perform pg_notify('copperplate', p_key);
+end;
+$$$statement$,
+$statement$comment on function copperplate.give_lead_back(text, text[], jsonb) is
+'A budget refuses the submit of a leader: lease, probes, credits and reservations are free in this transaction.'$statement$,
+$statement$revoke all on function copperplate.give_lead_back(text, text[], jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.give_lead_back(text, text[], jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000376', 'create_budget_operations', array[
+$statement$-- What operators call about budgets.
+
+create function copperplate.check_budget_name(p_name text)
+returns void
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    if (
+        p_name ~ '^(prepaid/)?(all|anonymous|(user|key|link|provider|model):[^[:space:]]{1,200})$'
+    ) is not true then
+        raise exception 'not the name of a budget'
+            using
+                errcode = 'ZC012',
+                hint = 'Name all, anonymous, user:ID, key:ID, link:ID, provider:NAME or model:PROVIDER/MODEL, '
+                    || 'with prepaid/ before it for a cap that nothing resets.';
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.check_budget_name(text) is
+'ZC012 for what is no budget that an operator can set. Addresses have shares, and none has a cap of its own.'$statement$,
+$statement$revoke all on function copperplate.check_budget_name(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.check_budget_name(text) to service_role$statement$,
+$statement$create function public.set_budget(p_name text, p_cap_micro_usd bigint, p_cap_pictures bigint)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.check_budget_name(p_name);
+    if (least(p_cap_micro_usd, p_cap_pictures) < 0 or greatest(p_cap_micro_usd, p_cap_pictures) > 1000000000000000) then
+        raise exception 'not a cap'
+            using errcode = 'ZC012', hint = 'Caps are from 0 to 1000000000000000, or null for none of its own.';
+    end if;
+    insert into copperplate.budgets as b (name, cap_micro_usd, cap_pictures, updated_at)
+    values (p_name, p_cap_micro_usd, p_cap_pictures, copperplate.clock())
+    on conflict (name) do update
+    set
+        cap_micro_usd = excluded.cap_micro_usd, cap_pictures = excluded.cap_pictures,
+        updated_at = excluded.updated_at;
+    return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
+end;
+$$$statement$,
+$statement$comment on function public.set_budget(text, bigint, bigint) is
+'Set the caps of a budget, of money in millionths of a dollar and of pictures, above what programs send; null: what they
+send stands. Answers what read_budgets does. From the next election on; what is under way goes on.'$statement$,
+$statement$revoke all on function public.set_budget(text, bigint, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.set_budget(text, bigint, bigint) to service_role$statement$,
+$statement$create function public.override_budget(
+    p_name text, p_cap_micro_usd bigint, p_cap_pictures bigint, p_until timestamptz
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.check_budget_name(p_name);
+    if (
+        (p_until > copperplate.clock() and least(p_cap_micro_usd, p_cap_pictures) >= 0
+            and greatest(p_cap_micro_usd, p_cap_pictures) <= 1000000000000000)
+        or (p_until is null and p_cap_micro_usd is null and p_cap_pictures is null)
+    ) is not true then
+        raise exception 'not an override'
+            using errcode = 'ZC012', hint = 'Give a cap and an end in the future, or three nulls to end it now.';
+    end if;
+    insert into copperplate.budgets as b (name, override_micro_usd, override_pictures, override_until, updated_at)
+    values (p_name, p_cap_micro_usd, p_cap_pictures, p_until, copperplate.clock())
+    on conflict (name) do update
+    set
+        override_micro_usd = excluded.override_micro_usd, override_pictures = excluded.override_pictures,
+        override_until = excluded.override_until, updated_at = excluded.updated_at;
+    return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
+end;
+$$$statement$,
+$statement$comment on function public.override_budget(text, bigint, bigint, timestamptz) is
+'Let other caps stand for a budget until p_until; three nulls end it now. Answers what read_budgets does.'$statement$,
+$statement$revoke all on function public.override_budget(text, bigint, bigint, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.override_budget(text, bigint, bigint, timestamptz) to service_role$statement$,
+$statement$create function public.reset_budget(p_name text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_day date := copperplate.budget_day(p_name, (copperplate.clock() at time zone 'UTC')::date);
+begin
+    perform copperplate.check_budget_name(p_name);
+    -- Every stripe is held, as for a booking: what is booked after it counts against the new room.
+    perform from copperplate.budget_usage as u
+    where u.budget = p_name and u.day = v_day
+    order by u.stripe
+    for update;
+    insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
+    select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
+    from copperplate.budget_usage as u
+    where u.budget = p_name and u.day = v_day
+    on conflict (budget, day) do update set micro_usd = excluded.micro_usd, pictures = excluded.pictures;
+    return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
+end;
+$$$statement$,
+$statement$comment on function public.reset_budget(text) is
+'Begin the day of a budget anew: its caps apply to what is booked from now on. Answers what read_budgets does.'$statement$,
+$statement$revoke all on function public.reset_budget(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.reset_budget(text) to service_role$statement$,
+$statement$create function public.read_budgets(p_budgets jsonb)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_day date := (v_now at time zone 'UTC')::date;
+begin
+    return coalesce(jsonb_agg(
+        jsonb_build_object(
+            -- As they are in a refusal.
+            'budget', case when s.name like 'address:%' then 'address' else s.name end,
+            'cap_micro_usd', s.cap_micro_usd,
+            'used_micro_usd', u.micro_usd - coalesce(s.limit_micro_usd - s.cap_micro_usd, 0),
+            'left_micro_usd', case
+                when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
+            end,
+            'cap_pictures', s.cap_pictures,
+            'used_pictures', u.pictures - coalesce(s.limit_pictures - s.cap_pictures, 0),
+            'left_pictures', case
+                when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
+            end,
+            'resets_at', case
+                when s.day > '-infinity'
+                    then to_char((v_day + 1)::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            end,
+            'override_until', to_char(b.override_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        )
+        order by s.position, s.day desc
+    ), '[]')
+    from copperplate.budget_states(p_budgets, v_now) as s
+    left join copperplate.budgets as b on s.name = b.name and b.override_until > v_now
+    cross join lateral (
+        select
+            s.used_micro_usd - coalesce(sum(h.micro_usd), 0)::bigint as micro_usd,
+            s.used_pictures - coalesce(sum(h.pictures), 0)::bigint as pictures
+        from copperplate.unsettled(array[s.budget], v_day, null) as h
+        where h.is_lapsed
+    ) as u;
+end;
+$$$statement$,
+$statement$comment on function public.read_budgets(jsonb) is
+'Caps, use and rest of each of these budgets, [{name, cap_micro_usd, cap_pictures, share_of, permille}], and of the
+prepaid ones beside them, since they were last reset; what lapsed is not used. Money in millionths of a dollar.'$statement$,
+$statement$revoke all on function public.read_budgets(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.read_budgets(jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000377', 'create_budget_audit', array[
+$statement$-- Budgets at a glance, sums that must agree, and what is old.
+
+create function public.list_budgets()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_day date := (v_now at time zone 'UTC')::date;
+begin
+    return coalesce(jsonb_agg(to_jsonb(l) order by copperplate.budget_rank(l.budget) desc, l.budget), '[]')
+    from (
+        select
+            coalesce(b.name, u.name) as budget,
+            -- Where an operator set none: what was shared out for the last election, resets included.
+            coalesce(
+                case when b.override_until > v_now then b.override_micro_usd end, b.cap_micro_usd, u.limit_micro_usd
+            ) as cap_micro_usd,
+            coalesce(
+                case when b.override_until > v_now then b.override_pictures end, b.cap_pictures, u.limit_pictures
+            ) as cap_pictures,
+            coalesce(u.micro_usd, 0) - coalesce(r.micro_usd, 0) as used_micro_usd,
+            coalesce(u.pictures, 0) - coalesce(r.pictures, 0) as used_pictures,
+            case when b.override_until > v_now then b.override_until end as override_until
+        from copperplate.budgets as b
+        full join (
+            select
+                n.name, sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures,
+                max(s.limit_micro_usd) filter (where not n.is_summed) as limit_micro_usd,
+                max(s.limit_pictures) filter (where not n.is_summed) as limit_pictures
+            from copperplate.budget_usage as s
+            -- Addresses and users are many: a sum each, but for those that have a cap of their own.
+            cross join lateral (
+                select
+                    k.is_summed, case when k.is_summed then split_part(s.budget, ':', 1) || ':*' else s.budget end as name
+                from (
+                    select
+                        s.budget ~ '^(address|user):'
+                        and not exists (select from copperplate.budgets as c where c.name = s.budget) as is_summed
+                ) as k
+            ) as n
+            where s.day in (v_day, '-infinity')
+            group by n.name
+        ) as u on b.name = u.name
+        left join copperplate.budget_resets as r
+            on b.name = r.budget and copperplate.budget_day(b.name, v_day) = r.day
+    ) as l;
+end;
+$$$statement$,
+$statement$comment on function public.list_budgets() is
+'Every budget with a cap of its own or used today (UTC): caps, and use since the last reset, with what is reserved; all
+addresses as address:*, users without a cap of their own as user:*. Money in millionths of a dollar.'$statement$,
+$statement$revoke all on function public.list_budgets() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.list_budgets() to service_role$statement$,
+$statement$create function public.audit_budgets()
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_day date := (copperplate.clock() at time zone 'UTC')::date;
+begin
+    return (
+        with counted as (
+            select u.budget, u.day, sum(u.spent_micro_usd)::bigint as micro_usd, sum(u.pictures)::bigint as pictures
+            from copperplate.budget_usage as u
+            group by u.budget, u.day
+        ),
+
+        due as (
+            select
+                h.budget, copperplate.budget_day(h.budget, h.day) as day,
+                sum(h.micro_usd)::bigint as micro_usd, count(*) as pictures
+            from (
+                select
+                    n.name as budget, (s.sent_at at time zone 'UTC')::date as day,
+                    coalesce(s.cost_micro_usd, s.booked_micro_usd) as micro_usd
+                from copperplate.submits as s
+                cross join lateral unnest(s.budgets) as n (name)
+                where s.booked_micro_usd is not null
+                union all
+                select n.name, (g.reserved ->> 'day')::date, (g.reserved ->> 'amount_micro_usd')::bigint
+                from public.generation_status as g
+                cross join lateral jsonb_array_elements_text(g.reserved -> 'budgets') as n (name)
+                where g.status in ('pending', 'generating')
+            ) as h
+            group by h.budget, copperplate.budget_day(h.budget, h.day)
+        ),
+
+        compared as (
+            select
+                coalesce(c.budget, d.budget) as budget, coalesce(c.day, d.day) as day,
+                coalesce(c.micro_usd, 0) as counted_micro_usd, coalesce(d.micro_usd, 0) as micro_usd,
+                coalesce(c.pictures, 0) as counted_pictures, coalesce(d.pictures, 0) as pictures
+            from counted as c
+            full join due as d on c.budget = d.budget and c.day = d.day
+            -- What is old enough to be forgotten is in no sum.
+            where c.budget is not null or d.day >= v_day - 1 or d.day = '-infinity'
+        )
+
+        select jsonb_build_object(
+            'counters', (select count(*) from counted),
+            'faults', coalesce(
+                jsonb_agg(to_jsonb(f)) filter (
+                    where (f.counted_micro_usd, f.counted_pictures) <> (f.micro_usd, f.pictures)
+                ),
+                '[]'
+            )
+        )
+        from compared as f
+    );
+end;
+$$$statement$,
+$statement$comment on function public.audit_budgets() is
+'How many counters there are, and faults: counters that are not the sum of bookings and reservations, none of which
+there should be.'$statement$,
+$statement$revoke all on function public.audit_budgets() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.audit_budgets() to service_role$statement$,
+$statement$create function copperplate.fold_budgets(p_limit integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_day date := (copperplate.clock() at time zone 'UTC')::date;
+    v record;
+begin
+    -- Bills come a day late at most. What somebody holds is left for another time: nothing here waits.
+    delete from copperplate.address_salts as s where s.day < v_day - 1;
+    delete from copperplate.budget_resets as r where r.day < v_day - 35 and r.day > '-infinity';
+    delete from copperplate.budget_usage as u
+    where u.ctid = any(array(
+        select o.ctid
+        from copperplate.budget_usage as o
+        where
+            o.day < v_day - 1 and o.day > '-infinity' and (o.day < v_day - 35 or o.budget like 'address:%')
+        limit 20 * p_limit
+        for update skip locked
+    ));
+    for v in
+        select u.budget, u.day, count(*) as stripes
+        from copperplate.budget_usage as u
+        where u.day < v_day - 1 and u.day > '-infinity' and u.stripe > 0
+        group by u.budget, u.day
+        limit p_limit
+    loop
+        perform copperplate.fold_budget_day(v.budget, v.day, v.stripes + 1);
+    end loop;
+end;
+$$$statement$,
+$statement$comment on function copperplate.fold_budgets(integer) is
+'Forget what addresses used before yesterday with their salts, and counters of more than 35 days; fold the stripes of
+days that are over into one. Spending stays in copperplate.submits.'$statement$,
+$statement$revoke all on function copperplate.fold_budgets(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.fold_budgets(integer) to service_role$statement$,
+$statement$create function copperplate.fold_budget_day(p_budget text, p_day date, p_stripes bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_held bigint;
+begin
+    select count(*) into v_held
+    from (
+        select from copperplate.budget_usage as u
+        where u.budget = p_budget and u.day = p_day
+        for update skip locked
+    ) as h;
+    if v_held <> p_stripes then
+        return;
+    end if;
+    -- A bill that comes later still is counted without regard to shares.
+    update copperplate.budget_usage as u
+    set
+        spent_micro_usd = s.spent_micro_usd, pictures = s.pictures,
+        allowed_micro_usd = u.limit_micro_usd, allowed_pictures = u.limit_pictures
+    from (
+        select sum(o.spent_micro_usd) as spent_micro_usd, sum(o.pictures) as pictures
+        from copperplate.budget_usage as o
+        where o.budget = p_budget and o.day = p_day
+    ) as s
+    where u.budget = p_budget and u.day = p_day and u.stripe = 0;
+    delete from copperplate.budget_usage as u where u.budget = p_budget and u.day = p_day and u.stripe > 0;
+end;
+$$$statement$,
+$statement$comment on function copperplate.fold_budget_day(text, date, bigint) is
+'Fold the stripes of a day into its first, unless somebody holds one.'$statement$,
+$statement$revoke all on function copperplate.fold_budget_day(text, date, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.fold_budget_day(text, date, bigint) to service_role$statement$,
+$statement$create function copperplate.forget_reserved(p_budget text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update public.generation_status as g
+    set reserved = jsonb_set(g.reserved, '{budgets}', (g.reserved -> 'budgets') - p_budget - ('prepaid/' || p_budget))
+    where g.status in ('pending', 'generating') and g.reserved -> 'budgets' ?| array[p_budget, 'prepaid/' || p_budget];
+$$$statement$,
+$statement$comment on function copperplate.forget_reserved(text) is 'Take the name of a budget off what generations reserved.'$statement$,
+$statement$revoke all on function copperplate.forget_reserved(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_reserved(text) to service_role$statement$,
+$statement$create function copperplate.forget_budget(p_budget text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_names text[] := array[p_budget, 'prepaid/' || p_budget];
+begin
+    update copperplate.submits as s
+    set budgets = array_remove(array_remove(s.budgets, p_budget), 'prepaid/' || p_budget)
+    where s.budgets && v_names;
+    delete from copperplate.budget_usage as u where u.budget = any(v_names);
+    delete from copperplate.budget_resets as r where r.budget = any(v_names);
+    delete from copperplate.budgets as b where b.name = any(v_names);
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_budget(text) is
+'Remove a budget and its name from every booking; what was spent stays in the others.'$statement$,
+$statement$revoke all on function copperplate.forget_budget(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_budget(text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000380', 'create_api_keys', array[
+$statement$-- API keys: who may do what without a sign-in. A key itself is nowhere here, only its SHA-256.
+
+create table copperplate.api_keys (
+    id uuid not null default gen_random_uuid(),
+    -- The first eight characters after cp_: what operators and messages name a key by. Public, and kept by rotations.
+    prefix text not null,
+    -- SHA-256 of the whole key, hex. 256 bits of chance need no slow hash and no salt.
+    digest text not null,
+    -- Of the key before the last rotation, which is good until then.
+    previous_digest text,
+    previous_until timestamptz,
+    name text not null,
+    tier text not null,
+    scopes text[] not null,
+    -- Stands in pages and addresses for everybody to read: it spends what was set aside for it, nothing else.
+    is_visible boolean not null,
+    created_at timestamptz not null,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    -- Written once an hour at most: a key of many processes has no hot row.
+    last_used_at timestamptz,
+    constraint api_keys_pkey primary key (id),
+    constraint api_keys_prefix_key unique (prefix),
+    constraint api_keys_digest_key unique (digest),
+    constraint api_keys_previous_digest_key unique (previous_digest),
+    constraint api_keys_prefix_is_eight_characters check (prefix ~ '^[0-9A-Za-z]{8}$'),
+    constraint api_keys_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$'),
+    constraint api_keys_previous_digest_is_sha256 check (previous_digest ~ '^[0-9a-f]{64}$'),
+    constraint api_keys_previous_digest_ends check ((previous_digest is null) = (previous_until is null)),
+    constraint api_keys_name_is_short check (length(name) <= 100),
+    constraint api_keys_tier_is_a_word check (tier ~ '^[a-z0-9_-]{1,32}$'),
+    constraint api_keys_scopes_are_known check (
+        cardinality(scopes) between 1 and 3 and scopes <@ array['generate', 'purge', 'admin']
+    ),
+    constraint api_keys_visible_only_generate check (not is_visible or scopes = array['generate'])
+)$statement$,
+$statement$comment on table copperplate.api_keys is
+'API keys by the SHA-256 of each, with what it may do. What it may spend is the row key:<id> of copperplate.budgets.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column copperplate.api_keys.digest is 'SHA-256 of the whole key, hex; the key itself is kept nowhere.'$statement$,
+$statement$comment on column copperplate.api_keys.last_used_at is 'To the hour: written when an hour has passed since.'$statement$,
+$statement$alter table copperplate.api_keys enable row level security$statement$,
+$statement$revoke all on table copperplate.api_keys from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update on table copperplate.api_keys to service_role$statement$,
+$statement$create function copperplate.describe_api_key(p_id uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', k.id,
+        'prefix', k.prefix,
+        'name', k.name,
+        'tier', k.tier,
+        'scopes', k.scopes,
+        'is_visible', k.is_visible,
+        'created_at', k.created_at,
+        'expires_at', k.expires_at,
+        'revoked_at', k.revoked_at,
+        'last_used_at', k.last_used_at,
+        'previous_until', k.previous_until,
+        'cap_micro_usd', b.cap_micro_usd,
+        'cap_pictures', b.cap_pictures
+    )
+    from copperplate.api_keys as k
+    left join copperplate.budgets as b on b.name = 'key:' || k.id::text
+    where k.id = p_id;
+$$$statement$,
+$statement$comment on function copperplate.describe_api_key(uuid) is 'A key as it is shown, with its caps and without digests.'$statement$,
+$statement$revoke all on function copperplate.describe_api_key(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.describe_api_key(uuid) to service_role$statement$,
+$statement$create function public.create_api_key(
+    p_prefix text,
+    p_digest text,
+    p_name text,
+    p_tier text,
+    p_scopes text[],
+    p_is_visible boolean default false,
+    p_expires_in interval default null,
+    p_cap_micro_usd bigint default null,
+    p_cap_pictures bigint default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_id uuid;
+    v_now timestamptz := copperplate.clock();
+begin
+    if p_cap_micro_usd < 0 or p_cap_pictures < 0 or p_expires_in <= interval '0' then
+        raise exception 'not an API key'
+            using errcode = 'ZC013', hint = 'Caps are zero or more, and a key expires later than now.';
+    end if;
+    insert into copperplate.api_keys (prefix, digest, name, tier, scopes, is_visible, created_at, expires_at)
+    values (p_prefix, p_digest, p_name, p_tier, p_scopes, p_is_visible, v_now, v_now + p_expires_in)
+    on conflict do nothing
+    returning id into v_id;
+    if found then
+        -- Everybody can read a visible key: nothing is set aside for it until somebody says how much.
+        if p_is_visible and p_cap_micro_usd is null and p_cap_pictures is null then
+            p_cap_micro_usd := 0;
+            p_cap_pictures := 0;
+        end if;
+        if p_cap_micro_usd is not null or p_cap_pictures is not null then
+            insert into copperplate.budgets (name, cap_micro_usd, cap_pictures, updated_at)
+            values ('key:' || v_id::text, p_cap_micro_usd, p_cap_pictures, v_now);
+        end if;
+    else
+        -- A repeated call finds what the first one made.
+        select k.id into v_id
+        from copperplate.api_keys as k
+        where k.prefix = p_prefix and k.digest = p_digest;
+        if not found then
+            raise exception 'this prefix is another key''s'
+                using errcode = 'ZC013', hint = 'Make another key.';
+        end if;
+    end if;
+    return copperplate.describe_api_key(v_id);
+end;
+$$$statement$,
+$statement$comment on function public.create_api_key(text, text, text, text, text[], boolean, interval, bigint, bigint) is
+'Keep a key by its prefix and the SHA-256 of the whole of it. A visible one may spend nothing unless a cap is given.
+Repeating a call changes nothing.'$statement$,
+$statement$revoke all on function public.create_api_key(text, text, text, text, text[], boolean, interval, bigint, bigint)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.create_api_key(text, text, text, text, text[], boolean, interval, bigint, bigint)
+to service_role$statement$,
+$statement$create function public.find_api_key(p_digest text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_key copperplate.api_keys%rowtype;
+    v_until timestamptz;
+    v_state text;
+begin
+    select k.* into v_key
+    from copperplate.api_keys as k
+    where k.digest = p_digest or k.previous_digest = p_digest;
+    if not found then
+        return null;
+    end if;
+    -- Nulls are passed over: null where neither ends it.
+    v_until := least(v_key.expires_at, case when v_key.previous_digest = p_digest then v_key.previous_until end);
+    v_state := case
+        when v_key.revoked_at is not null then 'revoked'
+        when v_key.expires_at <= v_now then 'expired'
+        when v_until <= v_now then 'rotated'
+        else 'active'
+    end;
+    -- Nobody waits for this, and a database that takes no writes still knows its keys.
+    if
+        v_state = 'active'
+        and (v_key.last_used_at is null or v_key.last_used_at <= v_now - interval '1 hour')
+        and not current_setting('transaction_read_only')::boolean
+    then
+        update copperplate.api_keys as k
+        set last_used_at = v_now
+        where
+            k.id in (select u.id from copperplate.api_keys as u where u.id = v_key.id for update skip locked)
+            and k.last_used_at is not distinct from v_key.last_used_at;
+    end if;
+    return copperplate.describe_api_key(v_key.id) || jsonb_build_object(
+        'state', v_state, 'left_ms', ceil(extract(epoch from v_until - v_now) * 1000)::bigint
+    );
+end;
+$$$statement$,
+$statement$comment on function public.find_api_key(text) is
+'The key with this SHA-256, or null: what it may do, its state (active, expired, revoked, rotated), and in how many
+milliseconds it ends, null where it does not. Its use is noted once an hour.'$statement$,
+$statement$revoke all on function public.find_api_key(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.find_api_key(text) to service_role$statement$,
+$statement$create function public.list_api_keys()
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(copperplate.describe_api_key(k.id) order by k.created_at, k.prefix), '[]'::jsonb)
+    from copperplate.api_keys as k;
+$$$statement$,
+$statement$comment on function public.list_api_keys() is 'Every key, the oldest first; revoked ones stay listed.'$statement$,
+$statement$revoke all on function public.list_api_keys() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.list_api_keys() to service_role$statement$,
+$statement$create function public.rotate_api_key(p_prefix text, p_digest text, p_grace interval)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_id uuid;
+    v_now timestamptz := copperplate.clock();
+begin
+    if p_grace < interval '0' then
+        raise exception 'a grace before now' using errcode = 'ZC013', hint = 'Give a grace of zero or more.';
+    end if;
+    update copperplate.api_keys as k
+    set
+        digest = p_digest,
+        previous_digest = case when p_grace > interval '0' then k.digest end,
+        previous_until = case when p_grace > interval '0' then v_now + p_grace end
+    where
+        k.prefix = p_prefix
+        and k.digest <> p_digest -- else it is this call, repeated
+        and k.revoked_at is null
+        and (k.expires_at is null or k.expires_at > v_now);
+    select k.id into v_id
+    from copperplate.api_keys as k
+    where k.prefix = p_prefix and k.digest = p_digest;
+    return copperplate.describe_api_key(v_id);
+end;
+$$$statement$,
+$statement$comment on function public.rotate_api_key(text, text, interval) is
+'Replace a key by one with the same prefix, scopes and budget; the old one is good for p_grace more, and the one before
+it is not. Null where no such key is in force. Repeating a call changes nothing.'$statement$,
+$statement$revoke all on function public.rotate_api_key(text, text, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.rotate_api_key(text, text, interval) to service_role$statement$,
+$statement$create function public.revoke_api_key(p_prefix text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_id uuid;
+    v_now timestamptz := copperplate.clock();
+begin
+    update copperplate.api_keys as k
+    set revoked_at = coalesce(k.revoked_at, v_now)
+    where k.prefix = p_prefix
+    returning k.id into v_id;
+    if not found then
+        return null;
+    end if;
+    -- Processes remember the key for some seconds; what they ask for in that time is refused by its budget.
+    insert into copperplate.budgets as b (name, cap_micro_usd, cap_pictures, updated_at)
+    values ('key:' || v_id::text, 0, 0, v_now)
+    on conflict (name) do update
+        set
+            cap_micro_usd = 0,
+            cap_pictures = 0,
+            override_micro_usd = null,
+            override_pictures = null,
+            override_until = null,
+            updated_at = v_now;
+    return copperplate.describe_api_key(v_id);
+end;
+$$$statement$,
+$statement$comment on function public.revoke_api_key(text) is
+'End a key for good. It spends nothing from this moment on, whoever still remembers it. Null where there is none such.'$statement$,
+$statement$revoke all on function public.revoke_api_key(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.revoke_api_key(text) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000388', 'create_url_signatures', array[
 $statement$-- Signed URLs made in SQL: the signatures that the server verifies. Secrets are arguments and are kept in no table.
 -- ZC001: what was given cannot be signed. No message repeats a prompt or a secret.
@@ -2167,6 +3946,10 @@ begin
     from removed as g
     where g.intent is not null;
     perform copperplate.note_pictures_gone(array(select g.prompt_hash from removed as g));
+    -- What was booked stays: money may be out.
+    perform copperplate.release_all_spending(
+        array(select g.reserved from removed as g where g.reserved is not null)
+    );
     return null;
 end;
 $$$statement$,
@@ -2500,11 +4283,16 @@ create table copperplate.submits (
     estimate_micro_usd bigint,
     -- From what the provider reported; zero where it is known not to bill; null where nothing is known.
     cost_micro_usd bigint,
+    -- What its budgets were charged before it was sent, until the bill is known. Null where nothing was booked, or it
+    -- was given back with its picture: then the budgets count nothing.
+    booked_micro_usd bigint,
+    -- By the names that budgets are stored under; the day is that of sent_at.
+    budgets text[] not null default '{}',
     -- How often the picture it made was served without a call: hits, stale answers, coalesced ones.
     saved bigint not null default 0,
     constraint submits_pkey primary key (id),
     constraint submits_money_is_not_negative check (
-        estimate_micro_usd >= 0 and cost_micro_usd >= 0 and saved >= 0
+        estimate_micro_usd >= 0 and cost_micro_usd >= 0 and booked_micro_usd >= 0 and saved >= 0
     )
 ) with (fillfactor = 70)$statement$,
 $statement$create index submits_generation_idx on copperplate.submits (generation_key, id)$statement$,
@@ -2516,27 +4304,62 @@ $statement$comment on column copperplate.submits.cost_micro_usd is
 $statement$alter table copperplate.submits enable row level security$statement$,
 $statement$revoke all on table copperplate.submits from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update on table copperplate.submits to service_role$statement$,
-$statement$create function copperplate.note_cost(p_generation_key text, p_cost_micro_usd bigint)
+$statement$create function copperplate.note_cost(
+    p_generation_key text, p_cost_micro_usd bigint, p_is_free boolean default false, p_reserved jsonb default null
+)
 returns void
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+declare
+    v record;
+    v_changes copperplate.budget_change [] := copperplate.reserved_changes(p_reserved);
 begin
     -- The triggers run for an update of no row, too.
-    if p_cost_micro_usd is null then
-        return;
+    if p_cost_micro_usd is not null then
+        update copperplate.submits as s
+        set
+            cost_micro_usd = p_cost_micro_usd,
+            booked_micro_usd = case
+                when p_is_free then null
+                when s.budgets <> '{}' then coalesce(s.booked_micro_usd, p_cost_micro_usd)
+            end
+        from (
+            select n.id, n.booked_micro_usd, case when n.booked_micro_usd is not null then n.cost_micro_usd end as cost_micro_usd
+            from copperplate.submits as n
+            where n.generation_key = p_generation_key
+            order by n.id desc
+            limit 1
+            for no key update
+        ) as o
+        where s.id = o.id
+        returning
+            s.budgets, (s.sent_at at time zone 'UTC')::date as day,
+            coalesce(s.cost_micro_usd, 0) - coalesce(o.cost_micro_usd, o.booked_micro_usd, 0) as micro_usd,
+            (s.booked_micro_usd is not null)::integer - (o.booked_micro_usd is not null)::integer as pictures
+        into v;
+        -- A bill is a fact: it is counted where it does not fit as well, and then there is no room until that is made up.
+        if v.budgets <> '{}' and (v.micro_usd, v.pictures) <> (0, 0) then
+            v_changes := v_changes || array(
+                select row(
+                    n.name, copperplate.budget_day(n.name, v.day), v.micro_usd, v.pictures, null, null, false
+                )::copperplate.budget_change
+                from unnest(v.budgets) as n (name)
+            );
+        end if;
     end if;
-    update copperplate.submits as s
-    set cost_micro_usd = p_cost_micro_usd
-    where s.id = (select max(n.id) from copperplate.submits as n where n.generation_key = p_generation_key);
+    if v_changes <> '{}' then
+        perform copperplate.change_budgets(v_changes);
+    end if;
 end;
 $$$statement$,
-$statement$comment on function copperplate.note_cost(text, bigint) is
-'What the newest submit of a generation cost; null changes nothing.'$statement$,
-$statement$revoke all on function copperplate.note_cost(text, bigint) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_cost(text, bigint) to service_role$statement$,
+$statement$comment on function copperplate.note_cost(text, bigint, boolean, jsonb) is
+'What the newest submit of a generation cost, null where nothing is known; one that is free is given back with its
+picture. Its budgets are corrected, and p_reserved, taken off the generation, is given back with that.'$statement$,
+$statement$revoke all on function copperplate.note_cost(text, bigint, boolean, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_cost(text, bigint, boolean, jsonb) to service_role$statement$,
 $statement$create function copperplate.spent_micro_usd(p_generation_key text)
 returns bigint
 language sql
@@ -2726,8 +4549,8 @@ $statement$grant execute on function copperplate.fold_money() to service_role$st
 
 select pg_temp.apply_migration('20261120000490', 'create_peek', array[
 $statement$-- The ledger's answer. `outcome` is hit, lead, wait, negative, free, gone (taken down), denied (the caller cannot pay),
--- or stale (a write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a
--- row.
+-- refused (by a budget), or stale (a write refused by its fence). The entry's columns are filled for a hit, the
+-- generation's where there is a row.
 create type copperplate.acquire_result as (
     outcome text,
     kind text,
@@ -2753,7 +4576,11 @@ create type copperplate.acquire_result as (
     error_class text,
     retry_after_ms integer,
     decode_no integer,
-    job_age_ms integer
+    job_age_ms integer,
+    -- {reason, budget, cap_micro_usd, left_micro_usd, cap_pictures, left_pictures, resets_at, retry_after_ms}
+    refusal jsonb,
+    -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
+    near_caps jsonb
 )$statement$,
 $statement$comment on type copperplate.acquire_result is 'What the ledger answers about one picture.'$statement$,
 $statement$revoke all on type copperplate.acquire_result from public, anon, authenticated$statement$,
@@ -2842,13 +4669,12 @@ $statement$revoke all on function public.peek_generation(text, text) from public
 $statement$grant execute on function public.peek_generation(text, text) to service_role$statement$
 ]);
 
-select pg_temp.apply_migration('20261120000500', 'create_acquire', array[
-$statement$-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
--- an upsert would lock the row even when it refuses, at a fifth of the speed.
+select pg_temp.apply_migration('20261120000495', 'create_claims', array[
+$statement$-- Claims of a lease: compare and set, so that of many who saw the same one wins.
 
 -- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
 create function copperplate.claim_new(
-    p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval
+    p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval, p_reserved jsonb
 )
 returns bigint
 language plpgsql
@@ -2867,12 +4693,13 @@ begin
 
     insert into public.generation_status (
         prompt_hash, kind, recipe, prompt, dimensions, model,
-        phase, window_started_at, fence, leader, lease_until, created_at, updated_at
+        phase, window_started_at, fence, leader, lease_until, reserved, created_at, updated_at
     )
     select
         p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
         coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
-        'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
+        'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, p_reserved,
+        v_now, v_now
     from copperplate.kinds as k
     where k.name = p_recipe ->> 'kind'
     on conflict (prompt_hash) do nothing
@@ -2884,10 +4711,10 @@ begin
     return v_fence;
 end;
 $$$statement$,
-$statement$comment on function copperplate.claim_new(jsonb, text, uuid, interval) is
+$statement$comment on function copperplate.claim_new(jsonb, text, uuid, interval, jsonb) is
 'Insert a generation led by the caller; answers its fence, or null if the key exists.'$statement$,
-$statement$revoke all on function copperplate.claim_new(jsonb, text, uuid, interval) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role$statement$,
+$statement$revoke all on function copperplate.claim_new(jsonb, text, uuid, interval, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.claim_new(jsonb, text, uuid, interval, jsonb) to service_role$statement$,
 $statement$-- What a dead leader left behind is kept. After a failure nothing is, except where nothing failed but the collecting:
 -- the sweep gave up on a leader, or a leader on a job that could not be had yet.
 create function copperplate.resumes(p_seen copperplate.acquire_result)
@@ -2973,15 +4800,22 @@ $statement$comment on function copperplate.claim_again(copperplate.acquire_resul
 'Take over a dead lease or retry a failed generation; answers the new fence, or null if somebody was faster.'$statement$,
 $statement$revoke all on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval)
 from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) to service_role$statement$,
-$statement$create function public.acquire_generation(
+$statement$grant execute on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000500', 'create_acquire', array[
+$statement$-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything, and who is refused
+-- from writing; an upsert would lock the row even when it refuses, at a fifth of the speed.
+
+create function public.acquire_generation(
     p_recipe jsonb,
     p_generation_key text,
     p_rendition_key text,
     p_leader uuid,
     p_lease interval,
     p_charges jsonb default '[]',
-    p_services text[] default '{}'
+    p_services text[] default '{}',
+    p_spending jsonb default null
 )
 returns copperplate.acquire_result
 language plpgsql
@@ -2991,6 +4825,8 @@ set search_path = ''
 as $$
 declare
     v copperplate.acquire_result;
+    v_look copperplate.budget_look;
+    v_submits boolean;
     v_fence bigint;
     v_rest interval;
     v_error_class text;
@@ -3019,7 +4855,8 @@ begin
         end if;
 
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
-        if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
+        v_submits := not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null);
+        if v_submits then
             -- Hardly ever does anything rest.
             if exists (select from copperplate.breakers as b where b.open_until is not null) then
                 select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
@@ -3032,9 +4869,25 @@ begin
             end if;
         end if;
 
+        if p_charges <> '[]' and not copperplate.can_pay(p_generation_key, p_charges) then
+            v.outcome := 'denied';
+            return v;
+        end if;
+        v_look := null;
+        if v_submits and p_spending is not null then
+            v_look := copperplate.look_for_lead(p_spending, p_generation_key, v.status is null);
+            if v_look.refusal is not null then
+                v.outcome := 'refused';
+                v.refusal := v_look.refusal;
+                return v;
+            end if;
+        end if;
+
         begin
             if v.status is null then
-                v_fence := copperplate.claim_new(p_recipe, p_generation_key, p_leader, p_lease);
+                v_fence := copperplate.claim_new(
+                    p_recipe, p_generation_key, p_leader, p_lease, copperplate.reservation_of(v_look, p_spending)
+                );
             else
                 v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
             end if;
@@ -3045,8 +4898,12 @@ begin
             if v_fence is not null and p_charges <> '[]' then
                 perform copperplate.reserve_charges(p_generation_key, p_charges);
             end if;
+            if v_fence is not null and v_look.states is not null then
+                perform copperplate.reserve_spending(p_generation_key, v_look, p_spending, v.status is null);
+            end if;
         exception
-            when sqlstate 'ZC007' then
+            -- Somebody else tries the service, or took what was left of a budget: the next look tells.
+            when sqlstate 'ZC007' or sqlstate 'ZC011' then
                 v_fence := null;
             when sqlstate 'ZC008' then
                 -- The lease is undone with the rest of the block: nobody waits for one that cannot pay.
@@ -3078,14 +4935,15 @@ begin
     return v;
 end;
 $$$statement$,
-$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[]) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, or denied where it would lead and cannot pay
-p_charges, [{kind, user_id, amount}], which are reserved with the lead.
+$statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb) is
+'Settle what the caller is: hit, lead (with a fence), wait, negative, denied where it would lead and cannot pay
+p_charges, [{kind, user_id, amount}], which are reserved with the lead, or refused where it would submit and a budget has
+no room for p_spending, {amount_micro_usd, max_in_flight, budgets}. Its own budgets, is_own, are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
 While a breaker of p_services, what a submit needs, is open: negative instead of a lead that would submit.'$statement$,
-$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
+$statement$revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb)
 from public, anon, authenticated$statement$,
-$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
+$statement$grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb)
 to service_role$statement$
 ]);
 
@@ -3094,9 +4952,14 @@ $statement$-- The leader's steps up to the picture. Each is one short transactio
 -- are taken in the order of create_reservations.sql.
 
 create function public.begin_submit(
-    p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null
+    p_key text,
+    p_fence bigint,
+    p_submit_no integer,
+    p_provider text,
+    p_estimate_micro_usd bigint default null,
+    p_spending jsonb default null
 )
-returns boolean
+returns copperplate.acquire_result
 language plpgsql
 volatile
 security invoker
@@ -3109,20 +4972,37 @@ declare
     v_kind text;
     v_model text;
     v_path text;
+    v_reserved jsonb;
+    v_look copperplate.budget_look;
+    v_answer copperplate.acquire_result;
 begin
-    select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path'
-    into v_before, v_job, v_kind, v_model, v_path
+    select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path', g.reserved
+    into v_before, v_job, v_kind, v_model, v_path, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
     -- A job that a dead leader told of late, after this one took over, is there to be collected.
     if not found or v_job is not null or p_submit_no not in (v_before, v_before + 1) then
-        return false;
+        return copperplate.stale();
     end if;
     -- Said before: nothing is counted twice, and a late repeat undoes no later step.
+    v_answer.outcome := 'lead';
     if p_submit_no = v_before then
-        return true;
+        return v_answer;
     end if;
+
+    if p_spending is not null then
+        v_look := copperplate.pass_budgets(p_spending, v_now, p_key, v_reserved);
+    elsif v_reserved is not null then
+        perform copperplate.release_spending(v_reserved);
+    end if;
+    if v_look.refusal is not null then
+        perform copperplate.give_lead_back(p_key, copperplate.services_of(p_provider, v_kind, v_model), v_reserved);
+        v_answer.outcome := 'refused';
+        v_answer.refusal := v_look.refusal;
+        return v_answer;
+    end if;
+    v_answer.near_caps := v_look.near_caps;
 
     perform copperplate.discard_object(v_kind, v_path, p_key);
 
@@ -3134,22 +5014,30 @@ begin
         submit_no = p_submit_no,
         api_calls_made = g.api_calls_made + 1,
         intent = null,
+        reserved = null,
         started_at = case when v_before = 0 then v_now else g.started_at end,
         updated_at = v_now
     where g.prompt_hash = p_key;
 
-    insert into copperplate.submits (generation_key, kind, provider, model, sent_at, estimate_micro_usd)
-    values (p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd);
+    insert into copperplate.submits (
+        generation_key, kind, provider, model, sent_at, estimate_micro_usd, booked_micro_usd, budgets
+    )
+    values (
+        p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd,
+        (p_spending ->> 'amount_micro_usd')::bigint, array(select s.budget from unnest(v_look.states) as s)
+    );
     insert into copperplate.public_totals (day, kind, api_calls)
     values ((v_now at time zone 'UTC')::date, v_kind, 1);
-    return true;
+    return v_answer;
 end;
 $$$statement$,
-$statement$comment on function public.begin_submit(text, bigint, integer, text, bigint) is
+$statement$comment on function public.begin_submit(text, bigint, integer, text, bigint, jsonb) is
 'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on, as much as
-p_estimate_micro_usd, millionths of a dollar, null where the price is not known.'$statement$,
-$statement$revoke all on function public.begin_submit(text, bigint, integer, text, bigint) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.begin_submit(text, bigint, integer, text, bigint) to service_role$statement$,
+p_estimate_micro_usd, millionths of a dollar, null where the price is not known. Every budget of p_spending is booked, what
+was reserved becomes part of that: lead, with near_caps; refused where one has no room, and then the lead is given back;
+stale for an old fence, and while a job is known.'$statement$,
+$statement$revoke all on function public.begin_submit(text, bigint, integer, text, bigint, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.begin_submit(text, bigint, integer, text, bigint, jsonb) to service_role$statement$,
 $statement$create function public.note_request(p_key text, p_fence bigint, p_request_id text, p_urls jsonb)
 returns boolean
 language plpgsql
@@ -3500,16 +5388,16 @@ declare
     v_kind text;
     v_model text;
     v_asked_at timestamptz;
+    v_reserved jsonb;
     v_stored copperplate.acquire_result;
 begin
     -- Of what was taken down the row goes: nothing is stored, and both objects are discarded below.
     perform copperplate.enforce_takedown(p_key, p_rendition ->> 'key');
-    update public.generation_status as g
-    set
-        status = 'completed', phase = null, format = p_format, generated_url = p_url,
-        leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
+    select g.provider, g.kind, g.model, g.started_at, g.reserved
+    into v_provider, v_kind, v_model, v_asked_at, v_reserved
+    from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind, g.model, g.started_at into v_provider, v_kind, v_model, v_asked_at;
+    for update;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -3534,6 +5422,11 @@ begin
         return copperplate.stale();
     end if;
 
+    update public.generation_status as g
+    set
+        status = 'completed', phase = null, format = p_format, generated_url = p_url, leader = null,
+        lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now
+    where g.prompt_hash = p_key;
     perform copperplate.add_entry(
         p_original_key, p_key, true,
         copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
@@ -3543,6 +5436,8 @@ begin
     end if;
     perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
+    -- Reserved for a submit that was not needed.
+    perform copperplate.release_spending(v_reserved);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
     return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
@@ -3586,12 +5481,13 @@ declare
     v_provider text;
     v_kind text;
     v_model text;
+    v_reserved jsonb;
 begin
     -- A submit that is known to be free is not counted as a billable call; one whose picture was here was billed.
     select
         case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end,
-        case when g.submit_no > 0 then g.provider end, g.kind, g.model
-    into v_uncounted, v_provider, v_kind, v_model
+        case when g.submit_no > 0 then g.provider end, g.kind, g.model, g.reserved
+    into v_uncounted, v_provider, v_kind, v_model, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -3615,6 +5511,7 @@ begin
         end,
         leader = null,
         lease_until = null,
+        reserved = null,
         updated_at = v_now
     where g.prompt_hash = p_key;
 
@@ -3625,7 +5522,9 @@ begin
     end if;
     -- Nothing of this attempt is held any longer, and what a free submit was estimated to cost was not spent.
     perform copperplate.give_back_all(array[p_key]);
-    perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
+    perform copperplate.note_cost(
+        p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end, v_uncounted > 0, v_reserved
+    );
     insert into copperplate.public_totals (day, kind, failures, api_calls)
     values (
         (v_now at time zone 'UTC')::date, v_kind,
@@ -4262,31 +6161,41 @@ set search_path = ''
 as $$
 declare
     v_swept integer;
+    v_reserved jsonb[];
 begin
     -- Nobody has asked since the leader died, or a follower would have taken over. What is known of
     -- its job is kept: the next one to ask collects it.
     with expired as (
-        select g.prompt_hash
+        select g.prompt_hash, g.reserved
         from public.generation_status as g
         where g.status in ('pending', 'generating') and g.lease_until < copperplate.clock() - p_horizon
         limit p_limit
         for update skip locked
+    ),
+
+    swept as (
+        update public.generation_status as g
+        set
+            status = 'failed', error_class = 'abandoned', error_message = 'the leader died and nobody asked again',
+            retry_at = copperplate.clock(), leader = null, lease_until = null, reserved = null,
+            updated_at = copperplate.clock()
+        from expired as e
+        where g.prompt_hash = e.prompt_hash
+        returning e.reserved
     )
 
-    update public.generation_status as g
-    set
-        status = 'failed', error_class = 'abandoned', error_message = 'the leader died and nobody asked again',
-        retry_at = copperplate.clock(), leader = null, lease_until = null, updated_at = copperplate.clock()
-    from expired as e
-    where g.prompt_hash = e.prompt_hash;
-    get diagnostics v_swept = row_count;
+    select count(*), array_agg(s.reserved) filter (where s.reserved is not null)
+    into v_swept, v_reserved
+    from swept as s;
 
     perform copperplate.release_expired(p_limit);
+    perform copperplate.release_all_spending(v_reserved);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
+    perform copperplate.fold_budgets(p_limit);
     return v_swept;
 end;
 $$$statement$,
@@ -5056,9 +6965,11 @@ as $$
 declare
     v_account uuid;
 begin
+    perform copperplate.forget_reserved('user:' || p_user);
     update copperplate.accounts as a set user_id = null where a.user_id = p_user
     returning a.id into v_account;
     delete from copperplate.user_requests as q where q.account_id = v_account;
+    perform copperplate.forget_budget('user:' || p_user);
     return v_account is not null;
 end;
 $$$statement$,

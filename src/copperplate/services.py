@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import ApiKeys, CreditLedger, Ledger, Maintenance, Statistics
+from copperplate.ports import ApiKeys, Budgets, CreditLedger, Ledger, Maintenance, Statistics
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from copperplate.single_flight import Call
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Protocol):
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, Protocol):
     """Every port of the ledger."""
 
 

@@ -49,6 +49,8 @@ create table public.generation_status (
     provider_usage jsonb not null default '{}',
     -- Where the original is about to be stored: {path, digest, size_bytes, format, width, height}.
     intent jsonb,
+    -- What the leader reserved of its caller's own budgets: {day, amount_micro_usd, budgets}.
+    reserved jsonb,
     -- Since when no cleanup removes it, nor any picture of it; null while it may grow old.
     pinned_at timestamptz,
     fence bigint not null,
@@ -84,6 +86,9 @@ create table public.generation_status (
     ),
     constraint generation_status_completed_has_original check (
         status <> 'completed' or (format is not null and completed_at is not null)
+    ),
+    constraint generation_status_live_alone_reserves check (
+        reserved is null or status in ('pending', 'generating')
     ),
     constraint generation_status_error_class_is_known check (
         error_class in (

@@ -108,6 +108,39 @@ released, and what was held too long for this generation.';
 revoke all on function copperplate.inherit_charges(text, jsonb) from public, anon, authenticated;
 grant execute on function copperplate.inherit_charges(text, jsonb) to service_role;
 
+create function copperplate.can_pay(p_generation_key text, p_charges jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- By a look, so that who cannot pay writes nothing. Lapsed credits are summed only where they are needed.
+    return not exists (
+        select from (
+            select c.user_id, sum(c.amount) as amount
+            from jsonb_to_recordset(p_charges) as c (kind text, user_id uuid, amount bigint)
+            where c.kind = 'credit'
+            group by c.user_id
+        ) as c
+        left join copperplate.accounts as a on c.user_id = a.user_id
+        where
+            (a.balance - a.held >= c.amount) is not true
+            and (a.balance - a.held + copperplate.lapsed_credits(a.id) >= c.amount) is not true
+    ) or exists (
+        -- Inherited: its predecessor paid.
+        select from copperplate.reservations as k
+        where k.generation_key = p_generation_key and k.state = 'held' and k.expires_at >= copperplate.clock()
+    );
+end;
+$$;
+
+comment on function copperplate.can_pay(text, jsonb) is
+'Whether a look finds enough credits for these charges, lapsed ones included, or that they are inherited.';
+revoke all on function copperplate.can_pay(text, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.can_pay(text, jsonb) to service_role;
+
 create function copperplate.reserve_charges(p_generation_key text, p_charges jsonb)
 returns void
 language plpgsql

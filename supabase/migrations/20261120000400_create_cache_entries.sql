@@ -154,6 +154,10 @@ begin
     from removed as g
     where g.intent is not null;
     perform copperplate.note_pictures_gone(array(select g.prompt_hash from removed as g));
+    -- What was booked stays: money may be out.
+    perform copperplate.release_all_spending(
+        array(select g.reserved from removed as g where g.reserved is not null)
+    );
     return null;
 end;
 $$;

@@ -1,6 +1,6 @@
 -- The ledger's answer. `outcome` is hit, lead, wait, negative, free, gone (taken down), denied (the caller cannot pay),
--- or stale (a write refused by its fence). The entry's columns are filled for a hit, the generation's where there is a
--- row.
+-- refused (by a budget), or stale (a write refused by its fence). The entry's columns are filled for a hit, the
+-- generation's where there is a row.
 create type copperplate.acquire_result as (
     outcome text,
     kind text,
@@ -26,7 +26,11 @@ create type copperplate.acquire_result as (
     error_class text,
     retry_after_ms integer,
     decode_no integer,
-    job_age_ms integer
+    job_age_ms integer,
+    -- {reason, budget, cap_micro_usd, left_micro_usd, cap_pictures, left_pictures, resets_at, retry_after_ms}
+    refusal jsonb,
+    -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
+    near_caps jsonb
 );
 
 comment on type copperplate.acquire_result is 'What the ledger answers about one picture.';

@@ -1,139 +1,5 @@
--- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything;
--- an upsert would lock the row even when it refuses, at a fifth of the speed.
-
--- A new row for a key nobody has asked for, led by the caller; null when somebody was faster.
-create function copperplate.claim_new(
-    p_recipe jsonb, p_generation_key text, p_leader uuid, p_lease interval
-)
-returns bigint
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_now timestamptz := copperplate.clock();
-    v_fence bigint;
-begin
-    if public.cache_key(p_recipe) <> p_generation_key then
-        raise exception 'the generation key is not the key of the recipe'
-            using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
-    end if;
-
-    insert into public.generation_status (
-        prompt_hash, kind, recipe, prompt, dimensions, model,
-        phase, window_started_at, fence, leader, lease_until, created_at, updated_at
-    )
-    select
-        p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
-        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
-        'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, v_now, v_now
-    from copperplate.kinds as k
-    where k.name = p_recipe ->> 'kind'
-    on conflict (prompt_hash) do nothing
-    returning fence into v_fence;
-    if v_fence is null and not exists (select from copperplate.kinds as k where k.name = p_recipe ->> 'kind') then
-        raise exception 'unknown kind of picture'
-            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
-    end if;
-    return v_fence;
-end;
-$$;
-
-comment on function copperplate.claim_new(jsonb, text, uuid, interval) is
-'Insert a generation led by the caller; answers its fence, or null if the key exists.';
-revoke all on function copperplate.claim_new(jsonb, text, uuid, interval) from public, anon, authenticated;
-grant execute on function copperplate.claim_new(jsonb, text, uuid, interval) to service_role;
-
--- What a dead leader left behind is kept. After a failure nothing is, except where nothing failed but the collecting:
--- the sweep gave up on a leader, or a leader on a job that could not be had yet.
-create function copperplate.resumes(p_seen copperplate.acquire_result)
-returns boolean
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-begin
-    return coalesce(
-        p_seen.status in ('pending', 'generating')
-        or (p_seen.status = 'failed' and p_seen.error_class in ('abandoned', 'uncollected')),
-        false
-    );
-end;
-$$;
-
-comment on function copperplate.resumes(copperplate.acquire_result) is
-'Whether the next leader goes on where the last one stopped; otherwise it begins a new attempt.';
-revoke all on function copperplate.resumes(copperplate.acquire_result) from public, anon, authenticated;
-grant execute on function copperplate.resumes(copperplate.acquire_result) to service_role;
-
--- Take a generation over whose lease ran out, or begin a new attempt after a failure: compare the
--- fence and the state that were seen, and set. Null when somebody was faster.
-create function copperplate.claim_again(
-    p_seen copperplate.acquire_result, p_generation_key text, p_leader uuid, p_lease interval
-)
-returns bigint
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_now timestamptz := copperplate.clock();
-    v_resume boolean := copperplate.resumes(p_seen);
-    v_fence bigint;
-begin
-    if not v_resume then
-        perform copperplate.discard_object(g.kind, g.intent ->> 'path', g.prompt_hash)
-        from public.generation_status as g
-        where g.prompt_hash = p_generation_key and g.fence = p_seen.fence;
-    end if;
-
-    update public.generation_status as g
-    set
-        fence = nextval('copperplate.fences'),
-        leader = p_leader,
-        lease_until = v_now + p_lease,
-        status = case when v_resume and g.phase <> 'claimed' then 'generating' else 'pending' end,
-        phase = case when v_resume then g.phase else 'claimed' end,
-        submit_no = case when v_resume then g.submit_no else 0 end,
-        -- Whoever wrote down that a job is not collected yet came back alive from decoding.
-        decode_no = case when v_resume and p_seen.error_class is distinct from 'uncollected' then g.decode_no else 0 end,
-        provider_request_id = case when v_resume then g.provider_request_id end,
-        provider_urls = case when v_resume then g.provider_urls end,
-        noted_at = case when v_resume then g.noted_at end,
-        intent = case when v_resume then g.intent end,
-        -- Only failures of the picture count against the day's attempts: a limited rate and our account do not.
-        attempt = case
-            when g.window_started_at < v_now - interval '1 day' then 1
-            when v_resume or g.error_class in ('rate_limited', 'account') then g.attempt
-            else g.attempt + 1
-        end,
-        window_started_at = case
-            when g.window_started_at < v_now - interval '1 day' then v_now else g.window_started_at
-        end,
-        error_class = null,
-        error_message = null,
-        retry_at = null,
-        completed_at = null,
-        updated_at = v_now
-    where
-        g.prompt_hash = p_generation_key
-        and g.fence = p_seen.fence
-        and g.status = p_seen.status
-        and (g.lease_until is null or g.lease_until <= v_now)
-        and (g.retry_at is null or g.retry_at <= v_now)
-    returning g.fence into v_fence;
-    return v_fence;
-end;
-$$;
-
-comment on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) is
-'Take over a dead lease or retry a failed generation; answers the new fence, or null if somebody was faster.';
-revoke all on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval)
-from public, anon, authenticated;
-grant execute on function copperplate.claim_again(copperplate.acquire_result, text, uuid, interval) to service_role;
+-- Who may generate: look, then compare and set. Reading first keeps waiters from locking anything, and who is refused
+-- from writing; an upsert would lock the row even when it refuses, at a fifth of the speed.
 
 create function public.acquire_generation(
     p_recipe jsonb,
@@ -142,7 +8,8 @@ create function public.acquire_generation(
     p_leader uuid,
     p_lease interval,
     p_charges jsonb default '[]',
-    p_services text[] default '{}'
+    p_services text[] default '{}',
+    p_spending jsonb default null
 )
 returns copperplate.acquire_result
 language plpgsql
@@ -152,6 +19,8 @@ set search_path = ''
 as $$
 declare
     v copperplate.acquire_result;
+    v_look copperplate.budget_look;
+    v_submits boolean;
     v_fence bigint;
     v_rest interval;
     v_error_class text;
@@ -180,7 +49,8 @@ begin
         end if;
 
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
-        if not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null) then
+        v_submits := not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null);
+        if v_submits then
             -- Hardly ever does anything rest.
             if exists (select from copperplate.breakers as b where b.open_until is not null) then
                 select r.rest, r.error_class into v_rest, v_error_class from copperplate.longest_rest(p_services) as r;
@@ -193,9 +63,25 @@ begin
             end if;
         end if;
 
+        if p_charges <> '[]' and not copperplate.can_pay(p_generation_key, p_charges) then
+            v.outcome := 'denied';
+            return v;
+        end if;
+        v_look := null;
+        if v_submits and p_spending is not null then
+            v_look := copperplate.look_for_lead(p_spending, p_generation_key, v.status is null);
+            if v_look.refusal is not null then
+                v.outcome := 'refused';
+                v.refusal := v_look.refusal;
+                return v;
+            end if;
+        end if;
+
         begin
             if v.status is null then
-                v_fence := copperplate.claim_new(p_recipe, p_generation_key, p_leader, p_lease);
+                v_fence := copperplate.claim_new(
+                    p_recipe, p_generation_key, p_leader, p_lease, copperplate.reservation_of(v_look, p_spending)
+                );
             else
                 v_fence := copperplate.claim_again(v, p_generation_key, p_leader, p_lease);
             end if;
@@ -206,8 +92,12 @@ begin
             if v_fence is not null and p_charges <> '[]' then
                 perform copperplate.reserve_charges(p_generation_key, p_charges);
             end if;
+            if v_fence is not null and v_look.states is not null then
+                perform copperplate.reserve_spending(p_generation_key, v_look, p_spending, v.status is null);
+            end if;
         exception
-            when sqlstate 'ZC007' then
+            -- Somebody else tries the service, or took what was left of a budget: the next look tells.
+            when sqlstate 'ZC007' or sqlstate 'ZC011' then
                 v_fence := null;
             when sqlstate 'ZC008' then
                 -- The lease is undone with the rest of the block: nobody waits for one that cannot pay.
@@ -240,12 +130,13 @@ begin
 end;
 $$;
 
-comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[]) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, or denied where it would lead and cannot pay
-p_charges, [{kind, user_id, amount}], which are reserved with the lead.
+comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb) is
+'Settle what the caller is: hit, lead (with a fence), wait, negative, denied where it would lead and cannot pay
+p_charges, [{kind, user_id, amount}], which are reserved with the lead, or refused where it would submit and a budget has
+no room for p_spending, {amount_micro_usd, max_in_flight, budgets}. Its own budgets, is_own, are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
 While a breaker of p_services, what a submit needs, is open: negative instead of a lead that would submit.';
-revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
+revoke all on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb)
 from public, anon, authenticated;
-grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[])
+grant execute on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb)
 to service_role;

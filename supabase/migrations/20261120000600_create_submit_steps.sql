@@ -2,9 +2,14 @@
 -- are taken in the order of create_reservations.sql.
 
 create function public.begin_submit(
-    p_key text, p_fence bigint, p_submit_no integer, p_provider text, p_estimate_micro_usd bigint default null
+    p_key text,
+    p_fence bigint,
+    p_submit_no integer,
+    p_provider text,
+    p_estimate_micro_usd bigint default null,
+    p_spending jsonb default null
 )
-returns boolean
+returns copperplate.acquire_result
 language plpgsql
 volatile
 security invoker
@@ -17,20 +22,37 @@ declare
     v_kind text;
     v_model text;
     v_path text;
+    v_reserved jsonb;
+    v_look copperplate.budget_look;
+    v_answer copperplate.acquire_result;
 begin
-    select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path'
-    into v_before, v_job, v_kind, v_model, v_path
+    select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path', g.reserved
+    into v_before, v_job, v_kind, v_model, v_path, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
     -- A job that a dead leader told of late, after this one took over, is there to be collected.
     if not found or v_job is not null or p_submit_no not in (v_before, v_before + 1) then
-        return false;
+        return copperplate.stale();
     end if;
     -- Said before: nothing is counted twice, and a late repeat undoes no later step.
+    v_answer.outcome := 'lead';
     if p_submit_no = v_before then
-        return true;
+        return v_answer;
     end if;
+
+    if p_spending is not null then
+        v_look := copperplate.pass_budgets(p_spending, v_now, p_key, v_reserved);
+    elsif v_reserved is not null then
+        perform copperplate.release_spending(v_reserved);
+    end if;
+    if v_look.refusal is not null then
+        perform copperplate.give_lead_back(p_key, copperplate.services_of(p_provider, v_kind, v_model), v_reserved);
+        v_answer.outcome := 'refused';
+        v_answer.refusal := v_look.refusal;
+        return v_answer;
+    end if;
+    v_answer.near_caps := v_look.near_caps;
 
     perform copperplate.discard_object(v_kind, v_path, p_key);
 
@@ -42,23 +64,31 @@ begin
         submit_no = p_submit_no,
         api_calls_made = g.api_calls_made + 1,
         intent = null,
+        reserved = null,
         started_at = case when v_before = 0 then v_now else g.started_at end,
         updated_at = v_now
     where g.prompt_hash = p_key;
 
-    insert into copperplate.submits (generation_key, kind, provider, model, sent_at, estimate_micro_usd)
-    values (p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd);
+    insert into copperplate.submits (
+        generation_key, kind, provider, model, sent_at, estimate_micro_usd, booked_micro_usd, budgets
+    )
+    values (
+        p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd,
+        (p_spending ->> 'amount_micro_usd')::bigint, array(select s.budget from unnest(v_look.states) as s)
+    );
     insert into copperplate.public_totals (day, kind, api_calls)
     values ((v_now at time zone 'UTC')::date, v_kind, 1);
-    return true;
+    return v_answer;
 end;
 $$;
 
-comment on function public.begin_submit(text, bigint, integer, text, bigint) is
+comment on function public.begin_submit(text, bigint, integer, text, bigint, jsonb) is
 'Write ahead that submit p_submit_no of this attempt is about to be sent: money may be out from here on, as much as
-p_estimate_micro_usd, millionths of a dollar, null where the price is not known.';
-revoke all on function public.begin_submit(text, bigint, integer, text, bigint) from public, anon, authenticated;
-grant execute on function public.begin_submit(text, bigint, integer, text, bigint) to service_role;
+p_estimate_micro_usd, millionths of a dollar, null where the price is not known. Every budget of p_spending is booked, what
+was reserved becomes part of that: lead, with near_caps; refused where one has no room, and then the lead is given back;
+stale for an old fence, and while a job is known.';
+revoke all on function public.begin_submit(text, bigint, integer, text, bigint, jsonb) from public, anon, authenticated;
+grant execute on function public.begin_submit(text, bigint, integer, text, bigint, jsonb) to service_role;
 
 create function public.note_request(p_key text, p_fence bigint, p_request_id text, p_urls jsonb)
 returns boolean

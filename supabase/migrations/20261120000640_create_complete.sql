@@ -26,16 +26,16 @@ declare
     v_kind text;
     v_model text;
     v_asked_at timestamptz;
+    v_reserved jsonb;
     v_stored copperplate.acquire_result;
 begin
     -- Of what was taken down the row goes: nothing is stored, and both objects are discarded below.
     perform copperplate.enforce_takedown(p_key, p_rendition ->> 'key');
-    update public.generation_status as g
-    set
-        status = 'completed', phase = null, format = p_format, generated_url = p_url,
-        leader = null, lease_until = null, intent = null, completed_at = v_now, updated_at = v_now
+    select g.provider, g.kind, g.model, g.started_at, g.reserved
+    into v_provider, v_kind, v_model, v_asked_at, v_reserved
+    from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
-    returning g.provider, g.kind, g.model, g.started_at into v_provider, v_kind, v_model, v_asked_at;
+    for update;
 
     if not found then
         -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
@@ -60,6 +60,11 @@ begin
         return copperplate.stale();
     end if;
 
+    update public.generation_status as g
+    set
+        status = 'completed', phase = null, format = p_format, generated_url = p_url, leader = null,
+        lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now
+    where g.prompt_hash = p_key;
     perform copperplate.add_entry(
         p_original_key, p_key, true,
         copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
@@ -69,6 +74,8 @@ begin
     end if;
     perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
+    -- Reserved for a submit that was not needed.
+    perform copperplate.release_spending(v_reserved);
     insert into copperplate.public_totals (day, kind, completed) values ((v_now at time zone 'UTC')::date, v_kind, 1);
     perform pg_notify('copperplate', p_key);
     return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;

@@ -22,12 +22,13 @@ declare
     v_provider text;
     v_kind text;
     v_model text;
+    v_reserved jsonb;
 begin
     -- A submit that is known to be free is not counted as a billable call; one whose picture was here was billed.
     select
         case when p_billed or g.submit_no = 0 or g.phase = 'uploading' then 0 else 1 end,
-        case when g.submit_no > 0 then g.provider end, g.kind, g.model
-    into v_uncounted, v_provider, v_kind, v_model
+        case when g.submit_no > 0 then g.provider end, g.kind, g.model, g.reserved
+    into v_uncounted, v_provider, v_kind, v_model, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
@@ -51,6 +52,7 @@ begin
         end,
         leader = null,
         lease_until = null,
+        reserved = null,
         updated_at = v_now
     where g.prompt_hash = p_key;
 
@@ -61,7 +63,9 @@ begin
     end if;
     -- Nothing of this attempt is held any longer, and what a free submit was estimated to cost was not spent.
     perform copperplate.give_back_all(array[p_key]);
-    perform copperplate.note_cost(p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end);
+    perform copperplate.note_cost(
+        p_key, case when v_uncounted > 0 then 0 else p_cost_micro_usd end, v_uncounted > 0, v_reserved
+    );
     insert into copperplate.public_totals (day, kind, failures, api_calls)
     values (
         (v_now at time zone 'UTC')::date, v_kind,

@@ -12,31 +12,41 @@ set search_path = ''
 as $$
 declare
     v_swept integer;
+    v_reserved jsonb[];
 begin
     -- Nobody has asked since the leader died, or a follower would have taken over. What is known of
     -- its job is kept: the next one to ask collects it.
     with expired as (
-        select g.prompt_hash
+        select g.prompt_hash, g.reserved
         from public.generation_status as g
         where g.status in ('pending', 'generating') and g.lease_until < copperplate.clock() - p_horizon
         limit p_limit
         for update skip locked
+    ),
+
+    swept as (
+        update public.generation_status as g
+        set
+            status = 'failed', error_class = 'abandoned', error_message = 'the leader died and nobody asked again',
+            retry_at = copperplate.clock(), leader = null, lease_until = null, reserved = null,
+            updated_at = copperplate.clock()
+        from expired as e
+        where g.prompt_hash = e.prompt_hash
+        returning e.reserved
     )
 
-    update public.generation_status as g
-    set
-        status = 'failed', error_class = 'abandoned', error_message = 'the leader died and nobody asked again',
-        retry_at = copperplate.clock(), leader = null, lease_until = null, updated_at = copperplate.clock()
-    from expired as e
-    where g.prompt_hash = e.prompt_hash;
-    get diagnostics v_swept = row_count;
+    select count(*), array_agg(s.reserved) filter (where s.reserved is not null)
+    into v_swept, v_reserved
+    from swept as s;
 
     perform copperplate.release_expired(p_limit);
+    perform copperplate.release_all_spending(v_reserved);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
+    perform copperplate.fold_budgets(p_limit);
     return v_swept;
 end;
 $$;

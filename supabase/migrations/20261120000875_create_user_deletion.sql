@@ -10,9 +10,11 @@ as $$
 declare
     v_account uuid;
 begin
+    perform copperplate.forget_reserved('user:' || p_user);
     update copperplate.accounts as a set user_id = null where a.user_id = p_user
     returning a.id into v_account;
     delete from copperplate.user_requests as q where q.account_id = v_account;
+    perform copperplate.forget_budget('user:' || p_user);
     return v_account is not null;
 end;
 $$;

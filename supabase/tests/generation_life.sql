@@ -33,7 +33,7 @@ $$;
 create function pg_temp.submit(p_fence bigint, p_submit_no integer)
 returns boolean
 language sql
-as $$ select public.begin_submit(f.key, p_fence, p_submit_no, 'painter') from fox as f $$;
+as $$ select (public.begin_submit(f.key, p_fence, p_submit_no, 'painter')).outcome = 'lead' from fox as f $$;
 
 create function pg_temp.complete(p_fence bigint)
 returns setof copperplate.acquire_result
@@ -116,7 +116,8 @@ cross join lateral public.acquire_generation(
     h.recipe, h.key, h.jpg_key, '00000000-0000-4000-8000-000000000001', '20 seconds'
 ) as a;
 select ok(
-    (select public.begin_submit(h.key, l.fence, 1, 'painter') from hen as h, hen_lease as l), 'another is submitted'
+    (select (public.begin_submit(h.key, l.fence, 1, 'painter')).outcome = 'lead' from hen as h, hen_lease as l),
+    'another is submitted'
 );
 select ok(
     (
@@ -149,7 +150,7 @@ from hen as h, public.acquire_generation(
 select ok(
     (
         select
-            public.begin_submit(h.key, l.fence, 1, 'painter')
+            (public.begin_submit(h.key, l.fence, 1, 'painter')).outcome = 'lead'
             and public.note_request(h.key, l.fence, 'job-1', '{}')
             and public.fail_generation(h.key, l.fence, 'uncollected', 'a 404', '1 minute', true)
         from hen as h, paid as l

@@ -32,7 +32,7 @@ select has_trigger('public', 'image_cache', 'image_cache_delete', 'the view take
 
 select function_returns(
     'public', 'acquire_generation',
-    array['jsonb', 'text', 'text', 'uuid', 'interval', 'jsonb', 'text[]'],
+    array['jsonb', 'text', 'text', 'uuid', 'interval', 'jsonb', 'text[]', 'jsonb'],
     'copperplate.acquire_result', 'acquire answers a verdict'
 );
 select function_returns('public', 'cleanup_old_generation_status', array['integer'], 'jsonb', 'cleanup answers counts');

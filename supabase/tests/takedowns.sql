@@ -93,9 +93,9 @@ select ok(public.lift_takedown(public.cache_key(pg_temp.recipe())), 'it is lifte
 create temporary table held on commit drop as
 select a.* from pg_temp.acquire('4') as a;
 select is((select h.outcome from held as h), 'lead', 'somebody is elected');
-select ok(
-    public.begin_submit(public.cache_key(pg_temp.recipe()), (select h.fence from held as h), 1, 'painter'),
-    'and submits'
+select is(
+    (public.begin_submit(public.cache_key(pg_temp.recipe()), (select h.fence from held as h), 1, 'painter')).outcome,
+    'lead', 'and submits'
 );
 select is(
     public.take_down(public.cache_key(pg_temp.recipe())) ->> 'found', 'generation', 'its generation is taken down'

@@ -33,6 +33,7 @@ export type Database = {
           provider_urls: Json | null;
           provider_usage: NonNullable<Json>;
           recipe: NonNullable<Json>;
+          reserved: Json | null;
           retry_at: string | null;
           started_at: string | null;
           status: string;
@@ -70,6 +71,7 @@ export type Database = {
           provider_urls?: Json | null;
           provider_usage?: NonNullable<Json>;
           recipe: NonNullable<Json>;
+          reserved?: Json | null;
           retry_at?: string | null;
           started_at?: string | null;
           status?: string;
@@ -106,6 +108,7 @@ export type Database = {
           provider_urls?: Json | null;
           provider_usage?: NonNullable<Json>;
           recipe?: NonNullable<Json>;
+          reserved?: Json | null;
           retry_at?: string | null;
           started_at?: string | null;
           status?: string;
@@ -213,6 +216,7 @@ export type Database = {
           p_recipe: Json;
           p_rendition_key: string;
           p_services?: string[];
+          p_spending?: Json;
         };
         Returns: unknown;
         SetofOptions: {
@@ -222,6 +226,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      audit_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       audit_credits: { Args: Record<PropertyKey, never>; Returns: Json };
       audit_objects: { Args: { p_bucket: string; p_paths: string[]; p_reached: string }; Returns: number };
       begin_decode: { Args: { p_decode_no: number; p_fence: number; p_key: string }; Returns: boolean };
@@ -232,9 +237,16 @@ export type Database = {
           p_fence: number;
           p_key: string;
           p_provider: string;
+          p_spending?: Json;
           p_submit_no: number;
         };
-        Returns: boolean;
+        Returns: unknown;
+        SetofOptions: {
+          from: "*";
+          to: "acquire_result";
+          isOneToOne: true;
+          isSetofReturn: false;
+        };
       };
       cache_key: { Args: { p_recipe: Json }; Returns: string };
       check_setup: { Args: Record<PropertyKey, never>; Returns: Json };
@@ -295,6 +307,20 @@ export type Database = {
         Args: { p_archive_above?: number; p_min_uses?: number; p_older_than?: string };
         Returns: Json;
       };
+      create_api_key: {
+        Args: {
+          p_cap_micro_usd?: number;
+          p_cap_pictures?: number;
+          p_digest: string;
+          p_expires_in?: string;
+          p_is_visible?: boolean;
+          p_name: string;
+          p_prefix: string;
+          p_scopes: string[];
+          p_tier: string;
+        };
+        Returns: Json;
+      };
       deliver_generation: {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;
@@ -313,6 +339,7 @@ export type Database = {
         };
         Returns: boolean;
       };
+      find_api_key: { Args: { p_digest: string }; Returns: Json };
       forget_discarded: { Args: { p_ids: number[] }; Returns: number };
       forget_user: { Args: { p_user: string }; Returns: boolean };
       get_cache_stats: {
@@ -425,8 +452,14 @@ export type Database = {
       };
       is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
+      list_api_keys: { Args: Record<PropertyKey, never>; Returns: Json };
+      list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
+      override_budget: {
+        Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string; p_until: string };
+        Returns: Json;
+      };
       peek_generation: {
         Args: { p_generation_key: string; p_rendition_key: string };
         Returns: unknown;
@@ -451,6 +484,7 @@ export type Database = {
         };
         Returns: Json;
       };
+      read_budgets: { Args: { p_budgets: Json }; Returns: Json };
       record_rendition: {
         Args: {
           p_digest: string;
@@ -482,6 +516,10 @@ export type Database = {
         Args: { p_error_class: string; p_name: string; p_reason: string; p_rest: string };
         Returns: boolean;
       };
+      reset_budget: { Args: { p_name: string }; Returns: Json };
+      revoke_api_key: { Args: { p_prefix: string }; Returns: Json };
+      rotate_api_key: { Args: { p_digest: string; p_grace: string; p_prefix: string }; Returns: Json };
+      set_budget: { Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string }; Returns: Json };
       sign_generation: {
         Args: { p_expires_at: string; p_generation_key: string; p_key_id: string; p_secret: string };
         Returns: string;

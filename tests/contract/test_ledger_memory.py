@@ -7,6 +7,7 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from tests.contract.ledger import LedgerContract
+from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.hints import HintContract
 from tests.support.memory_services import spent_of
 
@@ -34,5 +35,5 @@ def harness() -> MemoryLedgerHarness:
     return MemoryLedgerHarness()
 
 
-class TestMemoryLedger(LedgerContract, HintContract):
+class TestMemoryLedger(LedgerContract, BudgetOperationContract, HintContract):
     """The suites, over memory."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pytest
 from asgi_lifespan import LifespanManager
 
+from copperplate.access.wrong_keys import BURST
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
@@ -19,6 +20,7 @@ from copperplate.http.picture_urls import PictureUrls
 from copperplate.testing import GENERATE
 from tests.support.bad_callers import FOREIGN, KEY, OLD, Ask, Case, access_cases, signature_cases
 from tests.support.bad_caps import Night, cap_cases, faulty_caps, nights
+from tests.support.bad_keys import GOOD, KNOWN, key_cases
 from tests.support.bad_peers import peer_cases
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import memory_services
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from copperplate.model import CanonicalValue, Job, ProviderResult
     from tests.support.memory_services import MemoryServices
 
-CASES = [*signature_cases(), *access_cases(), *peer_cases(), *cap_cases()]
+CASES = [*signature_cases(), *access_cases(), *peer_cases(), *cap_cases(), *key_cases()]
 CACHEABLE = {"etag", "last-modified", "expires", "age", "vercel-cdn-cache-control", "cdn-cache-control", "x-cache"}
 SECRETS = tuple(key.secret for key in (KEY, OLD, FOREIGN))
 Answer = tuple[int, dict[str, str], bytes]
@@ -106,7 +108,12 @@ def test_there_are_enough_cases_and_none_twice() -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_nobody_spends_beyond_what_is_allowed(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    async with opened(case.environ) as (services, app):
+    clock = FakeClock()
+    async with opened(case.environ, clock=clock) as (services, app):
+        if case.has_keys:
+            for known in KNOWN.values():
+                await known.put(services.ledger)
+            await clock.advance(1)
         if case.is_kept:
             await make(services, case.ask)
         calls = services.image_provider.submits
@@ -129,10 +136,28 @@ async def make(services: MemoryServices, ask: Ask) -> None:
 
 
 def _presented(ask: Ask) -> list[str]:
-    """What of a request is a secret: the signature, where it is long enough to be told from chance."""
+    """What of a request is a secret: signatures, keys and tokens that are long enough to be told from chance."""
     query = ask.target.partition("?")[2].split("&")
-    values = [part.partition("=")[2] for part in query if part.startswith(("sig=", "kid=", "exp="))]
+    values = [part.partition("=")[2] for part in query if part.startswith(("sig=", "kid=", "exp=", "key="))]
+    sent = [value for name, value in ask.headers if name in ("authorization", "x-api-key")]
+    values += [word for value in sent for word in value.split()]
     return [value for value in values if len(value) > 16]
+
+
+async def test_wrong_keys_of_one_address_are_bounded_in_rate(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened({}) as (services, app):
+        await GOOD.put(services.ledger)
+        for number in range(BURST):
+            wrong = Ask(headers=(("x-api-key", f"cp_{number:057}"),))
+            check(await send(app, wrong), "unauthorized", 401)
+        answer = await send(app, Ask(headers=(("x-api-key", "cp_one-too-many"),)))
+        check(answer, "too_many_wrong_keys", 429)
+        assert int(answer[1]["retry-after"]) >= 1
+        good = (("x-api-key", GOOD.text),)
+        check(await send(app, Ask(headers=good)), "too_many_wrong_keys", 429)  # it cannot be told from a wrong one
+        check(await send(app, Ask(headers=good, peer="203.0.113.10")), None, 200)
+        check(await send(app, Ask(headers=good)), None, 200)  # it is known by now
+        assert services.image_provider.submits == 1
 
 
 @pytest.mark.parametrize(("variable", "value"), list(faulty_caps()), ids=lambda each: repr(each)[:40])

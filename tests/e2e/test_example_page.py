@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import re
 import subprocess
-import threading
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +15,7 @@ import pytest
 from copperplate.recipes.kinds import IMAGE
 from scripts import npm
 from tests.e2e.served import serving
+from tests.support.browsing import CDN, LIBRARY
 from tests.support.supabase_js import check_installed
 
 if TYPE_CHECKING:
@@ -26,12 +24,10 @@ if TYPE_CHECKING:
     from tests.e2e.served import Served
     from tests.standin.server import Standin
     from tests.standin.supabase import Supabase
-    from tests.support.browsing import Browser
+    from tests.support.browsing import Browser, Site
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "browser.html"
-LIBRARY = Path("@supabase/supabase-js/dist/umd/supabase.js")
-CDN = "https://cdn.jsdelivr.net/npm/@supabase/supabase-js@"
 
 
 @pytest.fixture
@@ -47,46 +43,14 @@ def server(project: Supabase, standin: Standin, tmp_path: Path) -> Iterator[Serv
         yield running
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the address at which its files are served."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as files:
-        threading.Thread(target=files.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{files.server_address[1]}"
-        files.shutdown()
-
-
-@pytest.fixture
-def library(browser: Browser) -> dict[str, tuple[Path, str]]:
-    """The pinned supabase-js, in place of the content delivery network."""
-    return {f"{CDN}**": (npm.MODULES / LIBRARY, "text/javascript")}
-
-
-def fill_in(site: tuple[Path, str], *, supabase_url: str, key: str, pictures_url: str) -> str:
+def fill_in(site: Site, *, supabase_url: str, key: str, pictures_url: str) -> str:
     """The address of the example with its three lines filled in."""
-    folder, url = site
-    page = EXAMPLE.read_text()
-    for name, value in {
-        "SUPABASE_URL": supabase_url,
-        "PUBLISHABLE_KEY": key,
-        "PICTURES_URL": pictures_url,
-    }.items():
-        page, count = re.subn(rf'(const {name} = )"[^"]*";', rf'\1"{value}";', page)
-        assert count == 1
-    (folder / "index.html").write_text(page)
-    return f"{url}/index.html"
+    return site.fill_in(EXAMPLE, SUPABASE_URL=supabase_url, PUBLISHABLE_KEY=key, PICTURES_URL=pictures_url)
 
 
 def test_page_shows_a_picture_and_what_was_saved(
     browser: Browser,
-    site: tuple[Path, str],
+    site: Site,
     library: dict[str, tuple[Path, str]],
     server: Served,
     project: Supabase,
@@ -132,7 +96,7 @@ def test_page_shows_a_picture_and_what_was_saved(
 
 def test_page_says_why_there_is_no_picture_and_when_to_ask_again(
     browser: Browser,
-    site: tuple[Path, str],
+    site: Site,
     library: dict[str, tuple[Path, str]],
     server: Served,
     project: Supabase,
@@ -154,7 +118,7 @@ def test_page_says_why_there_is_no_picture_and_when_to_ask_again(
 
 
 def test_page_with_a_wrong_key_and_a_server_that_is_away_says_so(
-    browser: Browser, site: tuple[Path, str], library: dict[str, tuple[Path, str]], project: Supabase
+    browser: Browser, site: Site, library: dict[str, tuple[Path, str]], project: Supabase
 ) -> None:
     page = fill_in(
         site, supabase_url=project.url, key="sb_publishable_of_another_project", pictures_url="http://127.0.0.1:9"
@@ -171,7 +135,7 @@ def test_page_with_a_wrong_key_and_a_server_that_is_away_says_so(
 
 
 def test_browser_refuses_a_library_that_is_not_the_pinned_one(
-    browser: Browser, site: tuple[Path, str], project: Supabase, tmp_path: Path
+    browser: Browser, site: Site, project: Supabase, tmp_path: Path
 ) -> None:
     altered = tmp_path / "supabase.js"
     altered.write_bytes((npm.MODULES / LIBRARY).read_bytes() + b"\n")
@@ -191,12 +155,13 @@ def modules() -> Path:
     return npm.MODULES
 
 
-def test_page_names_the_version_that_is_tested_and_the_digest_of_its_bytes(modules: Path) -> None:
+@pytest.mark.parametrize("example", sorted(EXAMPLE.parent.glob("*.html")), ids=lambda example: example.name)
+def test_page_names_the_version_that_is_tested_and_the_digest_of_its_bytes(modules: Path, example: Path) -> None:
     version = json.loads((npm.FOLDER / "package.json").read_text())["devDependencies"]["@supabase/supabase-js"]
-    [address] = re.findall(rf'src="{re.escape(CDN)}([^"]+)"', EXAMPLE.read_text())
+    [address] = re.findall(rf'src="{re.escape(CDN)}([^"]+)"', example.read_text())
     assert address == f"{version}/dist/umd/supabase.js"
     digest = base64.b64encode(hashlib.sha384((modules / LIBRARY).read_bytes()).digest()).decode()
-    assert re.findall(r'integrity="([^"]+)"', EXAMPLE.read_text()) == [f"sha384-{digest}"]
+    assert re.findall(r'integrity="([^"]+)"', example.read_text()) == [f"sha384-{digest}"]
 
 
 TYPED = """

@@ -32,7 +32,13 @@ FOLDER = Path(__file__).parents[2] / "sql"
 # All migrations in one paste: tests/integration/test_setup_sql.py.
 FILES = sorted(file for file in FOLDER.glob("*.sql") if file.name != "setup.sql")
 # Those whose first line says so; all others are questions, and run where nothing can be changed.
-CHANGING = {"fences_after_restore.sql", "schedule_cleanup.sql", "setup.sql", "unschedule_cleanup.sql"}
+CHANGING = {
+    "fences_after_restore.sql",
+    "schedule_cleanup.sql",
+    "setup.sql",
+    "unschedule_cleanup.sql",
+    "welcome_strangers.sql",
+}
 EXAMPLE_KEY = "3ed7e497928c80824cc3ff3ce48549c26f75c151f10b38b639293a284ffb24c3"
 
 

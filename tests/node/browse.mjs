@@ -1,11 +1,14 @@
 // Opens a page in a real Chromium and does what it is told. Reads {browser, page, served, steps}, writes what was seen.
-// `served` are files given to the browser in place of addresses it cannot reach: [{url, file, type}].
+// `served` are files given to the browser in place of addresses it cannot reach: [{url, file, type}]; those without a file
+// do not answer.
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 const { browser: executablePath, page: address, served, steps } = JSON.parse(readFileSync(0, "utf8"));
 const can = {
   fill: (page, label, text) => page.getByLabel(label).fill(text),
+  check: (page, label) => page.getByLabel(label).check(),
+  choose: (page, label, option) => page.getByLabel(label).selectOption(option),
   press: (page, name) => page.getByRole("button", { name }).click(),
   type: (page, keys) => page.keyboard.press(keys),
   waitForText: (page, text) => page.getByText(text).waitFor(),
@@ -23,6 +26,7 @@ const can = {
       const { alt, hidden, naturalWidth, naturalHeight } = image;
       return { alt, hidden, naturalWidth, naturalHeight };
     }),
+  links: (page) => page.getByRole("link").evaluateAll((links) => links.map((each) => each.href)),
   outline: (page) => page.locator("body").ariaSnapshot(),
   focus: (page) => page.evaluate(() => document.activeElement.id || document.activeElement.textContent),
   title: (page) => page.title(),
@@ -37,7 +41,8 @@ try {
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   for (const { url, file, type } of served) {
     const headers = { "access-control-allow-origin": "*" };
-    await page.route(url, (route) => route.fulfill({ path: file, contentType: type, headers }));
+    const answer = { path: file, contentType: type, headers };
+    await page.route(url, (route) => (file ? route.fulfill(answer) : route.abort()));
   }
   await page.goto(address);
   const seen = [];

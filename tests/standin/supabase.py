@@ -1,7 +1,7 @@
 """STAND-IN: the gateway of a Supabase project. Behind `/rest/v1` is a real PostgREST.
 
-It translates keys as the hosted gateway does and forwards the rest unchanged. `/storage/v1` is
-whatever application it is given.
+It translates keys as the hosted gateway does and forwards the rest unchanged. `/storage/v1` and `/auth/v1` are
+whatever applications it is given.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Of one connection, not of the message it carries.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "content-encoding"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+OPEN_PATHS = ("/storage/v1/object/public/", "/auth/v1/.well-known/")
 SECRET_KEY = "sb_secret_for-tests-only_0123456789abcdef"
 PUBLISHABLE_KEY = "sb_publishable_for-tests-only_0123456789"
 
@@ -35,21 +36,21 @@ PUBLISHABLE_KEY = "sb_publishable_for-tests-only_0123456789"
 class Supabase:
     """A running project: `url`, and its keys of both generations.
 
-    `storage` is an ASGI application served below `/storage/v1`; it sees the path without that
+    `storage` and `auth` are ASGI applications served below `/storage/v1` and `/auth/v1`; they see the path without that
     prefix, and `Authorization` as the hosted services see it: a token, never an `sb_…` key.
     """
 
     secret_key = SECRET_KEY
     publishable_key = PUBLISHABLE_KEY
 
-    def __init__(self, postgrest_url: str, *, storage: ASGIApp | None = None) -> None:
+    def __init__(self, postgrest_url: str, *, storage: ASGIApp | None = None, auth: ASGIApp | None = None) -> None:
         self.service_role_key = make_jwt("service_role")
         self.anon_key = make_jwt("anon")
         self.requests: list[str] = []  # "POST /rest/v1/rpc/peek_generation"
         self._postgrest_url = postgrest_url
         routes: list[Route | Mount] = [Route("/rest/v1/{path:path}", self._forward, methods=METHODS)]
-        if storage is not None:
-            routes.append(Mount("/storage/v1", storage))
+        services = {"/storage/v1": storage, "/auth/v1": auth}
+        routes += [Mount(path, service) for path, service in services.items() if service is not None]
         app = _Keys(self, Starlette(routes=routes, lifespan=self._lifespan))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, http=Protocol, ws="none", log_level="error", timeout_graceful_shutdown=1
@@ -107,8 +108,8 @@ class _Keys:
         self._project.requests.append(f"{scope['method']} {scope['path']}")
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         key, authorization = headers.get("apikey"), headers.get("authorization", "")
-        # Pictures of a public bucket, and preflights, carry no key.
-        is_open = scope["path"].startswith("/storage/v1/object/public/") or scope["method"] == "OPTIONS"
+        # Pictures of a public bucket, the keys of tokens, and preflights, carry no key.
+        is_open = scope["path"].startswith(OPEN_PATHS) or scope["method"] == "OPTIONS"
         if key is None and not is_open:
             await _refuse("No API key found in request")(scope, receive, send)
             return

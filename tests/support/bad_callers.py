@@ -55,6 +55,7 @@ class Case:
     calls: int = 0
     before: tuple[Ask, ...] = ()
     is_kept: bool = False  # whether the picture was made before, by the owner
+    has_keys: bool = False  # whether the server knows the keys of `bad_keys`
     environ: dict[str, str] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:

@@ -177,3 +177,8 @@ def test_two_configurations_are_compared_field_by_field() -> None:
 def test_what_is_no_configuration_is_not_explained(text: str) -> None:
     with pytest.raises(InvalidConfiguration):
         explain_memoji(text, provider=OPENAI)
+
+
+def test_a_signature_is_no_part_of_an_explanation() -> None:
+    plain = explain("/64x64.jpg?text=a&utm=1")
+    assert explain("https://h.example/64x64.jpg?s%69g=SECRET&text=a&kid=k&utm=1&exp=3600") == plain

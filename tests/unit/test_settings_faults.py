@@ -70,6 +70,10 @@ ABSURD = {
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),
     "CRON_SECRET": ("None", "undefined", "null", "fifteen letters"),
     "COPPERPLATE_METRICS_TOKEN": ("None", "undefined", "null", "fifteen letters"),
+    "COPPERPLATE_URL_SIGNING_KEYS": (
+        *("None", "a:thirty-one-characters-no-more-0", f"A:{'s' * 32}", f":{'s' * 32}", "s" * 64),
+        *(f"a:{'s' * 32},a:{'t' * 32}", f"a:{'s' * 32},b:{'t' * 32},c:{'u' * 32}", f"a:{'s' * 32} {'s' * 32}"),
+    ),
     "COPPERPLATE_VERCEL_TOKEN": ("None", "undefined", "null", "fifteen letters"),
     "COPPERPLATE_VERCEL_API_URL": ("http://api.vercel.com", "api.vercel.com", "https://u:p@api.vercel.com"),
     "PORT": ("-1", "65536", "http", "8e3"),

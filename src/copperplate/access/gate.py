@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from copperplate.access import shares
 from copperplate.access.signatures import SigningKeys, Verdict, verify
 from copperplate.api_keys import Scope
-from copperplate.budgets import ANONYMOUS, WALL, Budget, Spending
+from copperplate.budgets import Budget, Spending
 from copperplate.denials import AccessDenied, InvalidSignature, MissingScope, SignatureExpired
 from copperplate.generation.lookup import Permit
 from copperplate.prices import dearest_micro_usd
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock
     from copperplate.recipes.url import UrlSignature
     from copperplate.settings import Settings
-
-# Shares of another budget's cap, in thousandths.
-ANONYMOUS_PERMILLE: Final = 500
-ADDRESS_PERMILLE: Final = 100
-USER_PERMILLE: Final = 100
 
 # Who pays for what the owner's own tools have made.
 OWNER: Final = "owner"
@@ -44,15 +40,8 @@ class Gate:
         self._kinds = kinds
         self._clock = clock
         self._signing_keys = SigningKeys.of(settings.url_signing_keys)
-        self._wall = Budget(name=WALL, cap_micro_usd=settings.daily_budget, cap_pictures=settings.daily_budget_pictures)
-        self._anonymous = Budget(
-            name=ANONYMOUS,
-            cap_micro_usd=settings.anonymous_budget,
-            cap_pictures=settings.anonymous_budget_pictures,
-            share_of=WALL,
-            permille=ANONYMOUS_PERMILLE,
-            is_own=True,
-        )
+        self._wall = shares.wall(settings)
+        self._anonymous = shares.anonymous(settings)
 
     def permit(self, caller: Caller, request: PictureRequest, signature: UrlSignature | None = None) -> Permit:
         """What a caller may cause for this picture, and whose budgets it is booked to.
@@ -107,16 +96,10 @@ class Gate:
         """Who pays, and the caller's own budgets, the narrowest first."""
         if caller.key is not None:
             return _one(f"key:{caller.key.id}")
-        address = Budget(name=f"address:{caller.address}", share_of=ANONYMOUS, permille=ADDRESS_PERMILLE, is_own=True)
+        address = shares.of_address(caller.address)
         if caller.user is None:
             return address.name, (address, self._anonymous)
-        user = Budget(
-            name=f"user:{caller.user.id}",
-            cap_micro_usd=self._settings.user_budget,
-            share_of=WALL,
-            permille=USER_PERMILLE,
-            is_own=True,
-        )
+        user = shares.of_user(self._settings, caller.user.id)
         return user.name, (user, address, self._anonymous) if caller.user.is_anonymous else (user,)
 
     def _denial_of_link(self, verdict: Verdict) -> CopperplateError | None:

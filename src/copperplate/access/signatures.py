@@ -18,12 +18,11 @@ from urllib.parse import quote, unquote
 from copperplate.errors import InvalidQuery, Misconfigured, NotFound
 from copperplate.recipes.image import DEFAULT_MODEL, standard_settings
 from copperplate.recipes.url import (
-    SIGNATURE_NAMES,
     UrlSignature,
-    parameter_name,
     parse_picture_query,
     parse_picture_url,
     split_url,
+    without_signature,
 )
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def sign_url(
     """
     address, _, fragment = url.partition("#")
     path, query = split_url(address)
-    kept = _without_signature(query)
+    kept = _unsigned(query)
     parsed = parse_picture_url(
         unquote(path), kept.encode(), default_model=default_model, model_parameters=model_parameters
     )
@@ -168,14 +167,13 @@ def sign_url(
     )
 
 
-def _without_signature(query: str) -> str:
-    """A query as it may be sent: what no URL can hold is percent-encoded, which decodes to the same."""
+def _unsigned(query: str) -> str:
+    """A query without a signature, as it may be sent: what no URL can hold is percent-encoded, and means the same."""
     try:
         encoded = quote(query, safe=_QUERY_SAFE)
     except UnicodeEncodeError as exc:
         raise InvalidQuery("The address holds half a character (a lone surrogate). Send it as UTF-8.") from exc
-    parts = (part for part in encoded.split("&") if part)
-    return "&".join(part for part in parts if parameter_name(part.encode()) not in SIGNATURE_NAMES)
+    return "&".join(part for part in without_signature(encoded).split("&") if part)
 
 
 def _mac(generation_key: str, key: SigningKey, expires: str) -> str:

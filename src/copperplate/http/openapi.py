@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from copperplate.http.dependencies import PROBLEMS
-from copperplate.http.schemas.problems import ProblemOut
+from copperplate.http.schemas.problems import ProblemOut, SpendingProblemOut
+from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import MAX_SEED, MAX_SIDE_PX, MIN_SIDE_PX
 from copperplate.recipes.memoji import MAX_ACCESSORIES
@@ -94,7 +95,8 @@ _BODY: Final = {
 def describe_pictures(document: dict[str, Any]) -> None:
     """Add the picture's URL, a memoji's configuration and the shape of problems to an OpenAPI document."""
     components = document.setdefault("components", {})
-    components.setdefault("schemas", {})["ProblemOut"] = ProblemOut.model_json_schema()
+    for problem in (ProblemOut, SpendingProblemOut):
+        components.setdefault("schemas", {})[problem.__name__] = problem.model_json_schema()
     components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
     components["securitySchemes"] = {
         SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -148,7 +150,7 @@ def _operations() -> dict[str, Any]:
             "named in `X-Copperplate-Ignored`.",
             "operationId": "get_picture",
             "tags": ["pictures"],
-            "responses": {"200": picture, "302": elsewhere, "304": unchanged, **PROBLEMS},
+            "responses": {"200": picture, "302": elsewhere, "304": unchanged, **_refusals(), **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture has been made",
@@ -159,7 +161,13 @@ def _operations() -> dict[str, Any]:
                 "200": {"description": "It has", "headers": _HEADERS},
                 "304": unchanged,
                 "404": {"description": "It has not"},
+                "410": {"description": "`taken_down`: it is not served, and never made again"},
                 **{status: {"description": problem["description"]} for status, problem in PROBLEMS.items()},
             },
         },
     }
+
+
+def _refusals() -> dict[str, Any]:
+    """As an operation that no route declares has them."""
+    return {str(status): refusal for status, refusal in REFUSALS.items()}

@@ -2,6 +2,7 @@
 
 from copperplate.ports.access import ApiKeys
 from copperplate.ports.accounts import CreditLedger, Verifier
+from copperplate.ports.budgets import Budgets
 from copperplate.ports.clock import Clock
 from copperplate.ports.ledger import Ledger, Sweeper
 from copperplate.ports.maintenance import Maintenance
@@ -11,6 +12,7 @@ from copperplate.ports.stores import Cdn, ObjectStore
 
 __all__ = [
     "ApiKeys",
+    "Budgets",
     "Cdn",
     "Clock",
     "CreditLedger",

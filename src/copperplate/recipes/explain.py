@@ -12,7 +12,7 @@ from copperplate.errors import NotFound
 from copperplate.recipes.canonical import canonical_bytes
 from copperplate.recipes.image import DEFAULT_MODEL, rendition_recipe, standard_settings
 from copperplate.recipes.text import compose
-from copperplate.recipes.url import parse_picture_url, split_url
+from copperplate.recipes.url import parse_picture_url, split_url, without_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -161,6 +161,7 @@ def explain(
 
 def _explanation(path: str, query: str, url: PictureUrl) -> Explanation:
     given, picture = url.query, url.picture_request
+    query = without_signature(query)  # an explanation is shown around; whoever has the signature may spend
     return Explanation(
         path=path,
         query=query,

@@ -111,6 +111,14 @@ def split_url(url: str) -> tuple[str, str]:
     return path, query
 
 
+def without_signature(query: str) -> str:
+    """A query without the parameters of a signature, else as it is."""
+    parts = query.split("&")
+    return "&".join(
+        part for part in parts if parameter_name(part.encode(errors="surrogatepass")) not in SIGNATURE_NAMES
+    )
+
+
 def parse_picture_path(path: str) -> tuple[int, int, PictureFormat] | None:
     """Width and height in px and the format, from a percent-decoded path; None: not a picture's path.
 

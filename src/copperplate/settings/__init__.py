@@ -238,10 +238,10 @@ class Settings(AccessSettings):
         "COPPERPLATE_URL_SIGNING_KEYS",
         formats.signing_keys,
         None,
-        "Keys of signed URLs, `id:secret`, secrets of 32 characters or more. Two with a comma between while one "
-        "replaces the other: the first signs, both are valid.",
+        "Keys of signed URLs, `id:secret`; a secret is what `openssl rand -hex 32` prints. Two with a comma between "
+        "while one replaces the other: the first signs, both are valid.",
         is_secret=True,
-        example="2026-11:SECRET with what `openssl rand -hex 32` prints as SECRET",
+        example="2026-11:YOUR-SECRET-OF-32-CHARACTERS-OR-MORE",
     )
     vercel_token: str | None = setting(
         "COPPERPLATE_VERCEL_TOKEN",

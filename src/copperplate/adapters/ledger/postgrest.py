@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from postgrest import AsyncPostgrestClient
@@ -112,7 +112,9 @@ class _Session:
 
 
 def _plain(value: Any) -> Any:
-    """JSON as it is, durations as Postgres reads them; everything else is JSON already."""
+    """JSON as it is, durations and times as Postgres reads them; everything else is JSON already."""
     if isinstance(value, Json):
         return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
     return f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else value

@@ -6,6 +6,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from copperplate.adapters.ledger.budget_rows import refused_of
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Credits, Entry, Hit, InsufficientCredits, Job, Lead, Miss, Negative, Phase, Upload, Wait
 
@@ -23,6 +24,8 @@ def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:
             return _lead(row)
         case "denied":
             return InsufficientCredits()
+        case "refused":
+            return refused_of(row)
         case _:
             return _settled(row)
 

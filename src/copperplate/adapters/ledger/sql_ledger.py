@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.adapters.ledger.api_keys import ApiKeyCalls
+from copperplate.adapters.ledger.budget_rows import spending_row, submit_result_of
+from copperplate.adapters.ledger.budgets import BudgetCalls
 from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.transport import Json
-from copperplate.budgets import SubmitGranted
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     )
 
 
-class SqlLedger(CreditCalls, ApiKeyCalls, StatisticsCalls, MaintenanceCalls):
+class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls):
     """Every port of the ledger over one transport, which it opens and closes."""
 
     async def open(self) -> None:
@@ -67,6 +68,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, StatisticsCalls, MaintenanceCalls):
             "p_lease": lease_duration,
             "p_charges": Json([charge_row(charge) for charge in charges]),
             "p_services": list(breakers),
+            "p_spending": None if spending is None else Json(spending_row(spending)),
         }
         return acquire_result_of(await self._transport.row("acquire_generation", arguments))
 
@@ -92,8 +94,9 @@ class SqlLedger(CreditCalls, ApiKeyCalls, StatisticsCalls, MaintenanceCalls):
             "p_submit_no": submit_no,
             "p_provider": provider,
             "p_estimate_micro_usd": estimate_micro_usd,
+            "p_spending": None if spending is None else Json(spending_row(spending)),
         }
-        return SubmitGranted() if await self._transport.value("begin_submit", arguments, bool) else None
+        return submit_result_of(await self._transport.row("begin_submit", arguments))
 
     async def note_request(self, key: str, fence: int, job: Job) -> bool:
         """See `Ledger.note_request`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.adapters.memory.api_keys import MemoryApiKeys
+from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.statistics import MemoryStatistics
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     )
 
 
-class MemoryLedger(MemoryApiKeys, MemoryStatistics, MemoryMaintenance):
+class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, MemoryMaintenance):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 
     async def acquire(

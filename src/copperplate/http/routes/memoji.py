@@ -18,6 +18,7 @@ from copperplate.http.parameters import refuse_unknown
 from copperplate.http.request_log import log_request
 from copperplate.http.routes.objects import addresses_of
 from copperplate.http.schemas import memoji as schemas
+from copperplate.http.spending_problems import REFUSALS
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
 from copperplate.model import Outcome
 from copperplate.recipes.kinds import MEMOJI
@@ -44,7 +45,7 @@ router = APIRouter(dependencies=[Depends(no_store)])
 
 @router.post(
     "/api/generate-memoji",
-    responses={202: {"model": schemas.PendingAnswer, "description": "It is being made"}, **PROBLEMS},
+    responses={202: {"model": schemas.PendingAnswer, "description": "It is being made"}, **REFUSALS, **PROBLEMS},
     openapi_extra={
         **FOR_USERS,
         "requestBody": {

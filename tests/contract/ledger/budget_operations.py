@@ -1,0 +1,207 @@
+"""What operators set and read of budgets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from copperplate.budgets import Budget, Refused, Spending
+from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
+from copperplate.model import Lead
+from copperplate.ports.budgets import MAX_CAP, BudgetState, BudgetUse
+from tests.contract.ledger.harness import LEASE
+from tests.support.pictures import picture_request
+
+if TYPE_CHECKING:
+    from copperplate.model import AcquireResult
+    from tests.contract.ledger.harness import LedgerHarness
+
+DAY = 86_400.0
+KEY = f"key:{uuid4()}"
+WALL = Budget(name="all", cap_micro_usd=5_000_000)
+UNKNOWN = Budget(name="anonymous", share_of="all", permille=500, is_own=True)
+ADDRESS = Budget(name="address:192.0.2.7", share_of="anonymous", permille=100, is_own=True)
+STRANGERS = (ADDRESS, UNKNOWN, WALL)
+PRICE = 30_000
+
+
+async def ask(ledger: Any, prompt: str, *budgets: Budget, micro_usd: int = PRICE) -> AcquireResult:
+    spending = Spending(payer="somebody", amount_micro_usd=micro_usd, budgets=budgets)
+    result: AcquireResult = await ledger.acquire(
+        picture_request(prompt), leader=uuid4(), lease_duration=LEASE, spending=spending
+    )
+    return result
+
+
+async def spend(ledger: Any, prompt: str, *budgets: Budget, micro_usd: int = PRICE) -> None:
+    """Lead and submit."""
+    held = await ask(ledger, prompt, *budgets, micro_usd=micro_usd)
+    assert isinstance(held, Lead), held
+    assert await ledger.begin_submit(
+        picture_request(prompt).generation_key,
+        held.fence,
+        submit_no=1,
+        provider="fal",
+        spending=Spending(payer="somebody", amount_micro_usd=micro_usd, budgets=budgets),
+    )
+
+
+async def state_of(ledger: Any, name: str) -> BudgetState:
+    """What the ledger alone says of it."""
+    [state] = await ledger.read_budgets([Budget(name=name)])
+    assert isinstance(state, BudgetState)
+    return state
+
+
+def left(state: BudgetState) -> tuple[int, int | None, int | None]:
+    """Of money: used, cap, left."""
+    return state.used_micro_usd, state.cap_micro_usd, state.left_micro_usd
+
+
+class BudgetOperationContract:
+    """Caps, overrides, resets; what is used and what is left."""
+
+    async def test_shares_are_told_with_what_is_left_of_them_and_no_address_is(self, harness: LedgerHarness) -> None:
+        await spend(harness.ledger, "a", *STRANGERS)
+        states = await harness.ledger.read_budgets(STRANGERS)
+        assert [(state.budget, *left(state)) for state in states] == [
+            ("address", PRICE, 250_000, 220_000),
+            ("anonymous", PRICE, 2_500_000, 2_470_000),
+            ("all", PRICE, 5_000_000, 4_970_000),
+        ]
+        assert {state.used_pictures for state in states} == {1}
+        assert {(state.cap_pictures, state.left_pictures, state.override_until) for state in states} == {
+            (None, None, None)
+        }
+
+    async def test_a_day_ends_at_midnight_in_utc(self, harness: LedgerHarness) -> None:
+        await spend(harness.ledger, "a", *STRANGERS)
+        [*_, before] = await harness.ledger.read_budgets(STRANGERS)
+        assert before.resets_at is not None
+        assert (before.resets_at.astimezone(UTC).time().isoformat(), before.used_micro_usd) == ("00:00:00", PRICE)
+        await harness.advance(DAY)
+        [*_, after] = await harness.ledger.read_budgets(STRANGERS)
+        assert left(after) == (0, 5_000_000, 5_000_000)
+        assert after.resets_at == before.resets_at + timedelta(days=1)
+
+    async def test_a_cap_that_is_set_stands_above_the_programs_and_none_gives_it_back(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger = harness.ledger
+        told = await ledger.set_budget("all", 60_000, 7)
+        assert (told.budget, *left(told), told.cap_pictures, told.left_pictures) == ("all", 0, 60_000, 60_000, 7, 7)
+        states = await ledger.read_budgets(STRANGERS)
+        assert [state.cap_micro_usd for state in states] == [3_000, 30_000, 60_000]
+        await spend(ledger, "a", WALL)
+        await spend(ledger, "b", WALL)
+        assert isinstance(await ask(ledger, "c", WALL), Refused)
+        await ledger.set_budget("all", None, None)
+        assert isinstance(await ask(ledger, "c", WALL), Lead)
+
+    async def test_zero_is_a_cap_that_refuses_everything(self, harness: LedgerHarness) -> None:
+        told = await harness.ledger.set_budget(KEY, 0, None)
+        assert left(told) == (0, 0, 0)
+        assert isinstance(await ask(harness.ledger, "a", Budget(name=KEY, is_own=True), micro_usd=0), Refused)
+
+    async def test_a_prepaid_cap_counts_beside_the_daily_one_and_nothing_resets_it(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, key = harness.ledger, Budget(name=KEY, cap_micro_usd=100_000, is_own=True)
+        told = await ledger.set_budget(f"prepaid/{KEY}", 50_000, None)
+        assert (told.budget, told.resets_at, *left(told)) == (f"prepaid/{KEY}", None, 0, 50_000, 50_000)
+        await spend(ledger, "a", key)
+        daily, prepaid = await ledger.read_budgets([key])
+        assert (left(daily), left(prepaid)) == ((30_000, 100_000, 70_000), (30_000, 50_000, 20_000))
+        await harness.advance(DAY)
+        daily, prepaid = await harness.ledger.read_budgets([key])
+        assert (left(daily), left(prepaid)) == ((0, 100_000, 100_000), (30_000, 50_000, 20_000))
+        assert isinstance(await ask(harness.ledger, "b", key), Refused)
+
+    async def test_a_reset_lets_the_caps_apply_anew_and_leaves_the_book_alone(self, harness: LedgerHarness) -> None:
+        ledger, wall = harness.ledger, replace(WALL, cap_micro_usd=50_000, cap_pictures=2)
+        await spend(ledger, "a", wall)
+        assert isinstance(await ask(ledger, "b", wall), Refused)
+        await ledger.reset_budget("all")
+        [state] = await ledger.read_budgets([wall])
+        assert (*left(state), state.used_pictures, state.left_pictures) == (0, 50_000, 50_000, 0, 2)
+        await spend(ledger, "b", wall)
+        [state] = await ledger.read_budgets([wall])
+        assert (*left(state), state.used_pictures, state.left_pictures) == (30_000, 50_000, 20_000, 1, 1)
+        assert (await ledger.audit_budgets())["faults"] == []
+
+    async def test_an_override_stands_until_its_end_or_until_it_is_ended(self, harness: LedgerHarness) -> None:
+        await harness.ledger.set_budget("all", 10_000, 5)
+        until = datetime.fromtimestamp((await harness.ledger.check_setup())["now"] + 600, UTC).replace(microsecond=0)
+        told = await harness.ledger.override_budget("all", 100_000, None, until)
+        assert (told.cap_micro_usd, told.cap_pictures, told.override_until) == (100_000, 5, until)
+        assert isinstance(await ask(harness.ledger, "a", WALL), Lead)
+        await harness.advance(601)
+        over = await state_of(harness.ledger, "all")
+        assert (over.cap_micro_usd, over.cap_pictures, over.override_until) == (10_000, 5, None)
+        await harness.ledger.override_budget("all", 1, None, until + timedelta(hours=9))
+        ended = await harness.ledger.override_budget("all", None, None, None)
+        assert (ended.cap_micro_usd, ended.override_until) == (10_000, None)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("", "wall", "All", "all ", "address:192.0.2.7", "address:*", "user:", "key", "tier:x", "prepaid/"),
+            *("prepaid/prepaid/all", "prepaid/address:192.0.2.7", "user:a b", "model:" + "m" * 201, "all\n"),
+        ],
+    )
+    async def test_what_is_no_name_of_a_budget_is_refused(self, harness: LedgerHarness, name: str) -> None:
+        ledger = harness.ledger
+        for call in (ledger.set_budget(name, 1, None), ledger.reset_budget(name)):
+            with pytest.raises((LedgerUnavailable, LedgerMisconfigured)):
+                await call
+        assert await ledger.list_budgets() == []
+
+    @pytest.mark.parametrize("cap", [-1, MAX_CAP + 1])
+    async def test_caps_have_bounds(self, harness: LedgerHarness, cap: int) -> None:
+        for caps in ((cap, None), (None, cap), (1, cap)):
+            with pytest.raises((LedgerUnavailable, LedgerMisconfigured)):
+                await harness.ledger.set_budget("all", *caps)
+        assert (await harness.ledger.set_budget("all", MAX_CAP, 0)).cap_micro_usd == MAX_CAP
+
+    async def test_an_override_without_an_end_ahead_or_without_a_cap_is_refused(self, harness: LedgerHarness) -> None:
+        now = datetime.fromtimestamp((await harness.ledger.check_setup())["now"], UTC)
+        for caps in ((1, None, None), (1, None, now - timedelta(seconds=5)), (None, None, now + timedelta(hours=1))):
+            with pytest.raises((LedgerUnavailable, LedgerMisconfigured)):
+                await harness.ledger.override_budget("all", *caps)
+        assert (await state_of(harness.ledger, "all")).cap_micro_usd is None
+
+    async def test_the_list_has_what_has_caps_or_was_used_today_and_sums_of_the_many(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, users = harness.ledger, [f"user:{uuid4()}" for _ in range(3)]
+        await ledger.set_budget(users[0], 900_000, None)
+        await ledger.set_budget("link:blog", 1, None)
+        for number, user in enumerate(users):
+            await spend(ledger, f"picture {number}", Budget(name=user, is_own=True), WALL)
+        await spend(ledger, "of a stranger", *STRANGERS)
+        listed = await ledger.list_budgets()
+        assert {use.budget: (use.used_micro_usd, use.used_pictures) for use in listed} == {
+            "all": (120_000, 4),
+            "anonymous": (30_000, 1),
+            "link:blog": (0, 0),
+            users[0]: (30_000, 1),
+            "user:*": (60_000, 2),
+            "address:*": (30_000, 1),
+        }
+        assert {use.budget for use in listed if use.is_sum} == {"user:*", "address:*"}
+        assert all(isinstance(use, BudgetUse) for use in listed)
+
+    async def test_what_a_dead_leader_reserved_is_not_used(self, harness: LedgerHarness) -> None:
+        assert isinstance(await ask(harness.ledger, "a", UNKNOWN, WALL), Lead)
+        assert [state.used_micro_usd for state in await harness.ledger.read_budgets([UNKNOWN, WALL])] == [PRICE, 0]
+        await harness.advance(21)
+        assert [state.used_micro_usd for state in await harness.ledger.read_budgets([UNKNOWN, WALL])] == [0, 0]
+
+    async def test_the_audit_counts_and_finds_no_fault(self, harness: LedgerHarness) -> None:
+        await spend(harness.ledger, "a", *STRANGERS)
+        found = await harness.ledger.audit_budgets()
+        assert (found["counters"], found["faults"]) == (3, [])

@@ -1,0 +1,71 @@
+"""The recommended public mode, end to end: a captcha, a sign-in without a name, a picture, its plain address."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.standin.turnstile import MAX_TOKEN_CHARS, SECRET
+from tests.support.strangers import WISHES, calls, sign_up
+
+if TYPE_CHECKING:
+    from tests.e2e.served import Served
+    from tests.standin.server import Standin
+    from tests.standin.sign_ups import SignUps
+    from tests.standin.supabase import Supabase
+    from tests.standin.turnstile import Turnstile
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "public.html"
+
+
+@pytest.mark.parametrize("captcha_token", [None, "", "   ", "made up", "x" * (MAX_TOKEN_CHARS + 1)])
+def test_without_a_captcha_nobody_signs_in(
+    public_project: Supabase, sign_ups: SignUps, captcha_token: str | None
+) -> None:
+    refused = sign_up(public_project, captcha_token)
+    assert (refused.status_code, refused.json()["code"]) == (400, "captcha_failed")
+    assert sign_ups.users() == []
+
+
+def test_a_captcha_is_good_for_one_sign_in(public_project: Supabase, sign_ups: SignUps, turnstile: Turnstile) -> None:
+    solved = turnstile.solve()
+    assert sign_up(public_project, solved).json()["user"]["is_anonymous"] is True
+    again = sign_up(public_project, solved)
+    assert again.status_code == 400
+    assert "timeout-or-duplicate" in again.json()["message"]
+    assert len(sign_ups.users()) == 1
+    # Whom Cloudflare is told of, and the secret, which no page knows.
+    assert [(sent["secret"], sent["remoteip"]) for sent in turnstile.verified] == [(SECRET, "127.0.0.1")] * 2
+    assert SECRET not in EXAMPLE.read_text()
+
+
+def test_a_captcha_is_good_for_five_minutes(public_project: Supabase, sign_ups: SignUps, turnstile: Turnstile) -> None:
+    solved, late = turnstile.solve(), turnstile.solve()
+    turnstile.seconds = 290
+    assert sign_up(public_project, solved).status_code == 200
+    turnstile.seconds = 301
+    assert "timeout-or-duplicate" in sign_up(public_project, late).json()["message"]
+    assert len(sign_ups.users()) == 1
+
+
+def test_nobody_signs_in_while_turnstile_does_not_answer(
+    public_project: Supabase, sign_ups: SignUps, turnstile: Turnstile
+) -> None:
+    turnstile.status = 503
+    assert sign_up(public_project, turnstile.solve()).status_code == 500
+    assert sign_ups.users() == []
+
+
+def test_nobody_without_a_sign_in_or_a_key_causes_a_call(
+    public_server: Served, public_project: Supabase, turnstile: Turnstile, standin: Standin
+) -> None:
+    refused = public_server.get("/256x256.jpg?text=A%20heron")
+    assert (refused.status, json.loads(refused.body)["code"]) == (401, "access_denied")
+    assert refused.headers["cache-control"] == "no-store"
+    unsigned = httpx.post(f"{public_server.url}/api/generate-memoji", json=WISHES[0])
+    assert (unsigned.status_code, unsigned.json()["code"]) == (401, "unauthorized")
+    assert calls(standin) == 0
