@@ -17,6 +17,7 @@ from tests.contract.ledger.renditions import RenditionContract
 from tests.contract.ledger.spending import SpendContract
 from tests.contract.ledger.statistics import SetupContract, StatisticsContract
 from tests.contract.ledger.submits import SubmitContract
+from tests.contract.ledger.takedowns import TakedownContract
 from tests.contract.ledger.uploads import UploadContract
 from tests.contract.ledger.user_requests import UserRequestContract
 
@@ -39,6 +40,7 @@ class LedgerContract(
     BreakerContract,
     RefusalContract,
     MaintenanceContract,
+    TakedownContract,
     StatisticsContract,
     SetupContract,
 ):
