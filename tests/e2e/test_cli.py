@@ -75,6 +75,7 @@ GIVEN = {
     "credits show": ("1" * 32,),
     **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
     "sign": (FOX,),
+    **dict.fromkeys(("takedown", "pin", "unpin"), ("1" * 64,)),
 }
 
 

@@ -12,7 +12,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.cli import consent
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from copperplate.cli.shared import add_command, between, say, settings_of, with_database
+from copperplate.cli.shared import add_command, between, key_of, say, settings_of, with_database
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
 from copperplate.operations.cleanup import clean, count
@@ -41,11 +41,12 @@ def add(commands: Any) -> None:
     cleanup.add_argument("--json", action="store_true", help="for programs")
 
     purge_ = add_command(commands, "purge", run_purge, "declare pictures wrong; they are made anew when asked for")
-    purge_.add_argument("--key", type=_key, help="a picture's key, as in X-Copperplate-Key, or a generation's")
+    purge_.add_argument("--key", type=key_of, help="a picture's key, as in X-Copperplate-Key, or a generation's")
     purge_.add_argument("--prompt", type=_given, help="every picture of this text")
     purge_.add_argument("--prefix", type=_prefix, help="every generation whose key begins so")
     purge_.add_argument("--model", type=_given, help="every picture this model made")
     purge_.add_argument("--older-than-days", type=_days, metavar="N", help="every generation older than N days")
+    purge_.add_argument("--with-pinned", action="store_true", help="pinned ones, too; --key alone means them anyway")
     purge_.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     consent.add_yes(purge_)
     purge_.add_argument("--json", action="store_true", help="for programs")
@@ -61,12 +62,6 @@ def _given(raw: str) -> str:
 def _prefix(raw: str) -> str:
     if not re.fullmatch("[0-9a-f]{1,64}", raw):
         raise argparse.ArgumentTypeError(f"1 to 64 of 0-9 and a-f, not {raw!r}")
-    return raw
-
-
-def _key(raw: str) -> str:
-    if not re.fullmatch("[0-9a-f]{64}", raw):
-        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}")
     return raw
 
 
@@ -114,14 +109,24 @@ def run_purge(arguments: argparse.Namespace) -> int:
 
     async def run(settings: Settings, *, is_dry_run: bool) -> dict[str, Any]:
         async with open_backend(settings) as (ledger, stores), open_cdns(settings) as cdns:
-            return await purge(ledger, condition, is_dry_run=is_dry_run, stores=stores, cdns=cdns)
+            return await purge(
+                ledger,
+                condition,
+                is_dry_run=is_dry_run,
+                with_pinned=arguments.with_pinned,
+                stores=stores,
+                cdns=cdns,
+            )
 
     with with_database(settings) as opened:
         if not arguments.dry_run and not arguments.yes:
             found = asyncio.run(run(opened, is_dry_run=True))
             if found["generations"] and not consent.is_given(arguments, _loss(found)):
                 return EXIT_FAILED
-        show(asyncio.run(run(opened, is_dry_run=arguments.dry_run)), as_json=arguments.json)
+        figures = asyncio.run(run(opened, is_dry_run=arguments.dry_run))
+    show(figures, as_json=arguments.json)
+    if figures["pinned"]:
+        say("pinned pictures are left: --with-pinned means them, too, and --key names one")
     return EXIT_OK
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -97,6 +98,13 @@ def between(raw: str, least: int, most: int) -> int:
     if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
         raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
+
+
+def key_of(raw: str) -> str:
+    """A key, or the error that argparse shows."""
+    if not re.fullmatch("[0-9a-f]{64}", raw):
+        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}")
+    return raw
 
 
 def user_id(raw: str) -> UUID:

@@ -208,6 +208,7 @@ class Coordinator:
                         self._cap_watch.refused(refusal)
                         raise error_of(refusal, options.payer)
                     case Gone():
+                        self._uploader.forget(request.generation_key)
                         raise TakenDown
                     case _:
                         assert_never(result)

@@ -9,6 +9,7 @@ from copperplate.ports.maintenance import Maintenance
 from copperplate.ports.pictures import Images, Provider
 from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
+from copperplate.ports.takedowns import Takedowns
 
 __all__ = [
     "ApiKeys",
@@ -23,5 +24,6 @@ __all__ = [
     "Provider",
     "Statistics",
     "Sweeper",
+    "Takedowns",
     "Verifier",
 ]

@@ -46,13 +46,17 @@ class DiscardedObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """What a purge removed; a dry run has counts alone. `objects` are pairs of bucket and path."""
+    """What a purge removed; a dry run has counts alone. `objects` are pairs of bucket and path.
+
+    `pinned` counts the generations that met the condition and were left, as they are pinned.
+    """
 
     generations: int
     images: int
     size_bytes: int
     keys: Sequence[str] = ()
     objects: Sequence[tuple[str, str]] = ()
+    pinned: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Purged:
@@ -63,11 +67,15 @@ class Purged:
             size_bytes=row["bytes"],
             keys=tuple(row.get("keys", ())),
             objects=tuple((bucket, path) for bucket, path in row.get("objects", ())),
+            pinned=row["pinned"],
         )
 
 
 class Maintenance(Sweeper, Protocol):
-    """What operators and the cron remove from the ledger. Every call is bounded by `limit` rows."""
+    """What operators and the cron remove from the ledger. Every call is bounded by `limit` rows.
+
+    Of what is pinned no cleanup removes or counts anything.
+    """
 
     async def cleanup_entries(
         self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
@@ -102,5 +110,8 @@ class Maintenance(Sweeper, Protocol):
         `paths` must be older than any upload under way. The reservation is renewed.
         """
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Purged:
-        """Remove at most `limit` generations that meet `condition`, with all they have. A dry run only counts."""
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
+        """Remove at most `limit` generations that meet `condition`, with all they have. A dry run only counts.
+
+        Pinned ones are left, unless `condition` names the key or they are meant `with_pinned`.
+        """

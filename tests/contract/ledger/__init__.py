@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from tests.contract.ledger.breakers import BreakerContract
+from tests.contract.ledger.budget_caps import BudgetCapContract
+from tests.contract.ledger.budget_operations import BudgetOperationContract
+from tests.contract.ledger.budgets import BudgetContract
 from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
@@ -14,6 +17,7 @@ from tests.contract.ledger.renditions import RenditionContract
 from tests.contract.ledger.spending import SpendContract
 from tests.contract.ledger.statistics import SetupContract, StatisticsContract
 from tests.contract.ledger.submits import SubmitContract
+from tests.contract.ledger.takedowns import TakedownContract
 from tests.contract.ledger.uploads import UploadContract
 from tests.contract.ledger.user_requests import UserRequestContract
 
@@ -29,10 +33,14 @@ class LedgerContract(
     CreditContract,
     UserRequestContract,
     SpendContract,
+    BudgetContract,
+    BudgetCapContract,
+    BudgetOperationContract,
     NegativeEntryContract,
     BreakerContract,
     RefusalContract,
     MaintenanceContract,
+    TakedownContract,
     StatisticsContract,
     SetupContract,
 ):

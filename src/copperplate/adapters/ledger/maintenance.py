@@ -38,7 +38,7 @@ class MaintenanceCalls(Calls):
         counts = await self._transport.value("cleanup_old_generation_status", {"p_limit": limit}, dict)
         return int(counts["generations"])
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Purged:
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
         """See `Maintenance.purge`."""
         arguments = {
             "p_generation_key": condition.key,
@@ -48,6 +48,7 @@ class MaintenanceCalls(Calls):
             "p_older_than": condition.older_than,
             "p_dry_run": is_dry_run,
             "p_limit": limit,
+            "p_with_pinned": with_pinned,
         }
         return Purged.from_row(await self._transport.value("purge_entries", arguments, dict))
 

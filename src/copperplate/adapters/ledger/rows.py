@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.ledger.budget_rows import refused_of
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Credits, Entry, Hit, InsufficientCredits, Job, Lead, Miss, Negative, Phase, Upload, Wait
+from copperplate.model import (
+    Credits,
+    Entry,
+    Gone,
+    Hit,
+    InsufficientCredits,
+    Job,
+    Lead,
+    Miss,
+    Negative,
+    Phase,
+    Upload,
+    Wait,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +48,14 @@ def peek_result_of(row: Mapping[str, Any]) -> PeekResult:
     return Miss() if row["outcome"] == "free" else _settled(row)
 
 
-def _settled(row: Mapping[str, Any]) -> Hit | Wait | Negative:
+def _settled(row: Mapping[str, Any]) -> Hit | Wait | Negative | Gone:
     match row["outcome"]:
         case "hit":
             return Hit(entry=_entry(row))
         case "wait":
             return Wait(lease_left=timedelta(milliseconds=row["lease_left_ms"]))
+        case "gone":
+            return Gone()
         case "negative":
             return Negative(
                 failure_class=FailureClass(row["error_class"]),

@@ -13,6 +13,7 @@ from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
 from copperplate.adapters.ledger.statistics import StatisticsCalls
+from copperplate.adapters.ledger.takedowns import TakedownCalls
 from copperplate.adapters.ledger.transport import Json
 from copperplate.recipes.objects import original_key
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     )
 
 
-class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls):
+class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls, TakedownCalls):
     """Every port of the ledger over one transport, which it opens and closes."""
 
     async def open(self) -> None:

@@ -13,6 +13,7 @@ from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
+from copperplate.adapters.memory.takedowns import MemoryTakedowns
 from copperplate.budgets import Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
 from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     )
 
 
-class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, MemoryMaintenance):
+class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, MemoryMaintenance, MemoryTakedowns):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 
     async def acquire(
@@ -61,6 +62,7 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
             row.lease_until = until
             return row.lead(now)
         if not isinstance(result, Miss):
+            self._enforce_takedown(request.generation_key, request.rendition_key)
             return result
         # What is paid for is collected whatever the breakers say; only a new submit has to wait.
         left = row.lead(now) if row is not None and self._resumes(row) else None
@@ -184,6 +186,7 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
         self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
     ) -> Entry | None:
         """See `Ledger.complete`."""
+        self._enforce_takedown(key, rendition.key if rendition is not None else None)
         row = self._held(key, fence)
         entry_key = original_key(key)
         if row is None or row.status != "generating":
@@ -246,6 +249,7 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
     async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
         """See `Ledger.record_rendition`."""
         key = original.generation_key
+        self._enforce_takedown(key, rendition_key)
         if self._stands(original):
             return self._add_rendition(self._generations[key], key, rendition_key, upload)
         self._discard_refused(key, upload.path)

@@ -95,6 +95,7 @@ class MemoryMaintenance(MemoryTables):
             key
             for key, row in self._aging(spec)
             if row.created < cutoff
+            and not self._generations[row.entry.generation_key].is_pinned
             and (row.last_accessed < cutoff if spec.min_uses is None else row.access_count < spec.min_uses)
         ]
 
@@ -110,6 +111,7 @@ class MemoryMaintenance(MemoryTables):
             for key, row in self._generations.items()
             if (
                 row.status == "failed"
+                and not row.is_pinned
                 and row.retry_at < now
                 and max(row.window_started, row.noted_at or row.window_started) < now - DAY_SECONDS
             )
@@ -157,15 +159,19 @@ class MemoryMaintenance(MemoryTables):
         self._audits[bucket] = (reached, self._clock.monotonic() + 60)
         return len(unknown)
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool) -> Purged:
+    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
         """See `Maintenance.purge`."""
-        keys = [key for key, row in self._generations.items() if self._meets(key, row, condition)][:limit]
+        met = [key for key, row in self._generations.items() if self._meets(key, row, condition)]
+        is_everything = with_pinned or condition.key is not None
+        pinned = [] if is_everything else [key for key in met if self._generations[key].is_pinned]
+        keys = [key for key in met if key not in pinned][:limit]
         entries = [key for key, kept in self._entries.items() if kept.entry.generation_key in keys]
         kept = [self._entries[key].entry for key in entries]
         counts = Purged(
             generations=len(keys),
             images=sum(not entry.is_original for entry in kept),
             size_bytes=sum(entry.size_bytes for entry in kept),
+            pinned=len(pinned),
         )
         if is_dry_run:
             return counts

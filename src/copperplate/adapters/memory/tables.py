@@ -13,7 +13,7 @@ from copperplate.adapters.memory.budgets import MemoryBudgets
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.notifier import Notifier
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Lead, Miss, Negative, Phase, Wait
+from copperplate.model import Gone, Hit, Lead, Miss, Negative, Phase, Wait
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
@@ -63,6 +63,7 @@ class GenerationRow:
     usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
     retry_at: float = 0.0
+    is_pinned: bool = False
 
     @property
     def breakers(self) -> tuple[str, str, str]:
@@ -108,6 +109,14 @@ class DiscardedRow:
     bucket: str
     since: float
     claimed_until: float = 0.0
+
+
+@dataclass(slots=True)
+class TakedownRow:
+    """One row of `copperplate.takedowns`, and the paths of what was removed with it."""
+
+    asked_key: str
+    paths: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -169,6 +178,7 @@ class MemoryTables(MemoryBudgets):
         self._generations: dict[str, GenerationRow] = {}
         self._entries: dict[str, EntryRow] = {}
         self._discarded: dict[str, DiscardedRow] = {}
+        self._takedowns: dict[str, TakedownRow] = {}
         self._breakers: dict[str, BreakerRow] = {}
         self._uses: list[RequestCount] = []
         self._batches: set[UUID] = set()
@@ -182,9 +192,12 @@ class MemoryTables(MemoryBudgets):
     def _see(self, generation_key: str, rendition_key: str) -> PeekResult:
         if stored := self._entries.get(rendition_key):
             return Hit(entry=stored.entry)
+        if generation_key in self._takedowns or rendition_key in self._takedowns:
+            return Gone()
         row = self._generations.get(generation_key)
-        if row is None:
-            return Miss()
+        return Miss() if row is None else self._see_generation(generation_key, row)
+
+    def _see_generation(self, generation_key: str, row: GenerationRow) -> PeekResult:
         now = self._clock.monotonic()
         original = self._entries.get(original_key(generation_key))
         if row.status == "completed" and original is not None:

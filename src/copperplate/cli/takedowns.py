@@ -1,0 +1,152 @@
+"""`copperplate takedown` removes a picture for good, `pin` keeps one from all cleanups."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from copperplate.cli import consent
+from copperplate.cli.database import show
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from copperplate.cli.shared import add_command, key_of, say, settings_of, with_database
+from copperplate.compose import open_backend, open_cdns
+from copperplate.model import Condition
+from copperplate.operations.takedown import take_down
+from copperplate.ports.takedowns import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.ports.takedowns import Pin, Takedown
+    from copperplate.settings import Settings
+
+MAX_REASON: Final = 500
+_A_KEY: Final = "a picture's key, as in X-Copperplate-Key, or a generation's"
+# Said after what was done.
+_NOTES: Final = {
+    Found.NOTHING: (
+        "nothing is known of this key; it is taken down all the same. If it is the key of a picture, its other formats "
+        "can be made until that one is asked for: `copperplate explain URL` says the key of its generation"
+    ),
+    Found.TOMBSTONE: "it was taken down before; what was left of it is removed",
+}
+
+
+def add(commands: Any) -> None:
+    """Add `takedown`, `pin` and `unpin`."""
+    takedown = add_command(
+        commands, "takedown", run_takedown, "remove a picture for good: it is answered 410 and never made again"
+    )
+    takedown.add_argument("key", type=key_of, metavar="KEY", help=_A_KEY)
+    takedown.add_argument("--reason", type=_reason, help="for yourself; nobody else is told")
+    takedown.add_argument("--lift", action="store_true", help="take it back: the next request makes the picture anew")
+    consent.add_yes(takedown)
+    takedown.add_argument("--json", action="store_true", help="for programs")
+
+    pin = add_command(commands, "pin", run_pin, "keep a picture, in every format, from all cleanups")
+    unpin = add_command(commands, "unpin", run_unpin, "let a pinned picture grow old again")
+    for parser in (pin, unpin):
+        parser.add_argument("key", type=key_of, metavar="KEY", help=_A_KEY)
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _reason(raw: str) -> str:
+    if not 1 <= len(raw.strip()) <= MAX_REASON:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_REASON} characters")
+    return raw.strip()
+
+
+def run_takedown(arguments: argparse.Namespace) -> int:
+    """Take a picture down, or lift that."""
+    if arguments.lift:
+        return _lift(arguments)
+    settings = settings_of(arguments)
+    if not consent.can_be_had(arguments):
+        return EXIT_USAGE
+
+    async def count(opened: Settings) -> Mapping[str, int]:
+        async with open_backend(opened) as (ledger, _):
+            found = await ledger.purge(Condition(key=arguments.key), 1, is_dry_run=True)
+        return {"generations": found.generations, "images": found.images, "bytes": found.size_bytes}
+
+    async def run(opened: Settings) -> Takedown:
+        async with open_backend(opened) as (ledger, stores), open_cdns(opened) as cdns:
+            return await take_down(ledger, arguments.key, reason=arguments.reason, stores=stores, cdns=cdns)
+
+    with with_database(settings) as opened:
+        if not arguments.yes:
+            loss = asyncio.run(count(opened))
+            if loss["generations"] and not consent.is_given(arguments, _loss(loss)):
+                return EXIT_FAILED
+        taken = asyncio.run(run(opened))
+    _show_takedown(taken, as_json=arguments.json)
+    return EXIT_OK
+
+
+def _lift(arguments: argparse.Namespace) -> int:
+    async def run(opened: Settings) -> bool:
+        async with open_backend(opened) as (ledger, _):
+            return await ledger.lift_takedown(arguments.key)
+
+    with with_database(settings_of(arguments)) as opened:
+        is_lifted = asyncio.run(run(opened))
+    if not is_lifted:
+        say("copperplate: this key is not taken down: sql/taken_down.sql lists what is [not_taken_down]")
+        return EXIT_FAILED
+    if arguments.json:
+        show({"key": arguments.key, "lifted": True}, as_json=True)
+    else:
+        say("the takedown is lifted: the next request makes the picture anew")
+    return EXIT_OK
+
+
+def run_pin(arguments: argparse.Namespace) -> int:
+    """Pin a picture."""
+    return _set_pin(arguments, is_pinned=True)
+
+
+def run_unpin(arguments: argparse.Namespace) -> int:
+    """Take a pin away."""
+    return _set_pin(arguments, is_pinned=False)
+
+
+def _set_pin(arguments: argparse.Namespace, *, is_pinned: bool) -> int:
+    async def run(opened: Settings) -> Pin | None:
+        async with open_backend(opened) as (ledger, _):
+            return await (ledger.pin(arguments.key) if is_pinned else ledger.unpin(arguments.key))
+
+    with with_database(settings_of(arguments)) as opened:
+        pin = asyncio.run(run(opened))
+    if pin is None:
+        say(
+            "copperplate: no picture with this key is kept here: ask for it first; "
+            "`copperplate explain URL` says its keys [unknown_key]"
+        )
+        return EXIT_FAILED
+    if arguments.json:
+        figures = {"key": pin.generation_key, "status": pin.status, "pinned": is_pinned, "is_new": pin.is_new}
+        show(figures, as_json=True)
+        return EXIT_OK
+    done = "pinned" if is_pinned else "not pinned"
+    say(f"generation {pin.generation_key} is {done}{'' if pin.is_new else ', as it was before'}")
+    if is_pinned and pin.status != "completed":
+        say(f"it has no picture at the moment ({pin.status}); the pin holds for the next one")
+    return EXIT_OK
+
+
+def _show_takedown(taken: Takedown, *, as_json: bool) -> None:
+    figures = {"generations": taken.generations, "images": taken.images, "bytes": taken.size_bytes}
+    if as_json:
+        named = {"key": taken.generation_key, "found": taken.found.value, "is_new": taken.is_new}
+        show({**named, **figures}, as_json=True)
+    else:
+        show(figures, as_json=False)
+        say(f"generation {taken.generation_key} is taken down: 410 from now on; --lift takes it back")
+    if (note := _NOTES.get(taken.found)) is not None:
+        say(note)
+
+
+def _loss(counted: Mapping[str, int]) -> str:
+    images, size = f"{counted['images']:,} pictures", f"{counted['bytes']:,} bytes"
+    return f"{images} of 1 generation, {size}, which are answered 410 from then on and never made again"
