@@ -22,10 +22,13 @@ from bench.harness.floods import (
     strangers,
     sweep,
 )
+from copperplate.access.api_keys import make_key
 from copperplate.adapters.supabase.users import LOCAL_ISSUER
 from copperplate.adapters.system_clock import SystemClock
+from copperplate.api_keys import Scope
+from copperplate.ports.access import NewApiKey
 from tests.support import log_watch
-from tests.support.postgres_fixtures import making_databases
+from tests.support.postgres_fixtures import making_databases, opened
 from tests.support.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -167,7 +170,23 @@ def test_bills_below_their_estimates_leave_room_for_others(deployment: Deploymen
     assert (deployment.book.held, deployment.book.faults) == (0, [])
 
 
-def test_users_have_pictures_made_after_a_flood_of_strangers(deployment: Deployment) -> None:
+async def _key(url: str) -> str:
+    """An API key of the owner's."""
+    made = make_key()
+    async with opened(url) as ledger:
+        await ledger.create_api_key(
+            NewApiKey(
+                prefix=made.prefix,
+                digest=made.digest,
+                name="a script",
+                tier="standard",
+                scopes=frozenset({Scope.GENERATE}),
+            )
+        )
+    return made.text
+
+
+def test_keys_and_users_have_pictures_made_after_a_flood_of_strangers(deployment: Deployment) -> None:
     deployment.allow("all", pictures=CAP)
     deployment.allow("anonymous", pictures=CAP // 2)
     replies = deployment.flood(strangers(100, "stranger"), is_persistent=True)
@@ -176,6 +195,8 @@ def test_users_have_pictures_made_after_a_flood_of_strangers(deployment: Deploym
     tokens = Tokens(LOCAL_ISSUER, SystemClock().now())
     credentials: dict[str, dict[str, Any]] = {
         "user": {"Authorization": f"Bearer {tokens.hs(secret=JWT_SECRET.encode())}"},
+        "key": {"X-API-Key": asyncio.run(_key(deployment.url))},
+        "bearer": {"Authorization": f"Bearer {asyncio.run(_key(deployment.url))}"},
     }
     for number, (name, headers) in enumerate(credentials.items()):
         answer = deployment.flood([(f"/512x512.png?text=known+{name}", headers)], is_persistent=True)[0]
