@@ -8,7 +8,6 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from tests.contract.ledger import LedgerContract
 from tests.contract.ledger.api_keys import ApiKeyContract
-from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.hints import HintContract
 from tests.support.memory_services import spent_of
 
@@ -36,5 +35,5 @@ def harness() -> MemoryLedgerHarness:
     return MemoryLedgerHarness()
 
 
-class TestMemoryLedger(LedgerContract, ApiKeyContract, BudgetOperationContract, HintContract):
+class TestMemoryLedger(LedgerContract, ApiKeyContract, HintContract):
     """The suites, over memory."""

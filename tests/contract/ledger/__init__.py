@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from tests.contract.ledger.breakers import BreakerContract
+from tests.contract.ledger.budget_caps import BudgetCapContract
+from tests.contract.ledger.budget_operations import BudgetOperationContract
+from tests.contract.ledger.budgets import BudgetContract
 from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
@@ -30,6 +33,9 @@ class LedgerContract(
     CreditContract,
     UserRequestContract,
     SpendContract,
+    BudgetContract,
+    BudgetCapContract,
+    BudgetOperationContract,
     NegativeEntryContract,
     BreakerContract,
     RefusalContract,
