@@ -71,6 +71,9 @@ def whole_commands() -> dict[str, argparse.ArgumentParser]:
 
 # What a command cannot do without.
 GIVEN = {
+    "budget set": ("all", "--usd", "1"),
+    "budget reset": ("all", "--yes"),
+    "budget override": ("all", "--usd", "1", "--until", "1h"),
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
     **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
