@@ -50,7 +50,7 @@ def test_figures_are_those_of_the_program() -> None:
     anonymous = wall * shares.ANONYMOUS_PERMILLE // 1_000
     caps = [anonymous, anonymous * shares.ADDRESS_PERMILLE // 1_000, wall * shares.USER_PERMILLE // 1_000]
     assert "half of `all`: {} | a tenth of `anonymous`: {} | a tenth of `all`: {}".format(
-        *(f"${cap / MICRO:.2f}" for share in shares)
+        *(f"${cap / MICRO:.2f}" for cap in caps)
     ) == " | ".join(re.findall(r"\| ((?:half|a tenth) of `\w+`: \$[0-9.]+) \|", page))
     picture = image_request(prompt="a", width=1024, height=1024, format=PictureFormat.JPG, model=DEFAULT_MODEL)
     for kind in ("image", "memoji"):
