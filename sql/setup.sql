@@ -815,9 +815,9 @@ begin
     from copperplate.takedowns as t
     where t.generation_key = p_rendition_key and not copperplate.is_taken_down(p_generation_key)
     on conflict (generation_key) do nothing;
-    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
-    -- Only then: those who go on asking for it must not queue for the lock of a notification.
-    if found then
+    -- Those who go on asking for it run no trigger, and do not queue for the lock of a notification.
+    if exists (select from public.generation_status as g where g.prompt_hash = p_generation_key) then
+        delete from public.generation_status as g where g.prompt_hash = p_generation_key;
         perform pg_notify('copperplate', p_generation_key);
     end if;
     return true;
@@ -4844,6 +4844,9 @@ begin
                 return v;
             end if;
             continue;
+        elsif v.outcome = 'gone' then
+            perform copperplate.enforce_takedown(p_generation_key, p_rendition_key);
+            return v;
         elsif v.outcome <> 'free' then
             return v;
         end if;
@@ -4925,6 +4928,8 @@ begin
             return v;
         elsif v_fence is not null then
             v := public.peek_generation(p_generation_key, p_rendition_key);
+            -- Taken down in between, by the key of the rendition alone.
+            continue when v.outcome = 'gone';
             v.outcome := 'lead';
             return v;
         end if;
@@ -4936,7 +4941,7 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, denied where it would lead and cannot pay
+'Settle what the caller is: hit, lead (with a fence), wait, negative, gone, denied where it would lead and cannot pay
 p_charges, [{kind, user_id, amount}], which are reserved with the lead, or refused where it would submit and a budget has
 no room for p_spending, {amount_micro_usd, max_in_flight, budgets}. Its own budgets, is_own, are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.
@@ -4976,6 +4981,8 @@ declare
     v_look copperplate.budget_look;
     v_answer copperplate.acquire_result;
 begin
+    -- Before money is out: an election that began before the takedown ends here.
+    perform copperplate.enforce_takedown(p_key);
     select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path', g.reserved
     into v_before, v_job, v_kind, v_model, v_path, v_reserved
     from public.generation_status as g

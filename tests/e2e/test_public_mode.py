@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from tests.standin.turnstile import MAX_TOKEN_CHARS, SECRET
-from tests.support.strangers import WISHES, calls, sign_up
+from tests.support.strangers import STRANGERS_SHARE, WISHES, ask, calls, credits_of, run, sign_up, stranger
 
 if TYPE_CHECKING:
     from tests.e2e.served import Served
@@ -58,6 +60,52 @@ def test_nobody_signs_in_while_turnstile_does_not_answer(
     turnstile.status = 503
     assert sign_up(public_project, turnstile.solve()).status_code == 500
     assert sign_ups.users() == []
+
+
+def test_strangers_generate_within_their_share_and_leave_the_rest_to_users_and_keys(
+    public_server: Served,
+    public_variables: dict[str, str],
+    public_project: Supabase,
+    sign_ups: SignUps,
+    turnstile: Turnstile,
+    standin: Standin,
+    owner_url: str,
+) -> None:
+    made = []
+    for wish in WISHES[:STRANGERS_SHARE]:
+        answer = ask(public_server, stranger(public_project, turnstile), wish)
+        assert (answer.status_code, answer.json()["cached"], answer.json()["credits"]) == (200, False, 2), answer.text
+        made.append(answer.json()["url"])
+    assert calls(standin) == STRANGERS_SHARE
+
+    # The share is used up: for a new stranger, with credits and a captcha of their own, too.
+    newcomer = stranger(public_project, turnstile)
+    refused = ask(public_server, newcomer, WISHES[2])
+    assert (refused.status_code, refused.json()["code"]) == (402, "budget_exhausted"), refused.text
+    assert (refused.json()["budget"], refused.json()["left_pictures"]) == ("anonymous", 0)
+    assert refused.headers["cache-control"] == "no-store"
+    assert int(refused.headers["retry-after"]) > 0
+    assert refused.json()["resets_at"].endswith("Z")
+    assert calls(standin) == STRANGERS_SHARE
+    assert credits_of(public_server, newcomer) == {"balance": 3, "held": 0, "available": 3}
+
+    # What was made is everybody's: by the same wish, and by its plain address without any token.
+    again = ask(public_server, newcomer, WISHES[0])
+    assert (again.status_code, again.json()["cached"], again.json()["url"]) == (200, True, made[0])
+    assert [httpx.get(url).headers["content-type"] for url in made] == ["image/png"] * STRANGERS_SHARE
+
+    # Users and keys spend what strangers cannot reach.
+    user = uuid4()
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("select public.grant_credits(%s, 1, 'order 1')", [user])
+    theirs = ask(public_server, sign_ups.token_of(user), WISHES[2])
+    assert (theirs.status_code, theirs.json()["cached"]) == (200, False), theirs.text
+    key = json.loads(run(public_variables, "keys", "create", "--scopes", "generate", "--json"))["key"]
+    by_key = public_server.get("/256x256.jpg?text=A%20heron", authorization=f"Bearer {key}")
+    assert (by_key.status, by_key.headers["x-cache"]) == (200, "MISS"), by_key.body
+    assert calls(standin) == STRANGERS_SHARE + 2
+    by_nobody = public_server.get("/256x256.jpg?text=A%20heron")
+    assert (by_nobody.status, by_nobody.headers["x-cache"], by_nobody.body) == (200, "HIT", by_key.body)
 
 
 def test_nobody_without_a_sign_in_or_a_key_causes_a_call(
