@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.e2e.served import serving
 from tests.standin.turnstile import MAX_TOKEN_CHARS, SECRET
 from tests.support.strangers import STRANGERS_SHARE, WISHES, ask, calls, credits_of, run, sign_up, stranger
 
@@ -117,3 +118,26 @@ def test_nobody_without_a_sign_in_or_a_key_causes_a_call(
     unsigned = httpx.post(f"{public_server.url}/api/generate-memoji", json=WISHES[0])
     assert (unsigned.status_code, unsigned.json()["code"]) == (401, "unauthorized")
     assert calls(standin) == 0
+
+
+def test_one_stranger_is_bounded_by_credits_and_one_address_by_its_share(
+    public_variables: dict[str, str], public_project: Supabase, turnstile: Turnstile, standin: Standin, tmp_path: Path
+) -> None:
+    # A memoji is $0.0148: an address, with a tenth of this, has four.
+    bounds = {"COPPERPLATE_ANONYMOUS_BUDGET_USD": "0.665", "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES": "100"}
+    variables = {**public_variables, **bounds, "COPPERPLATE_TRUSTED_PROXIES": "127.0.0.1"}
+    wishes = [{"hair": hair} for hair in ("long", "curly", "bob", "bun", "afro", "locs")]
+    home, away = {"x_forwarded_for": "2001:db8:1:2::3"}, {"x_forwarded_for": "2001:db8:1:3::3"}
+    with serving(tmp_path / "bounded", **variables) as server:
+        first, second = (stranger(public_project, turnstile) for _ in range(2))
+        assert [ask(server, first, wish, **home).status_code for wish in wishes[:3]] == [200] * 3
+        spent = ask(server, first, wishes[3], **home)
+        assert (spent.status_code, spent.json()["code"]) == (402, "not_enough_credits")
+        assert ask(server, second, wishes[3], **home).status_code == 200
+        # Another address of the same network, and another stranger's credits, change nothing.
+        refused = ask(server, second, wishes[4], x_forwarded_for="2001:db8:1:2:ffff::9")
+        assert (refused.status_code, refused.json()["code"]) == (402, "budget_exhausted"), refused.text
+        assert refused.json()["budget"] == "address"
+        assert "2001:db8" not in refused.text
+        assert calls(standin) == 4
+        assert ask(server, second, wishes[4], **away).status_code == 200

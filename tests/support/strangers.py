@@ -105,9 +105,9 @@ def stranger(project: Supabase, turnstile: Turnstile) -> str:
     return token
 
 
-def ask(server: Served, token: str, wish: dict[str, str]) -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}"}
-    return httpx.post(f"{server.url}/api/generate-memoji", json=wish, headers=headers, timeout=60)
+def ask(server: Served, token: str, wish: dict[str, str], **headers: str) -> httpx.Response:
+    sent = {"authorization": f"Bearer {token}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return httpx.post(f"{server.url}/api/generate-memoji", json=wish, headers=sent, timeout=60)
 
 
 def run(variables: dict[str, str], *arguments: str) -> str:
