@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from copperplate.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ROOT = Path(__file__).parents[2]
 SIGNING = {"COPPERPLATE_URL_SIGNING_KEYS": "one:" + "s" * 32}
 
 
@@ -114,3 +116,20 @@ async def test_an_override_is_what_a_day_may_cost_while_it_stands() -> None:
     states = [replace(wall, cap_micro_usd=50_000_000, used_micro_usd=1_250_000), unknown]
     [told, *_] = remarks_on(settings, ["fal"], states)
     assert "at most $50 a day (UTC), $1.25 of it today" in told.detail
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/vercel.md"])
+async def test_the_first_screen_says_what_the_settings_make_of_a_day(page: str) -> None:
+    settings, ledger = Settings.from_env({}), MemoryLedger(FakeClock())
+    budgets = (*shares.named(settings, ()), shares.of_address("192.0.2.1"))
+    whole, unknown, address = [state.cap_micro_usd for state in await ledger.read_budgets(budgets)]
+    assert whole is not None
+    assert (unknown, address) == (whole // 2, whole // 20)
+    head = (ROOT / page).read_text().partition("\n## ")[0]
+    for part in (
+        f"${whole / 1e6:.2f}",
+        "half of it",
+        f"a tenth of that half (${whole / 2e7:.2f})",
+        "COPPERPLATE_DAILY_BUDGET_USD",
+    ):
+        assert part in head.replace("\n", " "), part
