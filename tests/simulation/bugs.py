@@ -17,6 +17,7 @@ from copperplate.generation.lease import Lease
 from copperplate.generation.uploader import UPLOAD_PAUSES, Uploader
 from copperplate.model import Job, ProviderResult, Wait
 from tests.simulation.ports import WatchedLedger
+from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -258,4 +259,5 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "what was delivered is refunded": _on(WatchedLedger, "_give_back", _give_back_what_was_delivered),
     "the sweep gives nothing back": _on(WatchedLedger, "_release_expired", lambda *_: None),
     "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
+    **{name: _on(WatchedLedger, method, bug) for name, (method, bug) in BUGS_OF_TAKEDOWNS.items()},
 }

@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulation.bugs import BUGS
 from tests.simulation.play import Report, play
+from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 3_000
@@ -52,12 +53,13 @@ def told(report: Report) -> str:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PORTION))
 def test_no_history_breaks_a_promise(first: int) -> None:
-    submits = second_submits = faults = refusals = debits = 0
+    submits = second_submits = faults = refusals = debits = takedowns = 0
     for seed in range(first, first + PORTION):
         report = play(seed)
         assert not report.violations, told(report)
         refusals += report.refusals
         debits += report.debits
+        takedowns += report.takedowns
         submits, second_submits, faults = (
             submits + report.submits,
             second_submits + report.second_submits,
@@ -68,6 +70,7 @@ def test_no_history_breaks_a_promise(first: int) -> None:
     assert 0 < second_submits < submits / 4
     assert refusals > PORTION / 10, "the breaker was hardly ever open"
     assert debits > PORTION / 20, "hardly anybody paid"
+    assert takedowns > PORTION / 16, "hardly anything was taken down"
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -80,6 +83,12 @@ def test_history_that_broke_a_promise_once_does_so_no_more(seed: int) -> None:
 def test_planted_bug_is_found(bug: str) -> None:
     with BUGS[bug]():
         assert any(play(seed).violations for seed in range(PORTION))
+
+
+@pytest.mark.parametrize("bug", BUGS_OF_TAKEDOWNS)
+def test_planted_bug_of_takedowns_is_found(bug: str) -> None:
+    with BUGS[bug]():
+        assert any(play(seed).violations for seed in (*range(11, 1_000, 16), *range(25, 2_000, 32)))
 
 
 def test_seed_tells_the_same_story_whatever_the_order_of_hashes() -> None:

@@ -33,6 +33,7 @@ from tests.simulation.ports import (
     is_lost,
     stores,
 )
+from tests.simulation.takedowns import Takedowns
 from tests.support.coordinator_harness import PlainImages
 from tests.support.pictures import picture_request
 
@@ -103,6 +104,7 @@ class World:
         self.money = Money(self) if self.seed % 8 == 1 else None
         if self.money is not None:
             self.money.grant()
+        self.takedowns = Takedowns(self) if self.seed % 16 == 11 or self.seed % 32 == 25 else None
         self._names: dict[str, str] = {}
         self.keys = KEYS
         self.picture_requests = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
@@ -264,6 +266,8 @@ class World:
                 body = found.body
                 assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
+                if self.takedowns is not None:
+                    self.takedowns.serves(request, PATIENCE)
                 request.answer = f"{found.outcome} {body!r}"
         except Signal as error:
             request.answer = type(error).__name__
