@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from copperplate.access import shares
+from copperplate.access.exposure import remarks_on
 from copperplate.compose import make_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.generation.lookup import LookupOptions
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
 from copperplate.recipes.image import image_request
-from copperplate.recipes.kinds import BUCKETS, IMAGE
+from copperplate.recipes.kinds import BUCKETS, IMAGE, KINDS
 from copperplate.recipes.objects import object_path, sha256_hex
 from copperplate.schema_check import FOLDER, Schema
 from copperplate.services import require_provider
 from copperplate.settings import DOCS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
-    from copperplate.ports import Clock, ObjectStore, Statistics
+    from copperplate.ports import Budgets, Clock, ObjectStore, Provider, Statistics
     from copperplate.settings import Settings
 
 NO_KEY: Final = "0" * 64
@@ -88,6 +91,8 @@ async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Fi
                     async for finding in _examine_objects(ledger):
                         yield finding
                 yield await _examine_rights(ledger)
+                for finding in await _examine_spending(settings, clock, ledger):
+                    yield finding
             except LedgerUnavailable as error:
                 yield _failed("database", error)
             for store in stores.values():
@@ -177,9 +182,32 @@ async def _examine_rights(ledger: SqlLedger) -> Finding:
         await ledger.generation_stats()
         await ledger.purge(Condition(key=NO_KEY), 1, is_dry_run=True)
         await ledger.forget_discarded([])
+        await ledger.list_budgets()
     except CopperplateError as error:
         return _failed("rights", error)
     return Finding(what="rights", level=Level.OK, detail="tables can be read and written as service_role")
+
+
+async def _examine_spending(settings: Settings, clock: Clock, budgets: Budgets) -> list[Finding]:
+    """What a day may cost, and who may spend it; raises `LedgerUnavailable`."""
+    billable = [provider.name for provider in _providers(settings, clock) if provider.is_billable]
+    try:
+        states = await budgets.read_budgets(shares.named(settings, ()))
+    except Misconfigured as error:
+        return [_failed("budget", error)]
+    return [
+        Finding(what=each.what, level=Level.WARNING if each.is_warning else Level.OK, detail=each.detail)
+        for each in remarks_on(settings, billable, states)
+    ]
+
+
+def _providers(settings: Settings, clock: Clock) -> Iterator[Provider]:
+    """Of every kind of picture, those that are set and whole; the check of the provider says what is wrong with one."""
+    for kind in KINDS:
+        with suppress(CopperplateError):
+            provider = make_provider(kind, settings, clock)
+            if provider is not None:
+                yield provider
 
 
 async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -> Finding:

@@ -57,9 +57,9 @@ begin
     from copperplate.takedowns as t
     where t.generation_key = p_rendition_key and not copperplate.is_taken_down(p_generation_key)
     on conflict (generation_key) do nothing;
-    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
-    -- Only then: those who go on asking for it must not queue for the lock of a notification.
-    if found then
+    -- Those who go on asking for it run no trigger, and do not queue for the lock of a notification.
+    if exists (select from public.generation_status as g where g.prompt_hash = p_generation_key) then
+        delete from public.generation_status as g where g.prompt_hash = p_generation_key;
         perform pg_notify('copperplate', p_generation_key);
     end if;
     return true;

@@ -38,6 +38,9 @@ begin
                 return v;
             end if;
             continue;
+        elsif v.outcome = 'gone' then
+            perform copperplate.enforce_takedown(p_generation_key, p_rendition_key);
+            return v;
         elsif v.outcome <> 'free' then
             return v;
         end if;
@@ -119,6 +122,8 @@ begin
             return v;
         elsif v_fence is not null then
             v := public.peek_generation(p_generation_key, p_rendition_key);
+            -- Taken down in between, by the key of the rendition alone.
+            continue when v.outcome = 'gone';
             v.outcome := 'lead';
             return v;
         end if;
@@ -131,7 +136,7 @@ end;
 $$;
 
 comment on function public.acquire_generation(jsonb, text, text, uuid, interval, jsonb, text[], jsonb) is
-'Settle what the caller is: hit, lead (with a fence), wait, negative, denied where it would lead and cannot pay
+'Settle what the caller is: hit, lead (with a fence), wait, negative, gone, denied where it would lead and cannot pay
 p_charges, [{kind, user_id, amount}], which are reserved with the lead, or refused where it would submit and a budget has
 no room for p_spending, {amount_micro_usd, max_in_flight, budgets}. Its own budgets, is_own, are reserved with the lead.
 Repeated by the holder it answers the same lead and fence, and the lease runs anew.

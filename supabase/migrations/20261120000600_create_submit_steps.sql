@@ -26,6 +26,8 @@ declare
     v_look copperplate.budget_look;
     v_answer copperplate.acquire_result;
 begin
+    -- Before money is out: an election that began before the takedown ends here.
+    perform copperplate.enforce_takedown(p_key);
     select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path', g.reserved
     into v_before, v_job, v_kind, v_model, v_path, v_reserved
     from public.generation_status as g

@@ -1,6 +1,6 @@
 -- A picture is taken down: everything of it goes, nobody is elected for it, and nothing that was under way is kept.
 begin;
-select plan(30);
+select plan(37);
 
 create function pg_temp.enter(p_generation text, p_digit text, p_is_original boolean, p_format text)
 returns void
@@ -118,11 +118,31 @@ select isnt_empty(
 );
 select is((select count(*) from copperplate.submits), 1::bigint, 'the book keeps what was spent');
 
+-- An election beside the takedown: its row came after, and its submit finds the tombstone.
+insert into public.generation_status (
+    prompt_hash, kind, recipe, prompt, dimensions, model, phase, leader, lease_until, window_started_at, fence,
+    created_at, updated_at
+)
+values (
+    public.cache_key(pg_temp.recipe()), 'image', pg_temp.recipe(), 'a hen', '64x64', 'm', 'claimed', gen_random_uuid(),
+    now() + interval '20 s', now(), 7, now(), now()
+);
+select is(
+    (public.begin_submit(public.cache_key(pg_temp.recipe()), 7, 1, 'painter')).outcome, 'stale', 'nothing is submitted'
+);
+select is_empty('select * from public.generation_status', 'the late row goes');
+select is((select count(*) from copperplate.submits), 1::bigint, 'and nothing is spent');
 select ok(public.lift_takedown(public.cache_key(pg_temp.recipe())), 'it is lifted');
 
 -- The key of a rendition of which nothing is known.
 select is(public.take_down(repeat('6', 64)) ->> 'found', 'nothing', 'the key of a rendition nobody has');
 select is((pg_temp.acquire('6')).outcome, 'gone', 'is gone once it is asked for');
+select ok(
+    copperplate.is_taken_down(public.cache_key(pg_temp.recipe())), 'which makes it a tombstone of its generation'
+);
+select is((pg_temp.acquire('7')).outcome, 'gone', 'in every format');
+select ok(public.lift_takedown(repeat('6', 64)), 'one call');
+select is_empty('select * from copperplate.takedowns', 'lifts both');
 
 select * from finish();
 rollback;

@@ -307,6 +307,20 @@ export type Database = {
         Args: { p_archive_above?: number; p_min_uses?: number; p_older_than?: string };
         Returns: Json;
       };
+      create_api_key: {
+        Args: {
+          p_cap_micro_usd?: number;
+          p_cap_pictures?: number;
+          p_digest: string;
+          p_expires_in?: string;
+          p_is_visible?: boolean;
+          p_name: string;
+          p_prefix: string;
+          p_scopes: string[];
+          p_tier: string;
+        };
+        Returns: Json;
+      };
       deliver_generation: {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;
@@ -325,6 +339,7 @@ export type Database = {
         };
         Returns: boolean;
       };
+      find_api_key: { Args: { p_digest: string }; Returns: Json };
       forget_discarded: { Args: { p_ids: number[] }; Returns: number };
       forget_user: { Args: { p_user: string }; Returns: boolean };
       get_cache_stats: {
@@ -437,6 +452,7 @@ export type Database = {
       };
       is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
+      list_api_keys: { Args: Record<PropertyKey, never>; Returns: Json };
       list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
@@ -501,6 +517,8 @@ export type Database = {
         Returns: boolean;
       };
       reset_budget: { Args: { p_name: string }; Returns: Json };
+      revoke_api_key: { Args: { p_prefix: string }; Returns: Json };
+      rotate_api_key: { Args: { p_digest: string; p_grace: string; p_prefix: string }; Returns: Json };
       set_budget: { Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string }; Returns: Json };
       sign_generation: {
         Args: { p_expires_at: string; p_generation_key: string; p_key_id: string; p_secret: string };

@@ -7,7 +7,6 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from tests.contract.ledger import LedgerContract
-from tests.contract.ledger.api_keys import ApiKeyContract
 from tests.contract.ledger.hints import HintContract
 from tests.support.memory_services import spent_of
 
@@ -35,5 +34,5 @@ def harness() -> MemoryLedgerHarness:
     return MemoryLedgerHarness()
 
 
-class TestMemoryLedger(LedgerContract, ApiKeyContract, HintContract):
+class TestMemoryLedger(LedgerContract, HintContract):
     """The suites, over memory."""

@@ -71,6 +71,9 @@ def whole_commands() -> dict[str, argparse.ArgumentParser]:
 
 # What a command cannot do without.
 GIVEN = {
+    "budget set": ("all", "--usd", "1"),
+    "budget reset": ("all", "--yes"),
+    "budget override": ("all", "--usd", "1", "--until", "1h"),
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
     **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
@@ -404,7 +407,9 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
         table = run("stats", "--data-dir", str(made))
         assert table.stderr == ""
     assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
-    assert len(table.stdout.splitlines()) == len(figures)
+    *lines, last = table.stdout.splitlines()
+    assert len(lines) == len(figures)
+    assert last == "spent today: $0, at most $5; more by `copperplate budget show`"
 
 
 def test_variables_of_psql_do_not_lead_the_local_database_astray(folder: Path) -> None:

@@ -212,8 +212,8 @@ def test_doctor_finds_a_whole_deployment_well_and_leaves_nothing_behind(
     assert answer.returncode == 0, answer.stdout
     assert {level for level, _ in found.values()} == {"ok"}
     assert list(found) == [
-        "database", "pooler", "migrations", "clock", "objects", "rights", "generated-images", "memoji-images",
-        "provider", "cron secret", "miss and hit",
+        "database", "pooler", "migrations", "clock", "objects", "rights", "budget", "access", "generated-images",
+        "memoji-images", "provider", "cron secret", "miss and hit",
     ]  # fmt: skip
     assert CRON_SECRET not in answer.stdout + answer.stderr
     assert "postgresql://" not in answer.stdout + answer.stderr

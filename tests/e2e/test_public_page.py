@@ -11,7 +11,7 @@ import pytest
 
 from copperplate.recipes.memoji_words import COLOR_THEMES, FAMILY_TYPES, GESTURES
 from tests.standin.turnstile import SITE_KEY
-from tests.support.strangers import calls
+from tests.support.strangers import STRANGERS_SHARE, WISHES, ask, calls, stranger
 
 if TYPE_CHECKING:
     from tests.e2e.served import Served
@@ -128,6 +128,31 @@ def test_page_says_that_a_captcha_was_refused_and_offers_another(
     assert "invalid-input-response" in told["seen"][4][0]
     assert 'checkbox "I am a person"' in told["seen"][5]
     assert sign_ups.users() == []
+
+
+def test_page_says_when_the_share_of_strangers_is_used_up(
+    browser: Browser,
+    page: str,
+    loaded: dict[str, tuple[Path, str]],
+    public_server: Served,
+    public_project: Supabase,
+    turnstile: Turnstile,
+) -> None:
+    for wish in WISHES[:STRANGERS_SHARE]:
+        assert ask(public_server, stranger(public_project, turnstile), wish).status_code == 200
+    told = browser.visit(
+        page,
+        ("choose", "Gesture", "peace"),
+        ("check", "I am a person"),
+        ("waitForText", "Success!"),
+        ("press", "Show it"),
+        ("waitForText", "There is no picture."),
+        ("statuses",),
+        ("picture",),
+        served=loaded,
+    )
+    assert re.search(r"callers it does not know is used up\..* Ask again after \d", told["seen"][5][0])
+    assert told["seen"][6]["hidden"]
 
 
 @pytest.mark.parametrize(("url", "name"), [(WIDGET_URL, "Turnstile"), ("https://cdn.jsdelivr.net/**", "supabase-js")])

@@ -152,7 +152,7 @@ class FalQueue:
             return answers.drop(request)
         if odd := odd_result(scenario):
             return odd
-        headers = {"X-Fal-Billable-Units": str(drawing.usage["megapixels"]), "x-fal-request-id": drawing.id}
+        headers = {"X-Fal-Billable-Units": drawing.billed_megapixels, "x-fal-request-id": drawing.id}
         result = JSONResponse(self._result(request, drawing, scenario), headers=headers)
         return answers.disguised(result, scenario, "result")
 

@@ -59,7 +59,14 @@ class Drawing:
         return Scenario(name) if is_due else Scenario()
 
     @property
+    def billed_megapixels(self) -> str:
+        """What fal's answer says: what it counted, or with `units=<number>` whatever it is told to say."""
+        return self.scenario.value if self.scenario.is_("units") else str(self.usage["megapixels"])
+
+    @property
     def charge_micro_usd(self) -> int:
+        if self.scenario.is_("units"):
+            return round(float(self.scenario.value) * charge(self.model, {"megapixels": 1}))
         return charge(self.model, self.usage) if self.is_billed else 0
 
 

@@ -105,17 +105,19 @@ def stranger(project: Supabase, turnstile: Turnstile) -> str:
     return token
 
 
-def ask(server: Served, token: str, wish: dict[str, str]) -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}"}
-    return httpx.post(f"{server.url}/api/generate-memoji", json=wish, headers=headers, timeout=60)
+def ask(server: Served, token: str, wish: dict[str, str], **headers: str) -> httpx.Response:
+    sent = {"authorization": f"Bearer {token}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return httpx.post(f"{server.url}/api/generate-memoji", json=wish, headers=sent, timeout=60)
 
 
-def run(variables: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of the operator, over the same project."""
+def run(variables: dict[str, str], *arguments: str) -> str:
+    """What a command of the operator prints, over the same project."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(UNSET)}
-    return subprocess.run(
-        [COPPERPLATE, *arguments], env={**own, **variables}, capture_output=True, text=True, timeout=60, check=True
+    done = subprocess.run(
+        [COPPERPLATE, *arguments], env={**own, **variables}, capture_output=True, text=True, timeout=60, check=False
     )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def calls(standin: Standin) -> int:

@@ -333,3 +333,8 @@ async def test_visible_key_spends_what_was_set_aside_for_it_and_no_more(
         answers = [await get(client, f"/64x64.png?text={paid}+{n}", key.text, "query") for n in range(4)]
         assert [answer.status_code for answer in answers] == [200] * paid + [402] * (4 - paid)
     assert (await client.get("/64x64.png?text=somebody+else")).status_code == 200
+
+
+async def test_pages_of_other_origins_may_send_a_key(client: httpx.AsyncClient) -> None:
+    answer = await client.options(FOX, headers={"access-control-request-headers": "authorization"})
+    assert (answer.status_code, answer.headers["access-control-allow-headers"]) == (204, "authorization, *")

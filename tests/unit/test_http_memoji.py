@@ -93,6 +93,20 @@ async def test_without_credit_it_is_402_and_nothing_is_made(
     assert services.image_provider.submits == 0
 
 
+async def test_a_budget_that_is_used_up_refuses_a_miss_and_costs_no_credit(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    assert (await client.post(POST, json={"familyType": "mother"}, headers=of(ALICE))).status_code == 200
+    await services.ledger.set_budget("all", 0, None)
+    refused = await client.post(POST, json={}, headers=of(ALICE))
+    assert is_problem(refused, 402, "budget_exhausted")
+    assert (refused.json()["budget"], refused.json()["left_usd"]) == ("all", 0.0)
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert (await client.post(POST, json={"familyType": "mother"}, headers=of(ALICE))).json()["cached"]
+    assert await services.ledger.credits(ALICE) == Credits(balance=9, held=0)
+    assert services.image_provider.submits == 1
+
+
 @pytest.mark.parametrize(
     "authorization",
     [

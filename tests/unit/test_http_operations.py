@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from prometheus_client.parser import text_string_to_metric_families
 
+from copperplate.access.api_keys import make_key
+from copperplate.api_keys import Scope
 from copperplate.errors import LedgerUnavailable, StoreUnavailable
 from copperplate.http.app import create_app
 from copperplate.http.metrics import render
 from copperplate.http.routes import operations as care_routes
 from copperplate.model import Outcome
+from copperplate.ports.access import NewApiKey
 from copperplate.ports.statistics import KindStats, MoneySum, UsageSum, UsageTotals
 from tests.support.memory_services import MemoryServices, memory_services
 
@@ -161,7 +165,7 @@ def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
         unpriced_saved=50,
         saved_micro_usd=0,
     )
-    lines = render(replace(NOTHING, money=[money]), {"image": NOTHING_KEPT}).splitlines()
+    lines = render(replace(NOTHING, money=[money]), {"image": NOTHING_KEPT}, [], {}).splitlines()
     labels = '{kind="image",provider="fal",model="fal-ai/nobody"}'
     assert [line for line in lines if line.startswith("copperplate_unpriced")] == [
         f"copperplate_unpriced_generations_total{labels} 2",
@@ -179,6 +183,38 @@ def test_names_of_models_cannot_break_a_line() -> None:
         requests=1,
         bytes=2,
     )
-    text = render(replace(NOTHING, usage=[row]), {"image": NOTHING_KEPT})
+    text = render(replace(NOTHING, usage=[row]), {"image": NOTHING_KEPT}, [], {})
     [first, *_] = [family for family in text_string_to_metric_families(text) if family.samples]
     assert first.samples[0].labels["model"] == 'a"b\\c\nd'
+
+
+async def test_spending_against_caps_is_told_of_budgets_and_of_no_person(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    user = f"user:{uuid4()}"
+    for name in ("prepaid/link:blog", user, f"prepaid/{user}", 'model:fal/odd"name'):
+        await services.ledger.set_budget(name, 2_000_000, 40)
+    await client.get(FOX)
+    made_key = make_key("AbCd1234")
+    key = await services.ledger.create_api_key(
+        NewApiKey(prefix="AbCd1234", digest=made_key.digest, name="", tier="t", scopes=frozenset({Scope.GENERATE}))
+    )
+    await services.ledger.set_budget(f"key:{key.id}", 1_000_000, None)
+    answer = await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+    def figures(name: str) -> dict[str, float]:
+        return {sample.labels["budget"]: sample.value for sample in families[f"copperplate_budget_{name}"].samples}
+
+    made = {"all", "anonymous", "provider:scripted", "model:scripted/copperplate/painter-1"}
+    assert figures("spent_usd") == {
+        **dict.fromkeys(made, 0.003),
+        **dict.fromkeys(("key:AbCd1234", "link:blog", "prepaid/link:blog", 'model:fal/odd"name'), 0),
+    }  # fmt: skip
+    assert figures("pictures").keys() == figures("spent_usd").keys()
+    assert figures("cap_usd") == {
+        "all": 5, "anonymous": 2.5, "key:AbCd1234": 1, "prepaid/link:blog": 2, 'model:fal/odd"name': 2,
+    }  # fmt: skip
+    assert figures("cap_pictures") == {"prepaid/link:blog": 40, 'model:fal/odd"name': 40}
+    assert str(user) not in answer.text
+    assert "127.0.0.1" not in answer.text

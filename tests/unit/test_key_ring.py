@@ -185,7 +185,7 @@ async def test_a_key_that_is_gone_is_forgotten(ring: KeyRing, ledger: CountingLe
 
 async def test_a_key_that_was_mistyped_costs_no_look_up(ring: KeyRing, ledger: CountingLedger) -> None:
     kept = await keep_key(ledger)
-    wrong = [text for text in wrong_forms(kept.text) if not is_whole(text)]
+    wrong = list(wrong_forms(kept.text))[:-24]  # the last ones are whole
     assert len(wrong) >= 60
     for number, text in enumerate(wrong):
         refused = await refusal_of(ring, text, f"192.0.2.{number}")

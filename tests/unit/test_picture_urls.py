@@ -182,3 +182,23 @@ def test_a_signature_makes_no_other_picture() -> None:
     assert signed is not None
     assert (signed.picture_request, signed.ignored) == (plain.picture_request, [])
     assert (plain.signature, signed.signature) == (None, UrlSignature(key_id="k", expires="1", signature="s"))
+
+
+# --- what is remembered ------------------------------------------------------------------------
+
+
+def test_an_address_is_remembered_without_the_key_in_it() -> None:
+    urls = PictureUrls(Painter(FakeClock()))
+    first = urls.read("/64x64.jpg", b"text=a&utm=1")
+    assert first is not None
+    for query in (
+        b"text=a&key=cp_one&utm=1",
+        b"key=cp_two&text=a&utm=1",
+        b"text=a&utm=1&k%65y=cp_three&%6bey",
+        b"text=a&utm=1&key",
+    ):
+        assert urls.read("/64x64.jpg", query) == first
+    assert urls._recall.cache_info().currsize == 1
+    another = urls.read("/64x64.jpg", b"text=a&key%20=1&keys=2&KEY=3&utm=1")
+    assert another is not None
+    assert another.ignored == [(b"x-copperplate-ignored", b"key%20, keys, KEY, utm")]

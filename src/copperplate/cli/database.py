@@ -8,17 +8,19 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from copperplate.access import shares
 from copperplate.cli.exit_codes import EXIT_OK, EXIT_UNAVAILABLE
 from copperplate.cli.shared import add_command, database_url, say, settings_of, with_database
 from copperplate.compose import open_backend
 from copperplate.errors import Misconfigured
-from copperplate.prices import MICRO
+from copperplate.prices import MICRO, dollars
 from copperplate.recipes.kinds import IMAGE
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
+    from copperplate.ports.budgets import BudgetState
     from copperplate.ports.statistics import KindStats, MoneySum
     from copperplate.settings import Settings
 
@@ -88,14 +90,18 @@ def run_database_url(arguments: argparse.Namespace) -> int:
 def run_stats(arguments: argparse.Namespace) -> int:
     """One table of figures, since the beginning and today."""
 
-    async def read(settings: Settings) -> tuple[dict[str, Any], Sequence[MoneySum]]:
+    async def read(settings: Settings) -> tuple[dict[str, Any], Sequence[MoneySum], BudgetState]:
         async with open_backend(settings) as (ledger, _):
             figures = {**asdict(await ledger.generation_stats()), **_kept(await ledger.kind_stats(IMAGE.name))}
-            return figures, (await ledger.usage_totals()).money
+            [wall, *_] = await ledger.read_budgets(shares.named(settings, ()))
+            return figures, (await ledger.usage_totals()).money, wall
 
     with with_database(settings_of(arguments)) as settings:
-        figures, money = asyncio.run(read(settings))
+        figures, money, wall = asyncio.run(read(settings))
     show({**figures, **_sums(money)}, as_json=arguments.json)
+    if not arguments.json:
+        cap = "no cap" if wall.cap_micro_usd is None else f"at most {dollars(wall.cap_micro_usd)}"
+        print(f"spent today: {dollars(wall.used_micro_usd)}, {cap}; more by `copperplate budget show`")
     for row in money:
         if row.unpriced or row.unpriced_saved:
             counts = f"{row.unpriced} calls to {row.model} of {row.provider}, {row.unpriced_saved} saved ones"

@@ -231,7 +231,9 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ",".join(value)
-    return "-" if value is None or value == "" else f"{value:,}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.6f}".rstrip("0").rstrip(".")
+    return "-" if value is None or value == "" else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _time(time: datetime | None) -> str | None:

@@ -48,7 +48,8 @@ PREFLIGHT: Final[RawHeaders] = [
     (b"allow", b"GET, HEAD, OPTIONS"),
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
-    (b"access-control-allow-headers", b"*"),
+    # The asterisk does not stand for Authorization (Fetch standard, "CORS non-wildcard request-header name").
+    (b"access-control-allow-headers", b"authorization, *"),
     (b"access-control-max-age", b"86400"),
 ]
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from copperplate.model import LATENCY_BOUNDS_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from copperplate.ports.budgets import BudgetState
     from copperplate.ports.statistics import KindStats, LatencySum, MoneySum, UsageSum, UsageTotals
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -50,10 +51,27 @@ KIND_GAUGES: Final = (
     ("copperplate_pictures", "Pictures kept.", "pictures"),
     ("copperplate_stored_bytes", "Bytes kept, originals included.", "stored_bytes"),
 )
+# Of each budget: the column of its state, and what one of it is worth. Gauges: each day begins at none.
+BUDGET_GAUGES: Final = (
+    ("copperplate_budget_spent_usd", "Spent today (UTC), reservations included.", "used_micro_usd", 1e-6),
+    ("copperplate_budget_cap_usd", "What may be spent a day, where there is a cap.", "cap_micro_usd", 1e-6),
+    ("copperplate_budget_pictures", "Pictures made today (UTC), those under way included.", "used_pictures", 1),
+    ("copperplate_budget_cap_pictures", "How many may be made a day, where there is a cap.", "cap_pictures", 1),
+)
+# Users and addresses are many, and who they are is nobody's business here.
+_UNSHOWN: Final = ("user:", "address")
 
 
-def render(totals: UsageTotals, kept: Mapping[str, KindStats]) -> str:
-    """The whole answer; `kept` is by kind."""
+def render(
+    totals: UsageTotals,
+    kept: Mapping[str, KindStats],
+    budgets: Iterable[BudgetState],
+    key_prefixes: Mapping[str, str],
+) -> str:
+    """The whole answer; `kept` is by kind. Of `budgets` those of users and addresses are left out.
+
+    A key's is named by its prefix, of `key_prefixes` by id, as people know it.
+    """
     lines: list[str] = []
     for name, what, column in COUNTERS:
         lines += _head(name, what, "counter")
@@ -69,7 +87,19 @@ def render(totals: UsageTotals, kept: Mapping[str, KindStats]) -> str:
     for name, what, column in KIND_GAUGES:
         lines += _head(name, what, "gauge")
         lines += [f'{name}{{kind="{kind}"}} {_number(getattr(stats, column))}' for kind, stats in kept.items()]
+    lines += _budget_lines(budgets, key_prefixes)
     return "\n".join(lines) + "\n"
+
+
+def _budget_lines(budgets: Iterable[BudgetState], key_prefixes: Mapping[str, str]) -> Iterator[str]:
+    shown = [state for state in budgets if not state.budget.removeprefix("prepaid/").startswith(_UNSHOWN)]
+    for name, what, column, worth in BUDGET_GAUGES:
+        yield from _head(name, what, "gauge")
+        for state in shown:
+            if (value := getattr(state, column)) is not None:
+                kind, colon, which = state.budget.partition(":")
+                which = key_prefixes.get(which, which) if kind.endswith("key") else which
+                yield f'{name}{{budget="{_escaped(f"{kind}{colon}{which}")}"}} {_number(value * worth)}'
 
 
 def _head(name: str, what: str, kind: str) -> list[str]:

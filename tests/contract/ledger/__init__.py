@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.contract.ledger.api_keys import ApiKeyContract
 from tests.contract.ledger.breakers import BreakerContract
 from tests.contract.ledger.budget_caps import BudgetCapContract
 from tests.contract.ledger.budget_operations import BudgetOperationContract
@@ -32,6 +33,7 @@ class LedgerContract(
     JobContract,
     CreditContract,
     UserRequestContract,
+    ApiKeyContract,
     SpendContract,
     BudgetContract,
     BudgetCapContract,

@@ -6,14 +6,20 @@ import hashlib
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from copperplate.api_keys import Scope
+from copperplate.budgets import Budget, Refused, Spending
 from copperplate.errors import LedgerUnavailable
+from copperplate.model import Lead
 from copperplate.ports.access import ApiKeyRecord, FoundApiKey, KeyState, NewApiKey
+from tests.contract.ledger.harness import LONG_LEASE
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
+    from copperplate.model import AcquireResult
     from tests.contract.ledger.harness import LedgerHarness
 
 HOUR = timedelta(hours=1)
@@ -39,6 +45,15 @@ def new_key(prefix: str = "abcdEFG1", **given: Any) -> NewApiKey:
 async def found(harness: LedgerHarness, name: str) -> FoundApiKey:
     result: FoundApiKey | None = await harness.ledger.find_api_key(digest_of(name))
     assert result is not None
+    return result
+
+
+async def ask(harness: LedgerHarness, key: ApiKeyRecord, name: str) -> AcquireResult:
+    """Acquire a picture that is booked to a key."""
+    spending = Spending(payer="", amount_micro_usd=1, budgets=(Budget(name=f"key:{key.id}", is_own=True),))
+    result: AcquireResult = await harness.ledger.acquire(
+        picture_request(f"{key.prefix} {name}"), leader=uuid4(), lease_duration=LONG_LEASE, spending=spending
+    )
     return result
 
 
@@ -156,6 +171,24 @@ class ApiKeyContract:
             assert (await found(harness, name)).state is KeyState.REVOKED
         assert await harness.ledger.rotate_api_key("abcdEFG1", digest_of("third"), HOUR) is None
         assert await harness.ledger.list_api_keys() == [revoked]
+
+    async def test_what_a_key_may_spend_is_its_budget_and_revoking_ends_it(self, harness: LedgerHarness) -> None:
+        keys = {
+            "secret00": await harness.ledger.create_api_key(new_key("secret00")),
+            "visible0": await harness.ledger.create_api_key(
+                new_key("visible0", is_visible=True, scopes=frozenset({Scope.GENERATE}))
+            ),
+            "onlyone0": await harness.ledger.create_api_key(new_key("onlyone0", cap_pictures=1)),
+        }
+        results = {f"{name} {turn}": await ask(harness, key, turn) for turn in "ab" for name, key in keys.items()}
+        assert [name for name, result in results.items() if isinstance(result, Lead)] == [
+            *("secret00 a", "onlyone0 a", "secret00 b")
+        ]
+        for name, key in keys.items():
+            await harness.ledger.revoke_api_key(name)
+            result = await ask(harness, key, "c")
+            assert isinstance(result, Refused)
+            assert result.refusal.budget == f"key:{key.id}"
 
     async def test_a_key_that_is_not_there_is_neither_rotated_nor_revoked(self, harness: LedgerHarness) -> None:
         assert await harness.ledger.rotate_api_key("abcdEFG1", digest_of("next"), HOUR) is None

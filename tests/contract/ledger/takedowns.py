@@ -82,6 +82,10 @@ class TakedownContract:
         assert (await ledger.take_down(asked.rendition_key)).found is Found.NOTHING
         assert await peek(ledger, asked) == Gone()
         assert await acquire(ledger, asked) == Gone()
+        # Now its generation is known.
+        assert await acquire(ledger, picture_request(picture_format=WEBP)) == Gone()
+        assert await ledger.lift_takedown(asked.rendition_key)
+        assert isinstance(await acquire(ledger, picture_request(picture_format=WEBP)), Lead)
 
     async def test_taken_down_again_it_names_what_the_store_may_still_have(self, harness: LedgerHarness) -> None:
         ledger, asked = harness.ledger, picture_request()

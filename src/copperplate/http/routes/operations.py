@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from copperplate.access.budget_states import read_all
 from copperplate.api_keys import Scope
 from copperplate.denials import MissingScope
 from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
@@ -87,7 +88,9 @@ async def read_metrics(request: Request, services: ServicesDep) -> Response:
     await _authorise(request, services, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN", Scope.ADMIN)
     await services.request_meter.flush()
     kept = {kind: await services.ledger.kind_stats(kind) for kind in KINDS}
-    text = metrics.render(await services.ledger.usage_totals(), kept)
+    budgets = await read_all(services.ledger, services.settings)
+    prefixes = {str(key.id): key.prefix for key in await services.ledger.list_api_keys()}
+    text = metrics.render(await services.ledger.usage_totals(), kept, budgets, prefixes)
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
 
 
