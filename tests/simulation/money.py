@@ -26,8 +26,8 @@ USERS = [UUID(int=number) for number in (0xA11CE, 0xB0B, 0xCA201)]
 # What a reservation may become, and in which call.
 STEPS = {
     ("held", "settled"): {"complete"},
-    ("held", "released"): {"fail", "sweep", "delete", "cleanup_generations", "acquire"},
-    ("settled", "refunded"): {"report_missing", "delete", "cleanup_entries", "cleanup_generations"},
+    ("held", "released"): {"fail", "sweep", "delete", "take_down", "cleanup_generations", "acquire"},
+    ("settled", "refunded"): {"report_missing", "delete", "take_down", "cleanup_entries", "cleanup_generations"},
 }
 
 

@@ -38,6 +38,7 @@ class Report:
     faults: int
     debits: int
     budget_refusals: int
+    takedowns: int
 
 
 def play(seed: int) -> Report:
@@ -61,6 +62,7 @@ def play(seed: int) -> Report:
         world.faults.drawn,
         world.money.debits if world.money is not None else 0,
         world.budgets.refusals if world.budgets is not None else 0,
+        world.takedowns.count if world.takedowns is not None else 0,
     )
 
 
@@ -73,6 +75,8 @@ def _trouble(world: World) -> None:
         world.begin(None, _disk(world))
     if world.random.random() < 0.5:
         world.begin(None, _cron(world))
+    if world.takedowns is not None:
+        world.begin(None, world.takedowns.play())
 
 
 async def _server(world: World) -> None:
@@ -132,8 +136,9 @@ def _audit(world: World) -> None:
                 world.loop.run(PATIENCE)  # while the breaker is open, one at a time may try
         world.loop.run(2 * PATIENCE)
     for request in world.requests[-len(world.picture_requests) :]:
-        is_served = "picture" in request.answer
-        world.oracle.check(is_served, f"a picture cannot be had any more: {request.answer or 'silence'}")
+        is_gone = world.takedowns is not None and world.takedowns.is_taken_down(request.asked.generation_key)
+        is_right = request.answer == "TakenDown" if is_gone else "picture" in request.answer
+        world.oracle.check(is_right, f"a picture cannot be had any more: {request.answer or 'silence'}")
     world.oracle.everything_is_whole(world.ledger.entries(), world.store.peek)
     for _ in range(2):
         world.loop.run(GRACE_SECONDS)

@@ -161,6 +161,8 @@ class ProcessLedger:
                 budgets.elects(picture_request.generation_key, result, spending)
             elif budgets is not None and isinstance(result, Refused):
                 budgets.refuses(picture_request.generation_key, result.refusal, spending)
+            if self._world.takedowns is not None:
+                self._world.takedowns.answers(picture_request.generation_key, result)
             if is_free and isinstance(result, Lead):
                 self._oracle.admits(result, lease_duration.total_seconds())
             elif is_free and isinstance(result, Negative):
@@ -173,7 +175,13 @@ class ProcessLedger:
         return result
 
     async def peek(self, generation_key: str, rendition_key: str) -> PeekResult:
-        result: PeekResult = await self._call("peek", lambda: self._real.peek(generation_key, rendition_key))
+        async def act() -> PeekResult:
+            found = await self._real.peek(generation_key, rendition_key)
+            if self._world.takedowns is not None:
+                self._world.takedowns.answers(generation_key, found)
+            return found
+
+        result: PeekResult = await self._call("peek", act)
         return result
 
     async def begin_submit(
@@ -199,6 +207,8 @@ class ProcessLedger:
             )
             if isinstance(granted, SubmitGranted):
                 self._oracle.writes_ahead(self._process, key, fence, submit_no)
+                if self._world.takedowns is not None:
+                    self._world.takedowns.accepts(key, "a submit")
                 if budgets is not None and not is_repeat:
                     budgets.submits(key, spending)
             elif isinstance(granted, Refused):
@@ -275,6 +285,8 @@ class ProcessLedger:
             entry = await self._real.complete(key, fence, upload, url=url, rendition=rendition)
             if entry is not None and was_live:
                 self._oracle.completes(self._process, key, fence, upload)
+                if self._world.takedowns is not None:
+                    self._world.takedowns.accepts(key, "a completion")
                 if rendition is not None and entry.path == rendition.path:
                     self._oracle.holds(self._process, rendition.path, rendition.digest, "a rendition was completed")
             return entry

@@ -12,6 +12,7 @@ import pytest
 from tests.simulation.budget_bugs import WHERE_AND_WHAT
 from tests.simulation.bugs import BUGS
 from tests.simulation.play import Report, play
+from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 3_000
@@ -56,13 +57,14 @@ def told(report: Report) -> str:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PORTION))
 def test_no_history_breaks_a_promise(first: int) -> None:
-    submits = second_submits = faults = refusals = debits = budget_refusals = 0
+    submits = second_submits = faults = refusals = debits = budget_refusals = takedowns = 0
     for seed in range(first, first + PORTION):
         report = play(seed)
         assert not report.violations, told(report)
         refusals += report.refusals
         debits += report.debits
         budget_refusals += report.budget_refusals
+        takedowns += report.takedowns
         submits, second_submits, faults = (
             submits + report.submits,
             second_submits + report.second_submits,
@@ -74,6 +76,7 @@ def test_no_history_breaks_a_promise(first: int) -> None:
     assert refusals > PORTION / 10, "the breaker was hardly ever open"
     assert debits > PORTION / 20, "hardly anybody paid"
     assert budget_refusals > PORTION / 10, "the caps were hardly ever reached"
+    assert takedowns > PORTION / 16, "hardly anything was taken down"
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -94,6 +97,12 @@ def test_planted_bug_is_found(bug: str) -> None:
 def test_planted_bug_of_budgets_is_found(bug: str) -> None:
     with BUGS[bug]():
         assert any(play(seed).violations for seed in range(12, 1_000, 16))
+
+
+@pytest.mark.parametrize("bug", BUGS_OF_TAKEDOWNS)
+def test_planted_bug_of_takedowns_is_found(bug: str) -> None:
+    with BUGS[bug]():
+        assert any(play(seed).violations for seed in (*range(11, 1_000, 16), *range(25, 2_000, 32)))
 
 
 def test_seed_tells_the_same_story_whatever_the_order_of_hashes() -> None:

@@ -34,6 +34,7 @@ from tests.simulation.ports import (
     is_lost,
     stores,
 )
+from tests.simulation.takedowns import Takedowns
 from tests.support.coordinator_harness import PlainImages
 from tests.support.pictures import picture_request
 
@@ -107,12 +108,12 @@ class World:
         self.budgets = Budgets(self) if self.seed % 16 == 12 else None
         if self.budgets is not None:
             self.faults.focus = self.budgets.draw_focus()
+        self.takedowns = Takedowns(self) if self.seed % 16 == 11 or self.seed % 32 == 25 else None
         self._names: dict[str, str] = {}
         self.keys = KEYS
-        few = WANTS[: self.random.choice((2, 2, 4))]
-        # Many pictures, so that the caps are reached.
-        many = OUTAGE_WANTS if self.budgets is None else OUTAGE_WANTS[:8]
-        self.picture_requests = many if self.is_outage or self.budgets is not None else few
+        self.picture_requests = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
+        if self.budgets is not None:
+            self.picture_requests = OUTAGE_WANTS[:8]  # so many that the caps are reached
 
     @property
     def retention(self) -> float:
@@ -281,6 +282,8 @@ class World:
                 body = found.body
                 assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
+                if self.takedowns is not None:
+                    self.takedowns.serves(request, PATIENCE)
                 request.answer = f"{found.outcome} {body!r}"
         except Signal as error:
             request.answer = type(error).__name__
