@@ -231,8 +231,7 @@ class Coordinator:
             kind=self._kinds[request.kind],
             lead=lead,
             lease=lease,
-            # From the answer on: an acquire that took long must not make a paid job seem older than it is.
-            noted_at=self._clock.monotonic() - lead.job_age.total_seconds(),
+            noted_at=asked_at - lead.job_age.total_seconds(),
             spending=spending,
         )
         leader = Leader(
