@@ -46,9 +46,7 @@ begin
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
-            on
-                coalesce(b.name, u.name) = r.budget
-                and copperplate.budget_day(coalesce(b.name, u.name), v_day) = r.day
+            on b.name = r.budget and copperplate.budget_day(b.name, v_day) = r.day
     ) as l;
 end;
 $$;
