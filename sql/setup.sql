@@ -3062,12 +3062,12 @@ begin
             -- As they are in a refusal.
             'budget', case when s.name like 'address:%' then 'address' else s.name end,
             'cap_micro_usd', s.cap_micro_usd,
-            'used_micro_usd', u.micro_usd - coalesce(s.limit_micro_usd - s.cap_micro_usd, 0),
+            'used_micro_usd', u.micro_usd - coalesce(r.micro_usd, 0),
             'left_micro_usd', case
                 when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
             end,
             'cap_pictures', s.cap_pictures,
-            'used_pictures', u.pictures - coalesce(s.limit_pictures - s.cap_pictures, 0),
+            'used_pictures', u.pictures - coalesce(r.pictures, 0),
             'left_pictures', case
                 when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
             end,
@@ -3081,6 +3081,7 @@ begin
     ), '[]')
     from copperplate.budget_states(p_budgets, v_now) as s
     left join copperplate.budgets as b on s.name = b.name and b.override_until > v_now
+    left join copperplate.budget_resets as r on s.budget = r.budget and s.day = r.day
     cross join lateral (
         select
             s.used_micro_usd - coalesce(sum(h.micro_usd), 0)::bigint as micro_usd,
@@ -3146,7 +3147,9 @@ begin
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
-            on b.name = r.budget and copperplate.budget_day(b.name, v_day) = r.day
+            on
+                coalesce(b.name, u.name) = r.budget
+                and copperplate.budget_day(coalesce(b.name, u.name), v_day) = r.day
     ) as l;
 end;
 $$$statement$,

@@ -46,7 +46,9 @@ begin
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
-            on b.name = r.budget and copperplate.budget_day(b.name, v_day) = r.day
+            on
+                coalesce(b.name, u.name) = r.budget
+                and copperplate.budget_day(coalesce(b.name, u.name), v_day) = r.day
     ) as l;
 end;
 $$;

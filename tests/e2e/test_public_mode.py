@@ -141,3 +141,8 @@ def test_one_stranger_is_bounded_by_credits_and_one_address_by_its_share(
         assert "2001:db8" not in refused.text
         assert calls(standin) == 4
         assert ask(server, second, wishes[4], **away).status_code == 200
+        # A picture by its address needs no credit, and has the same bounds; of this size it is $0.012.
+        heron, bearer = "/2048x2048.jpg?text=A%20heron", {"authorization": f"Bearer {first}"}
+        by_address = server.get(heron, **bearer, **{"x-forwarded-for": home["x_forwarded_for"]})
+        assert (by_address.status, json.loads(by_address.body)["code"]) == (402, "budget_exhausted")
+        assert server.get(heron, **bearer, **{"x-forwarded-for": away["x_forwarded_for"]}).status == 200

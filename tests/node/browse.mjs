@@ -22,8 +22,10 @@ const can = {
     ),
   picture: (page) =>
     page.locator("img").evaluate(async (image) => {
-      if (!image.hidden) await image.decode();
-      const { alt, hidden, naturalWidth, naturalHeight } = image;
+      // As people see it: a style may show what has the attribute.
+      const hidden = !image.checkVisibility();
+      if (!hidden) await image.decode();
+      const { alt, naturalWidth, naturalHeight } = image;
       return { alt, hidden, naturalWidth, naturalHeight };
     }),
   links: (page) => page.getByRole("link").evaluateAll((links) => links.map((each) => each.href)),

@@ -16,6 +16,7 @@ from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
 from copperplate.generation.uploader import UPLOAD_PAUSES, Uploader
 from copperplate.model import Job, ProviderResult, Wait
+from tests.simulation.budget_bugs import SUBMITS_AGAIN_UNBOOKED, WHERE_AND_WHAT
 from tests.simulation.ports import WatchedLedger
 from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
 
@@ -259,5 +260,7 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "what was delivered is refunded": _on(WatchedLedger, "_give_back", _give_back_what_was_delivered),
     "the sweep gives nothing back": _on(WatchedLedger, "_release_expired", lambda *_: None),
     "objects are removed without grace or check": _on(WatchedLedger, "claim_discarded", _claim_what_is_needed),
+    **{name: _on(WatchedLedger, method, change) for name, (method, change) in WHERE_AND_WHAT.items()},
+    "a second submit is booked to nothing": _on(Leader, "_submit_once", SUBMITS_AGAIN_UNBOOKED),
     **{name: _on(WatchedLedger, method, bug) for name, (method, bug) in BUGS_OF_TAKEDOWNS.items()},
 }

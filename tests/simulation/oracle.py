@@ -172,6 +172,10 @@ class Oracle:
     def accepted(self, key: str, fence: int, step: str) -> None:
         self.check(self.newest.get(key) == fence, f"a stale {step} was accepted")
 
+    def is_led(self, key: str) -> bool:
+        """Whether somebody's lease runs."""
+        return self._lease_until.get(key, -math.inf) > self._world.loop.time()
+
     # --- money ----------------------------------------------------------------------------------
 
     def writes_ahead(self, process: Process, key: str, fence: int, submit_no: int) -> None:

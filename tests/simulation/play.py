@@ -37,6 +37,7 @@ class Report:
     refusals: int
     faults: int
     debits: int
+    budget_refusals: int
     takedowns: int
 
 
@@ -60,6 +61,7 @@ def play(seed: int) -> Report:
         world.oracle.refusals,
         world.faults.drawn,
         world.money.debits if world.money is not None else 0,
+        world.budgets.refusals if world.budgets is not None else 0,
         world.takedowns.count if world.takedowns is not None else 0,
     )
 
@@ -67,7 +69,7 @@ def play(seed: int) -> Report:
 def _trouble(world: World) -> None:
     for _ in range(world.random.randint(2, 5)):
         world.begin(None, _server(world))
-    if world.random.random() < 0.4:
+    if world.random.random() < 0.4 or world.budgets is not None:
         world.begin(None, _people(world))
     if world.random.random() < 0.3:
         world.begin(None, _disk(world))
@@ -82,7 +84,7 @@ async def _server(world: World) -> None:
     await asyncio.sleep(world.random.choice((0.0, 0.0, world.random.uniform(0, 60))))
     while world.loop.time() < TROUBLED_SECONDS:
         process, serving = world.start_process()
-        for _ in range(8 if world.is_outage else world.random.randint(1, 3)):
+        for _ in range(world.draw_asks()):
             if process.is_dead:
                 break
             world.begin(process, world.ask(process, serving, world.random.choice(world.picture_requests)))
@@ -94,8 +96,8 @@ async def _server(world: World) -> None:
 
 
 async def _people(world: World) -> None:
-    for _ in range(2):
-        await asyncio.sleep(world.random.uniform(0, 60))
+    for _ in range(2 if world.budgets is None else 12):
+        await asyncio.sleep(world.random.uniform(0, 60 if world.budgets is None else 12))
         world.declare_wrong(world.random.choice(world.picture_requests))
 
 
@@ -115,14 +117,14 @@ async def _cron(world: World) -> None:
 
 def _audit(world: World) -> None:
     """Everyone was answered, everything is whole, and nothing is left lying about."""
-    for request in world.requests:
-        if not request.process.is_dead:
-            world.oracle.check(bool(request.answer), f"a caller of {request.process.name} was never answered")
+    _everybody_was_answered(world)
     if world.money is not None:
         process, _ = world.start_process()
         world.begin(process, world.clean(process, keep=timedelta(days=30)))
         world.loop.run(60)
         world.money.is_over()
+    if world.budgets is not None:
+        world.budgets.is_over()
     # Whatever failed has rested by then; what was left half done was taken up and may have failed once more.
     world.provider.failing, world.provider.seconds = 0.0, 0.5
     for _ in range(2):
@@ -146,6 +148,12 @@ def _audit(world: World) -> None:
     world.oracle.no_orphans(world.store.paths())
     for complaint in world.loop.complaints:
         world.oracle.broken(complaint)
+
+
+def _everybody_was_answered(world: World) -> None:
+    for request in world.requests:
+        if not request.process.is_dead:
+            world.oracle.check(bool(request.answer), f"a caller of {request.process.name} was never answered")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.memory.clock import START
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
-from copperplate.budgets import SubmitGranted
+from copperplate.budgets import Refused, SubmitGranted
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Job, Lead, Miss, Negative, ProviderResult, Size
@@ -64,13 +64,16 @@ class ProcessClock:
 
 
 class WorldClock:
-    """The ledger's clock."""
+    """The ledger's clock. Where there are budgets, its first day ends soon."""
 
     def __init__(self, world: World) -> None:
+        self._world = world
         self._loop = world.loop
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self._loop.time())
+        budgets = self._world.budgets
+        began_at = START if budgets is None else START - timedelta(seconds=budgets.seconds_to_midnight)
+        return began_at + timedelta(seconds=self._loop.time())
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -144,6 +147,7 @@ class ProcessLedger:
         spending: Spending | None = None,
     ) -> AcquireResult:
         async def act() -> AcquireResult:
+            budgets = self._world.budgets
             is_free = isinstance(self._real._see(picture_request.generation_key, picture_request.rendition_key), Miss)
             result = await self._real.acquire(
                 picture_request,
@@ -153,6 +157,10 @@ class ProcessLedger:
                 breakers=breakers,
                 spending=spending,
             )
+            if budgets is not None and is_free and isinstance(result, Lead):
+                budgets.elects(picture_request.generation_key, result, spending)
+            elif budgets is not None and isinstance(result, Refused):
+                budgets.refuses(picture_request.generation_key, result.refusal, spending)
             if self._world.takedowns is not None:
                 self._world.takedowns.answers(picture_request.generation_key, result)
             if is_free and isinstance(result, Lead):
@@ -187,6 +195,8 @@ class ProcessLedger:
         spending: Spending | None = None,
     ) -> SubmitResult:
         async def act() -> SubmitResult:
+            budgets, row = self._world.budgets, self._real._held(key, fence)
+            is_repeat = row is not None and submit_no == row.submit_no
             granted = await self._real.begin_submit(
                 key,
                 fence,
@@ -199,6 +209,13 @@ class ProcessLedger:
                 self._oracle.writes_ahead(self._process, key, fence, submit_no)
                 if self._world.takedowns is not None:
                     self._world.takedowns.accepts(key, "a submit")
+                if budgets is not None and not is_repeat:
+                    budgets.submits(key, spending)
+            elif isinstance(granted, Refused):
+                if budgets is not None:
+                    budgets.refuses(key, granted.refusal, spending)
+                    budgets.drops(key)
+                self._oracle.releases(key)
             return granted
 
         result: SubmitResult = await self._call("begin_submit", act)
@@ -251,6 +268,8 @@ class ProcessLedger:
             )
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
+                if self._world.budgets is not None:
+                    self._world.budgets.bills(key, cost_micro_usd)
             return accepted
 
         return bool(await self._call("intend_upload", act))
@@ -279,6 +298,8 @@ class ProcessLedger:
         async def act() -> bool:
             row = self._real._held(key, fence)
             accepted = await self._real.fail(key, fence, failure)
+            if row is not None and self._world.budgets is not None:
+                self._world.budgets.fails(key, failure, was_sent=row.submit_no > 0)
             if row is not None and row.submit_no:
                 self._oracle.fails(key, failure.failure_class)
             if accepted:
@@ -458,7 +479,7 @@ class SimulatedProvider:
         return size
 
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
-        return None
+        return usage.get("bill")
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
@@ -475,7 +496,7 @@ class SimulatedProvider:
             self._world.oracle.accepts(grant, f"job-{number}")
             if self._truth.has_jobs:
                 return Job(request_id=f"job-{number}")
-            return ProviderResult(body=self._truth.pictures[number])
+            return self._truth.answer(number)
 
         answer: Job | ProviderResult = await self._world.call(
             self._process,
@@ -498,7 +519,7 @@ class SimulatedProvider:
         async def act() -> ProviderResult:
             if self._truth.hides(number):
                 raise Uncollected("the result is not there")
-            return ProviderResult(body=self._truth.pictures[number])
+            return self._truth.answer(number)
 
         while True:
             try:
@@ -527,10 +548,16 @@ class Truth:
         if world.is_outage:
             self.failing = 0.9
         self.pictures: dict[int, bytes] = {}
+        self.bills: dict[int, int] = {}
         # Some results appear late, some not before the trouble is over; drawn apart from all else.
         self._world = world
         self._lags = random.Random(world.seed)
         self._hidden_until: dict[int, float] = {}
+
+    def answer(self, number: int) -> ProviderResult:
+        """A picture, with its bill where there are budgets."""
+        usage = {"bill": self.bills[number]} if number in self.bills else {}
+        return ProviderResult(body=self.pictures[number], usage=usage)
 
     def draw_refusal(self) -> ProviderFailed | None:
         if self._random.random() >= self.failing:
@@ -547,6 +574,8 @@ class Truth:
         number = len(self.pictures) + 1
         rotten = self._random.random() < self.failing / 2
         self.pictures[number] = b"rubbish" if rotten else f"picture {number} of {prompt}".encode()
+        if self._world.budgets is not None:
+            self.bills[number] = self._world.budgets.draw_bill()
         self._hidden_until[number] = self._world.loop.time() + self._lags.choice((0, 0, 0, 0, 0, 15, 40, 90))
         return number
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.budget_bugs import WHERE_AND_WHAT
 from tests.simulation.bugs import BUGS
 from tests.simulation.play import Report, play
 from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SEEDS = 3_000
 PORTION = 500
 # Each of these showed a fault of the program once, and stays: what it showed is in docs/simulation.md.
-REGRESSIONS = (2, 4, 45, 798, 1370, 10643)
+REGRESSIONS = (2, 4, 45, 798, 1370, 2844, 10643)
 # Rarer ones are found by `python -m simulation --bugs`, which takes a while.
 COMMON_BUGS = (
     "complete does not look at the fence",
@@ -47,18 +48,22 @@ COMMON_BUGS = (
 )
 
 
+RARE_BUDGET_BUGS = {"a failure keeps what was reserved", "a leader that only collects reserves again"}
+
+
 def told(report: Report) -> str:
     return "\n".join((*report.trace, f"seed {report.seed}:", *report.violations))
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PORTION))
 def test_no_history_breaks_a_promise(first: int) -> None:
-    submits = second_submits = faults = refusals = debits = takedowns = 0
+    submits = second_submits = faults = refusals = debits = budget_refusals = takedowns = 0
     for seed in range(first, first + PORTION):
         report = play(seed)
         assert not report.violations, told(report)
         refusals += report.refusals
         debits += report.debits
+        budget_refusals += report.budget_refusals
         takedowns += report.takedowns
         submits, second_submits, faults = (
             submits + report.submits,
@@ -70,6 +75,7 @@ def test_no_history_breaks_a_promise(first: int) -> None:
     assert 0 < second_submits < submits / 4
     assert refusals > PORTION / 10, "the breaker was hardly ever open"
     assert debits > PORTION / 20, "hardly anybody paid"
+    assert budget_refusals > PORTION / 10, "the caps were hardly ever reached"
     assert takedowns > PORTION / 16, "hardly anything was taken down"
 
 
@@ -83,6 +89,14 @@ def test_history_that_broke_a_promise_once_does_so_no_more(seed: int) -> None:
 def test_planted_bug_is_found(bug: str) -> None:
     with BUGS[bug]():
         assert any(play(seed).violations for seed in range(PORTION))
+
+
+@pytest.mark.parametrize(
+    "bug", [*sorted(WHERE_AND_WHAT.keys() - RARE_BUDGET_BUGS), "a second submit is booked to nothing"]
+)
+def test_planted_bug_of_budgets_is_found(bug: str) -> None:
+    with BUGS[bug]():
+        assert any(play(seed).violations for seed in range(12, 1_000, 16))
 
 
 @pytest.mark.parametrize("bug", BUGS_OF_TAKEDOWNS)

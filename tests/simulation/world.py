@@ -17,6 +17,7 @@ from copperplate.model import PictureFormat
 from copperplate.operations import cleanup
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
+from tests.simulation.budgets import Budgets
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.loop import Freezable, SimulatedLoop, run_now
 from tests.simulation.money import Money, ask_as, make_asking
@@ -104,15 +105,26 @@ class World:
         self.money = Money(self) if self.seed % 8 == 1 else None
         if self.money is not None:
             self.money.grant()
+        self.budgets = Budgets(self) if self.seed % 16 == 12 else None
+        if self.budgets is not None:
+            self.faults.focus = self.budgets.draw_focus()
         self.takedowns = Takedowns(self) if self.seed % 16 == 11 or self.seed % 32 == 25 else None
         self._names: dict[str, str] = {}
         self.keys = KEYS
         self.picture_requests = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
+        if self.budgets is not None:
+            self.picture_requests = OUTAGE_WANTS[:8]  # so many that the caps are reached
 
     @property
     def retention(self) -> float:
         """Seconds for which a job is kept."""
         return TIMINGS.job_retention.total_seconds()
+
+    def draw_asks(self) -> int:
+        """How often a process is asked."""
+        if self.is_outage:
+            return 8
+        return self.random.randint(1, 3) if self.budgets is None else 4
 
     @property
     def is_outage(self) -> bool:
@@ -125,14 +137,17 @@ class World:
     # --- calls ----------------------------------------------------------------------------------
 
     def paid(self, name: str, act: Callable[[], Any]) -> Callable[[], Any]:
-        """A call on the ledger, after which credits are looked at where there are any."""
-        money = self.money
-        if money is None:
+        """A call on the ledger, after which credits and budgets are looked at where there are any."""
+        money, budgets = self.money, self.budgets
+        if money is None and budgets is None:
             return act
 
         async def watched() -> Any:
             answer = await act()
-            money.check(name)
+            if money is not None:
+                money.check(name)
+            if budgets is not None and name != "peek":
+                budgets.check()
             return answer
 
         return watched
@@ -258,11 +273,12 @@ class World:
         self.requests.append(request)
         frozen = process.frozen_seconds
         user = self.money.draw_user() if self.money is not None and not self.faults.is_over else None
+        options = GENERATE if self.budgets is None else self.budgets.draw_options()
         try:
             if user is not None:
                 request.answer = await ask_as(self, process, user, asked)
             else:
-                found = await serving.read(asked, GENERATE)
+                found = await serving.read(asked, options)
                 body = found.body
                 assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
@@ -299,6 +315,9 @@ class World:
             self.ledger.delete(asked.generation_key)
             if self.money is not None:
                 self.money.check("delete")
+            if self.budgets is not None:
+                self.budgets.drops(asked.generation_key)
+                self.budgets.check()
             self.oracle.voids(asked.generation_key)
 
     def harm_an_object(self) -> None:

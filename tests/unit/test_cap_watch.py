@@ -92,3 +92,10 @@ async def test_a_process_logs_the_budgets_that_its_submits_and_refusals_tell_of(
             with pytest.raises(BudgetExhausted):
                 await process.find(picture_request("one more"), options)
     assert caplog.messages == ["budget all: 80 % of its cap is used", "budget all: 100 % of its cap is used"]
+
+
+async def test_a_refusal_before_any_submit_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    spending = Spending(payer="key:1", amount_micro_usd=1, budgets=(Budget(name="all", cap_pictures=0),))
+    with caplog.at_level(logging.WARNING, logger="copperplate.generation.cap_watch"), pytest.raises(BudgetExhausted):
+        await CoordinatorHarness().process().find(picture_request(), LookupOptions(permit=permit(spending)))
+    assert caplog.messages == ["budget all: 100 % of its cap is used"]

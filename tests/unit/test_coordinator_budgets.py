@@ -222,7 +222,9 @@ async def test_followers_of_a_leader_that_the_wall_refuses_get_the_same_refusal(
     assert (await process.find(picture_request(), ANN)).outcome is Outcome.GENERATED
 
 
-async def test_a_leader_that_is_refused_gives_its_credit_back(harness: CoordinatorHarness) -> None:
+async def test_a_leader_that_is_refused_gives_its_credit_back_and_logs_the_budget(
+    harness: CoordinatorHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     await harness.ledger.grant_credits(ALICE, 1, "g")
     process = harness.process()
     leading = await lead_up_to_the_wall(harness, process, options("key:ann", wall=1, user=ALICE))
@@ -231,6 +233,7 @@ async def test_a_leader_that_is_refused_gives_its_credit_back(harness: Coordinat
     with pytest.raises(BudgetExhausted):
         await leading
     assert await harness.ledger.credits(ALICE) == Credits(balance=1, held=0)
+    assert caplog.messages == ["budget all: 100 % of its cap is used"]
 
 
 async def test_a_follower_in_another_process_leads_where_its_own_budget_has_room(harness: CoordinatorHarness) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -98,6 +98,28 @@ async def test_job_that_turns_up_after_its_retention_is_still_collected(harness:
         await harness.process().find(picture_request(), GENERATE)
     await harness.clock.advance(2 * DAY)
     assert (await harness.process().find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
+    assert harness.provider.submits == 1
+
+
+async def test_job_seems_no_older_because_the_acquire_that_told_of_it_took_long(harness: CoordinatorHarness) -> None:
+    timings = Timings(job_retention=timedelta(seconds=60))
+    harness.provider.collected = gone(1_000)
+    with pytest.raises(StillGenerating):
+        await harness.process(timings=timings).find(picture_request(), GENERATE)
+    await harness.clock.advance(10)
+    acquire = harness.ledger.acquire
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        await harness.clock.sleep(15)
+        return await acquire(*arguments, **named)
+
+    harness.ledger.acquire = slow  # type: ignore[method-assign]
+    timings = Timings(job_retention=timedelta(seconds=39))
+    finding = asyncio.create_task(harness.process(timings=timings).find(picture_request(), GENERATE))
+    await harness.clock.advance(20)
+    assert finding.done(), "it was taken for lost, and asked for again"
+    with pytest.raises(StillGenerating):
+        await finding
     assert harness.provider.submits == 1
 
 

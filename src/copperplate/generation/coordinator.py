@@ -231,7 +231,8 @@ class Coordinator:
             kind=self._kinds[request.kind],
             lead=lead,
             lease=lease,
-            noted_at=asked_at - lead.job_age.total_seconds(),
+            # From the answer on: an acquire that took long must not make a paid job seem older than it is.
+            noted_at=self._clock.monotonic() - lead.job_age.total_seconds(),
             spending=spending,
         )
         leader = Leader(

@@ -195,6 +195,17 @@ class BudgetOperationContract:
         assert {use.budget for use in listed if use.is_sum} == {"user:*", "address:*"}
         assert all(isinstance(use, BudgetUse) for use in listed)
 
+    async def test_the_list_counts_from_the_last_reset(self, harness: LedgerHarness) -> None:
+        await spend(harness.ledger, "a", WALL)
+        await harness.ledger.reset_budget("all")
+        await spend(harness.ledger, "b", WALL)
+        # With a cap in the ledger or without.
+        for caps in ((1_000_000, None), (None, None)):
+            [use] = await harness.ledger.list_budgets()
+            [state] = await harness.ledger.read_budgets([WALL])
+            assert (use.used_micro_usd, use.used_pictures) == (state.used_micro_usd, state.used_pictures) == (PRICE, 1)
+            await harness.ledger.set_budget("all", *caps)
+
     async def test_what_a_dead_leader_reserved_is_not_used(self, harness: LedgerHarness) -> None:
         assert isinstance(await ask(harness.ledger, "a", UNKNOWN, WALL), Lead)
         assert [state.used_micro_usd for state in await harness.ledger.read_budgets([UNKNOWN, WALL])] == [PRICE, 0]

@@ -77,14 +77,14 @@ class MemoryBudgetOperations(MemoryTables):
 
     def _as_told(self, state: Standing) -> BudgetState:
         lapsed, _ = self._unsettled(state, None)
+        reset = self._resets.get((state.name, state.day), Amount())
         used, pictures = state.used_micro_usd - lapsed.micro_usd, state.used_pictures - lapsed.pictures
         row = self._budgets.get(state.name, BudgetRow())
         is_overridden = row.override_until is not None and row.override_until > self._clock.now()
         return BudgetState(
             budget="address" if state.name.startswith("address:") else state.name,
-            # Since it was last reset: what a reset added to the cap is no use of it.
-            used_micro_usd=max(0, used - _added(state.limit_micro_usd, state.cap_micro_usd)),
-            used_pictures=max(0, pictures - _added(state.limit_pictures, state.cap_pictures)),
+            used_micro_usd=max(0, used - reset.micro_usd),
+            used_pictures=max(0, pictures - reset.pictures),
             cap_micro_usd=state.cap_micro_usd,
             left_micro_usd=_left(state.limit_micro_usd, used),
             cap_pictures=state.cap_pictures,
@@ -96,10 +96,6 @@ class MemoryBudgetOperations(MemoryTables):
 
 def _left(limit: int | None, used: int) -> int | None:
     return limit if limit is None or limit == 0 else max(limit - used, 0)
-
-
-def _added(limit: int | None, cap: int | None) -> int:
-    return (limit or 0) - (cap or 0)
 
 
 def _check_name(name: str) -> None:
