@@ -28,6 +28,8 @@ MEASUREMENTS = (
     "credit_operations",
     "last_credits",
     "spend",
+    "flood",
+    "refused_misses",
     "glitches",
     "storage_calls",
     "crashes",

@@ -53,9 +53,10 @@ def url_of(data_dir: Path) -> str:
     return running.owner_url
 
 
-def request_of(path: str, text: str) -> PictureRequest:
-    """What the server makes of a picture's URL."""
-    urls = PictureUrls(require_provider(IMAGE.name, make_provider(IMAGE.name, Settings.from_env({}), SystemClock())))
+def request_of(path: str, text: str, **variables: str) -> PictureRequest:
+    """What a server with these variables makes of a picture's URL."""
+    settings = Settings.from_env(variables)
+    urls = PictureUrls(require_provider(IMAGE.name, make_provider(IMAGE.name, settings, SystemClock())))
     requested = urls.read(path, f"text={text}".encode())
     assert requested is not None
     return requested.picture_request

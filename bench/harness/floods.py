@@ -38,6 +38,7 @@ BEHIND_PROXY = {"COPPERPLATE_TRUSTED_PROXIES": "127.0.0.0/8"}
 SCALED = {"COPPERPLATE_LEASE_SECONDS": "3", "COPPERPLATE_HEARTBEAT_SECONDS": "0.5"}
 # Answers after which a caller asks again: what was in the way may be over.
 TRANSIENT = {503, 429}
+OF_A_BUSY_MACHINE = {"still_generating", "ledger_unavailable"}
 PAUSE_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
 
@@ -68,6 +69,8 @@ class Crowd:
 
     def __init__(self, ports: Sequence[int]) -> None:
         self.ports = list(ports)
+        # Every answer since this was last cleared, those of callers who asked again included.
+        self.seen: list[Reply] = []
         self._turn = 0
 
     async def ask_all(
@@ -85,9 +88,11 @@ class Crowd:
         self._turn += 1
         port = self.ports[self._turn % len(self.ports)]
         try:
-            return await _exchange(port, target, headers, method, body)
+            reply = await _exchange(port, target, headers, method, body)
         except (OSError, EOFError, IndexError):
             return Reply(status=0)
+        self.seen.append(reply)
+        return reply
 
     async def _insist(self, target: str, headers: Mapping[str, str]) -> Reply:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
@@ -238,10 +243,13 @@ class Book:
         )
 
 
-def sweep(url: str) -> None:
-    """Release what lapsed, as the sweep does once nobody has asked for ten minutes."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("select public.sweep_generations(1000, '0')")
+def settled(url: str) -> Book:
+    """The book once leases that nobody holds any more ran out, and a sweep has released what they had reserved."""
+    if Book.read(url).held:
+        time.sleep(float(SCALED["COPPERPLATE_LEASE_SECONDS"]))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("select public.sweep_generations(1000, '0')")
+    return Book.read(url)
 
 
 def count_codes(replies: Sequence[Reply]) -> Counter[str]:
@@ -261,7 +269,7 @@ def _is_right(reply: Reply) -> bool:
         and reply.headers.get("cache-control") == "no-store"
         and "etag" not in reply.headers
         and int(reply.headers.get("retry-after", "0")) >= 1
-        and (reply.problem.keys() >= members or reply.code == "still_generating")
+        and (reply.problem.keys() >= members or reply.code in OF_A_BUSY_MACHINE)
     )
 
 

@@ -14,17 +14,22 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import uvloop
 
 from bench.harness.figures import percentile
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # Answers are taken from here at once, so all connections share it.
 _ROOM = bytearray(512 * 1024)
 _VIEW = memoryview(_ROOM)
 GIVE_UP_SECONDS = 60.0
+# What of a URL or a header differs from one request to the next.
+NUMBER = b"{n}"
 
 
 @dataclass(slots=True)
@@ -34,6 +39,10 @@ class Tally:
     to_send: int
     until: float
     does_hash: bool
+    # No more than so many a second in all; 0: as fast as the answers come.
+    per_second: float = 0.0
+    sent: int = 0
+    began: float = field(default_factory=time.monotonic)
     latencies: list[float] = field(default_factory=list)
     answered_at: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
@@ -95,9 +104,18 @@ class Caller(asyncio.BufferedProtocol):
             self._transport.close()
             return
         tally.to_send -= 1
+        tally.sent += 1
+        number = tally.sent
+        if tally.per_second:
+            due_at = tally.began + number / tally.per_second
+            asyncio.get_running_loop().call_later(max(0.0, due_at - time.monotonic()), self._write, number)
+        else:
+            self._write(number)
+
+    def _write(self, number: int) -> None:
         self._head, self._left, self._digest = b"", -1, hashlib.sha256()
         self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(self._request.replace(NUMBER, b"%x" % number))
 
     def _finish(self) -> None:
         tally = self._tally
@@ -108,11 +126,12 @@ class Caller(asyncio.BufferedProtocol):
         self._send()
 
 
-async def call(url: str, connections: int, tally: Tally) -> float:
+async def call(url: str, connections: int, tally: Tally, headers: Sequence[str] = ()) -> float:
     """Run all callers to their end; answers the seconds it took."""
     parts = urlsplit(url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
-    request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+    head = "".join(f"{header}\r\n" for header in (f"Host: {parts.netloc}", *headers))
+    request = f"GET {target} HTTP/1.1\r\n{head}\r\n".encode()
     loop = asyncio.get_running_loop()
     started = time.monotonic()
     ends: list[asyncio.Future[None]] = []
@@ -131,10 +150,19 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=GIVE_UP_SECONDS)
     parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--per-second", type=float, default=0.0, help="at most so many (default: as answers come)")
+    parser.add_argument(
+        "--header", action="append", default=[], help="a header; {n} is the number, here and in the URL"
+    )
     parser.add_argument("--hash", action="store_true", help="compare bodies, and say when each answer was complete")
     given = parser.parse_args()
-    tally = Tally(to_send=given.count, until=time.monotonic() + given.seconds, does_hash=given.hash)
-    seconds = uvloop.run(call(given.url, given.connections, tally))
+    tally = Tally(
+        to_send=given.count,
+        until=time.monotonic() + given.seconds,
+        does_hash=given.hash,
+        per_second=given.per_second,
+    )
+    seconds = uvloop.run(call(given.url, given.connections, tally, given.header))
     answers = len(tally.latencies)
     said = {
         "requests": answers,

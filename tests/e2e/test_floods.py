@@ -12,6 +12,7 @@ import pytest
 
 from bench.harness.floods import (
     BEHIND_PROXY,
+    OF_A_BUSY_MACHINE,
     SCALED,
     Book,
     LedgerClock,
@@ -19,8 +20,8 @@ from bench.harness.floods import (
     count_codes,
     faulty_refusals,
     serving,
+    settled,
     strangers,
-    sweep,
 )
 from copperplate.access.api_keys import make_key
 from copperplate.adapters.supabase.users import LOCAL_ISSUER
@@ -73,6 +74,11 @@ class Deployment:
     def book(self) -> Book:
         return Book.read(self.url)
 
+    def expect_nothing_held(self) -> None:
+        """No reservation is left, and every counter is the sum of its bookings."""
+        book = settled(self.url)
+        assert (book.held, book.faults) == (0, [])
+
 
 @contextmanager
 def deployed(
@@ -104,6 +110,7 @@ def deployment(servers: Deployment, standin: Standin) -> Deployment:
     assert standin is servers.standin
     for budget in ("all", "anonymous"):
         servers.allow(budget)
+    servers.crowd.seen.clear()
     return servers
 
 
@@ -117,20 +124,23 @@ def test_flood_makes_as_many_pictures_as_are_allowed(deployment: Deployment, bud
     kept = strangers(1, f"{name}+kept")
     first = deployment.flood(kept, is_persistent=True)[0]
     deployment.allow(budget, **caps)
-    replies = deployment.flood([*strangers(120, name), *kept * 20])
-    codes = count_codes(replies)
-    assert codes["200"] == CAP + 20, codes
-    assert deployment.calls == CAP + 1
-    assert set(codes) <= {"200", "budget_exhausted", "budget_in_flight"}
-    assert faulty_refusals(replies) == []
+    replies = deployment.flood([*strangers(120, name), *kept * 20], is_persistent=True)
+    codes, seen = count_codes(replies), count_codes(deployment.crowd.seen)
+    assert set(codes) == {"200", "budget_exhausted"}, codes
+    assert codes["200"] == deployment.calls - 1 + 20
+    assert deployment.calls <= CAP + 1
+    if not seen.keys() & OF_A_BUSY_MACHINE:  # or a booking may be of a call that was never made
+        assert deployment.calls == CAP + 1
+    assert faulty_refusals(deployment.crowd.seen) == []
     assert {reply.problem["budget"] for reply in replies if reply.status != 200} == {budget}
     assert {reply.body for reply in replies[-20:]} == {first.body}
+    calls = deployment.calls
     # Whoever asks again is told when to come back.
     again = deployment.flood(strangers(10, name, first=200), is_persistent=True)
     assert count_codes(again) == {"budget_exhausted": 10}
     assert all(0 < int(reply.headers["retry-after"]) <= 43_200 for reply in again)
-    assert deployment.calls == CAP + 1
-    assert (deployment.book.held, deployment.book.faults) == (0, [])
+    assert deployment.calls == calls
+    deployment.expect_nothing_held()
 
 
 def test_bills_above_their_estimates_are_made_up_before_anything_else_is_asked_for(deployment: Deployment) -> None:
@@ -154,7 +164,7 @@ def test_bills_above_their_estimates_are_made_up_before_anything_else_is_asked_f
             connection.execute("select public.set_budget('all', %s, null)", (spent + room,))
             deployment.flood(strangers(10, "dear", first=200 + room), is_persistent=True)
             assert deployment.calls == calls
-    assert (deployment.book.held, deployment.book.faults) == (0, [])
+    deployment.expect_nothing_held()
 
 
 def test_bills_below_their_estimates_leave_room_for_others(deployment: Deployment) -> None:
@@ -167,7 +177,7 @@ def test_bills_below_their_estimates_leave_room_for_others(deployment: Deploymen
     assert codes == {"200": 7, "budget_exhausted": 23}
     assert deployment.calls == 7
     assert cap - PRICE < deployment.book.spent - before <= cap
-    assert (deployment.book.held, deployment.book.faults) == (0, [])
+    deployment.expect_nothing_held()
 
 
 async def _key(url: str) -> str:
@@ -206,7 +216,7 @@ def test_keys_and_users_have_pictures_made_after_a_flood_of_strangers(deployment
     nameless = {"Authorization": f"Bearer {other}"}
     refused = deployment.flood([("/512x512.png?text=known+nameless", nameless)], is_persistent=True)[0]
     assert (refused.code, refused.problem["budget"]) == ("budget_exhausted", "anonymous")
-    assert (deployment.book.held, deployment.book.faults) == (0, [])
+    deployment.expect_nothing_held()
 
 
 def test_day_that_ends_during_a_flood_settles_its_own_pictures_and_the_next_has_its_own(deployment: Deployment) -> None:
@@ -222,7 +232,7 @@ def test_day_that_ends_during_a_flood_settles_its_own_pictures_and_the_next_has_
     assert 1 <= first <= CAP == second
     assert deployment.calls == first + second == count_codes(evening + morning)["200"]
     assert count_codes(morning).keys() <= {"200", "budget_exhausted"}
-    assert (book.held, book.faults) == (0, [])
+    deployment.expect_nothing_held()
 
 
 async def _until_midnight(deployment: Deployment, asked: Sequence[tuple[str, dict[str, str]]]) -> list[Reply]:
@@ -253,8 +263,7 @@ def test_servers_killed_between_election_and_settlement_give_nobody_more_and_hol
         assert count_codes(replies)["200"] == book.pictures
         # What lapsed was free to whoever needed it; the sweep takes it off the counters.
         assert book.faults == []
-        sweep(deployment.url)
-        assert (deployment.book.held, deployment.book.faults) == (0, [])
+        deployment.expect_nothing_held()
 
 
 async def _flood_the_mortal(deployment: Deployment, asked: Sequence[tuple[str, dict[str, str]]]) -> list[Reply]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from copperplate.budgets import NearCap, Refusal, RefusalReason, Refused, Submit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.budgets import Spending, SubmitResult
+    from copperplate.budgets import Budget, Spending, SubmitResult
 
 
 def spending_row(spending: Spending) -> dict[str, Any]:
@@ -19,7 +18,19 @@ def spending_row(spending: Spending) -> dict[str, Any]:
     return {
         "amount_micro_usd": spending.amount_micro_usd,
         "max_in_flight": spending.max_in_flight,
-        "budgets": [asdict(budget) for budget in spending.budgets],
+        "budgets": [budget_row(budget) for budget in spending.budgets],
+    }
+
+
+def budget_row(budget: Budget) -> dict[str, Any]:
+    """One of them. Member by member: `asdict` copies deeply, a tenth of what a refused miss costs a server."""
+    return {
+        "name": budget.name,
+        "cap_micro_usd": budget.cap_micro_usd,
+        "cap_pictures": budget.cap_pictures,
+        "share_of": budget.share_of,
+        "permille": budget.permille,
+        "is_own": budget.is_own,
     }
 
 
