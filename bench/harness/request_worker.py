@@ -20,11 +20,13 @@ from copperplate.testing import GENERATE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from copperplate.generation.lookup import LookupOptions
     from copperplate.model import CanonicalValue, Job, PictureFormat, PictureRequest, ProviderResult, Size
     from copperplate.ports import Clock, Ledger
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
+PRICE_MICRO_USD = 1_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Order:
     follows: bool = False
     lease: float = 1.0
     asks_png_first: bool = False
+    # Instead of one picture for all callers: one each.
+    prompts: tuple[str, ...] = ()
+    # Whose budget it is, and how many pictures the wall allows.
+    payer: str = ""
+    wall_pictures: int | None = None
 
 
 class CountingProvider:
@@ -51,10 +58,11 @@ class CountingProvider:
     models: tuple[str, ...] = ("copperplate/painter-1",)
     is_billable = True
 
-    def __init__(self, folder: Path, *, has_jobs: bool, is_endless: bool = False) -> None:
+    def __init__(self, folder: Path, *, has_jobs: bool, is_endless: bool = False, has_bills: bool = False) -> None:
         self._submits = folder / "submits"
         self._has_jobs = has_jobs
         self._is_endless = is_endless
+        self._has_bills = has_bills
         self.is_generating = asyncio.Event()
 
     def settings(self, model: str) -> tuple[str, ...]:
@@ -64,7 +72,7 @@ class CountingProvider:
         return size
 
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
-        return None
+        return usage.get("bill")
 
     def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
         return None
@@ -77,7 +85,7 @@ class CountingProvider:
         if self._has_jobs:
             return Job(request_id=f"{number} {time.time() + GENERATION_SECONDS} {prompt}")
         await self._generate(GENERATION_SECONDS)
-        return ProviderResult(body=f"picture {number} of {prompt}".encode())
+        return ProviderResult(body=f"picture {number} of {prompt}".encode(), usage=self._usage(number))
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -87,7 +95,11 @@ class CountingProvider:
 
         number, due, prompt = job.request_id.split(" ", 2)
         await self._generate(float(due) - time.time())
-        return ProviderResult(body=f"picture {number} of {prompt}".encode())
+        return ProviderResult(body=f"picture {number} of {prompt}".encode(), usage=self._usage(int(number)))
+
+    def _usage(self, number: int) -> dict[str, int]:
+        """Half of what is booked for it, or one and a half."""
+        return {"bill": PRICE_MICRO_USD // 2 if number % 2 else PRICE_MICRO_USD * 3 // 2} if self._has_bills else {}
 
     async def _generate(self, seconds: float) -> None:
         """So long, or until the process is dead: a point on the way may come late on a busy machine."""
@@ -153,7 +165,10 @@ async def _ask(order: Order) -> dict[str, Any]:
     folder, lease = Path(order.folder), order.lease
     picture_request = wanted(order.prompt, PictureFormat.JPG)
     store = FolderStore(folder / "objects", BUCKET)
-    provider = CountingProvider(folder, has_jobs=order.has_jobs, is_endless=order.crash_at == "beating")
+    provider = CountingProvider(
+        folder, has_jobs=order.has_jobs, is_endless=order.crash_at == "beating", has_bills=bool(order.payer)
+    )
+    options = _options(order)
     # Soon, however long the lease is on a busy machine.
     heartbeat = min(lease, GENERATION_SECONDS * 2) / 4
     timings = Timings(
@@ -171,7 +186,8 @@ async def _ask(order: Order) -> dict[str, Any]:
         if order.asks_png_first:
             await serving.read(wanted(order.prompt, PictureFormat.PNG), GENERATE)
         asked_at = time.time()
-        bodies = await asyncio.gather(*(_answer(serving, picture_request) for _ in range(order.callers)))
+        asked = [wanted(prompt, PictureFormat.JPG) for prompt in order.prompts] or [picture_request] * order.callers
+        bodies = await asyncio.gather(*(_answer(serving, each, options) for each in asked))
         return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
 
 
@@ -201,11 +217,24 @@ def wanted(prompt: str, picture_format: PictureFormat) -> PictureRequest:
     return image_request(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
 
 
-async def _answer(serving: Any, picture_request: PictureRequest) -> str:
+def _options(order: Order) -> LookupOptions:
+    """Without a payer, pictures that no budget bounds."""
+    from copperplate.budgets import Budget, Spending
+    from copperplate.generation.lookup import LookupOptions, Permit
+
+    if not order.payer:
+        return GENERATE
+    wall = Budget(name="all", cap_pictures=order.wall_pictures)
+    budgets = (Budget(name=order.payer, is_own=True), Budget(name="provider:counting"), wall)
+    spending = Spending(payer=order.payer, amount_micro_usd=PRICE_MICRO_USD, budgets=budgets)
+    return LookupOptions(permit=Permit(spending=spending))
+
+
+async def _answer(serving: Any, picture_request: PictureRequest, options: LookupOptions) -> str:
     from copperplate.errors import CopperplateError
 
     try:
-        body = (await serving.read(picture_request, GENERATE)).body
+        body = (await serving.read(picture_request, options)).body
     except CopperplateError as error:
         return f"{error.code}: {error.__cause__!r}"
     return str(body.decode())

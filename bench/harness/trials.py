@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from bench.harness.request_worker import BUCKET, GENERATION_SECONDS, Order, ask
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.budgets import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,6 +51,19 @@ KILLS: dict[str, tuple[int, int]] = {
 }
 STOPS: dict[str, tuple[int, int]] = {"answered": (2, 2), "made": (1, 2), "intended": (1, 2), "uploaded": (1, 1)}
 
+# The same with what is booked: a submit that was announced may have been sent.
+BOOKED: dict[str, tuple[int, int]] = {
+    "acquired": (1, 1),
+    "announced": (2, 2),
+    "answered": (2, 2),
+    "noted": (1, 0),
+    "made": (1, 2),
+    "intended": (1, 2),
+    "uploaded": (1, 1),
+}
+DOOMED = 3
+WALL_PICTURES = 9
+
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["bench.harness.request_worker", "psycopg", "psycopg_pool", "postgrest", "httpx_aiohttp"])
 
@@ -79,6 +93,21 @@ class Outcome:
     orphans: int
     orphans_left: int = 0  # after one sweep and one emptying of the bin
     dangling: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a trial of budgets showed, after every lease ran out."""
+
+    calls: int
+    booked: int
+    pictures: int
+    refused: int
+    # By budget, what it counts: pictures, and the same of the book.
+    counted: dict[str, tuple[int, int]]
+    # Reservations that a sweep left, and counters that are not what the book says before and after it.
+    reserved: int
+    faults: int
 
 
 def kinds_of(expected: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bool, int]]:
@@ -125,6 +154,11 @@ def poison(
         _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=has_jobs, lease=lease)
     bodies = [body for number in (deaths, deaths + 1) for body in _note(folder, f"{prompt} {number}")["bodies"]]
     return bodies, _submits(folder, prompt)
+
+
+def spend(referee: Referee, folder: Path, point: str, *, has_jobs: bool, lease: float) -> Spent:
+    """End some leaders at one point, then ask for their pictures and more new ones than the wall has room for."""
+    return asyncio.run(_spend(referee, folder, point, has_jobs=has_jobs, lease=lease))
 
 
 def _lead(referee: Referee, folder: Path, name: str, prompt: str, point: str, *, has_jobs: bool, lease: float) -> None:
@@ -196,6 +230,60 @@ async def _trial(
         answers=len(note["bodies"]),
         orphans=len(_orphans(referee.database_url, home, prompt)),
     )
+
+
+async def _spend(referee: Referee, folder: Path, point: str, *, has_jobs: bool, lease: float) -> Spent:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    prompts = [f"spend {point} {uuid4().hex}" for _ in range(DOOMED + WALL_PICTURES)]
+    reached = (referee.ledger, str(folder), has_jobs, referee.key)
+    doomed = [
+        _begin(Order(f"doomed {number}", prompts[number], *reached, crash_at=point, lease=lease, payer="key:doomed"))
+        for number in range(DOOMED)
+    ]
+    for process in doomed:
+        await _ended(process)
+        assert process.exitcode == -signal.SIGKILL, f"{point} was not reached: {process.exitcode}"
+    await asyncio.sleep(lease)
+    late = Order("late", prompts[0], *reached, lease=PATIENCE_SECONDS, prompts=tuple(prompts), payer="key:late")
+    await _ended(_begin(replace(late, wall_pictures=WALL_PICTURES)))
+    bodies = [str(body) for body in _note(folder, "late")["bodies"]]
+    return Spent(
+        calls=sum(_submits(folder, prompt) for prompt in prompts),
+        pictures=sum(body.startswith("picture") for body in bodies),
+        refused=sum(body.startswith("budget_") for body in bodies),
+        **await _look_at_budgets(referee.database_url),
+    )
+
+
+async def _look_at_budgets(url: str) -> dict[str, Any]:
+    """What the ledger counts once every lease ran out, before and after a sweep."""
+    ledger = PostgresLedger(make_conninfo(url, options="-c copperplate.clock_offset=11min"), max_connections=1)
+    await ledger.open()
+    names = ("all", "provider:counting", "key:doomed", "key:late")
+    try:
+        states = await ledger.read_budgets([Budget(name=name) for name in names])
+        faults = len((await ledger.audit_budgets())["faults"])
+        await ledger.sweep(1_000)
+        faults += len((await ledger.audit_budgets())["faults"])
+    finally:
+        await ledger.close()
+    with psycopg.connect(url) as connection:
+        booked = {
+            name: connection.execute(
+                "select count(*) from copperplate.submits where %s = any(budgets)", (name,)
+            ).fetchall()[0][0]
+            for name in names
+        }
+        [(reserved,)] = connection.execute(
+            "select count(*) from public.generation_status where reserved is not null"
+        ).fetchall()
+    return {
+        "booked": booked["all"],
+        "counted": {state.budget: (state.used_pictures, booked[state.budget]) for state in states},
+        "reserved": reserved,
+        "faults": faults,
+    }
 
 
 def _begin(order: Order) -> ForkServerProcess:

@@ -70,6 +70,23 @@ def test_leader_stopped_beyond_its_lease_leaves_its_own_objects_at_most_and_none
         assert (outcome.dangling, outcome.orphans_left) == (0, 0)
 
 
+@pytest.mark.parametrize(("point", "has_jobs", "booked"), list(trials.kinds_of(trials.BOOKED)))
+def test_leaders_killed_at_a_point_hold_no_budget_and_exactly_the_wall_is_spent(
+    owner_url: str, tmp_path: Path, point: str, has_jobs: bool, booked: int
+) -> None:
+    spent = trials.spend(Referee(owner_url), tmp_path, point, has_jobs=has_jobs, lease=scaled_lease())
+    lost = trials.DOOMED * (booked - 1)
+    assert spent.booked == trials.WALL_PICTURES
+    # One that was announced was not sent: that is all that killed processes cost.
+    assert spent.calls == trials.WALL_PICTURES - (trials.DOOMED if point == "announced" else 0)
+    assert spent.pictures == trials.WALL_PICTURES - lost
+    assert spent.pictures + spent.refused == trials.DOOMED + trials.WALL_PICTURES
+    assert {name: counted for name, (counted, _) in spent.counted.items()} == {
+        name: in_the_book for name, (_, in_the_book) in spent.counted.items()
+    }
+    assert (spent.reserved, spent.faults) == (0, 0)
+
+
 def test_ten_leaders_killed_one_after_the_other_cost_one_submit(referee: Referee, tmp_path: Path) -> None:
     assert trials.chain(referee, tmp_path, leaders=10, lease=chain_lease()) == 1
 
