@@ -1,4 +1,4 @@
-"""Values of spending: charges, budgets, what a miss books to them, and a refusal. Pure: no I/O, no clock."""
+"""Values of spending: charges, credits, budgets, what a miss books to them, and a refusal. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ class Charge:
 
     user: UUID
     credits: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credits:
+    """What a user has, in credits: `held` of `balance` is reserved by generations under way."""
+
+    balance: int
+    held: int
+
+    @property
+    def available(self) -> int:
+        """What can be spent."""
+        return self.balance - self.held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

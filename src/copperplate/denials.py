@@ -9,6 +9,7 @@ CopperplateError
 │   └── SignatureExpired      the link's time is over
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
 ├── TakenDown                 the owner took the picture down; 410
+├── NotEnoughCredits          the caller has no credit to have the picture made; 402
 └── SpendingRefused           a budget has no room; its code, status and members are those of the refusal
     ├── BudgetExhausted       used up until it is reset; 402
     ├── BudgetInFlight        pictures under way hold what is left; 503
@@ -24,6 +25,7 @@ from copperplate.errors import CopperplateError, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from copperplate.budgets import Refusal
 
@@ -61,6 +63,19 @@ class TakenDown(CopperplateError, code="taken_down", status=410, title="This pic
 
     def __init__(self) -> None:
         super().__init__("The owner of this service took the picture down. It is not made again.")
+
+
+class NotEnoughCredits(CopperplateError, code="not_enough_credits", status=402, title="There are not enough credits"):
+    """The picture is not stored yet, and the caller has no credit to have it generated."""
+
+    def __init__(self, user: UUID | None) -> None:
+        super().__init__("This picture has to be made, and that costs a credit. Pictures that are there cost none.")
+        self.user = user
+
+    @property
+    def payer(self) -> str:
+        """Whose credits were asked for, as `LookupOptions.payer` names them."""
+        return f"user:{self.user}"
 
 
 class SpendingRefused(CopperplateError, code="spending_refused", status=402, title="There is no room in the budget"):

@@ -15,7 +15,6 @@ CopperplateError
 │   ├── BodyTooLarge          more than a request can need; 413
 │   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
 │   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
-├── NotEnoughCredits          a picture has to be generated, and the caller cannot pay; 402
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── PictureGone               what was delivered under an Idempotency-Key was removed since; 410
 ├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401
@@ -56,7 +55,6 @@ from copperplate.failure_classes import FailureClass
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
-    from uuid import UUID
 
 
 class CopperplateError(Exception):
@@ -154,19 +152,6 @@ class Unauthorized(CopperplateError, code="unauthorized", status=401, title="Thi
     """
 
     challenge: str = "Bearer"
-
-
-class NotEnoughCredits(CopperplateError, code="not_enough_credits", status=402, title="There are not enough credits"):
-    """The picture is not stored yet, and the caller has no credit to have it generated."""
-
-    def __init__(self, user: UUID | None) -> None:
-        super().__init__("This picture has to be made, and that costs a credit. Pictures that are there cost none.")
-        self.user = user
-
-    @property
-    def payer(self) -> str:
-        """Whose credits were asked for, as `Permit.payer` names them."""
-        return f"user:{self.user}"
 
 
 class IdempotencyConflict(

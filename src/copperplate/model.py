@@ -325,19 +325,6 @@ class RequestCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credits:
-    """What a user has, in credits: `held` of `balance` is reserved by generations under way."""
-
-    balance: int
-    held: int
-
-    @property
-    def available(self) -> int:
-        """What can be spent."""
-        return self.balance - self.held
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
     """What is known of a request under an Idempotency-Key.
 

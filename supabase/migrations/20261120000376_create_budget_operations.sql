@@ -129,38 +129,49 @@ declare
     v_now timestamptz := copperplate.clock();
     v_day date := (v_now at time zone 'UTC')::date;
 begin
-    return coalesce(jsonb_agg(
-        jsonb_build_object(
-            -- As they are in a refusal.
-            'budget', case when s.name like 'address:%' then 'address' else s.name end,
-            'cap_micro_usd', s.cap_micro_usd,
-            'used_micro_usd', u.micro_usd - coalesce(r.micro_usd, 0),
-            'left_micro_usd', case
-                when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
-            end,
-            'cap_pictures', s.cap_pictures,
-            'used_pictures', u.pictures - coalesce(r.pictures, 0),
-            'left_pictures', case
-                when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
-            end,
-            'resets_at', case
-                when s.day > '-infinity'
-                    then to_char((v_day + 1)::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-            end,
-            'override_until', to_char(b.override_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    -- One look at all generations, however many budgets are asked for.
+    return (
+        with states as materialized (
+            select * from copperplate.budget_states(p_budgets, v_now)
+        ),
+
+        lapsed as materialized (
+            select f.budget, f.micro_usd, f.pictures
+            from copperplate.unsettled((select array_agg(t.budget) from states as t), v_day, null) as f
+            where f.is_lapsed
         )
-        order by s.position, s.day desc
-    ), '[]')
-    from copperplate.budget_states(p_budgets, v_now) as s
-    left join copperplate.budgets as b on s.name = b.name and b.override_until > v_now
-    left join copperplate.budget_resets as r on s.budget = r.budget and s.day = r.day
-    cross join lateral (
-        select
-            s.used_micro_usd - coalesce(sum(h.micro_usd), 0)::bigint as micro_usd,
-            s.used_pictures - coalesce(sum(h.pictures), 0)::bigint as pictures
-        from copperplate.unsettled(array[s.budget], v_day, null) as h
-        where h.is_lapsed
-    ) as u;
+
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                -- As they are in a refusal.
+                'budget', case when s.name like 'address:%' then 'address' else s.name end,
+                'cap_micro_usd', s.cap_micro_usd,
+                'used_micro_usd', u.micro_usd - coalesce(r.micro_usd, 0),
+                'left_micro_usd', case
+                    when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
+                end,
+                'cap_pictures', s.cap_pictures,
+                'used_pictures', u.pictures - coalesce(r.pictures, 0),
+                'left_pictures', case
+                    when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
+                end,
+                'resets_at', case
+                    when s.day > '-infinity'
+                        then to_char((v_day + 1)::timestamp, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+                end,
+                'override_until', to_char(b.override_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            )
+            order by s.position, s.day desc
+        ), '[]')
+        from states as s
+        left join copperplate.budgets as b on s.name = b.name and b.override_until > v_now
+        left join copperplate.budget_resets as r on s.budget = r.budget and s.day = r.day
+        left join lapsed as h on s.budget = h.budget
+        cross join lateral (
+            select
+                s.used_micro_usd - coalesce(h.micro_usd, 0) as micro_usd, s.used_pictures - coalesce(h.pictures, 0) as pictures
+        ) as u
+    );
 end;
 $$;
 

@@ -76,7 +76,8 @@ GIVEN = {
     "budget override": ("all", "--usd", "1", "--until", "1h"),
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
-    **{f"keys {part}": ("abcdEFG1",) for part in ("show", "rotate", "revoke")},
+    "keys show": ("abcdEFG1",),
+    **{f"keys {part}": ("abcdEFG1", "--yes") for part in ("rotate", "revoke")},
     "sign": (FOX,),
     **dict.fromkeys(("takedown", "pin", "unpin"), ("1" * 64,)),
 }

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.budgets import Credits
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
-from copperplate.model import Credits, Lead
+from copperplate.model import Lead
 from tests.contract.ledger.credits import ANSWER, acquire_charged, balance_and_held, complete_charged, finish
 from tests.support.pictures import picture_request
 

@@ -8,12 +8,19 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.budgets import Budget, Charge, Spending
-from copperplate.denials import AccessDenied, BudgetExhausted, BudgetInFlight, SpendingRefused, TooManyInFlight
-from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed
+from copperplate.budgets import Budget, Charge, Credits, Spending
+from copperplate.denials import (
+    AccessDenied,
+    BudgetExhausted,
+    BudgetInFlight,
+    NotEnoughCredits,
+    SpendingRefused,
+    TooManyInFlight,
+)
+from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
-from copperplate.model import Credits, Miss, Outcome, PictureFormat
+from copperplate.model import Miss, Outcome, PictureFormat
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.permits import permit

@@ -9,11 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.budgets import Charge
-from copperplate.errors import GenerationFailed, NotEnoughCredits, ProviderFailed, StoreMisconfigured, StoreUnavailable
+from copperplate.budgets import Charge, Credits
+from copperplate.denials import NotEnoughCredits
+from copperplate.errors import GenerationFailed, ProviderFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
-from copperplate.model import Credits, Outcome, PictureFormat
+from copperplate.model import Outcome, PictureFormat
 from copperplate.testing import PERMIT
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request

@@ -12,8 +12,8 @@ import pytest
 
 from copperplate import denials, errors
 from copperplate.budgets import Refusal, RefusalReason
-from copperplate.denials import error_of
-from copperplate.errors import CopperplateError, NotEnoughCredits, Signal
+from copperplate.denials import NotEnoughCredits, error_of
+from copperplate.errors import CopperplateError, Signal
 from copperplate.http.problems import Problem
 from copperplate.http.schemas.problems import SpendingProblemOut
 from copperplate.http.spending_problems import REFUSALS

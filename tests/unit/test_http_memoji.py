@@ -12,11 +12,12 @@ import httpx
 import pytest
 
 from copperplate.adapters.supabase.users import make_local_token
+from copperplate.budgets import Credits
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.http import bodies
 from copperplate.http.app import create_app
-from copperplate.model import Condition, Credits
+from copperplate.model import Condition
 from copperplate.recipes.kinds import MEMOJI
 from copperplate.testing import PERMIT
 from tests.support.memory_services import MemoryServices, memory_services

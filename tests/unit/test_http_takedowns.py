@@ -11,8 +11,8 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.supabase.users import make_local_token
+from copperplate.budgets import Credits
 from copperplate.http.app import create_app
-from copperplate.model import Credits
 from copperplate.operations.takedown import take_down
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.unit.test_http_pictures import GatedProvider

@@ -12,11 +12,12 @@ from uuid import UUID
 import pytest
 
 from copperplate.accounts.user_requests import Delivered, Failed, Pending, UserRequests
+from copperplate.budgets import Credits
+from copperplate.denials import NotEnoughCredits
 from copperplate.errors import (
     GenerationFailed,
     IdempotencyConflict,
     LedgerUnavailable,
-    NotEnoughCredits,
     NotFound,
     PictureGone,
     ProviderFailed,
@@ -25,7 +26,7 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, Credits, Outcome
+from copperplate.model import Condition, Outcome
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.testing import PERMIT
 from tests.support.coordinator_harness import CoordinatorHarness

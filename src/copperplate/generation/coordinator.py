@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, assert_never
 from uuid import uuid4
 
 from copperplate.budgets import Refused
-from copperplate.denials import SpendingRefused, TakenDown, error_of
+from copperplate.denials import NotEnoughCredits, SpendingRefused, TakenDown, error_of
 from copperplate.errors import (
     CopperplateError,
     GenerationFailed,
     LeaseLost,
     LedgerUnavailable,
-    NotEnoughCredits,
     NotGenerated,
     StillGenerating,
 )

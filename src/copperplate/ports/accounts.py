@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    from copperplate.model import Credits, IdempotencyRecord, User
+    from copperplate.budgets import Credits
+    from copperplate.model import IdempotencyRecord, User
 
 
 class Verifier(Protocol):

@@ -9,10 +9,19 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from copperplate.budgets import Charge
+from copperplate.budgets import Charge, Credits
 from copperplate.errors import LedgerUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.model import AcquireResult, Credits, Entry, Hit, InsufficientCredits, Lead, Miss, PictureRequest, Wait
+from copperplate.model import (
+    AcquireResult,
+    Entry,
+    Hit,
+    InsufficientCredits,
+    Lead,
+    Miss,
+    PictureRequest,
+    Wait,
+)
 from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
 

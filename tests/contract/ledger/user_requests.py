@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from copperplate.model import (
-    Credits,
-    IdempotencyRecord,
-    Lead,
-)
+from copperplate.budgets import Credits
+from copperplate.model import IdempotencyRecord, Lead
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, acquire_charged, complete_charged, finish
 from tests.support.pictures import picture_request
 

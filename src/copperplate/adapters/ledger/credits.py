@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from copperplate.model import Credits
+    from copperplate.budgets import Credits
 
 
 class CreditCalls(Calls):

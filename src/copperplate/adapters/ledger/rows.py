@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.ledger.budget_rows import refused_of
+from copperplate.budgets import Credits
 from copperplate.failure_classes import FailureClass
 from copperplate.model import (
-    Credits,
     Entry,
     Gone,
     Hit,

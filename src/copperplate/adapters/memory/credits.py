@@ -8,8 +8,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from copperplate.budgets import Credits
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Credits, IdempotencyRecord, Outcome
+from copperplate.model import IdempotencyRecord, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
