@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from copperplate.budgets import Budget, NearCap, RefusalReason, Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Lead
+from copperplate.model import Job, Lead
 from tests.contract.ledger.budgets import (
     ADDRESS,
     ANONYMOUS,
     DAY,
     KEY,
     ONE,
+    OTHER_KEY,
     PRICE,
     TWO,
     UNUSED,
@@ -33,7 +35,7 @@ from tests.contract.ledger.budgets import (
     used,
 )
 from tests.contract.ledger.credits import ALICE
-from tests.contract.ledger.harness import failure
+from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -73,6 +75,38 @@ class BudgetCapContract:
         await finish(ledger, request, held, bill=5 * PRICE)
         assert await used(ledger, WALL) == (5 * PRICE, 1)
         assert refusal_of(await ask(ledger, picture_request(), paid)).left_micro_usd == 0
+
+    async def test_a_bill_takes_the_room_that_a_dead_leader_had_reserved(self, harness: LedgerHarness) -> None:
+        await away_from_midnight(harness)
+        ledger, paid = harness.ledger, spending(capped(KEY, 2 * PRICE), WALL)
+        await elect(ledger, picture_request("dead"), paid)
+        held = await spend(ledger, picture_request("dear"), paid)
+        await finish(ledger, picture_request("dear"), held, bill=2 * PRICE)
+        await harness.advance(21)
+        assert isinstance(await ask(ledger, picture_request("dead"), paid), Refused)
+
+    async def test_a_leader_that_was_taken_for_dead_has_no_reservation_any_more(self, harness: LedgerHarness) -> None:
+        await away_from_midnight(harness)
+        ledger, frozen, paid = harness.ledger, picture_request("frozen"), spending(capped(KEY, pictures=1), WALL)
+        held = await elect(ledger, frozen, paid)
+        await harness.advance(21)
+        await elect(ledger, picture_request(), paid)
+        assert await ledger.heartbeat(frozen.generation_key, held.fence, LEASE)
+        assert await used(ledger, KEY) == ONE
+        assert isinstance(await submit(ledger, frozen, held, paid), Refused)
+
+    async def test_a_leader_that_collects_a_job_told_of_late_gives_its_reservation_back(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, request, leader = harness.ledger, picture_request(), uuid4()
+        slow = await spend(ledger, request, spending(KEY, WALL))
+        await harness.advance(21)
+        paid = spending(OTHER_KEY, WALL)
+        held = await elect(ledger, request, paid, leader=leader)
+        assert not await ledger.note_request(request.generation_key, slow.fence, Job(request_id="late"))
+        assert await submit(ledger, request, held, paid, 2) is None
+        await finish(ledger, request, await elect(ledger, request, paid, leader=leader))
+        assert (await used(ledger, KEY), await used(ledger, OTHER_KEY)) == (ONE, UNUSED)
 
     async def test_a_bill_that_is_told_again_is_counted_once(self, harness: LedgerHarness) -> None:
         ledger, request = harness.ledger, picture_request()
