@@ -1971,7 +1971,8 @@ $$$statement$,
 $statement$comment on function copperplate.make_salts(date) is 'Makes the salts of this day and the next, where there are none.'$statement$,
 $statement$revoke all on function copperplate.make_salts(date) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.make_salts(date) to service_role$statement$,
-$statement$-- Locks are taken in this order, older days first. The name as sent or as stored: only its kind matters.
+$statement$-- Locks are taken in this order, older days first, and after them what nothing resets. The name as sent or as stored:
+-- only its kind matters.
 create function copperplate.budget_rank(p_name text)
 returns integer
 language plpgsql
@@ -1981,8 +1982,8 @@ set search_path = ''
 as $$
 begin
     return case split_part(case when p_name like 'prepaid/%' then substr(p_name, 9) else p_name end, ':', 1)
-        when 'address' then 1
-        when 'user' then 2
+        when 'user' then 1
+        when 'address' then 2
         when 'key' then 3
         when 'link' then 3
         when 'anonymous' then 4
@@ -2018,7 +2019,6 @@ $statement$-- What is left of budgets, and who is refused for it: reads alone.
 
 -- One of the budgets that a caller names, as it stands.
 create type copperplate.budget_state as (
-    position integer,
     -- As sent, and as stored; null where there is no salt yet, and so nothing used.
     name text,
     budget text,
@@ -2044,7 +2044,10 @@ create type copperplate.budget_look as (
     needs_lapsed boolean,
     lacks_salt boolean,
     day date,
-    states copperplate.budget_state array
+    states copperplate.budget_state array,
+    -- As they are stored: the caller's own, and all of them.
+    own text array,
+    budgets text array
 )$statement$,
 $statement$comment on type copperplate.budget_look is 'What a look at the budgets of a caller finds.'$statement$,
 $statement$revoke all on type copperplate.budget_look from public, anon, authenticated$statement$,
@@ -2064,98 +2067,178 @@ $$$statement$,
 $statement$comment on function copperplate.share(bigint, integer) is 'So many thousandths of a cap; null of none.'$statement$,
 $statement$revoke all on function copperplate.share(bigint, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.share(bigint, integer) to service_role$statement$,
-$statement$create function copperplate.budget_states(p_budgets jsonb, p_now timestamptz, p_reserved jsonb default null)
-returns setof copperplate.budget_state
+$statement$create function copperplate.address_budget(p_name text, p_day date)
+returns text
 language plpgsql
 stable
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return 'address:' || left(encode(sha256(s.salt || convert_to(p_name, 'UTF8')), 'hex'), 40)
+    from copperplate.address_salts as s
+    where s.day = p_day;
+end;
+$$$statement$,
+$statement$comment on function copperplate.address_budget(text, date) is
+'The name under which the budget of an address is stored on a day; null where that has no salt yet.'$statement$,
+$statement$revoke all on function copperplate.address_budget(text, date) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.address_budget(text, date) to service_role$statement$,
+$statement$create function copperplate.set_caps(p_budgets jsonb, p_now timestamptz)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return jsonb_object_agg(b.name, jsonb_build_object(
+        -- An override stands until its end.
+        'micro_usd', coalesce(case when b.override_until > p_now then b.override_micro_usd end, b.cap_micro_usd),
+        'pictures', coalesce(case when b.override_until > p_now then b.override_pictures end, b.cap_pictures),
+        'reset_micro_usd', coalesce(r.micro_usd, 0),
+        'reset_pictures', coalesce(r.pictures, 0)
+    ))
+    from jsonb_to_recordset(p_budgets) as a (name text)
+    inner join copperplate.budgets as b on b.name in (a.name, 'prepaid/' || a.name)
+    left join copperplate.budget_resets as r
+        on b.name = r.budget and copperplate.budget_day(b.name, (p_now at time zone 'UTC')::date) = r.day;
+end;
+$$$statement$,
+$statement$comment on function copperplate.set_caps(jsonb, timestamptz) is
+'What operators did to these budgets and to the prepaid ones beside them, by name; null where they did nothing.'$statement$,
+$statement$revoke all on function copperplate.set_caps(jsonb, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.set_caps(jsonb, timestamptz) to service_role$statement$,
+$statement$create function copperplate.limited(
+    p_name text, p_budget text, p_day date, p_is_own boolean, p_cap_micro_usd bigint, p_cap_pictures bigint,
+    p_set jsonb, p_used_micro_usd bigint, p_used_pictures bigint, p_reserved jsonb
+)
+returns copperplate.budget_state
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+    c_most constant bigint := 1000000000000000;
+    v_is_ours boolean := p_reserved -> 'budgets' ? p_budget
+    and (p_day = '-infinity' or (p_reserved ->> 'day')::date = p_day);
+begin
+    return row(
+        p_name, p_budget, p_day, p_is_own, p_cap_micro_usd, p_cap_pictures,
+        -- A cap of zero refuses, whatever was reset; of one that nobody can spend the sums are to fit.
+        case
+            when p_cap_micro_usd > 0
+                then least(p_cap_micro_usd, c_most) + coalesce((p_set ->> 'reset_micro_usd')::bigint, 0)
+            else p_cap_micro_usd
+        end,
+        case
+            when p_cap_pictures > 0
+                then least(p_cap_pictures, c_most) + coalesce((p_set ->> 'reset_pictures')::bigint, 0)
+            else p_cap_pictures
+        end,
+        coalesce(p_used_micro_usd, 0) - case when v_is_ours then (p_reserved ->> 'amount_micro_usd')::bigint else 0 end,
+        coalesce(p_used_pictures, 0) - case when v_is_ours then 1 else 0 end
+    )::copperplate.budget_state;
+end;
+$$$statement$,
+$statement$comment on function copperplate.limited(
+    text, text, date, boolean, bigint, bigint, jsonb, bigint, bigint, jsonb
+) is
+'A budget with its limits: its caps, and what resets added; without what the asking generation reserved.'$statement$,
+$statement$revoke all on function copperplate.limited(text, text, date, boolean, bigint, bigint, jsonb, bigint, bigint, jsonb)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.limited(
+    text, text, date, boolean, bigint, bigint, jsonb, bigint, bigint, jsonb
+) to service_role$statement$,
+$statement$-- Read at every miss, so the statement for what is used stays small: starting it costs more than its look-ups.
+create function copperplate.budget_states(p_budgets jsonb, p_now timestamptz, p_reserved jsonb default null)
+returns copperplate.budget_state array
+language plpgsql
+stable
+security invoker
+set search_path = ''
 as $$
 declare
     v_day date := (p_now at time zone 'UTC')::date;
+    v_states copperplate.budget_state [] := array[]::copperplate.budget_state [];
+    v_caps jsonb := jsonb_build_object();
+    v_set jsonb;
+    v record;
 begin
-    -- One statement: each more of this language costs as much as the look-ups of a budget.
-    return query
-    with asked as materialized (
+    if exists (select from copperplate.budgets) then
+        v_set := copperplate.set_caps(p_budgets, p_now);
+    end if;
+    -- From the last to the first: whose share a budget is stands after it.
+    for v in
         select
-            a.ordinality::integer as position, n.name, n.is_prepaid, a.permille, a.is_own,
-            case when not n.is_prepaid then a.share_of end as share_of,
-            -- An override stands until its end, then what an operator set, then what the program sent.
-            coalesce(
-                case when b.override_until > p_now then b.override_micro_usd end, b.cap_micro_usd,
-                case when n.name = a.name then a.cap_micro_usd end
-            ) as cap_micro_usd,
-            coalesce(
-                case when b.override_until > p_now then b.override_pictures end, b.cap_pictures,
-                case when n.name = a.name then a.cap_pictures end
-            ) as cap_pictures,
-            case
-                when n.name like 'address:%' then (
-                    select 'address:' || left(encode(sha256(s.salt || convert_to(n.name, 'UTF8')), 'hex'), 40)
-                    from copperplate.address_salts as s
-                    where s.day = v_day
+            a.name, a.cap_micro_usd, a.cap_pictures, a.share_of, a.permille, coalesce(a.is_own, false) as is_own,
+            a.budget, a.day, u.micro_usd, u.pictures
+        from (
+            select
+                r.*, case when r.name like 'prepaid/%' then '-infinity' else v_day end as day,
+                case
+                    when r.name like 'address:%' then copperplate.address_budget(r.name, v_day) else r.name
+                end as budget
+            from rows from (
+                jsonb_to_recordset(p_budgets) as (
+                    name text, cap_micro_usd bigint, cap_pictures bigint, share_of text, permille integer, is_own boolean
                 )
-                else n.name
-            end as budget,
-            case when n.is_prepaid then '-infinity' else v_day end as day
-        from rows from (
-            jsonb_to_recordset(p_budgets) as (
-                name text, cap_micro_usd bigint, cap_pictures bigint, share_of text, permille integer, is_own boolean
-            )
-        ) with ordinality as a
+            ) with ordinality as r
+        ) as a
         cross join lateral (
-            values (a.name, a.name like 'prepaid/%'), ('prepaid/' || a.name, true)
-        ) as n (name, is_prepaid)
-        left join copperplate.budgets as b on n.name = b.name
-        -- A prepaid budget counts beside the daily one as soon as it is set.
-        where n.name = a.name or b.name is not null
-    ),
-
-    capped as (
-        select
-            a.*,
-            coalesce(
-                a.cap_micro_usd,
-                copperplate.share(p.cap_micro_usd, a.permille),
-                copperplate.share(copperplate.share(g.cap_micro_usd, p.permille), a.permille)
-            ) as cap
-        from asked as a
-        -- The address's share is of the anonymous, and theirs of everything: no chain is longer.
-        left join asked as p on a.share_of = p.name
-        left join asked as g on p.share_of = g.name
-    )
-
-    select
-        c.position, c.name, c.budget, c.day, c.is_own, c.cap, c.cap_pictures,
-        -- A cap of zero refuses, whatever was reset; of one that nobody can spend the sums are to fit.
-        case when c.cap > 0 then least(c.cap, 1000000000000000) + coalesce(r.micro_usd, 0) else c.cap end,
-        case
-            when c.cap_pictures > 0 then least(c.cap_pictures, 1000000000000000) + coalesce(r.pictures, 0)
-            else c.cap_pictures
-        end,
-        coalesce(u.micro_usd, 0) - case when h.is_ours then (p_reserved ->> 'amount_micro_usd')::bigint else 0 end,
-        coalesce(u.pictures, 0) - h.is_ours::integer
-    from capped as c
-    left join copperplate.budget_resets as r on c.budget = r.budget and c.day = r.day
-    cross join lateral (
-        select sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures
-        from copperplate.budget_usage as s
-        where s.budget = c.budget and s.day = c.day
-    ) as u
-    cross join lateral (
-        select coalesce(
-            p_reserved -> 'budgets' ? c.budget and (c.is_prepaid or (p_reserved ->> 'day')::date = c.day), false
-        ) as is_ours
-    ) as h
-    order by c.position, c.is_prepaid;
+            select sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures
+            from copperplate.budget_usage as s
+            where s.budget = a.budget and s.day = a.day
+        ) as u
+        order by a.ordinality desc
+    loop
+        if v_set ? v.name then
+            v.cap_micro_usd := coalesce((v_set -> v.name ->> 'micro_usd')::bigint, v.cap_micro_usd);
+            v.cap_pictures := coalesce((v_set -> v.name ->> 'pictures')::bigint, v.cap_pictures);
+        end if;
+        if v.share_of is not null and v.cap_micro_usd is null then
+            v.cap_micro_usd := copperplate.share((v_caps ->> v.share_of)::bigint, v.permille);
+        end if;
+        v_caps := v_caps || jsonb_build_object(v.name, v.cap_micro_usd);
+        if v_set ? ('prepaid/' || v.name) then
+            v_states := copperplate.prepaid_state('prepaid/' || v.name, v.is_own, v_set, p_reserved) || v_states;
+        end if;
+        v_states := copperplate.limited(
+            v.name, v.budget, v.day, v.is_own, v.cap_micro_usd, v.cap_pictures, v_set -> v.name, v.micro_usd,
+            v.pictures, p_reserved
+        ) || v_states;
+    end loop;
+    return v_states;
 end;
 $$$statement$,
 $statement$comment on function copperplate.budget_states(jsonb, timestamptz, jsonb) is
-'The state of each of these budgets, [{name, cap_micro_usd, cap_pictures, share_of, permille, is_own}], and of the
-prepaid ones beside them; p_reserved, of the asking generation, counts as free. A cap in pictures has no shares.'$statement$,
+'The state of each of these budgets, [{name, cap_micro_usd, cap_pictures, share_of, permille, is_own}], and after it
+that of the prepaid one beside it; p_reserved, of the asking generation, counts as free. A cap in pictures has no shares.'$statement$,
 $statement$revoke all on function copperplate.budget_states(jsonb, timestamptz, jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.budget_states(jsonb, timestamptz, jsonb) to service_role$statement$,
+$statement$-- Counts from the moment it is set.
+create function copperplate.prepaid_state(p_name text, p_is_own boolean, p_set jsonb, p_reserved jsonb)
+returns copperplate.budget_state
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return copperplate.limited(
+        p_name, p_name, '-infinity', p_is_own, (p_set -> p_name ->> 'micro_usd')::bigint,
+        (p_set -> p_name ->> 'pictures')::bigint, p_set -> p_name, sum(s.spent_micro_usd)::bigint,
+        sum(s.pictures)::bigint, p_reserved
+    )
+    from copperplate.budget_usage as s
+    where s.budget = p_name and s.day = '-infinity';
+end;
+$$$statement$,
+$statement$comment on function copperplate.prepaid_state(text, boolean, jsonb, jsonb) is
+'The state of the prepaid budget beside a daily one.'$statement$,
+$statement$revoke all on function copperplate.prepaid_state(text, boolean, jsonb, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.prepaid_state(text, boolean, jsonb, jsonb) to service_role$statement$,
 $statement$-- What generations under way may give back yet: reservations, and the bookings of submits whose bill is not known. Of
 -- a lease that ran out it is the reservation alone: its submit may have been billed.
 create function copperplate.unsettled(p_budgets text[], p_day date, p_key text)
@@ -2177,21 +2260,22 @@ begin
             array(select jsonb_array_elements_text(g.reserved -> 'budgets')) as budgets,
             (g.reserved ->> 'day')::date as day, (g.reserved ->> 'amount_micro_usd')::bigint as micro_usd,
             g.lease_until > v_now as is_live
-        where g.reserved is not null
+        where g.reserved -> 'budgets' ?| p_budgets
         union all
         (
-            select s.budgets, (s.sent_at at time zone 'UTC')::date, s.booked_micro_usd, true
+            select
+                s.budgets, (s.sent_at at time zone 'UTC')::date,
+                case when s.cost_micro_usd is null then s.booked_micro_usd end, true
             from copperplate.submits as s
             where s.generation_key = g.prompt_hash and g.status = 'generating' and g.lease_until > v_now
             order by s.id desc
             limit 1
         )
     ) as h
-    cross join lateral unnest(h.budgets) as n (name)
+    inner join lateral unnest(h.budgets) as n (name) on n.name = any(p_budgets)
     where
         g.status in ('pending', 'generating') and g.prompt_hash is distinct from p_key
-        and h.micro_usd is not null
-        and n.name = any(p_budgets) and (h.day = p_day or n.name like 'prepaid/%')
+        and h.micro_usd is not null and (h.day = p_day or n.name like 'prepaid/%')
     group by n.name, h.is_live;
 end;
 $$$statement$,
@@ -2265,28 +2349,42 @@ declare
     v_short record;
 begin
     for v_short in
-        select
-            s as state, s.used_micro_usd - u.lapsed as used_micro_usd, s.used_pictures - u.lapsed_pictures as used_pictures,
-            copperplate.has_room(s, p_amount, u.lapsed, u.lapsed_pictures) as has_room,
-            copperplate.has_room(s, p_amount, u.lapsed + u.live, u.lapsed_pictures + u.live_pictures) as is_in_flight
-        from unnest(p_look.states) as s
-        cross join lateral (
+        with short as (
+            select s.*
+            from unnest(p_look.states) with ordinality as s (
+                name, budget, day, is_own, cap_micro_usd, cap_pictures, limit_micro_usd, limit_pictures,
+                used_micro_usd, used_pictures, place
+            )
+            where not copperplate.has_room(p_look.states[s.place], p_amount, 0, 0)
+        ),
+
+        held as (
             select
+                h.budget,
                 coalesce(sum(h.micro_usd) filter (where h.is_lapsed), 0)::bigint as lapsed,
                 coalesce(sum(h.pictures) filter (where h.is_lapsed), 0)::bigint as lapsed_pictures,
-                coalesce(sum(h.micro_usd) filter (where not h.is_lapsed), 0)::bigint as live,
-                coalesce(sum(h.pictures) filter (where not h.is_lapsed), 0)::bigint as live_pictures
-            from copperplate.unsettled(array[s.budget], p_look.day, p_key) as h
-        ) as u
-        where not copperplate.has_room(s, p_amount, 0, 0)
-        order by s.position
+                sum(h.micro_usd)::bigint as all_of_it, sum(h.pictures)::bigint as all_pictures
+            from copperplate.unsettled(array(select s.budget from short as s), p_look.day, p_key) as h
+            group by h.budget
+        )
+
+        select
+            s.place, s.used_micro_usd - coalesce(h.lapsed, 0) as used_micro_usd,
+            s.used_pictures - coalesce(h.lapsed_pictures, 0) as used_pictures,
+            h.budget is not null
+            and copperplate.has_room(p_look.states[s.place], p_amount, h.lapsed, h.lapsed_pictures) as has_room,
+            h.budget is not null
+            and copperplate.has_room(p_look.states[s.place], p_amount, h.all_of_it, h.all_pictures) as is_in_flight
+        from short as s
+        left join held as h on s.budget = h.budget
+        order by s.place
     loop
         if v_short.has_room then
             v.needs_lapsed := true;
         -- One that is used up is told before one that is only busy: it is the one that lasts.
         elsif v.refusal is null or (v.refusal ->> 'reason' = 'in_flight' and not v_short.is_in_flight) then
             v.refusal := copperplate.refusal(
-                v_short.state, case when v_short.is_in_flight then 'in_flight' else 'used_up' end,
+                p_look.states[v_short.place], case when v_short.is_in_flight then 'in_flight' else 'used_up' end,
                 v_short.used_micro_usd, v_short.used_pictures, p_now
             );
         end if;
@@ -2332,7 +2430,9 @@ as $$
 declare
     v copperplate.budget_look;
     v_amount bigint := (p_spending ->> 'amount_micro_usd')::bigint;
-    v_is_short boolean;
+    v_state copperplate.budget_state;
+    v_is_short boolean := false;
+    v_permille bigint;
 begin
     -- Closed where it cannot be told: a program that does not know what it spends may not.
     if (v_amount between 0 and 1000000000000000) is not true then
@@ -2340,25 +2440,29 @@ begin
             using errcode = 'ZC012', hint = 'Send amount_micro_usd, from 0 to 1000000000000000.';
     end if;
     v.day := (p_now at time zone 'UTC')::date;
-    select
-        array_agg(s order by s.position),
-        bool_or(
-            (s.cap_micro_usd > 0 and s.used_micro_usd + v_amount <= s.limit_micro_usd) is false
-            or (s.cap_pictures > 0 and s.used_pictures < s.limit_pictures) is false
-        ),
-        bool_or(s.budget is null),
-        jsonb_agg(jsonb_build_object('budget', s.name, 'permille', n.permille)) filter (where n.permille >= 800)
-    into v.states, v_is_short, v.lacks_salt, v.near_caps
-    from copperplate.budget_states(p_spending -> 'budgets', p_now, p_reserved) as s
-    cross join lateral (
+    v.states := copperplate.budget_states(p_spending -> 'budgets', p_now, p_reserved);
+    foreach v_state in array v.states loop
+        v.budgets := v.budgets || v_state.budget;
+        if v_state.is_own then
+            v.own := v.own || v_state.budget;
+        end if;
+        v.lacks_salt := v.lacks_salt or v_state.budget is null;
+        if
+            (v_state.cap_micro_usd > 0 and v_state.used_micro_usd + v_amount <= v_state.limit_micro_usd) is false
+            or (v_state.cap_pictures > 0 and v_state.used_pictures < v_state.limit_pictures) is false
+        then
+            v_is_short := true;
+        end if;
+        v_permille := greatest(
+            (v_state.used_micro_usd + v_amount) * 1000 / nullif(v_state.limit_micro_usd, 0),
+            (v_state.used_pictures + 1) * 1000 / nullif(v_state.limit_pictures, 0)
+        );
         -- Addresses and users are many, and in no line.
-        select case
-            when s.name !~ '^(prepaid/)?(address|user):' then greatest(
-                (s.used_micro_usd + v_amount) * 1000 / nullif(s.limit_micro_usd, 0),
-                (s.used_pictures + 1) * 1000 / nullif(s.limit_pictures, 0)
-            )
-        end as permille
-    ) as n;
+        if v_permille >= 800 and v_state.name !~ '^(prepaid/)?(address|user):' then
+            v.near_caps := coalesce(v.near_caps, '[]')
+                || jsonb_build_object('budget', v_state.name, 'permille', v_permille);
+        end if;
+    end loop;
     return case when v_is_short then copperplate.look_again(v, v_amount, p_now, p_key) else v end;
 end;
 $$$statement$,
@@ -2428,7 +2532,7 @@ begin
         -- Looked up after the wait: a cap may have been set meanwhile.
         select s.limit_micro_usd, s.limit_pictures
         into v_limit, v_limit_pictures
-        from copperplate.budget_states(p_budgets, copperplate.clock()) as s
+        from unnest(copperplate.budget_states(p_budgets, copperplate.clock())) as s
         where s.budget = p_change.budget and s.day = p_change.day;
         if not found then
             -- The day is over by now; its last caps are those that were seen.
@@ -2528,35 +2632,51 @@ $statement$comment on function copperplate.fits(copperplate.budget_usage, copper
 $statement$revoke all on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change)
 from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change) to service_role$statement$,
-$statement$create function copperplate.change_budget(p_change copperplate.budget_change, p_budgets jsonb)
+$statement$-- A row that another transaction changes while it is picked stays locked, though it does not fit any more. Each block
+-- is undone with such locks where it fails: nobody waits for a stripe while holding another, but for rebalance, in
+-- order.
+create function copperplate.change_budget(p_change copperplate.budget_change, p_budgets jsonb)
 returns boolean
 language plpgsql
 volatile
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan
 as $$
 begin
     -- A stripe with room that nobody holds.
-    update copperplate.budget_usage as u
-    set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
-    where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
-        select s.stripe
-        from copperplate.budget_usage as s
-        where s.budget = p_change.budget and s.day = p_change.day and copperplate.fits(s, p_change)
-        limit 1
-        for update skip locked
-    );
-    if found then
+    begin
+        update copperplate.budget_usage as u
+        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
+            select s.stripe
+            from copperplate.budget_usage as s
+            where s.budget = p_change.budget and s.day = p_change.day and copperplate.fits(s, p_change)
+            limit 1
+            for update skip locked
+        );
+        if not found then
+            raise exception 'no stripe is free' using errcode = 'ZC013';
+        end if;
         return true;
-    end if;
+    exception
+        when sqlstate 'ZC013' then
+            null;
+    end;
     -- All are held, or have no room. One wait is shorter than that for all of them.
-    update copperplate.budget_usage as u
-    set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
-    where
-        u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
-        and copperplate.fits(u, p_change);
-    return found or copperplate.rebalance(p_change, p_budgets);
+    begin
+        update copperplate.budget_usage as u
+        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        where
+            u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
+            and copperplate.fits(u, p_change);
+        if not found then
+            raise exception 'this stripe has no room' using errcode = 'ZC013';
+        end if;
+        return true;
+    exception
+        when sqlstate 'ZC013' then
+            return copperplate.rebalance(p_change, p_budgets);
+    end;
 end;
 $$$statement$,
 $statement$comment on function copperplate.change_budget(copperplate.budget_change, jsonb) is
@@ -2582,7 +2702,7 @@ begin
         from unnest(p_changes) as c
         group by c.budget, c.day
         having sum(c.micro_usd) <> 0 or sum(c.pictures) <> 0
-        order by copperplate.budget_rank(c.budget), c.day, c.budget
+        order by copperplate.budget_rank(c.budget), c.day = '-infinity', c.day, c.budget
     loop
         if not copperplate.change_budget(v_change, p_budgets) then
             raise exception 'a budget is used up' using errcode = 'ZC011';
@@ -2716,12 +2836,12 @@ security invoker
 set search_path = ''
 as $$
 begin
+    if p_look.own is null then
+        return null;
+    end if;
     return jsonb_build_object(
-        'day', p_look.day, 'amount_micro_usd', p_spending -> 'amount_micro_usd', 'budgets', jsonb_agg(s.budget)
-    )
-    from unnest(p_look.states) as s
-    where s.is_own
-    having count(*) > 0;
+        'day', p_look.day, 'amount_micro_usd', p_spending -> 'amount_micro_usd', 'budgets', p_look.own
+    );
 end;
 $$$statement$,
 $statement$comment on function copperplate.reservation_of(copperplate.budget_look, jsonb) is
@@ -2737,24 +2857,50 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_amount bigint := (p_spending ->> 'amount_micro_usd')::bigint;
-    v_changes copperplate.budget_change [];
+    v_state copperplate.budget_state;
+    v_is_kept boolean := p_reserved is not null;
 begin
-    v_changes := array(
-        select row(s.budget, s.day, v_amount, 1, s.limit_micro_usd, s.limit_pictures, true)::copperplate.budget_change
-        from unnest(p_look.states) as s
-        where p_is_submit or s.is_own
-    );
-    if p_reserved is not null then
-        v_changes := v_changes || copperplate.reserved_changes(p_reserved);
+    if p_look.needs_lapsed or (v_is_kept and p_reserved is distinct from copperplate.reservation_of(p_look, p_spending)) then
+        perform copperplate.change_budgets(
+            copperplate.spending_changes(p_key, p_look, v_amount, p_reserved, p_is_submit), p_spending -> 'budgets'
+        );
+        return;
     end if;
-    if p_look.needs_lapsed then
-        v_changes := v_changes || copperplate.take_lapsed(array(select s.budget from unnest(p_look.states) as s), p_key);
-    end if;
-    perform copperplate.change_budgets(v_changes, p_spending -> 'budgets');
+    -- Nearly always: nothing to give back, and a caller names budgets in the order of locks.
+    foreach v_state in array p_look.states loop
+        continue when v_state.is_own and v_is_kept or not (v_state.is_own or p_is_submit);
+        begin
+            update copperplate.budget_usage as u
+            set spent_micro_usd = u.spent_micro_usd + v_amount, pictures = u.pictures + 1
+            where u.budget = v_state.budget and u.day = v_state.day and u.stripe = (
+                -- As copperplate.fits has it.
+                select s.stripe
+                from copperplate.budget_usage as s
+                where
+                    s.budget = v_state.budget and s.day = v_state.day
+                    and s.limit_micro_usd is not distinct from v_state.limit_micro_usd
+                    and s.limit_pictures is not distinct from v_state.limit_pictures
+                    and (s.spent_micro_usd + v_amount <= s.allowed_micro_usd) is not false
+                    and (s.pictures < s.allowed_pictures) is not false
+                limit 1
+                for update skip locked
+            );
+            if not found then
+                raise exception 'no stripe is free' using errcode = 'ZC013';
+            end if;
+        exception
+            when sqlstate 'ZC013' then
+                perform copperplate.change_budgets(
+                    array[row(
+                        v_state.budget, v_state.day, v_amount, 1, v_state.limit_micro_usd, v_state.limit_pictures, true
+                    )::copperplate.budget_change],
+                    p_spending -> 'budgets'
+                );
+        end;
+    end loop;
 end;
 $$$statement$,
 $statement$comment on function copperplate.book_spending(text, copperplate.budget_look, jsonb, jsonb, boolean) is
@@ -2764,7 +2910,113 @@ $statement$revoke all on function copperplate.book_spending(text, copperplate.bu
 from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.book_spending(text, copperplate.budget_look, jsonb, jsonb, boolean)
 to service_role$statement$,
-$statement$create function copperplate.count_in_flight(p_budget text, p_key text)
+$statement$create function copperplate.spending_changes(
+    p_key text, p_look copperplate.budget_look, p_amount bigint, p_reserved jsonb, p_is_submit boolean
+)
+returns copperplate.budget_change array
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_changes copperplate.budget_change [];
+begin
+    v_changes := array(
+        select row(s.budget, s.day, p_amount, 1, s.limit_micro_usd, s.limit_pictures, true)::copperplate.budget_change
+        from unnest(p_look.states) as s
+        where p_is_submit or s.is_own
+    );
+    v_changes := v_changes || copperplate.reserved_changes(p_reserved);
+    if p_look.needs_lapsed then
+        v_changes := v_changes || copperplate.take_lapsed(p_look.own, p_key);
+    end if;
+    return v_changes;
+end;
+$$$statement$,
+$statement$comment on function copperplate.spending_changes(text, copperplate.budget_look, bigint, jsonb, boolean) is
+'What booking changes where the generation reserved something else before, or what lapsed is to make the room.'$statement$,
+$statement$revoke all on function copperplate.spending_changes(text, copperplate.budget_look, bigint, jsonb, boolean)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.spending_changes(text, copperplate.budget_look, bigint, jsonb, boolean)
+to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000372', 'create_submit_budgets', array[
+$statement$-- The wall: a submit passes it, or its leader gives everything back.
+
+create function copperplate.pass_budgets(
+    p_spending jsonb, p_now timestamptz, p_key text, p_reserved jsonb
+)
+returns copperplate.budget_look
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v copperplate.budget_look;
+begin
+    -- Each round looks anew; one is lost only to somebody who booked what this one saw free.
+    for v_round in 1..5 loop
+        v := copperplate.find_refusal(p_spending, p_now, p_key, p_reserved);
+        if v.refusal is null and v.lacks_salt then
+            perform copperplate.make_salts(v.day);
+            v := copperplate.find_refusal(p_spending, p_now, p_key, p_reserved);
+        end if;
+        if v.refusal is not null then
+            return v;
+        end if;
+        begin
+            perform copperplate.book_spending(p_key, v, p_spending, p_reserved, true);
+            return v;
+        exception
+            when sqlstate 'ZC011' then
+                null;
+        end;
+    end loop;
+    v.refusal := copperplate.refusal(
+        v.states[1], 'in_flight', v.states[1].used_micro_usd, v.states[1].used_pictures, p_now
+    );
+    return v;
+end;
+$$$statement$,
+$statement$comment on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) is
+'Book every budget of a submit, with what its generation reserved, or none: then with the refusal.'$statement$,
+$statement$revoke all on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) to service_role$statement$,
+$statement$create function copperplate.give_lead_back(p_key text, p_services text[], p_reserved jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    -- Nothing failed, and nothing is remembered: whoever asks next goes on from here, at once.
+    update public.generation_status as g
+    set
+        status = 'failed', error_class = 'abandoned', error_message = 'a budget refused the submit', retry_at = v_now,
+        leader = null, lease_until = null, reserved = null, updated_at = v_now
+    where g.prompt_hash = p_key;
+    perform copperplate.release_probes(p_services);
+    perform copperplate.give_back_all(array[p_key]);
+    perform copperplate.release_spending(p_reserved);
+    perform pg_notify('copperplate', p_key);
+end;
+$$$statement$,
+$statement$comment on function copperplate.give_lead_back(text, text[], jsonb) is
+'A budget refuses the submit of a leader: lease, probes, credits and reservations are free in this transaction.'$statement$,
+$statement$revoke all on function copperplate.give_lead_back(text, text[], jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.give_lead_back(text, text[], jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000373', 'create_lead_budgets', array[
+$statement$-- A lead: looked for in every budget of a caller, reserved in its own.
+
+create function copperplate.count_in_flight(p_budget text, p_key text)
 returns bigint
 language plpgsql
 volatile
@@ -2860,77 +3112,6 @@ $statement$comment on function copperplate.reserve_spending(text, copperplate.bu
 $statement$revoke all on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean)
 from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean) to service_role$statement$
-]);
-
-select pg_temp.apply_migration('20261120000372', 'create_submit_budgets', array[
-$statement$-- The wall: a submit passes it, or its leader gives everything back.
-
-create function copperplate.pass_budgets(
-    p_spending jsonb, p_now timestamptz, p_key text, p_reserved jsonb
-)
-returns copperplate.budget_look
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v copperplate.budget_look;
-begin
-    -- Each round looks anew; one is lost only to somebody who booked what this one saw free.
-    for v_round in 1..5 loop
-        v := copperplate.find_refusal(p_spending, p_now, p_key, p_reserved);
-        if v.refusal is null and v.lacks_salt then
-            perform copperplate.make_salts(v.day);
-            v := copperplate.find_refusal(p_spending, p_now, p_key, p_reserved);
-        end if;
-        if v.refusal is not null then
-            return v;
-        end if;
-        begin
-            perform copperplate.book_spending(p_key, v, p_spending, p_reserved, true);
-            return v;
-        exception
-            when sqlstate 'ZC011' then
-                null;
-        end;
-    end loop;
-    v.refusal := copperplate.refusal(
-        v.states[1], 'in_flight', v.states[1].used_micro_usd, v.states[1].used_pictures, p_now
-    );
-    return v;
-end;
-$$$statement$,
-$statement$comment on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) is
-'Book every budget of a submit, with what its generation reserved, or none: then with the refusal.'$statement$,
-$statement$revoke all on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.pass_budgets(jsonb, timestamptz, text, jsonb) to service_role$statement$,
-$statement$create function copperplate.give_lead_back(p_key text, p_services text[], p_reserved jsonb)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_now timestamptz := copperplate.clock();
-begin
-    -- Nothing failed, and nothing is remembered: whoever asks next goes on from here, at once.
-    update public.generation_status as g
-    set
-        status = 'failed', error_class = 'abandoned', error_message = 'a budget refused the submit', retry_at = v_now,
-        leader = null, lease_until = null, reserved = null, updated_at = v_now
-    where g.prompt_hash = p_key;
-    perform copperplate.release_probes(p_services);
-    perform copperplate.give_back_all(array[p_key]);
-    perform copperplate.release_spending(p_reserved);
-    perform pg_notify('copperplate', p_key);
-end;
-$$$statement$,
-$statement$comment on function copperplate.give_lead_back(text, text[], jsonb) is
-'A budget refuses the submit of a leader: lease, probes, credits and reservations are free in this transaction.'$statement$,
-$statement$revoke all on function copperplate.give_lead_back(text, text[], jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.give_lead_back(text, text[], jsonb) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000376', 'create_budget_operations', array[
@@ -3034,6 +3215,8 @@ begin
     where u.budget = p_name and u.day = v_day
     order by u.stripe
     for update;
+    -- An election looks for resets where there is a row.
+    insert into copperplate.budgets (name, updated_at) values (p_name, copperplate.clock()) on conflict (name) do nothing;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
     select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
     from copperplate.budget_usage as u
@@ -3060,7 +3243,11 @@ begin
     -- One look at all generations, however many budgets are asked for.
     return (
         with states as materialized (
-            select * from copperplate.budget_states(p_budgets, v_now)
+            select t.*
+            from unnest(copperplate.budget_states(p_budgets, v_now)) with ordinality as t (
+                name, budget, day, is_own, cap_micro_usd, cap_pictures, limit_micro_usd, limit_pictures,
+                used_micro_usd, used_pictures, place
+            )
         ),
 
         lapsed as materialized (
@@ -3089,7 +3276,7 @@ begin
                 end,
                 'override_until', to_char(b.override_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
             )
-            order by s.position, s.day desc
+            order by s.place
         ), '[]')
         from states as s
         left join copperplate.budgets as b on s.name = b.name and b.override_until > v_now
@@ -5045,7 +5232,7 @@ begin
     )
     values (
         p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd,
-        (p_spending ->> 'amount_micro_usd')::bigint, array(select s.budget from unnest(v_look.states) as s)
+        (p_spending ->> 'amount_micro_usd')::bigint, coalesce(v_look.budgets, '{}')
     );
     insert into copperplate.public_totals (day, kind, api_calls)
     values ((v_now at time zone 'UTC')::date, v_kind, 1);

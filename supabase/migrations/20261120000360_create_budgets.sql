@@ -123,7 +123,8 @@ comment on function copperplate.make_salts(date) is 'Makes the salts of this day
 revoke all on function copperplate.make_salts(date) from public, anon, authenticated;
 grant execute on function copperplate.make_salts(date) to service_role;
 
--- Locks are taken in this order, older days first. The name as sent or as stored: only its kind matters.
+-- Locks are taken in this order, older days first, and after them what nothing resets. The name as sent or as stored:
+-- only its kind matters.
 create function copperplate.budget_rank(p_name text)
 returns integer
 language plpgsql
@@ -133,8 +134,8 @@ set search_path = ''
 as $$
 begin
     return case split_part(case when p_name like 'prepaid/%' then substr(p_name, 9) else p_name end, ':', 1)
-        when 'address' then 1
-        when 'user' then 2
+        when 'user' then 1
+        when 'address' then 2
         when 'key' then 3
         when 'link' then 3
         when 'anonymous' then 4

@@ -2,7 +2,6 @@
 
 -- One of the budgets that a caller names, as it stands.
 create type copperplate.budget_state as (
-    position integer,
     -- As sent, and as stored; null where there is no salt yet, and so nothing used.
     name text,
     budget text,
@@ -30,7 +29,10 @@ create type copperplate.budget_look as (
     needs_lapsed boolean,
     lacks_salt boolean,
     day date,
-    states copperplate.budget_state array
+    states copperplate.budget_state array,
+    -- As they are stored: the caller's own, and all of them.
+    own text array,
+    budgets text array
 );
 
 comment on type copperplate.budget_look is 'What a look at the budgets of a caller finds.';
@@ -54,99 +56,187 @@ comment on function copperplate.share(bigint, integer) is 'So many thousandths o
 revoke all on function copperplate.share(bigint, integer) from public, anon, authenticated;
 grant execute on function copperplate.share(bigint, integer) to service_role;
 
-create function copperplate.budget_states(p_budgets jsonb, p_now timestamptz, p_reserved jsonb default null)
-returns setof copperplate.budget_state
+create function copperplate.address_budget(p_name text, p_day date)
+returns text
 language plpgsql
 stable
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return 'address:' || left(encode(sha256(s.salt || convert_to(p_name, 'UTF8')), 'hex'), 40)
+    from copperplate.address_salts as s
+    where s.day = p_day;
+end;
+$$;
+
+comment on function copperplate.address_budget(text, date) is
+'The name under which the budget of an address is stored on a day; null where that has no salt yet.';
+revoke all on function copperplate.address_budget(text, date) from public, anon, authenticated;
+grant execute on function copperplate.address_budget(text, date) to service_role;
+
+create function copperplate.set_caps(p_budgets jsonb, p_now timestamptz)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return jsonb_object_agg(b.name, jsonb_build_object(
+        -- An override stands until its end.
+        'micro_usd', coalesce(case when b.override_until > p_now then b.override_micro_usd end, b.cap_micro_usd),
+        'pictures', coalesce(case when b.override_until > p_now then b.override_pictures end, b.cap_pictures),
+        'reset_micro_usd', coalesce(r.micro_usd, 0),
+        'reset_pictures', coalesce(r.pictures, 0)
+    ))
+    from jsonb_to_recordset(p_budgets) as a (name text)
+    inner join copperplate.budgets as b on b.name in (a.name, 'prepaid/' || a.name)
+    left join copperplate.budget_resets as r
+        on b.name = r.budget and copperplate.budget_day(b.name, (p_now at time zone 'UTC')::date) = r.day;
+end;
+$$;
+
+comment on function copperplate.set_caps(jsonb, timestamptz) is
+'What operators did to these budgets and to the prepaid ones beside them, by name; null where they did nothing.';
+revoke all on function copperplate.set_caps(jsonb, timestamptz) from public, anon, authenticated;
+grant execute on function copperplate.set_caps(jsonb, timestamptz) to service_role;
+
+create function copperplate.limited(
+    p_name text, p_budget text, p_day date, p_is_own boolean, p_cap_micro_usd bigint, p_cap_pictures bigint,
+    p_set jsonb, p_used_micro_usd bigint, p_used_pictures bigint, p_reserved jsonb
+)
+returns copperplate.budget_state
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+    c_most constant bigint := 1000000000000000;
+    v_is_ours boolean := p_reserved -> 'budgets' ? p_budget
+    and (p_day = '-infinity' or (p_reserved ->> 'day')::date = p_day);
+begin
+    return row(
+        p_name, p_budget, p_day, p_is_own, p_cap_micro_usd, p_cap_pictures,
+        -- A cap of zero refuses, whatever was reset; of one that nobody can spend the sums are to fit.
+        case
+            when p_cap_micro_usd > 0
+                then least(p_cap_micro_usd, c_most) + coalesce((p_set ->> 'reset_micro_usd')::bigint, 0)
+            else p_cap_micro_usd
+        end,
+        case
+            when p_cap_pictures > 0
+                then least(p_cap_pictures, c_most) + coalesce((p_set ->> 'reset_pictures')::bigint, 0)
+            else p_cap_pictures
+        end,
+        coalesce(p_used_micro_usd, 0) - case when v_is_ours then (p_reserved ->> 'amount_micro_usd')::bigint else 0 end,
+        coalesce(p_used_pictures, 0) - case when v_is_ours then 1 else 0 end
+    )::copperplate.budget_state;
+end;
+$$;
+
+comment on function copperplate.limited(
+    text, text, date, boolean, bigint, bigint, jsonb, bigint, bigint, jsonb
+) is
+'A budget with its limits: its caps, and what resets added; without what the asking generation reserved.';
+revoke all on function copperplate.limited(text, text, date, boolean, bigint, bigint, jsonb, bigint, bigint, jsonb)
+from public, anon, authenticated;
+grant execute on function copperplate.limited(
+    text, text, date, boolean, bigint, bigint, jsonb, bigint, bigint, jsonb
+) to service_role;
+
+-- Read at every miss, so the statement for what is used stays small: starting it costs more than its look-ups.
+create function copperplate.budget_states(p_budgets jsonb, p_now timestamptz, p_reserved jsonb default null)
+returns copperplate.budget_state array
+language plpgsql
+stable
+security invoker
+set search_path = ''
 as $$
 declare
     v_day date := (p_now at time zone 'UTC')::date;
+    v_states copperplate.budget_state [] := array[]::copperplate.budget_state [];
+    v_caps jsonb := jsonb_build_object();
+    v_set jsonb;
+    v record;
 begin
-    -- One statement: each more of this language costs as much as the look-ups of a budget.
-    return query
-    with asked as materialized (
+    if exists (select from copperplate.budgets) then
+        v_set := copperplate.set_caps(p_budgets, p_now);
+    end if;
+    -- From the last to the first: whose share a budget is stands after it.
+    for v in
         select
-            a.ordinality::integer as position, n.name, n.is_prepaid, a.permille, a.is_own,
-            case when not n.is_prepaid then a.share_of end as share_of,
-            -- An override stands until its end, then what an operator set, then what the program sent.
-            coalesce(
-                case when b.override_until > p_now then b.override_micro_usd end, b.cap_micro_usd,
-                case when n.name = a.name then a.cap_micro_usd end
-            ) as cap_micro_usd,
-            coalesce(
-                case when b.override_until > p_now then b.override_pictures end, b.cap_pictures,
-                case when n.name = a.name then a.cap_pictures end
-            ) as cap_pictures,
-            case
-                when n.name like 'address:%' then (
-                    select 'address:' || left(encode(sha256(s.salt || convert_to(n.name, 'UTF8')), 'hex'), 40)
-                    from copperplate.address_salts as s
-                    where s.day = v_day
+            a.name, a.cap_micro_usd, a.cap_pictures, a.share_of, a.permille, coalesce(a.is_own, false) as is_own,
+            a.budget, a.day, u.micro_usd, u.pictures
+        from (
+            select
+                r.*, case when r.name like 'prepaid/%' then '-infinity' else v_day end as day,
+                case
+                    when r.name like 'address:%' then copperplate.address_budget(r.name, v_day) else r.name
+                end as budget
+            from rows from (
+                jsonb_to_recordset(p_budgets) as (
+                    name text, cap_micro_usd bigint, cap_pictures bigint, share_of text, permille integer, is_own boolean
                 )
-                else n.name
-            end as budget,
-            case when n.is_prepaid then '-infinity' else v_day end as day
-        from rows from (
-            jsonb_to_recordset(p_budgets) as (
-                name text, cap_micro_usd bigint, cap_pictures bigint, share_of text, permille integer, is_own boolean
-            )
-        ) with ordinality as a
+            ) with ordinality as r
+        ) as a
         cross join lateral (
-            values (a.name, a.name like 'prepaid/%'), ('prepaid/' || a.name, true)
-        ) as n (name, is_prepaid)
-        left join copperplate.budgets as b on n.name = b.name
-        -- A prepaid budget counts beside the daily one as soon as it is set.
-        where n.name = a.name or b.name is not null
-    ),
-
-    capped as (
-        select
-            a.*,
-            coalesce(
-                a.cap_micro_usd,
-                copperplate.share(p.cap_micro_usd, a.permille),
-                copperplate.share(copperplate.share(g.cap_micro_usd, p.permille), a.permille)
-            ) as cap
-        from asked as a
-        -- The address's share is of the anonymous, and theirs of everything: no chain is longer.
-        left join asked as p on a.share_of = p.name
-        left join asked as g on p.share_of = g.name
-    )
-
-    select
-        c.position, c.name, c.budget, c.day, c.is_own, c.cap, c.cap_pictures,
-        -- A cap of zero refuses, whatever was reset; of one that nobody can spend the sums are to fit.
-        case when c.cap > 0 then least(c.cap, 1000000000000000) + coalesce(r.micro_usd, 0) else c.cap end,
-        case
-            when c.cap_pictures > 0 then least(c.cap_pictures, 1000000000000000) + coalesce(r.pictures, 0)
-            else c.cap_pictures
-        end,
-        coalesce(u.micro_usd, 0) - case when h.is_ours then (p_reserved ->> 'amount_micro_usd')::bigint else 0 end,
-        coalesce(u.pictures, 0) - h.is_ours::integer
-    from capped as c
-    left join copperplate.budget_resets as r on c.budget = r.budget and c.day = r.day
-    cross join lateral (
-        select sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures
-        from copperplate.budget_usage as s
-        where s.budget = c.budget and s.day = c.day
-    ) as u
-    cross join lateral (
-        select coalesce(
-            p_reserved -> 'budgets' ? c.budget and (c.is_prepaid or (p_reserved ->> 'day')::date = c.day), false
-        ) as is_ours
-    ) as h
-    order by c.position, c.is_prepaid;
+            select sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures
+            from copperplate.budget_usage as s
+            where s.budget = a.budget and s.day = a.day
+        ) as u
+        order by a.ordinality desc
+    loop
+        if v_set ? v.name then
+            v.cap_micro_usd := coalesce((v_set -> v.name ->> 'micro_usd')::bigint, v.cap_micro_usd);
+            v.cap_pictures := coalesce((v_set -> v.name ->> 'pictures')::bigint, v.cap_pictures);
+        end if;
+        if v.share_of is not null and v.cap_micro_usd is null then
+            v.cap_micro_usd := copperplate.share((v_caps ->> v.share_of)::bigint, v.permille);
+        end if;
+        v_caps := v_caps || jsonb_build_object(v.name, v.cap_micro_usd);
+        if v_set ? ('prepaid/' || v.name) then
+            v_states := copperplate.prepaid_state('prepaid/' || v.name, v.is_own, v_set, p_reserved) || v_states;
+        end if;
+        v_states := copperplate.limited(
+            v.name, v.budget, v.day, v.is_own, v.cap_micro_usd, v.cap_pictures, v_set -> v.name, v.micro_usd,
+            v.pictures, p_reserved
+        ) || v_states;
+    end loop;
+    return v_states;
 end;
 $$;
 
 comment on function copperplate.budget_states(jsonb, timestamptz, jsonb) is
-'The state of each of these budgets, [{name, cap_micro_usd, cap_pictures, share_of, permille, is_own}], and of the
-prepaid ones beside them; p_reserved, of the asking generation, counts as free. A cap in pictures has no shares.';
+'The state of each of these budgets, [{name, cap_micro_usd, cap_pictures, share_of, permille, is_own}], and after it
+that of the prepaid one beside it; p_reserved, of the asking generation, counts as free. A cap in pictures has no shares.';
 revoke all on function copperplate.budget_states(jsonb, timestamptz, jsonb) from public, anon, authenticated;
 grant execute on function copperplate.budget_states(jsonb, timestamptz, jsonb) to service_role;
+
+-- Counts from the moment it is set.
+create function copperplate.prepaid_state(p_name text, p_is_own boolean, p_set jsonb, p_reserved jsonb)
+returns copperplate.budget_state
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return copperplate.limited(
+        p_name, p_name, '-infinity', p_is_own, (p_set -> p_name ->> 'micro_usd')::bigint,
+        (p_set -> p_name ->> 'pictures')::bigint, p_set -> p_name, sum(s.spent_micro_usd)::bigint,
+        sum(s.pictures)::bigint, p_reserved
+    )
+    from copperplate.budget_usage as s
+    where s.budget = p_name and s.day = '-infinity';
+end;
+$$;
+
+comment on function copperplate.prepaid_state(text, boolean, jsonb, jsonb) is
+'The state of the prepaid budget beside a daily one.';
+revoke all on function copperplate.prepaid_state(text, boolean, jsonb, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.prepaid_state(text, boolean, jsonb, jsonb) to service_role;
 
 -- What generations under way may give back yet: reservations, and the bookings of submits whose bill is not known. Of
 -- a lease that ran out it is the reservation alone: its submit may have been billed.
@@ -169,21 +259,22 @@ begin
             array(select jsonb_array_elements_text(g.reserved -> 'budgets')) as budgets,
             (g.reserved ->> 'day')::date as day, (g.reserved ->> 'amount_micro_usd')::bigint as micro_usd,
             g.lease_until > v_now as is_live
-        where g.reserved is not null
+        where g.reserved -> 'budgets' ?| p_budgets
         union all
         (
-            select s.budgets, (s.sent_at at time zone 'UTC')::date, s.booked_micro_usd, true
+            select
+                s.budgets, (s.sent_at at time zone 'UTC')::date,
+                case when s.cost_micro_usd is null then s.booked_micro_usd end, true
             from copperplate.submits as s
             where s.generation_key = g.prompt_hash and g.status = 'generating' and g.lease_until > v_now
             order by s.id desc
             limit 1
         )
     ) as h
-    cross join lateral unnest(h.budgets) as n (name)
+    inner join lateral unnest(h.budgets) as n (name) on n.name = any(p_budgets)
     where
         g.status in ('pending', 'generating') and g.prompt_hash is distinct from p_key
-        and h.micro_usd is not null
-        and n.name = any(p_budgets) and (h.day = p_day or n.name like 'prepaid/%')
+        and h.micro_usd is not null and (h.day = p_day or n.name like 'prepaid/%')
     group by n.name, h.is_live;
 end;
 $$;

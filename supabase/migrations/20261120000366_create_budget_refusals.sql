@@ -62,28 +62,42 @@ declare
     v_short record;
 begin
     for v_short in
-        select
-            s as state, s.used_micro_usd - u.lapsed as used_micro_usd, s.used_pictures - u.lapsed_pictures as used_pictures,
-            copperplate.has_room(s, p_amount, u.lapsed, u.lapsed_pictures) as has_room,
-            copperplate.has_room(s, p_amount, u.lapsed + u.live, u.lapsed_pictures + u.live_pictures) as is_in_flight
-        from unnest(p_look.states) as s
-        cross join lateral (
+        with short as (
+            select s.*
+            from unnest(p_look.states) with ordinality as s (
+                name, budget, day, is_own, cap_micro_usd, cap_pictures, limit_micro_usd, limit_pictures,
+                used_micro_usd, used_pictures, place
+            )
+            where not copperplate.has_room(p_look.states[s.place], p_amount, 0, 0)
+        ),
+
+        held as (
             select
+                h.budget,
                 coalesce(sum(h.micro_usd) filter (where h.is_lapsed), 0)::bigint as lapsed,
                 coalesce(sum(h.pictures) filter (where h.is_lapsed), 0)::bigint as lapsed_pictures,
-                coalesce(sum(h.micro_usd) filter (where not h.is_lapsed), 0)::bigint as live,
-                coalesce(sum(h.pictures) filter (where not h.is_lapsed), 0)::bigint as live_pictures
-            from copperplate.unsettled(array[s.budget], p_look.day, p_key) as h
-        ) as u
-        where not copperplate.has_room(s, p_amount, 0, 0)
-        order by s.position
+                sum(h.micro_usd)::bigint as all_of_it, sum(h.pictures)::bigint as all_pictures
+            from copperplate.unsettled(array(select s.budget from short as s), p_look.day, p_key) as h
+            group by h.budget
+        )
+
+        select
+            s.place, s.used_micro_usd - coalesce(h.lapsed, 0) as used_micro_usd,
+            s.used_pictures - coalesce(h.lapsed_pictures, 0) as used_pictures,
+            h.budget is not null
+            and copperplate.has_room(p_look.states[s.place], p_amount, h.lapsed, h.lapsed_pictures) as has_room,
+            h.budget is not null
+            and copperplate.has_room(p_look.states[s.place], p_amount, h.all_of_it, h.all_pictures) as is_in_flight
+        from short as s
+        left join held as h on s.budget = h.budget
+        order by s.place
     loop
         if v_short.has_room then
             v.needs_lapsed := true;
         -- One that is used up is told before one that is only busy: it is the one that lasts.
         elsif v.refusal is null or (v.refusal ->> 'reason' = 'in_flight' and not v_short.is_in_flight) then
             v.refusal := copperplate.refusal(
-                v_short.state, case when v_short.is_in_flight then 'in_flight' else 'used_up' end,
+                p_look.states[v_short.place], case when v_short.is_in_flight then 'in_flight' else 'used_up' end,
                 v_short.used_micro_usd, v_short.used_pictures, p_now
             );
         end if;
@@ -133,7 +147,9 @@ as $$
 declare
     v copperplate.budget_look;
     v_amount bigint := (p_spending ->> 'amount_micro_usd')::bigint;
-    v_is_short boolean;
+    v_state copperplate.budget_state;
+    v_is_short boolean := false;
+    v_permille bigint;
 begin
     -- Closed where it cannot be told: a program that does not know what it spends may not.
     if (v_amount between 0 and 1000000000000000) is not true then
@@ -141,25 +157,29 @@ begin
             using errcode = 'ZC012', hint = 'Send amount_micro_usd, from 0 to 1000000000000000.';
     end if;
     v.day := (p_now at time zone 'UTC')::date;
-    select
-        array_agg(s order by s.position),
-        bool_or(
-            (s.cap_micro_usd > 0 and s.used_micro_usd + v_amount <= s.limit_micro_usd) is false
-            or (s.cap_pictures > 0 and s.used_pictures < s.limit_pictures) is false
-        ),
-        bool_or(s.budget is null),
-        jsonb_agg(jsonb_build_object('budget', s.name, 'permille', n.permille)) filter (where n.permille >= 800)
-    into v.states, v_is_short, v.lacks_salt, v.near_caps
-    from copperplate.budget_states(p_spending -> 'budgets', p_now, p_reserved) as s
-    cross join lateral (
+    v.states := copperplate.budget_states(p_spending -> 'budgets', p_now, p_reserved);
+    foreach v_state in array v.states loop
+        v.budgets := v.budgets || v_state.budget;
+        if v_state.is_own then
+            v.own := v.own || v_state.budget;
+        end if;
+        v.lacks_salt := v.lacks_salt or v_state.budget is null;
+        if
+            (v_state.cap_micro_usd > 0 and v_state.used_micro_usd + v_amount <= v_state.limit_micro_usd) is false
+            or (v_state.cap_pictures > 0 and v_state.used_pictures < v_state.limit_pictures) is false
+        then
+            v_is_short := true;
+        end if;
+        v_permille := greatest(
+            (v_state.used_micro_usd + v_amount) * 1000 / nullif(v_state.limit_micro_usd, 0),
+            (v_state.used_pictures + 1) * 1000 / nullif(v_state.limit_pictures, 0)
+        );
         -- Addresses and users are many, and in no line.
-        select case
-            when s.name !~ '^(prepaid/)?(address|user):' then greatest(
-                (s.used_micro_usd + v_amount) * 1000 / nullif(s.limit_micro_usd, 0),
-                (s.used_pictures + 1) * 1000 / nullif(s.limit_pictures, 0)
-            )
-        end as permille
-    ) as n;
+        if v_permille >= 800 and v_state.name !~ '^(prepaid/)?(address|user):' then
+            v.near_caps := coalesce(v.near_caps, '[]')
+                || jsonb_build_object('budget', v_state.name, 'permille', v_permille);
+        end if;
+    end loop;
     return case when v_is_short then copperplate.look_again(v, v_amount, p_now, p_key) else v end;
 end;
 $$;

@@ -58,7 +58,7 @@ begin
         -- Looked up after the wait: a cap may have been set meanwhile.
         select s.limit_micro_usd, s.limit_pictures
         into v_limit, v_limit_pictures
-        from copperplate.budget_states(p_budgets, copperplate.clock()) as s
+        from unnest(copperplate.budget_states(p_budgets, copperplate.clock())) as s
         where s.budget = p_change.budget and s.day = p_change.day;
         if not found then
             -- The day is over by now; its last caps are those that were seen.
@@ -164,35 +164,51 @@ revoke all on function copperplate.fits(copperplate.budget_usage, copperplate.bu
 from public, anon, authenticated;
 grant execute on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change) to service_role;
 
+-- A row that another transaction changes while it is picked stays locked, though it does not fit any more. Each block
+-- is undone with such locks where it fails: nobody waits for a stripe while holding another, but for rebalance, in
+-- order.
 create function copperplate.change_budget(p_change copperplate.budget_change, p_budgets jsonb)
 returns boolean
 language plpgsql
 volatile
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan
 as $$
 begin
     -- A stripe with room that nobody holds.
-    update copperplate.budget_usage as u
-    set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
-    where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
-        select s.stripe
-        from copperplate.budget_usage as s
-        where s.budget = p_change.budget and s.day = p_change.day and copperplate.fits(s, p_change)
-        limit 1
-        for update skip locked
-    );
-    if found then
+    begin
+        update copperplate.budget_usage as u
+        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
+            select s.stripe
+            from copperplate.budget_usage as s
+            where s.budget = p_change.budget and s.day = p_change.day and copperplate.fits(s, p_change)
+            limit 1
+            for update skip locked
+        );
+        if not found then
+            raise exception 'no stripe is free' using errcode = 'ZC013';
+        end if;
         return true;
-    end if;
+    exception
+        when sqlstate 'ZC013' then
+            null;
+    end;
     -- All are held, or have no room. One wait is shorter than that for all of them.
-    update copperplate.budget_usage as u
-    set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
-    where
-        u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
-        and copperplate.fits(u, p_change);
-    return found or copperplate.rebalance(p_change, p_budgets);
+    begin
+        update copperplate.budget_usage as u
+        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        where
+            u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
+            and copperplate.fits(u, p_change);
+        if not found then
+            raise exception 'this stripe has no room' using errcode = 'ZC013';
+        end if;
+        return true;
+    exception
+        when sqlstate 'ZC013' then
+            return copperplate.rebalance(p_change, p_budgets);
+    end;
 end;
 $$;
 
@@ -220,7 +236,7 @@ begin
         from unnest(p_changes) as c
         group by c.budget, c.day
         having sum(c.micro_usd) <> 0 or sum(c.pictures) <> 0
-        order by copperplate.budget_rank(c.budget), c.day, c.budget
+        order by copperplate.budget_rank(c.budget), c.day = '-infinity', c.day, c.budget
     loop
         if not copperplate.change_budget(v_change, p_budgets) then
             raise exception 'a budget is used up' using errcode = 'ZC011';

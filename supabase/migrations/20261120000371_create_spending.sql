@@ -125,12 +125,12 @@ security invoker
 set search_path = ''
 as $$
 begin
+    if p_look.own is null then
+        return null;
+    end if;
     return jsonb_build_object(
-        'day', p_look.day, 'amount_micro_usd', p_spending -> 'amount_micro_usd', 'budgets', jsonb_agg(s.budget)
-    )
-    from unnest(p_look.states) as s
-    where s.is_own
-    having count(*) > 0;
+        'day', p_look.day, 'amount_micro_usd', p_spending -> 'amount_micro_usd', 'budgets', p_look.own
+    );
 end;
 $$;
 
@@ -148,24 +148,50 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_amount bigint := (p_spending ->> 'amount_micro_usd')::bigint;
-    v_changes copperplate.budget_change [];
+    v_state copperplate.budget_state;
+    v_is_kept boolean := p_reserved is not null;
 begin
-    v_changes := array(
-        select row(s.budget, s.day, v_amount, 1, s.limit_micro_usd, s.limit_pictures, true)::copperplate.budget_change
-        from unnest(p_look.states) as s
-        where p_is_submit or s.is_own
-    );
-    if p_reserved is not null then
-        v_changes := v_changes || copperplate.reserved_changes(p_reserved);
+    if p_look.needs_lapsed or (v_is_kept and p_reserved is distinct from copperplate.reservation_of(p_look, p_spending)) then
+        perform copperplate.change_budgets(
+            copperplate.spending_changes(p_key, p_look, v_amount, p_reserved, p_is_submit), p_spending -> 'budgets'
+        );
+        return;
     end if;
-    if p_look.needs_lapsed then
-        v_changes := v_changes || copperplate.take_lapsed(array(select s.budget from unnest(p_look.states) as s), p_key);
-    end if;
-    perform copperplate.change_budgets(v_changes, p_spending -> 'budgets');
+    -- Nearly always: nothing to give back, and a caller names budgets in the order of locks.
+    foreach v_state in array p_look.states loop
+        continue when v_state.is_own and v_is_kept or not (v_state.is_own or p_is_submit);
+        begin
+            update copperplate.budget_usage as u
+            set spent_micro_usd = u.spent_micro_usd + v_amount, pictures = u.pictures + 1
+            where u.budget = v_state.budget and u.day = v_state.day and u.stripe = (
+                -- As copperplate.fits has it.
+                select s.stripe
+                from copperplate.budget_usage as s
+                where
+                    s.budget = v_state.budget and s.day = v_state.day
+                    and s.limit_micro_usd is not distinct from v_state.limit_micro_usd
+                    and s.limit_pictures is not distinct from v_state.limit_pictures
+                    and (s.spent_micro_usd + v_amount <= s.allowed_micro_usd) is not false
+                    and (s.pictures < s.allowed_pictures) is not false
+                limit 1
+                for update skip locked
+            );
+            if not found then
+                raise exception 'no stripe is free' using errcode = 'ZC013';
+            end if;
+        exception
+            when sqlstate 'ZC013' then
+                perform copperplate.change_budgets(
+                    array[row(
+                        v_state.budget, v_state.day, v_amount, 1, v_state.limit_micro_usd, v_state.limit_pictures, true
+                    )::copperplate.budget_change],
+                    p_spending -> 'budgets'
+                );
+        end;
+    end loop;
 end;
 $$;
 
@@ -177,104 +203,34 @@ from public, anon, authenticated;
 grant execute on function copperplate.book_spending(text, copperplate.budget_look, jsonb, jsonb, boolean)
 to service_role;
 
-create function copperplate.count_in_flight(p_budget text, p_key text)
-returns bigint
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-begin
-    return count(*)
-    from public.generation_status as g
-    left join lateral (
-        select s.budgets
-        from copperplate.submits as s
-        where s.generation_key = g.prompt_hash
-        order by s.id desc
-        limit 1
-    ) as n on g.reserved is null
-    where
-        g.status in ('pending', 'generating') and g.lease_until > copperplate.clock() and g.prompt_hash <> p_key
-        and (g.reserved -> 'budgets' ? p_budget or p_budget = any(n.budgets));
-end;
-$$;
-
-comment on function copperplate.count_in_flight(text, text) is
-'How many generations are led now, other than the one with p_key, that spend from this budget.';
-revoke all on function copperplate.count_in_flight(text, text) from public, anon, authenticated;
-grant execute on function copperplate.count_in_flight(text, text) to service_role;
-
-create function copperplate.look_for_lead(p_spending jsonb, p_key text, p_is_new boolean)
-returns copperplate.budget_look
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v copperplate.budget_look;
-    v_now timestamptz := copperplate.clock();
-    v_reserved jsonb;
-    v_most bigint := (p_spending ->> 'max_in_flight')::bigint;
-begin
-    if not p_is_new then
-        select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
-    end if;
-    v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
-    if v.refusal is null and v.lacks_salt then
-        perform copperplate.make_salts(v.day);
-        v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
-    end if;
-    if v.refusal is not null or v_most is null or not v.states[1].is_own then
-        return v;
-    end if;
-
-    -- Refused by a look; who may pass counts again while nobody else of this caller does.
-    if copperplate.count_in_flight(v.states[1].budget, p_key) < v_most then
-        perform pg_advisory_xact_lock(hashtextextended('copperplate ' || v.states[1].budget, 0));
-        if copperplate.count_in_flight(v.states[1].budget, p_key) < v_most then
-            return v;
-        end if;
-    end if;
-    v.refusal := copperplate.refusal(
-        v.states[1], 'too_many', v.states[1].used_micro_usd, v.states[1].used_pictures, v_now
-    );
-    return v;
-end;
-$$;
-
-comment on function copperplate.look_for_lead(jsonb, text, boolean) is
-'Look whether a caller may lead, by all its budgets and by how much of its own is under way. A caller with a limit of
-that is held apart from itself until its transaction ends.';
-revoke all on function copperplate.look_for_lead(jsonb, text, boolean) from public, anon, authenticated;
-grant execute on function copperplate.look_for_lead(jsonb, text, boolean) to service_role;
-
-create function copperplate.reserve_spending(
-    p_key text, p_look copperplate.budget_look, p_spending jsonb, p_is_new boolean
+create function copperplate.spending_changes(
+    p_key text, p_look copperplate.budget_look, p_amount bigint, p_reserved jsonb, p_is_submit boolean
 )
-returns void
+returns copperplate.budget_change array
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-    v_reserved jsonb;
+    v_changes copperplate.budget_change [];
 begin
-    if not p_is_new then
-        -- Read again, as the caller holds the row only now.
-        select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
-        update public.generation_status as g
-        set reserved = copperplate.reservation_of(p_look, p_spending)
-        where g.prompt_hash = p_key;
+    v_changes := array(
+        select row(s.budget, s.day, p_amount, 1, s.limit_micro_usd, s.limit_pictures, true)::copperplate.budget_change
+        from unnest(p_look.states) as s
+        where p_is_submit or s.is_own
+    );
+    v_changes := v_changes || copperplate.reserved_changes(p_reserved);
+    if p_look.needs_lapsed then
+        v_changes := v_changes || copperplate.take_lapsed(p_look.own, p_key);
     end if;
-    perform copperplate.book_spending(p_key, p_look, p_spending, v_reserved, false);
+    return v_changes;
 end;
 $$;
 
-comment on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean) is
-'Reserve a new leader''s own budgets: what its predecessor reserved of the same is kept, the rest of it given back.';
-revoke all on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean)
+comment on function copperplate.spending_changes(text, copperplate.budget_look, bigint, jsonb, boolean) is
+'What booking changes where the generation reserved something else before, or what lapsed is to make the room.';
+revoke all on function copperplate.spending_changes(text, copperplate.budget_look, bigint, jsonb, boolean)
 from public, anon, authenticated;
-grant execute on function copperplate.reserve_spending(text, copperplate.budget_look, jsonb, boolean) to service_role;
+grant execute on function copperplate.spending_changes(text, copperplate.budget_look, bigint, jsonb, boolean)
+to service_role;

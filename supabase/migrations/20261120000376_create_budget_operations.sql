@@ -104,6 +104,8 @@ begin
     where u.budget = p_name and u.day = v_day
     order by u.stripe
     for update;
+    -- An election looks for resets where there is a row.
+    insert into copperplate.budgets (name, updated_at) values (p_name, copperplate.clock()) on conflict (name) do nothing;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
     select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
     from copperplate.budget_usage as u
@@ -132,7 +134,11 @@ begin
     -- One look at all generations, however many budgets are asked for.
     return (
         with states as materialized (
-            select * from copperplate.budget_states(p_budgets, v_now)
+            select t.*
+            from unnest(copperplate.budget_states(p_budgets, v_now)) with ordinality as t (
+                name, budget, day, is_own, cap_micro_usd, cap_pictures, limit_micro_usd, limit_pictures,
+                used_micro_usd, used_pictures, place
+            )
         ),
 
         lapsed as materialized (
@@ -161,7 +167,7 @@ begin
                 end,
                 'override_until', to_char(b.override_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
             )
-            order by s.position, s.day desc
+            order by s.place
         ), '[]')
         from states as s
         left join copperplate.budgets as b on s.name = b.name and b.override_until > v_now

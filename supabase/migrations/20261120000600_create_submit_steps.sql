@@ -76,7 +76,7 @@ begin
     )
     values (
         p_key, v_kind, p_provider, v_model, v_now, p_estimate_micro_usd,
-        (p_spending ->> 'amount_micro_usd')::bigint, array(select s.budget from unnest(v_look.states) as s)
+        (p_spending ->> 'amount_micro_usd')::bigint, coalesce(v_look.budgets, '{}')
     );
     insert into copperplate.public_totals (day, kind, api_calls)
     values ((v_now at time zone 'UTC')::date, v_kind, 1);
