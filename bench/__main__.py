@@ -25,6 +25,7 @@ MEASUREMENTS = (
     "servers",
     "acquire_and_peek",
     "charges",
+    "budgets",
     "credit_operations",
     "last_credits",
     "spend",
