@@ -60,6 +60,6 @@ class AccessSettings:
         "COPPERPLATE_CALLER_IN_FLIGHT",
         formats.count,
         None,
-        "How many pictures one caller may have under way; more are answered 429.",
+        "How many pictures one caller may have under way; more are answered 429. What credits pay for is not counted.",
         example="4",
     )
