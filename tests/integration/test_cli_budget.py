@@ -201,6 +201,17 @@ def test_a_prepaid_cap_stands_beside_the_daily_one(budget: Command) -> None:
     assert {name: row["cap_usd"] for name, row in both.items()} == {f"user:{user}": 0.5, f"prepaid/user:{user}": 20}
 
 
+@pytest.mark.parametrize("name", ["all", "key"])
+def test_a_daily_cap_is_set_beside_a_prepaid_one(budget: Command, owner_url: str, name: str) -> None:
+    name = f"key:{uuid4()}" if name == "key" else name
+    for usd in ("20", "off"):
+        budget("set", name, "--usd", usd, "--prepaid")
+        assert told(budget, "set", name, "--usd", "0")[name]["left_usd"] == 0
+        assert told(budget, "set", name, "--pictures", "7")[name]["cap_usd"] == 0
+        assert rows(owner_url)[0][:3] == (name, 0, 7)
+        budget("set", name, "--usd", "off", "--pictures", "off")
+
+
 def test_a_reset_asks_first(budget: Command, owner_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spend_once(owner_url, *STRANGERS)
     assert budget("reset", "all")[0] == 2

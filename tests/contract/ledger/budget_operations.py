@@ -78,6 +78,18 @@ class BudgetOperationContract:
             (None, None, None)
         }
 
+    async def test_shares_are_told_in_the_order_asked_with_the_whole_first_too(self, harness: LedgerHarness) -> None:
+        await harness.ledger.set_budget("prepaid/anonymous", 1_000_000, None)
+        whole_first = [WALL, UNKNOWN, Budget(name=KEY), STRANGERS[0]]
+        states = await harness.ledger.read_budgets(whole_first)
+        assert [(state.budget, state.cap_micro_usd) for state in states] == [
+            ("all", 5_000_000),
+            ("anonymous", 2_500_000),
+            ("prepaid/anonymous", 1_000_000),
+            (KEY, None),
+            ("address", 250_000),
+        ]
+
     async def test_a_day_ends_at_midnight_in_utc(self, harness: LedgerHarness) -> None:
         await spend(harness.ledger, "a", *STRANGERS)
         [*_, before] = await harness.ledger.read_budgets(STRANGERS)
