@@ -177,7 +177,7 @@ def test_zero_is_a_cap_and_off_leaves_it_to_the_settings(budget: Command, owner_
     assert rows(owner_url) == [("all", 0, 0, None, None, False)]
     after = told(budget, "set", "all", "--usd", "off", "--pictures", "off")["all"]
     assert (after["cap_usd"], after["cap_pictures"]) == (5, None)
-    assert rows(owner_url) == [("all", None, None, None, None, False)]
+    assert rows(owner_url) == []
 
 
 def test_what_is_not_named_stays(budget: Command, owner_url: str) -> None:
@@ -199,6 +199,17 @@ def test_a_prepaid_cap_stands_beside_the_daily_one(budget: Command) -> None:
     assert (shown[f"prepaid/user:{user}"]["cap_usd"], shown[f"prepaid/user:{user}"]["resets_at"]) == (20, None)
     both = told(budget, "show", f"user:{user}")
     assert {name: row["cap_usd"] for name, row in both.items()} == {f"user:{user}": 0.5, f"prepaid/user:{user}": 20}
+
+
+@pytest.mark.parametrize("name", ["all", "key"])
+def test_a_daily_cap_is_set_beside_a_prepaid_one(budget: Command, owner_url: str, name: str) -> None:
+    name = f"key:{uuid4()}" if name == "key" else name
+    for usd in ("20", "off"):
+        budget("set", name, "--usd", usd, "--prepaid")
+        assert told(budget, "set", name, "--usd", "0")[name]["left_usd"] == 0
+        assert told(budget, "set", name, "--pictures", "7")[name]["cap_usd"] == 0
+        assert rows(owner_url)[0][:3] == (name, 0, 7)
+        budget("set", name, "--usd", "off", "--pictures", "off")
 
 
 def test_a_reset_asks_first(budget: Command, owner_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +241,7 @@ def test_an_override_stands_for_a_while_and_can_be_ended(budget: Command, owner_
     later = (before + timedelta(days=2)).replace(microsecond=0).isoformat()
     assert told(budget, "override", "anonymous", "--usd", "0", "--until", later)["anonymous"]["cap_pictures"] is None
     assert told(budget, "override", "anonymous", "--end")["anonymous"]["override_until"] is None
-    assert rows(owner_url) == [("anonymous", None, None, None, None, False)]
+    assert rows(owner_url) == []
 
 
 def test_an_override_that_is_over_before_it_begins_is_refused(budget: Command, owner_url: str) -> None:

@@ -99,8 +99,8 @@ def run_set(arguments: argparse.Namespace) -> int:
 
     async def change(ledger: SqlLedger, settings: Settings) -> Sequence[BudgetState]:
         name = await _resolve(ledger, asked)
-        # Without what settings send: what an operator set before, unless an override hides it.
-        [stands] = await ledger.read_budgets([Budget(name=name)])
+        # What an operator set before, unless an override hides it; a prepaid budget beside it comes after it.
+        [stands, *_] = await ledger.read_budgets([Budget(name=name)])
         if stands.override_until is not None and None in (arguments.usd, arguments.pictures):
             raise InvalidRequest(f"An override stands until {_time(stands.override_until)}: name --usd and --pictures.")
         usd = _changed(arguments.usd, stands.cap_micro_usd)

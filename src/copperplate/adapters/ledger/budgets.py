@@ -9,7 +9,7 @@ from copperplate.adapters.ledger.transport import Calls, Json
 from copperplate.ports.budgets import BudgetState, BudgetUse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from copperplate.budgets import Budget
@@ -20,8 +20,12 @@ class BudgetCalls(Calls):
 
     async def read_budgets(self, budgets: Sequence[Budget]) -> Sequence[BudgetState]:
         """See `Budgets.read_budgets`."""
-        arguments = {"p_budgets": Json([asdict(budget) for budget in budgets])}
-        return [BudgetState.from_row(row) for row in await self._transport.value("read_budgets", arguments, list)]
+        # The ledger knows the cap of a whole only where it comes after its shares.
+        places = sorted(range(len(budgets)), key=lambda place: _depth(budgets[place], budgets), reverse=True)
+        arguments = {"p_budgets": Json([asdict(budgets[place]) for place in places])}
+        rows = await self._transport.value("read_budgets", arguments, list)
+        groups = dict(zip(places, _grouped([BudgetState.from_row(row) for row in rows], len(places)), strict=True))
+        return [state for place in range(len(budgets)) for state in groups[place]]
 
     async def list_budgets(self) -> Sequence[BudgetUse]:
         """See `Budgets.list_budgets`."""
@@ -51,3 +55,18 @@ class BudgetCalls(Calls):
     async def audit_budgets(self) -> Mapping[str, Any]:
         """See `Budgets.audit_budgets`."""
         return await self._transport.value("audit_budgets", {}, dict)
+
+
+def _depth(budget: Budget, budgets: Sequence[Budget]) -> int:
+    """How many of these it is a share of, one within the other."""
+    whole = next((other for other in budgets if other.name == budget.share_of), None)
+    return 0 if whole is None else 1 + _depth(whole, budgets)
+
+
+def _grouped(states: Sequence[BudgetState], count: int) -> Iterator[Sequence[BudgetState]]:
+    """The states by budget asked for: each, and the prepaid one that comes after it where there is one."""
+    rest = list(states)
+    for left in range(count, 0, -1):
+        state = rest.pop(0)
+        has_prepaid = len(rest) >= left and rest[0].budget == f"prepaid/{state.budget}"
+        yield [state, rest.pop(0)] if has_prepaid else [state]
