@@ -3140,6 +3140,28 @@ $statement$comment on function copperplate.check_budget_name(text) is
 'ZC012 for what is no budget that an operator can set. Addresses have shares, and none has a cap of its own.'$statement$,
 $statement$revoke all on function copperplate.check_budget_name(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.check_budget_name(text) to service_role$statement$,
+$statement$create function copperplate.drop_unset_budget(p_name text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.budgets as b
+    where
+        b.name = p_name and b.cap_micro_usd is null and b.cap_pictures is null
+        and (b.override_until > copperplate.clock()) is not true
+        -- A reset of today stands until midnight; of a prepaid one there is nothing left to raise.
+        and not exists (
+            select from copperplate.budget_resets as r
+            where r.budget = b.name and r.day = (copperplate.clock() at time zone 'UTC')::date
+        );
+$$$statement$,
+$statement$comment on function copperplate.drop_unset_budget(text) is
+'Remove what an operator set of a budget where nothing of it stands. A prepaid one is over: its counter stays in the
+book, and goes on where it is set again.'$statement$,
+$statement$revoke all on function copperplate.drop_unset_budget(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.drop_unset_budget(text) to service_role$statement$,
 $statement$create function public.set_budget(p_name text, p_cap_micro_usd bigint, p_cap_pictures bigint)
 returns jsonb
 language plpgsql
@@ -3159,6 +3181,7 @@ begin
     set
         cap_micro_usd = excluded.cap_micro_usd, cap_pictures = excluded.cap_pictures,
         updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$$statement$,
@@ -3192,6 +3215,7 @@ begin
     set
         override_micro_usd = excluded.override_micro_usd, override_pictures = excluded.override_pictures,
         override_until = excluded.override_until, updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$$statement$,
@@ -3215,8 +3239,12 @@ begin
     where u.budget = p_name and u.day = v_day
     order by u.stripe
     for update;
-    -- An election looks for resets where there is a row.
-    insert into copperplate.budgets (name, updated_at) values (p_name, copperplate.clock()) on conflict (name) do nothing;
+    -- An election looks for resets where there is a row, and a row makes a prepaid budget. One that is there is locked,
+    -- and as young as the reset, so that no sweep takes it for what is over.
+    insert into copperplate.budgets as b (name, updated_at)
+    select p_name, copperplate.clock()
+    where p_name not like 'prepaid/%'
+    on conflict (name) do update set updated_at = excluded.updated_at;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
     select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
     from copperplate.budget_usage as u
@@ -3341,7 +3369,10 @@ begin
                         and not exists (select from copperplate.budgets as c where c.name = s.budget) as is_summed
                 ) as k
             ) as n
-            where s.day in (v_day, '-infinity')
+            -- Of a prepaid one that was taken off only the counter is left.
+            where
+                s.day = v_day
+                or (s.day = '-infinity' and exists (select from copperplate.budgets as p where p.name = s.budget))
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
@@ -3436,6 +3467,17 @@ begin
     -- Bills come a day late at most. What somebody holds is left for another time: nothing here waits.
     delete from copperplate.address_salts as s where s.day < v_day - 1;
     delete from copperplate.budget_resets as r where r.day < v_day - 35 and r.day > '-infinity';
+    -- Overrides that are over, and what only a reset of a day before kept.
+    delete from copperplate.budgets as b
+    where b.ctid = any(array(
+        select o.ctid
+        from copperplate.budgets as o
+        where
+            o.cap_micro_usd is null and o.cap_pictures is null
+            and (o.override_until > copperplate.clock()) is not true
+            and (o.updated_at < v_day::timestamp at time zone 'UTC' or o.name like 'prepaid/%')
+        for update skip locked
+    ));
     delete from copperplate.budget_usage as u
     where u.ctid = any(array(
         select o.ctid
@@ -3457,8 +3499,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.fold_budgets(integer) is
-'Forget what addresses used before yesterday with their salts, and counters of more than 35 days; fold the stripes of
-days that are over into one. Spending stays in copperplate.submits.'$statement$,
+'Forget what addresses used before yesterday with their salts, counters of more than 35 days and budgets that nothing
+is set of any more; fold the stripes of days that are over into one. Spending stays in copperplate.submits.'$statement$,
 $statement$revoke all on function copperplate.fold_budgets(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.fold_budgets(integer) to service_role$statement$,
 $statement$create function copperplate.fold_budget_day(p_budget text, p_day date, p_stripes bigint)

@@ -25,6 +25,30 @@ comment on function copperplate.check_budget_name(text) is
 revoke all on function copperplate.check_budget_name(text) from public, anon, authenticated;
 grant execute on function copperplate.check_budget_name(text) to service_role;
 
+create function copperplate.drop_unset_budget(p_name text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.budgets as b
+    where
+        b.name = p_name and b.cap_micro_usd is null and b.cap_pictures is null
+        and (b.override_until > copperplate.clock()) is not true
+        -- A reset of today stands until midnight; of a prepaid one there is nothing left to raise.
+        and not exists (
+            select from copperplate.budget_resets as r
+            where r.budget = b.name and r.day = (copperplate.clock() at time zone 'UTC')::date
+        );
+$$;
+
+comment on function copperplate.drop_unset_budget(text) is
+'Remove what an operator set of a budget where nothing of it stands. A prepaid one is over: its counter stays in the
+book, and goes on where it is set again.';
+revoke all on function copperplate.drop_unset_budget(text) from public, anon, authenticated;
+grant execute on function copperplate.drop_unset_budget(text) to service_role;
+
 create function public.set_budget(p_name text, p_cap_micro_usd bigint, p_cap_pictures bigint)
 returns jsonb
 language plpgsql
@@ -44,6 +68,7 @@ begin
     set
         cap_micro_usd = excluded.cap_micro_usd, cap_pictures = excluded.cap_pictures,
         updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$;
@@ -79,6 +104,7 @@ begin
     set
         override_micro_usd = excluded.override_micro_usd, override_pictures = excluded.override_pictures,
         override_until = excluded.override_until, updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$;
@@ -104,8 +130,12 @@ begin
     where u.budget = p_name and u.day = v_day
     order by u.stripe
     for update;
-    -- An election looks for resets where there is a row.
-    insert into copperplate.budgets (name, updated_at) values (p_name, copperplate.clock()) on conflict (name) do nothing;
+    -- An election looks for resets where there is a row, and a row makes a prepaid budget. One that is there is locked,
+    -- and as young as the reset, so that no sweep takes it for what is over.
+    insert into copperplate.budgets as b (name, updated_at)
+    select p_name, copperplate.clock()
+    where p_name not like 'prepaid/%'
+    on conflict (name) do update set updated_at = excluded.updated_at;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
     select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
     from copperplate.budget_usage as u

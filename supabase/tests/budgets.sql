@@ -1,6 +1,6 @@
 -- Budgets: reserved with the lead, booked by the submit, corrected by the bill, given back where nothing was sent.
 begin;
-select plan(47);
+select plan(50);
 
 create function pg_temp.recipe(p_prompt text) returns jsonb language sql as $$
     select jsonb_build_object(
@@ -150,6 +150,9 @@ select throws_ok(
     $$ select public.set_budget('address:192.0.2.1', 1, 1) $$, 'ZC012', null, 'an address has no cap of its own'
 );
 select throws_ok($$ select public.set_budget('all', -1, null) $$, 'ZC012', null, 'a cap is not negative');
+select is(public.set_budget('prepaid/all', 9, null) -> 'cap_micro_usd', '9', 'a prepaid cap beside the daily one');
+select is(public.set_budget('prepaid/all', null, null) -> 'cap_micro_usd', 'null', 'it is taken off,');
+select is(jsonb_array_length(public.read_budgets('[{"name": "all"}]')), 1, 'and over');
 select is(public.audit_budgets() -> 'faults', '[]', 'every counter is the sum of what was booked');
 select is(
     (

@@ -101,7 +101,10 @@ class Budgets(Protocol):
         """All that have caps here or were used today. Addresses, and users without a cap of their own, are one each."""
 
     async def set_budget(self, name: str, cap_micro_usd: int | None, cap_pictures: int | None) -> BudgetState:
-        """Set both caps above those that programs send; with None what they send stands."""
+        """Set both caps above those that programs send; with None what they send stands.
+
+        A prepaid budget without a cap is over. Set again, it goes on from what was spent.
+        """
 
     async def override_budget(
         self, name: str, cap_micro_usd: int | None, cap_pictures: int | None, until: datetime | None

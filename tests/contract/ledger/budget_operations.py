@@ -133,6 +133,40 @@ class BudgetOperationContract:
         assert (left(daily), left(prepaid)) == ((0, 100_000, 100_000), (30_000, 50_000, 20_000))
         assert isinstance(await ask(harness.ledger, "b", key), Refused)
 
+    async def test_a_prepaid_cap_that_is_taken_off_is_over_and_one_that_is_set_again_goes_on(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, key, prepaid = harness.ledger, Budget(name=KEY, is_own=True), f"prepaid/{KEY}"
+        await ledger.set_budget(prepaid, 50_000, None)
+        await spend(ledger, "a", key)
+        assert left(await ledger.set_budget(prepaid, None, None)) == (PRICE, None, None)
+        await spend(ledger, "b", key)
+        assert [state.budget for state in await ledger.read_budgets([key])] == [KEY]
+        assert [use.budget for use in await ledger.list_budgets()] == [KEY]
+        await ledger.set_budget(prepaid, 50_000, None)
+        _, state = await ledger.read_budgets([key])
+        assert left(state) == (PRICE, 50_000, 20_000)
+        assert (await ledger.audit_budgets())["faults"] == []
+
+    async def test_a_budget_without_caps_is_in_no_list(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        until = datetime.fromtimestamp((await ledger.check_setup())["now"] + 600, UTC)
+        await ledger.set_budget("link:mistyped", 1, 1)
+        await ledger.override_budget("link:mistyped", 5, None, until)
+        await ledger.set_budget("link:mistyped", None, None)
+        assert [use.budget for use in await ledger.list_budgets()] == ["link:mistyped"], "its override stands"
+        await ledger.override_budget("link:mistyped", None, None, None)
+        await ledger.reset_budget("prepaid/link:mistyped")
+        assert await ledger.list_budgets() == []
+
+    async def test_an_override_that_is_over_leaves_no_budget_behind(self, harness: LedgerHarness) -> None:
+        now = datetime.fromtimestamp((await harness.ledger.check_setup())["now"], UTC)
+        for name in ("link:mistyped", "prepaid/all"):
+            await harness.ledger.override_budget(name, 5, None, now + timedelta(minutes=5))
+        await harness.advance(DAY)
+        await harness.ledger.sweep(100)
+        assert await harness.ledger.list_budgets() == []
+
     async def test_a_reset_lets_the_caps_apply_anew_and_leaves_the_book_alone(self, harness: LedgerHarness) -> None:
         ledger, wall = harness.ledger, replace(WALL, cap_micro_usd=50_000, cap_pictures=2)
         await spend(ledger, "a", wall)

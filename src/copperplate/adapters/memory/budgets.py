@@ -228,6 +228,11 @@ class MemoryBudgets(MemoryCredits):
         for state in states:
             self._usage[state.name, state.day].add(micro_usd, 1)
 
+    def _drop_unset_budgets(self) -> None:
+        """Forget budgets that no operator caps any more: a prepaid one is over, and its counter stays."""
+        now = self._clock.now()
+        self._budgets = {name: row for name, row in self._budgets.items() if row.caps(now) != (None, None)}
+
     def _release_lapsed(self, states: Sequence[BudgetState], spending: Spending, key: str) -> None:
         """Give back what dead leaders reserved of budgets that have no room otherwise."""
         short = {state.name for state in states if not state.has_room(spending.amount_micro_usd, Amount())}
