@@ -157,7 +157,7 @@ class ApiKeyContract:
         await harness.ledger.rotate_api_key("abcdEFG1", digest_of("next"), HOUR)
         await harness.ledger.rotate_api_key("abcdEFG1", digest_of("third"), timedelta(0))
         assert (await found(harness, "next")).state is KeyState.ROTATED
-        assert await harness.ledger.find_api_key(digest_of("abcdEFG1")) is None, "its grace ended with the next rotation"
+        assert await harness.ledger.find_api_key(digest_of("abcdEFG1")) is None, "its grace ended with the next"
         assert (await found(harness, "third")).state is KeyState.ACTIVE
 
     async def test_a_revoked_key_ends_with_all_its_digests_and_its_budget(self, harness: LedgerHarness) -> None:
