@@ -114,6 +114,52 @@ comment on function public.override_budget(text, bigint, bigint, timestamptz) is
 revoke all on function public.override_budget(text, bigint, bigint, timestamptz) from public, anon, authenticated;
 grant execute on function public.override_budget(text, bigint, bigint, timestamptz) to service_role;
 
+-- What may come back is not forgiven: it would make room twice, when it does and by the reset.
+create function copperplate.settled(p_budget text, p_day date)
+returns table (micro_usd bigint, pictures bigint)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select
+        greatest(coalesce(sum(c.micro_usd), 0), 0)::bigint, greatest(coalesce(sum(c.pictures), 0), 0)::bigint
+    from (
+        select u.spent_micro_usd as micro_usd, u.pictures
+        from copperplate.budget_usage as u
+        where u.budget = p_budget and u.day = p_day
+        union all
+        select -(g.reserved ->> 'amount_micro_usd')::bigint, -1
+        from public.generation_status as g
+        where
+            g.status in ('pending', 'generating') and g.reserved -> 'budgets' ? p_budget
+            and copperplate.budget_day(p_budget, (g.reserved ->> 'day')::date) = p_day
+        union all
+        -- Whether its lease runs or not: whoever takes over may learn that it was free.
+        select -s.booked_micro_usd, -1
+        from public.generation_status as g
+        cross join lateral (
+            select n.*
+            from copperplate.submits as n
+            where n.generation_key = g.prompt_hash
+            order by n.id desc
+            limit 1
+        ) as s
+        where
+            g.status = 'generating' and s.cost_micro_usd is null and s.booked_micro_usd is not null
+            and p_budget = any(s.budgets)
+            and copperplate.budget_day(p_budget, (s.sent_at at time zone 'UTC')::date) = p_day
+    ) as c;
+end;
+$$;
+
+comment on function copperplate.settled(text, date) is
+'What a budget counts on a day without what is reserved, and without submits under way whose bill is not known.';
+revoke all on function copperplate.settled(text, date) from public, anon, authenticated;
+grant execute on function copperplate.settled(text, date) to service_role;
+
 create function public.reset_budget(p_name text)
 returns jsonb
 language plpgsql
@@ -137,16 +183,16 @@ begin
     where p_name not like 'prepaid/%'
     on conflict (name) do update set updated_at = excluded.updated_at;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
-    select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
-    from copperplate.budget_usage as u
-    where u.budget = p_name and u.day = v_day
+    select p_name, v_day, s.micro_usd, s.pictures
+    from copperplate.settled(p_name, v_day) as s
     on conflict (budget, day) do update set micro_usd = excluded.micro_usd, pictures = excluded.pictures;
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$;
 
 comment on function public.reset_budget(text) is
-'Begin the day of a budget anew: its caps apply to what is booked from now on. Answers what read_budgets does.';
+'Begin the day of a budget anew: its caps apply to what is under way and to what is booked from now on. Answers what
+read_budgets does.';
 revoke all on function public.reset_budget(text) from public, anon, authenticated;
 grant execute on function public.reset_budget(text) to service_role;
 
@@ -182,12 +228,12 @@ begin
                 -- As they are in a refusal.
                 'budget', case when s.name like 'address:%' then 'address' else s.name end,
                 'cap_micro_usd', s.cap_micro_usd,
-                'used_micro_usd', u.micro_usd - coalesce(r.micro_usd, 0),
+                'used_micro_usd', greatest(u.micro_usd - coalesce(r.micro_usd, 0), 0),
                 'left_micro_usd', case
                     when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
                 end,
                 'cap_pictures', s.cap_pictures,
-                'used_pictures', u.pictures - coalesce(r.pictures, 0),
+                'used_pictures', greatest(u.pictures - coalesce(r.pictures, 0), 0),
                 'left_pictures', case
                     when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
                 end,

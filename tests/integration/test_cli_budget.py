@@ -16,7 +16,7 @@ import pytest
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.budgets import Budget
 from copperplate.cli import main
-from tests.contract.ledger.budget_operations import PRICE, STRANGERS, spend
+from tests.contract.ledger.budget_operations import PRICE, STRANGERS, spend_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ def spend_once(owner_url: str, *budgets: Budget) -> None:
         ledger = PostgresLedger(owner_url)
         await ledger.open()
         try:
-            await spend(ledger, str(uuid4()), *budgets)
+            await spend_for_good(ledger, str(uuid4()), *budgets)
         finally:
             await ledger.close()
 

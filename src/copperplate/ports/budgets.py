@@ -112,7 +112,10 @@ class Budgets(Protocol):
         """Let other caps stand until then, a time in the future; three None end an override now."""
 
     async def reset_budget(self, name: str) -> BudgetState:
-        """Begin the day anew: the caps apply to what is booked from now on. What was booked stays in the book."""
+        """Begin the day anew: the caps apply to what is under way and to what is booked from now on.
+
+        What was booked stays in the book.
+        """
 
     async def audit_budgets(self) -> Mapping[str, Any]:
         """How many `counters` there are, and `faults`: those that are not the sum of bookings and reservations."""

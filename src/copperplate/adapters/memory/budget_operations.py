@@ -71,8 +71,7 @@ class MemoryBudgetOperations(MemoryTables):
         """See `Budgets.reset_budget`."""
         _check_name(name)
         [state] = [state for state in self._budget_states([Budget(name=name)]) if state.name == name]
-        used = self._usage[name, state.day]
-        self._resets[name, state.day] = Amount(used.micro_usd, used.pictures)
+        self._resets[name, state.day] = self._settled(name, state.day)
         return await self._read_one(name)
 
     async def _read_one(self, name: str) -> BudgetState:
