@@ -102,7 +102,10 @@ def run_set(arguments: argparse.Namespace) -> int:
         # What an operator set before, unless an override hides it; a prepaid budget beside it comes after it.
         [stands, *_] = await ledger.read_budgets([Budget(name=name)])
         if stands.override_until is not None and None in (arguments.usd, arguments.pictures):
-            raise InvalidRequest(f"An override stands until {_time(stands.override_until)}: name --usd and --pictures.")
+            raise InvalidRequest(
+                f"An override stands until {_time(stands.override_until)} and hides the caps below it: name --usd and "
+                f"--pictures, or end it with `copperplate budget override {arguments.name} --end`."
+            )
         usd = _changed(arguments.usd, stands.cap_micro_usd)
         await ledger.set_budget(name, usd, _changed(arguments.pictures, stands.cap_pictures))
         return await read_named(ledger, settings, name)
@@ -136,8 +139,8 @@ def run_override(arguments: argparse.Namespace) -> int:
 
     async def change(ledger: SqlLedger, settings: Settings) -> Sequence[BudgetState]:
         name, until = await _resolve(ledger, arguments.name), arguments.until
-        if isinstance(until, timedelta):
-            until = datetime.fromtimestamp(float((await ledger.check_setup())["now"]), UTC) + until
+        if until is not None:
+            until = await _future(ledger, until)
         await ledger.override_budget(name, arguments.usd, arguments.pictures, until)
         return await read_named(ledger, settings, name)
 
@@ -182,6 +185,16 @@ async def _resolve(ledger: SqlLedger, name: str) -> str:
     if not found:
         raise NotFound(f"There is no API key cp_{prefix}…: `copperplate keys list` has them all.")
     return name.replace(prefix, found[0])
+
+
+async def _future(ledger: SqlLedger, until: datetime | timedelta) -> datetime:
+    """The end of an override, by the ledger's clock."""
+    now = datetime.fromtimestamp(float((await ledger.check_setup())["now"]), UTC)
+    if isinstance(until, timedelta):
+        return now + until
+    if until <= now:
+        raise InvalidRequest(f"--until is {_time(until)}, and the ledger's clock says {_time(now)}: name a later time.")
+    return until
 
 
 def _changed(asked: int | str | None, stands: int | None) -> int | None:
