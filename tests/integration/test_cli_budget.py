@@ -82,7 +82,8 @@ NO_TIMES = [
     "0h",
     "-1h",
     "1.5h",
-    "2w",
+    "90",
+    "2y",
     "6 h",
     "4000d",
     "2026-12-24",
@@ -242,6 +243,8 @@ def test_an_override_stands_for_a_while_and_can_be_ended(budget: Command, owner_
     until = datetime.fromisoformat(shown["override_until"])
     assert abs(until - before - timedelta(hours=6)) < timedelta(minutes=2)
     assert (shown["cap_usd"], shown["cap_pictures"]) == (7.5, 9)
+    until = told(budget, "override", "anonymous", "--usd", "1", "--until", "2w")["anonymous"]["override_until"]
+    assert abs(datetime.fromisoformat(until) - before - timedelta(weeks=2)) < timedelta(minutes=2)
     later = (before + timedelta(days=2)).replace(microsecond=0).isoformat()
     assert told(budget, "override", "anonymous", "--usd", "0", "--until", later)["anonymous"]["cap_pictures"] is None
     assert told(budget, "override", "anonymous", "--end")["anonymous"]["override_until"] is None
