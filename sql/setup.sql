@@ -1927,7 +1927,7 @@ of a dollar. Row-level security is on without a policy: only service_role and th
 $statement$alter table copperplate.budget_usage enable row level security$statement$,
 $statement$revoke all on table copperplate.budget_usage from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update, delete on table copperplate.budget_usage to service_role$statement$,
-$statement$-- A reset by hand raises the limit of its day by what was used: counters stay equal to what was booked.
+$statement$-- A reset by hand raises the limit of its day by what was settled: counters stay equal to what was booked.
 create table copperplate.budget_resets (
     budget text not null,
     day date not null,
@@ -2632,6 +2632,23 @@ $statement$comment on function copperplate.fits(copperplate.budget_usage, copper
 $statement$revoke all on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change)
 from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change) to service_role$statement$,
+$statement$-- Where bills exceeded a limit, all that is allowed is what was spent. What comes back then is nobody's room: only
+-- rebalance sees whether the sum is under the limit again.
+create function copperplate.still_allowed(p_allowed bigint, p_spent bigint, p_change bigint)
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return case when p_spent >= p_allowed then least(p_allowed, p_spent + p_change) else p_allowed end;
+end;
+$$$statement$,
+$statement$comment on function copperplate.still_allowed(bigint, bigint, bigint) is
+'What a stripe may spend after a change: a full one has no room for what it gives back, which rebalance shares out.'$statement$,
+$statement$revoke all on function copperplate.still_allowed(bigint, bigint, bigint) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.still_allowed(bigint, bigint, bigint) to service_role$statement$,
 $statement$-- A row that another transaction changes while it is picked stays locked, though it does not fit any more. Each block
 -- is undone with such locks where it fails: nobody waits for a stripe while holding another, but for rebalance, in
 -- order.
@@ -2646,7 +2663,10 @@ begin
     -- A stripe with room that nobody holds.
     begin
         update copperplate.budget_usage as u
-        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        set
+            spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures,
+            allowed_micro_usd = copperplate.still_allowed(u.allowed_micro_usd, u.spent_micro_usd, p_change.micro_usd),
+            allowed_pictures = copperplate.still_allowed(u.allowed_pictures, u.pictures, p_change.pictures)
         where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
             select s.stripe
             from copperplate.budget_usage as s
@@ -2665,7 +2685,10 @@ begin
     -- All are held, or have no room. One wait is shorter than that for all of them.
     begin
         update copperplate.budget_usage as u
-        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        set
+            spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures,
+            allowed_micro_usd = copperplate.still_allowed(u.allowed_micro_usd, u.spent_micro_usd, p_change.micro_usd),
+            allowed_pictures = copperplate.still_allowed(u.allowed_pictures, u.pictures, p_change.pictures)
         where
             u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
             and copperplate.fits(u, p_change);
@@ -3140,6 +3163,28 @@ $statement$comment on function copperplate.check_budget_name(text) is
 'ZC012 for what is no budget that an operator can set. Addresses have shares, and none has a cap of its own.'$statement$,
 $statement$revoke all on function copperplate.check_budget_name(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.check_budget_name(text) to service_role$statement$,
+$statement$create function copperplate.drop_unset_budget(p_name text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.budgets as b
+    where
+        b.name = p_name and b.cap_micro_usd is null and b.cap_pictures is null
+        and (b.override_until > copperplate.clock()) is not true
+        -- A reset of today stands until midnight; of a prepaid one there is nothing left to raise.
+        and not exists (
+            select from copperplate.budget_resets as r
+            where r.budget = b.name and r.day = (copperplate.clock() at time zone 'UTC')::date
+        );
+$$$statement$,
+$statement$comment on function copperplate.drop_unset_budget(text) is
+'Remove what an operator set of a budget where nothing of it stands. A prepaid one is over: its counter stays in the
+book, and goes on where it is set again.'$statement$,
+$statement$revoke all on function copperplate.drop_unset_budget(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.drop_unset_budget(text) to service_role$statement$,
 $statement$create function public.set_budget(p_name text, p_cap_micro_usd bigint, p_cap_pictures bigint)
 returns jsonb
 language plpgsql
@@ -3159,6 +3204,7 @@ begin
     set
         cap_micro_usd = excluded.cap_micro_usd, cap_pictures = excluded.cap_pictures,
         updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$$statement$,
@@ -3192,6 +3238,7 @@ begin
     set
         override_micro_usd = excluded.override_micro_usd, override_pictures = excluded.override_pictures,
         override_until = excluded.override_until, updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$$statement$,
@@ -3199,6 +3246,50 @@ $statement$comment on function public.override_budget(text, bigint, bigint, time
 'Let other caps stand for a budget until p_until; three nulls end it now. Answers what read_budgets does.'$statement$,
 $statement$revoke all on function public.override_budget(text, bigint, bigint, timestamptz) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.override_budget(text, bigint, bigint, timestamptz) to service_role$statement$,
+$statement$-- What may come back is not forgiven: it would make room twice, when it does and by the reset.
+create function copperplate.settled(p_budget text, p_day date)
+returns table (micro_usd bigint, pictures bigint)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select
+        greatest(coalesce(sum(c.micro_usd), 0), 0)::bigint, greatest(coalesce(sum(c.pictures), 0), 0)::bigint
+    from (
+        select u.spent_micro_usd as micro_usd, u.pictures
+        from copperplate.budget_usage as u
+        where u.budget = p_budget and u.day = p_day
+        union all
+        select -(g.reserved ->> 'amount_micro_usd')::bigint, -1
+        from public.generation_status as g
+        where
+            g.status in ('pending', 'generating') and g.reserved -> 'budgets' ? p_budget
+            and copperplate.budget_day(p_budget, (g.reserved ->> 'day')::date) = p_day
+        union all
+        -- Whether its lease runs or not: whoever takes over may learn that it was free.
+        select -s.booked_micro_usd, -1
+        from public.generation_status as g
+        cross join lateral (
+            select n.*
+            from copperplate.submits as n
+            where n.generation_key = g.prompt_hash
+            order by n.id desc
+            limit 1
+        ) as s
+        where
+            g.status = 'generating' and s.cost_micro_usd is null and s.booked_micro_usd is not null
+            and p_budget = any(s.budgets)
+            and copperplate.budget_day(p_budget, (s.sent_at at time zone 'UTC')::date) = p_day
+    ) as c;
+end;
+$$$statement$,
+$statement$comment on function copperplate.settled(text, date) is
+'What a budget counts on a day without what is reserved, and without submits under way whose bill is not known.'$statement$,
+$statement$revoke all on function copperplate.settled(text, date) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.settled(text, date) to service_role$statement$,
 $statement$create function public.reset_budget(p_name text)
 returns jsonb
 language plpgsql
@@ -3215,18 +3306,22 @@ begin
     where u.budget = p_name and u.day = v_day
     order by u.stripe
     for update;
-    -- An election looks for resets where there is a row.
-    insert into copperplate.budgets (name, updated_at) values (p_name, copperplate.clock()) on conflict (name) do nothing;
+    -- An election looks for resets where there is a row, and a row makes a prepaid budget. One that is there is locked,
+    -- and as young as the reset, so that no sweep takes it for what is over.
+    insert into copperplate.budgets as b (name, updated_at)
+    select p_name, copperplate.clock()
+    where p_name not like 'prepaid/%'
+    on conflict (name) do update set updated_at = excluded.updated_at;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
-    select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
-    from copperplate.budget_usage as u
-    where u.budget = p_name and u.day = v_day
+    select p_name, v_day, s.micro_usd, s.pictures
+    from copperplate.settled(p_name, v_day) as s
     on conflict (budget, day) do update set micro_usd = excluded.micro_usd, pictures = excluded.pictures;
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$$statement$,
 $statement$comment on function public.reset_budget(text) is
-'Begin the day of a budget anew: its caps apply to what is booked from now on. Answers what read_budgets does.'$statement$,
+'Begin the day of a budget anew: its caps apply to what is under way and to what is booked from now on. Answers what
+read_budgets does.'$statement$,
 $statement$revoke all on function public.reset_budget(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.reset_budget(text) to service_role$statement$,
 $statement$create function public.read_budgets(p_budgets jsonb)
@@ -3261,12 +3356,12 @@ begin
                 -- As they are in a refusal.
                 'budget', case when s.name like 'address:%' then 'address' else s.name end,
                 'cap_micro_usd', s.cap_micro_usd,
-                'used_micro_usd', u.micro_usd - coalesce(r.micro_usd, 0),
+                'used_micro_usd', greatest(u.micro_usd - coalesce(r.micro_usd, 0), 0),
                 'left_micro_usd', case
                     when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
                 end,
                 'cap_pictures', s.cap_pictures,
-                'used_pictures', u.pictures - coalesce(r.pictures, 0),
+                'used_pictures', greatest(u.pictures - coalesce(r.pictures, 0), 0),
                 'left_pictures', case
                     when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
                 end,
@@ -3341,7 +3436,10 @@ begin
                         and not exists (select from copperplate.budgets as c where c.name = s.budget) as is_summed
                 ) as k
             ) as n
-            where s.day in (v_day, '-infinity')
+            -- Of a prepaid one that was taken off only the counter is left.
+            where
+                s.day = v_day
+                or (s.day = '-infinity' and exists (select from copperplate.budgets as p where p.name = s.budget))
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
@@ -3436,6 +3534,17 @@ begin
     -- Bills come a day late at most. What somebody holds is left for another time: nothing here waits.
     delete from copperplate.address_salts as s where s.day < v_day - 1;
     delete from copperplate.budget_resets as r where r.day < v_day - 35 and r.day > '-infinity';
+    -- Overrides that are over, and what only a reset of a day before kept.
+    delete from copperplate.budgets as b
+    where b.ctid = any(array(
+        select o.ctid
+        from copperplate.budgets as o
+        where
+            o.cap_micro_usd is null and o.cap_pictures is null
+            and (o.override_until > copperplate.clock()) is not true
+            and (o.updated_at < v_day::timestamp at time zone 'UTC' or o.name like 'prepaid/%')
+        for update skip locked
+    ));
     delete from copperplate.budget_usage as u
     where u.ctid = any(array(
         select o.ctid
@@ -3457,8 +3566,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.fold_budgets(integer) is
-'Forget what addresses used before yesterday with their salts, and counters of more than 35 days; fold the stripes of
-days that are over into one. Spending stays in copperplate.submits.'$statement$,
+'Forget what addresses used before yesterday with their salts, counters of more than 35 days and budgets that nothing
+is set of any more; fold the stripes of days that are over into one. Spending stays in copperplate.submits.'$statement$,
 $statement$revoke all on function copperplate.fold_budgets(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.fold_budgets(integer) to service_role$statement$,
 $statement$create function copperplate.fold_budget_day(p_budget text, p_day date, p_stripes bigint)

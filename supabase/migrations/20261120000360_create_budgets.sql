@@ -71,7 +71,7 @@ alter table copperplate.budget_usage enable row level security;
 revoke all on table copperplate.budget_usage from public, anon, authenticated, service_role;
 grant select, insert, update, delete on table copperplate.budget_usage to service_role;
 
--- A reset by hand raises the limit of its day by what was used: counters stay equal to what was booked.
+-- A reset by hand raises the limit of its day by what was settled: counters stay equal to what was booked.
 create table copperplate.budget_resets (
     budget text not null,
     day date not null,

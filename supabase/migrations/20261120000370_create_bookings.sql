@@ -164,6 +164,25 @@ revoke all on function copperplate.fits(copperplate.budget_usage, copperplate.bu
 from public, anon, authenticated;
 grant execute on function copperplate.fits(copperplate.budget_usage, copperplate.budget_change) to service_role;
 
+-- Where bills exceeded a limit, all that is allowed is what was spent. What comes back then is nobody's room: only
+-- rebalance sees whether the sum is under the limit again.
+create function copperplate.still_allowed(p_allowed bigint, p_spent bigint, p_change bigint)
+returns bigint
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return case when p_spent >= p_allowed then least(p_allowed, p_spent + p_change) else p_allowed end;
+end;
+$$;
+
+comment on function copperplate.still_allowed(bigint, bigint, bigint) is
+'What a stripe may spend after a change: a full one has no room for what it gives back, which rebalance shares out.';
+revoke all on function copperplate.still_allowed(bigint, bigint, bigint) from public, anon, authenticated;
+grant execute on function copperplate.still_allowed(bigint, bigint, bigint) to service_role;
+
 -- A row that another transaction changes while it is picked stays locked, though it does not fit any more. Each block
 -- is undone with such locks where it fails: nobody waits for a stripe while holding another, but for rebalance, in
 -- order.
@@ -178,7 +197,10 @@ begin
     -- A stripe with room that nobody holds.
     begin
         update copperplate.budget_usage as u
-        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        set
+            spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures,
+            allowed_micro_usd = copperplate.still_allowed(u.allowed_micro_usd, u.spent_micro_usd, p_change.micro_usd),
+            allowed_pictures = copperplate.still_allowed(u.allowed_pictures, u.pictures, p_change.pictures)
         where u.budget = p_change.budget and u.day = p_change.day and u.stripe = (
             select s.stripe
             from copperplate.budget_usage as s
@@ -197,7 +219,10 @@ begin
     -- All are held, or have no room. One wait is shorter than that for all of them.
     begin
         update copperplate.budget_usage as u
-        set spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures
+        set
+            spent_micro_usd = u.spent_micro_usd + p_change.micro_usd, pictures = u.pictures + p_change.pictures,
+            allowed_micro_usd = copperplate.still_allowed(u.allowed_micro_usd, u.spent_micro_usd, p_change.micro_usd),
+            allowed_pictures = copperplate.still_allowed(u.allowed_pictures, u.pictures, p_change.pictures)
         where
             u.budget = p_change.budget and u.day = p_change.day and u.stripe = pg_backend_pid() % 16
             and copperplate.fits(u, p_change);

@@ -25,6 +25,30 @@ comment on function copperplate.check_budget_name(text) is
 revoke all on function copperplate.check_budget_name(text) from public, anon, authenticated;
 grant execute on function copperplate.check_budget_name(text) to service_role;
 
+create function copperplate.drop_unset_budget(p_name text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.budgets as b
+    where
+        b.name = p_name and b.cap_micro_usd is null and b.cap_pictures is null
+        and (b.override_until > copperplate.clock()) is not true
+        -- A reset of today stands until midnight; of a prepaid one there is nothing left to raise.
+        and not exists (
+            select from copperplate.budget_resets as r
+            where r.budget = b.name and r.day = (copperplate.clock() at time zone 'UTC')::date
+        );
+$$;
+
+comment on function copperplate.drop_unset_budget(text) is
+'Remove what an operator set of a budget where nothing of it stands. A prepaid one is over: its counter stays in the
+book, and goes on where it is set again.';
+revoke all on function copperplate.drop_unset_budget(text) from public, anon, authenticated;
+grant execute on function copperplate.drop_unset_budget(text) to service_role;
+
 create function public.set_budget(p_name text, p_cap_micro_usd bigint, p_cap_pictures bigint)
 returns jsonb
 language plpgsql
@@ -44,6 +68,7 @@ begin
     set
         cap_micro_usd = excluded.cap_micro_usd, cap_pictures = excluded.cap_pictures,
         updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$;
@@ -79,6 +104,7 @@ begin
     set
         override_micro_usd = excluded.override_micro_usd, override_pictures = excluded.override_pictures,
         override_until = excluded.override_until, updated_at = excluded.updated_at;
+    perform copperplate.drop_unset_budget(p_name);
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$;
@@ -87,6 +113,52 @@ comment on function public.override_budget(text, bigint, bigint, timestamptz) is
 'Let other caps stand for a budget until p_until; three nulls end it now. Answers what read_budgets does.';
 revoke all on function public.override_budget(text, bigint, bigint, timestamptz) from public, anon, authenticated;
 grant execute on function public.override_budget(text, bigint, bigint, timestamptz) to service_role;
+
+-- What may come back is not forgiven: it would make room twice, when it does and by the reset.
+create function copperplate.settled(p_budget text, p_day date)
+returns table (micro_usd bigint, pictures bigint)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return query
+    select
+        greatest(coalesce(sum(c.micro_usd), 0), 0)::bigint, greatest(coalesce(sum(c.pictures), 0), 0)::bigint
+    from (
+        select u.spent_micro_usd as micro_usd, u.pictures
+        from copperplate.budget_usage as u
+        where u.budget = p_budget and u.day = p_day
+        union all
+        select -(g.reserved ->> 'amount_micro_usd')::bigint, -1
+        from public.generation_status as g
+        where
+            g.status in ('pending', 'generating') and g.reserved -> 'budgets' ? p_budget
+            and copperplate.budget_day(p_budget, (g.reserved ->> 'day')::date) = p_day
+        union all
+        -- Whether its lease runs or not: whoever takes over may learn that it was free.
+        select -s.booked_micro_usd, -1
+        from public.generation_status as g
+        cross join lateral (
+            select n.*
+            from copperplate.submits as n
+            where n.generation_key = g.prompt_hash
+            order by n.id desc
+            limit 1
+        ) as s
+        where
+            g.status = 'generating' and s.cost_micro_usd is null and s.booked_micro_usd is not null
+            and p_budget = any(s.budgets)
+            and copperplate.budget_day(p_budget, (s.sent_at at time zone 'UTC')::date) = p_day
+    ) as c;
+end;
+$$;
+
+comment on function copperplate.settled(text, date) is
+'What a budget counts on a day without what is reserved, and without submits under way whose bill is not known.';
+revoke all on function copperplate.settled(text, date) from public, anon, authenticated;
+grant execute on function copperplate.settled(text, date) to service_role;
 
 create function public.reset_budget(p_name text)
 returns jsonb
@@ -104,19 +176,23 @@ begin
     where u.budget = p_name and u.day = v_day
     order by u.stripe
     for update;
-    -- An election looks for resets where there is a row.
-    insert into copperplate.budgets (name, updated_at) values (p_name, copperplate.clock()) on conflict (name) do nothing;
+    -- An election looks for resets where there is a row, and a row makes a prepaid budget. One that is there is locked,
+    -- and as young as the reset, so that no sweep takes it for what is over.
+    insert into copperplate.budgets as b (name, updated_at)
+    select p_name, copperplate.clock()
+    where p_name not like 'prepaid/%'
+    on conflict (name) do update set updated_at = excluded.updated_at;
     insert into copperplate.budget_resets (budget, day, micro_usd, pictures)
-    select p_name, v_day, coalesce(sum(u.spent_micro_usd), 0), coalesce(sum(u.pictures), 0)
-    from copperplate.budget_usage as u
-    where u.budget = p_name and u.day = v_day
+    select p_name, v_day, s.micro_usd, s.pictures
+    from copperplate.settled(p_name, v_day) as s
     on conflict (budget, day) do update set micro_usd = excluded.micro_usd, pictures = excluded.pictures;
     return public.read_budgets(jsonb_build_array(jsonb_build_object('name', p_name))) -> 0;
 end;
 $$;
 
 comment on function public.reset_budget(text) is
-'Begin the day of a budget anew: its caps apply to what is booked from now on. Answers what read_budgets does.';
+'Begin the day of a budget anew: its caps apply to what is under way and to what is booked from now on. Answers what
+read_budgets does.';
 revoke all on function public.reset_budget(text) from public, anon, authenticated;
 grant execute on function public.reset_budget(text) to service_role;
 
@@ -152,12 +228,12 @@ begin
                 -- As they are in a refusal.
                 'budget', case when s.name like 'address:%' then 'address' else s.name end,
                 'cap_micro_usd', s.cap_micro_usd,
-                'used_micro_usd', u.micro_usd - coalesce(r.micro_usd, 0),
+                'used_micro_usd', greatest(u.micro_usd - coalesce(r.micro_usd, 0), 0),
                 'left_micro_usd', case
                     when s.cap_micro_usd > 0 then greatest(s.limit_micro_usd - u.micro_usd, 0) else s.cap_micro_usd
                 end,
                 'cap_pictures', s.cap_pictures,
-                'used_pictures', u.pictures - coalesce(r.pictures, 0),
+                'used_pictures', greatest(u.pictures - coalesce(r.pictures, 0), 0),
                 'left_pictures', case
                     when s.cap_pictures > 0 then greatest(s.limit_pictures - u.pictures, 0) else s.cap_pictures
                 end,

@@ -42,7 +42,10 @@ begin
                         and not exists (select from copperplate.budgets as c where c.name = s.budget) as is_summed
                 ) as k
             ) as n
-            where s.day in (v_day, '-infinity')
+            -- Of a prepaid one that was taken off only the counter is left.
+            where
+                s.day = v_day
+                or (s.day = '-infinity' and exists (select from copperplate.budgets as p where p.name = s.budget))
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
@@ -141,6 +144,17 @@ begin
     -- Bills come a day late at most. What somebody holds is left for another time: nothing here waits.
     delete from copperplate.address_salts as s where s.day < v_day - 1;
     delete from copperplate.budget_resets as r where r.day < v_day - 35 and r.day > '-infinity';
+    -- Overrides that are over, and what only a reset of a day before kept.
+    delete from copperplate.budgets as b
+    where b.ctid = any(array(
+        select o.ctid
+        from copperplate.budgets as o
+        where
+            o.cap_micro_usd is null and o.cap_pictures is null
+            and (o.override_until > copperplate.clock()) is not true
+            and (o.updated_at < v_day::timestamp at time zone 'UTC' or o.name like 'prepaid/%')
+        for update skip locked
+    ));
     delete from copperplate.budget_usage as u
     where u.ctid = any(array(
         select o.ctid
@@ -163,8 +177,8 @@ end;
 $$;
 
 comment on function copperplate.fold_budgets(integer) is
-'Forget what addresses used before yesterday with their salts, and counters of more than 35 days; fold the stripes of
-days that are over into one. Spending stays in copperplate.submits.';
+'Forget what addresses used before yesterday with their salts, counters of more than 35 days and budgets that nothing
+is set of any more; fold the stripes of days that are over into one. Spending stays in copperplate.submits.';
 revoke all on function copperplate.fold_budgets(integer) from public, anon, authenticated;
 grant execute on function copperplate.fold_budgets(integer) to service_role;
 

@@ -1,6 +1,6 @@
 -- Budgets: reserved with the lead, booked by the submit, corrected by the bill, given back where nothing was sent.
 begin;
-select plan(47);
+select plan(52);
 
 create function pg_temp.recipe(p_prompt text) returns jsonb language sql as $$
     select jsonb_build_object(
@@ -143,13 +143,23 @@ select results_eq(
     'submits, and hears that the wall is reached'
 );
 select is(public.override_budget('all', null, null, null) -> 'override_until', 'null', 'the override ends');
-select is(public.reset_budget('all') -> 'left_micro_usd', '400', 'the day begins anew');
-select is(public.read_budgets('[{"name": "all"}]') -> 0 -> 'used_micro_usd', '0', 'and nothing of it is used');
-select is(pg_temp.used('all'), '450 4', 'while the counter is what was booked');
+select is(public.reset_budget('all') -> 'left_micro_usd', '300', 'the day begins anew, with what is under way');
+select is(public.read_budgets('[{"name": "all"}]') -> 0 -> 'used_micro_usd', '100', 'which alone is used');
+select ok(pg_temp.fail('e', false), 'it comes back free');
+select results_eq(
+    $$ select b -> 'left_micro_usd', b -> 'used_micro_usd' from public.read_budgets('[{"name": "all"}]') as r (s),
+    lateral jsonb_array_elements(r.s) as b $$,
+    $$ values ('400'::jsonb, '0'::jsonb) $$,
+    'and all of the cap is left, no more'
+);
+select is(pg_temp.used('all'), '350 3', 'while the counter is what was booked');
 select throws_ok(
     $$ select public.set_budget('address:192.0.2.1', 1, 1) $$, 'ZC012', null, 'an address has no cap of its own'
 );
 select throws_ok($$ select public.set_budget('all', -1, null) $$, 'ZC012', null, 'a cap is not negative');
+select is(public.set_budget('prepaid/all', 9, null) -> 'cap_micro_usd', '9', 'a prepaid cap beside the daily one');
+select is(public.set_budget('prepaid/all', null, null) -> 'cap_micro_usd', 'null', 'it is taken off,');
+select is(jsonb_array_length(public.read_budgets('[{"name": "all"}]')), 1, 'and over');
 select is(public.audit_budgets() -> 'faults', '[]', 'every counter is the sum of what was booked');
 select is(
     (

@@ -67,6 +67,7 @@ def all_errors() -> list[CopperplateError]:
         denials.SignatureExpired("over"),
         denials.TooManyWrongKeys(60),
         denials.TakenDown(),
+        denials.NotEnoughCredits(UUID(OTHERS)),
     ]
     return [*plain, *(refused(reason, budget) for reason in RefusalReason for budget in (*BUDGETS, *HOUSES))]
 

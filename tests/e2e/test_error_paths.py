@@ -14,6 +14,7 @@ from asgi_lifespan import LifespanManager
 
 from copperplate import errors
 from copperplate.adapters.memory.clock import FakeClock
+from copperplate.denials import NotEnoughCredits
 from copperplate.errors import (
     FolderUnavailable,
     LedgerMisconfigured,
@@ -53,7 +54,11 @@ PATHS = [*all_paths(), *user_paths()]
 PASSWORD = "password-of-the-zebra"
 NEVER_SHOWN = (PROMPT, SECRET, KEY, PASSWORD)
 MAX_RETRY_SECONDS = 86_400
-CODES = {each.code for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "code")}
+CODES = {
+    # Denials have a table of their own, but for what a path of this one tells.
+    *(each.code for each in vars(errors).values() if isinstance(each, type) and hasattr(each, "code")),
+    NotEnoughCredits.code,
+}
 
 
 class Endless(ScriptedProvider):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +150,52 @@ async def test_bills_that_differ_by_half_overspend_by_those_in_flight_at_most(ow
         assert await faults(connection) == []
 
 
+async def overspend_and_give_back(connection: Connection, spends: Spending) -> None:
+    """Ten submits use up a wall of 1000; three are billed twice their price, and seven come back."""
+    fences = []
+    for prompt in prompts(10, "early"):
+        fences.append((prompt, (await elect(connection, prompt, spends))["fence"]))
+        assert (await submit(connection, *fences[-1], spends))["outcome"] == "lead"
+    for number, (prompt, fence) in enumerate(fences):
+        assert await fail(connection, prompt, fence, is_billed=number < 3, cost=200 if number < 3 else None)
+    assert await used(connection, "all") == (600, 3)
+
+
+async def until_waiting(connection: Connection, count: int) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            row = await one(
+                connection,
+                "select count(*) as n from pg_stat_activity"
+                " where wait_event_type = 'Lock' and datname = current_database()",
+            )
+            if row["n"] >= count:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_what_comes_back_above_the_wall_is_room_only_below_it(owner_url: str) -> None:
+    """Seven submits look at the same room for four, and wait for their own keys before they book the wall."""
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(await connect(owner_url)) for _ in range(9)]
+        owner, watcher, *others = opened
+        await overspend_and_give_back(owner, spending(money=1_000))
+        leads = []
+        for number in range(7):
+            own = key(str(number))
+            row = await elect(owner, f"late {number}", spending(own, money=1_000))
+            # Another amount than what was reserved, so that its own counter is touched.
+            leads.append((f"late {number}", row["fence"], spending(own, amount=99, money=1_000)))
+        async with owner.transaction():
+            await owner.execute("select from copperplate.budget_usage where budget like 'key:%' for update")
+            late = [asyncio.create_task(submit(other, *lead)) for other, lead in zip(others, leads, strict=True)]
+            await until_waiting(watcher, 7)
+        answers = Counter([row["outcome"] for row in await asyncio.gather(*late)])
+        assert answers == {"lead": 4, "refused": 3}
+        assert (await used(owner, "all"))[0] == 600 + 4 * 99
+        assert await faults(owner) == []
+
+
 # --- operators ------------------------------------------------------------------------------------
 
 
@@ -164,8 +211,10 @@ async def test_cap_set_lower_or_reset_amid_a_crowd_holds_from_then_on(owner_url:
         # Those that had looked before it was set are sixteen at most.
         assert answers["lead"] <= max(25, when_set) + 16
         assert answers["lead"] < 200
+        # What is under way is not forgiven by a reset: it ends first.
+        for row in await (await connection.execute("select prompt, fence from public.generation_status")).fetchall():
+            await fail(connection, row["prompt"], row["fence"], is_billed=True)
         await one(connection, "select public.reset_budget('all')")
-        assert (await made(owner_url, spends, 0)) == {}
 
         async def act(connection: Connection, prompt: str) -> str:
             return await make(connection, prompt, spends)

@@ -62,8 +62,11 @@ async def refusal_of(ring: KeyRing, text: str, address: str = HERE) -> Unauthori
     return refused.value
 
 
+LOOKUPS_AT_ONCE = wrong_keys.BURST + wrong_keys.SPARE
+
+
 async def use_up(ring: KeyRing, address: str) -> None:
-    for _ in range(wrong_keys.BURST):
+    for _ in range(LOOKUPS_AT_ONCE):
         await refusal_of(ring, make_key().text, address)
     with pytest.raises(TooManyWrongKeys):
         await ring.find(make_key().text, address)
@@ -216,19 +219,73 @@ async def test_wrong_keys_of_one_address_are_bounded_in_rate(
     else:
         answers = [(await asyncio.gather(ring.find(text, HERE), return_exceptions=True))[0] for text in texts]
     refused = [answer for answer in answers if isinstance(answer, TooManyWrongKeys)]
-    assert ledger.lookups == wrong_keys.BURST == 1_000 - len(refused)
+    assert ledger.lookups == LOOKUPS_AT_ONCE == 1_000 - len(refused)
     assert {error.retry_after_seconds for error in refused} == {2}
     await clock.advance(2)
-    await refusal_of(ring, texts[-1])
+    for text in texts[-9:]:  # one of the address, and eight of those that all share
+        await refusal_of(ring, text)
     with pytest.raises(TooManyWrongKeys):
-        await ring.find(texts[-2], HERE)
+        await ring.find(texts[-10], HERE)
 
 
-async def test_keys_that_were_mistyped_count_as_wrong_too(ring: KeyRing) -> None:
-    for number in range(wrong_keys.BURST):
+async def test_keys_that_were_mistyped_keep_no_right_key_out(ring: KeyRing, ledger: CountingLedger) -> None:
+    kept = await keep_key(ledger)
+    for number in range(10 * LOOKUPS_AT_ONCE):
         await refusal_of(ring, f"cp_{number}")
+    await use_up_the_address(ring, HERE)
+    assert (await ring.find(kept.text, HERE)).id == kept.record.id
+    assert len(ring._unknown) == wrong_keys.BURST
+
+
+async def test_mistyped_keys_push_no_wrong_key_out_of_memory(
+    ring: KeyRing, ledger: CountingLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_keys, "MAX_UNKNOWN", 5)
+    text = make_key().text
+    await refusal_of(ring, text)
+    for number in range(10):
+        await refusal_of(ring, f"cp_{number}")
+    await refusal_of(ring, text)
+    assert ledger.lookups == 1
+
+
+async def use_up_the_address(ring: KeyRing, address: str) -> None:
+    for _ in range(wrong_keys.BURST):
+        await refusal_of(ring, make_key().text, address)
+
+
+async def test_right_key_gets_in_beside_wrong_ones_of_its_address(
+    ring: KeyRing, ledger: CountingLedger, clock: FakeClock
+) -> None:
+    """As behind a proxy that nobody named: all who send keys have one address."""
+    kept = [await keep_key(ledger) for _ in range(3 * wrong_keys.SPARE)]
+    await use_up_the_address(ring, HERE)
+    for key in kept:  # right ones are given back, to whom they were taken from
+        assert (await ring.find(key.text, HERE)).id == key.record.id
+    await use_up_what_is_left(ring, wrong_keys.SPARE)
+    another = await keep_key(ledger)
     with pytest.raises(TooManyWrongKeys):
-        await ring.find("cp_another", HERE)
+        await ring.find(another.text, HERE)
+    await clock.advance(wrong_keys.SPARE_EVERY_SECONDS)
+    assert (await ring.find(another.text, HERE)).id == another.record.id
+
+
+async def use_up_what_is_left(ring: KeyRing, count: int) -> None:
+    for _ in range(count):
+        await refusal_of(ring, make_key().text)
+
+
+async def test_look_ups_past_the_rate_of_an_address_are_bounded_over_all_addresses(
+    ring: KeyRing, ledger: CountingLedger, clock: FakeClock
+) -> None:
+    for number in range(20):
+        await asyncio.gather(
+            *(ring.find(make_key().text, str(number)) for _ in range(2 * LOOKUPS_AT_ONCE)), return_exceptions=True
+        )
+    assert ledger.lookups == 20 * wrong_keys.BURST + wrong_keys.SPARE
+    await clock.advance(1)
+    await asyncio.gather(*(ring.find(make_key().text, "0") for _ in range(2 * LOOKUPS_AT_ONCE)), return_exceptions=True)
+    assert ledger.lookups == 20 * wrong_keys.BURST + wrong_keys.SPARE + 1 / wrong_keys.SPARE_EVERY_SECONDS
 
 
 async def test_right_keys_are_not_affected_by_another_address(ring: KeyRing, ledger: CountingLedger) -> None:
@@ -245,8 +302,7 @@ async def test_a_key_in_use_is_not_affected_by_wrong_ones_of_its_address(
     await use_up(ring, HERE)
     for _ in range(10):
         await clock.advance(10)  # it has to be looked up again
-        for _ in range(5):
-            await refusal_of(ring, make_key().text)
+        await use_up_what_is_left(ring, 5 + wrong_keys.SPARE)
         with pytest.raises(TooManyWrongKeys):
             await ring.find(make_key().text, HERE)
         assert (await ring.find(kept.text, HERE)).id == kept.record.id

@@ -110,6 +110,9 @@ class KeyRing:
         Raises `Unauthorized` in words that repeat nothing of it, `TooManyWrongKeys`, and what the ledger raises. A key
         that was found before is never refused for wrong ones from its address.
         """
+        if not is_whole(text):
+            # It costs no look-up, so it counts as none: a client that lost a part of its key locks nobody out.
+            raise refusal(UNKNOWN)
         digest = digest_of(text)
         now = self._clock.monotonic()
         known = self._found.get(digest)
@@ -119,14 +122,9 @@ class KeyRing:
         if known is None and now < self._unknown.get(digest, now):
             self._wrong_keys.check(address)
             raise refusal(UNKNOWN)
-        if not is_whole(text):
-            self._wrong_keys.take(address)
-            self._remember_unknown(digest)
-            raise refusal(UNKNOWN)
         may_be_wrong = known is None and not self._lookups.is_awaited(digest)
-        if may_be_wrong:
-            # Before the look-up: of a thousand at once, no more are looked up than of a thousand one by one.
-            self._wrong_keys.take(address)
+        # Before the look-up: of a thousand at once, no more are looked up than of a thousand one by one.
+        taken = self._wrong_keys.take(address) if may_be_wrong else None
         found: FoundApiKey | None = None
         is_answered = False
         try:
@@ -134,7 +132,7 @@ class KeyRing:
             is_answered = True
         finally:
             if may_be_wrong and (found is not None or not is_answered):
-                self._wrong_keys.give_back(address)
+                self._wrong_keys.give_back(taken)
         if found is None:
             raise refusal(UNKNOWN)
         return _in_force(found)

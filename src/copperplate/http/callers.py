@@ -81,8 +81,9 @@ async def _find_key(sent: Credentials, address: str, services: Services) -> ApiK
     if key.is_visible or not sent.is_in_address:
         return key
     raise refusal(
-        "This is a secret API key, and addresses are written to logs: replace it by "
-        f"`copperplate keys rotate {MARK}{key.prefix}`. Only keys made with --visible may stand in ?key=."
+        "This is a secret API key, and addresses are written to logs: replace it at once by "
+        f"`copperplate keys rotate {MARK}{key.prefix} --grace 0 --yes`. Only keys made with --visible may stand in "
+        "?key=."
     )
 
 

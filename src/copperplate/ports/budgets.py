@@ -101,7 +101,10 @@ class Budgets(Protocol):
         """All that have caps here or were used today. Addresses, and users without a cap of their own, are one each."""
 
     async def set_budget(self, name: str, cap_micro_usd: int | None, cap_pictures: int | None) -> BudgetState:
-        """Set both caps above those that programs send; with None what they send stands."""
+        """Set both caps above those that programs send; with None what they send stands.
+
+        A prepaid budget without a cap is over. Set again, it goes on from what was spent.
+        """
 
     async def override_budget(
         self, name: str, cap_micro_usd: int | None, cap_pictures: int | None, until: datetime | None
@@ -109,7 +112,10 @@ class Budgets(Protocol):
         """Let other caps stand until then, a time in the future; three None end an override now."""
 
     async def reset_budget(self, name: str) -> BudgetState:
-        """Begin the day anew: the caps apply to what is booked from now on. What was booked stays in the book."""
+        """Begin the day anew: the caps apply to what is under way and to what is booked from now on.
+
+        What was booked stays in the book.
+        """
 
     async def audit_budgets(self) -> Mapping[str, Any]:
         """How many `counters` there are, and `faults`: those that are not the sum of bookings and reservations."""

@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.budgets import Budget, Refused, Spending
+from copperplate.budgets import Budget, RefusalReason, Refused, Spending
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 from copperplate.model import Lead
 from copperplate.ports.budgets import MAX_CAP, BudgetState, BudgetUse
-from tests.contract.ledger.harness import LEASE
-from tests.support.pictures import picture_request
+from tests.contract.ledger.harness import LEASE, failure
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from copperplate.model import AcquireResult
@@ -37,7 +37,7 @@ async def ask(ledger: Any, prompt: str, *budgets: Budget, micro_usd: int = PRICE
     return result
 
 
-async def spend(ledger: Any, prompt: str, *budgets: Budget, micro_usd: int = PRICE) -> None:
+async def spend(ledger: Any, prompt: str, *budgets: Budget, micro_usd: int = PRICE) -> Lead:
     """Lead and submit."""
     held = await ask(ledger, prompt, *budgets, micro_usd=micro_usd)
     assert isinstance(held, Lead), held
@@ -48,6 +48,13 @@ async def spend(ledger: Any, prompt: str, *budgets: Budget, micro_usd: int = PRI
         provider="fal",
         spending=Spending(payer="somebody", amount_micro_usd=micro_usd, budgets=budgets),
     )
+    return held
+
+
+async def spend_for_good(ledger: Any, prompt: str, *budgets: Budget) -> None:
+    """Lead, submit, and fail: nothing of it comes back."""
+    held = await spend(ledger, prompt, *budgets)
+    assert await ledger.fail(picture_request(prompt).generation_key, held.fence, failure(billed=True))
 
 
 async def state_of(ledger: Any, name: str) -> BudgetState:
@@ -55,6 +62,11 @@ async def state_of(ledger: Any, name: str) -> BudgetState:
     [state] = await ledger.read_budgets([Budget(name=name)])
     assert isinstance(state, BudgetState)
     return state
+
+
+def reason_of(result: AcquireResult) -> RefusalReason:
+    assert isinstance(result, Refused), result
+    return result.refusal.reason
 
 
 def left(state: BudgetState) -> tuple[int, int | None, int | None]:
@@ -133,9 +145,43 @@ class BudgetOperationContract:
         assert (left(daily), left(prepaid)) == ((0, 100_000, 100_000), (30_000, 50_000, 20_000))
         assert isinstance(await ask(harness.ledger, "b", key), Refused)
 
+    async def test_a_prepaid_cap_that_is_taken_off_is_over_and_one_that_is_set_again_goes_on(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, key, prepaid = harness.ledger, Budget(name=KEY, is_own=True), f"prepaid/{KEY}"
+        await ledger.set_budget(prepaid, 50_000, None)
+        await spend(ledger, "a", key)
+        assert left(await ledger.set_budget(prepaid, None, None)) == (PRICE, None, None)
+        await spend(ledger, "b", key)
+        assert [state.budget for state in await ledger.read_budgets([key])] == [KEY]
+        assert [use.budget for use in await ledger.list_budgets()] == [KEY]
+        await ledger.set_budget(prepaid, 50_000, None)
+        _, state = await ledger.read_budgets([key])
+        assert left(state) == (PRICE, 50_000, 20_000)
+        assert (await ledger.audit_budgets())["faults"] == []
+
+    async def test_a_budget_without_caps_is_in_no_list(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        until = datetime.fromtimestamp((await ledger.check_setup())["now"] + 600, UTC)
+        await ledger.set_budget("link:mistyped", 1, 1)
+        await ledger.override_budget("link:mistyped", 5, None, until)
+        await ledger.set_budget("link:mistyped", None, None)
+        assert [use.budget for use in await ledger.list_budgets()] == ["link:mistyped"], "its override stands"
+        await ledger.override_budget("link:mistyped", None, None, None)
+        await ledger.reset_budget("prepaid/link:mistyped")
+        assert await ledger.list_budgets() == []
+
+    async def test_an_override_that_is_over_leaves_no_budget_behind(self, harness: LedgerHarness) -> None:
+        now = datetime.fromtimestamp((await harness.ledger.check_setup())["now"], UTC)
+        for name in ("link:mistyped", "prepaid/all"):
+            await harness.ledger.override_budget(name, 5, None, now + timedelta(minutes=5))
+        await harness.advance(DAY)
+        await harness.ledger.sweep(100)
+        assert await harness.ledger.list_budgets() == []
+
     async def test_a_reset_lets_the_caps_apply_anew_and_leaves_the_book_alone(self, harness: LedgerHarness) -> None:
         ledger, wall = harness.ledger, replace(WALL, cap_micro_usd=50_000, cap_pictures=2)
-        await spend(ledger, "a", wall)
+        await spend_for_good(ledger, "a", wall)
         assert isinstance(await ask(ledger, "b", wall), Refused)
         await ledger.reset_budget("all")
         [state] = await ledger.read_budgets([wall])
@@ -144,6 +190,40 @@ class BudgetOperationContract:
         [state] = await ledger.read_budgets([wall])
         assert (*left(state), state.used_pictures, state.left_pictures) == (30_000, 50_000, 20_000, 1, 1)
         assert (await ledger.audit_budgets())["faults"] == []
+
+    async def test_a_reset_gives_no_room_twice_for_what_is_under_way_and_comes_back(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, key, wall = harness.ledger, Budget(name=KEY, is_own=True), replace(WALL, cap_pictures=3)
+        await spend_for_good(ledger, "a", key, wall)
+        sent = await spend(ledger, "b", key, wall)
+        await spend(ledger, "c", key, wall)
+        assert isinstance(await ask(ledger, "reserved", key, WALL), Lead)
+        for name in (KEY, "all"):
+            await ledger.reset_budget(name)
+        [of_key, of_all] = await ledger.read_budgets([key, wall])
+        assert (of_key.used_pictures, of_all.used_pictures, of_all.left_pictures) == (3, 2, 1)
+        assert await ledger.fail(picture_request("b").generation_key, sent.fence, failure(billed=False))
+        # A dead leader's submit is asked for by whoever takes over, and may be found free.
+        await harness.advance(21)
+        for name in (KEY, "all"):
+            await ledger.reset_budget(name)
+        [of_key, of_all] = await ledger.read_budgets([key, wall])
+        assert (of_key.used_pictures, of_all.used_pictures, of_all.left_pictures) == (1, 1, 2)
+        taken = await ask(ledger, "c", key, wall)
+        assert isinstance(taken, Lead)
+        assert await ledger.fail(picture_request("c").generation_key, taken.fence, failure(billed=False))
+        for prompt in "xyz":
+            await spend(ledger, prompt, key, wall)
+        assert isinstance(await ask(ledger, "one more", key, wall), Refused)
+        assert (await ledger.audit_budgets())["faults"] == []
+
+    async def test_a_picture_whose_bill_is_known_is_not_under_way_for_a_budget(self, harness: LedgerHarness) -> None:
+        ledger, wall = harness.ledger, replace(WALL, cap_pictures=1)
+        held, key = await spend(ledger, "a", wall), picture_request("a").generation_key
+        assert reason_of(await ask(ledger, "b", wall)) is RefusalReason.IN_FLIGHT
+        assert await ledger.intend_upload(key, held.fence, upload(key), usage={}, cost_micro_usd=PRICE)
+        assert reason_of(await ask(ledger, "b", wall)) is RefusalReason.USED_UP
 
     async def test_an_override_stands_until_its_end_or_until_it_is_ended(self, harness: LedgerHarness) -> None:
         await harness.ledger.set_budget("all", 10_000, 5)
@@ -208,7 +288,7 @@ class BudgetOperationContract:
         assert all(isinstance(use, BudgetUse) for use in listed)
 
     async def test_the_list_counts_from_the_last_reset(self, harness: LedgerHarness) -> None:
-        await spend(harness.ledger, "a", WALL)
+        await spend_for_good(harness.ledger, "a", WALL)
         await harness.ledger.reset_budget("all")
         await spend(harness.ledger, "b", WALL)
         # With a cap in the ledger or without.

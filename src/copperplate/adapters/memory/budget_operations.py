@@ -32,7 +32,8 @@ class MemoryBudgetOperations(MemoryTables):
     async def list_budgets(self) -> Sequence[BudgetUse]:
         """See `Budgets.list_budgets`."""
         today = self._clock.now().date()
-        used = {name for name, day in self._usage if day in (today, NO_DAY)}
+        # Of a prepaid one that was taken off only the counter is left.
+        used = {name for name, day in self._usage if day == today or (day == NO_DAY and name in self._budgets)}
         sums = defaultdict[str, Amount](Amount)
         for name in sorted(used | self._budgets.keys()):
             state = self._as_told(self._budget_states([Budget(name=name)])[0])
@@ -49,6 +50,7 @@ class MemoryBudgetOperations(MemoryTables):
         _check_caps(cap_micro_usd, cap_pictures)
         row = self._budgets.setdefault(name, BudgetRow())
         row.cap_micro_usd, row.cap_pictures = cap_micro_usd, cap_pictures
+        self._drop_unset_budgets()
         return await self._read_one(name)
 
     async def override_budget(
@@ -62,14 +64,14 @@ class MemoryBudgetOperations(MemoryTables):
             raise LedgerUnavailable("not an override")
         row = self._budgets.setdefault(name, BudgetRow())
         row.override_micro_usd, row.override_pictures, row.override_until = cap_micro_usd, cap_pictures, until
+        self._drop_unset_budgets()
         return await self._read_one(name)
 
     async def reset_budget(self, name: str) -> BudgetState:
         """See `Budgets.reset_budget`."""
         _check_name(name)
         [state] = [state for state in self._budget_states([Budget(name=name)]) if state.name == name]
-        used = self._usage[name, state.day]
-        self._resets[name, state.day] = Amount(used.micro_usd, used.pictures)
+        self._resets[name, state.day] = self._settled(name, state.day)
         return await self._read_one(name)
 
     async def _read_one(self, name: str) -> BudgetState:

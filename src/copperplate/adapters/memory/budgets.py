@@ -200,9 +200,22 @@ class MemoryBudgets(MemoryCredits):
         for submit in self._newest_submits():
             other = submit.generation_key
             is_held = state.name in submit.budgets and day_of(state.name, submit.day) == state.day
-            if is_held and other != key and submit.booked_micro_usd is not None and self._is_submitted(other):
-                live.add(submit.booked_micro_usd, 1)
+            if is_held and other != key and submit.is_open and self._is_led(other) and self._is_submitted(other):
+                live.add(submit.counted_micro_usd, 1)
         return lapsed, live
+
+    def _settled(self, name: str, day: date) -> Amount:
+        """What a budget counts without what may come back yet, whether its lease runs or not."""
+        used = self._usage.get((name, day), Amount())
+        settled = Amount(used.micro_usd, used.pictures)
+        for reserved in self._reserved.values():
+            if name in reserved.budgets and day_of(name, reserved.day) == day:
+                settled.add(-reserved.micro_usd, -1)
+        for submit in self._newest_submits():
+            is_held = name in submit.budgets and day_of(name, submit.day) == day
+            if is_held and submit.is_open and self._is_submitted(submit.generation_key):
+                settled.add(-submit.counted_micro_usd, -1)
+        return Amount(max(0, settled.micro_usd), max(0, settled.pictures))
 
     def _has_too_many(self, states: Sequence[BudgetState], most: int | None, key: str) -> bool:
         """Whether as many others of the caller's first own budget are led as one caller may have."""
@@ -219,7 +232,7 @@ class MemoryBudgets(MemoryCredits):
         return {submit.generation_key: submit for submit in self._submits}.values()
 
     def _is_submitted(self, key: str) -> bool:
-        """Whether a generation is led and its submit was written ahead; the tables know."""
+        """Whether a submit was written ahead for a generation that is under way; the tables know."""
         raise NotImplementedError
 
     # --- changes ----------------------------------------------------------------------------------
@@ -227,6 +240,11 @@ class MemoryBudgets(MemoryCredits):
     def _book(self, states: Iterable[BudgetState], micro_usd: int) -> None:
         for state in states:
             self._usage[state.name, state.day].add(micro_usd, 1)
+
+    def _drop_unset_budgets(self) -> None:
+        """Forget budgets that no operator caps any more: a prepaid one is over, and its counter stays."""
+        now = self._clock.now()
+        self._budgets = {name: row for name, row in self._budgets.items() if row.caps(now) != (None, None)}
 
     def _release_lapsed(self, states: Sequence[BudgetState], spending: Spending, key: str) -> None:
         """Give back what dead leaders reserved of budgets that have no room otherwise."""

@@ -70,6 +70,11 @@ class Submit:
         return self.estimate_micro_usd if self.cost_micro_usd is None else self.cost_micro_usd
 
     @property
+    def is_open(self) -> bool:
+        """Whether what it booked may come back yet: its bill is not known."""
+        return self.booked_micro_usd is not None and self.cost_micro_usd is None
+
+    @property
     def counted_micro_usd(self) -> int:
         """What its budgets count: what was booked, until the bill is known."""
         if self.booked_micro_usd is None:

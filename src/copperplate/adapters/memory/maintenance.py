@@ -31,6 +31,7 @@ class MemoryMaintenance(MemoryTables):
             self._set_failed(self._generations[key], FailureClass.ABANDONED, self._clock.monotonic())
             self._release_spending(key)
         self._release_expired()
+        self._drop_unset_budgets()
         return len(expired)
 
     async def cleanup_entries(

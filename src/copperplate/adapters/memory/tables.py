@@ -235,7 +235,8 @@ class MemoryTables(MemoryBudgets):
         return row is not None and row.is_live and row.lease_until > self._clock.monotonic()
 
     def _is_submitted(self, key: str) -> bool:
-        return self._is_led(key) and self._generations[key].status == "generating"
+        row = self._generations.get(key)
+        return row is not None and row.status == "generating"
 
     def _held(self, key: str, fence: int) -> GenerationRow | None:
         row = self._generations.get(key)
