@@ -120,7 +120,8 @@ def between(raw: str, least: int, most: int) -> int:
 def key_of(raw: str) -> str:
     """A key, or the error that argparse shows."""
     if not re.fullmatch("[0-9a-f]{64}", raw):
-        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}")
+        advice = ": `copperplate explain URL` says the keys of an address" if "/" in raw else ""
+        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}{advice}")
     return raw
 
 
