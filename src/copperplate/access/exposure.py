@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MODES: Final[Mapping[str, str]] = {
     "open": "open: everybody may have pictures made; those nobody knows, from what is set aside for them",
-    "signed": "signed: a picture is made for a signed address, an API key or a sign-in; stored ones are for everybody",
+    "signed": "signed: a picture is made for a signed URL, an API key or a sign-in; stored ones are for everybody",
     "keys": "keys: a picture is made for an API key or a sign-in; stored ones are for everybody",
 }
 # By what a remark is about: the variables it is made from, beside caps that the operator set.
