@@ -1,5 +1,5 @@
 /**
- * Signed addresses of Copperplate's pictures: whoever holds one may have that picture made until it expires.
+ * Signed URLs of Copperplate's pictures: whoever holds one may have that picture made until it expires.
  *
  * SERVER SIDE ONLY: a secret that a page can read signs for everybody. Runs in Node 20 and later, Deno and edge
  * functions by Web Crypto, without dependencies:

@@ -1,4 +1,4 @@
--- What is the signed address of a picture? Whoever has it may have that picture made until it expires.
+-- What is the signed URL of a picture? Whoever has it may have that picture made until it expires.
 -- Put an id and its secret of COPPERPLATE_URL_SIGNING_KEYS in place of these. An editor keeps what is run in it:
 -- with Supabase Vault, p_secret => (select decrypted_secret from vault.decrypted_secrets where name = 'url-signing').
 -- Append the answer to the address of the deployment; give p_model too where its default is not fal-ai/flux/schnell.

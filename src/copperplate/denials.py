@@ -2,7 +2,7 @@
 
 CopperplateError
 ├── Unauthorized
-│   └── AccessDenied          a miss needs a signed address, a key or a sign-in here; 401
+│   └── AccessDenied          a miss needs a signed URL, a key or a sign-in here; 401
 ├── Forbidden                 the caller is known and may not; 403
 │   ├── MissingScope          the API key lacks a scope
 │   ├── InvalidSignature      the link's signature is not one of ours
@@ -139,7 +139,7 @@ def _whose(refusal: Refusal) -> str:
         "address": "what this service spends for one address it does not know",
         "user": "your budget",
         "key": "the budget of this API key",
-        "link": "the budget of signed links",
+        "link": "the budget of signed URLs",
     }.get(name, "the budget of this model")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from copperplate.access import shares
-from copperplate.access.exposure import remarks_on
+from copperplate.access.exposure import RESTS_ON, remarks_on
 from copperplate.compose import make_provider, open_backend, open_services
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.generation.lookup import LookupOptions
@@ -32,6 +32,7 @@ NO_KEY: Final = "0" * 64
 SKEW_SECONDS: Final = 60
 MIN_POSTGRES: Final = 15
 SIDE: Final = 64
+NOT_LOOKED_AT: Final = "not looked at: mend the settings first"
 # Variables that say which database and which store.
 PLACES: Final = {"DATABASE_URL", "SUPABASE_URL", "COPPERPLATE_LEDGER"}
 
@@ -66,9 +67,9 @@ async def examine(
         yield Finding(what="settings", level=Level.FAILED, detail=f"{fault}. See {DOCS}")
     # Without what was meant, it would be another database that is looked at.
     if faults.keys() & PLACES:
-        yield Finding(what="database", level=Level.FAILED, detail="not looked at: mend the settings first")
+        yield Finding(what="database", level=Level.FAILED, detail=NOT_LOOKED_AT)
     else:
-        async for finding in _examine_backend(settings, clock):
+        async for finding in _examine_backend(settings, clock, faults):
             is_fine &= finding.level is not Level.FAILED
             yield finding
     provider = _examine_provider(settings, clock)
@@ -80,7 +81,7 @@ async def examine(
         yield Finding(what="miss and hit", level=Level.FAILED, detail="not tried: mend the above first")
 
 
-async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
+async def _examine_backend(settings: Settings, clock: Clock, faults: Mapping[str, str]) -> AsyncIterator[Finding]:
     try:
         async with open_backend(settings) as (ledger, stores):
             try:
@@ -91,7 +92,7 @@ async def _examine_backend(settings: Settings, clock: Clock) -> AsyncIterator[Fi
                     async for finding in _examine_objects(ledger):
                         yield finding
                 yield await _examine_rights(ledger)
-                for finding in await _examine_spending(settings, clock, ledger):
+                for finding in await _examine_spending(settings, clock, ledger, faults):
                     yield finding
             except LedgerUnavailable as error:
                 yield _failed("database", error)
@@ -188,7 +189,9 @@ async def _examine_rights(ledger: SqlLedger) -> Finding:
     return Finding(what="rights", level=Level.OK, detail="tables can be read and written as service_role")
 
 
-async def _examine_spending(settings: Settings, clock: Clock, budgets: Budgets) -> list[Finding]:
+async def _examine_spending(
+    settings: Settings, clock: Clock, budgets: Budgets, faults: Mapping[str, str]
+) -> list[Finding]:
     """What a day may cost, and who may spend it; raises `LedgerUnavailable`."""
     billable = [provider.name for provider in _providers(settings, clock) if provider.is_billable]
     try:
@@ -196,7 +199,10 @@ async def _examine_spending(settings: Settings, clock: Clock, budgets: Budgets) 
     except Misconfigured as error:
         return [_failed("budget", error)]
     return [
-        Finding(what=each.what, level=Level.WARNING if each.is_warning else Level.OK, detail=each.detail)
+        # What was not meant counts as unset: by defaults a server would seem to be open, or to have a wall.
+        Finding(what=each.what, level=Level.FAILED, detail=NOT_LOOKED_AT)
+        if faults.keys() & RESTS_ON[each.what]
+        else Finding(what=each.what, level=Level.WARNING if each.is_warning else Level.OK, detail=each.detail)
         for each in remarks_on(settings, billable, states)
     ]
 

@@ -145,7 +145,7 @@ class InvalidIdempotencyKey(InvalidRequest, code="invalid_idempotency_key", titl
     """The Idempotency-Key is empty, too long, repeated, or not printable ASCII."""
 
 
-class Unauthorized(CopperplateError, code="unauthorized", status=401, title="This needs a secret or a sign-in"):
+class Unauthorized(CopperplateError, code="unauthorized", status=401, title="No valid credential was sent"):
     """The bearer secret, or a person's token, is missing or not valid.
 
     `challenge` is what `WWW-Authenticate` says (RFC 6750, section 3).

@@ -6,7 +6,7 @@ create table copperplate.api_keys (
     prefix text not null,
     -- SHA-256 of the whole key, hex. 256 bits of chance need no slow hash and no salt.
     digest text not null,
-    -- Of the key before the last rotation, which is good until then.
+    -- Of the key before the last rotation, which is good until then; one that is over says that it was replaced.
     previous_digest text,
     previous_until timestamptz,
     name text not null,
@@ -220,8 +220,9 @@ begin
     update copperplate.api_keys as k
     set
         digest = p_digest,
-        previous_digest = case when p_grace > interval '0' then k.digest end,
-        previous_until = case when p_grace > interval '0' then v_now + p_grace end
+        -- Without a grace too: whoever still sends it hears that it was replaced.
+        previous_digest = k.digest,
+        previous_until = v_now + p_grace
     where
         k.prefix = p_prefix
         and k.digest <> p_digest -- else it is this call, repeated

@@ -1,6 +1,6 @@
 -- API keys: kept by digest, found by it, rotated with a grace, revoked together with what they may spend.
 begin;
-select plan(44);
+select plan(45);
 
 create function pg_temp.digest(p_name text) returns text language sql as $$
     select encode(sha256(p_name::bytea), 'hex')
@@ -115,7 +115,8 @@ select pg_temp.pass(7300 + 86400) is not null as passes;
 select is(pg_temp.state('aaaaaaaa'), 'rotated 0', 'the grace ends');
 select is(pg_temp.state('a2'), 'active', 'and the new one does not');
 select isnt(public.rotate_api_key('aaaaaaaa', pg_temp.digest('a3'), '0'), null, 'it is rotated without a grace');
-select is(public.find_api_key(pg_temp.digest('a2')), null, 'the old one is unknown at once');
+select is(pg_temp.state('a2'), 'rotated 0', 'the old one has ended at once, and says of what');
+select is(public.find_api_key(pg_temp.digest('aaaaaaaa')), null, 'the one before it is unknown');
 
 -- Revoked.
 select is(public.revoke_api_key('nothere0'), null, 'what is not there is not revoked');

@@ -259,6 +259,25 @@ def test_doctor_reports_every_setting_that_is_wrong_and_looks_at_the_rest(deploy
     assert found["miss and hit"] == ("failed", "not tried: mend the above first")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "left_out"),
+    [
+        ("COPPERPLATE_ACCESS", "closed", {"budget", "access"}),
+        ("COPPERPLATE_DAILY_BUDGET_USD", "five", {"budget"}),
+        ("COPPERPLATE_URL_SIGNING_KEYS", "one:short", {"access"}),
+        ("PORT", "http", set()),
+    ],
+)
+def test_doctor_says_nothing_of_who_may_spend_by_what_was_not_meant(
+    deployment: dict[str, str], variable: str, value: str, left_out: set[str]
+) -> None:
+    found = findings(run("doctor", **{**deployment, variable: value}))
+    assert variable in found["settings"][1]
+    for what in ("budget", "access"):
+        not_told = ("failed", "not looked at: mend the settings first")
+        assert (found[what] == not_told) is (what in left_out)
+
+
 def test_doctor_looks_at_no_other_database_than_the_one_that_was_meant(
     deployment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -65,6 +65,24 @@ def test_a_takedown_of_what_nobody_asked_for_says_what_was_found(deployment: dic
     assert is_gone(deployment, "wrong")
 
 
+def test_a_takedown_of_an_unknown_key_promises_no_more_than_it_does(deployment: dict[str, str]) -> None:
+    """It may be the key of one format, of which no generation is known."""
+    told = run("takedown", PICTURE, "--yes", **deployment).stderr
+    assert "generation" not in told.partition("copperplate explain URL")[0]
+    for part in ("nothing is known of this key", "its other formats can be made", "copperplate explain URL", "--lift"):
+        assert part in told
+
+
+@pytest.mark.parametrize("address", ["https://example.com/64x64.png?text=a%20fox", "/64x64.png?text=a+fox"])
+def test_an_address_in_place_of_a_key_is_answered_with_the_command_that_tells_its_keys(
+    deployment: dict[str, str], address: str
+) -> None:
+    for command in (("takedown",), ("pin",), ("purge", "--key")):
+        answer = run(*command, address, **deployment)
+        assert (answer.returncode, "`copperplate explain URL`" in answer.stderr) == (2, True)
+    assert "explain" not in run("takedown", "abc", **deployment).stderr
+
+
 def test_a_takedown_asks_first_and_needs_yes_where_nobody_can_be_asked(deployment: dict[str, str]) -> None:
     make(deployment, "wrong")
     refused = run("takedown", PICTURE, **deployment)

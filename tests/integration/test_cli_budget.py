@@ -82,7 +82,8 @@ NO_TIMES = [
     "0h",
     "-1h",
     "1.5h",
-    "2w",
+    "90",
+    "2y",
     "6 h",
     "4000d",
     "2026-12-24",
@@ -186,7 +187,11 @@ def test_what_is_not_named_stays(budget: Command, owner_url: str) -> None:
     assert rows(owner_url) == [("all", 3_000_000, 70, None, None, False)]
     budget("override", "all", "--usd", "9", "--until", "2h")
     code, _, said = budget("set", "all", "--usd", "4")
-    assert (code, "An override stands until" in said) == (1, True)
+    assert (code, "An override stands until" in said, "`copperplate budget override all --end`" in said) == (
+        1,
+        True,
+        True,
+    )
     assert rows(owner_url) == [("all", 3_000_000, 70, 9_000_000, None, True)]
     assert budget("set", "all", "--usd", "4", "--pictures", "70")[0] == 0
     assert rows(owner_url) == [("all", 4_000_000, 70, 9_000_000, None, True)]
@@ -238,6 +243,8 @@ def test_an_override_stands_for_a_while_and_can_be_ended(budget: Command, owner_
     until = datetime.fromisoformat(shown["override_until"])
     assert abs(until - before - timedelta(hours=6)) < timedelta(minutes=2)
     assert (shown["cap_usd"], shown["cap_pictures"]) == (7.5, 9)
+    until = told(budget, "override", "anonymous", "--usd", "1", "--until", "2w")["anonymous"]["override_until"]
+    assert abs(datetime.fromisoformat(until) - before - timedelta(weeks=2)) < timedelta(minutes=2)
     later = (before + timedelta(days=2)).replace(microsecond=0).isoformat()
     assert told(budget, "override", "anonymous", "--usd", "0", "--until", later)["anonymous"]["cap_pictures"] is None
     assert told(budget, "override", "anonymous", "--end")["anonymous"]["override_until"] is None
@@ -245,7 +252,8 @@ def test_an_override_stands_for_a_while_and_can_be_ended(budget: Command, owner_
 
 
 def test_an_override_that_is_over_before_it_begins_is_refused(budget: Command, owner_url: str) -> None:
-    assert budget("override", "all", "--usd", "1", "--until", "2020-01-01T00:00Z")[0] != 0
+    code, _, said = budget("override", "all", "--usd", "1", "--until", "2020-01-01T00:00Z")
+    assert (code, "--until is 2020-01-01T00:00:00Z" in said, "[invalid_request]" in said) == (1, True, True)
     assert rows(owner_url) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -97,9 +98,32 @@ def test_key_has_what_it_was_given(keys: Keys, owner_url: str) -> None:
     plain = made(keys)
     assert (plain["tier"], plain["scopes"], plain["cap_usd"]) == ("standard", ["generate"], None)
     assert budget_of(owner_url, plain) is None
-    assert made(keys, "--expires", "30")["expires_at"] is not None
-    most = made(keys, "--cap-usd", "1000000000", "--cap-pictures", str(10**15))
-    assert budget_of(owner_url, most) == (10**15, 10**15)
+    most = made(keys, "--cap-usd", "999999999.999999", "--cap-pictures", str(10**15))
+    assert budget_of(owner_url, most) == (10**15 - 1, 10**15)
+
+
+@pytest.mark.parametrize(("asked", "days"), [("30", 30), ("30d", 30), ("12h", 0.5), ("8w", 56), ("36500", 36_500)])
+def test_a_lifetime_is_a_duration_and_a_number_alone_is_days(keys: Keys, asked: str, days: float) -> None:
+    row = made(keys, "--expires", asked)
+    life = datetime.fromisoformat(row["expires_at"]) - datetime.fromisoformat(row["created_at"])
+    assert life == timedelta(days=days)
+
+
+@pytest.mark.parametrize(("asked", "hours"), [((), 24), (("2",), 2), (("90m",), 1.5), (("2d",), 48), (("1w",), 168)])
+def test_a_grace_is_a_duration_and_a_number_alone_is_hours(keys: Keys, asked: tuple[str, ...], hours: float) -> None:
+    row, before = made(keys), datetime.now(UTC)
+    grace = ("--grace", *asked) if asked else ()
+    code, output, said = keys("rotate", row["prefix"], "--yes", "--json", *grace)
+    assert code == 0, said
+    left = datetime.fromisoformat(json.loads(output)["previous_until"]) - before
+    assert abs(left - timedelta(hours=hours)) < timedelta(minutes=2)
+
+
+@pytest.mark.parametrize("wrong", ["", "-1", "1.5", "2y", "2 h", "366d", "٢", "9" * 30])
+def test_a_grace_that_is_none_is_refused(keys: Keys, wrong: str) -> None:
+    code, output, said = keys("rotate", "abcdEFG1", "--yes", f"--grace={wrong}")
+    assert (code, output) == (2, "")
+    assert "a duration such as 90m" in said
 
 
 def test_visible_key_has_nothing_to_spend_unless_somebody_says_how_much(keys: Keys, owner_url: str) -> None:
@@ -132,6 +156,8 @@ def test_caps_that_are_none_are_refused(keys: Keys, option: str, cap: str) -> No
         ("--name", "x" * 101),
         ("--name", "a\nb"),
         ("--expires", "0"),
+        ("--expires", "30 d"),
+        ("--expires", "5215w"),
         ("--expires", "36501"),
         ("--expires", "1.5"),
     ],
@@ -151,7 +177,7 @@ def test_rotated_key_has_a_new_secret_and_the_same_rights(keys: Keys) -> None:
     assert rotated["previous_until"] is not None
     code, output, _ = keys("rotate", row["prefix"], "--yes", "--grace", "0")
     assert (code, output[:11]) == (0, row["key"][:11])
-    assert json.loads(keys("show", row["prefix"], "--json")[1])["previous_until"] is None
+    assert json.loads(keys("show", row["prefix"], "--json")[1])["previous_until"] < rotated["previous_until"]
 
 
 def test_revoked_key_has_nothing_to_spend_from_that_moment(keys: Keys, owner_url: str) -> None:

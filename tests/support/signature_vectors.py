@@ -1,6 +1,6 @@
 """The vectors that every signer is held to: `python -m tests.support.signature_vectors` writes them from `CASES`.
 
-They are a promise to whoever has signed addresses: a vector that is there is never changed, new ones are added.
+They are a promise to whoever has signed URLs: a vector that is there is never changed, new ones are added.
 """
 
 from __future__ import annotations

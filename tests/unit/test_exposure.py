@@ -60,7 +60,52 @@ async def test_a_wall_that_is_off_is_a_warning_wherever_something_costs() -> Non
 
 @pytest.mark.parametrize("wall", [(None, 500), (0, None), (3_000_000, None)])
 async def test_any_cap_is_a_wall(wall: tuple[int | None, int | None]) -> None:
-    assert not (await remarks({"COPPERPLATE_DAILY_BUDGET_USD": "off"}, wall=wall))["budget"].is_warning
+    off = {"COPPERPLATE_DAILY_BUDGET_USD": "off", "COPPERPLATE_ACCESS": "keys"}
+    assert not (await remarks(off, wall=wall))["budget"].is_warning
+
+
+EVERYTHING = "callers nobody knows can use up everything"
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"DAILY_BUDGET_USD": "off", "DAILY_BUDGET_PICTURES": "5"}, "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES"),
+        ({"DAILY_BUDGET_PICTURES": "5"}, "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES"),
+        ({"DAILY_BUDGET_PICTURES": "5", "ANONYMOUS_BUDGET_PICTURES": "5"}, "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES"),
+        ({"ANONYMOUS_BUDGET_USD": "50"}, "COPPERPLATE_ANONYMOUS_BUDGET_USD"),
+        ({"ANONYMOUS_BUDGET_USD": "5"}, "COPPERPLATE_ANONYMOUS_BUDGET_USD"),
+    ],
+)
+async def test_strangers_who_can_use_up_everything_are_a_warning(variables: dict[str, str], named: str) -> None:
+    told = (await remarks({f"COPPERPLATE_{name}": value for name, value in variables.items()}))["budget"]
+    assert told.is_warning
+    assert f"{EVERYTHING}: set {named} lower than" in told.detail
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"ANONYMOUS_BUDGET_USD": "4.99"},
+        {"ANONYMOUS_BUDGET_USD": "0", "DAILY_BUDGET_PICTURES": "5"},
+        {"DAILY_BUDGET_PICTURES": "5", "ANONYMOUS_BUDGET_PICTURES": "4"},
+        {"DAILY_BUDGET_USD": "off", "DAILY_BUDGET_PICTURES": "5", "ANONYMOUS_BUDGET_PICTURES": "4"},
+        {"DAILY_BUDGET_USD": "off", "DAILY_BUDGET_PICTURES": "5", "ACCESS": "keys"},
+        {"DAILY_BUDGET_USD": "0"},
+    ],
+)
+async def test_strangers_who_leave_some_are_none(variables: dict[str, str]) -> None:
+    told = (await remarks({f"COPPERPLATE_{name}": value for name, value in variables.items()}))["budget"]
+    assert not told.is_warning
+    assert EVERYTHING not in told.detail
+
+
+async def test_nobody_is_said_to_have_more_than_the_wall() -> None:
+    more = {f"COPPERPLATE_{name}_BUDGET_USD": "80" for name in ("ANONYMOUS", "USER")}
+    told = (await remarks({**more, "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES": "9"}, wall=(None, 3)))["budget"]
+    assert "callers nobody knows share $5 and 3 pictures of it, one address $5; a signed-in user has $5" in told.detail
+    assert "80" not in told.detail
 
 
 async def test_where_nothing_costs_nothing_is_warned_of() -> None:

@@ -62,6 +62,8 @@ async def get(client: httpx.AsyncClient, path: str, text: str, place: str, **giv
 
 def assert_refused(answer: httpx.Response, *texts: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    # Also where no credential is needed, as at /robots.txt.
+    assert answer.json()["title"] == "No valid credential was sent"
     assert answer.headers["www-authenticate"] == INVALID
     assert answer.headers["cache-control"] == "no-store"
     said = answer.text + json.dumps(dict(answer.headers))

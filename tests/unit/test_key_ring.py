@@ -173,11 +173,20 @@ async def test_a_rotated_key_is_good_for_its_grace(ring: KeyRing, ledger: Counti
     assert (await ring.find(new.text, HERE)).id == kept.record.id
 
 
+async def test_a_key_that_was_replaced_at_once_says_so_and_counts_as_no_wrong_one(
+    ring: KeyRing, ledger: CountingLedger
+) -> None:
+    for _ in range(2 * LOOKUPS_AT_ONCE):
+        kept = await keep_key(ledger)
+        await ledger.rotate_api_key(kept.record.prefix, make_key(kept.record.prefix).digest, timedelta(0))
+        assert "replaced" in str(await refusal_of(ring, kept.text))
+
+
 async def test_a_key_that_is_gone_is_forgotten(ring: KeyRing, ledger: CountingLedger, clock: FakeClock) -> None:
     kept = await keep_key(ledger)
     await ring.find(kept.text, HERE)
-    new = make_key(kept.record.prefix)
-    await ledger.rotate_api_key(new.prefix, new.digest, timedelta(0))
+    for _ in range(2):
+        await ledger.rotate_api_key(kept.record.prefix, make_key(kept.record.prefix).digest, timedelta(0))
     await clock.advance(10)
     await refusal_of(ring, kept.text)
     assert len(ring._found) == 0

@@ -112,7 +112,7 @@ class KeyRing:
         """
         if not is_whole(text):
             # It costs no look-up, so it counts as none: a client that lost a part of its key locks nobody out.
-            raise refusal(UNKNOWN)
+            raise invalid_credential(UNKNOWN)
         digest = digest_of(text)
         now = self._clock.monotonic()
         known = self._found.get(digest)
@@ -121,7 +121,7 @@ class KeyRing:
             return _in_force(known.found)
         if known is None and now < self._unknown.get(digest, now):
             self._wrong_keys.check(address)
-            raise refusal(UNKNOWN)
+            raise invalid_credential(UNKNOWN)
         may_be_wrong = known is None and not self._lookups.is_awaited(digest)
         # Before the look-up: of a thousand at once, no more are looked up than of a thousand one by one.
         taken = self._wrong_keys.take(address) if may_be_wrong else None
@@ -134,7 +134,7 @@ class KeyRing:
             if may_be_wrong and (found is not None or not is_answered):
                 self._wrong_keys.give_back(taken)
         if found is None:
-            raise refusal(UNKNOWN)
+            raise invalid_credential(UNKNOWN)
         return _in_force(found)
 
     async def _look_up(self, digest: str) -> FoundApiKey | None:
@@ -159,11 +159,11 @@ class KeyRing:
 
 def _in_force(found: FoundApiKey) -> ApiKey:
     if found.state is not KeyState.ACTIVE:
-        raise refusal(_ENDED[found.state])
+        raise invalid_credential(_ENDED[found.state])
     return found.key
 
 
-def refusal(message: str) -> Unauthorized:
+def invalid_credential(message: str) -> Unauthorized:
     """What is answered where a credential is not valid (RFC 6750, section 3.1)."""
     refused = Unauthorized(message)
     refused.challenge = CHALLENGE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from copperplate.access import shares
@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 
 _MODES: Final[Mapping[str, str]] = {
     "open": "open: everybody may have pictures made; those nobody knows, from what is set aside for them",
-    "signed": "signed: a picture is made for a signed address, an API key or a sign-in; stored ones are for everybody",
+    "signed": "signed: a picture is made for a signed URL, an API key or a sign-in; stored ones are for everybody",
     "keys": "keys: a picture is made for an API key or a sign-in; stored ones are for everybody",
+}
+# By what a remark is about: the variables it is made from, beside caps that the operator set.
+RESTS_ON: Final[Mapping[str, frozenset[str]]] = {
+    "budget": frozenset(
+        {
+            *("COPPERPLATE_ACCESS", "COPPERPLATE_PROVIDER", "FAL_KEY", "OPENAI_API_KEY", "COPPERPLATE_USER_BUDGET_USD"),
+            *("COPPERPLATE_DAILY_BUDGET_USD", "COPPERPLATE_DAILY_BUDGET_PICTURES"),
+            *("COPPERPLATE_ANONYMOUS_BUDGET_USD", "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES"),
+        }
+    ),
+    "access": frozenset({"COPPERPLATE_ACCESS", "COPPERPLATE_URL_SIGNING_KEYS"}),
+    "proxies": frozenset({"COPPERPLATE_PUBLIC_BASE_URL", "COPPERPLATE_TRUSTED_PROXIES"}),
 }
 
 
@@ -49,13 +61,45 @@ def _of_wall(settings: Settings, billable: str, states: Mapping[str, BudgetState
         )
         return Remark(what="budget", detail=detail, is_warning=True)
     parts = [f"{billable} may cost at most {_cap_of(wall)} a day (UTC), {_used_of(wall)} of it today"]
+    advice = _to_leave_some(wall, states[ANONYMOUS]) if settings.access == "open" else None
     if settings.access == "open":
-        share = states[ANONYMOUS]
-        address = f"one address {_permille_of(share, shares.ADDRESS_PERMILLE)}"
-        parts.append(f"callers nobody knows share {_cap_of(share)} of it, {address}")
+        parts.append(_of_unknown(wall, states[ANONYMOUS]))
     parts.append(f"a signed-in user has {_cap_of_user(settings, wall)} unless credits pay")
-    parts.append("keys and signed addresses what is left, unless `copperplate budget set` gives them a cap")
-    return Remark(what="budget", detail="; ".join(parts))
+    parts.append("keys and signed URLs what is left, unless `copperplate budget set` gives them a cap")
+    if advice is not None:
+        parts.append(f"callers nobody knows can use up everything: {advice}")
+    return Remark(what="budget", detail="; ".join(parts), is_warning=advice is not None)
+
+
+def _of_unknown(wall: BudgetState, share: BudgetState) -> str:
+    within = replace(
+        share,
+        cap_micro_usd=_least(share.cap_micro_usd, wall.cap_micro_usd),
+        cap_pictures=share.cap_pictures
+        if share.cap_pictures is None
+        else _least(share.cap_pictures, wall.cap_pictures),
+    )
+    address = _least(_permille_of(share, shares.ADDRESS_PERMILLE), wall.cap_micro_usd)
+    return f"callers nobody knows share {_cap_of(within)} of it, one address {_in_dollars(address)}"
+
+
+def _to_leave_some(wall: BudgetState, share: BudgetState) -> str | None:
+    """What keeps the unknown from using up a cap of the wall, where nothing does."""
+    if 0 in (wall.cap_micro_usd, wall.cap_pictures, share.cap_micro_usd, share.cap_pictures):
+        return None
+    if _is_all(share.cap_pictures, wall.cap_pictures):
+        return f"set COPPERPLATE_ANONYMOUS_BUDGET_PICTURES lower than {wall.cap_pictures:,}"
+    if _is_all(share.cap_micro_usd, wall.cap_micro_usd):
+        return f"set COPPERPLATE_ANONYMOUS_BUDGET_USD lower than {dollars(wall.cap_micro_usd or 0)}"
+    return None
+
+
+def _is_all(share: int | None, whole: int | None) -> bool:
+    return whole is not None and (share is None or share >= whole)
+
+
+def _least(*caps: int | None) -> int | None:
+    return min((cap for cap in caps if cap is not None), default=None)
 
 
 def _of_access(settings: Settings, billable: str) -> Remark:
@@ -90,11 +134,14 @@ def _used_of(state: BudgetState) -> str:
     return dollars(state.used_micro_usd) if state.cap_micro_usd is not None else f"{state.used_pictures:,} pictures"
 
 
-def _permille_of(state: BudgetState, permille: int) -> str:
-    return "any part" if state.cap_micro_usd is None else dollars(state.cap_micro_usd * permille // 1_000)
+def _permille_of(state: BudgetState, permille: int) -> int | None:
+    return None if state.cap_micro_usd is None else state.cap_micro_usd * permille // 1_000
 
 
 def _cap_of_user(settings: Settings, wall: BudgetState) -> str:
-    if settings.user_budget is not None:
-        return dollars(settings.user_budget)
-    return _permille_of(wall, shares.USER_PERMILLE)
+    cap = settings.user_budget if settings.user_budget is not None else _permille_of(wall, shares.USER_PERMILLE)
+    return _in_dollars(_least(cap, wall.cap_micro_usd))
+
+
+def _in_dollars(cap: int | None) -> str:
+    return "any part" if cap is None else dollars(cap)

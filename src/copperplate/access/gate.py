@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Who pays for what the owner's own tools have made.
 OWNER: Final = "owner"
 _DENIED: Final[Mapping[str, str]] = {
-    "signed": "This picture has to be made. Here that needs a signed address, an API key or a sign-in.",
+    "signed": "This picture has to be made. Here that needs a signed URL, an API key or a sign-in.",
     "keys": "This picture has to be made. Here that needs an API key or a sign-in.",
 }
 

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.budget_states import read_all, read_named
+from copperplate.access.shares import PREPAID
 from copperplate.budgets import Budget
 from copperplate.cli import budget_arguments as types
 from copperplate.cli import consent
+from copperplate.cli.arguments import add_json, dollar_amount, pictures
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from copperplate.cli.shared import add_command, say, settings_of, with_database
-from copperplate.compose import open_backend
+from copperplate.cli.shared import add_command, ask_ledger, say
+from copperplate.cli.tables import print_json, print_table, time_text
 from copperplate.errors import InvalidRequest, NotFound
 from copperplate.prices import MICRO, dollars
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.ports.budgets import BudgetState
     from copperplate.settings import Settings
-
-Answer = TypeVar("Answer")
 
 _COLUMNS: Final = ("budget", "used", "cap", "left", "pictures", "cap", "left", "resets at", "override until")
 
@@ -42,13 +40,13 @@ def add(commands: Any) -> None:
     parts = parser.add_subparsers(required=True, metavar="COMMAND")
     shown = add_command(parts, "show", run_show, "show caps, what is used of them and what is left")
     shown.add_argument("name", nargs="?", type=types.budget_name, metavar="NAME", help="one budget (default: all)")
-    _as_json(shown)
+    add_json(shown)
     _add_set(parts)
     reset = _of_one(add_command(parts, "reset", run_reset, "let the caps of a budget apply anew from now on"))
     consent.add_yes(reset)
-    _as_json(reset)
+    add_json(reset)
     _add_override(parts)
-    _as_json(
+    add_json(
         add_command(parts, "audit", run_audit, "compare every counter with the book; exit code 1 where one is off")
     )
 
@@ -57,24 +55,24 @@ def _add_set(parts: Any) -> None:
     parser = _of_one(add_command(parts, "set", run_set, "set the caps of a budget; what is not named stays"))
     parser.add_argument(
         "--usd",
-        type=types.amount_or_off,
+        type=types.dollars_or_off,
         metavar="N|off",
         help="dollars a day, six decimals at most; 0 refuses everything, off leaves it to the settings",
     )
     parser.add_argument("--pictures", type=types.pictures_or_off, metavar="N|off", help="pictures a day, or off")
     parser.add_argument("--prepaid", action="store_true", help="once and for all instead of a day: nothing resets it")
-    _as_json(parser)
+    add_json(parser)
 
 
 def _add_override(parts: Any) -> None:
     parser = _of_one(add_command(parts, "override", run_override, "let other caps of a budget stand for a while"))
-    parser.add_argument("--usd", type=types.amount, metavar="N", help="dollars a day meanwhile")
-    parser.add_argument("--pictures", type=types.pictures, metavar="N", help="pictures a day meanwhile")
+    parser.add_argument("--usd", type=dollar_amount, metavar="N", help="dollars a day meanwhile")
+    parser.add_argument("--pictures", type=pictures, metavar="N", help="pictures a day meanwhile")
     parser.add_argument(
-        "--until", type=types.until, metavar="TIME", help="90m, 6h, 2d from now on, or a time: 2026-12-24T18:00Z"
+        "--until", type=types.until, metavar="TIME", help="90m, 6h, 2d, 1w from now on, or a time: 2026-12-24T18:00Z"
     )
     parser.add_argument("--end", action="store_true", help="end the override that stands")
-    _as_json(parser)
+    add_json(parser)
 
 
 def run_show(arguments: argparse.Namespace) -> int:
@@ -85,7 +83,7 @@ def run_show(arguments: argparse.Namespace) -> int:
             return await read_all(ledger, settings)
         return await read_named(ledger, settings, await _resolve(ledger, arguments.name))
 
-    _print(_ask(arguments, read), arguments)
+    _print(ask_ledger(arguments, read), arguments)
     return EXIT_OK
 
 
@@ -94,20 +92,24 @@ def run_set(arguments: argparse.Namespace) -> int:
     if arguments.usd is None and arguments.pictures is None:
         say("copperplate: name a cap: --usd, --pictures or both [usage]")
         return EXIT_USAGE
-    is_prepaid = arguments.prepaid and not arguments.name.startswith(types.PREPAID)
-    asked = f"{types.PREPAID}{arguments.name}" if is_prepaid else arguments.name
+    is_prepaid = arguments.prepaid and not arguments.name.startswith(PREPAID)
+    asked = f"{PREPAID}{arguments.name}" if is_prepaid else arguments.name
 
     async def change(ledger: SqlLedger, settings: Settings) -> Sequence[BudgetState]:
         name = await _resolve(ledger, asked)
         # What an operator set before, unless an override hides it; a prepaid budget beside it comes after it.
         [stands, *_] = await ledger.read_budgets([Budget(name=name)])
         if stands.override_until is not None and None in (arguments.usd, arguments.pictures):
-            raise InvalidRequest(f"An override stands until {_time(stands.override_until)}: name --usd and --pictures.")
+            end = f"`copperplate budget override {arguments.name} --end`"
+            raise InvalidRequest(
+                f"An override stands until {time_text(stands.override_until)} and hides the caps below it: "
+                f"name --usd and --pictures, or end it with {end}."
+            )
         usd = _changed(arguments.usd, stands.cap_micro_usd)
         await ledger.set_budget(name, usd, _changed(arguments.pictures, stands.cap_pictures))
         return await read_named(ledger, settings, name)
 
-    _print(_ask(arguments, change), arguments)
+    _print(ask_ledger(arguments, change), arguments)
     return EXIT_OK
 
 
@@ -123,7 +125,7 @@ def run_reset(arguments: argparse.Namespace) -> int:
         await ledger.reset_budget(name)
         return await read_named(ledger, settings, name)
 
-    _print(_ask(arguments, change), arguments)
+    _print(ask_ledger(arguments, change), arguments)
     return EXIT_OK
 
 
@@ -136,12 +138,12 @@ def run_override(arguments: argparse.Namespace) -> int:
 
     async def change(ledger: SqlLedger, settings: Settings) -> Sequence[BudgetState]:
         name, until = await _resolve(ledger, arguments.name), arguments.until
-        if isinstance(until, timedelta):
-            until = datetime.fromtimestamp(float((await ledger.check_setup())["now"]), UTC) + until
+        if until is not None:
+            until = await _future(ledger, until)
         await ledger.override_budget(name, arguments.usd, arguments.pictures, until)
         return await read_named(ledger, settings, name)
 
-    _print(_ask(arguments, change), arguments)
+    _print(ask_ledger(arguments, change), arguments)
     return EXIT_OK
 
 
@@ -151,11 +153,11 @@ def run_audit(arguments: argparse.Namespace) -> int:
     async def audit(ledger: SqlLedger, _: Settings) -> dict[str, Any]:
         return dict(await ledger.audit_budgets())
 
-    found = _ask(arguments, audit)
+    found = ask_ledger(arguments, audit)
     # An address is in no output, its digest neither.
     faults = [{**fault, "budget": re.sub("address:.*", "address", fault["budget"])} for fault in found["faults"]]
     if arguments.json:
-        print(json.dumps({**found, "faults": faults}, indent=2))
+        print_json({**found, "faults": faults})
     for fault in faults:
         counted = f"{dollars(fault['counted_micro_usd'])} and {fault['counted_pictures']} pictures are counted"
         booked = f"{dollars(fault['micro_usd'])} and {fault['pictures']} are booked"
@@ -163,15 +165,6 @@ def run_audit(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(f"{found['counters']} counters, {len(faults)} faults")
     return EXIT_FAILED if faults else EXIT_OK
-
-
-def _ask(arguments: argparse.Namespace, ask: Callable[[SqlLedger, Settings], Awaitable[Answer]]) -> Answer:
-    async def run(settings: Settings) -> Answer:
-        async with open_backend(settings) as (ledger, _):
-            return await ask(ledger, settings)
-
-    with with_database(settings_of(arguments)) as settings:
-        return asyncio.run(run(settings))
 
 
 async def _resolve(ledger: SqlLedger, name: str) -> str:
@@ -184,24 +177,29 @@ async def _resolve(ledger: SqlLedger, name: str) -> str:
     return name.replace(prefix, found[0])
 
 
+async def _future(ledger: SqlLedger, until: datetime | timedelta) -> datetime:
+    """The end of an override, by the ledger's clock."""
+    now = datetime.fromtimestamp(float((await ledger.check_setup())["now"]), UTC)
+    if isinstance(until, timedelta):
+        return now + until
+    if until <= now:
+        raise InvalidRequest(
+            f"--until is {time_text(until)}, and the ledger's clock says {time_text(now)}: name a later time."
+        )
+    return until
+
+
 def _changed(asked: int | str | None, stands: int | None) -> int | None:
     if asked is None:
         return stands
     return None if isinstance(asked, str) else asked
 
 
-def _print(states: Iterable[BudgetState], arguments: argparse.Namespace) -> None:
+def _print(states: Sequence[BudgetState], arguments: argparse.Namespace) -> None:
     if arguments.json:
-        print(json.dumps([_row(state) for state in states], indent=2))
-        return
-    table = [list(_COLUMNS), *(_cells(state) for state in states)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        aligned = (
-            cell.ljust(width) if place in (0, len(line) - 2) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        print("  ".join(aligned).rstrip())
+        print_json([_row(state) for state in states])
+    else:
+        print_table([_COLUMNS, *map(_cells, states)], right=range(1, len(_COLUMNS) - 2))
 
 
 def _row(state: BudgetState) -> dict[str, Any]:
@@ -214,8 +212,8 @@ def _row(state: BudgetState) -> dict[str, Any]:
         "used_pictures": state.used_pictures,
         "cap_pictures": state.cap_pictures,
         "left_pictures": state.left_pictures,
-        "resets_at": _each(state.resets_at, _time),
-        "override_until": _each(state.override_until, _time),
+        "resets_at": _each(state.resets_at, time_text),
+        "override_until": _each(state.override_until, time_text),
     }
 
 
@@ -227,8 +225,8 @@ def _cells(state: BudgetState) -> list[str]:
         f"{state.used_pictures:,}",
         _each(state.cap_pictures, "{:,}".format),
         _each(state.left_pictures, "{:,}".format),
-        _each(state.resets_at, _time),
-        _each(state.override_until, _time),
+        _each(state.resets_at, time_text),
+        _each(state.override_until, time_text),
     )
     return [state.budget, *(cell or "-" for cell in cells)]
 
@@ -237,14 +235,6 @@ def _each(value: Any, show: Callable[[Any], Any]) -> Any:
     return None if value is None else show(value)
 
 
-def _time(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _of_one(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("name", type=types.budget_name, metavar="NAME", help=types.NAMES)
     return parser
-
-
-def _as_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")

@@ -8,16 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from copperplate.cli.shared import between
-from copperplate.ports.budgets import MAX_CAP
-from copperplate.settings import PROVIDER_KEYS, formats
+from copperplate.access.shares import PREPAID
+from copperplate.cli.arguments import dollar_amount, duration, pictures
+from copperplate.settings import PROVIDER_KEYS
 
-PREPAID: Final = "prepaid/"
 OFF: Final = "off"
-MAX_DAYS: Final = 3_660
+LONGEST_OVERRIDE: Final = timedelta(days=3_660)
 NAMES: Final = "all, anonymous, user:UUID, key:PREFIX, link:ID, provider:NAME or model:PROVIDER/MODEL"
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 # What may stand after the colon; a key's id, or the eight characters that name it to people.
 _LINK: Final = re.compile(r"[a-z0-9-]{1,16}")
 _KEY_PREFIX: Final = re.compile(r"(?:cp_)?([0-9A-Za-z]{8})…?")
@@ -67,41 +64,30 @@ def prefix_of(name: str) -> str | None:
     return named[1] if named else None
 
 
-def amount(raw: str) -> int:
-    """Dollars, as millionths of one."""
-    try:
-        return formats.dollars(raw)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, not {raw!r}") from None
-
-
-def amount_or_off(raw: str) -> int | str:
-    """The same, or `off`."""
-    return raw if raw == OFF else amount(raw)
-
-
-def pictures(raw: str) -> int:
-    """How many."""
-    return between(raw, 0, MAX_CAP)
+def dollars_or_off(raw: str) -> int | str:
+    """Dollars, as millionths of one, or `off`."""
+    return raw if raw == OFF else dollar_amount(raw)
 
 
 def pictures_or_off(raw: str) -> int | str:
-    """The same, or `off`."""
+    """How many, or `off`."""
     return raw if raw == OFF else pictures(raw)
 
 
 def until(raw: str) -> datetime | timedelta:
     """A time with its zone, or how long from now on."""
-    if (span := _DURATION.fullmatch(raw)) is not None:
-        duration = timedelta(**{_UNITS[span[2]]: int(span[1])})
-        if duration <= timedelta(days=MAX_DAYS):
-            return duration
     try:
         time = datetime.fromisoformat(raw)
     except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise argparse.ArgumentTypeError(
-            f"a duration such as 90m, 6h or 2d, or a time with its zone such as 2026-12-24T18:00Z; not {raw!r}"
-        )
+        return _from_now(raw)
+    if time.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"a time with its zone, such as 2026-12-24T18:00Z, not {raw!r}")
     return time.astimezone(UTC)
+
+
+def _from_now(raw: str) -> timedelta:
+    try:
+        return duration(raw, longest=LONGEST_OVERRIDE)
+    except argparse.ArgumentTypeError as error:
+        message = f"a time such as 2026-12-24T18:00Z, or {error}"
+        raise argparse.ArgumentTypeError(message) from None

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.api_keys import MARK, PREFIX_CHARS, make_key
 from copperplate.api_keys import Scope
 from copperplate.cli import consent
+from copperplate.cli.arguments import add_json, dollar_amount, duration, pictures
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from copperplate.cli.shared import add_command, between, say, settings_of, with_database
-from copperplate.compose import open_backend
+from copperplate.cli.shared import add_command, ask_ledger, say
+from copperplate.cli.tables import duration_text, print_json, print_table, time_text
 from copperplate.errors import NotFound
 from copperplate.ports.access import NewApiKey
 from copperplate.prices import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from copperplate.ports import ApiKeys
     from copperplate.ports.access import ApiKeyRecord
-    from copperplate.settings import Settings
 
-Answer = TypeVar("Answer")
-
-# In pictures, or in millionths of a dollar: as much as the ledger's budgets take.
-MAX_CAP: Final = 10**15
-MAX_DAYS: Final = 36_500
-MAX_GRACE_HOURS: Final = 24 * 365
+LONGEST_LIFE: Final = timedelta(days=36_500)
+LONGEST_GRACE: Final = timedelta(days=365)
 MAX_NAME_CHARS: Final = 100
-_DOLLARS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
 _COLUMNS: Final = ("prefix", "state", "tier", "scopes", "visible", "cap_usd", "cap_pictures", "last_used_at", "name")
 
 
@@ -48,19 +38,24 @@ def add(commands: Any) -> None:
     )
     parts = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_create(parts)
-    _as_json(add_command(parts, "list", run_list, "list every key; none of them can be shown again"))
-    _as_json(_of_one(add_command(parts, "show", run_show, "show one key: what it may do and spend")))
+    add_json(add_command(parts, "list", run_list, "list every key; none of them can be shown again"))
+    add_json(_of_one(add_command(parts, "show", run_show, "show one key: what it may do and spend")))
 
     rotate = _of_one(add_command(parts, "rotate", run_rotate, "replace a key by a new one with the same rights"))
     rotate.add_argument(
-        "--grace", type=_hours, default=24, metavar="HOURS", help="how long the old one is still good (default: 24)"
+        "--grace",
+        type=_grace,
+        default="24h",
+        metavar="DURATION",
+        help="how long the old one is still good, such as 90m or 2d; a number alone is hours, 0 is at once, "
+        "and the next rotation ends it (default: 24h)",
     )
     consent.add_yes(rotate)
-    _as_json(rotate)
+    add_json(rotate)
 
     revoke = _of_one(add_command(parts, "revoke", run_revoke, "end a key for good; it spends nothing from then on"))
     consent.add_yes(revoke)
-    _as_json(revoke)
+    add_json(revoke)
 
 
 def _add_create(parts: Any) -> None:
@@ -79,12 +74,15 @@ def _add_create(parts: Any) -> None:
         action="store_true",
         help="it may stand in pages and in ?key=; it spends nothing unless a cap says how much",
     )
-    create.add_argument("--cap-usd", type=_dollars, metavar="N", help="dollars it may spend a day; 0 is none")
+    create.add_argument("--cap-usd", type=dollar_amount, metavar="N", help="dollars it may spend a day; 0 is none")
+    create.add_argument("--cap-pictures", type=pictures, metavar="N", help="pictures it may have made a day; 0 is none")
     create.add_argument(
-        "--cap-pictures", type=_pictures, metavar="N", help="pictures it may have made a day; 0 is none"
+        "--expires",
+        type=_lifetime,
+        metavar="DURATION",
+        help="how long it is good, such as 12h, 30d or 8w; a number alone is days (default: never)",
     )
-    create.add_argument("--expires", type=_days, metavar="DAYS", help="in how many days it ends (default: never)")
-    _as_json(create)
+    add_json(create)
 
 
 def run_create(arguments: argparse.Namespace) -> int:
@@ -100,39 +98,37 @@ def run_create(arguments: argparse.Namespace) -> int:
         tier=arguments.tier,
         scopes=arguments.scopes,
         is_visible=arguments.visible,
-        expires_in=None if arguments.expires is None else timedelta(days=arguments.expires),
+        expires_in=arguments.expires,
         cap_micro_usd=arguments.cap_usd,
         cap_pictures=arguments.cap_pictures,
     )
-    record = _ask(settings_of(arguments), lambda keys: keys.create_api_key(new))
+    record = ask_ledger(arguments, lambda keys, _: keys.create_api_key(new))
     _print_new(record, made.text, as_json=arguments.json)
     return EXIT_OK
 
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Every key, the oldest first."""
-    records = _ask(settings_of(arguments), lambda keys: keys.list_api_keys())
+    records = ask_ledger(arguments, lambda keys, _: keys.list_api_keys())
     rows = [_shown(record) for record in records]
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
         return EXIT_OK
-    table = [[name.replace("_", " ") for name in _COLUMNS], *([_cell(row[name]) for name in _COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    head = [name.replace("_", " ") for name in _COLUMNS]
+    print_table([head, *([_cell(row[name]) for name in _COLUMNS] for row in rows)])
     return EXIT_OK
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """One key, without the key itself."""
-    _print(_ask(settings_of(arguments), lambda keys: _find(keys, arguments.prefix)), as_json=arguments.json)
+    _print(ask_ledger(arguments, lambda keys, _: _find(keys, arguments.prefix)), as_json=arguments.json)
     return EXIT_OK
 
 
 def run_rotate(arguments: argparse.Namespace) -> int:
     """A new key of the same prefix; the old one ends after its grace."""
-    hours, prefix = arguments.grace, arguments.prefix
-    when = f"in {hours} hours" if hours else "at once"
+    grace, prefix = arguments.grace, arguments.prefix
+    when = f"in {duration_text(grace)}" if grace else "at once"
     if not consent.can_be_had(arguments):
         return EXIT_USAGE
     if not consent.is_given(
@@ -140,8 +136,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     ):
         return EXIT_FAILED
     made = make_key(prefix)
-    grace = timedelta(hours=hours)
-    record = _ask(settings_of(arguments), lambda keys: keys.rotate_api_key(prefix, made.digest, grace))
+    record = ask_ledger(arguments, lambda keys, _: keys.rotate_api_key(prefix, made.digest, grace))
     _print_new(_require(record, prefix, " that is in force"), made.text, as_json=arguments.json)
     return EXIT_OK
 
@@ -153,18 +148,9 @@ def run_revoke(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     if not consent.is_given(arguments, f"the key {MARK}{prefix}… for good; whoever uses it is refused"):
         return EXIT_FAILED
-    record = _ask(settings_of(arguments), lambda keys: keys.revoke_api_key(prefix))
+    record = ask_ledger(arguments, lambda keys, _: keys.revoke_api_key(prefix))
     _print(_require(record, prefix), as_json=arguments.json)
     return EXIT_OK
-
-
-def _ask(settings: Settings, ask: Callable[[ApiKeys], Awaitable[Answer]]) -> Answer:
-    async def run(opened: Settings) -> Answer:
-        async with open_backend(opened) as (ledger, _):
-            return await ask(ledger)
-
-    with with_database(settings) as opened:
-        return asyncio.run(run(opened))
 
 
 async def _find(keys: ApiKeys, prefix: str) -> ApiKeyRecord:
@@ -201,7 +187,7 @@ def _shown(record: ApiKeyRecord) -> dict[str, Any]:
 def _print(record: ApiKeyRecord, *, as_json: bool) -> None:
     row = _shown(record)
     if as_json:
-        print(json.dumps(row, indent=2))
+        print_json(row)
         return
     width = max(map(len, row))
     for name, value in row.items():
@@ -210,7 +196,7 @@ def _print(record: ApiKeyRecord, *, as_json: bool) -> None:
 
 def _print_new(record: ApiKeyRecord, text: str, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"key": text, **_shown(record)}, indent=2))
+        print_json({"key": text, **_shown(record)})
         return
     caps = [
         f"{name.replace('_', ' ')} {value}" for name in ("cap_usd", "cap_pictures") if (value := _cap(record, name))
@@ -237,7 +223,7 @@ def _cell(value: object) -> str:
 
 
 def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if time is None else time_text(time)
 
 
 def _of_one(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -245,10 +231,6 @@ def _of_one(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         "prefix", type=_prefix, metavar="PREFIX", help=f"the {PREFIX_CHARS} characters after {MARK} of the key"
     )
     return parser
-
-
-def _as_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _prefix(raw: str) -> str:
@@ -278,22 +260,9 @@ def _name(raw: str) -> str:
     return raw
 
 
-def _dollars(raw: str) -> int:
-    """Dollars as millionths of them."""
-    micro_usd = Decimal(raw) * MICRO if _DOLLARS.fullmatch(raw) else None
-    if micro_usd is None or micro_usd > MAX_CAP:
-        most = MAX_CAP // MICRO
-        raise argparse.ArgumentTypeError(f"dollars from 0 to {most}, six decimals at most, as 2.50; not {raw!r}")
-    return int(micro_usd)
+def _lifetime(raw: str) -> timedelta:
+    return duration(raw, longest=LONGEST_LIFE, unit="d")
 
 
-def _pictures(raw: str) -> int:
-    return between(raw, 0, MAX_CAP)
-
-
-def _days(raw: str) -> int:
-    return between(raw, 1, MAX_DAYS)
-
-
-def _hours(raw: str) -> int:
-    return between(raw, 0, MAX_GRACE_HOURS)
+def _grace(raw: str) -> timedelta:
+    return duration(raw, shortest=timedelta(), longest=LONGEST_GRACE, unit="h")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate import prices
 from copperplate.cli.exit_codes import EXIT_OK
 from copperplate.cli.shared import add_command
+from copperplate.cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
     import argparse
@@ -30,15 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
             "as_of": prices.AS_OF.isoformat(),
             "prices": list(map(asdict, prices.rows())),
         }
-        print(json.dumps(table, indent=2))
+        print_json(table)
         return EXIT_OK
     lines = [
         HEAD,
         *((row.provider, row.model, row.unit, prices.dollars(row.micro_usd), row.source) for row in prices.rows()),
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip())
+    print_table(lines)
     print(f"\nVersion {prices.VERSION}, as read on {prices.AS_OF}; not checked against a bill.")
     print("The price of any other model is unknown: it is counted as unknown, not as nothing.")
     return EXIT_OK

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
 from copperplate.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from copperplate.adapters.ledger.sql_ledger import SqlLedger
+
+Answer = TypeVar("Answer")
 
 
 def add_command(
@@ -77,6 +82,18 @@ def with_database(settings: Settings) -> Iterator[Settings]:
         yield replace(settings, database_url=url)
 
 
+def ask_ledger(arguments: argparse.Namespace, ask: Callable[[SqlLedger, Settings], Awaitable[Answer]]) -> Answer:
+    """What one connection to the ledger answers, under the settings of this command."""
+    from copperplate.compose import open_backend
+
+    async def run(settings: Settings) -> Answer:
+        async with open_backend(settings) as (ledger, _):
+            return await ask(ledger, settings)
+
+    with with_database(settings_of(arguments)) as settings:
+        return asyncio.run(run(settings))
+
+
 def forget_libpq_variables() -> None:
     """The local database's URL is complete; PGHOSTADDR, PGSERVICE and others would point it elsewhere."""
     for name in [name for name in os.environ if name.startswith("PG")]:
@@ -103,7 +120,8 @@ def between(raw: str, least: int, most: int) -> int:
 def key_of(raw: str) -> str:
     """A key, or the error that argparse shows."""
     if not re.fullmatch("[0-9a-f]{64}", raw):
-        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}")
+        advice = ": `copperplate explain URL` says the keys of an address" if "/" in raw else ""
+        raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}{advice}")
     return raw
 
 

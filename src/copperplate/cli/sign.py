@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.cli.arguments import add_json, duration
 from copperplate.cli.exit_codes import EXIT_OK
 from copperplate.cli.explain import provider_of
 from copperplate.cli.shared import add_command, say, settings_of
 
 if TYPE_CHECKING:
+    import argparse
+
     from copperplate.access.signatures import SignedUrl
     from copperplate.settings import Settings
 
-UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 LONGEST: Final = timedelta(days=3_660)
 DEFAULT_EXPIRES: Final = "30d"
 
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     sign.add_argument("url", help='such as "/512x512.jpg?text=a%%20red%%20fox"; a signature that it has is replaced')
     sign.add_argument(
         "--expires",
-        type=duration,
+        type=_duration,
         default=DEFAULT_EXPIRES,
         metavar="DURATION",
         help=f"for how long, such as 90m, 12h, 30d or 8w, rounded up to the full hour (default: {DEFAULT_EXPIRES})",
@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
     sign.add_argument(
         "--key-id", metavar="ID", help="a key of COPPERPLATE_URL_SIGNING_KEYS (default: the first, which signs)"
     )
-    sign.add_argument("--json", action="store_true", help="for programs")
+    add_json(sign)
 
 
 def run_sign(arguments: argparse.Namespace) -> int:
@@ -78,10 +78,5 @@ def _sign(arguments: argparse.Namespace, settings: Settings) -> SignedUrl:
     )
 
 
-def duration(raw: str) -> timedelta:
-    """A number and its unit, or the error that argparse shows."""
-    found = re.fullmatch(r"([1-9][0-9]{0,6})([mhdw])", raw)
-    length = timedelta(**{UNITS[found[2]]: int(found[1])}) if found else timedelta()
-    if not timedelta() < length <= LONGEST:
-        raise argparse.ArgumentTypeError(f"a duration such as 90m, 12h, 30d or 8w, ten years at most, not {raw!r}")
-    return length
+def _duration(raw: str) -> timedelta:
+    return duration(raw, longest=LONGEST)

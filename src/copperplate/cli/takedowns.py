@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
 MAX_REASON: Final = 500
 _A_KEY: Final = "a picture's key, as in X-Copperplate-Key, or a generation's"
-# Said after what was done.
-_NOTES: Final = {
-    Found.NOTHING: (
-        "nothing is known of this key; it is taken down all the same. If it is the key of a picture, its other formats "
-        "can be made until that one is asked for: `copperplate explain URL` says the key of its generation"
-    ),
-    Found.TOMBSTONE: "it was taken down before; what was left of it is removed",
-}
+# It may be the key of one format: then no generation is taken down yet.
+_OF_NOTHING: Final = (
+    "nothing is known of this key; it is taken down all the same: 410 from now on, --lift takes it back. If it is the "
+    "key of one format of a picture, its other formats can be made until that one is asked for: "
+    "`copperplate explain URL` says the key that stands for all of them"
+)
 
 
 def add(commands: Any) -> None:
@@ -142,9 +140,12 @@ def _show_takedown(taken: Takedown, *, as_json: bool) -> None:
         show({**named, **figures}, as_json=True)
     else:
         show(figures, as_json=False)
+    if taken.found is Found.NOTHING:
+        say(_OF_NOTHING)
+    elif not as_json:
         say(f"generation {taken.generation_key} is taken down: 410 from now on; --lift takes it back")
-    if (note := _NOTES.get(taken.found)) is not None:
-        say(note)
+    if taken.found is Found.TOMBSTONE:
+        say("it was taken down before; what was left of it is removed")
 
 
 def _loss(counted: Mapping[str, int]) -> str:

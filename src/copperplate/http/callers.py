@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from copperplate.access.api_keys import CHALLENGE, MARK, refusal
+from copperplate.access.api_keys import CHALLENGE, MARK, invalid_credential
 from copperplate.access.caller import Caller
 from copperplate.errors import CopperplateError, Misconfigured, Unauthorized
 from copperplate.http.credentials import read_credentials
@@ -80,7 +80,7 @@ async def _find_key(sent: Credentials, address: str, services: Services) -> ApiK
     key = await services.key_ring.find(sent.key, address)
     if key.is_visible or not sent.is_in_address:
         return key
-    raise refusal(
+    raise invalid_credential(
         "This is a secret API key, and addresses are written to logs: replace it at once by "
         f"`copperplate keys rotate {MARK}{key.prefix} --grace 0 --yes`. Only keys made with --visible may stand in "
         "?key=."
@@ -91,7 +91,7 @@ async def _find_user(token: str, services: Services) -> User:
     try:
         return await services.verifier.verify(token)
     except Misconfigured as error:  # a server without users: a token of somebody's is not valid here
-        raise refusal(str(error)) from error
+        raise invalid_credential(str(error)) from error
     except Unauthorized as error:
         error.challenge = CHALLENGE
         raise

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from copperplate.access.api_keys import refusal
+from copperplate.access.api_keys import invalid_credential
 from copperplate.recipes.url import parameter_name, parameter_value
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def read_credentials(scope: Scope) -> Credentials:
     if not keys and not tokens:
         return NONE
     if len(keys) + len(tokens) > 1:
-        raise refusal("Two different credentials came with this request. Send one.")
+        raise invalid_credential("Two different credentials came with this request. Send one.")
     if tokens:
         return Credentials(token=tokens.pop().decode("latin-1"))
     return Credentials(key=keys.pop().decode(errors="surrogateescape"), is_in_address=bool(in_address))
@@ -73,7 +73,7 @@ def _sort(header: bytes, keys: set[bytes], tokens: set[bytes]) -> None:
         elif value.count(b".") == 2:
             tokens.add(value)
     elif _MISPLACED.search(header):
-        raise refusal(_SEND)
+        raise invalid_credential(_SEND)
 
 
 def _keys_in(query: bytes) -> set[bytes]:

@@ -17,7 +17,7 @@ _RETRY: Final = {
 # Beside the classes of problems that any route answers.
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     401: {
-        "description": "`access_denied`: it has to be made, and that needs a signed address, an API key or a sign-in "
+        "description": "`access_denied`: it has to be made, and that needs a signed URL, an API key or a sign-in "
         "here. `unauthorized`: the credential that was sent is not valid",
         "content": _PROBLEM,
     },

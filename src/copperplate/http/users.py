@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from copperplate.access.api_keys import CHALLENGE
 from copperplate.errors import Unauthorized
 from copperplate.http.dependencies import ServicesDep  # noqa: TC001 - FastAPI reads it
 from copperplate.model import User
 
 HOW = "Sign in and send Authorization: Bearer with the access token of that session."
-CHALLENGE = 'Bearer error="invalid_token"'
 
 
 async def signed_in(request: Request, services: ServicesDep) -> User:

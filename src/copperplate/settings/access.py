@@ -18,7 +18,7 @@ class AccessSettings:
         formats.one_of("open", "signed", "keys"),
         "open",
         "Who may have a picture made that is not stored: `open` everybody, within budgets; `signed` who brings a "
-        "signed address, an API key or a sign-in; `keys` who brings a key or a sign-in. "
+        "signed URL, an API key or a sign-in; `keys` who brings a key or a sign-in. "
         "Stored pictures are served to everybody.",
     )
     daily_budget: int | None = setting(

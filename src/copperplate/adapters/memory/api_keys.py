@@ -100,9 +100,9 @@ class MemoryApiKeys(MemoryTables):
             return self._shown(row)
         if row is None or row.key.state(now) is not KeyState.ACTIVE:
             return None
-        row.previous_digest = row.digest if grace else None
+        row.previous_digest = row.digest
         row.digest = digest
-        row.key = replace(row.key, previous_until=now + grace if grace else None)
+        row.key = replace(row.key, previous_until=now + grace)
         return self._shown(row)
 
     async def revoke_api_key(self, prefix: str) -> ApiKeyRecord | None:
