@@ -83,7 +83,7 @@ class Refusal:
     """Which budget refuses a miss, what is left of it, and when to ask again.
 
     `budget` is its name, `address` for any address. Caps are None where there is none; `resets_at` is aware UTC, None
-    for a prepaid budget.
+    for a prepaid budget and for a cap of zero, which nothing resets.
     """
 
     reason: RefusalReason
@@ -94,6 +94,11 @@ class Refusal:
     cap_pictures: int | None = None
     left_pictures: int | None = None
     resets_at: datetime | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a cap of zero refuses everything, whatever is used."""
+        return 0 in (self.cap_micro_usd, self.cap_pictures)
 
     @property
     def is_of_house(self) -> bool:

@@ -85,7 +85,7 @@ class SpendingRefused(CopperplateError, code="spending_refused", status=402, tit
     """
 
     def __init__(self, refusal: Refusal, payer: str | None) -> None:
-        super().__init__(_MESSAGES[refusal.reason].format(whose=_whose(refusal)))
+        super().__init__(_message(refusal))
         self.refusal = refusal
         self.payer = None if refusal.is_of_house else payer
         self.retry_after_seconds = max(1, round(refusal.retry_after.total_seconds()))
@@ -119,6 +119,15 @@ _MESSAGES: Final[Mapping[RefusalReason, str]] = {
     RefusalReason.IN_FLIGHT: "Pictures that are being made hold the rest of {whose}. Ask again after Retry-After.",
     RefusalReason.TOO_MANY: "You have as many pictures under way as one caller may. Ask again after Retry-After.",
 }
+# Where the cap is zero: midnight changes nothing.
+_CLOSED_TO: Final[Mapping[str, str]] = {
+    "all": "new pictures here",
+    "anonymous": "callers whom this service does not know",
+    "address": "callers whom this service does not know",
+    "user": "you",
+    "key": "this API key",
+    "link": "signed URLs",
+}
 _ERRORS: Final[Mapping[RefusalReason, type[SpendingRefused]]] = {
     RefusalReason.USED_UP: BudgetExhausted,
     RefusalReason.IN_FLIGHT: BudgetInFlight,
@@ -131,8 +140,15 @@ def error_of(refusal: Refusal, payer: str | None) -> SpendingRefused:
     return _ERRORS[refusal.reason](refusal, payer)
 
 
-def _whose(refusal: Refusal) -> str:
-    name = refusal.budget.removeprefix("prepaid/").partition(":")[0]
+def _message(refusal: Refusal) -> str:
+    kind = refusal.budget.removeprefix("prepaid/").partition(":")[0]
+    if refusal.is_closed:
+        whom = _CLOSED_TO.get(kind, "this model")
+        return f"This picture has to be made, and nothing is set aside for {whom}. Pictures that are stored are free."
+    return _MESSAGES[refusal.reason].format(whose=_whose(kind))
+
+
+def _whose(kind: str) -> str:
     return {
         "all": "the budget of this service",
         "anonymous": "what this service spends for callers it does not know",
@@ -140,7 +156,7 @@ def _whose(refusal: Refusal) -> str:
         "user": "your budget",
         "key": "the budget of this API key",
         "link": "the budget of signed URLs",
-    }.get(name, "the budget of this model")
+    }.get(kind, "the budget of this model")
 
 
 def _dollars(micro_usd: int | None) -> float | None:

@@ -1,5 +1,22 @@
 -- Who is refused by a budget, told without a lock and before anything is written.
 
+create function copperplate.is_closed(p_state copperplate.budget_state)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return coalesce(0 in (p_state.cap_micro_usd, p_state.cap_pictures), false);
+end;
+$$;
+
+comment on function copperplate.is_closed(copperplate.budget_state) is
+'Whether a cap of zero refuses everything, whatever is reset.';
+revoke all on function copperplate.is_closed(copperplate.budget_state) from public, anon, authenticated;
+grant execute on function copperplate.is_closed(copperplate.budget_state) to service_role;
+
 create function copperplate.refusal(
     p_state copperplate.budget_state, p_reason text, p_used_micro_usd bigint, p_used_pictures bigint,
     p_now timestamptz
@@ -11,8 +28,10 @@ security invoker
 set search_path = ''
 as $$
 declare
+    -- Midnight opens nothing that was closed.
     v_resets_at timestamptz := case
-        when p_state.day > '-infinity' then (p_state.day + 1)::timestamp at time zone 'UTC'
+        when p_state.day > '-infinity' and not copperplate.is_closed(p_state)
+            then (p_state.day + 1)::timestamp at time zone 'UTC'
     end;
 begin
     return jsonb_build_object(
@@ -32,7 +51,7 @@ begin
         'resets_at', to_char(v_resets_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
         'retry_after_ms', case
             when p_reason <> 'used_up' then 5000
-            -- Somebody has to put something in.
+            -- Somebody has to put something in, or to open it.
             when v_resets_at is null then 3600000
             else ceil(extract(epoch from v_resets_at - p_now) * 1000)::bigint
         end
@@ -60,6 +79,8 @@ as $$
 declare
     v copperplate.budget_look := p_look;
     v_short record;
+    v_lasting integer;
+    v_most_lasting integer := 0;
 begin
     for v_short in
         with short as (
@@ -94,10 +115,18 @@ begin
     loop
         if v_short.has_room then
             v.needs_lapsed := true;
-        -- One that is used up is told before one that is only busy: it is the one that lasts.
-        elsif v.refusal is null or (v.refusal ->> 'reason' = 'in_flight' and not v_short.is_in_flight) then
+            continue;
+        end if;
+        -- What lasts longest is told, and of that the widest, which stands last: neither midnight nor another key helps.
+        v_lasting := case
+            when copperplate.is_closed(p_look.states[v_short.place]) then 3
+            when not v_short.is_in_flight then 2
+            else 1
+        end;
+        if v_lasting >= v_most_lasting then
+            v_most_lasting := v_lasting;
             v.refusal := copperplate.refusal(
-                p_look.states[v_short.place], case when v_short.is_in_flight then 'in_flight' else 'used_up' end,
+                p_look.states[v_short.place], case when v_lasting = 1 then 'in_flight' else 'used_up' end,
                 v_short.used_micro_usd, v_short.used_pictures, p_now
             );
         end if;

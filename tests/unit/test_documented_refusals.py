@@ -90,3 +90,27 @@ def test_a_refusal_has_the_shape_that_the_document_promises(reason: RefusalReaso
     assert problem.headers["retry-after"] == "5"
     expected = ("2026-12-01T00:00:00Z", 0.000001) if is_capped else (None, None)
     assert (body["resets_at"], body["left_usd"]) == expected
+
+
+@pytest.mark.parametrize("caps", [(0, None), (None, 0)])
+@pytest.mark.parametrize(
+    ("budget", "whom"),
+    [
+        ("all", "new pictures here"),
+        ("prepaid/all", "new pictures here"),
+        ("anonymous", "callers whom this service does not know"),
+        ("key:1", "this API key"),
+        ("model:fal/x", "this model"),
+    ],
+)
+def test_a_cap_of_zero_is_told_as_what_is_set_aside_for_nobody(
+    budget: str, whom: str, caps: tuple[int | None, int | None]
+) -> None:
+    refusal = Refusal(
+        reason=RefusalReason.USED_UP,
+        budget=budget,
+        retry_after=timedelta(hours=1),
+        cap_micro_usd=caps[0],
+        cap_pictures=caps[1],
+    )
+    assert f"nothing is set aside for {whom}." in str(error_of(refusal, None))

@@ -12,7 +12,8 @@ PREPAID: Final = "prepaid/"
 # The day under which a budget counts that nothing resets.
 NO_DAY: Final = date.min
 _SOON: Final = timedelta(seconds=5)
-_PREPAID_PAUSE: Final = timedelta(hours=1)
+# Somebody has to put something in, or to open it.
+_UNTIL_SOMEBODY_ACTS: Final = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -73,6 +74,11 @@ class BudgetState:
     used_pictures: int
 
     @property
+    def is_closed(self) -> bool:
+        """Whether a cap of zero refuses everything, whatever is reset."""
+        return 0 in (self.cap_micro_usd, self.cap_pictures)
+
+    @property
     def resets_at(self) -> datetime | None:
         """The midnight (UTC) that ends its day."""
         if self.day == NO_DAY:
@@ -104,9 +110,11 @@ class BudgetState:
 
     def refusal(self, reason: RefusalReason, free: Amount, now: datetime) -> Refusal:
         """What a caller is told whom it refuses."""
+        # Midnight opens nothing that was closed.
+        resets_at = None if self.is_closed else self.resets_at
         pause = _SOON
         if reason is RefusalReason.USED_UP:
-            pause = _PREPAID_PAUSE if self.resets_at is None else self.resets_at - now
+            pause = _UNTIL_SOMEBODY_ACTS if resets_at is None else resets_at - now
         return Refusal(
             reason=reason,
             # An address is in no answer.
@@ -116,7 +124,7 @@ class BudgetState:
             left_micro_usd=_left(self.cap_micro_usd, self.limit_micro_usd, self.used_micro_usd - free.micro_usd),
             cap_pictures=self.cap_pictures,
             left_pictures=_left(self.cap_pictures, self.limit_pictures, self.used_pictures - free.pictures),
-            resets_at=self.resets_at,
+            resets_at=resets_at,
         )
 
 

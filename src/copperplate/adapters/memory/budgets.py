@@ -79,15 +79,18 @@ class MemoryBudgets(MemoryCredits):
         now = self._clock.now()
         states = self._budget_states(spending.budgets, key)
         found: Refusal | None = None
+        most_lasting = 0
         for state in states:
             lapsed, live = self._unsettled(state, key)
             if state.has_room(spending.amount_micro_usd, lapsed):
                 continue
             both = Amount(lapsed.micro_usd + live.micro_usd, lapsed.pictures + live.pictures)
             is_busy = state.has_room(spending.amount_micro_usd, both)
-            # The one that is used up is told before one that is only busy: it is the one that lasts.
-            if found is None or (found.reason is RefusalReason.IN_FLIGHT and not is_busy):
-                reason = RefusalReason.IN_FLIGHT if is_busy else RefusalReason.USED_UP
+            lasting = 3 if state.is_closed else 1 if is_busy else 2
+            # What lasts longest is told, and of that the widest, which stands last.
+            if lasting >= most_lasting:
+                most_lasting = lasting
+                reason = RefusalReason.IN_FLIGHT if lasting == 1 else RefusalReason.USED_UP
                 found = state.refusal(reason, lapsed, now)
         if found is None and is_lead and self._has_too_many(states, spending.max_in_flight, key):
             return states[0].refusal(RefusalReason.TOO_MANY, Amount(), now)
