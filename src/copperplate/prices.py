@@ -85,9 +85,10 @@ class PriceRow:
 
 
 def dollars(micro_usd: int) -> str:
-    """An amount for people, exact: `$0.003`, `$0.000005`, `$12`."""
-    whole, millionths = divmod(micro_usd, MICRO)
-    return f"${whole}.{millionths:06d}".rstrip("0").rstrip(".") if millionths else f"${whole}"
+    """An amount for people, exact, with two digits at least: `$0.003`, `$0.000005`, `$2.50`, `-$0.01`."""
+    whole, millionths = divmod(abs(micro_usd), MICRO)
+    cents, rest = divmod(millionths, MICRO // 100)
+    return f"{'-' if micro_usd < 0 else ''}${whole}.{cents:02d}{f'{rest:04d}'.rstrip('0')}"
 
 
 def estimate_megapixels(model: str, canvas: Size) -> int | None:

@@ -410,7 +410,7 @@ def test_stats_starts_a_database_of_its_own_and_leaves_nothing_running() -> None
     assert re.search(r"^total requests +0$", table.stdout, re.MULTILINE)
     *lines, last = table.stdout.splitlines()
     assert len(lines) == len(figures)
-    assert last == "spent today: $0, at most $5; more by `copperplate budget show`"
+    assert last == "spent today: $0.00, at most $5.00; more by `copperplate budget show`"
 
 
 def test_variables_of_psql_do_not_lead_the_local_database_astray(folder: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_fresh_deployment_shows_the_wall_and_the_strangers_half(budget: Comman
     }
     code, output, _ = budget("show")
     assert code == 0
-    assert output.splitlines()[1].split()[:4] == ["all", "$0", "$5", "$5"]
+    assert output.splitlines()[1].split()[:4] == ["all", "$0.00", "$5.00", "$5.00"]
 
 
 def test_what_is_spent_is_shown_and_no_address_is(budget: Command, owner_url: str) -> None:
@@ -159,9 +159,9 @@ def test_what_is_spent_is_shown_and_no_address_is(budget: Command, owner_url: st
 @pytest.mark.parametrize(
     ("amount", "micro_usd", "shown"),
     [
-        ("0", 0, "$0"),
+        ("0", 0, "$0.00"),
         ("0.000001", 1, "$0.000001"),
-        ("0.1", 100_000, "$0.1"),
+        ("0.1", 100_000, "$0.10"),
         ("19.99", 19_990_000, "$19.99"),
         ("999999999.999999", 999_999_999_999_999, "$999999999.999999"),
     ],

@@ -38,17 +38,17 @@ async def test_by_default_a_day_costs_five_dollars_and_strangers_have_half_of_it
     told = (await remarks({}))["budget"]
     assert not told.is_warning
     for part in (
-        "fal may cost at most $5 a day (UTC), $0 of it today",
-        "callers nobody knows share $2.5 of it, one address $0.25",
-        "a signed-in user has $0.5",
+        "fal may cost at most $5.00 a day (UTC), $0.00 of it today",
+        "callers nobody knows share $2.50 of it, one address $0.25",
+        "a signed-in user has $0.50",
     ):
         assert part in told.detail
 
 
 async def test_what_the_operator_set_counts_before_the_settings() -> None:
     told = (await remarks({"COPPERPLATE_DAILY_BUDGET_USD": "80"}, wall=(10_000_000, 200)))["budget"]
-    assert "at most $10 and 200 pictures a day" in told.detail
-    assert "share $5 of it, one address $0.5" in told.detail
+    assert "at most $10.00 and 200 pictures a day" in told.detail
+    assert "share $5.00 of it, one address $0.50" in told.detail
 
 
 async def test_a_wall_that_is_off_is_a_warning_wherever_something_costs() -> None:
@@ -104,7 +104,10 @@ async def test_strangers_who_leave_some_are_none(variables: dict[str, str]) -> N
 async def test_nobody_is_said_to_have_more_than_the_wall() -> None:
     more = {f"COPPERPLATE_{name}_BUDGET_USD": "80" for name in ("ANONYMOUS", "USER")}
     told = (await remarks({**more, "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES": "9"}, wall=(None, 3)))["budget"]
-    assert "callers nobody knows share $5 and 3 pictures of it, one address $5; a signed-in user has $5" in told.detail
+    assert (
+        "callers nobody knows share $5.00 and 3 pictures of it, one address $5.00; a signed-in user has $5.00"
+        in told.detail
+    )
     assert "80" not in told.detail
 
 
@@ -160,7 +163,7 @@ async def test_an_override_is_what_a_day_may_cost_while_it_stands() -> None:
     [wall, unknown] = await ledger.read_budgets(shares.named(settings, ()))
     states = [replace(wall, cap_micro_usd=50_000_000, used_micro_usd=1_250_000), unknown]
     [told, *_] = remarks_on(settings, ["fal"], states)
-    assert "at most $50 a day (UTC), $1.25 of it today" in told.detail
+    assert "at most $50.00 a day (UTC), $1.25 of it today" in told.detail
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/vercel.md"])

@@ -196,3 +196,15 @@ def test_providers_answer_from_the_table() -> None:
         assert provider.price_micro_usd(recipe(provider, model="nobody")) is None
         assert provider.cost_micro_usd(recipe(provider, model="nobody"), {"micro_units": 1, "out": 1}) is None
         assert provider.cost_micro_usd(recipe(provider), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("micro_usd", "shown"),
+    [
+        *((0, "$0.00"), (10_000, "$0.01"), (500_000, "$0.50"), (2_500_000, "$2.50"), (5_000_000, "$5.00")),
+        *((3_000, "$0.003"), (5, "$0.000005"), (52_680, "$0.05268"), (999_999_999_999_999, "$999999999.999999")),
+        *((-3_000, "-$0.003"), (-2_500_000, "-$2.50"), (-1, "-$0.000001")),
+    ],
+)
+def test_amounts_are_exact_and_whole_cents_have_two_digits(micro_usd: int, shown: str) -> None:
+    assert prices.dollars(micro_usd) == shown
