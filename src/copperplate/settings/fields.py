@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 
-def setting(
+def setting(  # noqa: PLR0913 - what a setting is, each by its name
     variable: str,
     parse: Callable[[str], Any],
     default: str | None,
