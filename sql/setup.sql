@@ -858,11 +858,13 @@ begin
     select
         jsonb_build_object(
             'generations', 1 - v_is_placed,
-            'images', count(*) filter (where not e.is_original),
+            -- What people are shown, which is the original itself of some kinds.
+            'images', count(*) filter (where e.is_original = k.is_own_original),
             'bytes', coalesce(sum(e.file_size), 0)
         )
     into v_counts
     from copperplate.cache_entries as e
+    inner join copperplate.kinds as k on e.kind = k.name
     where e.generation_key = p_generation_key;
     delete from public.generation_status as g where g.prompt_hash = p_generation_key;
 
@@ -2014,6 +2016,79 @@ $statement$revoke all on function copperplate.budget_day(text, date) from public
 $statement$grant execute on function copperplate.budget_day(text, date) to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000361', 'create_forgotten_users', array[
+$statement$-- Users who were forgotten, while a token of theirs may still be good: no booking is to name them again.
+
+create table copperplate.forgotten_users (
+    -- Of the budget's name; from it nobody finds an id of 122 random bits.
+    digest bytea not null,
+    forgotten_at timestamptz not null,
+    constraint forgotten_users_pkey primary key (digest)
+)$statement$,
+$statement$comment on table copperplate.forgotten_users is
+'Digests of users who were forgotten in the last 35 days: they may spend nothing. Row-level security is on without a
+policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.forgotten_users enable row level security$statement$,
+$statement$revoke all on table copperplate.forgotten_users from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.forgotten_users to service_role$statement$,
+$statement$-- Before any row: forget_user holds the same lock alone while it waits for rows. One of 1024, as a deletion of many
+-- users in one transaction has room for so many locks.
+create function copperplate.hold_user(p_spending jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- A caller names a user first.
+    v_name text := p_spending #>> '{budgets,0,name}';
+begin
+    if v_name like 'user:%' then
+        perform pg_advisory_xact_lock_shared(1129271873, hashtext(v_name) & 1023);
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.hold_user(jsonb) is
+'Until the transaction ends, nobody forgets the user who spends p_spending; waits for who does.'$statement$,
+$statement$revoke all on function copperplate.hold_user(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.hold_user(jsonb) to service_role$statement$,
+$statement$create function copperplate.note_forgotten(p_name text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform pg_advisory_xact_lock(1129271873, hashtext(p_name) & 1023);
+    insert into copperplate.forgotten_users as f (digest, forgotten_at)
+    values (sha256(convert_to(p_name, 'UTF8')), copperplate.clock())
+    on conflict (digest) do update set forgotten_at = excluded.forgotten_at;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_forgotten(text) is
+'Wait for what spends from the budget of a user, and let nothing more be spent from it.'$statement$,
+$statement$revoke all on function copperplate.note_forgotten(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_forgotten(text) to service_role$statement$,
+$statement$create function copperplate.is_forgotten(p_name text)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from copperplate.forgotten_users as f where f.digest = sha256(convert_to(p_name, 'UTF8'))
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.is_forgotten(text) is 'Whether the user with this budget was forgotten.'$statement$,
+$statement$revoke all on function copperplate.is_forgotten(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_forgotten(text) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000365', 'create_budget_states', array[
 $statement$-- What is left of budgets, and who is refused for it: reads alone.
 
@@ -2201,6 +2276,9 @@ begin
             v.cap_micro_usd := copperplate.share((v_caps ->> v.share_of)::bigint, v.permille);
         end if;
         v_caps := v_caps || jsonb_build_object(v.name, v.cap_micro_usd);
+        if v.name like 'user:%' and copperplate.is_forgotten(v.name) then
+            v.cap_micro_usd := 0;
+        end if;
         if v_set ? ('prepaid/' || v.name) then
             v_states := copperplate.prepaid_state('prepaid/' || v.name, v.is_own, v_set, p_reserved) || v_states;
         end if;
@@ -2502,6 +2580,12 @@ $statement$grant execute on function copperplate.find_refusal(jsonb, timestamptz
 
 select pg_temp.apply_migration('20261120000370', 'create_bookings', array[
 $statement$-- What is counted in budgets: booked where it fits, given back, corrected by bills.
+--
+-- A limit is one number for a budget and day, and is in force through shares: each stripe may spend up to its own
+-- allowed_*, and the sum of all allowed_* never exceeds the limit, or what was spent where bills exceeded it. So a
+-- booking holds one stripe, asks nobody else (fits), and the sum stays under the limit. limit_* of a stripe is the limit
+-- that its share was cut from. Where that is no longer the limit, or no stripe has room for a booking though the sum
+-- has, rebalance holds all stripes, in order, compares the sum with the limit and cuts new shares (share_room).
 
 -- By how much one counter changes. Bound: only where it fits under the limits; otherwise it is a fact to be counted.
 create type copperplate.budget_change as (
@@ -2551,7 +2635,7 @@ begin
 
     select
         sum(u.spent_micro_usd)::bigint + p_change.micro_usd as spent, sum(u.pictures)::bigint + p_change.pictures as pictures,
-        count(*) as stripes, min(u.stripe) as first, max(u.limit_micro_usd) as shared, max(u.limit_pictures) as shared_pictures
+        max(u.limit_micro_usd) as shared, max(u.limit_pictures) as shared_pictures
     into v
     from copperplate.budget_usage as u
     where u.budget = p_change.budget and u.day = p_change.day;
@@ -3105,6 +3189,7 @@ declare
     v_reserved jsonb;
     v_most bigint := (p_spending ->> 'max_in_flight')::bigint;
 begin
+    perform copperplate.hold_user(p_spending);
     if not p_is_new then
         select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
     end if;
@@ -3561,6 +3646,7 @@ begin
     -- Bills come a day late at most. What somebody holds is left for another time: nothing here waits.
     delete from copperplate.address_salts as s where s.day < v_day - 1;
     delete from copperplate.budget_resets as r where r.day < v_day - 35 and r.day > '-infinity';
+    delete from copperplate.forgotten_users as f where f.forgotten_at < copperplate.clock() - interval '35 days';
     -- Overrides that are over, and what only a reset of a day before kept.
     delete from copperplate.budgets as b
     where b.ctid = any(array(
@@ -5319,6 +5405,7 @@ declare
     v_look copperplate.budget_look;
     v_answer copperplate.acquire_result;
 begin
+    perform copperplate.hold_user(p_spending);
     -- Before money is out: an election that began before the takedown ends here.
     perform copperplate.enforce_takedown(p_key);
     select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path', g.reserved
@@ -6937,7 +7024,8 @@ begin
     select
         jsonb_build_object(
             'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
-            'images', count(*) filter (where not e.is_original), 'bytes', coalesce(sum(e.file_size), 0)
+            -- What people are shown, which is the original itself of some kinds.
+            'images', count(*) filter (where e.is_original = k.is_own_original), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
             when p_dry_run then '{}'::jsonb
@@ -6948,6 +7036,7 @@ begin
         end
     into v_answer
     from copperplate.cache_entries as e
+    inner join copperplate.kinds as k on e.kind = k.name
     where e.generation_key = any(v_keys);
 
     if not p_dry_run then
@@ -7310,6 +7399,7 @@ as $$
 declare
     v_account uuid;
 begin
+    perform copperplate.note_forgotten('user:' || p_user);
     perform copperplate.forget_reserved('user:' || p_user);
     update copperplate.accounts as a set user_id = null where a.user_id = p_user
     returning a.id into v_account;
@@ -7320,7 +7410,7 @@ end;
 $$$statement$,
 $statement$comment on function public.forget_user(uuid) is
 'Take a user''s name off their account and remove their requests; the ledger stays, of an account that is nobody''s.
-False where there is no such account. Runs by itself when a row of auth.users is deleted.'$statement$,
+False where there is no such account. Their budget has no room from then on, whatever token is still good. Runs by itself when a row of auth.users is deleted.'$statement$,
 $statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.forget_user(uuid) to service_role$statement$,
 $statement$-- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do

@@ -196,6 +196,9 @@ begin
             v.cap_micro_usd := copperplate.share((v_caps ->> v.share_of)::bigint, v.permille);
         end if;
         v_caps := v_caps || jsonb_build_object(v.name, v.cap_micro_usd);
+        if v.name like 'user:%' and copperplate.is_forgotten(v.name) then
+            v.cap_micro_usd := 0;
+        end if;
         if v_set ? ('prepaid/' || v.name) then
             v_states := copperplate.prepaid_state('prepaid/' || v.name, v.is_own, v_set, p_reserved) || v_states;
         end if;

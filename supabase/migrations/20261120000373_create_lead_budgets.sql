@@ -41,6 +41,7 @@ declare
     v_reserved jsonb;
     v_most bigint := (p_spending ->> 'max_in_flight')::bigint;
 begin
+    perform copperplate.hold_user(p_spending);
     if not p_is_new then
         select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
     end if;

@@ -144,6 +144,7 @@ begin
     -- Bills come a day late at most. What somebody holds is left for another time: nothing here waits.
     delete from copperplate.address_salts as s where s.day < v_day - 1;
     delete from copperplate.budget_resets as r where r.day < v_day - 35 and r.day > '-infinity';
+    delete from copperplate.forgotten_users as f where f.forgotten_at < copperplate.clock() - interval '35 days';
     -- Overrides that are over, and what only a reset of a day before kept.
     delete from copperplate.budgets as b
     where b.ctid = any(array(

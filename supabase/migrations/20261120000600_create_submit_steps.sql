@@ -26,6 +26,7 @@ declare
     v_look copperplate.budget_look;
     v_answer copperplate.acquire_result;
 begin
+    perform copperplate.hold_user(p_spending);
     -- Before money is out: an election that began before the takedown ends here.
     perform copperplate.enforce_takedown(p_key);
     select g.submit_no, g.provider_request_id, g.kind, g.model, g.intent ->> 'path', g.reserved

@@ -10,6 +10,7 @@ as $$
 declare
     v_account uuid;
 begin
+    perform copperplate.note_forgotten('user:' || p_user);
     perform copperplate.forget_reserved('user:' || p_user);
     update copperplate.accounts as a set user_id = null where a.user_id = p_user
     returning a.id into v_account;
@@ -21,7 +22,7 @@ $$;
 
 comment on function public.forget_user(uuid) is
 'Take a user''s name off their account and remove their requests; the ledger stays, of an account that is nobody''s.
-False where there is no such account. Runs by itself when a row of auth.users is deleted.';
+False where there is no such account. Their budget has no room from then on, whatever token is still good. Runs by itself when a row of auth.users is deleted.';
 revoke all on function public.forget_user(uuid) from public, anon, authenticated;
 grant execute on function public.forget_user(uuid) to service_role;
 

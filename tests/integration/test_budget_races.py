@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from copperplate.budgets import Budget
 from tests.support.pictures import picture_request
 from tests.support.spending import (
     at_once,
@@ -222,6 +223,30 @@ async def test_cap_set_lower_or_reset_amid_a_crowd_holds_from_then_on(owner_url:
         again = Counter(await at_once(owner_url, prompts(60, "again"), act))
         assert again["lead"] == 25
         assert await faults(connection) == []
+
+
+# --- users who are deleted ------------------------------------------------------------------------
+
+
+async def test_user_is_forgotten_after_what_they_had_begun_and_named_by_nothing_later(owner_url: str) -> None:
+    user = "00000000-0000-4000-8000-00000000a11c"
+    spends = spending((Budget(name=f"user:{user}", is_own=True),))
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(await connect(owner_url)) for _ in range(3)]
+        electing, forgetting, watcher = opened
+        row = await elect(electing, "sent", spends)
+        await submit(electing, "sent", row["fence"], spends)
+        async with electing.transaction():
+            row = await elect(electing, "not yet committed", spends)
+            forgotten = asyncio.create_task(one(forgetting, "select public.forget_user(%s)", user))
+            await until_waiting(watcher, 1)
+        await forgotten
+        assert await faults(watcher) == []
+        assert (await submit(electing, "not yet committed", row["fence"], spends))["outcome"] == "refused"
+        for table in ("copperplate.budget_usage", "copperplate.submits", "public.generation_status"):
+            named = await one(watcher, f"select count(*) as n from {table} as t where t::text like %s", f"%{user}%")
+            assert (table, named["n"]) == (table, 0)
+        assert await faults(watcher) == []
 
 
 # --- everything at once ---------------------------------------------------------------------------

@@ -100,3 +100,17 @@ async def test_spend_of_strangers_names_no_address(ledger: PostgresLedger, ask: 
     assert (row["spent_usd"], row["share_usd"], row["pictures"]) == (3 * DOLLARS, Decimal("2.5"), 3)
     assert (row["addresses"], row["most_by_one_usd"]) == (2, 2 * DOLLARS)
     assert not {name for name in row if "digest" in name}
+
+
+async def test_the_share_of_strangers_is_none_that_caps_set_since_forbid(ledger: PostgresLedger, ask: Ask) -> None:
+    await ledger.set_budget("all", 999_999_999_000_000, None)
+    await spend(ledger, "a", ADDRESS, UNKNOWN, WALL)
+    assert [row["share_usd"] for row in ask("spend_of_strangers.sql")] == [Decimal("499999999.5")]
+    await ledger.set_budget("all", 5_000_000, None)
+    assert [row["share_usd"] for row in ask("spend_of_strangers.sql")] == [5], "no more than the whole has"
+    await ledger.set_budget("all", None, None)
+    await spend(ledger, "of somebody known", WALL)
+    assert [row["share_usd"] for row in ask("spend_of_strangers.sql")] == [5]
+    await ledger.set_budget("anonymous", 1_000_000, 7)
+    [row] = ask("spend_of_strangers.sql")
+    assert (row["share_usd"], row["share_pictures"]) == (1, 7)

@@ -52,7 +52,7 @@ class Purged:
     """
 
     generations: int
-    images: int
+    images: int  # that people are shown
     size_bytes: int
     keys: Sequence[str] = ()
     objects: Sequence[tuple[str, str]] = ()

@@ -30,7 +30,7 @@ class Takedown:
     generation_key: str
     is_new: bool
     generations: int
-    images: int
+    images: int  # that people are shown
     size_bytes: int
     keys: Sequence[str]
     objects: Sequence[tuple[str, str]]

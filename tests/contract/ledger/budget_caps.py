@@ -303,3 +303,16 @@ class BudgetCapContract:
         assert await used(ledger, user) == UNUSED
         assert await used(ledger, WALL) == (3 * PRICE, 1)
         await sums_agree(ledger)
+
+    async def test_a_user_who_is_forgotten_spends_nothing_with_a_token_that_is_still_good(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, user = harness.ledger, Budget(name=f"user:{ALICE}", is_own=True)
+        paid, request = spending(user, WALL), picture_request("reserved")
+        held = await elect(ledger, request, paid)
+        await ledger.forget_user(ALICE)
+        refusal = refusal_of(await submit(ledger, request, held, paid))
+        assert (refusal.reason, refusal.cap_micro_usd) == (RefusalReason.USED_UP, 0)
+        assert isinstance(await ask(ledger, picture_request("next"), paid), Refused)
+        assert await used(ledger, WALL) == await used(ledger, user) == UNUSED
+        assert isinstance(await ask(ledger, request, spending(KEY, WALL)), Lead)

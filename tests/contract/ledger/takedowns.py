@@ -197,6 +197,15 @@ class TakedownContract:
         await ledger.purge(Condition(key=KEY), 10, is_dry_run=False)
         assert await peek(ledger, picture_request()) == Gone()
 
+    async def test_a_picture_that_is_its_own_original_counts_as_one(self, harness: LedgerHarness) -> None:
+        ledger, asked = harness.ledger, request_of(MemojiRecipe(model="m", hair="short"))
+        await make(harness, asked, "memoji")
+        condition = Condition(key=asked.generation_key)
+        for is_dry_run in (True, False):
+            assert (await ledger.purge(condition, 10, is_dry_run=is_dry_run)).images == 1
+        await make(harness, asked, "memoji")
+        assert (await ledger.take_down(asked.generation_key)).images == 1
+
     # --- pins -----------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("kind", ["image", "memoji"])

@@ -35,10 +35,13 @@ class MemoryBudgets(MemoryCredits):
         self._resets: dict[tuple[str, date], Amount] = {}
         # By generation; of one whose lease ran out it is free.
         self._reserved: dict[str, Reserved] = {}
+        # A token of theirs may still be good; no booking names them again.
+        self._forgotten: set[str] = set()
 
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`."""
         names = {f"user:{user}", f"{PREPAID}user:{user}"}
+        self._forgotten |= names
         for key, reserved in self._reserved.items():
             self._reserved[key] = Reserved(reserved.day, reserved.micro_usd, _without(reserved.budgets, names))
         for submit in self._submits:
@@ -168,6 +171,8 @@ class MemoryBudgets(MemoryCredits):
         if money is None and parent is not None and budget.permille is not None:
             whole = self._cap_of(parent, asked)[0]
             money = None if whole is None else whole * budget.permille // 1_000
+        if budget.name in self._forgotten:
+            money = 0
         return money, budget.cap_pictures if set_pictures is None else set_pictures
 
     def _budget_state(

@@ -170,7 +170,7 @@ class MemoryMaintenance(MemoryTables):
         kept = [self._entries[key].entry for key in entries]
         counts = Purged(
             generations=len(keys),
-            images=sum(not entry.is_original for entry in kept),
+            images=self._count_shown(kept),
             size_bytes=sum(entry.size_bytes for entry in kept),
             pinned=len(pinned),
         )

@@ -18,7 +18,7 @@ from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from copperplate.model import CanonicalValue, Entry, Job, PeekResult, RequestCount, Upload
@@ -277,6 +277,11 @@ class MemoryTables(MemoryBudgets):
         if standing is None or standing.entry.path != upload.path:
             self._discard(row, upload)
         return standing.entry if standing is not None else None
+
+    @staticmethod
+    def _count_shown(entries: Iterable[Entry]) -> int:
+        """How many of them people are shown, which is the original itself of some kinds."""
+        return sum(entry.is_original is KINDS[entry.kind].is_own_original for entry in entries)
 
     def _remove(self, keys: Sequence[str]) -> int:
         """Answers their bytes."""

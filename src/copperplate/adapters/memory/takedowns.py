@@ -22,7 +22,7 @@ class MemoryTakedowns(MemoryTables):
             generation_key=generation_key,
             is_new=is_new,
             generations=int(is_known),
-            images=sum(not entry.is_original for entry in entries),
+            images=self._count_shown(entries),
             size_bytes=sum(entry.size_bytes for entry in entries),
             keys=(generation_key,),
             objects=tuple((self._discarded[path].bucket, path) for path in sorted(row.paths & self._discarded.keys())),
