@@ -1,8 +1,8 @@
 -- What is counted in budgets: booked where it fits, given back, corrected by bills.
 --
--- A limit is one number for a budget and day, and is kept through shares: each stripe may spend up to its own allowed_*,
--- and the sum of all allowed_* never exceeds the limit, or what was spent where bills exceeded it. So a booking holds
--- one stripe, asks nobody else (fits), and the sum stays under the limit. limit_* of a stripe is the limit that its
+-- A limit is one number for a budget and day, kept through shares: each stripe may spend up to its own allowed_*, and
+-- the sum of all allowed_* never exceeds the limit, or what was spent where bills exceeded it. So a booking holds one
+-- stripe, asks nobody else (fits), and the sum stays under the limit. limit_* of a stripe is the limit that its
 -- share was cut from. Where that is no longer the limit, or no stripe has room for a booking though the sum has,
 -- rebalance holds all stripes, in order, compares the sum with the limit and cuts new shares (share_room).
 
