@@ -280,22 +280,6 @@ class BudgetContract:
         refusal = refusal_of(await ask(ledger, picture_request("two"), spending(*one, capped(WALL, PRICE))))
         assert (refusal.budget, refusal.is_of_house) == ("all", True)
 
-    @pytest.mark.parametrize("closed", ["all", "anonymous"])
-    async def test_what_is_closed_is_told_before_its_shares_and_no_midnight_opens_it(
-        self, harness: LedgerHarness, closed: str
-    ) -> None:
-        ledger, paid = harness.ledger, spending(ADDRESS, ANONYMOUS, capped(WALL, 10 * PRICE))
-        await ledger.set_budget(closed, 0, None)
-        refusal = refusal_of(await ask(ledger, picture_request(), paid))
-        assert (refusal.reason, refusal.budget) == (RefusalReason.USED_UP, closed)
-        assert (refusal.cap_micro_usd, refusal.resets_at, refusal.is_closed) == (0, None, True)
-        assert refusal.retry_after == timedelta(hours=1)
-
-    async def test_a_closed_key_is_told_so_though_the_wall_is_used_up_too(self, harness: LedgerHarness) -> None:
-        paid = spending(capped(KEY, pictures=0), capped(WALL, PRICE - 1))
-        refusal = refusal_of(await ask(harness.ledger, picture_request(), paid))
-        assert (refusal.budget, refusal.resets_at) == ("key:1", None)
-
     async def test_a_caller_has_no_more_under_way_than_one_caller_may(self, harness: LedgerHarness) -> None:
         await away_from_midnight(harness)
         ledger = harness.ledger
