@@ -21,7 +21,7 @@ def settings_table() -> str:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for each in fields(Settings):
         default = each.metadata["default"]
-        shown = f"`{default}`" if default is not None else "none"
+        shown = f"`{default}`" if default is not None else each.metadata["unset"] or "none"
         secret = " *Secret.*" if each.metadata["is_secret"] else ""
         rows.append(f"| `{each.metadata['variable']}` | {shown} | {each.metadata['doc']}{secret} |")
     return "\n".join(rows)

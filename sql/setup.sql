@@ -2582,6 +2582,12 @@ $statement$grant execute on function copperplate.find_refusal(jsonb, timestamptz
 
 select pg_temp.apply_migration('20261120000370', 'create_bookings', array[
 $statement$-- What is counted in budgets: booked where it fits, given back, corrected by bills.
+--
+-- A limit is one number for a budget and day, kept through shares: each stripe may spend up to its own allowed_*, and
+-- the sum of all allowed_* never exceeds the limit, or what was spent where bills exceeded it. So a booking holds one
+-- stripe, asks nobody else (fits), and the sum stays under the limit. limit_* of a stripe is the limit that its
+-- share was cut from. Where that is no longer the limit, or no stripe has room for a booking though the sum has,
+-- rebalance holds all stripes, in order, compares the sum with the limit and cuts new shares (share_room).
 
 -- By how much one counter changes. Bound: only where it fits under the limits; otherwise it is a fact to be counted.
 create type copperplate.budget_change as (
@@ -2631,7 +2637,7 @@ begin
 
     select
         sum(u.spent_micro_usd)::bigint + p_change.micro_usd as spent, sum(u.pictures)::bigint + p_change.pictures as pictures,
-        count(*) as stripes, min(u.stripe) as first, max(u.limit_micro_usd) as shared, max(u.limit_pictures) as shared_pictures
+        max(u.limit_micro_usd) as shared, max(u.limit_pictures) as shared_pictures
     into v
     from copperplate.budget_usage as u
     where u.budget = p_change.budget and u.day = p_change.day;

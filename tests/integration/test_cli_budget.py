@@ -332,3 +332,48 @@ def test_a_fault_of_an_address_or_a_user_names_nobody(budget: Command, owner_url
     code, output, said = budget("audit")
     assert code == 1
     assert digest[0].removeprefix("address:") not in output + said
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [
+        ("model:fal/no-such-model", "no model fal/no-such-model"),
+        ("model:fal/fal-ai/flux/schnell", ""),
+        ("link:nosuch", "no key nosuch"),
+        ("link:blog-2", ""),
+        ("key:11111111-1111-1111-1111-111111111111", "no API key 11111111-1111"),
+        ("provider:openai", ""),
+    ],
+)
+def test_a_cap_that_bounds_nothing_is_set_with_a_warning(
+    budget: Command, monkeypatch: pytest.MonkeyPatch, name: str, warned: str
+) -> None:
+    monkeypatch.setenv("FAL_KEY", "stand-in")
+    monkeypatch.setenv("COPPERPLATE_URL_SIGNING_KEYS", f"blog-2:{'s' * 32}")
+    for command in (("set", name), ("override", name, "--until", "1h"), ("set", name, "--prepaid")):
+        code, _, said = budget(*command, "--usd", "1")
+        assert (code, warned in said, bool(said)) == (0, True, bool(warned))
+
+
+def test_a_key_is_shown_by_its_prefix_and_a_revoked_one_is_given_nothing(
+    budget: Command, owner_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "create", "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)
+    named, identified = f"key:{key['prefix']}", f"key:{key['id']}"
+    for command in (
+        ("set", named, "--usd", "1"),
+        ("set", named, "--usd", "9", "--prepaid"),
+        ("show", named),
+        ("show",),
+    ):
+        code, output, said = budget(*command)
+        assert (code, said, key["id"] in output) == (0, "", False)
+        assert named in output
+    assert list(told(budget, "show", named)) == [identified, f"prepaid/{identified}"]
+    assert main(["keys", "revoke", key["prefix"], "--yes"]) == 0
+    before = rows(owner_url)
+    for command in (("set", named), ("set", identified), ("override", named, "--until", "1h")):
+        code, _, said = budget(*command, "--usd", "1")
+        assert (code, f"cp_{key['prefix']}… is revoked" in said) == (1, True)
+    assert rows(owner_url) == before

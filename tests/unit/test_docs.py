@@ -102,6 +102,13 @@ def test_every_command_of_a_page_is_run_by_a_test_or_says_why_not(page: Path, ma
         assert name in names_in(ROOT / path), told[1]
 
 
+def test_a_setting_that_is_something_unless_set_does_not_show_none_as_its_default() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if "unless set" in line and line.startswith("| `")]
+    assert {"| `COPPERPLATE_ANONYMOUS_BUDGET_USD`", "| `COPPERPLATE_USER_BUDGET_USD`"} <= {row[0] for row in rows}
+    assert [row[0] for row in rows if row[1] == "none"] == []
+
+
 def test_the_button_asks_for_settings_that_exist() -> None:
     [asked] = re.findall(
         r"vercel\.com/new/clone\?\S*&env=([A-Z_,]+)\)$", (DOCS / "vercel.md").read_text(), re.MULTILINE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,20 +14,28 @@ from copperplate.cli import budget_arguments as types
 from copperplate.cli import consent
 from copperplate.cli.arguments import add_json, dollar_amount, pictures
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from copperplate.cli.explain import provider_of
 from copperplate.cli.shared import add_command, ask_ledger, say
 from copperplate.cli.tables import print_json, print_table, time_text
-from copperplate.errors import InvalidRequest, NotFound
+from copperplate.errors import InvalidRequest, Misconfigured, NotFound
 from copperplate.prices import MICRO, dollars
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.ports.budgets import BudgetState
     from copperplate.settings import Settings
 
 _COLUMNS: Final = ("budget", "used", "cap", "left", "pictures", "cap", "left", "resets at", "override until")
+# Of a kind of budget: what is not there.
+_UNKNOWN: Final = {
+    "key": "there is no API key {}",
+    "link": "COPPERPLATE_URL_SIGNING_KEYS has no key {}",
+    "model": "these settings offer no model {}",
+}
 
 
 def add(commands: Any) -> None:
@@ -83,7 +92,7 @@ def run_show(arguments: argparse.Namespace) -> int:
             return await read_all(ledger, settings)
         return await read_named(ledger, settings, await _resolve(ledger, arguments.name))
 
-    _print(ask_ledger(arguments, read), arguments)
+    _print_states(arguments, read)
     return EXIT_OK
 
 
@@ -96,7 +105,7 @@ def run_set(arguments: argparse.Namespace) -> int:
     asked = f"{PREPAID}{arguments.name}" if is_prepaid else arguments.name
 
     async def change(ledger: SqlLedger, settings: Settings) -> Sequence[BudgetState]:
-        name = await _resolve(ledger, asked)
+        name = await _target(ledger, settings, asked)
         # What an operator set before, unless an override hides it; a prepaid budget beside it comes after it.
         [stands, *_] = await ledger.read_budgets([Budget(name=name)])
         if stands.override_until is not None and None in (arguments.usd, arguments.pictures):
@@ -112,7 +121,7 @@ def run_set(arguments: argparse.Namespace) -> int:
             say("copperplate: everybody can read this key: without a cap it spends nothing")
         return await read_named(ledger, settings, name)
 
-    _print(ask_ledger(arguments, change), arguments)
+    _print_states(arguments, change)
     return EXIT_OK
 
 
@@ -128,7 +137,7 @@ def run_reset(arguments: argparse.Namespace) -> int:
         await ledger.reset_budget(name)
         return await read_named(ledger, settings, name)
 
-    _print(ask_ledger(arguments, change), arguments)
+    _print_states(arguments, change)
     return EXIT_OK
 
 
@@ -140,13 +149,13 @@ def run_override(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
 
     async def change(ledger: SqlLedger, settings: Settings) -> Sequence[BudgetState]:
-        name, until = await _resolve(ledger, arguments.name), arguments.until
+        name, until = await _target(ledger, settings, arguments.name), arguments.until
         if until is not None:
             until = await _future(ledger, until)
         await ledger.override_budget(name, arguments.usd, arguments.pictures, until)
         return await read_named(ledger, settings, name)
 
-    _print(ask_ledger(arguments, change), arguments)
+    _print_states(arguments, change)
     return EXIT_OK
 
 
@@ -180,6 +189,37 @@ async def _resolve(ledger: SqlLedger, name: str) -> str:
     return name.replace(prefix, found[0])
 
 
+async def _target(ledger: SqlLedger, settings: Settings, name: str) -> str:
+    """The name of a budget to change, as the ledger has it. Says where nothing is booked to such a one.
+
+    Raises `InvalidRequest` for a revoked key's, whose cap of 0 is for good.
+    """
+    resolved = await _resolve(ledger, name)
+    kind, _, which = resolved.removeprefix(PREPAID).partition(":")
+    if kind == "key":
+        record = next((key for key in await ledger.list_api_keys() if str(key.id) == which), None)
+        if record is not None and record.revoked_at is not None:
+            raise InvalidRequest(f"The API key cp_{record.prefix}… is revoked, and has nothing to spend for good.")
+        is_known = record is not None
+    elif kind == "link":
+        is_known = which in dict(settings.url_signing_keys or ())
+    else:
+        is_known = kind != "model" or which in _offered(settings)
+    if not is_known:
+        say(f"warning: {_UNKNOWN[kind].format(which)}; a cap of it bounds nothing until there is")
+    return resolved
+
+
+def _offered(settings: Settings) -> set[str]:
+    """The models of these settings, as budgets name them; connects to nothing."""
+    providers = []
+    for kind in KINDS:
+        # What is misconfigured offers nothing.
+        with suppress(Misconfigured):
+            providers.append(provider_of(kind, settings))
+    return {f"{provider.name}/{model}" for provider in providers for model in provider.models}
+
+
 async def _future(ledger: SqlLedger, until: datetime | timedelta) -> datetime:
     """The end of an override, by the ledger's clock."""
     now = datetime.fromtimestamp(float((await ledger.check_setup())["now"]), UTC)
@@ -198,11 +238,23 @@ def _changed(asked: int | str | None, stands: int | None) -> int | None:
     return None if isinstance(asked, str) else asked
 
 
-def _print(states: Sequence[BudgetState], arguments: argparse.Namespace) -> None:
+def _print_states(
+    arguments: argparse.Namespace, ask: Callable[[SqlLedger, Settings], Awaitable[Sequence[BudgetState]]]
+) -> None:
+    """Keys by their prefix for people, and by their id for programs, as in answers over HTTP."""
+
+    async def read(ledger: SqlLedger, settings: Settings) -> tuple[Sequence[BudgetState], dict[str, str]]:
+        states = await ask(ledger, settings)
+        has_keys = any(state.budget.removeprefix(PREPAID).startswith("key:") for state in states)
+        keys = await ledger.list_api_keys() if has_keys and not arguments.json else ()
+        return states, {str(key.id): key.prefix for key in keys}
+
+    states, prefixes = ask_ledger(arguments, read)
     if arguments.json:
         print_json([_row(state) for state in states])
     else:
-        print_table([_COLUMNS, *map(_cells, states)], right=range(1, len(_COLUMNS) - 2))
+        rows = (_cells(state, prefixes) for state in states)
+        print_table([_COLUMNS, *rows], right=range(1, len(_COLUMNS) - 2))
 
 
 def _row(state: BudgetState) -> dict[str, Any]:
@@ -220,7 +272,8 @@ def _row(state: BudgetState) -> dict[str, Any]:
     }
 
 
-def _cells(state: BudgetState) -> list[str]:
+def _cells(state: BudgetState, prefixes: Mapping[str, str]) -> list[str]:
+    kind, colon, which = state.budget.partition(":")
     cells = (
         dollars(state.used_micro_usd),
         _each(state.cap_micro_usd, dollars),
@@ -231,7 +284,7 @@ def _cells(state: BudgetState) -> list[str]:
         _each(state.resets_at, time_text),
         _each(state.override_until, time_text),
     )
-    return [state.budget, *(cell or "-" for cell in cells)]
+    return [f"{kind}{colon}{prefixes.get(which, which)}", *(cell or "-" for cell in cells)]
 
 
 def _each(value: Any, show: Callable[[Any], Any]) -> Any:

@@ -94,6 +94,7 @@ class Settings(AccessSettings):
         formats.text,
         None,
         "Model of fal or OpenAI: `fal-ai/flux/schnell` or `gpt-image-2.5-flare` unless set. The painter has its own.",
+        unset="by provider",
     )
     memoji_model: str | None = setting(
         "COPPERPLATE_MEMOJI_MODEL",

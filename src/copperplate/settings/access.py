@@ -41,6 +41,7 @@ class AccessSettings:
         "What all callers whom nobody knows may cost a UTC day; half the wall unless set. "
         "One address has a tenth of it.",
         example="2.50",
+        unset="half the wall",
     )
     anonymous_budget_pictures: int | None = setting(
         "COPPERPLATE_ANONYMOUS_BUDGET_PICTURES",
@@ -55,6 +56,7 @@ class AccessSettings:
         None,
         "What one signed-in user may cost a UTC day beside what credits pay; a tenth of the wall unless set.",
         example="0.50",
+        unset="a tenth of the wall",
     )
     caller_in_flight: int | None = setting(
         "COPPERPLATE_CALLER_IN_FLIGHT",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dataclasses import Field
 
 
-def setting(
+def setting(  # noqa: PLR0913 - what a setting is, each by its name
     variable: str,
     parse: Callable[[str], Any],
     default: str | None,
@@ -18,8 +18,12 @@ def setting(
     *,
     is_secret: bool = False,
     example: str | None = None,
+    unset: str | None = None,
 ) -> Any:
-    """A field; `example` is shown where a value is refused: one that fits, or from where; the default unless given."""
+    """A field; `example` is shown where a value is refused: one that fits, or from where; the default unless given.
+
+    `unset` says what holds where a setting without a default is not set; for the page of settings.
+    """
     return field(
         metadata={
             "variable": variable,
@@ -28,6 +32,7 @@ def setting(
             "doc": doc,
             "is_secret": is_secret,
             "example": example or default,
+            "unset": unset,
         },
         repr=not is_secret,
     )
