@@ -1923,6 +1923,8 @@ create table copperplate.budget_usage (
 ) with (fillfactor = 50)$statement$,
 $statement$-- For the list of a day, and for what is old. No update changes a day, so counting stays within its page.
 create index budget_usage_day_idx on copperplate.budget_usage (day)$statement$,
+$statement$create index budget_usage_address_idx on copperplate.budget_usage (day) where budget like 'address:%'$statement$,
+$statement$create index budget_usage_stripe_idx on copperplate.budget_usage (day) where stripe > 0$statement$,
 $statement$comment on table copperplate.budget_usage is
 'What of each budget was used on each day (UTC): the sums over its stripes, reservations included. Money in millionths
 of a dollar. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
@@ -3310,6 +3312,14 @@ begin
         raise exception 'not a cap'
             using errcode = 'ZC012', hint = 'Caps are from 0 to 1000000000000000, or null for none of its own.';
     end if;
+    -- Everybody can read a visible key: without a cap it spends nothing, as when it was made.
+    if
+        p_cap_micro_usd is null and p_cap_pictures is null
+        and exists (select from copperplate.api_keys as k where k.is_visible and 'key:' || k.id::text = p_name)
+    then
+        p_cap_micro_usd := 0;
+        p_cap_pictures := 0;
+    end if;
     insert into copperplate.budgets as b (name, cap_micro_usd, cap_pictures, updated_at)
     values (p_name, p_cap_micro_usd, p_cap_pictures, copperplate.clock())
     on conflict (name) do update
@@ -3322,7 +3332,7 @@ end;
 $$$statement$,
 $statement$comment on function public.set_budget(text, bigint, bigint) is
 'Set the caps of a budget, of money in millionths of a dollar and of pictures, above what programs send; null: what they
-send stands. Answers what read_budgets does. From the next election on; what is under way goes on.'$statement$,
+send stands, and a visible key spends nothing. Answers what read_budgets does. From the next election on; what is under way goes on.'$statement$,
 $statement$revoke all on function public.set_budget(text, bigint, bigint) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.set_budget(text, bigint, bigint) to service_role$statement$,
 $statement$create function public.override_budget(
@@ -3535,23 +3545,24 @@ begin
         full join (
             select
                 n.name, sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures,
-                max(s.limit_micro_usd) filter (where not n.is_summed) as limit_micro_usd,
-                max(s.limit_pictures) filter (where not n.is_summed) as limit_pictures
+                max(s.limit_micro_usd) filter (where s.budget = n.name) as limit_micro_usd,
+                max(s.limit_pictures) filter (where s.budget = n.name) as limit_pictures
             from copperplate.budget_usage as s
+            left join copperplate.budgets as c on s.budget = c.name
             -- Addresses and users are many: a sum each, but for those that have a cap of their own.
             cross join lateral (
                 select
-                    k.is_summed, case when k.is_summed then split_part(s.budget, ':', 1) || ':*' else s.budget end as name
-                from (
-                    select
-                        s.budget ~ '^(address|user):'
-                        and not exists (select from copperplate.budgets as c where c.name = s.budget) as is_summed
-                ) as k
+                    case
+                        when c.name is not null then s.budget
+                        when s.budget like 'address:%' then 'address:*'
+                        when s.budget like 'user:%' then 'user:*'
+                        else s.budget
+                    end as name
             ) as n
             -- Of a prepaid one that was taken off only the counter is left.
             where
                 s.day = v_day
-                or (s.day = '-infinity' and exists (select from copperplate.budgets as p where p.name = s.budget))
+                or (s.day = '-infinity' and c.name is not null)
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
@@ -3662,8 +3673,15 @@ begin
     where u.ctid = any(array(
         select o.ctid
         from copperplate.budget_usage as o
-        where
-            o.day < v_day - 1 and o.day > '-infinity' and (o.day < v_day - 35 or o.budget like 'address:%')
+        where o.day < v_day - 35 and o.day > '-infinity'
+        limit 20 * p_limit
+        for update skip locked
+    ));
+    delete from copperplate.budget_usage as u
+    where u.ctid = any(array(
+        select o.ctid
+        from copperplate.budget_usage as o
+        where o.day < v_day - 1 and o.day > '-infinity' and o.budget like 'address:%'
         limit 20 * p_limit
         for update skip locked
     ));
@@ -6621,12 +6639,13 @@ begin
     from swept as s;
 
     perform copperplate.release_expired(p_limit);
-    perform copperplate.release_all_spending(v_reserved);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
+    -- Late, as elections wait for these counters; before older days are folded, for the order of locks.
+    perform copperplate.release_all_spending(v_reserved);
     perform copperplate.fold_budgets(p_limit);
     return v_swept;
 end;

@@ -62,6 +62,8 @@ create table copperplate.budget_usage (
 
 -- For the list of a day, and for what is old. No update changes a day, so counting stays within its page.
 create index budget_usage_day_idx on copperplate.budget_usage (day);
+create index budget_usage_address_idx on copperplate.budget_usage (day) where budget like 'address:%';
+create index budget_usage_stripe_idx on copperplate.budget_usage (day) where stripe > 0;
 
 comment on table copperplate.budget_usage is
 'What of each budget was used on each day (UTC): the sums over its stripes, reservations included. Money in millionths

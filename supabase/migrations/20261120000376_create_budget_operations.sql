@@ -62,6 +62,14 @@ begin
         raise exception 'not a cap'
             using errcode = 'ZC012', hint = 'Caps are from 0 to 1000000000000000, or null for none of its own.';
     end if;
+    -- Everybody can read a visible key: without a cap it spends nothing, as when it was made.
+    if
+        p_cap_micro_usd is null and p_cap_pictures is null
+        and exists (select from copperplate.api_keys as k where k.is_visible and 'key:' || k.id::text = p_name)
+    then
+        p_cap_micro_usd := 0;
+        p_cap_pictures := 0;
+    end if;
     insert into copperplate.budgets as b (name, cap_micro_usd, cap_pictures, updated_at)
     values (p_name, p_cap_micro_usd, p_cap_pictures, copperplate.clock())
     on conflict (name) do update
@@ -75,7 +83,7 @@ $$;
 
 comment on function public.set_budget(text, bigint, bigint) is
 'Set the caps of a budget, of money in millionths of a dollar and of pictures, above what programs send; null: what they
-send stands. Answers what read_budgets does. From the next election on; what is under way goes on.';
+send stands, and a visible key spends nothing. Answers what read_budgets does. From the next election on; what is under way goes on.';
 revoke all on function public.set_budget(text, bigint, bigint) from public, anon, authenticated;
 grant execute on function public.set_budget(text, bigint, bigint) to service_role;
 

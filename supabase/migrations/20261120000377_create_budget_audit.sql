@@ -29,23 +29,24 @@ begin
         full join (
             select
                 n.name, sum(s.spent_micro_usd)::bigint as micro_usd, sum(s.pictures)::bigint as pictures,
-                max(s.limit_micro_usd) filter (where not n.is_summed) as limit_micro_usd,
-                max(s.limit_pictures) filter (where not n.is_summed) as limit_pictures
+                max(s.limit_micro_usd) filter (where s.budget = n.name) as limit_micro_usd,
+                max(s.limit_pictures) filter (where s.budget = n.name) as limit_pictures
             from copperplate.budget_usage as s
+            left join copperplate.budgets as c on s.budget = c.name
             -- Addresses and users are many: a sum each, but for those that have a cap of their own.
             cross join lateral (
                 select
-                    k.is_summed, case when k.is_summed then split_part(s.budget, ':', 1) || ':*' else s.budget end as name
-                from (
-                    select
-                        s.budget ~ '^(address|user):'
-                        and not exists (select from copperplate.budgets as c where c.name = s.budget) as is_summed
-                ) as k
+                    case
+                        when c.name is not null then s.budget
+                        when s.budget like 'address:%' then 'address:*'
+                        when s.budget like 'user:%' then 'user:*'
+                        else s.budget
+                    end as name
             ) as n
             -- Of a prepaid one that was taken off only the counter is left.
             where
                 s.day = v_day
-                or (s.day = '-infinity' and exists (select from copperplate.budgets as p where p.name = s.budget))
+                or (s.day = '-infinity' and c.name is not null)
             group by n.name
         ) as u on b.name = u.name
         left join copperplate.budget_resets as r
@@ -160,8 +161,15 @@ begin
     where u.ctid = any(array(
         select o.ctid
         from copperplate.budget_usage as o
-        where
-            o.day < v_day - 1 and o.day > '-infinity' and (o.day < v_day - 35 or o.budget like 'address:%')
+        where o.day < v_day - 35 and o.day > '-infinity'
+        limit 20 * p_limit
+        for update skip locked
+    ));
+    delete from copperplate.budget_usage as u
+    where u.ctid = any(array(
+        select o.ctid
+        from copperplate.budget_usage as o
+        where o.day < v_day - 1 and o.day > '-infinity' and o.budget like 'address:%'
         limit 20 * p_limit
         for update skip locked
     ));

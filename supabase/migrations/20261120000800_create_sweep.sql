@@ -40,12 +40,13 @@ begin
     from swept as s;
 
     perform copperplate.release_expired(p_limit);
-    perform copperplate.release_all_spending(v_reserved);
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
+    -- Late, as elections wait for these counters; before older days are folded, for the order of locks.
+    perform copperplate.release_all_spending(v_reserved);
     perform copperplate.fold_budgets(p_limit);
     return v_swept;
 end;

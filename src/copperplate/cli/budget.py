@@ -115,7 +115,10 @@ def run_set(arguments: argparse.Namespace) -> int:
                 f"name --usd and --pictures, or end it with {end}."
             )
         usd = _changed(arguments.usd, stands.cap_micro_usd)
-        await ledger.set_budget(name, usd, _changed(arguments.pictures, stands.cap_pictures))
+        most = _changed(arguments.pictures, stands.cap_pictures)
+        told = await ledger.set_budget(name, usd, most)
+        if usd is None and most is None and told.cap_micro_usd == 0:
+            say("copperplate: everybody can read this key: without a cap it spends nothing")
         return await read_named(ledger, settings, name)
 
     _print_states(arguments, change)

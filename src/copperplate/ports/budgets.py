@@ -103,6 +103,8 @@ class Budgets(Protocol):
     async def set_budget(self, name: str, cap_micro_usd: int | None, cap_pictures: int | None) -> BudgetState:
         """Set both caps above those that programs send; with None what they send stands.
 
+        A visible key without a cap spends nothing.
+
         A prepaid budget without a cap is over. Set again, it goes on from what was spent.
         """
 

@@ -110,6 +110,17 @@ class ApiKeyContract:
             await harness.ledger.create_api_key(new_key(**wrong))
         assert await harness.ledger.list_api_keys() == []
 
+    async def test_a_visible_key_spends_nothing_again_once_its_caps_are_taken_off(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        visible = await ledger.create_api_key(
+            new_key("visible0", is_visible=True, scopes=frozenset({Scope.GENERATE}), cap_pictures=5)
+        )
+        told = await ledger.set_budget(f"key:{visible.id}", None, None)
+        assert (told.cap_micro_usd, told.cap_pictures) == (0, 0)
+        secret = await ledger.create_api_key(new_key("secret00", cap_pictures=5))
+        told = await ledger.set_budget(f"key:{secret.id}", None, None)
+        assert (told.cap_micro_usd, told.cap_pictures) == (None, None)
+
     async def test_a_visible_key_spends_nothing_unless_somebody_says_how_much(self, harness: LedgerHarness) -> None:
         visible = {"is_visible": True, "scopes": frozenset({Scope.GENERATE})}
         assert caps(await harness.ledger.create_api_key(new_key("visible0", **visible))) == (0, 0)

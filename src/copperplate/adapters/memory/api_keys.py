@@ -119,6 +119,9 @@ class MemoryApiKeys(MemoryTables):
         caps = self._budgets.get(row.budget, BudgetRow())
         return replace(row.key, cap_micro_usd=caps.cap_micro_usd, cap_pictures=caps.cap_pictures)
 
+    def _is_visible_key(self, name: str) -> bool:
+        return any(row.budget == name and row.key.is_visible for row in self._api_keys.values())
+
     def _with_digest(self, digest: str) -> _KeyRow | None:
         rows = self._api_keys.values()
         return next((row for row in rows if digest in (row.digest, row.previous_digest)), None)

@@ -49,6 +49,8 @@ class MemoryBudgetOperations(MemoryTables):
         _check_name(name)
         _check_caps(cap_micro_usd, cap_pictures)
         row = self._budgets.setdefault(name, BudgetRow())
+        if cap_micro_usd is None and cap_pictures is None and self._is_visible_key(name):
+            cap_micro_usd = cap_pictures = 0
         row.cap_micro_usd, row.cap_pictures = cap_micro_usd, cap_pictures
         self._drop_unset_budgets()
         return await self._read_one(name)

@@ -243,6 +243,10 @@ class MemoryBudgets(MemoryCredits):
         """Whether a submit was written ahead for a generation that is under way; the tables know."""
         raise NotImplementedError
 
+    def _is_visible_key(self, name: str) -> bool:
+        """Whether a budget is of a key that everybody can read; the keys know."""
+        raise NotImplementedError
+
     # --- changes ----------------------------------------------------------------------------------
 
     def _book(self, states: Iterable[BudgetState], micro_usd: int) -> None:
