@@ -3191,7 +3191,6 @@ declare
     v_reserved jsonb;
     v_most bigint := (p_spending ->> 'max_in_flight')::bigint;
 begin
-    perform copperplate.hold_user(p_spending);
     if not p_is_new then
         select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
     end if;
@@ -3199,6 +3198,13 @@ begin
     if v.refusal is null and v.lacks_salt then
         perform copperplate.make_salts(v.day);
         v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
+    end if;
+    -- Only who may pass holds the user: a deletion of many is waited for by nobody whom a budget refuses.
+    if v.refusal is null then
+        perform copperplate.hold_user(p_spending);
+        if copperplate.is_forgotten(p_spending #>> '{budgets,0,name}') then
+            v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
+        end if;
     end if;
     if v.refusal is not null or v_most is null or not v.states[1].is_own then
         return v;
@@ -3391,7 +3397,7 @@ begin
             g.status in ('pending', 'generating') and g.reserved -> 'budgets' ? p_budget
             and copperplate.budget_day(p_budget, (g.reserved ->> 'day')::date) = p_day
         union all
-        -- Whether its lease runs or not: whoever takes over may learn that it was free.
+        -- Whether its lease runs or not, and where a leader gave up: whoever resumes it may learn that it was free.
         select -s.booked_micro_usd, -1
         from public.generation_status as g
         cross join lateral (
@@ -3402,7 +3408,8 @@ begin
             limit 1
         ) as s
         where
-            g.status = 'generating' and s.cost_micro_usd is null and s.booked_micro_usd is not null
+            (g.status = 'generating' or (g.status = 'failed' and g.error_class in ('abandoned', 'uncollected')))
+            and s.cost_micro_usd is null and s.booked_micro_usd is not null
             and p_budget = any(s.budgets)
             and copperplate.budget_day(p_budget, (s.sent_at at time zone 'UTC')::date) = p_day
     ) as c;

@@ -41,7 +41,6 @@ declare
     v_reserved jsonb;
     v_most bigint := (p_spending ->> 'max_in_flight')::bigint;
 begin
-    perform copperplate.hold_user(p_spending);
     if not p_is_new then
         select g.reserved into v_reserved from public.generation_status as g where g.prompt_hash = p_key;
     end if;
@@ -49,6 +48,13 @@ begin
     if v.refusal is null and v.lacks_salt then
         perform copperplate.make_salts(v.day);
         v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
+    end if;
+    -- Only who may pass holds the user: a deletion of many is waited for by nobody whom a budget refuses.
+    if v.refusal is null then
+        perform copperplate.hold_user(p_spending);
+        if copperplate.is_forgotten(p_spending #>> '{budgets,0,name}') then
+            v := copperplate.find_refusal(p_spending, v_now, p_key, v_reserved);
+        end if;
     end if;
     if v.refusal is not null or v_most is null or not v.states[1].is_own then
         return v;

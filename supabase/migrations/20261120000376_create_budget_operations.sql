@@ -145,7 +145,7 @@ begin
             g.status in ('pending', 'generating') and g.reserved -> 'budgets' ? p_budget
             and copperplate.budget_day(p_budget, (g.reserved ->> 'day')::date) = p_day
         union all
-        -- Whether its lease runs or not: whoever takes over may learn that it was free.
+        -- Whether its lease runs or not, and where a leader gave up: whoever resumes it may learn that it was free.
         select -s.booked_micro_usd, -1
         from public.generation_status as g
         cross join lateral (
@@ -156,7 +156,8 @@ begin
             limit 1
         ) as s
         where
-            g.status = 'generating' and s.cost_micro_usd is null and s.booked_micro_usd is not null
+            (g.status = 'generating' or (g.status = 'failed' and g.error_class in ('abandoned', 'uncollected')))
+            and s.cost_micro_usd is null and s.booked_micro_usd is not null
             and p_budget = any(s.budgets)
             and copperplate.budget_day(p_budget, (s.sent_at at time zone 'UTC')::date) = p_day
     ) as c;

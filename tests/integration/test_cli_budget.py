@@ -197,6 +197,14 @@ def test_what_is_not_named_stays(budget: Command, owner_url: str) -> None:
     assert rows(owner_url) == [("all", 4_000_000, 70, 9_000_000, None, True)]
 
 
+@pytest.mark.parametrize("option", ["--usd", "--pictures"])
+def test_what_is_closed_altogether_is_opened_by_one_cap(budget: Command, owner_url: str, option: str) -> None:
+    assert budget("set", "all", "--usd", "0", "--pictures", "0")[0] == 0
+    assert budget("set", "all", option, "5")[0] == 0
+    caps = (5_000_000, None) if option == "--usd" else (None, 5)
+    assert rows(owner_url) == [("all", *caps, None, None, False)]
+
+
 def test_a_prepaid_cap_stands_beside_the_daily_one(budget: Command) -> None:
     user = str(uuid4())
     shown = told(budget, "set", f"user:{user.upper()}", "--usd", "20", "--prepaid")

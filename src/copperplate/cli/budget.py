@@ -114,8 +114,10 @@ def run_set(arguments: argparse.Namespace) -> int:
                 f"An override stands until {time_text(stands.override_until)} and hides the caps below it: "
                 f"name --usd and --pictures, or end it with {end}."
             )
-        usd = _changed(arguments.usd, stands.cap_micro_usd)
-        most = _changed(arguments.pictures, stands.cap_pictures)
+        # What was closed altogether, as a visible key is when it is made, is opened by one cap alone.
+        is_closed = stands.cap_micro_usd == 0 == stands.cap_pictures
+        usd = _changed(arguments.usd, None if is_closed else stands.cap_micro_usd)
+        most = _changed(arguments.pictures, None if is_closed else stands.cap_pictures)
         told = await ledger.set_budget(name, usd, most)
         if usd is None and most is None and told.cap_micro_usd == 0:
             say("copperplate: everybody can read this key: without a cap it spends nothing")

@@ -11,7 +11,8 @@ import pytest
 
 from copperplate.budgets import Budget, RefusalReason, Refused, Spending
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
-from copperplate.model import Lead
+from copperplate.failure_classes import FailureClass
+from copperplate.model import Job, Lead
 from copperplate.ports.budgets import MAX_CAP, BudgetState, BudgetUse
 from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
@@ -217,6 +218,21 @@ class BudgetOperationContract:
             await spend(ledger, prompt, key, wall)
         assert isinstance(await ask(ledger, "one more", key, wall), Refused)
         assert (await ledger.audit_budgets())["faults"] == []
+
+    async def test_a_reset_does_not_forgive_a_job_that_is_to_be_collected(self, harness: LedgerHarness) -> None:
+        ledger, wall = harness.ledger, replace(WALL, cap_pictures=1)
+        held, key = await spend(ledger, "a", wall), picture_request("a").generation_key
+        assert await ledger.note_request(key, held.fence, Job(request_id="job"))
+        assert await ledger.fail(key, held.fence, failure(FailureClass.UNCOLLECTED, rest=0))
+        await ledger.reset_budget("all")
+        # Whoever collects it may learn that it was free, and gives its room back.
+        [of_all] = await ledger.read_budgets([wall])
+        assert (of_all.used_pictures, of_all.left_pictures) == (1, 0)
+        taken = await ask(ledger, "a", wall)
+        assert isinstance(taken, Lead)
+        assert await ledger.fail(key, taken.fence, failure(billed=False))
+        await spend(ledger, "b", wall)
+        assert isinstance(await ask(ledger, "c", wall), Refused)
 
     async def test_a_picture_whose_bill_is_known_is_not_under_way_for_a_budget(self, harness: LedgerHarness) -> None:
         ledger, wall = harness.ledger, replace(WALL, cap_pictures=1)

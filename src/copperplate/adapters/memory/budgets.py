@@ -240,7 +240,7 @@ class MemoryBudgets(MemoryCredits):
         return {submit.generation_key: submit for submit in self._submits}.values()
 
     def _is_submitted(self, key: str) -> bool:
-        """Whether a submit was written ahead for a generation that is under way; the tables know."""
+        """Whether a submit was written ahead for a generation that may be resumed; the tables know."""
         raise NotImplementedError
 
     def _is_visible_key(self, name: str) -> bool:

@@ -236,7 +236,7 @@ class MemoryTables(MemoryBudgets):
 
     def _is_submitted(self, key: str) -> bool:
         row = self._generations.get(key)
-        return row is not None and row.status == "generating"
+        return row is not None and row.submit_no > 0 and self._resumes(row)
 
     def _held(self, key: str, fence: int) -> GenerationRow | None:
         row = self._generations.get(key)
