@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 WALL: Final = "all"
 # What callers share whom nobody knows.
 ANONYMOUS: Final = "anonymous"
+# Before the name of a cap that nothing resets.
+PREPAID: Final = "prepaid/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ class Refusal:
     @property
     def is_of_house(self) -> bool:
         """Whether the budget refuses every caller, and not the payer alone."""
-        name = self.budget.removeprefix("prepaid/")
+        name = self.budget.removeprefix(PREPAID)
         return name == WALL or name.startswith(("provider:", "model:"))
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from copperplate.budgets import RefusalReason
+from copperplate.budgets import PREPAID, RefusalReason
 from copperplate.errors import CopperplateError, Unauthorized
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def error_of(refusal: Refusal, payer: str | None) -> SpendingRefused:
 
 
 def _message(refusal: Refusal) -> str:
-    kind = refusal.budget.removeprefix("prepaid/").partition(":")[0]
+    kind = refusal.budget.removeprefix(PREPAID).partition(":")[0]
     if refusal.is_closed:
         whom = _CLOSED_TO.get(kind, "this model")
         return f"This picture has to be made, and nothing is set aside for {whom}. Pictures that are stored are free."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.budget_states import BudgetRow
-from copperplate.budgets import Budget, Spending
+from copperplate.budgets import PREPAID, Budget, Spending
 from copperplate.denials import AccessDenied
 from copperplate.generation.lookup import LookupOptions
 from copperplate.testing import GENERATE
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PRICE = 100
 BILLS = (50, 80, 100, 100, 120, 150)
-PREPAID = "prepaid/"
 
 
 @dataclass(slots=True)

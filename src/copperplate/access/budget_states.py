@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from copperplate.access import shares
+from copperplate.budgets import PREPAID
 from copperplate.ports.budgets import BudgetState
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 async def read_named(ledger: Budgets, settings: Settings, name: str) -> Sequence[BudgetState]:
     """A budget, and the prepaid one beside it where there is one; of a prepaid one itself alone."""
-    asked = {name, f"{shares.PREPAID}{name}"}
+    asked = {name, f"{PREPAID}{name}"}
     states = await ledger.read_budgets(shares.named(settings, [name]))
     return [state for state in states if state.budget in asked]
 

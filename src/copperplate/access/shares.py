@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from copperplate.budgets import ANONYMOUS, WALL, Budget
+from copperplate.budgets import ANONYMOUS, PREPAID, WALL, Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 ANONYMOUS_PERMILLE: Final = 500
 ADDRESS_PERMILLE: Final = 100
 USER_PERMILLE: Final = 100
-
-PREPAID: Final = "prepaid/"
 
 
 def wall(settings: Settings) -> Budget:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from copperplate.access.api_keys import CHALLENGE
+from copperplate.errors import Unauthorized
 from copperplate.strict_json import parse_object
 
 if TYPE_CHECKING:
@@ -27,13 +29,17 @@ class SignIns:
         self._accepted: OrderedDict[bytes, tuple[float, User]] = OrderedDict()
 
     async def verify(self, token: str) -> User:
-        """See `Verifier.verify`. What was refused is verified anew."""
+        """See `Verifier.verify`. What was refused is verified anew; the refusal says that the token is at fault."""
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         now = self._clock.now().timestamp()
         until, user = self._accepted.get(digest, (0.0, None))
         if user is not None and now < until:
             return user
-        user = await self._verifier.verify(token)
+        try:
+            user = await self._verifier.verify(token)
+        except Unauthorized as error:
+            error.challenge = CHALLENGE
+            raise
         self._accepted[digest] = (min(now + REMEMBERED.total_seconds(), _expiry_of(token)), user)
         self._accepted.move_to_end(digest)
         if len(self._accepted) > MAX_TOKENS:

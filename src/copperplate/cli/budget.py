@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.budget_states import read_all, read_named
-from copperplate.access.shares import PREPAID
-from copperplate.budgets import Budget
+from copperplate.budgets import PREPAID, Budget
 from copperplate.cli import budget_arguments as types
 from copperplate.cli import consent
 from copperplate.cli.arguments import add_json, dollar_amount, pictures

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from copperplate.access.shares import PREPAID
+from copperplate.budgets import PREPAID
 from copperplate.cli.arguments import dollar_amount, duration, pictures
 from copperplate.settings import PROVIDER_KEYS
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from copperplate.access.api_keys import CHALLENGE, MARK, invalid_credential
+from copperplate.access.api_keys import MARK, invalid_credential
 from copperplate.access.caller import Caller
-from copperplate.errors import CopperplateError, Misconfigured, Unauthorized
+from copperplate.errors import CopperplateError, Misconfigured
 from copperplate.http.credentials import read_credentials
 from copperplate.http.origin import client_of
 from copperplate.http.problems import Problem
@@ -33,7 +33,7 @@ async def caller_of(scope: Scope, services: Services) -> Caller:
 
     Raises `Unauthorized` for a credential that is not valid, `TooManyWrongKeys`, and what the ledger raises.
     """
-    address = address_of(client_of(scope, services.settings))
+    address = caller_address(scope, services)
     sent = read_credentials(scope)
     key = None if sent.key is None else await _find_key(sent, address, services)
     user = None if sent.token is None else await _find_user(sent.token, services)
@@ -45,7 +45,12 @@ async def key_of(scope: Scope, services: Services) -> ApiKey | None:
     sent = read_credentials(scope)
     if sent.key is None:
         return None
-    return await _find_key(sent, address_of(client_of(scope, services.settings)), services)
+    return await _find_key(sent, caller_address(scope, services), services)
+
+
+def caller_address(scope: Scope, services: Services) -> str:
+    """The address that a request comes from, as budgets and wrong keys are counted by it."""
+    return address_of(client_of(scope, services.settings))
 
 
 @lru_cache(1_024)
@@ -92,6 +97,3 @@ async def _find_user(token: str, services: Services) -> User:
         return await services.verifier.verify(token)
     except Misconfigured as error:  # a server without users: a token of somebody's is not valid here
         raise invalid_credential(str(error)) from error
-    except Unauthorized as error:
-        error.challenge = CHALLENGE
-        raise

@@ -9,10 +9,10 @@ from fastapi import Depends, Request, Response
 from copperplate.http.problems import HEADERS
 from copperplate.services import Services
 
-_PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
+PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {"description": "The caller can mend it", "content": _PROBLEM},
-    "5XX": {"description": "We can; with Retry-After where waiting helps", "content": _PROBLEM},
+    "4XX": {"description": "The caller can mend it", "content": PROBLEM},
+    "5XX": {"description": "We can; with Retry-After where waiting helps", "content": PROBLEM},
 }
 
 

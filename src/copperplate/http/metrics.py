@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from copperplate.budgets import PREPAID
 from copperplate.model import LATENCY_BOUNDS_MS
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def render(
 
 
 def _budget_lines(budgets: Iterable[BudgetState], key_prefixes: Mapping[str, str]) -> Iterator[str]:
-    shown = [state for state in budgets if not state.budget.removeprefix("prepaid/").startswith(_UNSHOWN)]
+    shown = [state for state in budgets if not state.budget.removeprefix(PREPAID).startswith(_UNSHOWN)]
     for name, what, column, worth in BUDGET_GAUGES:
         yield from _head(name, what, "gauge")
         for state in shown:

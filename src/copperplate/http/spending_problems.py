@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from copperplate.http.dependencies import PROBLEM
+
 _REF: Final = "#/components/schemas/"
-_PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": f"{_REF}ProblemOut"}}}
 _EITHER: Final = {
     "application/problem+json": {
         "schema": {"anyOf": [{"$ref": f"{_REF}SpendingProblemOut"}, {"$ref": f"{_REF}ProblemOut"}]}
@@ -19,7 +20,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     401: {
         "description": "`access_denied`: it has to be made, and that needs a signed URL, an API key or a sign-in "
         "here. `unauthorized`: the credential that was sent is not valid",
-        "content": _PROBLEM,
+        "content": PROBLEM,
     },
     402: {
         "description": "`budget_exhausted`: it has to be made, and a budget is used up until `resets_at`. "
@@ -30,12 +31,12 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     403: {
         "description": "It has to be made, and `missing_scope`: the API key may not, `invalid_signature` or "
         "`signature_expired`: the address does not allow it",
-        "content": _PROBLEM,
+        "content": PROBLEM,
     },
     410: {
         "description": "`taken_down`: it is not served, and never made again. `picture_gone`: it was removed after it "
         "was delivered for this `Idempotency-Key`",
-        "content": _PROBLEM,
+        "content": PROBLEM,
     },
     429: {
         "description": "`too_many_in_flight`: the caller has too many under way. `too_many_wrong_keys`: this address "

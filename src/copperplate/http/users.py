@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from copperplate.access.api_keys import CHALLENGE
 from copperplate.errors import Unauthorized
 from copperplate.http.dependencies import ServicesDep  # noqa: TC001 - FastAPI reads it
 from copperplate.model import User
@@ -20,11 +19,7 @@ async def signed_in(request: Request, services: ServicesDep) -> User:
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized(HOW)
-    try:
-        return await services.verifier.verify(token)
-    except Unauthorized as error:
-        error.challenge = CHALLENGE
-        raise
+    return await services.verifier.verify(token)
 
 
 SignedIn = Annotated[User, Depends(signed_in)]

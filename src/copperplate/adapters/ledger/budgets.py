@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.ledger.transport import Calls, Json
+from copperplate.budgets import PREPAID
 from copperplate.ports.budgets import BudgetState, BudgetUse
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ def _grouped(states: Sequence[BudgetState], count: int) -> Iterator[Sequence[Bud
     rest = list(states)
     for left in range(count, 0, -1):
         state = rest.pop(0)
-        has_prepaid = len(rest) >= left and rest[0].budget == f"prepaid/{state.budget}"
+        has_prepaid = len(rest) >= left and rest[0].budget == f"{PREPAID}{state.budget}"
         yield [state, rest.pop(0)] if has_prepaid else [state]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from copperplate.budgets import Refusal, RefusalReason
+from copperplate.budgets import PREPAID, Refusal, RefusalReason
 
-PREPAID: Final = "prepaid/"
 # The day under which a budget counts that nothing resets.
 NO_DAY: Final = date.min
 _SOON: Final = timedelta(seconds=5)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.adapters.memory.budget_states import PREPAID, Amount, BudgetRow, BudgetState, Reserved, day_of
+from copperplate.adapters.memory.budget_states import Amount, BudgetRow, BudgetState, Reserved, day_of
 from copperplate.adapters.memory.credits import MemoryCredits
-from copperplate.budgets import NearCap, RefusalReason
+from copperplate.budgets import PREPAID, NearCap, RefusalReason
 from copperplate.errors import LedgerUnavailable
 
 if TYPE_CHECKING:

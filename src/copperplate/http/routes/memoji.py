@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from copperplate.access.caller import Caller
 from copperplate.accounts.user_requests import Delivered, Failed, Pending
 from copperplate.errors import InvalidIdempotencyKey, NotFound
 from copperplate.http.bodies import read_json_object
-from copperplate.http.callers import caller_of
+from copperplate.http.callers import caller_address
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.openapi import SESSION
 from copperplate.http.parameters import refuse_unknown
@@ -69,7 +69,8 @@ async def generate_memoji(
     started = services.clock.monotonic()
     find = services.user_requests.start if is_early else services.user_requests.request
     url_of = addresses_of(request, services)
-    caller = replace(await caller_of(request.scope, services), user=user)
+    # A key beside the sign-in was refused before; the token was verified.
+    caller = Caller(address=caller_address(request.scope, services), user=user)
     permit = services.gate.permit_with_credits(caller, picture_request)
     result = await find(user.id, picture_request, permit, idempotency_key=idempotency_key)
     _log(services, picture_request, result, services.clock.monotonic() - started)
