@@ -6,6 +6,7 @@ Pillow is imported on first use: a process that only serves hits never pays for 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from copperplate.errors import NoPicture, ProviderFailed, StillGenerating
 from copperplate.imaging.capacity_limiter import CapacityLimiter
 from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
-from copperplate.model import PictureFormat, Size
+from copperplate.model import PictureFacts, PictureFormat, Size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from PIL.Image import Image
 
-    from copperplate.model import PictureRequest
+    from copperplate.model import Rendition
+    from copperplate.ports import OpenPicture
 
 # What decoding may take, measured over every format and mode (ADR 0013): so much for each pixel, and
 # copies of what the file holds besides. The room is as large as the largest picture needs.
@@ -40,6 +42,7 @@ ROOM_SECONDS: Final = 30.0
 _ORIENTATION: Final = 0x0112  # EXIF tag
 _LIES_ON_ITS_SIDE: Final = range(5, 9)  # values of it that swap width and height
 _DEFAULT_QUALITY: Final = 85
+ENCODER_VERSION: Final = 2
 
 T = TypeVar("T")
 
@@ -65,20 +68,25 @@ class PillowImages:
         self._room = self._make_room()
         self._executor: ThreadPoolExecutor | None = None
 
+    encoder_version = ENCODER_VERSION
+
     async def verify(
         self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _begin_at_once
-    ) -> tuple[str, Size]:
+    ) -> PictureFacts:
         """The sniffed format (`jpg`, `png`, `webp`) and upright size in px; see `Images.verify`."""
         header = read_header(body)
         return await self._run(partial(_verify, body, header, covers), body, header, begin)
 
-    async def encode(self, original: bytes, request: PictureRequest, *, at_most_bytes: int | None = None) -> bytes:
-        """`original` upright, in sRGB, filling exactly `request.size`, without metadata; see `Images.encode`.
+    @contextlib.asynccontextmanager
+    async def open(self, original: bytes, *, model: str) -> AsyncIterator[OpenPicture]:  # noqa: ARG002
+        """An original, to be encoded; see `Images.open`."""
+        yield _OpenPicture(self, original, read_header(original))
 
-        Raises `ProviderFailed` (bad output) if `original` cannot be decoded, `StillGenerating` if it had no turn.
-        """
-        header = read_header(original)
-        work = partial(_encode, original, header, request, at_most_bytes)
+    async def encode(
+        self, original: bytes, header: Header, rendition: Rendition, size: Size, at_most_bytes: int | None
+    ) -> bytes:
+        """`original` upright, in sRGB, filling exactly `size`, without metadata; see `OpenPicture.encode`."""
+        work = partial(_encode, original, header, rendition, size, at_most_bytes)
         return await self._run(work, original, header, _begin_at_once)
 
     def close(self) -> None:
@@ -122,7 +130,21 @@ class PillowImages:
         return working.result()
 
 
-def _verify(body: bytes, header: Header, covers: Size) -> tuple[str, Size]:
+class _OpenPicture:
+    """An original, decoded anew for each rendition."""
+
+    def __init__(self, images: PillowImages, original: bytes, header: Header) -> None:
+        self._images = images
+        self._original = original
+        self._header = header
+
+    async def encode(self, rendition: Rendition, *, canvas: Size, at_most_bytes: int | None = None) -> bytes:
+        """See `OpenPicture.encode`."""
+        size = rendition.size or canvas
+        return await self._images.encode(self._original, self._header, rendition, size, at_most_bytes)
+
+
+def _verify(body: bytes, header: Header, covers: Size) -> PictureFacts:
     try:
         size, is_uniform = _inspect(body, header)
     except ProviderFailed:
@@ -133,7 +155,7 @@ def _verify(body: bytes, header: Header, covers: Size) -> tuple[str, Size]:
         raise bad_output(f"the picture is {size}, which does not cover {covers}")
     if is_uniform:
         raise bad_output(f"the picture is one flat colour, {size}")
-    return FORMATS[header.name], size
+    return PictureFacts(format=FORMATS[header.name], size=size)
 
 
 def _inspect(body: bytes, header: Header) -> tuple[Size, bool]:
@@ -168,18 +190,18 @@ def _upright_size(image: Image) -> Size:
     return Size(width=image.width, height=image.height)
 
 
-def _encode(original: bytes, header: Header, request: PictureRequest, at_most_bytes: int | None) -> bytes:
+def _encode(original: bytes, header: Header, rendition: Rendition, size: Size, at_most_bytes: int | None) -> bytes:
     try:
-        picture = _fit(_decode(original, header, request.size), request.size)
+        picture = _fit(_decode(original, header, size), size)
     except ProviderFailed:
         raise
     except Exception as exc:
         raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
-    body = _save(picture, request.rendition.format, request.rendition.quality)
+    body = _save(picture, rendition.format, rendition.quality)
     if at_most_bytes is None or len(body) <= at_most_bytes:
         return body
-    if request.rendition.format is PictureFormat.PNG:
-        body = _save(_with_palette(picture), request.rendition.format, None)
+    if rendition.format is PictureFormat.PNG:
+        body = _save(_with_palette(picture), rendition.format, None)
     if len(body) > at_most_bytes:
         raise bad_output(f"the picture takes {len(body)} bytes, of {at_most_bytes} that are allowed")
     return body
@@ -250,6 +272,7 @@ def _save(picture: Image, picture_format: PictureFormat, quality: int | None) ->
         PictureFormat.JPG: {"format": "JPEG", "quality": quality or _DEFAULT_QUALITY, "optimize": True},
         PictureFormat.PNG: {"format": "PNG", "compress_level": 4},
         PictureFormat.WEBP: {"format": "WEBP", "quality": quality or _DEFAULT_QUALITY, "method": 2},
+        PictureFormat.AVIF: {"format": "AVIF", "quality": quality or _DEFAULT_QUALITY, "speed": 10},
     }[picture_format]
     target = BytesIO()
     picture.save(target, **options)
