@@ -4278,8 +4278,9 @@ create table copperplate.cache_entries (
     constraint cache_entries_object_key unique (bucket, path),
     constraint cache_entries_key_is_sha256 check (key ~ '^[0-9a-f]{64}$'),
     constraint cache_entries_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$'),
-    constraint cache_entries_path_is_dated_sha256 check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp)$'),
-    constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp')),
+    constraint cache_entries_path_is_dated_sha256
+    check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp|avif)$'),
+    constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp', 'avif')),
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70)$statement$,
 $statement$create index cache_entries_generation_idx on copperplate.cache_entries (generation_key)$statement$,
@@ -7686,7 +7687,7 @@ begin
         return;
     end if;
     insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp']
+    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp', 'image/avif']
     from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;

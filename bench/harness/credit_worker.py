@@ -22,7 +22,7 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.budgets import Charge
 from copperplate.errors import CopperplateError
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, Failure, Lead, PictureFormat, Upload
+from copperplate.model import Condition, Failure, Lead, OriginalUpload, PictureFormat
 from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import original_key, sha256_hex
 
@@ -201,9 +201,11 @@ class Caller:
         return UUID(int=self._random.getrandbits(128))
 
 
-def _upload(picture_request: PictureRequest, fence: int) -> Upload:
+def _upload(picture_request: PictureRequest, fence: int) -> OriginalUpload:
     digest = sha256_hex(f"{picture_request.generation_key} {fence}".encode())
-    return Upload(path=f"2026/01/{digest}.png", digest=digest, size_bytes=1000, format="png", width=64, height=64)
+    return OriginalUpload(
+        path=f"2026/01/{digest}.png", digest=digest, size_bytes=1000, format="png", width=64, height=64
+    )
 
 
 async def main() -> None:

@@ -16,11 +16,12 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import make_provider
 from copperplate.http.picture_urls import PictureUrls
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.local.cluster import Cluster, find_running, ignore
 from copperplate.local.stack import prepare
-from copperplate.model import Entry, Lead, PictureRequest, Upload
+from copperplate.model import Entry, Lead, OriginalUpload, PictureRequest
 from copperplate.recipes.kinds import IMAGE
-from copperplate.recipes.objects import object_path
+from copperplate.recipes.objects import object_path, rendition_upload
 from copperplate.services import require_provider
 from copperplate.settings import Settings
 
@@ -74,10 +75,17 @@ async def put_picture(data_dir: Path, database_url: str, picture_request: Pictur
         assert isinstance(lead, Lead)
         entry = await complete(ledger, picture_request, lead, original)
         assert entry is not None
-        rendition = _upload(picture_request, body, picture_request.rendition.format)
+        rendition = rendition_upload(
+            picture_request,
+            digest=sha256(body).hexdigest(),
+            size_bytes=len(body),
+            now=SystemClock().now(),
+            nonce=uuid4().hex,
+            encoder_version=PillowImages.encoder_version,
+        )
         await ledger.intend_rendition(entry, rendition)
         await store.put(rendition.path, body, media_type=picture_request.rendition.format.media_type)
-        recorded = await ledger.record_rendition(entry, picture_request.rendition_key, rendition)
+        recorded = await ledger.record_rendition(entry, rendition)
         # Refused, the server would quietly make a picture of its own, and that would be measured.
         assert recorded is not None
         assert recorded.path == rendition.path
@@ -86,16 +94,18 @@ async def put_picture(data_dir: Path, database_url: str, picture_request: Pictur
     return body
 
 
-async def complete(ledger: SqlLedger, picture_request: PictureRequest, lead: Lead, original: Upload) -> Entry | None:
+async def complete(
+    ledger: SqlLedger, picture_request: PictureRequest, lead: Lead, original: OriginalUpload
+) -> Entry | None:
     """Take a leader's steps, to the completion of an original."""
     await ledger.begin_submit(picture_request.generation_key, lead.fence, submit_no=1, provider="painter")
     await ledger.intend_upload(picture_request.generation_key, lead.fence, original, usage={})
     return await ledger.complete(picture_request.generation_key, lead.fence, original, url=None)
 
 
-def _upload(picture_request: PictureRequest, body: bytes, extension: str) -> Upload:
+def _upload(picture_request: PictureRequest, body: bytes, extension: str) -> OriginalUpload:
     digest = sha256(body).hexdigest()
-    return Upload(
+    return OriginalUpload(
         path=object_path(SystemClock().now(), digest, picture_request.rendition_key, uuid4().hex, extension),
         digest=digest,
         size_bytes=len(body),
@@ -105,6 +115,6 @@ def _upload(picture_request: PictureRequest, body: bytes, extension: str) -> Upl
     )
 
 
-def make_upload(picture_request: PictureRequest) -> Upload:
+def make_upload(picture_request: PictureRequest) -> OriginalUpload:
     """An original that is never read."""
     return _upload(picture_request, uuid4().bytes, "png")

@@ -15,14 +15,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copperplate.model import PictureFacts
 from copperplate.testing import GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from copperplate.generation.lookup import LookupOptions
-    from copperplate.model import CanonicalValue, Job, PictureFormat, PictureRequest, ProviderResult, Size
-    from copperplate.ports import Clock, Ledger
+    from copperplate.model import CanonicalValue, Job, PictureFormat, PictureRequest, ProviderResult, Rendition, Size
+    from copperplate.ports import Clock, Ledger, OpenPicture
 
 GENERATION_SECONDS = 0.5
 BUCKET = "generated-images"
@@ -119,14 +120,25 @@ class CountingProvider:
 class PlainImages:
     """Takes any bytes for a PNG of the asked size."""
 
-    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> tuple[str, Size]:
-        await begin()
-        return "png", covers
+    encoder_version = 1
 
-    async def encode(
-        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
-    ) -> bytes:
-        return original + f" as {picture_request.rendition.format}".encode()
+    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> PictureFacts:
+        await begin()
+        return PictureFacts(format="png", size=covers)
+
+    @contextlib.asynccontextmanager
+    async def open(self, original: bytes, *, model: str) -> AsyncIterator[OpenPicture]:
+        yield PlainPicture(original)
+
+
+class PlainPicture:
+    """A picture that `PlainImages` has opened."""
+
+    def __init__(self, original: bytes) -> None:
+        self._original = original
+
+    async def encode(self, rendition: Rendition, *, canvas: Size, at_most_bytes: int | None = None) -> bytes:
+        return self._original + f" as {rendition.format}".encode()
 
 
 def _clock(order: Order, provider: CountingProvider, heartbeat: float) -> Clock:

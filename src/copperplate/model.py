@@ -30,6 +30,7 @@ class PictureFormat(StrEnum):
     JPG = "jpg"
     PNG = "png"
     WEBP = "webp"
+    AVIF = "avif"
 
     @property
     def media_type(self) -> str:
@@ -73,10 +74,33 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """One form of a picture: format, and quality 1 to 100 where the format has one (None for png)."""
+    """One form of a picture: format, quality 1 to 100 where the format has one (None for png), and size in px.
+
+    `size` is None for the whole canvas.
+    """
 
     format: PictureFormat
     quality: int | None
+    size: Size | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placeholder:
+    """What is shown until a picture has come: its ThumbHash, and its dominant colour as `#rrggbb`."""
+
+    thumbhash: bytes
+    color: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureFacts:
+    """What verification found: the sniffed format, the upright size in px, and what else the bytes tell."""
+
+    format: str
+    size: Size
+    placeholder: Placeholder | None = None
+    # Whether the provider signed the picture's origin (C2PA).
+    has_c2pa: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +108,7 @@ class PictureRequest:
     """What one request asks for, reduced to keys.
 
     `recipe` is canonical; `generation_key` is its SHA-256 in hex, `rendition_key` that of the
-    rendition's own recipe. `size` is what the caller gets.
+    rendition's own recipe. `canvas` is the size of the whole picture.
     """
 
     kind: str
@@ -92,7 +116,7 @@ class PictureRequest:
     generation_key: str
     rendition_key: str
     rendition: Rendition
-    size: Size
+    canvas: Size
     # The bytes of the pictures that the recipe names by their digests: in no key, no log and no ledger.
     inputs: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
@@ -100,6 +124,11 @@ class PictureRequest:
     def model(self) -> str:
         """The model named in the recipe."""
         return str(self.recipe["model"])
+
+    @property
+    def size(self) -> Size:
+        """What the caller gets, in px."""
+        return self.rendition.size or self.canvas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +159,32 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalUpload(Upload):
+    """An original about to be stored, or just stored, with what verification found."""
+
+    placeholder: Placeholder | None = None
+    has_c2pa: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenditionUpload(Upload):
-    """A rendition about to be stored, or just stored, with the key of its entry."""
+    """A rendition about to be stored, or just stored, with the key of its entry.
+
+    `is_sized`: it is not the whole canvas. `encoder_version`: see `Images`.
+    """
 
     key: str
+    quality: int | None = None
+    is_sized: bool = False
+    encoder_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One stored object as the ledger knows it. `key` is the rendition's key."""
+    """One stored object as the ledger knows it. `key` is the rendition's key.
+
+    `encoder_version` is that of the encoders that made a rendition (see `Images`), 0 for an original.
+    """
 
     kind: str
     key: str
@@ -150,6 +196,8 @@ class Entry:
     width: int
     height: int
     is_original: bool
+    placeholder: Placeholder | None = None
+    encoder_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +222,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a store must be able to do for one picture: take so many bytes of these types, at an address or not."""
+    """What a store must be able to do for one picture: take so many bytes of these types, at an address or not.
 
-    media_types: frozenset[str] = frozenset(each.media_type for each in PictureFormat)
+    AVIF is not among them: no original is one, and without its rendition a picture is only encoded again.
+    """
+
+    media_types: frozenset[str] = frozenset(each.media_type for each in PictureFormat if each is not PictureFormat.AVIF)
     min_bytes: int = 0
     address: bool = False
 
@@ -253,7 +304,7 @@ class Lead:
     decode_no: int = 0
     job: Job | None = None
     job_age: timedelta = timedelta(0)
-    intent: Upload | None = None
+    intent: OriginalUpload | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

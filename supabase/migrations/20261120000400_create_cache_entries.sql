@@ -24,8 +24,9 @@ create table copperplate.cache_entries (
     constraint cache_entries_object_key unique (bucket, path),
     constraint cache_entries_key_is_sha256 check (key ~ '^[0-9a-f]{64}$'),
     constraint cache_entries_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$'),
-    constraint cache_entries_path_is_dated_sha256 check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp)$'),
-    constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp')),
+    constraint cache_entries_path_is_dated_sha256
+    check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp|avif)$'),
+    constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp', 'avif')),
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70);
 

@@ -13,7 +13,7 @@ begin
         return;
     end if;
     insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp']
+    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp', 'image/avif']
     from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;

@@ -34,9 +34,9 @@ class ProviderContract:
         asked = Size(width=200, height=100)
         answer = await provider.submit(recipe_of(provider, "a red fox", width=200, height=100))
         made = await provider.collect(answer) if isinstance(answer, Job) else answer
-        picture_format, size = await images.verify(made.body, covers=asked)
-        assert picture_format in {"jpg", "png", "webp"}
-        assert size == provider.canvas(asked)
+        found = await images.verify(made.body, covers=asked)
+        assert found.format in {"jpg", "png", "webp"}
+        assert found.size == provider.canvas(asked)
 
     def test_canvas_covers_every_size_that_is_offered(self, provider: Provider) -> None:
         for size in SIZES:

@@ -35,7 +35,7 @@ alter table storage.objects enable row level security;
 grant all on storage.buckets, storage.objects to postgres, anon, authenticated, service_role;
 reset role;
 """
-PICTURES = ["image/jpeg", "image/png", "image/webp"]
+PICTURES = ["image/jpeg", "image/png", "image/webp", "image/avif"]
 POSTER = """
 insert into copperplate.kinds (name, bucket, is_public, is_own_original, max_bytes, retention)
 values ('poster', 'poster-images', false, true, 1000000, interval '7 days')

@@ -13,7 +13,7 @@ from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Hit, Outcome
 from tests.contract.ledger.harness import LEASE, complete, request_count
-from tests.support.pictures import picture_request, upload
+from tests.support.pictures import picture_request, rendition
 from tests.support.postgres_fixtures import OLDER_MAJORS
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ async def test_picture_is_led_completed_hit_and_counted_on_an_older_postgres(old
     ledger = PostgresLedger(older.owner_url)
     await ledger.open()
     original = await complete(ledger, picture_request())
-    await ledger.intend_rendition(original, upload("jpg", "jpg"))
-    made = await ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
+    await ledger.intend_rendition(original, rendition(picture_request(), "jpg"))
+    made = await ledger.record_rendition(original, rendition(picture_request(), "jpg"))
     assert made is not None
     assert await ledger.acquire(picture_request(), leader=uuid4(), lease_duration=LEASE) == Hit(entry=made)
     await ledger.record_usage(

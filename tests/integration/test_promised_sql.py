@@ -13,7 +13,7 @@ import pytest
 
 from copperplate.model import Lead, Outcome, PictureFormat
 from tests.contract.ledger.harness import complete, request_count
-from tests.support.pictures import picture_request, upload
+from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
     from copperplate.adapters.ledger.postgres import PostgresLedger
@@ -36,8 +36,8 @@ PROMISED = {
 async def fill(ledger: PostgresLedger) -> None:
     """One generation asked ten times, its jpg kept."""
     original = await complete(ledger, picture_request())
-    await ledger.intend_rendition(original, upload("jpg", "jpg"))
-    await ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
+    await ledger.intend_rendition(original, rendition(picture_request(), "jpg"))
+    await ledger.record_rendition(original, rendition(picture_request(), "jpg"))
     await ledger.record_usage(
         [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.COALESCED, 9)]
     )
@@ -77,8 +77,8 @@ async def test_delete_through_the_view_declares_the_picture_wrong(
     await fill(ledger)
     webp = picture_request(picture_format=PictureFormat.WEBP)
     original = await ledger.acquire(webp, leader=uuid4(), lease_duration=timedelta(seconds=20))
-    await ledger.intend_rendition(original.entry, upload("webp", "webp"))  # type: ignore[union-attr]
-    await ledger.record_rendition(original.entry, webp.rendition_key, upload("webp", "webp"))  # type: ignore[union-attr]
+    await ledger.intend_rendition(original.entry, rendition(webp, "webp"))  # type: ignore[union-attr]
+    await ledger.record_rendition(original.entry, rendition(webp, "webp"))  # type: ignore[union-attr]
     deleted = editor.execute(f"DELETE FROM public.image_cache WHERE prompt_hash = '{picture_request().rendition_key}';")
     assert deleted.rowcount == 1
     assert editor.execute("select from public.generation_status").rowcount == 0

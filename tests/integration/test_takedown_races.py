@@ -102,7 +102,7 @@ async def test_a_picture_completed_while_the_takedown_waits_goes_with_its_object
     held = await lead(ledger, ASKED)
     stored, made = rendition(ASKED, "wrong jpg"), upload("wrong")
     assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="p")
-    assert await ledger.intend_upload(KEY, held.fence, made, usage={}, rendition=stored)
+    assert await ledger.intend_upload(KEY, held.fence, made, usage={}, rendition_paths=[stored.path])
     values = (KEY, held.fence, "f" * 64, made.path, made.digest, made.size_bytes, made.format, made.width, made.height)
     await other.execute("select public.complete_generation(%s, %s, %s, %s, %s, %s, %s, %s, %s, null)", values)
     taking = asyncio.create_task(ledger.take_down(KEY))
@@ -135,7 +135,7 @@ async def test_a_rendition_that_waits_for_the_takedown_is_refused(
     original, stored = await complete(ledger, ASKED), rendition(webp, "wrong webp")
     assert await ledger.intend_rendition(original, stored)
     await other.execute(TAKE_DOWN, (KEY,))
-    recording = asyncio.create_task(ledger.record_rendition(original, webp.rendition_key, stored))
+    recording = asyncio.create_task(ledger.record_rendition(original, stored))
     await until_blocked(owner_url, 1, "record_rendition")
     await other.commit()
     assert await recording is None

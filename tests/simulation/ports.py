@@ -29,12 +29,12 @@ if TYPE_CHECKING:
         Entry,
         Failure,
         Needs,
+        OriginalUpload,
         Page,
         PeekResult,
         PictureRequest,
         RenditionUpload,
         RequestCount,
-        Upload,
     )
     from copperplate.ports import ObjectStore
     from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
@@ -256,15 +256,15 @@ class ProcessLedger:
         self,
         key: str,
         fence: int,
-        upload: Upload,
+        upload: OriginalUpload,
         *,
         usage: Mapping[str, int],
         cost_micro_usd: int | None = None,
-        rendition: RenditionUpload | None = None,
+        rendition_paths: Sequence[str] = (),
     ) -> bool:
         async def act() -> bool:
             accepted = await self._real.intend_upload(
-                key, fence, upload, usage=usage, cost_micro_usd=cost_micro_usd, rendition=rendition
+                key, fence, upload, usage=usage, cost_micro_usd=cost_micro_usd, rendition_paths=rendition_paths
             )
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
@@ -275,20 +275,27 @@ class ProcessLedger:
         return bool(await self._call("intend_upload", act))
 
     async def complete(
-        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+        self,
+        key: str,
+        fence: int,
+        upload: OriginalUpload,
+        *,
+        url: str | None,
+        renditions: Sequence[RenditionUpload] = (),
     ) -> Entry | None:
         async def act() -> Entry | None:
             self._oracle.tells(upload.path)
-            if rendition is not None:
+            for rendition in renditions:
                 self._oracle.tells(rendition.path)
             was_live = key in self._real._generations and self._real._generations[key].is_live
-            entry = await self._real.complete(key, fence, upload, url=url, rendition=rendition)
+            entry = await self._real.complete(key, fence, upload, url=url, renditions=renditions)
             if entry is not None and was_live:
                 self._oracle.completes(self._process, key, fence, upload)
                 if self._world.takedowns is not None:
                     self._world.takedowns.accepts(key, "a completion")
-                if rendition is not None and entry.path == rendition.path:
-                    self._oracle.holds(self._process, rendition.path, rendition.digest, "a rendition was completed")
+                for rendition in renditions:
+                    if entry.path == rendition.path:
+                        self._oracle.holds(self._process, rendition.path, rendition.digest, "a rendition was completed")
             return entry
 
         entry: Entry | None = await self._call("complete", act)
@@ -318,13 +325,13 @@ class ProcessLedger:
 
         return bool(await self._call("report_refusal", act))
 
-    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+    async def intend_rendition(self, original: Entry, upload: RenditionUpload) -> bool:
         return bool(await self._call("intend_rendition", lambda: self._real.intend_rendition(original, upload)))
 
-    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+    async def record_rendition(self, original: Entry, upload: RenditionUpload) -> Entry | None:
         async def act() -> Entry | None:
             self._oracle.tells(upload.path)
-            entry = await self._real.record_rendition(original, rendition_key, upload)
+            entry = await self._real.record_rendition(original, upload)
             if entry is not None and entry.path == upload.path:
                 self._oracle.holds(self._process, upload.path, upload.digest, "a rendition was recorded")
             return entry

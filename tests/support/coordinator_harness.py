@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,18 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
-from copperplate.model import Job, ProviderResult, Size
+from copperplate.model import Job, PictureFacts, ProviderResult, Size
 from copperplate.testing import PERMIT
+from tests.support.pictures import ENCODER_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from copperplate.budgets import Charge
     from copperplate.generation.lookup import LookupResult
-    from copperplate.model import CanonicalValue, PictureRequest
-    from copperplate.ports import Ledger
+    from copperplate.model import CanonicalValue, PictureRequest, Rendition
+    from copperplate.ports import Ledger, OpenPicture
 
 BUCKET = "generated-images"
 
@@ -96,20 +98,37 @@ async def _at_once() -> None:
 class PlainImages:
     """Takes any bytes but `rubbish` for a PNG of the asked size; encoding names the format."""
 
+    encoder_version = ENCODER_VERSION
+
     async def verify(
         self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _at_once
-    ) -> tuple[str, Size]:
+    ) -> PictureFacts:
         await begin()
         if body.startswith(b"rubbish"):
             raise NoPicture("not a picture")
         if body.startswith(b"wrong"):
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "not the picture asked for")
-        return "png", covers
+        return PictureFacts(format="png", size=covers)
 
-    async def encode(
-        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
-    ) -> bytes:
-        encoded = original + f" as {picture_request.rendition.format}".encode()
+    @contextlib.asynccontextmanager
+    async def open(self, original: bytes, *, model: str) -> AsyncIterator[OpenPicture]:
+        yield PlainPicture(original, self)
+
+    async def encode(self, original: bytes, rendition: Rendition) -> bytes:
+        """What one rendition of an open picture is encoded to."""
+        size = "" if rendition.size is None else f" {rendition.size}"
+        return original + f" as {rendition.format}{size}".encode()
+
+
+class PlainPicture:
+    """A picture that `PlainImages` has opened."""
+
+    def __init__(self, original: bytes, images: PlainImages) -> None:
+        self._original = original
+        self._images = images
+
+    async def encode(self, rendition: Rendition, *, canvas: Size, at_most_bytes: int | None = None) -> bytes:
+        encoded = await self._images.encode(self._original, rendition)
         if at_most_bytes is not None and len(encoded) > at_most_bytes:
             raise ProviderFailed(FailureClass.BAD_OUTPUT, "too large")
         return encoded

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 
-from copperplate.model import PictureFormat, PictureRequest, RenditionUpload, Upload
+from copperplate.model import OriginalUpload, PictureFormat, PictureRequest, RenditionUpload, Upload
 from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import sha256_hex
 
 MODEL = "copperplate/painter-1"
+ENCODER_VERSION = 2
 
 
 def picture_request(
@@ -18,10 +19,10 @@ def picture_request(
     return image_request(prompt=prompt, width=side, height=side, format=picture_format, model=MODEL)
 
 
-def upload(name: str, picture_format: str = "png") -> Upload:
+def upload(name: str, picture_format: str = "png") -> OriginalUpload:
     """An object that differs from every other name's."""
     digest = sha256_hex(name.encode())
-    return Upload(
+    return OriginalUpload(
         path=f"2026/01/{digest}.{picture_format}",
         digest=digest,
         size_bytes=1000,
@@ -33,4 +34,11 @@ def upload(name: str, picture_format: str = "png") -> Upload:
 
 def rendition(asked: PictureRequest, name: str) -> RenditionUpload:
     """An object for the rendition asked for."""
-    return RenditionUpload(key=asked.rendition_key, **asdict(upload(name, asked.rendition.format)))
+    made = upload(name, asked.rendition.format)
+    return RenditionUpload(
+        key=asked.rendition_key,
+        quality=asked.rendition.quality,
+        is_sized=asked.rendition.size is not None,
+        encoder_version=ENCODER_VERSION,
+        **{column.name: getattr(made, column.name) for column in fields(Upload)},
+    )

@@ -22,7 +22,7 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
-from copperplate.model import Job, Outcome, PictureFormat, ProviderResult, Upload
+from copperplate.model import Job, OriginalUpload, Outcome, PictureFormat, ProviderResult
 from copperplate.recipes.objects import sha256_hex
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
@@ -257,7 +257,7 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
     await ledger.note_request(key, fence, Job(request_id="job-1"))
     digest = sha256_hex(b"picture of job-1")
     path = f"2026/01/{digest}.png"
-    intent = Upload(path=path, digest=digest, size_bytes=16, format="png", width=64, height=64)
+    intent = OriginalUpload(path=path, digest=digest, size_bytes=16, format="png", width=64, height=64)
     await ledger.intend_upload(key, fence, intent, usage={})
     if stored is not None:
         await harness.store.put(path, stored, media_type="image/png")

@@ -24,7 +24,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.imaging import pillow_images, verification
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_CHUNKS, MAX_SCANS, read_header
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
+from copperplate.model import PictureFormat, Rendition, Size
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ async def test_picture_that_takes_too_long_is_given_up_and_keeps_its_place_until
     goes_on.set()
     monkeypatch.setattr(verification, "verify", verify)
     images._seconds = images._room_seconds = 10
-    assert await images.verify(body, covers=SIDE) == ("png", SIDE)
+    assert (await images.verify(body, covers=SIDE)).format == "png"
     images.close()
 
 
@@ -173,7 +173,7 @@ async def test_caller_that_goes_away_frees_its_place_when_its_picture_is_done(im
     await asyncio.sleep(0.01)
     working.cancel()
     await asyncio.wait((working,))
-    assert await images.verify(encoded(drawn(), "PNG"), covers=SIDE) == ("png", SIDE)
+    assert (await images.verify(encoded(drawn(), "PNG"), covers=SIDE)).format == "png"
 
 
 async def test_turn_is_announced_before_decoding_and_a_refusal_ends_it(images: PillowImages) -> None:
@@ -183,18 +183,7 @@ async def test_turn_is_announced_before_decoding_and_a_refusal_ends_it(images: P
     for _ in range(2):
         with pytest.raises(StillGenerating):
             await images.verify(b"\xff\xd8\xff\xc0\0\x11\x08\0\x40\0\x40 not decoded", covers=SIDE, begin=refuse)
-    assert await images.verify(encoded(drawn(), "PNG"), covers=SIDE) == ("png", SIDE)
-
-
-def picture_request(side: int = 64) -> PictureRequest:
-    return PictureRequest(
-        kind="image",
-        recipe={"model": "m"},
-        generation_key="g",
-        rendition_key="r",
-        rendition=Rendition(format=PictureFormat.WEBP, quality=80),
-        size=Size(width=side, height=side),
-    )
+    assert (await images.verify(encoded(drawn(), "PNG"), covers=SIDE)).format == "png"
 
 
 # --- in a process of its own ----------------------------------------------------------------------
@@ -225,6 +214,12 @@ def peak_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
+async def encode(images: PillowImages, body: bytes) -> bytes:
+    rendition = Rendition(format=PictureFormat.PNG, quality=None)
+    async with images.open(body, model="m") as opened:
+        return await opened.encode(rendition, canvas=Size(width=512, height=512))
+
+
 async def peak_of(folder: str) -> tuple[int, int]:
     """Verify and encode all pictures of a folder at once; answers the peak before and after."""
     images = PillowImages(threads=8, seconds=120, room_seconds=280)
@@ -237,7 +232,7 @@ async def peak_of(folder: str) -> tuple[int, int]:
         for done in (
             images.verify(body, covers=SIDE),
             images.verify(body, covers=SIDE),
-            images.encode(body, picture_request(512)),
+            encode(images, body),
         )
     ]
     await asyncio.gather(*work)
@@ -272,7 +267,7 @@ async def starve(path: str, limit_bytes: int) -> list[str]:
     told = []
     for body in (small, large, small):
         try:
-            told.append((await images.verify(body, covers=SIDE))[0])
+            told.append((await images.verify(body, covers=SIDE)).format)
         except ProviderFailed as failed:
             told.append(f"{failed.failure_class} {failed}")
     return told

@@ -98,6 +98,7 @@ def test_media_types_are_the_registered_ones() -> None:
         "jpg": "image/jpeg",
         "png": "image/png",
         "webp": "image/webp",
+        "avif": "image/avif",
     }
 
 

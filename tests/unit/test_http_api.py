@@ -22,6 +22,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.http.routes.reference import render
 from copperplate.http.schemas import explain as schemas
+from copperplate.model import PictureFormat
 from copperplate.recipes.explain import Comparison, Difference, Explanation
 from copperplate.recipes.explain_memoji import MemojiExplanation
 from copperplate.settings import Settings
@@ -289,7 +290,7 @@ async def test_the_document_shows_pictures_and_problems(client: httpx.AsyncClien
     document = (await client.get("/openapi.json")).json()
     picture = document["paths"]["/{width}x{height}.{format}"]
     assert set(picture) == {"parameters", "get", "head"}
-    assert set(picture["get"]["responses"]["200"]["content"]) == {"image/jpeg", "image/png", "image/webp"}
+    assert set(picture["get"]["responses"]["200"]["content"]) == {each.media_type for each in PictureFormat}
     assert {"/api/generation/stats", "/api/cache/stats", "/api/explain", "/api/cache/cleanup", "/healthz"} < set(
         document["paths"]
     )

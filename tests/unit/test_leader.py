@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from copperplate.adapters.memory.clock import FakeClock
-    from copperplate.model import Size
+    from copperplate.model import PictureFacts, Size
 
 KEY = picture_request().generation_key
 
@@ -504,7 +504,7 @@ class FatalImages(PlainImages):
 
     async def verify(
         self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _at_once
-    ) -> tuple[str, Size]:
+    ) -> PictureFacts:
         await begin()
         self.decodings += 1
         await asyncio.Event().wait()

@@ -17,8 +17,10 @@ from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.model import Entry, RenditionUpload, Upload
+    from copperplate.model import Entry, OriginalUpload, RenditionUpload
 
 WEBP = picture_request(picture_format=PictureFormat.WEBP)
 BACKGROUND = ("heartbeat", "sweep", "peek", "record_usage", "hints")
@@ -193,17 +195,17 @@ async def test_bytes_of_whoever_recorded_the_rendition_first_are_served(monkeypa
     theirs = b"the same picture, encoded by another release"
 
     async def beaten(
-        key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload
+        key: str, fence: int, upload: OriginalUpload, *, url: str | None, renditions: Sequence[RenditionUpload]
     ) -> Entry | None:
         """The rendition was refused, and the answer lost; before it is asked for again, somebody else records one."""
         original = await complete(key, fence, upload, url=url)
         assert original is not None
         digest = sha256_hex(theirs)
-        first = replace(rendition, path=f"2026/01/{digest}.jpg", digest=digest, size_bytes=len(theirs))
+        first = replace(renditions[0], path=f"2026/01/{digest}.jpg", digest=digest, size_bytes=len(theirs))
         await harness.store.put(first.path, theirs, media_type="image/jpeg")
         await harness.ledger.intend_rendition(original, first)
-        await harness.ledger.record_rendition(original, first.key, first)
-        return await complete(key, fence, upload, url=url, rendition=rendition)
+        await harness.ledger.record_rendition(original, first)
+        return await complete(key, fence, upload, url=url, renditions=renditions)
 
     monkeypatch.setattr(harness.ledger, "complete", beaten)
     found = await serving_of(harness).read(picture_request(), GENERATE)

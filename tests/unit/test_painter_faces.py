@@ -80,7 +80,9 @@ async def test_the_answer_passes_verification_and_keeps_its_alpha() -> None:
     picture_request = memoji_request({"size": "256x256", "background": "transparent"}, provider=PAINTER)
     made = await PAINTER.submit(picture_request.recipe)
     images = PillowImages(threads=1)
-    assert await images.verify(made.body, covers=picture_request.size) == ("png", picture_request.size)
-    encoded = await images.encode(made.body, picture_request, at_most_bytes=5_000_000)
+    found = await images.verify(made.body, covers=picture_request.canvas)
+    assert (found.format, found.size) == ("png", picture_request.canvas)
+    async with images.open(made.body, model=picture_request.model) as opened:
+        encoded = await opened.encode(picture_request.rendition, canvas=picture_request.canvas, at_most_bytes=5_000_000)
     assert encoded[25] == 6  # a png's colour type: true colour with alpha
     images.close()

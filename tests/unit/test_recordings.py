@@ -61,7 +61,7 @@ async def test_fals_real_results_name_one_picture_at_an_address_we_allow() -> No
     for answer in fal_answers(200):
         url = picture_url(json.loads(answer["body"]))
         if str(url).startswith("data:"):
-            assert (await images.verify(await files.fetch(url), covers=Size(width=512, height=512)))[0] == "jpg"
+            assert (await images.verify(await files.fetch(url), covers=Size(width=512, height=512))).format == "jpg"
         else:
             assert ADDRESSES.of_file(url).scheme == "https"
     await files.close()
@@ -81,10 +81,8 @@ async def test_openais_real_pictures_are_verified_and_their_tokens_read() -> Non
     for answer in openai_answers("openai-images-*.json", 200):
         response = ImagesResponse.model_validate_json(answer["body"])
         width, height = (int(side) for side in str(response.size).split("x"))
-        assert await images.verify(only_picture(response), covers=Size(width=width, height=height)) == (
-            "png",
-            Size(width=width, height=height),
-        )
+        found = await images.verify(only_picture(response), covers=Size(width=width, height=height))
+        assert (found.format, found.size) == ("png", Size(width=width, height=height))
         assert tokens_of(response)["out"] >= 100
         assert base64.b64encode(only_picture(response)).decode() in answer["body"]
     images.close()

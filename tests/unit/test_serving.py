@@ -29,7 +29,7 @@ from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from copperplate.generation.coordinator import Coordinator
-    from copperplate.model import AcquireResult, Entry, PictureRequest, Upload
+    from copperplate.model import AcquireResult, Entry, PictureRequest, Rendition, RenditionUpload
 
 WEBP = picture_request(picture_format=PictureFormat.WEBP)
 JPG_BODY, WEBP_BODY = b"picture 1 as jpg", b"picture 1 as webp"
@@ -65,12 +65,10 @@ class CountingStore(FlakyStore):
 class CountingImages(PlainImages):
     encodings = 0
 
-    async def encode(
-        self, original: bytes, picture_request: PictureRequest, *, at_most_bytes: int | None = None
-    ) -> bytes:
+    async def encode(self, original: bytes, rendition: Rendition) -> bytes:
         self.encodings += 1
         await asyncio.sleep(0)
-        return await super().encode(original, picture_request)
+        return await super().encode(original, rendition)
 
 
 class ServingHarness(CoordinatorHarness):
@@ -252,14 +250,14 @@ async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served
     record = harness.ledger.record_rendition
     theirs = b"the same picture, encoded by another release"
 
-    async def beaten(original: Entry, key: str, ours: Upload) -> Entry | None:
+    async def beaten(original: Entry, ours: RenditionUpload) -> Entry | None:
         monkeypatch.undo()
         path = f"2026/01/{sha256_hex(theirs)}.jpg"
         first = replace(ours, path=path, digest=sha256_hex(theirs), size_bytes=len(theirs))
         await harness.objects.put(path, theirs, media_type="image/jpeg")
         await harness.ledger.intend_rendition(original, first)
-        await record(original, key, first)
-        return await record(original, key, ours)
+        await record(original, first)
+        return await record(original, ours)
 
     monkeypatch.setattr(harness.ledger, "record_rendition", beaten)
     found = await harness.serving.read(picture_request(), GENERATE)
@@ -274,10 +272,10 @@ async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked
     await harness.serving.find(WEBP, GENERATE)
     record = harness.ledger.record_rendition
 
-    async def replaced(original: Entry, key: str, ours: Upload) -> Entry | None:
+    async def replaced(original: Entry, ours: RenditionUpload) -> Entry | None:
         monkeypatch.undo()
         await harness.ledger.report_missing(original)
-        return await record(original, key, ours)
+        return await record(original, ours)
 
     monkeypatch.setattr(harness.ledger, "record_rendition", replaced)
     body = (await harness.serving.read(picture_request(), GENERATE)).body

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from copperplate.generation.attempt import Attempt
     from copperplate.generation.timings import Timings
-    from copperplate.model import Job, ProviderResult, Size
+    from copperplate.model import Job, PictureFacts, ProviderResult
     from copperplate.ports import Clock, Ledger, Provider
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,11 @@ MAX_PAUSE_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A picture as the provider made it, decoded once: `format` and upright `size` (px) are those of the bytes."""
+    """A picture as the provider made it, decoded once, and what was found."""
 
     body: bytes = field(repr=False)
     usage: Mapping[str, int]
-    format: str
-    size: Size
+    facts: PictureFacts
 
 
 class JobCollector:

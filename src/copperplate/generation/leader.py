@@ -30,7 +30,7 @@ from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
-from copperplate.model import Job, ProviderResult, Upload
+from copperplate.model import Job, OriginalUpload, ProviderResult
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path, rendition_upload
 
@@ -114,10 +114,8 @@ class Leader:
 
     async def _verify(self, made: ProviderResult) -> Verified:
         with reporting(made.usage):
-            original_format, size = await self.images.verify(
-                made.body, covers=self.attempt.request.size, begin=self._begin_decode
-            )
-        return Verified(body=made.body, usage=made.usage, format=original_format, size=size)
+            facts = await self.images.verify(made.body, covers=self.attempt.request.canvas, begin=self._begin_decode)
+        return Verified(body=made.body, usage=made.usage, facts=facts)
 
     async def _submit(self) -> Job | ProviderResult:
         """The answer to our submit. A submit without an answer is repeated once, with the next number."""
@@ -180,19 +178,24 @@ class Leader:
     async def _prepare(self, verified: Verified) -> PendingUploads:
         """What is to be stored: the original and a rendition of it, or the finished picture alone."""
         request, lease = self.attempt.request, self.attempt.lease
-        body, original_format, size = verified.body, verified.format, verified.size
+        body, original_format, size = verified.body, verified.facts.format, verified.facts.size
         is_finished = KINDS[request.kind].is_own_original
         if is_finished:
-            body = await self.images.encode(body, request, at_most_bytes=self.attempt.kind.max_bytes)
-            original_format, size = request.rendition.format.value, request.size
+            async with self.images.open(body, model=request.model) as picture:
+                body = await picture.encode(
+                    request.rendition, canvas=request.canvas, at_most_bytes=self.attempt.kind.max_bytes
+                )
+            original_format, size = request.rendition.format.value, request.canvas
         digest = await digest_of(body)
-        upload = Upload(
+        upload = OriginalUpload(
             path=object_path(self.clock.now(), digest, lease.key, str(lease.fence), original_format),
             digest=digest,
             size_bytes=len(body),
             format=original_format,
             width=size.width,
             height=size.height,
+            placeholder=verified.facts.placeholder,
+            has_c2pa=verified.facts.has_c2pa and not is_finished,
         )
         pending = PendingUploads(original=upload, original_body=body)
         return pending if is_finished else await self._encode(pending)
@@ -201,13 +204,16 @@ class Leader:
         """Add the rendition asked for. If that fails, the original alone is stored: it is paid for."""
         # `Renditions` tries again from the stored original, and reports the error.
         with contextlib.suppress(Exception):
-            body = await self.images.encode(pending.original_body, self.attempt.request)
+            request = self.attempt.request
+            async with self.images.open(pending.original_body, model=request.model) as picture:
+                body = await picture.encode(request.rendition, canvas=request.canvas)
             rendition = rendition_upload(
-                self.attempt.request,
+                request,
                 digest=await digest_of(body),
                 size_bytes=len(body),
                 now=self.clock.now(),
                 nonce=str(self.attempt.lease.fence),
+                encoder_version=self.images.encoder_version,
             )
             return replace(pending, rendition=rendition, rendition_body=body)
         return pending
@@ -223,6 +229,6 @@ class Leader:
                 pending.original,
                 usage=usage,
                 cost_micro_usd=attempt.kind.provider.cost_micro_usd(attempt.request.recipe, usage),
-                rendition=pending.rendition,
+                rendition_paths=() if pending.rendition is None else (pending.rendition.path,),
             )
         )

@@ -10,14 +10,14 @@ from copperplate.model import Outcome
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
-    from copperplate.model import Entry, RenditionUpload, Upload
+    from copperplate.model import Entry, OriginalUpload, RenditionUpload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingUploads:
     """The original and the rendition that is to be stored with it."""
 
-    original: Upload
+    original: OriginalUpload
     original_body: bytes = field(repr=False)
     rendition: RenditionUpload | None = None
     rendition_body: bytes | None = field(default=None, repr=False)

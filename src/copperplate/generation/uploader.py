@@ -43,7 +43,7 @@ class Uploader:
 
         Raises `StoreUnavailable`, `StoreMisconfigured`.
         """
-        kind, size = attempt.kind, attempt.request.size
+        kind, size = attempt.kind, attempt.request.canvas
         # Few pictures have less than a tenth of a byte per pixel.
         await kind.store.check(replace(kind.needs, min_bytes=size.width * size.height // 10))
 
@@ -84,9 +84,8 @@ class Uploader:
         lease = attempt.lease
         url = attempt.kind.store.public_url(stored.original.path)
         crash_point("completing")
-        entry = await self._ledger.complete(
-            lease.key, lease.fence, stored.original, url=url, rendition=stored.rendition
-        )
+        renditions = () if stored.rendition is None else (stored.rendition,)
+        entry = await self._ledger.complete(lease.key, lease.fence, stored.original, url=url, renditions=renditions)
         if entry is None:
             raise LeaseLost
         crash_point("completed")

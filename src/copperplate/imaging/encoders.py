@@ -13,24 +13,24 @@ from copperplate.model import PictureFormat
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from copperplate.model import PictureRequest
+    from copperplate.model import Rendition, Size
 
 _DEFAULT_QUALITY: Final = 85
 
 
-def encode(original: bytes, header: Header, request: PictureRequest, at_most_bytes: int | None) -> bytes:
-    """The rendition asked for, from the bytes of an original; see `PillowImages.encode`."""
+def encode(original: bytes, header: Header, rendition: Rendition, size: Size, at_most_bytes: int | None) -> bytes:
+    """The rendition asked for, from the bytes of an original; see `OpenPicture.encode`."""
     try:
-        picture = fit(decode(original, header, request.size), request.size)
+        picture = fit(decode(original, header, size), size)
     except ProviderFailed:
         raise
     except Exception as exc:
         raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
-    body = save(picture, request.rendition.format, request.rendition.quality)
+    body = save(picture, rendition.format, rendition.quality)
     if at_most_bytes is None or len(body) <= at_most_bytes:
         return body
-    if request.rendition.format is PictureFormat.PNG:
-        body = save(with_palette(picture), request.rendition.format, None)
+    if rendition.format is PictureFormat.PNG:
+        body = save(with_palette(picture), rendition.format, None)
     if len(body) > at_most_bytes:
         raise bad_output(f"the picture takes {len(body)} bytes, of {at_most_bytes} that are allowed")
     return body
@@ -53,6 +53,7 @@ def save(picture: Image, picture_format: PictureFormat, quality: int | None) -> 
         PictureFormat.JPG: {"format": "JPEG", "quality": quality or _DEFAULT_QUALITY, "optimize": True},
         PictureFormat.PNG: {"format": "PNG", "compress_level": 4},
         PictureFormat.WEBP: {"format": "WEBP", "quality": quality or _DEFAULT_QUALITY, "method": 2},
+        PictureFormat.AVIF: {"format": "AVIF", "quality": quality or _DEFAULT_QUALITY, "speed": 10},
     }[picture_format]
     target = BytesIO()
     picture.save(target, **options)

@@ -6,6 +6,7 @@ Pillow is imported on first use: a process that only serves hits never pays for 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,9 +18,10 @@ from copperplate.imaging.capacity_limiter import CapacityLimiter
 from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from copperplate.model import PictureRequest, Size
+    from copperplate.model import PictureFacts, Rendition, Size
+    from copperplate.ports import OpenPicture
 
 # What decoding may take, measured over every format and mode (ADR 0013): so much for each pixel, and
 # copies of what the file holds besides. The room is as large as the largest picture needs.
@@ -31,6 +33,8 @@ MEMORY_BYTES: Final = BYTES_PER_PIXEL * MAX_PIXELS + COPIES_OF_BODY * MAX_BODY_B
 DECODE_SECONDS: Final = 20.0
 # How long a picture waits for its turn.
 ROOM_SECONDS: Final = 30.0
+
+ENCODER_VERSION: Final = 2
 
 T = TypeVar("T")
 
@@ -56,20 +60,25 @@ class PillowImages:
         self._room = self._make_room()
         self._executor: ThreadPoolExecutor | None = None
 
+    encoder_version = ENCODER_VERSION
+
     async def verify(
         self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]] = _begin_at_once
-    ) -> tuple[str, Size]:
+    ) -> PictureFacts:
         """The sniffed format (`jpg`, `png`, `webp`) and upright size in px; see `Images.verify`."""
         header = read_header(body)
         return await self._run(partial(verification.verify, body, header, covers), body, header, begin)
 
-    async def encode(self, original: bytes, request: PictureRequest, *, at_most_bytes: int | None = None) -> bytes:
-        """`original` upright, in sRGB, filling exactly `request.size`, without metadata; see `Images.encode`.
+    @contextlib.asynccontextmanager
+    async def open(self, original: bytes, *, model: str) -> AsyncIterator[OpenPicture]:  # noqa: ARG002
+        """An original, to be encoded; see `Images.open`."""
+        yield _OpenPicture(self, original, read_header(original))
 
-        Raises `ProviderFailed` (bad output) if `original` cannot be decoded, `StillGenerating` if it had no turn.
-        """
-        header = read_header(original)
-        work = partial(encoders.encode, original, header, request, at_most_bytes)
+    async def encode(
+        self, original: bytes, header: Header, rendition: Rendition, size: Size, at_most_bytes: int | None
+    ) -> bytes:
+        """`original` upright, in sRGB, filling exactly `size`, without metadata; see `OpenPicture.encode`."""
+        work = partial(encoders.encode, original, header, rendition, size, at_most_bytes)
         return await self._run(work, original, header, _begin_at_once)
 
     def close(self) -> None:
@@ -111,3 +120,17 @@ class PillowImages:
         if not working.done():
             raise bad_output(f"the {FORMATS[header.name]} was not decoded within {self._seconds} s")
         return working.result()
+
+
+class _OpenPicture:
+    """An original, decoded anew for each rendition."""
+
+    def __init__(self, images: PillowImages, original: bytes, header: Header) -> None:
+        self._images = images
+        self._original = original
+        self._header = header
+
+    async def encode(self, rendition: Rendition, *, canvas: Size, at_most_bytes: int | None = None) -> bytes:
+        """See `OpenPicture.encode`."""
+        size = rendition.size or canvas
+        return await self._images.encode(self._original, self._header, rendition, size, at_most_bytes)

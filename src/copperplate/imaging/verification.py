@@ -8,13 +8,14 @@ from copperplate.errors import NoPicture, ProviderFailed
 from copperplate.imaging.colours import eight_bit
 from copperplate.imaging.decode import open_picture, upright_size
 from copperplate.imaging.header import FORMATS, Header, bad_output
+from copperplate.model import PictureFacts
 
 if TYPE_CHECKING:
     from copperplate.model import Size
 
 
-def verify(body: bytes, header: Header, covers: Size) -> tuple[str, Size]:
-    """The sniffed format and upright size; raises `ProviderFailed` (bad output) for what is not to be kept."""
+def verify(body: bytes, header: Header, covers: Size) -> PictureFacts:
+    """What `body` is; raises `ProviderFailed` (bad output) for what is not to be kept."""
     try:
         size, is_uniform = _inspect(body, header)
     except ProviderFailed:
@@ -25,7 +26,7 @@ def verify(body: bytes, header: Header, covers: Size) -> tuple[str, Size]:
         raise bad_output(f"the picture is {size}, which does not cover {covers}")
     if is_uniform:
         raise bad_output(f"the picture is one flat colour, {size}")
-    return FORMATS[header.name], size
+    return PictureFacts(format=FORMATS[header.name], size=size)
 
 
 def _inspect(body: bytes, header: Header) -> tuple[Size, bool]:

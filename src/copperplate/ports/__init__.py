@@ -6,7 +6,7 @@ from copperplate.ports.budgets import Budgets
 from copperplate.ports.clock import Clock
 from copperplate.ports.ledger import Ledger, Sweeper
 from copperplate.ports.maintenance import Maintenance
-from copperplate.ports.pictures import Images, Provider
+from copperplate.ports.pictures import Images, OpenPicture, Provider
 from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
 from copperplate.ports.takedowns import Takedowns
@@ -21,6 +21,7 @@ __all__ = [
     "Ledger",
     "Maintenance",
     "ObjectStore",
+    "OpenPicture",
     "Provider",
     "Statistics",
     "Sweeper",

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
         Entry,
         Failure,
         Job,
+        OriginalUpload,
         PeekResult,
         PictureRequest,
         RenditionUpload,
         RequestCount,
-        Upload,
     )
 
 
@@ -109,25 +109,32 @@ class Ledger(Sweeper, Protocol):
         self,
         key: str,
         fence: int,
-        upload: Upload,
+        upload: OriginalUpload,
         *,
         usage: Mapping[str, int],
         cost_micro_usd: int | None = None,
-        rendition: RenditionUpload | None = None,
+        rendition_paths: Sequence[str] = (),
     ) -> bool:
         """Write ahead where the original is about to be stored; an earlier intent is discarded.
 
-        A `rendition` is about to be stored beside it; what is not completed within the grace is removed.
+        Renditions are about to be stored beside it, at `rendition_paths`; what is not completed within the grace is
+        removed.
         `usage` is what the provider reported to bill: added to the generation's once a submit, however
         often the picture is collected and its upload intended; `cost_micro_usd` is that in money, None where unknown.
         """
 
     async def complete(
-        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+        self,
+        key: str,
+        fence: int,
+        upload: OriginalUpload,
+        *,
+        url: str | None,
+        renditions: Sequence[RenditionUpload] = (),
     ) -> Entry | None:
-        """Record the stored original, and a stored rendition of it, in one; the breakers of what it needed close.
+        """Record the stored original, and stored renditions of it, in one; the breakers of what it needed close.
 
-        Answers the entry that stands for the rendition; that of the original where there is none, because
+        Answers the entry that stands for the first rendition; that of the original where there is none, because
         none was given or it was not intended within the grace. None for a stale fence, and then the
         objects are discarded.
         """
@@ -143,17 +150,19 @@ class Ledger(Sweeper, Protocol):
         report that opens the breaker, so that it is logged once; a repeat answers False.
         """
 
-    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+    async def intend_rendition(self, original: Entry, upload: RenditionUpload) -> bool:
         """Write ahead where a rendition of `original` is about to be stored.
 
-        What is not recorded within the grace is removed. False if the original is no longer the generation's.
+        What is not recorded within the grace is removed. False if the original is no longer the generation's, or the
+        generation keeps as many renditions as it may.
         """
 
-    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+    async def record_rendition(self, original: Entry, upload: RenditionUpload) -> Entry | None:
         """Record a stored rendition of `original`; answers the entry that now stands.
 
-        If another process was first, that is its entry, and `upload` is discarded. None if the
-        original is no longer the generation's, or the upload was not intended within the grace.
+        An entry of an older `encoder_version` is replaced. If another process was first, its entry stands, and `upload`
+        is discarded. None if the original is no longer the generation's, the upload was not intended within the grace,
+        or the generation keeps as many renditions as it may.
         """
 
     async def report_missing(self, entry: Entry) -> bool:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
-    from copperplate.model import CanonicalValue, Job, PictureRequest, ProviderResult, Size
+    from copperplate.model import CanonicalValue, Job, PictureFacts, ProviderResult, Rendition, Size
 
 
 class Provider(Protocol):
@@ -50,19 +51,35 @@ class Provider(Protocol):
         """Let go of connections; a later call starts afresh."""
 
 
-class Images(Protocol):
-    """Verifies and encodes pictures, off the event loop."""
+class OpenPicture(Protocol):
+    """An original that is decoded once for all the renditions asked of it while it is open."""
 
-    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> tuple[str, Size]:
-        """The sniffed format and true size of `body`, fully decoded in bounded memory and time.
+    async def encode(self, rendition: Rendition, *, canvas: Size, at_most_bytes: int | None = None) -> bytes:
+        """The rendition: upright, in sRGB, cropped and scaled to its size (None: `canvas`), encoded anew.
+
+        A png above `at_most_bytes` is given a palette; where that does not do either, it fails.
+        Raises as `Images.verify` does.
+        """
+
+
+class Images(Protocol):
+    """Verifies and encodes pictures, off the event loop.
+
+    `encoder_version` grows whenever encoded renditions change: a kept one of an older version is made again.
+    """
+
+    encoder_version: int
+
+    async def verify(self, body: bytes, *, covers: Size, begin: Callable[[], Awaitable[None]]) -> PictureFacts:
+        """What `body` is, by its bytes alone: fully decoded in bounded memory and time.
 
         `begin` is awaited when its turn has come, before the first pixel is decoded; what it raises ends the matter.
         Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
         """
 
-    async def encode(self, original: bytes, request: PictureRequest, *, at_most_bytes: int | None = None) -> bytes:
-        """The rendition asked for: cropped and scaled to its size, encoded anew, without metadata.
+    def open(self, original: bytes, *, model: str) -> AbstractAsyncContextManager[OpenPicture]:
+        """Open an original, made by `model`, to encode renditions of it.
 
-        A png above `at_most_bytes` is given a palette; where that does not do either, it fails.
-        Raises as `verify` does.
+        Raises `ProviderFailed` (bad output) if it cannot be decoded, `StillGenerating` where its turn did not come in
+        time; both also at the first `encode`.
         """

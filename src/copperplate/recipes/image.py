@@ -144,7 +144,7 @@ def image_request(  # noqa: PLR0913 - these are the recipe's fields and its rend
         generation_key=generation_key,
         rendition_key=rendition_key(generation_key, rendition),
         rendition=rendition,
-        size=Size(width=recipe.width, height=recipe.height),
+        canvas=Size(width=recipe.width, height=recipe.height),
     )
 
 

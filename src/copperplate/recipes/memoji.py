@@ -173,7 +173,7 @@ def request_of(recipe: MemojiRecipe) -> PictureRequest:
         generation_key=generation_key,
         rendition_key=original_key(generation_key),
         rendition=Rendition(format=PictureFormat.PNG, quality=None),
-        size=Size(width=int(width), height=int(height)),
+        canvas=Size(width=int(width), height=int(height)),
     )
 
 

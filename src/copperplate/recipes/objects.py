@@ -51,7 +51,7 @@ def object_path(now: datetime, digest: str, key: str, nonce: str, extension: str
 
 
 def rendition_upload(
-    request: PictureRequest, *, digest: str, size_bytes: int, now: datetime, nonce: str
+    request: PictureRequest, *, digest: str, size_bytes: int, now: datetime, nonce: str, encoder_version: int
 ) -> RenditionUpload:
     """The rendition asked for, encoded to bytes of this digest, under a name of its own; `nonce`: see `object_path`."""
     return RenditionUpload(
@@ -62,4 +62,7 @@ def rendition_upload(
         format=request.rendition.format,
         width=request.size.width,
         height=request.size.height,
+        quality=request.rendition.quality,
+        is_sized=request.rendition.size is not None,
+        encoder_version=encoder_version,
     )

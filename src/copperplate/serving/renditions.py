@@ -134,19 +134,25 @@ class Renditions:
         original = found.entry
         source = found.body or await self._fetch(request, original)
         try:
-            body = await self._images.encode(source, request)
+            async with self._images.open(source, model=request.model) as picture:
+                body = await picture.encode(request.rendition, canvas=request.canvas)
         except ProviderFailed as error:
             # The original was verified when it was stored; a new one would cost money and change nothing.
             raise GenerationFailed(error.failure_class, UNREADABLE_RETRY_AFTER) from error
         upload = rendition_upload(
-            request, digest=await digest_of(body), size_bytes=len(body), now=self._clock.now(), nonce=uuid4().hex
+            request,
+            digest=await digest_of(body),
+            size_bytes=len(body),
+            now=self._clock.now(),
+            nonce=uuid4().hex,
+            encoder_version=self._images.encoder_version,
         )
         if not await self._ledger.intend_rendition(original, upload):
             raise ObjectMissing("the original was replaced meanwhile")
         crash_point("rendition_intended")
         await self._store(request).put(upload.path, body, media_type=request.rendition.format.media_type)
         crash_point("rendition_stored")
-        entry = await self._ledger.record_rendition(original, request.rendition_key, upload)
+        entry = await self._ledger.record_rendition(original, upload)
         if entry is None:
             raise ObjectMissing("the original was replaced meanwhile")
         # Another process may have recorded the rendition first; then its bytes count.

@@ -80,7 +80,7 @@ async def record(ledger: Ledger, original: Entry, request: PictureRequest, name:
     """Store a rendition as leaders do: written ahead, then recorded."""
     stored = rendition(request, name)
     await ledger.intend_rendition(original, stored)
-    return await ledger.record_rendition(original, request.rendition_key, stored)
+    return await ledger.record_rendition(original, stored)
 
 
 async def acquire_with_services(harness: LedgerHarness, prompt: str) -> AcquireResult:

@@ -22,8 +22,8 @@ async def complete_both(ledger: Ledger, request: PictureRequest, name: str) -> E
     key, fence = request.generation_key, held.fence
     stored = rendition(request, name)
     assert await ledger.begin_submit(key, fence, submit_no=1, provider="painter")
-    assert await ledger.intend_upload(key, fence, upload("original"), usage={}, rendition=stored)
-    return await ledger.complete(key, fence, upload("original"), url=None, rendition=stored)
+    assert await ledger.intend_upload(key, fence, upload("original"), usage={}, rendition_paths=[stored.path])
+    return await ledger.complete(key, fence, upload("original"), url=None, renditions=[stored])
 
 
 class MissContract:
@@ -52,8 +52,8 @@ class MissContract:
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         for _ in range(2):
-            assert await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
-        answers = [await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) for _ in range(2)]
+            assert await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition_paths=[stored.path])
+        answers = [await ledger.complete(key, held.fence, upload("a"), url=None, renditions=[stored]) for _ in range(2)]
         assert answers[0] is not None
         assert answers == [answers[0], answers[0]]
         assert (await ledger.generation_stats()).total_completed == 1
@@ -67,7 +67,7 @@ class MissContract:
         ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition_paths=[stored.path])
         await harness.advance(LEASE.total_seconds() + 1)
         successor = await lead(ledger, picture_request())
         assert successor.intent == upload("a")
@@ -75,13 +75,13 @@ class MissContract:
         assert original is not None
         assert original.is_original
         # What the dead leader says late changes nothing: its picture stands, and answers for it.
-        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
+        assert await ledger.complete(key, held.fence, upload("a"), url=None, renditions=[stored]) == original
         await harness.advance(3_700)
         [(identity, _, path)] = await ledger.claim_discarded(10)
         assert path == stored.path
         assert await ledger.forget_discarded([identity]) == 1
         # It slept for longer than the grace, and stored its rendition after the removal.
-        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == original
+        assert await ledger.complete(key, held.fence, upload("a"), url=None, renditions=[stored]) == original
         await harness.advance(3_700)
         assert await discarded(ledger) == {stored.path}
 
@@ -89,7 +89,7 @@ class MissContract:
         ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         old = await lead(ledger, picture_request())
         await ledger.begin_submit(key, old.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, old.fence, upload("lost"), usage={}, rendition=stored)
+        await ledger.intend_upload(key, old.fence, upload("lost"), usage={}, rendition_paths=[stored.path])
         await harness.advance(LEASE.total_seconds() + 1)
         new = await lead(ledger, picture_request())
         await ledger.begin_submit(key, new.fence, submit_no=2, provider="p")
@@ -98,7 +98,7 @@ class MissContract:
         identities = [identity for identity, _, _ in await ledger.claim_discarded(10)]
         assert await ledger.forget_discarded(identities) == 2
         # It slept for longer than the grace, and stored both after their removal.
-        assert await ledger.complete(key, old.fence, upload("lost"), url=None, rendition=stored) is None
+        assert await ledger.complete(key, old.fence, upload("lost"), url=None, renditions=[stored]) is None
         await harness.advance(3_700)
         assert await discarded(ledger) == {upload("lost").path, stored.path}
 
@@ -106,14 +106,14 @@ class MissContract:
         ledger, key, stored = harness.ledger, picture_request().generation_key, rendition(picture_request(), "jpg")
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
-        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition=stored)
+        await ledger.intend_upload(key, held.fence, upload("a"), usage={}, rendition_paths=[stored.path])
         await harness.advance(3_700)
         [(identity, _, path)] = await ledger.claim_discarded(10)
         assert path == stored.path
-        entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
+        entry = await ledger.complete(key, held.fence, upload("a"), url=None, renditions=[stored])
         assert entry is not None
         assert entry.is_original
-        assert await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored) == entry
+        assert await ledger.complete(key, held.fence, upload("a"), url=None, renditions=[stored]) == entry
         assert await acquire(ledger, picture_request()) == Hit(entry=entry)
         assert await ledger.forget_discarded([identity]) == 1
 
@@ -122,7 +122,7 @@ class MissContract:
         held = await lead(ledger, picture_request())
         await ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
         await ledger.intend_upload(key, held.fence, upload("a"), usage={})
-        entry = await ledger.complete(key, held.fence, upload("a"), url=None, rendition=stored)
+        entry = await ledger.complete(key, held.fence, upload("a"), url=None, renditions=[stored])
         assert entry is not None
         assert entry.is_original
         await harness.advance(3_700)
@@ -135,7 +135,7 @@ class MissContract:
         original = await complete(ledger, picture_request(), "a")
         theirs = await record(ledger, original, picture_request(), "theirs")
         assert theirs is not None
-        assert await ledger.complete(key, 1, upload("a"), url=None, rendition=stored) == theirs
+        assert await ledger.complete(key, 1, upload("a"), url=None, renditions=[stored]) == theirs
 
     async def test_missing_original_takes_the_rendition_with_it(self, harness: LedgerHarness) -> None:
         await complete_both(harness.ledger, picture_request(), "jpg")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.model import Hit
 from tests.contract.ledger.harness import WEBP, acquire, complete, discarded, record
-from tests.support.pictures import picture_request, upload
+from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
     from tests.contract.ledger.harness import LedgerHarness
@@ -34,14 +34,14 @@ class RenditionContract:
     async def test_rendition_that_is_recorded_twice_is_the_same_entry(self, harness: LedgerHarness) -> None:
         original = await complete(harness.ledger, picture_request())
         first = await record(harness.ledger, original, picture_request(), "jpg")
-        again = await harness.ledger.record_rendition(original, picture_request().rendition_key, upload("jpg", "jpg"))
+        again = await harness.ledger.record_rendition(original, rendition(picture_request(), "jpg"))
         assert again == first
         await harness.advance(3_700)
         assert await discarded(harness.ledger) == set()
 
     async def test_rendition_that_was_intended_and_never_recorded_is_discarded(self, harness: LedgerHarness) -> None:
         original = await complete(harness.ledger, picture_request())
-        assert await harness.ledger.intend_rendition(original, upload("lost", "jpg"))
+        assert await harness.ledger.intend_rendition(original, rendition(picture_request(), "lost"))
         await harness.advance(3_700)
         assert await discarded(harness.ledger) == {upload("lost", "jpg").path}
 
@@ -52,9 +52,9 @@ class RenditionContract:
         await harness.advance(3_700)
         [(identity, _, path)] = await harness.ledger.claim_discarded(10)
         assert path == stored.path
-        assert await harness.ledger.record_rendition(original, picture_request().rendition_key, stored) is None
+        assert await harness.ledger.record_rendition(original, stored) is None
         assert await harness.ledger.forget_discarded([identity]) == 1
-        assert await harness.ledger.record_rendition(original, picture_request().rendition_key, stored) is None
+        assert await harness.ledger.record_rendition(original, stored) is None
         # Whoever stored it after its removal finds it discarded anew.
         await harness.advance(3_700)
         assert await discarded(harness.ledger) == {stored.path}
@@ -62,5 +62,5 @@ class RenditionContract:
     async def test_rendition_of_a_replaced_original_is_refused(self, harness: LedgerHarness) -> None:
         original = await complete(harness.ledger, picture_request())
         assert await harness.ledger.report_missing(original)
-        assert not await harness.ledger.intend_rendition(original, upload("jpg", "jpg"))
+        assert not await harness.ledger.intend_rendition(original, rendition(picture_request(), "jpg"))
         assert await record(harness.ledger, original, picture_request(), "jpg") is None

@@ -118,7 +118,7 @@ class TakedownContract:
         assert not await ledger.heartbeat(KEY, held.fence, LEASE)
         assert not await ledger.begin_submit(KEY, held.fence, submit_no=2, provider="p")
         stored = rendition(asked, "late jpg")
-        assert await ledger.complete(KEY, held.fence, upload("late"), url=None, rendition=stored) is None
+        assert await ledger.complete(KEY, held.fence, upload("late"), url=None, renditions=[stored]) is None
         assert await peek(ledger, asked) == Gone()
         await harness.advance(3_700)
         assert await discarded(ledger) == {upload("late").path, stored.path}
@@ -144,7 +144,7 @@ class TakedownContract:
         stored = rendition(webp, "wrong webp")
         assert await ledger.intend_rendition(original, stored)
         await ledger.take_down(KEY)
-        assert await ledger.record_rendition(original, webp.rendition_key, stored) is None
+        assert await ledger.record_rendition(original, stored) is None
         assert not await ledger.intend_rendition(original, stored)
         assert await peek(ledger, webp) == Gone()
         await harness.advance(3_700)
@@ -158,7 +158,7 @@ class TakedownContract:
         stored = rendition(webp, "wrong webp")
         assert await ledger.intend_rendition(original, stored)
         assert (await ledger.take_down(webp.rendition_key)).found is Found.NOTHING
-        assert await ledger.record_rendition(original, webp.rendition_key, stored) is None
+        assert await ledger.record_rendition(original, stored) is None
         assert await peek(ledger, picture_request()) == Gone()
         assert await ledger.lift_takedown(webp.rendition_key)
         assert await peek(ledger, picture_request()) == Miss()
@@ -168,9 +168,9 @@ class TakedownContract:
         held = await lead(ledger, asked)
         assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="p")
         stored = rendition(asked, "wrong jpg")
-        assert await ledger.intend_upload(KEY, held.fence, upload("wrong"), usage={}, rendition=stored)
+        assert await ledger.intend_upload(KEY, held.fence, upload("wrong"), usage={}, rendition_paths=[stored.path])
         await ledger.take_down(asked.rendition_key)
-        assert await ledger.complete(KEY, held.fence, upload("wrong"), url=None, rendition=stored) is None
+        assert await ledger.complete(KEY, held.fence, upload("wrong"), url=None, renditions=[stored]) is None
         assert await peek(ledger, picture_request(picture_format=WEBP)) == Gone()
         await harness.advance(3_700)
         assert await discarded(ledger) == {upload("wrong").path, stored.path}

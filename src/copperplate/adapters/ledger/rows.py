@@ -18,6 +18,7 @@ from copperplate.model import (
     Lead,
     Miss,
     Negative,
+    OriginalUpload,
     Phase,
     Upload,
     Wait,
@@ -111,5 +112,5 @@ def _lead(row: Mapping[str, Any]) -> Lead:
         decode_no=row["decode_no"],
         job=Job(request_id=request_id, urls=row["provider_urls"] or {}) if request_id else None,
         job_age=timedelta(milliseconds=row["job_age_ms"] or 0),
-        intent=Upload(**intent) if intent else None,
+        intent=OriginalUpload(**intent) if intent else None,
     )

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
         Entry,
         Failure,
         Job,
+        OriginalUpload,
         PeekResult,
         PictureRequest,
         RenditionUpload,
         RequestCount,
-        Upload,
     )
 
 
@@ -118,11 +118,11 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
         self,
         key: str,
         fence: int,
-        upload: Upload,
+        upload: OriginalUpload,
         *,
         usage: Mapping[str, int],
         cost_micro_usd: int | None = None,
-        rendition: RenditionUpload | None = None,
+        rendition_paths: Sequence[str] = (),
     ) -> bool:
         """See `Ledger.intend_upload`."""
         arguments = {
@@ -130,13 +130,19 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
             "p_fence": fence,
             **upload_columns(upload),
             "p_usage": Json(dict(usage)),
-            "p_rendition_path": rendition.path if rendition else None,
+            "p_rendition_path": next(iter(rendition_paths), None),
             "p_cost_micro_usd": cost_micro_usd,
         }
         return await self._transport.value("intend_upload", arguments, bool)
 
     async def complete(
-        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+        self,
+        key: str,
+        fence: int,
+        upload: OriginalUpload,
+        *,
+        url: str | None,
+        renditions: Sequence[RenditionUpload] = (),
     ) -> Entry | None:
         """See `Ledger.complete`."""
         arguments = {
@@ -145,7 +151,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
             "p_original_key": original_key(key),
             **upload_columns(upload),
             "p_url": url,
-            "p_rendition": Json(asdict(rendition)) if rendition else None,
+            "p_rendition": Json(asdict(renditions[0])) if renditions else None,
         }
         return entry_of(await self._transport.row("complete_generation", arguments))
 
@@ -168,7 +174,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
         arguments = {"p_name": name, "p_error_class": failure_class.value, "p_reason": reason, "p_rest": rest}
         return await self._transport.value("report_refusal", arguments, bool)
 
-    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+    async def intend_rendition(self, original: Entry, upload: RenditionUpload) -> bool:
         """See `Ledger.intend_rendition`."""
         arguments = {
             "p_generation_key": original.generation_key,
@@ -177,12 +183,12 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
         }
         return await self._transport.value("intend_rendition", arguments, bool)
 
-    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+    async def record_rendition(self, original: Entry, upload: RenditionUpload) -> Entry | None:
         """See `Ledger.record_rendition`."""
         arguments = {
             "p_generation_key": original.generation_key,
             "p_original_path": original.path,
-            "p_key": rendition_key,
+            "p_key": upload.key,
             **upload_columns(upload),
         }
         return entry_of(await self._transport.row("record_rendition", arguments))

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
         Entry,
         Failure,
         Job,
+        OriginalUpload,
         PeekResult,
         PictureRequest,
         RenditionUpload,
         RequestCount,
-        Upload,
     )
 
 
@@ -163,11 +163,11 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
         self,
         key: str,
         fence: int,
-        upload: Upload,
+        upload: OriginalUpload,
         *,
         usage: Mapping[str, int],
         cost_micro_usd: int | None = None,
-        rendition: RenditionUpload | None = None,
+        rendition_paths: Sequence[str] = (),
     ) -> bool:
         """See `Ledger.intend_upload`."""
         row = self._held(key, fence)
@@ -179,27 +179,38 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
             row.usage.update(usage)
         self._note_cost(key, cost_micro_usd)
         row.phase, row.intent, row.decode_no = Phase.UPLOADING, upload, 0
-        self._discard(row, rendition)
+        for path in rendition_paths:
+            self._discard_path(KINDS[row.kind].bucket, path)
         return True
 
     async def complete(
-        self, key: str, fence: int, upload: Upload, *, url: str | None, rendition: RenditionUpload | None = None
+        self,
+        key: str,
+        fence: int,
+        upload: OriginalUpload,
+        *,
+        url: str | None,
+        renditions: Sequence[RenditionUpload] = (),
     ) -> Entry | None:
         """See `Ledger.complete`."""
-        self._enforce_takedown(key, rendition.key if rendition is not None else None)
+        for rendition in renditions:
+            self._enforce_takedown(key, rendition.key)
+        self._enforce_takedown(key, None)
         row = self._held(key, fence)
         entry_key = original_key(key)
         if row is None or row.status != "generating":
             stored = self._entries.get(entry_key)
             if stored is not None and stored.entry.path == upload.path:
-                standing = self._entries.get(rendition.key) if rendition is not None else None
-                if rendition is not None and (standing is None or standing.entry.path != rendition.path):
-                    self._discard_refused(key, rendition.path)
-                return (standing or stored).entry
+                for rendition in renditions:
+                    standing = self._entries.get(rendition.key)
+                    if standing is None or standing.entry.path != rendition.path:
+                        self._discard_refused(key, rendition.path)
+                asked = self._entries.get(renditions[0].key) if renditions else None
+                return (asked or stored).entry
             newest = self._generations.get(key)
             if newest is None or newest.intent is None or newest.intent.path != upload.path:
                 self._discard_refused(key, upload.path)
-            if rendition is not None:
+            for rendition in renditions:
                 self._discard_refused(key, rendition.path)
             return None
         row.status, row.leader, row.intent = "completed", None, None
@@ -208,10 +219,9 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
         self._release_spending(key)
         self._totals["completed"] += 1
         entry = self._add(row, key, entry_key, upload, is_original=True)
-        if rendition is not None:
-            entry = self._add_rendition(row, key, rendition.key, rendition) or entry
+        kept = [self._add_rendition(row, key, rendition.key, rendition) for rendition in renditions]
         self._hints.announce(key)
-        return entry
+        return (kept[0] if kept else None) or entry
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """See `Ledger.fail`."""
@@ -239,19 +249,19 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
         breaker = self._breakers.setdefault(name, BreakerRow())
         return breaker.refuse(self._clock.monotonic(), failure_class, reason, pause.total_seconds())
 
-    async def intend_rendition(self, original: Entry, upload: Upload) -> bool:
+    async def intend_rendition(self, original: Entry, upload: RenditionUpload) -> bool:
         """See `Ledger.intend_rendition`."""
         if not self._stands(original):
             return False
         self._discard_path(KINDS[self._generations[original.generation_key].kind].bucket, upload.path)
         return True
 
-    async def record_rendition(self, original: Entry, rendition_key: str, upload: Upload) -> Entry | None:
+    async def record_rendition(self, original: Entry, upload: RenditionUpload) -> Entry | None:
         """See `Ledger.record_rendition`."""
         key = original.generation_key
-        self._enforce_takedown(key, rendition_key)
+        self._enforce_takedown(key, upload.key)
         if self._stands(original):
-            return self._add_rendition(self._generations[key], key, rendition_key, upload)
+            return self._add_rendition(self._generations[key], key, upload.key, upload)
         self._discard_refused(key, upload.path)
         return None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Entry, Job, PeekResult, RequestCount, Upload
+    from copperplate.model import CanonicalValue, Entry, Job, OriginalUpload, PeekResult, RequestCount, Upload
     from copperplate.ports import Clock
 
 # One picture that cannot be had says nothing of the service, however often it is asked for.
@@ -59,7 +59,7 @@ class GenerationRow:
     total_requests: int = 0
     job: Job | None = None
     noted_at: float | None = None
-    intent: Upload | None = None
+    intent: OriginalUpload | None = None
     usage: Counter[str] = field(default_factory=Counter)
     failure_class: FailureClass | None = None
     retry_at: float = 0.0

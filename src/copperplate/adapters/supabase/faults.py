@@ -46,7 +46,7 @@ REFUSALS: Final[tuple[Row, ...]] = (
         frozenset({"InvalidMimeType", "invalid_mime_type", 415}),
         StoreMisconfigured,
         False,
-        "does not take pictures: allow image/jpeg, image/png and image/webp in the Supabase dashboard",
+        "does not take pictures: allow image/jpeg, image/png, image/webp and image/avif in the Supabase dashboard",
     ),
     (
         frozenset({"InvalidJWT", "AccessDenied", "Unauthorized", 401, 403}),
