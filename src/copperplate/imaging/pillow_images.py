@@ -70,8 +70,9 @@ class PillowImages:
         return await self._run(partial(verification.verify, body, header, covers), body, header, begin)
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str) -> AsyncIterator[OpenPicture]:  # noqa: ARG002
+    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         """An original, to be encoded; see `Images.open`."""
+        del model, is_urgent
         yield _OpenPicture(self, original, read_header(original))
 
     async def encode(
