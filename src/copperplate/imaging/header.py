@@ -50,7 +50,7 @@ def read_header(body: bytes) -> Header:
     name, read_size = _sniff(body)
     try:
         size = read_size(body)
-    except (IndexError, struct.error) as error:
+    except (IndexError, ValueError, struct.error) as error:
         raise NoPicture(f"the {FORMATS[name]} has no whole header") from error
     if size.width * size.height > MAX_PIXELS:
         raise bad_output(f"the picture says it is {size}, more than {MAX_PIXELS} pixels")
@@ -93,8 +93,9 @@ def _jpeg_size(body: bytes) -> Size:
         raise bad_output(f"the jpg has more than {MAX_SCANS} scans")
     place = 2
     for _ in range(MAX_CHUNKS):
+        place = body.index(b"\xff", place)  # decoders skip what stands between two segments
         marker = body[place + 1]
-        if body[place] != 0xFF or marker == _SCAN:
+        if marker == _SCAN:
             break
         if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", body, place + 5)

@@ -1,0 +1,61 @@
+"""A picture's file, taken apart: the pixels' part of it, what else it tells, and the proof that it is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from copperplate.imaging import jpeg_segments, webp_chunks, wholeness
+from copperplate.imaging.header import FORMATS, bad_output
+from copperplate.imaging.png_chunks import read_png
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copperplate.imaging.header import Header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """`body` holds the same pixels as the file, and what changes how they look, but no comments and no faults."""
+
+    body: bytes
+    has_c2pa: bool
+    # 1 to 8, as EXIF counts.
+    orientation: int
+    # Raises `ProviderFailed` (bad output) unless all pixels came out of the file; decodes it.
+    check: Callable[[], None]
+
+
+def read_container(body: bytes, header: Header) -> Container:
+    """The file that the header told of; raises `ProviderFailed` (bad output) if it is cut or moves."""
+    if header.name == "JPEG":
+        segments = jpeg_segments.read_segments(body)
+        return Container(
+            body=jpeg_segments.with_what_pixels_need(segments),
+            has_c2pa=jpeg_segments.has_c2pa(segments),
+            orientation=jpeg_segments.orientation(segments),
+            check=partial(wholeness.check_jpeg, segments),
+        )
+    if header.name == "WEBP":
+        chunks = webp_chunks.read_webp(body)
+        return Container(
+            body=webp_chunks.with_what_pixels_need(chunks),
+            has_c2pa=webp_chunks.has_c2pa(chunks),
+            orientation=webp_chunks.orientation(chunks),
+            check=partial(wholeness.check_webp, chunks),
+        )
+    parts = read_png(body)
+    if parts.frames > 1:
+        raise bad_output(f"the {FORMATS[header.name]} holds more than one picture")
+    return Container(
+        body=parts.body,
+        has_c2pa=parts.has_c2pa,
+        orientation=parts.orientation,
+        check=_is_checked_by_its_checksums,
+    )
+
+
+def _is_checked_by_its_checksums() -> None:
+    """Each critical chunk of a png was compared when it was read."""

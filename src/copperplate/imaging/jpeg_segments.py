@@ -1,0 +1,147 @@
+"""A jpeg's segments: what its pixels need of them, whether all scans are there, and whether it carries C2PA.
+
+A comment, a wrong version or a missing end marker is no fault of the pixels. The decoders are given the tables, the
+frame, the scans, the profile and the orientation, so that what they complain of is the pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from copperplate.imaging.header import MAX_CHUNKS, bad_output
+from copperplate.imaging.orientation import read_orientation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_START: Final = b"\xff\xd8"
+_END: Final = b"\xff\xd9"
+_SCAN: Final = 0xDA
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC9})
+_PROGRESSIVE: Final = frozenset({0xC2, 0xCA})
+# Huffman and arithmetic tables, quantisation tables, the restart interval.
+_TABLES: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
+_JFIF: Final = 0xE0
+_EXIF: Final = 0xE1
+_PROFILE: Final = 0xE2
+_JUMBF: Final = 0xEB
+_ADOBE: Final = 0xEE
+# A marker: not a stuffed byte of pixels, not a restart inside a scan, not filling.
+_MARKER: Final = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]", re.DOTALL)
+_COEFFICIENTS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A marker with its payload, and the coded pixels that follow it if it begins a scan."""
+
+    marker: int
+    payload: bytes
+    pixels: bytes = b""
+
+
+def read_segments(body: bytes) -> list[Segment]:
+    """Every segment of the first picture in the file, in order; what stands between them is skipped."""
+    segments = []
+    for segment in _walk(body):
+        segments.append(segment)
+        if len(segments) > MAX_CHUNKS:
+            raise bad_output(f"the jpg has more than {MAX_CHUNKS} segments")
+    return segments
+
+
+def _walk(body: bytes) -> Iterator[Segment]:
+    place = 2
+    while found := _MARKER.search(body, place):
+        marker, place = body[found.start() + 1], found.end()
+        if marker in {0xD8, 0xD9}:  # the next picture, or the end
+            return
+        length = int.from_bytes(body[place : place + 2], "big")
+        payload = body[place + 2 : place + length]
+        place += max(2, length)
+        pixels = b""
+        if marker == _SCAN:
+            following = _MARKER.search(body, place)
+            end = following.start() if following else len(body)
+            pixels, place = body[place:end], end
+        yield Segment(marker, payload, pixels)
+
+
+def with_what_pixels_need(segments: Sequence[Segment]) -> bytes:
+    """The same picture in a file without comments and padding, ended by its marker."""
+    frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
+    parts = [_START]
+    for segment in segments:
+        payload = _mended(segment, frame)
+        if payload is not None:
+            parts += (bytes((0xFF, segment.marker)), (len(payload) + 2).to_bytes(2, "big"), payload, segment.pixels)
+    return b"".join((*parts, _END))
+
+
+def without_padding(segments: Sequence[Segment]) -> list[Segment]:
+    """The same segments; zeros at the end of the last scan, which some encoders leave there, are gone."""
+    return [
+        Segment(segment.marker, segment.payload, segment.pixels.rstrip(b"\0")) if segment is segments[-1] else segment
+        for segment in segments
+    ]
+
+
+def _mended(segment: Segment, frame: Segment | None) -> bytes | None:
+    """The payload as a strict decoder wants it; None where no decoder needs it."""
+    marker, payload = segment.marker, segment.payload
+    if marker in _FRAMES or marker in _TABLES:
+        return payload
+    if marker == _SCAN:  # some cameras leave the band empty, which means nothing outside of progressive files
+        return payload[:-3] + b"\0\x3f\0" if frame and frame.marker in _SEQUENTIAL else payload
+    if marker == _JFIF and payload.startswith(b"JFIF\0"):
+        return b"JFIF\0\1\1\0\0\1\0\1\0\0"
+    if marker == _ADOBE and payload.startswith(b"Adobe") and len(payload) >= 12:
+        is_of_four = frame is not None and frame.payload[5:6] == b"\4"
+        transform = payload[11] and 1 + is_of_four  # what is not none is the usual one
+        return payload[:11] + bytes((transform,)) + payload[12:]
+    return payload if marker == _PROFILE and payload.startswith(b"ICC_PROFILE\0") else None
+
+
+def check_scans(segments: Sequence[Segment]) -> None:
+    """Every coefficient of every component is in some scan, to its last bit; raises `ProviderFailed` otherwise.
+
+    A progressive file that ends between two scans is a blurred picture without a fault in its bytes.
+    """
+    frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
+    if frame is None or len(frame.payload) < 6 + 3 * frame.payload[5]:
+        raise bad_output("the jpg has no frame")
+    components = {frame.payload[6 + 3 * number] for number in range(frame.payload[5])}
+    missing = {component: set(range(_COEFFICIENTS)) for component in components}
+    for segment in segments:
+        if segment.marker == _SCAN:
+            for component, band in _completed(segment.payload, is_progressive=frame.marker in _PROGRESSIVE):
+                missing.get(component, set()).difference_update(band)
+    if any(missing.values()):
+        raise bad_output("the jpg ends before its last scan")
+
+
+def _completed(scan: bytes, *, is_progressive: bool) -> Iterator[tuple[int, range]]:
+    """Each component of a scan, with the coefficients that have all their bits after it."""
+    count = scan[0]
+    first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
+    band = range(first, last + 1) if is_progressive else range(_COEFFICIENTS)
+    if not is_progressive or not bits & 15:
+        for number in range(count):
+            yield scan[1 + 2 * number], band
+
+
+def orientation(segments: Sequence[Segment]) -> int:
+    """As its EXIF says; see `read_orientation`."""
+    exif = next((s.payload for s in segments if s.marker == _EXIF and s.payload.startswith(b"Exif\0\0")), b"")
+    return read_orientation(exif)
+
+
+def has_c2pa(segments: Sequence[Segment]) -> bool:
+    """Whether a JUMBF box (APP11) holds a C2PA manifest."""
+    return any(
+        segment.marker == _JUMBF and segment.payload.startswith(b"JP") and b"c2pa" in segment.payload[:128]
+        for segment in segments
+    )

@@ -1,0 +1,79 @@
+"""A webp's chunks: what its pixels need of them, where its coded pixels end, and whether it carries C2PA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from copperplate.imaging.header import MAX_CHUNKS, bad_output
+from copperplate.imaging.orientation import read_orientation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CODED: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
+_SEEN: Final = CODED | {b"VP8X", b"ICCP"}
+_ANIMATED: Final = frozenset({b"ANIM", b"ANMF"})
+_DROPPED_FLAGS: Final = 0x0C  # XMP and EXIF
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk of a RIFF file; `content` is without its padding."""
+
+    name: bytes
+    content: bytes
+
+
+def read_webp(body: bytes) -> list[Chunk]:
+    """The chunks of a still picture; raises `ProviderFailed` (bad output) if one that is seen is cut, or it moves."""
+    chunks = []
+    for chunk, is_whole in _walk(body):
+        if chunk.name in _ANIMATED:
+            raise bad_output("the webp holds more than one picture")
+        if not is_whole and chunk.name in _SEEN:
+            raise bad_output("the webp is cut")
+        chunks.append(chunk)
+        if len(chunks) > MAX_CHUNKS:
+            raise bad_output(f"the webp has more than {MAX_CHUNKS} chunks")
+    return chunks
+
+
+def _walk(body: bytes) -> Iterator[tuple[Chunk, bool]]:
+    place = 12
+    while place + 8 <= len(body):
+        length = int.from_bytes(body[place + 4 : place + 8], "little")
+        content = body[place + 8 : place + 8 + length]
+        yield Chunk(body[place : place + 4], content), len(content) == length
+        place += 8 + length + length % 2
+
+
+def with_what_pixels_need(chunks: list[Chunk]) -> bytes:
+    """The same picture in a file that holds what its pixels need and no more."""
+    parts: list[bytes] = []
+    seen: set[bytes] = set()
+    for chunk in chunks:
+        if chunk.name in _SEEN and chunk.name not in seen:
+            seen.add(chunk.name)
+            content = chunk.content
+            if chunk.name == b"VP8X":
+                content = bytes((content[0] & ~_DROPPED_FLAGS, *content[1:]))
+            parts += (chunk.name, len(content).to_bytes(4, "little"), content, b"\0" * (len(content) % 2))
+    inside = b"".join((b"WEBP", *parts))
+    return b"RIFF" + len(inside).to_bytes(4, "little") + inside
+
+
+def shortened(chunks: list[Chunk], number: int, length: int) -> list[Chunk]:
+    """The same chunks, of one of them only so many bytes."""
+    cut = Chunk(chunks[number].name, chunks[number].content[:length])
+    return [*chunks[:number], cut, *chunks[number + 1 :]]
+
+
+def orientation(chunks: list[Chunk]) -> int:
+    """As its EXIF says; see `read_orientation`."""
+    return read_orientation(next((chunk.content for chunk in chunks if chunk.name == b"EXIF"), b""))
+
+
+def has_c2pa(chunks: list[Chunk]) -> bool:
+    """Whether a chunk holds a C2PA manifest."""
+    return any(chunk.name == b"C2PA" for chunk in chunks)
