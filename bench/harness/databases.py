@@ -16,7 +16,7 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import make_provider
 from copperplate.http.picture_urls import PictureUrls
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.local.cluster import Cluster, find_running, ignore
 from copperplate.local.stack import prepare
 from copperplate.model import Entry, Lead, OriginalUpload, PictureRequest

@@ -105,7 +105,7 @@ async def _open(url: str, standin: Standin, retention: timedelta = timedelta(day
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
-    from copperplate.imaging.codec import PillowImages
+    from copperplate.imaging.pillow_images import PillowImages
 
     ledger, images, clock = PostgresLedger(url, max_connections=8), PillowImages(), SystemClock()
     fal = Fal(key="key-of-the-stand-in", clock=clock, queue_url=standin.url, retention=retention)

@@ -140,7 +140,7 @@ async def _mixed(
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
-    from copperplate.imaging.codec import PillowImages
+    from copperplate.imaging.pillow_images import PillowImages
     from copperplate.serving.request_meter import RequestMeter
     from tests.support.provider_harness import provider_at, request_of
 

@@ -20,7 +20,7 @@ from copperplate.adapters.painter import Painter
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import Lead, Outcome
 from copperplate.testing import GENERATE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import ProviderFailed, Uncollected
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import Job, Size
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX
 from tests.support.provider_harness import recipe_of, request_of

@@ -24,7 +24,7 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.http.app import create_app
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.error_paths import (

@@ -23,7 +23,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import Hit, Lead, Miss, Outcome, Wait
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE

@@ -22,7 +22,7 @@ from copperplate.errors import CopperplateError, GenerationFailed
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import Job, Lead, Outcome, ProviderResult
 from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import request_count

@@ -18,7 +18,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import image_request
 

@@ -21,9 +21,9 @@ from PIL import Image
 
 from copperplate.errors import ProviderFailed, StillGenerating
 from copperplate.failure_classes import FailureClass
-from copperplate.imaging import codec as imaging
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging import pillow_images, verification
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_CHUNKS, MAX_SCANS, read_header
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import PictureFormat, Rendition, Size
 from tests.support.walls import wall
 
@@ -147,13 +147,13 @@ def test_header_says_what_pillow_finds(form: str, options: dict[str, Any]) -> No
 async def test_picture_that_takes_too_long_is_given_up_and_keeps_its_place_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    goes_on, verify = threading.Event(), imaging._verify
+    goes_on, verify = threading.Event(), verification.verify
 
     def slow(*given: Any) -> Any:
         goes_on.wait(30)
         return verify(*given)
 
-    monkeypatch.setattr(imaging, "_verify", slow)
+    monkeypatch.setattr(verification, "verify", slow)
     images = PillowImages(threads=1, seconds=0.05, room_seconds=0.2)
     body = encoded(drawn(), "PNG")
     with pytest.raises(ProviderFailed, match=r"not decoded within 0\.05 s") as failed:
@@ -162,7 +162,7 @@ async def test_picture_that_takes_too_long_is_given_up_and_keeps_its_place_until
     with pytest.raises(StillGenerating):
         await images.verify(body, covers=SIDE)
     goes_on.set()
-    monkeypatch.setattr(imaging, "_verify", verify)
+    monkeypatch.setattr(verification, "verify", verify)
     images._seconds = images._room_seconds = 10
     assert (await images.verify(body, covers=SIDE)).format == "png"
     images.close()
@@ -252,7 +252,7 @@ def test_many_of_the_largest_pictures_at_once_stay_within_the_bound(tmp_path: Pa
     largest.convert("CMYK").save(tmp_path / "cmyk.jpg", progressive=True)
     before, peak = in_child("peak_of", str(tmp_path))
     bodies = sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert peak - before <= imaging.MEMORY_BYTES + bodies + OVERHEAD_BYTES
+    assert peak - before <= pillow_images.MEMORY_BYTES + bodies + OVERHEAD_BYTES
 
 
 async def starve(path: str, limit_bytes: int) -> list[str]:

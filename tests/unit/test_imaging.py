@@ -16,9 +16,9 @@ from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFile, ImageStat, Pn
 
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
-from copperplate.imaging.codec import PillowImages
 from copperplate.imaging.header import FORMATS as FORMATS_BY_PILLOW
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_PIXELS
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 
 if TYPE_CHECKING:
@@ -498,7 +498,8 @@ def test_truncated_files_are_never_tolerated_by_accident() -> None:
 
 
 def test_pillow_is_only_loaded_to_work() -> None:
-    script = "import sys, copperplate.imaging.codec; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
+    imported = "import sys, copperplate.imaging.pillow_images"
+    script = f"{imported}; sys.exit(any(name.split('.')[0] == 'PIL' for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=30).returncode == 0
 
 

@@ -12,7 +12,7 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.painter import Painter
 from copperplate.adapters.painter.faces import HAIR, SKIN, THEMES, paint_face
 from copperplate.adapters.painter.hair import FRONT
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.recipes import memoji_words
 from copperplate.recipes.memoji import memoji_request
 from copperplate.recipes.memoji_words import WORDS

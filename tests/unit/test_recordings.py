@@ -23,7 +23,7 @@ from copperplate.adapters.openai.calls import only_picture, tokens_of
 from copperplate.adapters.openai.faults import translate
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.failure_classes import FailureClass
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import Size
 from tests.support.recordings import RECORDINGS
 

@@ -17,7 +17,7 @@ from copperplate.compose.providers import make_provider
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-from copperplate.imaging.codec import PillowImages
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services, require_provider
 from copperplate.serving.renditions import Renditions
