@@ -46,7 +46,7 @@ def parse_display(values: Mapping[str, str], canvas: Size, picture_format: Pictu
     fit = values.get("fit", "cover")
     if fit not in FITS:
         raise InvalidDisplay("fit is cover (the middle is cut out) or contain (the whole picture is seen).")
-    quality = _quality(values)
+    quality: int | None = _quality(values)
     ignored = []
     if "fit" in values and (box is None or box.height is None):
         ignored.append("fit")
