@@ -81,7 +81,7 @@ async def put_picture(data_dir: Path, database_url: str, picture_request: Pictur
             size_bytes=len(body),
             now=SystemClock().now(),
             nonce=uuid4().hex,
-            encoder_version=PillowImages.encoder_version,
+            encoder_version=PillowImages().encoder_version,
         )
         await ledger.intend_rendition(entry, rendition)
         await store.put(rendition.path, body, media_type=picture_request.rendition.format.media_type)

@@ -127,7 +127,7 @@ class PlainImages:
         return PictureFacts(format="png", size=covers)
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str) -> AsyncIterator[OpenPicture]:
+    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         yield PlainPicture(original)
 
 

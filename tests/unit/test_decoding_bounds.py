@@ -163,7 +163,7 @@ async def test_picture_that_takes_too_long_is_given_up_and_keeps_its_place_until
         await images.verify(body, covers=SIDE)
     goes_on.set()
     monkeypatch.setattr(verification, "verify", verify)
-    images._seconds = images._room_seconds = 10
+    images._seconds = images._urgent.room_seconds = 10
     assert (await images.verify(body, covers=SIDE)).format == "png"
     images.close()
 

@@ -74,6 +74,7 @@ ABSURD = {
         *("None", "a:thirty-one-characters-no-more-0", f"A:{'s' * 32}", f":{'s' * 32}", "s" * 64),
         *(f"a:{'s' * 32},a:{'t' * 32}", f"a:{'s' * 32},b:{'t' * 32},c:{'u' * 32}", f"a:{'s' * 32} {'s' * 32}"),
     ),
+    "COPPERPLATE_PROVENANCE": ("XMP", "on", "1", "none"),
     "COPPERPLATE_VERCEL_TOKEN": ("None", "undefined", "null", "fifteen letters"),
     "COPPERPLATE_VERCEL_API_URL": ("http://api.vercel.com", "api.vercel.com", "https://u:p@api.vercel.com"),
     "PORT": ("-1", "65536", "http", "8e3"),

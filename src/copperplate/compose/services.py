@@ -64,7 +64,7 @@ def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
 async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
     check_installed("PIL", "images")
     clock = SystemClock()
-    images = PillowImages()
+    images = PillowImages(has_labels=settings.provenance == "xmp")
     services = assemble(
         settings,
         clock=clock,

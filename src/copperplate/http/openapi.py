@@ -63,7 +63,7 @@ _QUERY: Final = [
             (
                 "q",
                 {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY},
-                "Quality, up to the next rung; 85 if absent",
+                "Quality, up to the next rung; else 85",
             ),
         )
     ),

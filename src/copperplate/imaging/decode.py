@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from io import BytesIO
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from copperplate.errors import ProviderFailed
 from copperplate.imaging.colours import eight_bit, in_srgb
 from copperplate.imaging.header import FORMATS, Header, bad_output
 from copperplate.model import Size
@@ -17,6 +19,69 @@ MAX_TEXT_CHARS: Final = 4 * 1024 * 1024
 
 _ORIENTATION: Final = 0x0112  # EXIF tag
 _LIES_ON_ITS_SIDE: Final = range(5, 9)  # values of it that swap width and height
+
+
+class Pixels:
+    """The pixels of one original, decoded once and scaled once for each size; may be used by several threads.
+
+    A jpeg is decoded no larger than the sizes that are expected need it, and again where a larger one comes later.
+    """
+
+    def __init__(self, original: bytes, header: Header) -> None:
+        self._original = original
+        self._header = header
+        self._lock = Lock()
+        self._expected: list[Size] = []
+        self._decoded: Image | None = None
+        self._reduction = 0
+        # The least recently used first.
+        self._sized: dict[Size, Image] = {}
+
+    def expect(self, size: Size) -> None:
+        """Say that `size` will be asked for, so that what is decoded before suffices for it."""
+        self._expected.append(size)
+
+    def forget(self, size: Size) -> None:
+        """Take back what `expect` was told."""
+        self._expected.remove(size)
+
+    def of(self, size: Size) -> Image:
+        """Filling exactly `size`, as RGB or RGBA; nobody changes it. Raises `ProviderFailed` (bad output)."""
+        with self._lock:
+            try:
+                picture = self._sized.pop(size, None) or fit(self._decode(size), size)
+            except ProviderFailed:
+                raise
+            except Exception as exc:
+                raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
+            self._sized[size] = picture
+            self._forget_sizes()
+            return picture
+
+    def _decode(self, size: Size) -> Image:
+        side = 2 * max(max(each.width, each.height) for each in (size, *self._expected))
+        reduction = _reduction(self._header, side)
+        if self._decoded is None or reduction < self._reduction:
+            self._sized.clear()
+            self._decoded = None
+            self._decoded, self._reduction = decode(self._original, self._header, side), reduction
+        return self._decoded
+
+    def _forget_sizes(self) -> None:
+        """Keep the newest, and no more pixels besides than the original has."""
+        stored = self._header.size
+        while sum(each.width * each.height for each in self._sized.values()) > stored.width * stored.height:
+            if len(self._sized) == 1:
+                break
+            del self._sized[next(iter(self._sized))]
+
+
+def _reduction(header: Header, side: int) -> int:
+    """By how much a jpeg is reduced while it is decoded, so that it still covers `side` both ways."""
+    if header.name != "JPEG":
+        return 1
+    fits = min(header.size.width, header.size.height) // side
+    return next((each for each in (8, 4, 2) if each <= fits), 1)
 
 
 def open_picture(body: bytes, header: Header) -> Image:
@@ -39,14 +104,15 @@ def upright_size(image: Image) -> Size:
     return Size(width=image.width, height=image.height)
 
 
-def decode(original: bytes, header: Header, size: Size) -> Image:
-    """The picture upright, in sRGB, as RGB or RGBA; a large jpeg already reduced towards `size`."""
+def decode(original: bytes, header: Header, side: int) -> Image:
+    """The picture upright, in sRGB, as RGB, or RGBA where it is not opaque; a jpeg reduced towards `side` px."""
     from PIL import ImageOps
 
     with open_picture(original, header) as image:
-        side = 2 * max(size.width, size.height)
         image.draft(None, (side, side))  # only a jpeg listens
-        return eight_bit(in_srgb(ImageOps.exif_transpose(image)))
+        decoded = eight_bit(in_srgb(ImageOps.exif_transpose(image)))
+    is_opaque = decoded.mode == "RGBA" and decoded.getchannel("A").getextrema() == (255, 255)
+    return decoded.convert("RGB") if is_opaque else decoded
 
 
 def fit(image: Image, size: Size) -> Image:

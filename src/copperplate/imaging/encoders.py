@@ -1,42 +1,117 @@
-"""Pixels as the bytes of one format: each encoder's settings, palettes and transparency."""
+"""Pixels as the bytes of one format: each encoder's settings, palettes and labels (docs/adr/0051).
+
+Encoders work without the interpreter lock: a jpeg's does so only where it writes to a file, so it is given one.
+"""
 
 from __future__ import annotations
 
+import itertools
+import os
+import tempfile
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from copperplate.errors import ProviderFailed
-from copperplate.imaging.decode import decode, fit
-from copperplate.imaging.header import Header, bad_output
+from copperplate.imaging.header import bad_output
 from copperplate.model import PictureFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from PIL.Image import Image
 
-    from copperplate.model import Rendition, Size
+    from copperplate.model import Rendition
 
-_DEFAULT_QUALITY: Final = 85
+DEFAULT_QUALITY: Final = 85
+# AVIF's quality that has a jpeg's SSIM at each rung; measured, see docs/adr/0051.
+AVIF_QUALITIES: Final[Mapping[int, int]] = {40: 45, 60: 55, 75: 65, 85: 75, 95: 90}
+
+_OPTIONS: Final[Mapping[PictureFormat, Mapping[str, Any]]] = {
+    PictureFormat.JPG: {"format": "JPEG", "optimize": True},
+    PictureFormat.PNG: {"format": "PNG", "compress_level": 4},
+    PictureFormat.WEBP: {"format": "WEBP", "method": 2},
+    # One thread: those of the room share the cores out.
+    PictureFormat.AVIF: {"format": "AVIF", "speed": 10, "max_threads": 1},
+}
 
 
-def encode(original: bytes, header: Header, rendition: Rendition, size: Size, at_most_bytes: int | None) -> bytes:
-    """The rendition asked for, from the bytes of an original; see `OpenPicture.encode`."""
-    try:
-        picture = fit(decode(original, header, size), size)
-    except ProviderFailed:
-        raise
-    except Exception as exc:
-        raise bad_output(f"the original cannot be decoded: {type(exc).__name__}: {exc}"[:300]) from exc
-    body = save(picture, rendition.format, rendition.quality)
+def encode(
+    picture: Image, rendition: Rendition, *, at_most_bytes: int | None = None, xmp: bytes | None = None
+) -> bytes:
+    """`picture` as RGB or RGBA, in the format and quality of `rendition`, with no metadata but `xmp`.
+
+    A png above `at_most_bytes` is given a palette; what is above it all the same raises `ProviderFailed` (bad output).
+    """
+    body = _save(picture, rendition, xmp)
     if at_most_bytes is None or len(body) <= at_most_bytes:
         return body
     if rendition.format is PictureFormat.PNG:
-        body = save(with_palette(picture), rendition.format, None)
+        body = _save(_with_palette(picture), rendition, xmp)
     if len(body) > at_most_bytes:
         raise bad_output(f"the picture takes {len(body)} bytes, of {at_most_bytes} that are allowed")
     return body
 
 
-def with_palette(picture: Image) -> Image:
+def avif_quality(quality: int) -> int:
+    """AVIF's own quality for one of the ladder; between two rungs in proportion."""
+    rungs = [(0, 0), *AVIF_QUALITIES.items(), (100, 100)]
+    for (low, low_avif), (high, high_avif) in itertools.pairwise(rungs):
+        if quality <= high:
+            return round(low_avif + (high_avif - low_avif) * (quality - low) / (high - low))
+    return rungs[-1][1]
+
+
+def _save(picture: Image, rendition: Rendition, xmp: bytes | None) -> bytes:
+    if picture.mode == "RGBA" and rendition.format is PictureFormat.JPG:
+        picture = _on_white(picture)
+    options = dict(_OPTIONS[rendition.format]) | _quality_option(rendition) | _label_option(rendition, xmp)
+    if rendition.format is not PictureFormat.JPG:
+        target = BytesIO()
+        _unshared(picture).save(target, **options)
+        return target.getvalue()
+    with _temporary_file() as file:
+        _unshared(picture).save(file, **options)
+        file.seek(0)
+        return file.read()
+
+
+def _unshared(picture: Image) -> Image:
+    """A copy for one writer alone: Pillow notes its options on the image, and copies comments and profiles from it."""
+    copied = picture.copy()
+    copied.info = {}
+    return copied
+
+
+def _quality_option(rendition: Rendition) -> dict[str, Any]:
+    quality = rendition.quality or DEFAULT_QUALITY
+    match rendition.format:
+        case PictureFormat.PNG:
+            return {}
+        case PictureFormat.AVIF:
+            return {"quality": avif_quality(quality)}
+        case _:
+            return {"quality": quality}
+
+
+def _label_option(rendition: Rendition, xmp: bytes | None) -> dict[str, Any]:
+    if xmp is None:
+        return {}
+    if rendition.format is not PictureFormat.PNG:
+        return {"xmp": xmp}
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    chunks.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return {"pnginfo": chunks}
+
+
+def _temporary_file() -> IO[bytes]:
+    """A file with a descriptor, in memory where the platform has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("picture"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _with_palette(picture: Image) -> Image:
     """In 256 colours, those that fit it best; alpha stays."""
     from PIL.Image import Quantize
 
@@ -44,32 +119,9 @@ def with_palette(picture: Image) -> Image:
     return picture.quantize(256, method=method)
 
 
-def save(picture: Image, picture_format: PictureFormat, quality: int | None) -> bytes:
-    """Encoded without metadata. The effort of each encoder is measured in docs/adr/0007."""
-    if picture.mode == "RGBA":
-        picture = _without_alpha(picture, is_wanted=picture_format is not PictureFormat.JPG)
-    picture.info = {}  # Pillow's writers copy comments, profiles and transparency from here
-    options: dict[str, Any] = {
-        PictureFormat.JPG: {"format": "JPEG", "quality": quality or _DEFAULT_QUALITY, "optimize": True},
-        PictureFormat.PNG: {"format": "PNG", "compress_level": 4},
-        PictureFormat.WEBP: {"format": "WEBP", "quality": quality or _DEFAULT_QUALITY, "method": 2},
-        PictureFormat.AVIF: {"format": "AVIF", "quality": quality or _DEFAULT_QUALITY, "speed": 10},
-    }[picture_format]
-    target = BytesIO()
-    picture.save(target, **options)
-    return target.getvalue()
-
-
-def _without_alpha(picture: Image, *, is_wanted: bool) -> Image:
-    """RGB on white; unchanged where alpha is wanted and does anything."""
+def _on_white(picture: Image) -> Image:
     from PIL import Image
 
-    alpha = picture.getchannel("A")
-    is_opaque = alpha.getextrema() == (255, 255)
-    if is_opaque:
-        return picture.convert("RGB")
-    if is_wanted:
-        return picture
     paper = Image.new("RGB", picture.size, "white")
-    paper.paste(picture, mask=alpha)
+    paper.paste(picture, mask=picture.getchannel("A"))
     return paper

@@ -77,9 +77,10 @@ class Images(Protocol):
         Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
         """
 
-    def open(self, original: bytes, *, model: str) -> AbstractAsyncContextManager[OpenPicture]:
-        """Open an original, made by `model`, to encode renditions of it.
+    def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AbstractAsyncContextManager[OpenPicture]:
+        """Open an original, made by `model`, to encode renditions of it; it holds memory until it is closed.
 
+        What is not urgent works beside what is: in fewer threads, of a lower priority, with memory of its own.
         Raises `ProviderFailed` (bad output) if it cannot be decoded, `StillGenerating` where its turn did not come in
         time; both also at the first `encode`.
         """

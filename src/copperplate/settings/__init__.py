@@ -197,6 +197,14 @@ class Settings(AccessSettings):
     painter: timedelta = setting(
         "COPPERPLATE_PAINTER_SECONDS", formats.seconds, "0", "Time the painter pretends to need for a picture."
     )
+    provenance: Literal["xmp", "off"] = setting(
+        "COPPERPLATE_PROVENANCE",
+        formats.one_of("xmp", "off"),
+        "xmp",
+        "Whether pictures that are encoded here say that a model made them, and which: `xmp` in their XMP; `off` not "
+        "at all. Switched on, those kept without it are encoded again when they are asked for. See "
+        "[provenance](provenance.md).",
+    )
     public_base_url: str | None = setting(
         "COPPERPLATE_PUBLIC_BASE_URL",
         formats.url,
