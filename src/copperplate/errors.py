@@ -4,7 +4,8 @@ CopperplateError
 ├── InvalidRequest            the caller can mend it; 400
 │   ├── InvalidText           empty, too long, or not text
 │   ├── InvalidSize           a side outside 64 to 2048
-│   ├── InvalidFormat         not jpg, jpeg, png or webp
+│   ├── InvalidFormat         not jpg, jpeg, png, webp or avif
+│   ├── InvalidDisplay        a width, height, fit or quality that is not offered
 │   ├── InvalidSeed           not a whole number below 2^64
 │   ├── InvalidModel          not a model this deployment offers
 │   ├── InvalidConfiguration  not a memoji's configuration
@@ -99,6 +100,10 @@ class InvalidSize(InvalidRequest, code="invalid_size", title="The size is not of
 
 class InvalidFormat(InvalidRequest, code="invalid_format", title="The format is not offered"):
     """The format is not one that is served."""
+
+
+class InvalidDisplay(InvalidRequest, code="invalid_display", title="The display parameters are not valid"):
+    """A width, height, fit or quality is in a wrong form, or they contradict each other."""
 
 
 class InvalidSeed(InvalidRequest, code="invalid_seed", title="The seed is not valid"):

@@ -89,6 +89,10 @@ BAD_URLS: dict[str, tuple[str, dict[str, str]]] = {
             "64 KB": "text=" + "a" * 65_536,
         },
     ),
+    "invalid_display": (
+        "/64x64.png?text=a&w={}",
+        {"zero": "0", "fraction": "640.5", "other digits": "%D9%A6%D9%A4%D9%A0", "fit": "64&h=64&fit=fill"},
+    ),
     "invalid_seed": (
         "/64x64.png?text=a&seed={}",
         {"negative": "-1", "too large": "18446744073709551616", "word": "x", "fraction": "1.5"},
@@ -191,6 +195,7 @@ BAD_EXPLANATIONS = {
     "bad height": ("?text=a&height=1.5", "invalid_request"),
     "bad format": ("?text=a&format=gif", "invalid_format"),
     "bad seed": ("?text=a&seed=-1", "invalid_seed"),
+    "bad width shown": ("?text=a&w=0", "invalid_display"),
     "bad model": ("?text=a&model=x", "invalid_model"),
     "bad memoji": ("?memoji=%7B%22hair%22%3A1%7D", "invalid_configuration"),
     "memoji that is no object": ("?memoji=%5B%5D", "invalid_configuration"),

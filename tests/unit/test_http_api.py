@@ -250,6 +250,8 @@ async def test_robots_keep_away_from_pictures(client: httpx.AsyncClient) -> None
         "Disallow: /*x*.jpeg",
         "Disallow: /*x*.png",
         "Disallow: /*x*.webp",
+        "Disallow: /*x*.avif",
+        "Disallow: /*x*.auto",
         "Disallow: /api/",
     ]
 

@@ -24,6 +24,7 @@ from copperplate.recipes.url import SIGNATURE_NAMES, UrlSignature, parse_picture
         ("/1024x768.jpg", (1_024, 768, PictureFormat.JPG)),
         ("/1024x768.jpeg", (1_024, 768, PictureFormat.JPG)),
         ("/100x100.webp", (100, 100, PictureFormat.WEBP)),
+        ("/100x100.avif", (100, 100, PictureFormat.AVIF)),
         *(
             (path, None)
             for path in (
@@ -67,7 +68,7 @@ def test_a_size_nearly_right_gets_advice(path: str) -> None:
     ],
 )
 def test_a_format_nearly_right_gets_advice(path: str) -> None:
-    with pytest.raises(InvalidFormat, match=r"\.jpg, \.jpeg, \.png or \.webp"):
+    with pytest.raises(InvalidFormat, match=r"\.jpg, \.jpeg, \.png, \.webp, \.avif or \.auto"):
         parse_picture_path(path)
 
 

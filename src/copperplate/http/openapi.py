@@ -8,6 +8,7 @@ from copperplate.http.dependencies import PROBLEMS
 from copperplate.http.schemas.problems import ProblemOut, SpendingProblemOut
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import PictureFormat
+from copperplate.recipes.display import FITS, MAX_DISPLAY_SIDE_PX, MAX_QUALITY
 from copperplate.recipes.image import MAX_SEED, MAX_SIDE_PX, MIN_SIDE_PX
 from copperplate.recipes.memoji import MAX_ACCESSORIES
 from copperplate.recipes.memoji_words import ACCESSORIES
@@ -18,6 +19,7 @@ from copperplate.recipes.text import MAX_CODE_POINTS
 SESSION: Final = "session"
 API_KEY: Final = "api_key"
 _SIDE: Final = {"type": "integer", "minimum": MIN_SIDE_PX, "maximum": MAX_SIDE_PX}
+_DISPLAY_SIDE: Final = {"type": "integer", "minimum": 1, "maximum": MAX_DISPLAY_SIDE_PX}
 _PATH: Final = [
     {"name": "width", "in": "path", "required": True, "schema": _SIDE, "example": 1024},
     {"name": "height", "in": "path", "required": True, "schema": _SIDE, "example": 1024},
@@ -25,9 +27,9 @@ _PATH: Final = [
         "name": "format",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "enum": ["jpg", "jpeg", "png", "webp"]},
+        "schema": {"type": "string", "enum": ["jpg", "jpeg", "png", "webp", "avif", "auto"]},
         "example": "jpg",
-        "description": "jpeg is another name for jpg",
+        "description": "jpeg is another name for jpg; auto is avif or webp where Accept names it, else jpg",
     },
 ]
 _QUERY: Final = [
@@ -51,6 +53,20 @@ _QUERY: Final = [
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
         "description": f"A whole number up to {MAX_SEED}; another seed is another picture",
     },
+    *(
+        {"name": name, "in": "query", "schema": schema, "description": description}
+        for name, schema, description in (
+            ("w", _DISPLAY_SIDE, "Width of the rendition, up to the next rung; the height follows. It costs nothing"),
+            ("h", _DISPLAY_SIDE, "With `w`: the ratio of the rendition"),
+            ("fit", {"type": "string", "enum": list(FITS)}, "With `h`: cut the middle out, or show the whole picture"),
+            ("thumb", _DISPLAY_SIDE, "`w` and `h` in one"),
+            (
+                "q",
+                {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY},
+                "Quality, up to the next rung; else 85",
+            ),
+        )
+    ),
     {
         "name": "key",
         "in": "query",

@@ -16,7 +16,7 @@ from copperplate.errors import (
     Unavailable,
 )
 from copperplate.generation.lookup import LOOK_ONLY, LookupOptions
-from copperplate.http import headers
+from copperplate.http import headers, negotiation
 from copperplate.http.callers import caller_of
 from copperplate.http.origin import has_one_host
 from copperplate.http.picture_urls import is_picture_path
@@ -66,11 +66,14 @@ class Pictures:
         if services is None or picture_urls is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        path = scope["path"]
+        if path.endswith(negotiation.ENDING):
+            path, send = negotiation.negotiated_path(path, scope["headers"]), negotiation.not_shared(send)
         if scope["method"] not in ("GET", "HEAD"):
-            await self._refuse_method(scope, receive, send)
+            await self._refuse_method(path, scope, receive, send)
             return
         try:
-            requested = picture_urls.read(scope["path"], scope["query_string"])
+            requested = picture_urls.read(path, scope["query_string"])
         except InvalidRequest as error:
             await _send(send, scope, _error_answer(error, None), None, 0.0)
             return
@@ -79,9 +82,9 @@ class Pictures:
         else:
             await _serve(services, requested, scope, send)
 
-    async def _refuse_method(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse_method(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer OPTIONS, also for a wrong URL, whose GET then reports the error; refuse other methods."""
-        if not is_picture_path(scope["path"]):
+        if not is_picture_path(path):
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await _send(send, scope, Answer(204, headers.PREFLIGHT, b"", None), None, 0.0)

@@ -24,12 +24,12 @@ class Container:
     has_c2pa: bool
     # 1 to 8, as EXIF counts.
     orientation: int
-    # Raises `ProviderFailed` (bad output) unless all pixels came out of the file; decodes it.
+    # Raises `NoPicture` unless all pixels came out of the file; decodes it.
     check: Callable[[], None]
 
 
 def read_container(body: bytes, header: Header) -> Container:
-    """The file that the header told of; raises `ProviderFailed` (bad output) if it is cut or moves."""
+    """The file that the header told of; raises `ProviderFailed` if it moves, `NoPicture` if it is cut."""
     if header.name == "JPEG":
         segments = jpeg_segments.read_segments(body)
         return Container(

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from copperplate.errors import NoPicture
 from copperplate.imaging.header import MAX_CHUNKS, bad_output
 from copperplate.imaging.orientation import read_orientation
 
@@ -106,13 +107,13 @@ def _mended(segment: Segment, frame: Segment | None) -> bytes | None:
 
 
 def check_scans(segments: Sequence[Segment]) -> None:
-    """Every coefficient of every component is in some scan, to its last bit; raises `ProviderFailed` otherwise.
+    """Every coefficient of every component is in some scan, to its last bit; raises `NoPicture` otherwise.
 
     A progressive file that ends between two scans is a blurred picture without a fault in its bytes.
     """
     frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
     if frame is None or len(frame.payload) < 6 + 3 * frame.payload[5]:
-        raise bad_output("the jpg has no frame")
+        raise NoPicture("the jpg has no frame")
     components = {frame.payload[6 + 3 * number] for number in range(frame.payload[5])}
     missing = {component: set(range(_COEFFICIENTS)) for component in components}
     for segment in segments:
@@ -120,7 +121,7 @@ def check_scans(segments: Sequence[Segment]) -> None:
             for component, band in _completed(segment.payload, is_progressive=frame.marker in _PROGRESSIVE):
                 missing.get(component, set()).difference_update(band)
     if any(missing.values()):
-        raise bad_output("the jpg ends before its last scan")
+        raise NoPicture("the jpg ends before its last scan")
 
 
 def _completed(scan: bytes, *, is_progressive: bool) -> Iterator[tuple[int, range]]:

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from copperplate.errors import NoPicture
 from copperplate.imaging.header import bad_output
 from copperplate.imaging.orientation import read_orientation
 
@@ -41,7 +42,7 @@ class PngParts:
 
 
 def read_png(body: bytes) -> PngParts:
-    """The parts of a png whose critical chunks are whole; raises `ProviderFailed` (bad output) for others.
+    """The parts of a png whose critical chunks are whole; raises `NoPicture` for others.
 
     `header.read_header` has bounded the number of chunks.
     """
@@ -55,11 +56,11 @@ def read_png(body: bytes) -> PngParts:
         if name == b"IEND":
             break
         if name in _CRITICAL and not is_sound:
-            raise bad_output(f"the png's {name.decode()} is damaged or cut")
+            raise NoPicture(f"the png's {name.decode()} is damaged or cut")
         if is_sound:
             _take(parts, name, body[place:end], color_type)
         elif not parts.has_pixels and end > len(body):
-            raise bad_output("the png is cut before its pixels")
+            raise NoPicture("the png is cut before its pixels")
         place = end
     return parts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from copperplate.errors import NoPicture
 from copperplate.imaging.header import MAX_CHUNKS, bad_output
 from copperplate.imaging.orientation import read_orientation
 
@@ -26,13 +27,13 @@ class Chunk:
 
 
 def read_webp(body: bytes) -> list[Chunk]:
-    """The chunks of a still picture; raises `ProviderFailed` (bad output) if one that is seen is cut, or it moves."""
+    """The chunks of a still picture; raises `ProviderFailed`, `NoPicture` if one that is seen is cut."""
     chunks = []
     for chunk, is_whole in _walk(body):
         if chunk.name in _ANIMATED:
             raise bad_output("the webp holds more than one picture")
         if not is_whole and chunk.name in _SEEN:
-            raise bad_output("the webp is cut")
+            raise NoPicture("the webp is cut")
         chunks.append(chunk)
         if len(chunks) > MAX_CHUNKS:
             raise bad_output(f"the webp has more than {MAX_CHUNKS} chunks")

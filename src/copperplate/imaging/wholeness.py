@@ -11,8 +11,8 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
+from copperplate.errors import NoPicture
 from copperplate.imaging import jpeg_segments, webp_chunks
-from copperplate.imaging.header import bad_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,13 +32,13 @@ WEBP_ZERO_BYTES: Final = 64
 
 
 def check_jpeg(segments: Sequence[Segment]) -> None:
-    """Raises `ProviderFailed` (bad output) unless every bit of every scan was read without a complaint."""
+    """Raises `NoPicture` unless every bit of every scan was read without a complaint."""
     jpeg_segments.check_scans(segments)
     try:
         _decode_strictly(jpeg_segments.with_what_pixels_need(segments))
     except ValueError as complaint:
         if "extraneous bytes before marker 0xd9" not in str(complaint):
-            raise bad_output(f"the jpg is damaged: {complaint}") from complaint
+            raise NoPicture(f"the jpg is damaged: {complaint}") from complaint
         _check_padded(jpeg_segments.without_padding(segments), complaint)
 
 
@@ -46,7 +46,7 @@ def _check_padded(segments: Sequence[Segment], complaint: ValueError) -> None:
     try:
         _decode_strictly(jpeg_segments.with_what_pixels_need(segments))
     except ValueError:
-        raise bad_output(f"the jpg is damaged: {complaint}") from complaint
+        raise NoPicture(f"the jpg is damaged: {complaint}") from complaint
 
 
 def _decode_strictly(body: bytes) -> None:
@@ -66,7 +66,7 @@ def _decode_strictly(body: bytes) -> None:
 
 
 def check_webp(chunks: list[Chunk]) -> None:
-    """Raises `ProviderFailed` (bad output) unless the coded pixels end where their chunk does."""
+    """Raises `NoPicture` unless the coded pixels end where their chunk does."""
     for number, chunk in enumerate(chunks):
         if chunk.name not in webp_chunks.CODED or (chunk.name == b"ALPH" and not chunk.content[0] & 3):
             continue  # alpha that is not compressed is as long as it is
@@ -74,7 +74,7 @@ def check_webp(chunks: list[Chunk]) -> None:
         if _decodes(webp_chunks.shortened(chunks, number, length - WEBP_SPARE_BYTES)) and not _is_padded(
             chunks, number
         ):
-            raise bad_output("the webp is damaged: its pixels end before its data")
+            raise NoPicture("the webp is damaged: its pixels end before its data")
 
 
 def _is_padded(chunks: list[Chunk], number: int) -> bool:

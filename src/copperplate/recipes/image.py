@@ -19,6 +19,7 @@ from copperplate.errors import (
 )
 from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
 from copperplate.recipes.canonical import cache_key
+from copperplate.recipes.display import DEFAULT_QUALITY, default_rendition
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 MIN_SIDE_PX: Final = 64
 MAX_SIDE_PX: Final = 2_048
 MAX_SEED: Final = 2**64 - 1
-DEFAULT_QUALITY: Final = 85
 DEFAULT_MODEL: Final = "fal-ai/flux/schnell"
 # Providers say their own settings; these are what SQL and `explain` assume where nobody asks one.
 STANDARD_SETTINGS: Final = {DEFAULT_MODEL: ("enable_safety_checker=true", "num_inference_steps=4")}
@@ -128,8 +128,9 @@ def image_request(  # noqa: PLR0913 - these are the recipe's fields and its rend
     model: str,
     seed: str = "",
     settings: Iterable[str] = (),
+    rendition: Rendition | None = None,
 ) -> PictureRequest:
-    """Reduce raw parts of a request to keys; sizes in px.
+    """Reduce raw parts of a request to keys; sizes in px. Without a `rendition` it is the canvas at the usual quality.
 
     Raises `InvalidText`, `InvalidSize`, `InvalidModel`, `InvalidSeed`, or `Misconfigured` for
     settings that are not `name=value`.
@@ -137,7 +138,7 @@ def image_request(  # noqa: PLR0913 - these are the recipe's fields and its rend
     recipe = ImageRecipe(prompt=prompt, width=width, height=height, model=model, seed=seed, settings=tuple(settings))
     canonical = recipe.canonical()
     generation_key = cache_key(canonical)
-    rendition = default_rendition(format)
+    rendition = rendition or default_rendition(format)
     return PictureRequest(
         kind="image",
         recipe=canonical,
@@ -156,19 +157,14 @@ def standard_settings(model: str) -> tuple[str, ...]:
 def parse_format(name: str) -> PictureFormat:
     """The format of that name; `jpeg` means jpg. Lower case only. Raises `InvalidFormat`."""
     if (found := _FORMATS.get(name)) is None:
-        message = f"The format {_shorten(name)!r} is not offered: end in .jpg, .jpeg, .png or .webp, in lower case."
+        offered = ".jpg, .jpeg, .png, .webp, .avif or .auto"
+        message = f"The format {_shorten(name)!r} is not offered: end in {offered}, in lower case."
         raise InvalidFormat(message)
     return found
 
 
-def default_rendition(picture_format: PictureFormat) -> Rendition:
-    """The rendition that is served where nobody asks for a quality: 85, or none for png."""
-    quality = None if picture_format is PictureFormat.PNG else DEFAULT_QUALITY
-    return Rendition(format=picture_format, quality=quality)
-
-
 def rendition_recipe(generation_key: str, rendition: Rendition) -> CanonicalRecipe:
-    """The rendition's own canonical recipe; png has no quality, so its recipe has none."""
+    """The rendition's own canonical recipe; png has no quality, so its recipe has none, nor has the canvas a size."""
     recipe: CanonicalRecipe = {
         "format": rendition.format.value,
         "generation": generation_key,
@@ -177,6 +173,8 @@ def rendition_recipe(generation_key: str, rendition: Rendition) -> CanonicalReci
     }
     if rendition.format is not PictureFormat.PNG:
         recipe["quality"] = DEFAULT_QUALITY if rendition.quality is None else rendition.quality
+    if rendition.size is not None:
+        recipe |= {"height": rendition.size.height, "width": rendition.size.width}
     return recipe
 
 

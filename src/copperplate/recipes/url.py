@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from copperplate.errors import InvalidQuery, InvalidSize, InvalidText
+from copperplate.model import Size
+from copperplate.recipes.display import DISPLAY_NAMES, parse_display
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, image_request, parse_format
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from copperplate.model import PictureFormat, PictureRequest
 
 MAX_QUERY_BYTES: Final = 16_384
 MAX_PARAMETERS: Final = 100
 
-_PICTURE = re.compile(r"/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(jpg|jpeg|png|webp)")
+_PICTURE = re.compile(r"/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(jpg|jpeg|png|webp|avif)")
 
 # Paths somebody meant as a picture: two numbers of any kind, or one missing, around a times sign
 # of any kind. They deserve an answer that says what to change; everything else is just not ours.
@@ -28,7 +30,7 @@ _TIMES = r"[xX*\u00d7\u2715\u2716\u2a2f\u0445\u0425\uff58]"
 _NUMBER = rf"(?>[\s+\-\u2212]*{_DIGIT}(?:{_DIGIT}|[,eE_+\-\s]|\.(?={_DIGIT}))*)"
 _NEAR_MISS = re.compile(
     rf"/(?:(?P<width>{_NUMBER})(?P<times>{_TIMES})(?:(?P<height>{_NUMBER})|(?![^\W_]))"
-    rf"|{_TIMES}{_NUMBER}(?=\.(?i:gif|jpe?g|png|webp)))(?P<rest>.*)",
+    rf"|{_TIMES}{_NUMBER}(?=\.(?i:gif|jpe?g|png|webp|avif|auto)))(?P<rest>.*)",
     re.DOTALL,
 )
 _SHOWN: Final = 24  # characters of a wrong value that a message repeats
@@ -38,7 +40,7 @@ _SIZE_HINT = f"Write the size as /1024x1024.jpg: plain digits, a lower-case x, {
 _TEXT_NAMES: Final = ("text", "prompt")
 # Who may cause a miss, never which picture: in no key, and never named to anybody.
 SIGNATURE_NAMES: Final = ("kid", "exp", "sig")
-_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES})
+_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES, *DISPLAY_NAMES})
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -60,13 +62,15 @@ class UrlSignature:
 class PictureQuery:
     """What the query says, decoded and otherwise as received; nothing is folded yet.
 
-    `model` and `seed` are "" where they were not given. `used` and `ignored` are the names of the
-    parameters that count and of those that do not, in the order received. Those of a signature are in neither.
+    `model` and `seed` are "" where they were not given. `display` are the display parameters. `used` and `ignored` are
+    the names of the parameters that count and of those that do not, in the order received. Those of a signature are in
+    neither.
     """
 
     text: str = field(repr=False)  # may be private; reprs end up in logs
     model: str = ""
     seed: str = ""
+    display: Mapping[str, str] = field(default_factory=dict)
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     signature: UrlSignature | None = None
@@ -92,6 +96,7 @@ def parse_picture_url(
         return None
     width, height, picture_format = parsed
     given = parse_picture_query(query)
+    display = parse_display(given.display, Size(width=width, height=height), picture_format)
     model = given.model or default_model
     picture_request = image_request(
         prompt=given.text,
@@ -101,7 +106,12 @@ def parse_picture_url(
         model=model,
         seed=given.seed,
         settings=model_parameters(model),
+        rendition=display.rendition,
     )
+    without_effect = [name for name in given.used if name in display.ignored]
+    if without_effect:
+        used = tuple(name for name in given.used if name not in display.ignored)
+        given = replace(given, used=used, ignored=(*given.ignored, *without_effect))
     return PictureUrl(query=given, picture_request=picture_request)
 
 
@@ -181,6 +191,7 @@ def parse_picture_query(query: bytes) -> PictureQuery:
         text=_settle_text(values),
         model=values.get("model", ""),
         seed=values.get("seed", ""),
+        display={name: values[name] for name in values if name in DISPLAY_NAMES},
         used=tuple(name for name in values if name not in SIGNATURE_NAMES),
         ignored=tuple(ignored),
         signature=_signature_of(values),

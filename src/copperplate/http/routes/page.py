@@ -23,7 +23,8 @@ router = APIRouter(include_in_schema=False)
 EXAMPLE: Final = "/1024x1024.jpg?text=A%20beautiful%20sunset"
 # Every picture URL may cost money: crawlers are to stay away.
 ROBOTS: Final = "User-agent: *\n" + "".join(
-    f"Disallow: /{pattern}\n" for pattern in ("*x*.jpg", "*x*.jpeg", "*x*.png", "*x*.webp", "api/")
+    f"Disallow: /{pattern}\n"
+    for pattern in ("*x*.jpg", "*x*.jpeg", "*x*.png", "*x*.webp", "*x*.avif", "*x*.auto", "api/")
 )
 _HEADERS: Final = {
     "cache-control": "public, max-age=60",

@@ -1,0 +1,80 @@
+"""`/{w}x{h}.auto`: the format that a caller's Accept header promises to read (RFC 9110, 12.5.1).
+
+A shared cache may ignore `Vary`, and would then give one caller's format to all. So no answer of a negotiated address
+is stored by shared caches; every format has an address of its own for them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from copperplate.model import PictureFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from starlette.types import Message, Send
+
+    from copperplate.http.headers import RawHeaders
+
+ENDING: Final = ".auto"
+# Browsers send about 100; what stands behind it promises nothing.
+MAX_ACCEPT_BYTES: Final = 4_096
+# Of equal weight the first one is the smallest. Only a name in full promises these: image/* and */* are sent by all.
+_SMALL: Final = {b"image/avif": PictureFormat.AVIF, b"image/webp": PictureFormat.WEBP}
+_FALL_BACKS: Final = (b"image/jpeg", b"image/*", b"*/*")
+_WEIGHT: Final = re.compile(rb"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+
+
+def negotiated_path(path: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The path of the picture in the format that is negotiated; `path` ends in `.auto`."""
+    return f"{path.removesuffix(ENDING)}.{negotiated_format(headers).value}"
+
+
+def negotiated_format(headers: Iterable[tuple[bytes, bytes]]) -> PictureFormat:
+    """Of avif and webp the one of more weight where Accept names it, and gives jpg no more; else jpg."""
+    weights = dict(_weights(headers))
+    fall_back = next((weights[name] for name in _FALL_BACKS if name in weights), 0.0)
+    best = max(_SMALL, key=lambda name: weights.get(name, 0.0))
+    return _SMALL[best] if weights.get(best, 0.0) > 0 and weights[best] >= fall_back else PictureFormat.JPG
+
+
+def not_shared(send: Send) -> Send:
+    """Mark each answer as one that depends on Accept and that no shared cache may store."""
+
+    async def marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": _private(message["headers"])}
+        await send(message)
+
+    return marked
+
+
+def _private(headers: RawHeaders) -> RawHeaders:
+    kept = [
+        (name, value.replace(b"public", b"private") if name == b"cache-control" else value)
+        for name, value in headers
+        if name not in (b"vercel-cdn-cache-control", b"cdn-cache-control")
+    ]
+    return [
+        *kept,
+        (b"vary", b"Accept"),
+        (b"cdn-cache-control", b"no-store"),
+        (b"vercel-cdn-cache-control", b"no-store"),
+    ]
+
+
+def _weights(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, float]]:
+    """Media types in lower case, each with its weight; what cannot be read is passed over."""
+    accept = b",".join(value for name, value in headers if name == b"accept")
+    whole, _, _ = (
+        accept[: MAX_ACCEPT_BYTES + 1].rpartition(b",") if len(accept) > MAX_ACCEPT_BYTES else (accept, b"", b"")
+    )
+    for part in whole.split(b","):
+        name, *parameters = (each.strip().lower() for each in part.split(b";"))
+        given = [each.partition(b"=")[2].strip() for each in parameters if each.partition(b"=")[0].strip() == b"q"]
+        if not given:
+            yield name, 1.0
+        elif len(given) == 1 and _WEIGHT.fullmatch(given[0]):
+            yield name, float(given[0])
