@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_TEXT_CHARS: Final = 4 * 1024 * 1024
 
 _ORIENTATION: Final = 0x0112  # EXIF tag
+_LIES_OTHERWISE: Final = range(2, 9)  # values of it that turn or mirror the picture
 _LIES_ON_ITS_SIDE: Final = range(5, 9)  # values of it that swap width and height
 
 
@@ -102,6 +103,11 @@ def upright_size(image: Image) -> Size:
     if image.getexif().get(_ORIENTATION) in _LIES_ON_ITS_SIDE:
         return Size(width=image.height, height=image.width)
     return Size(width=image.width, height=image.height)
+
+
+def is_upright(image: Image) -> bool:
+    """Whether its pixels lie in the file as they are shown."""
+    return image.getexif().get(_ORIENTATION) not in _LIES_OTHERWISE
 
 
 def decode(original: bytes, header: Header, side: int) -> Image:
