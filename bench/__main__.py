@@ -33,6 +33,7 @@ MEASUREMENTS = (
     "refused_misses",
     "glitches",
     "storage_calls",
+    "render_ahead",
     "crashes",
     "restarts",
     "slow_machine",

@@ -5633,7 +5633,7 @@ $statement$create function public.intend_upload(
     p_width integer,
     p_height integer,
     p_usage jsonb,
-    p_rendition_path text default null,
+    p_rendition_paths text[] default '{}',
     p_cost_micro_usd bigint default null
 )
 returns boolean
@@ -5658,8 +5658,8 @@ begin
     if v_path <> p_path then
         perform copperplate.discard_object(v_kind, v_path, p_key);
     end if;
-    -- complete_generation takes it back; a successor makes a rendition of its own.
-    perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
+    -- complete_generation takes back what is stored of them.
+    perform copperplate.discard_object(v_kind, each.path, p_key) from unnest(p_rendition_paths) as each(path);
     -- The picture is that of the newest submit; said twice, it is the same cost.
     perform copperplate.note_cost(p_key, p_cost_micro_usd);
 
@@ -5679,16 +5679,16 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
 ) is
-'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
-which is removed if it is not completed within the grace.
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it,
+which are removed where they are not completed within the grace.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
 $statement$revoke all on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
 ) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
 ) to service_role$statement$,
 $statement$create function copperplate.stored(p_key text)
 returns copperplate.acquire_result
@@ -5831,8 +5831,8 @@ create function public.complete_generation(
     p_width integer,
     p_height integer,
     p_url text,
-    -- {key, path, digest, size_bytes, format, width, height}
-    p_rendition jsonb default null
+    -- [{key, path, digest, size_bytes, format, width, height}, ...]: the one asked for first
+    p_renditions jsonb default '[]'
 )
 returns copperplate.acquire_result
 language plpgsql
@@ -5849,8 +5849,9 @@ declare
     v_reserved jsonb;
     v_stored copperplate.acquire_result;
 begin
-    -- Of what was taken down the row goes: nothing is stored, and both objects are discarded below.
-    perform copperplate.enforce_takedown(p_key, p_rendition ->> 'key');
+    -- Of what was taken down the row goes: nothing is stored, and all objects are discarded below.
+    perform copperplate.enforce_takedown(p_key, null);
+    perform copperplate.enforce_takedown(p_key, each.value ->> 'key') from jsonb_array_elements(p_renditions) as each;
     select g.provider, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
@@ -5864,11 +5865,14 @@ begin
             select from copperplate.cache_entries as e
             where e.key = p_original_key and e.path = p_path
         ) then
-            v_stored := copperplate.stored(p_rendition ->> 'key');
-            -- A successor may have adopted the original; the rendition is nobody's then.
-            if v_stored.path is distinct from p_rendition ->> 'path' then
-                perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
-            end if;
+            -- A successor may have adopted the original; a rendition that does not stand is nobody's then.
+            perform copperplate.discard_refused(p_key, each.value ->> 'path')
+            from jsonb_array_elements(p_renditions) as each
+            where not exists (
+                select from copperplate.cache_entries as e
+                where e.key = each.value ->> 'key' and e.path = each.value ->> 'path'
+            );
+            v_stored := copperplate.stored(p_renditions -> 0 ->> 'key');
             return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
         end if;
         perform copperplate.discard_refused(p_key, p_path)
@@ -5876,7 +5880,7 @@ begin
             select from public.generation_status as g
             where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
         );
-        perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
+        perform copperplate.discard_refused(p_key, each.value ->> 'path') from jsonb_array_elements(p_renditions) as each;
         return copperplate.stale();
     end if;
 
@@ -5889,9 +5893,9 @@ begin
         p_original_key, p_key, true,
         copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
     );
-    if p_rendition is not null then
-        v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
-    end if;
+    perform copperplate.add_rendition(each.value ->> 'key', p_key, each.value)
+    from jsonb_array_elements(p_renditions) as each;
+    v_stored := copperplate.stored(p_renditions -> 0 ->> 'key');
     perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     -- Reserved for a submit that was not needed.
@@ -5904,7 +5908,7 @@ $$$statement$,
 $statement$comment on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) is
-'Record the stored, verified original, and a stored rendition of it: hit with the entry that stands for the rendition
+'Record the stored, verified original, and stored renditions of it: hit with the entry that stands for the first one
 (the original''s where none does), or stale; a stale leader''s objects are discarded.'$statement$,
 $statement$revoke all on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb

@@ -43,6 +43,10 @@ KILLS: dict[str, tuple[int, int]] = {
     "decoding": (1, 2),
     "made": (1, 2),
     "intended": (1, 2),
+    # Without jobs it depends on whether the original is stored by then.
+    "encoded": (1, 0),
+    "rendition_uploaded": (1, 0),
+    "original_uploaded": (1, 1),
     "uploaded": (1, 1),
     "completing": (1, 1),
     "completed": (1, 1),
@@ -91,6 +95,7 @@ class Outcome:
     bodies: frozenset[str]
     answers: int
     orphans: int
+    unlisted: int  # of them, those that no row names as discarded or intended
     orphans_left: int = 0  # after one sweep and one emptying of the bin
     dangling: int = 0
 
@@ -228,7 +233,8 @@ async def _trial(
         seconds=note["answered_at"] - max(ended_at, note["asked_at"]),
         bodies=bodies,
         answers=len(note["bodies"]),
-        orphans=len(_orphans(referee.database_url, home, prompt)),
+        orphans=len(orphans := _orphans(referee.database_url, home, prompt)),
+        unlisted=len(orphans - _listed(referee.database_url)),
     )
 
 
@@ -333,6 +339,16 @@ def _stored(folder: Path) -> set[str]:
 
 def _orphans(url: str, folder: Path, prompt: str) -> set[str]:
     return _stored(folder) - _paths(url, prompt)
+
+
+def _listed(url: str) -> set[str]:
+    """The paths of objects that are discarded, or about to be stored."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "select path from copperplate.discarded_objects"
+            " union select intent ->> 'path' from public.generation_status where intent is not null"
+        )
+        return {row[0] for row in rows}
 
 
 async def _clean(url: str, homes: Iterable[Path]) -> None:

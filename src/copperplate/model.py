@@ -101,6 +101,8 @@ class PictureFacts:
     placeholder: Placeholder | None = None
     # Whether the provider signed the picture's origin (C2PA).
     has_c2pa: bool = False
+    # Whether the pixels lie in the file as they are shown.
+    is_upright: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ create function public.intend_upload(
     p_width integer,
     p_height integer,
     p_usage jsonb,
-    p_rendition_path text default null,
+    p_rendition_paths text[] default '{}',
     p_cost_micro_usd bigint default null
 )
 returns boolean
@@ -89,8 +89,8 @@ begin
     if v_path <> p_path then
         perform copperplate.discard_object(v_kind, v_path, p_key);
     end if;
-    -- complete_generation takes it back; a successor makes a rendition of its own.
-    perform copperplate.discard_object(v_kind, p_rendition_path, p_key);
+    -- complete_generation takes back what is stored of them.
+    perform copperplate.discard_object(v_kind, each.path, p_key) from unnest(p_rendition_paths) as each(path);
     -- The picture is that of the newest submit; said twice, it is the same cost.
     perform copperplate.note_cost(p_key, p_cost_micro_usd);
 
@@ -111,16 +111,16 @@ end;
 $$;
 
 comment on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
 ) is
-'Write ahead where the original is about to be stored, so that a successor can adopt it; and a rendition beside it,
-which is removed if it is not completed within the grace.
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it,
+which are removed where they are not completed within the grace.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.';
 revoke all on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
 ) from public, anon, authenticated;
 grant execute on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text, bigint
+    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
 ) to service_role;
 
 create function copperplate.stored(p_key text)

@@ -11,8 +11,8 @@ create function public.complete_generation(
     p_width integer,
     p_height integer,
     p_url text,
-    -- {key, path, digest, size_bytes, format, width, height}
-    p_rendition jsonb default null
+    -- [{key, path, digest, size_bytes, format, width, height}, ...]: the one asked for first
+    p_renditions jsonb default '[]'
 )
 returns copperplate.acquire_result
 language plpgsql
@@ -29,8 +29,9 @@ declare
     v_reserved jsonb;
     v_stored copperplate.acquire_result;
 begin
-    -- Of what was taken down the row goes: nothing is stored, and both objects are discarded below.
-    perform copperplate.enforce_takedown(p_key, p_rendition ->> 'key');
+    -- Of what was taken down the row goes: nothing is stored, and all objects are discarded below.
+    perform copperplate.enforce_takedown(p_key, null);
+    perform copperplate.enforce_takedown(p_key, each.value ->> 'key') from jsonb_array_elements(p_renditions) as each;
     select g.provider, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
@@ -44,11 +45,14 @@ begin
             select from copperplate.cache_entries as e
             where e.key = p_original_key and e.path = p_path
         ) then
-            v_stored := copperplate.stored(p_rendition ->> 'key');
-            -- A successor may have adopted the original; the rendition is nobody's then.
-            if v_stored.path is distinct from p_rendition ->> 'path' then
-                perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
-            end if;
+            -- A successor may have adopted the original; a rendition that does not stand is nobody's then.
+            perform copperplate.discard_refused(p_key, each.value ->> 'path')
+            from jsonb_array_elements(p_renditions) as each
+            where not exists (
+                select from copperplate.cache_entries as e
+                where e.key = each.value ->> 'key' and e.path = each.value ->> 'path'
+            );
+            v_stored := copperplate.stored(p_renditions -> 0 ->> 'key');
             return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
         end if;
         perform copperplate.discard_refused(p_key, p_path)
@@ -56,7 +60,7 @@ begin
             select from public.generation_status as g
             where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
         );
-        perform copperplate.discard_refused(p_key, p_rendition ->> 'path');
+        perform copperplate.discard_refused(p_key, each.value ->> 'path') from jsonb_array_elements(p_renditions) as each;
         return copperplate.stale();
     end if;
 
@@ -69,9 +73,9 @@ begin
         p_original_key, p_key, true,
         copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
     );
-    if p_rendition is not null then
-        v_stored := copperplate.add_rendition(p_rendition ->> 'key', p_key, p_rendition);
-    end if;
+    perform copperplate.add_rendition(each.value ->> 'key', p_key, each.value)
+    from jsonb_array_elements(p_renditions) as each;
+    v_stored := copperplate.stored(p_renditions -> 0 ->> 'key');
     perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     -- Reserved for a submit that was not needed.
@@ -85,7 +89,7 @@ $$;
 comment on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
 ) is
-'Record the stored, verified original, and a stored rendition of it: hit with the entry that stands for the rendition
+'Record the stored, verified original, and stored renditions of it: hit with the entry that stands for the first one
 (the original''s where none does), or stale; a stale leader''s objects are discarded.';
 revoke all on function public.complete_generation(
     text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb

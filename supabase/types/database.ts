@@ -285,7 +285,7 @@ export type Database = {
           p_key: string;
           p_original_key: string;
           p_path: string;
-          p_rendition?: Json;
+          p_renditions?: Json;
           p_size_bytes: number;
           p_url: string;
           p_width: number;
@@ -443,7 +443,7 @@ export type Database = {
           p_height: number;
           p_key: string;
           p_path: string;
-          p_rendition_path?: string;
+          p_rendition_paths?: string[];
           p_size_bytes: number;
           p_usage: Json;
           p_width: number;

@@ -70,7 +70,7 @@ async def test_first_read_stores_the_original_and_its_rendition_and_the_second_r
     same = again.body
     assert (first.outcome, again.outcome, body) == (Outcome.GENERATED, Outcome.HIT, same)
     # The first of a process also tries the store with a small object, before it pays.
-    assert (storage_state.asked["put"], storage_state.asked["get"], storage_state.asked["bucket"]) == (3, 1, 1)
+    assert (storage_state.asked["put"], storage_state.asked["get"], storage_state.asked["bucket"]) == (4, 1, 1)
 
 
 async def test_completed_picture_whose_objects_are_gone_is_reopened_once_and_made_again(

@@ -79,7 +79,7 @@ def test_cleanup_counts_first_and_removes_then(deployment: dict[str, str]) -> No
     later = {**deployment, "DATABASE_URL": f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D8d"}
     assert json.loads(run("cleanup", "--json", **later).stdout)["images"] == 0
     counted = json.loads(run("cleanup", "--max-age-days", "7", "--dry-run", "--json", **later).stdout)
-    assert (counted["images"], counted["generations"]) == (2, 2)
+    assert (counted["images"], counted["generations"]) == (4, 2)  # each with a WebP beside it
     assert make(deployment, "old one") == [Outcome.HIT]
     later = {**deployment, "DATABASE_URL": f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D9d"}
     removed = json.loads(run("cleanup", "--max-age-days", "7", "--yes", "--json", **later).stdout)
@@ -91,7 +91,7 @@ def test_cleanup_counts_first_and_removes_then(deployment: dict[str, str]) -> No
 def test_purge_counts_first_and_forgets_then(deployment: dict[str, str]) -> None:
     make(deployment, "wrong", "right")
     dry = run("purge", "--prompt", "wrong", "--dry-run", "--json", **deployment)
-    assert (json.loads(dry.stdout)["generations"], json.loads(dry.stdout)["images"]) == (1, 1)
+    assert (json.loads(dry.stdout)["generations"], json.loads(dry.stdout)["images"]) == (1, 2)
     assert json.loads(dry.stdout)["bytes"] > 0
     assert make(deployment, "wrong") == [Outcome.HIT]
     assert run("purge", "--prompt", "wrong", "--yes", "--json", **deployment).stdout == dry.stdout
@@ -106,10 +106,10 @@ def test_purge_of_a_project_reaches_its_objects_and_its_cdn_and_says_where_there
     before = set(kept)
     assert run("purge", "--prompt", "wrong", "--yes", **project_variables).returncode == 0
     assert set(storage_state_of_project.purged) == {f"generated-images/{path}" for path in before - set(kept)}
-    assert len(storage_state_of_project.purged) == 2, "the original and the picture"
+    assert len(storage_state_of_project.purged) == 3, "the original, the picture and its WebP"
     storage_state_of_project.has_cdn = False
     without = run("purge", "--prompt", "wrong too", "--yes", **project_variables)
-    assert (without.returncode, len(kept)) == (0, 2)
+    assert (without.returncode, len(kept)) == (0, 3)
     assert "no CDN that can be purged" in without.stderr
     storage_state_of_project.tell("cdn", "http_503")
     failed = run("purge", "--prompt", "right", "--yes", **project_variables)
@@ -158,11 +158,11 @@ def test_on_a_terminal_it_says_what_goes_and_asks(deployment: dict[str, str], co
     for answer in ("", "n", "maybe"):
         code, output, said = run_on_a_terminal(answer, *command, **deployment)
         assert (code, output) == (1, "")
-        assert "1 pictures of 1 generations" in said
+        assert "2 pictures of 1 generations" in said
         assert "nothing was removed" in said
     assert make(deployment, "a fox") == [Outcome.HIT]
     code, output, _ = run_on_a_terminal("y", *command, "--json", **deployment)
-    assert (code, json.loads(output)["images"]) == (0, 1)
+    assert (code, json.loads(output)["images"]) == (0, 2)
     assert make(deployment, "a fox") == [Outcome.GENERATED]
 
 

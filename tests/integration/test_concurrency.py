@@ -201,7 +201,7 @@ def row_of(url: str) -> dict[str, Any]:
 
 def objects_in(folder: Path) -> set[str]:
     root = folder / "objects" / "generated-images"
-    return {str(path.relative_to(root)) for ending in ("png", "jpg") for path in root.rglob(f"*.{ending}")}
+    return {str(path.relative_to(root)) for ending in ("png", "jpg", "webp") for path in root.rglob(f"*.{ending}")}
 
 
 def entries_of(url: str) -> set[str]:
@@ -282,4 +282,4 @@ def test_object_that_a_leader_stored_after_its_lease_had_passed_on_is_discarded(
     with psycopg.connect(owner_url) as editor:
         discarded = {row[0] for row in editor.execute("select path from copperplate.discarded_objects")}
     assert objects_in(tmp_path) - entries_of(owner_url) == discarded
-    assert len(discarded) == 2  # the original and its rendition
+    assert len(discarded) == 3  # the original and its renditions

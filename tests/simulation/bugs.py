@@ -10,12 +10,17 @@ from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.errors import ObjectMissing, Uncollected
 from copperplate.failure_classes import FailureClass
+from copperplate.generation import leader
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.job_collector import JobCollector
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
-from copperplate.generation.uploader import UPLOAD_PAUSES, Uploader
+from copperplate.generation.pending_uploads import StoredRendition
+from copperplate.generation.rendition_plan import plan_renditions
+from copperplate.generation.rendition_uploads import RenditionUploads
+from copperplate.generation.uploader import Uploader
 from copperplate.model import Job, ProviderResult, Wait
+from copperplate.recipes.objects import sha256_hex
 from tests.simulation.budget_bugs import SUBMITS_AGAIN_UNBOOKED, WHERE_AND_WHAT
 from tests.simulation.ports import WatchedLedger
 from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
@@ -166,9 +171,21 @@ async def _intend_the_original_alone(self: WatchedLedger, key: str, fence: int, 
     return await MemoryLedger.intend_upload(self, key, fence, upload, usage=named["usage"])
 
 
-async def _store_the_original_alone(self: Uploader, attempt: Attempt, pending: Any, **_: Any) -> Any:
-    await self._put(attempt.kind.store, pending.original, pending.original_body, UPLOAD_PAUSES)
-    return pending
+async def _intend_the_first_rendition(self: WatchedLedger, key: str, fence: int, upload: Any, **named: Any) -> bool:
+    named["rendition_paths"] = named["rendition_paths"][:1]
+    return await MemoryLedger.intend_upload(self, key, fence, upload, **named)
+
+
+async def _complete_before_renditions_are_there(self: RenditionUploads) -> Any:
+    for planned in self.pending.plan:
+        body = self.pending.original_body + f" as {planned.rendition.format}".encode()
+        upload = planned.as_upload(digest=sha256_hex(body), size_bytes=len(body), encoder_version=1)
+        self.stored[planned.key] = StoredRendition(upload=upload, body=body)
+    return tuple(self.stored.values())
+
+
+def _plan_by_key_alone(request: Any, ahead: Any, *, now: Any, **_: Any) -> Any:
+    return plan_renditions(request, ahead, original_digest="", now=now, fence=0)
 
 
 async def _claim_what_is_needed(self: WatchedLedger, limit: int) -> Any:
@@ -244,7 +261,12 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
         patch.object(WatchedLedger, "intend_upload", _intend_the_original_alone),
         patch.object(WatchedLedger, "_keep", _always_kept),
     ),
-    "complete does not wait for the rendition": _on(Uploader, "store", _store_the_original_alone),
+    "only the rendition asked for is written ahead": lambda: _both(
+        patch.object(WatchedLedger, "intend_upload", _intend_the_first_rendition),
+        patch.object(WatchedLedger, "_keep", _always_kept),
+    ),
+    "complete does not wait for the renditions": _on(RenditionUploads, "store", _complete_before_renditions_are_there),
+    "a discarded path is used again": lambda: patch.object(leader, "plan_renditions", _plan_by_key_alone),
     "a rendition is not written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_rendition", _intend_nothing),
         patch.object(WatchedLedger, "_keep", _always_kept),

@@ -10,7 +10,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.recipes.objects import sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from copperplate.model import Entry, Lead, Negative, Upload
     from tests.simulation.world import Process, World
@@ -81,6 +81,8 @@ class Oracle:
         self.seen: dict[tuple[str, str], float] = {}
         self.stored: dict[str, float] = {}
         self.told: dict[str, float] = {}
+        # The fence of each rendition that was written ahead with its original, by its path.
+        self.intended: dict[str, int] = {}
         self._highest = 0
         self._voided: dict[str, int] = {}
         self._holders: dict[int, object] = {}
@@ -244,6 +246,11 @@ class Oracle:
         if self.harmed.get(path, -math.inf) <= self.seen.get((process.name, path), -math.inf) or body is None:
             is_whole = body is not None and sha256_hex(body) == digest
             self.check(is_whole or (path in self.harmed and body is None), f"{what} without its object")
+
+    def intends(self, fence: int, paths: Sequence[str]) -> None:
+        """Renditions are about to be stored with their original; what one attempt left behind, no other may need."""
+        for path in paths:
+            self.check(self.intended.setdefault(path, fence) == fence, "two attempts share the path of a rendition")
 
     def tells(self, path: str) -> None:
         """The ledger hears that an object was stored, and may refuse it."""

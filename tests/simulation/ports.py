@@ -268,6 +268,7 @@ class ProcessLedger:
             )
             if accepted:
                 self._oracle.accepted(key, fence, "intend_upload")
+                self._oracle.intends(fence, rendition_paths)
                 if self._world.budgets is not None:
                     self._world.budgets.bills(key, cost_micro_usd)
             return accepted
@@ -293,8 +294,9 @@ class ProcessLedger:
                 self._oracle.completes(self._process, key, fence, upload)
                 if self._world.takedowns is not None:
                     self._world.takedowns.accepts(key, "a completion")
+                standing = {kept.path for kept in self._real.entries()}
                 for rendition in renditions:
-                    if entry.path == rendition.path:
+                    if rendition.path in standing:
                         self._oracle.holds(self._process, rendition.path, rendition.digest, "a rendition was completed")
             return entry
 

@@ -18,7 +18,7 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
-from copperplate.model import Job, PictureFacts, ProviderResult, Size
+from copperplate.model import Job, PictureFacts, PictureFormat, ProviderResult, Size
 from copperplate.testing import PERMIT
 from tests.support.pictures import ENCODER_VERSION
 
@@ -167,6 +167,8 @@ class CoordinatorHarness:
         self.provider = ScriptedProvider(self.clock, **provider)
         self.images = PlainImages()
         self.kinds = {"image": Kind(provider=self.provider, store=self.store)}
+        # What every process stores beside an original.
+        self.ahead: tuple[PictureFormat, ...] = (PictureFormat.WEBP,)
 
     def process(self, *, timings: Timings | None = None, max_waiters: int = 5_000) -> Coordinator:
         """A coordinator with flights of its own, as a process has."""
@@ -177,6 +179,7 @@ class CoordinatorHarness:
             clock=self.clock,
             timings=timings or Timings(),
             max_waiters=max_waiters,
+            ahead=self.ahead,
         )
 
     async def begin(

@@ -28,7 +28,7 @@ from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
-WEBP = picture_request(picture_format=PictureFormat.WEBP)
+WEBP, PNG = (picture_request(picture_format=each) for each in (PictureFormat.WEBP, PictureFormat.PNG))
 
 
 @pytest.fixture
@@ -54,12 +54,16 @@ async def test_five_hundred_requests_at_once_cost_one_generation(harness: Coordi
     assert harness.provider.submits == 1
 
 
-async def test_other_formats_asked_meanwhile_get_the_original_at_hand(harness: CoordinatorHarness) -> None:
+async def test_other_formats_asked_meanwhile_get_what_is_stored_beside_or_the_original_at_hand(
+    harness: CoordinatorHarness,
+) -> None:
     process = harness.process()
-    jpg, webp = await asyncio.gather(process.find(picture_request(), GENERATE), process.find(WEBP, GENERATE))
+    jpg, webp, png = await asyncio.gather(*(process.find(each, GENERATE) for each in (picture_request(), WEBP, PNG)))
     assert (jpg.outcome, jpg.entry.format, jpg.body) == (Outcome.GENERATED, "jpg", b"picture 1 as jpg")
-    assert (webp.outcome, webp.entry.is_original, webp.body) == (Outcome.COALESCED, True, b"picture 1")
-    assert await process.find(WEBP, GENERATE) == replace(webp, outcome=Outcome.HIT, body=None)
+    assert (webp.outcome, webp.entry.format, webp.body) == (Outcome.COALESCED, "webp", b"picture 1 as webp")
+    assert (png.outcome, png.entry.is_original, png.body) == (Outcome.COALESCED, True, b"picture 1")
+    for asked, found in ((WEBP, webp), (PNG, png)):
+        assert await process.find(asked, GENERATE) == replace(found, outcome=Outcome.HIT, body=None)
     assert harness.provider.submits == 1
 
 
@@ -263,7 +267,7 @@ async def test_object_that_is_missing_or_altered_is_not_adopted_but_collected_ag
         await harness.store.put(path, stored, media_type="image/png")
     await harness.clock.advance(21)
     found = await harness.process().find(picture_request(), GENERATE)
-    assert found.body == b"picture of job-1 as jpg"
+    assert (found.body, found.entry.is_original) == (b"picture of job-1", True)
     assert found.entry.path != path
     assert (harness.provider.submits, harness.provider.collects) == (0, 1)
 
@@ -385,15 +389,16 @@ async def test_store_that_fails_five_times_costs_no_second_generation(harness: C
 
 async def test_store_that_stays_down_leaves_the_generation_to_a_later_caller() -> None:
     harness = CoordinatorHarness(has_jobs=True)
-    harness.store.failing = 12
+    harness.store.failing = 1_000
     process = harness.process()
     task = await harness.begin(process, picture_request())
     await harness.clock.advance(6.5)
     with pytest.raises(StoreUnavailable):
         await task
     await harness.kill(process)
+    harness.store.failing = 0
     await harness.clock.advance(21)
-    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture of job-1 as jpg"
+    assert (await harness.process().find(picture_request(), GENERATE)).body == b"picture of job-1"
     assert harness.provider.submits == 1
 
 
@@ -447,7 +452,7 @@ async def test_picture_removed_while_its_rendition_was_asked_for_is_not_generate
 ) -> None:
     process = harness.process()
     await process.find(picture_request(), GENERATE)
-    original = await process.find(WEBP, GENERATE)
+    original = await process.find(PNG, GENERATE)
     await harness.ledger.report_missing(original.entry)
     with pytest.raises(NotGenerated):
         await process.find(picture_request(), LOOK_ONLY)

@@ -99,9 +99,9 @@ async def test_who_may_not_lead_follows_whoever_does(harness: CoordinatorHarness
 
 
 async def test_who_may_not_lead_gets_the_form_asked_for_of_another_callers_picture(harness: CoordinatorHarness) -> None:
-    webp = picture_request(picture_format=PictureFormat.WEBP)
+    avif = picture_request(picture_format=PictureFormat.AVIF)
     await harness.process().find(picture_request(), ANN)
-    found = await harness.process().find(webp, DENIED)
+    found = await harness.process().find(avif, DENIED)
     assert (found.outcome, found.entry.is_original) == (Outcome.HIT, True)
 
 

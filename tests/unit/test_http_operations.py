@@ -112,7 +112,7 @@ async def test_metrics_are_what_was_asked_made_and_saved(client: httpx.AsyncClie
     [saved] = families["copperplate_saved_usd_total"].samples
     assert saved.value == pytest.approx(3 * cost.value)
     assert cost.value > 0
-    assert families["copperplate_pictures"].samples[0].value == 1
+    assert families["copperplate_pictures"].samples[0].value == 2  # the WebP beside it
     assert families["copperplate_generations_in_flight"].samples[0].value == 0
     hits = [each for each in families["copperplate_answer_seconds"].samples if each.labels["outcome"] == "hit"]
     buckets = [sample.value for sample in hits if sample.name.endswith("_bucket")]

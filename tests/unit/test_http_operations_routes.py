@@ -29,7 +29,7 @@ DAY = 86_400.0
 
 async def filled(prompts: int) -> tuple[FakeClock, MemoryServices]:
     clock = FakeClock()
-    services = memory_services(clock=clock)
+    services = memory_services(clock=clock, environ={"COPPERPLATE_RENDER_AHEAD": "off"})
     for number in range(prompts):
         await services.renditions.read(picture_request(f"picture {number}"), GENERATE)
     return clock, services

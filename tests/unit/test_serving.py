@@ -76,6 +76,7 @@ class ServingHarness(CoordinatorHarness):
 
     def __init__(self) -> None:
         super().__init__()
+        self.ahead = ()  # each rendition is made when it is asked for
         self.objects = self.store = CountingStore(BUCKET)
         self.artist = self.images = CountingImages()
         self.kinds["image"] = type(self.kinds["image"])(provider=self.provider, store=self.objects)

@@ -31,6 +31,7 @@ ABSURD = {
         "https://x:65536",
         "https://x:0",
     ),
+    "COPPERPLATE_RENDER_AHEAD": ("jpg", "WEBP", "webp;avif", "webp,", "off,webp", "None"),
     "COPPERPLATE_ALLOWED_HOSTS": ("https://x", "two words", "a/b", "a,,b", "x:port", "*"),
     "COPPERPLATE_TRUSTED_PROXIES": ("localhost", "10.0.0.0/33", "10.0.0.1,", "10.0.0.1-9", "::1%lo/64", "*"),
     "SUPABASE_SECRET_KEY": ("two words", "line\nbreak", "None", "undefined", "sb_publishable_0123456789", ANON_KEY),

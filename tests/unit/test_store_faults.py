@@ -88,7 +88,8 @@ async def test_write_whose_answer_was_lost_is_repeated_at_the_same_path(harness:
         picture_request().generation_key, original_key(picture_request().generation_key)
     )
     assert isinstance(original, Hit)
-    assert set(store._objects) == {rendition.path, original.entry.path}
+    [beside] = set(store._objects) - {rendition.path, original.entry.path}
+    assert beside.endswith(".webp")
 
 
 async def test_store_in_trouble_is_tried_at_growing_distances_while_callers_wait(harness: CoordinatorHarness) -> None:
@@ -97,7 +98,7 @@ async def test_store_in_trouble_is_tried_at_growing_distances_while_callers_wait
     await harness.clock.advance(7)
     with pytest.raises(StoreUnavailable):
         await task
-    for tries in store.tries.values():
+    for tries in (tries for path, tries in store.tries.items() if path.endswith(".png")):
         assert [round(later - earlier, 3) for earlier, later in pairwise(tries)] == [0.2, 0.4, 0.8, 1.6, 3.2]
 
 

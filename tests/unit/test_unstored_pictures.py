@@ -13,7 +13,7 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreMisconfigured, StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.generation import unstored_pictures
-from copperplate.generation.pending_uploads import PendingUploads
+from copperplate.generation.pending_uploads import PendingUploads, StoredUploads
 from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import Outcome
 from copperplate.testing import GENERATE
@@ -214,7 +214,8 @@ async def test_picture_that_is_kept_anew_while_the_old_one_is_stored_stays() -> 
     kept_by = UnstoredPictures(clock)
     stored = asyncio.Event()
     old, new = (PendingUploads(original=upload(number), original_body=b"a") for number in ("old", "new"))
-    result = old.recorded(old.original.as_entry(kind="image", key="k", generation_key="k", is_original=True), "k")
+    entry = old.original.as_entry(kind="image", key="k", generation_key="k", is_original=True)
+    result = StoredUploads(original=old.original, original_body=b"a").recorded(entry)
 
     async def finish() -> LookupResult:
         await stored.wait()
@@ -274,7 +275,7 @@ async def test_callers_that_ask_while_one_tries_are_told_what_it_was_told(
     await harness.clock.advance(15)
     with pytest.raises(StoreUnavailable):
         await asked
-    assert tries == 2, "original and rendition, once"
+    assert tries == 1, "the original, once: nothing is encoded before that is stored"
 
 
 async def test_store_that_hangs_is_named_before_callers_stop_waiting(

@@ -252,7 +252,9 @@ async def test_a_cleanup_ends_before_the_deadline(
     deadline = datetime.now(UTC) + timedelta(seconds=seconds)
     runtime.get_deadline = lambda: deadline  # type: ignore[attr-defined]
     clock = FakeClock()
-    services = memory_services(environ={**ON_VERCEL, "CRON_SECRET": CRON_SECRET}, clock=clock)
+    services = memory_services(
+        environ={**ON_VERCEL, "CRON_SECRET": CRON_SECRET, "COPPERPLATE_RENDER_AHEAD": "off"}, clock=clock
+    )
     for name in ("one", "two", "three"):
         await services.renditions.read(picture_request(name), GENERATE)
     await clock.advance(31 * 86_400)

@@ -104,7 +104,13 @@ def assemble(  # noqa: PLR0913 - each adapter once
 ) -> Services:
     """The core over these adapters. The caller closes what it opened."""
     coordinator = Coordinator(
-        ledger=ledger, kinds=kinds, images=images, clock=clock, timings=timings, max_waiters=settings.max_waiters
+        ledger=ledger,
+        kinds=kinds,
+        images=images,
+        clock=clock,
+        timings=timings,
+        max_waiters=settings.max_waiters,
+        ahead=settings.render_ahead,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
     meter = RequestMeter(ledger=ledger, providers=providers, clock=clock)

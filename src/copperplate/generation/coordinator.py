@@ -27,12 +27,12 @@ from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import LookupResult
 from copperplate.generation.timings import Timings
 from copperplate.generation.uploader import Uploader
-from copperplate.model import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, Wait
+from copperplate.model import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, PictureFormat, Wait
 from copperplate.repeats import growing_pauses
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import timedelta
     from typing import Any
 
@@ -48,9 +48,12 @@ SWEEP_ROWS = 20
 
 
 class Coordinator:
-    """Generates each distinct picture once. A process has one coordinator for all kinds."""
+    """Generates each distinct picture once. A process has one coordinator for all kinds.
 
-    def __init__(
+    Renditions in the formats of `ahead` are stored beside each original, though nobody asked for them.
+    """
+
+    def __init__(  # noqa: PLR0913 - each adapter once
         self,
         *,
         ledger: Ledger,
@@ -59,6 +62,7 @@ class Coordinator:
         clock: Clock,
         timings: Timings | None = None,
         max_waiters: int = 5_000,
+        ahead: Sequence[PictureFormat] = (PictureFormat.WEBP,),
     ) -> None:
         self._ledger = ledger
         self._kinds = kinds
@@ -66,7 +70,7 @@ class Coordinator:
         self._timings = timings or Timings()
         self._images = images
         self._collector = JobCollector(ledger=ledger, clock=clock, timings=self._timings)
-        self._uploader = Uploader(ledger=ledger, clock=clock)
+        self._uploader = Uploader(ledger=ledger, images=images, clock=clock, ahead=ahead)
         self._cap_watch = CapWatch(clock)
         self._flights: SingleFlight[LookupResult] = SingleFlight(max_waiters=max_waiters)
         self._sweeping: asyncio.Task[None] | None = None

@@ -17,10 +17,13 @@ POINTS = (
     "noted",  # the id is noted, the job is not collected
     "decoding",  # the picture is here and about to be decoded
     "made",  # the picture is here, verified
-    "intended",  # its path and its rendition's are written, nothing is uploaded
-    "uploaded",  # both objects are stored
+    "intended",  # its path and those of its renditions are written, nothing is uploaded
+    "encoded",  # a rendition is encoded and not stored; the original may be
+    "rendition_uploaded",  # a rendition is stored; the original may be
+    "original_uploaded",  # the original is stored; its renditions may be
+    "uploaded",  # all objects are stored
     "completing",  # about to complete
-    "completed",  # both entries are written, no caller has an answer
+    "completed",  # all entries are written, no caller has an answer
     "beating",  # about to renew the lease
     "rendition_intended",  # the path of another rendition is written, nothing is uploaded
     "rendition_stored",  # it is stored, not recorded

@@ -8,9 +8,8 @@ failures in `failed_attempts.py`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from copperplate.budgets import Refused
 from copperplate.denials import SpendingRefused, error_of
@@ -30,21 +29,25 @@ from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
-from copperplate.model import Job, OriginalUpload, ProviderResult
+from copperplate.generation.rendition_plan import plan_renditions
+from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
-from copperplate.recipes.objects import object_path, rendition_upload
+from copperplate.recipes.objects import object_path
 
 if TYPE_CHECKING:
     from copperplate.generation.attempt import Attempt
     from copperplate.generation.cap_watch import CapWatch
     from copperplate.generation.job_collector import JobCollector
     from copperplate.generation.lookup import LookupResult
+    from copperplate.generation.pending_uploads import StoredUploads
     from copperplate.generation.uploader import Uploader
     from copperplate.ports import Clock, Images, Ledger
 
 MAX_BILLED_SUBMITS = 2
 # Give up after two successors crashed while decoding.
 MAX_DECODES = 2
+# What stands for the original of a kind that is its own.
+FINISHED: Final = Rendition(format=PictureFormat.PNG, quality=None)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -88,7 +91,7 @@ class Leader:
         self.uploader.forget(lease.key)
         return generated
 
-    async def _obtain(self) -> PendingUploads:
+    async def _obtain(self) -> StoredUploads:
         """The original, stored: adopted, collected or submitted, as the recovery point requires."""
         if (resumed := await self.uploader.resume(self.attempt)) is not None:
             return resumed
@@ -176,47 +179,43 @@ class Leader:
         crash_point("decoding")
 
     async def _prepare(self, verified: Verified) -> PendingUploads:
-        """What is to be stored: the original and a rendition of it, or the finished picture alone."""
-        request, lease = self.attempt.request, self.attempt.lease
-        body, original_format, size = verified.body, verified.facts.format, verified.facts.size
-        is_finished = KINDS[request.kind].is_own_original
-        if is_finished:
-            async with self.images.open(body, model=request.model) as picture:
-                body = await picture.encode(
-                    request.rendition, canvas=request.canvas, at_most_bytes=self.attempt.kind.max_bytes
-                )
-            original_format, size = request.rendition.format.value, request.canvas
-        digest = await digest_of(body)
+        """What is to be stored: the original, or the finished picture that stands for it, and renditions of it."""
+        attempt, facts = self.attempt, verified.facts
+        request, lease = attempt.request, attempt.lease
+        body, original_format, size, has_c2pa = verified.body, facts.format, facts.size, facts.has_c2pa
+        if KINDS[request.kind].is_own_original and not self._is_finished(verified):
+            body = await self._finish(body)
+            original_format, size, has_c2pa = FINISHED.format, request.canvas, False
+        digest, now = await digest_of(body), self.clock.now()
         upload = OriginalUpload(
-            path=object_path(self.clock.now(), digest, lease.key, str(lease.fence), original_format),
+            path=object_path(now, digest, lease.key, str(lease.fence), original_format),
             digest=digest,
             size_bytes=len(body),
             format=original_format,
             width=size.width,
             height=size.height,
-            placeholder=verified.facts.placeholder,
-            has_c2pa=verified.facts.has_c2pa and not is_finished,
+            placeholder=facts.placeholder,
+            has_c2pa=has_c2pa,
         )
-        pending = PendingUploads(original=upload, original_body=body)
-        return pending if is_finished else await self._encode(pending)
+        # Whoever was about to store this picture before us may have died of encoding it.
+        ahead, is_safe = self.uploader.ahead, attempt.lead.intent is None
+        plan = plan_renditions(request, ahead, original_digest=digest, now=now, fence=lease.fence) if is_safe else ()
+        return PendingUploads(original=upload, original_body=body, plan=plan)
 
-    async def _encode(self, pending: PendingUploads) -> PendingUploads:
-        """Add the rendition asked for. If that fails, the original alone is stored: it is paid for."""
-        # `Renditions` tries again from the stored original, and reports the error.
-        with contextlib.suppress(Exception):
-            request = self.attempt.request
-            async with self.images.open(pending.original_body, model=request.model) as picture:
-                body = await picture.encode(request.rendition, canvas=request.canvas)
-            rendition = rendition_upload(
-                request,
-                digest=await digest_of(body),
-                size_bytes=len(body),
-                now=self.clock.now(),
-                nonce=str(self.attempt.lease.fence),
-                encoder_version=self.images.encoder_version,
-            )
-            return replace(pending, rendition=rendition, rendition_body=body)
-        return pending
+    def _is_finished(self, verified: Verified) -> bool:
+        """Whether people can be shown the very bytes that the provider made."""
+        facts, max_bytes = verified.facts, self.attempt.kind.max_bytes
+        return (
+            facts.format == FINISHED.format
+            and facts.size == self.attempt.request.canvas
+            and facts.is_upright
+            and (max_bytes is None or len(verified.body) <= max_bytes)
+        )
+
+    async def _finish(self, body: bytes) -> bytes:
+        request = self.attempt.request
+        async with self.images.open(body, model=request.model) as picture:
+            return await picture.encode(FINISHED, canvas=request.canvas, at_most_bytes=self.attempt.kind.max_bytes)
 
     async def _intend(self, verified: Verified, pending: PendingUploads) -> bool:
         """Record where the picture is about to be stored, and what it cost."""
@@ -229,6 +228,6 @@ class Leader:
                 pending.original,
                 usage=usage,
                 cost_micro_usd=attempt.kind.provider.cost_micro_usd(attempt.request.recipe, usage),
-                rendition_paths=() if pending.rendition is None else (pending.rendition.path,),
+                rendition_paths=[planned.path for planned in pending.plan],
             )
         )

@@ -48,14 +48,15 @@ LOOK_ONLY: Final = LookupOptions()
 class LookupResult:
     """An entry, its outcome, and its bytes if they are in memory.
 
-    A rendition that was made together with its original carries that `original`, for callers that joined the flight
-    and asked for another rendition.
+    A rendition that was made together with its original carries that `original`, and the renditions made `beside` it,
+    for callers that joined the flight and asked for another rendition.
     """
 
     entry: Entry
     outcome: Outcome
     body: bytes | None = field(default=None, repr=False)
     original: LookupResult | None = None
+    beside: tuple[LookupResult, ...] = ()
 
     def coalesced(self) -> LookupResult:
         """The same for a caller who joined the flight: the picture was generated for another."""
@@ -63,8 +64,8 @@ class LookupResult:
 
     def form_for(self, request: PictureRequest) -> LookupResult | None:
         """The rendition asked for, or the original it can be made from; None where this is another rendition."""
-        is_asked = self.entry.key == request.rendition_key
         if self.original is None:
-            return self if is_asked or self.entry.is_original else None
-        # Without the original's bytes, which would stay in memory until the last answer is sent.
-        return replace(self, original=None) if is_asked else replace(self.original, outcome=self.outcome)
+            return self if self.entry.is_original or self.entry.key == request.rendition_key else None
+        forms = {each.entry.key: each for each in (self, *self.beside)}
+        # Without the bytes of the others, which would stay in memory until the last answer is sent.
+        return replace(forms.get(request.rendition_key, self.original), outcome=self.outcome, original=None, beside=())

@@ -10,7 +10,8 @@ from copperplate.errors import LeaseLost, ObjectMissing, StoreMisconfigured, Sto
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import record_withdrawal, report_store
-from copperplate.generation.pending_uploads import PendingUploads
+from copperplate.generation.pending_uploads import StoredUploads
+from copperplate.generation.rendition_uploads import RenditionUploads
 from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import PictureFormat
 from copperplate.repeats import repeat
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from copperplate.errors import CopperplateError
     from copperplate.generation.attempt import Attempt
     from copperplate.generation.lookup import LookupResult
+    from copperplate.generation.pending_uploads import PendingUploads, StoredRendition
     from copperplate.model import Upload
-    from copperplate.ports import Clock, Ledger, ObjectStore
+    from copperplate.ports import Clock, Images, Ledger, ObjectStore
 
 # Between two tries to store an object, in seconds.
 UPLOAD_PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2)
@@ -33,8 +35,10 @@ UPLOAD_SECONDS = 10.0
 class Uploader:
     """Stores the pictures of attempts, and holds those that are paid for and not stored yet."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, images: Images, clock: Clock, ahead: Sequence[PictureFormat]) -> None:
+        self.ahead = tuple(ahead)
         self._ledger = ledger
+        self._images = images
         self._clock = clock
         self._unstored: UnstoredPictures = UnstoredPictures(clock)
 
@@ -47,8 +51,11 @@ class Uploader:
         # Few pictures have less than a tenth of a byte per pixel.
         await kind.store.check(replace(kind.needs, min_bytes=size.width * size.height // 10))
 
-    async def resume(self, attempt: Attempt) -> PendingUploads | None:
-        """Store what an earlier attempt was about to store: held here, or adopted from a dead predecessor."""
+    async def resume(self, attempt: Attempt) -> StoredUploads | None:
+        """Store what an earlier attempt was about to store: held here, or adopted from a dead predecessor.
+
+        An adopted original is completed alone: its predecessor may have died of encoding it.
+        """
         if (intent := attempt.lead.intent) is None:
             return None
         unstored = self._unstored.find(attempt.lease.key)
@@ -56,40 +63,36 @@ class Uploader:
             attempt.unstored = unstored
             return await self.store(attempt, unstored)
         if (body := await self._adopt(attempt.kind.store, intent)) is not None:
-            return PendingUploads(original=intent, original_body=body)
+            return StoredUploads(original=intent, original_body=body)
         return None
 
-    async def store(
-        self, attempt: Attempt, pending: PendingUploads, *, pauses: Sequence[float] = UPLOAD_PAUSES
-    ) -> PendingUploads:
-        """Store original and rendition concurrently; the original alone if the rendition fails. Answers what is stored.
+    async def store(self, attempt: Attempt, pending: PendingUploads) -> StoredUploads:
+        """Store the original, and at the same time encode and store the renditions planned; answers what is stored.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`, `ObjectConflict`.
+        The original alone decides: raises `StoreUnavailable`, `StoreMisconfigured`, `ObjectConflict` where it fails.
         """
-        store = attempt.kind.store
-        if pending.rendition is None or pending.rendition_body is None:
-            await self._put(store, pending.original, pending.original_body, pauses)
-            return pending
-        original_error, rendition_error = await asyncio.gather(
-            self._put(store, pending.original, pending.original_body, pauses),
-            self._put(store, pending.rendition, pending.rendition_body, pauses),
-            return_exceptions=True,
-        )
-        if original_error is not None:
-            raise original_error
-        return pending if rendition_error is None else pending.without_rendition()
+        storing = asyncio.create_task(self._store_renditions(attempt, pending, UPLOAD_PAUSES))
+        try:
+            await self._put(attempt.kind.store, pending.original, pending.original_body, UPLOAD_PAUSES)
+            crash_point("original_uploaded")
+            return _stored(pending, await storing)
+        finally:
+            storing.cancel()
+            # `wait` instead of `await`: the task's cancellation must not hide our own.
+            await asyncio.wait((storing,))
 
-    async def complete(self, attempt: Attempt, stored: PendingUploads) -> LookupResult:
+    async def complete(self, attempt: Attempt, stored: StoredUploads) -> LookupResult:
         """Record what is stored; raises `LeaseLost`, `LedgerUnavailable`, `LedgerMisconfigured`."""
         lease = attempt.lease
         url = attempt.kind.store.public_url(stored.original.path)
         crash_point("completing")
-        renditions = () if stored.rendition is None else (stored.rendition,)
-        entry = await self._ledger.complete(lease.key, lease.fence, stored.original, url=url, renditions=renditions)
+        entry = await self._ledger.complete(
+            lease.key, lease.fence, stored.original, url=url, renditions=[each.upload for each in stored.renditions]
+        )
         if entry is None:
             raise LeaseLost
         crash_point("completed")
-        return stored.recorded(entry, lease.key)
+        return stored.recorded(entry)
 
     async def handle_store_failure(self, attempt: Attempt, error: CopperplateError) -> None:
         """Open the store's breaker after `error`, and hold the unstored picture until the store takes it.
@@ -143,11 +146,21 @@ class Uploader:
         """Try once more to store a held picture. Failure keeps the store's breaker open; success closes it."""
         attempt.lease.check()
         try:
-            stored = await self.store(attempt, pending, pauses=())
+            await self._put(attempt.kind.store, pending.original, pending.original_body, ())
         except (StoreUnavailable, StoreMisconfigured) as error:
             await report_store(self._ledger, attempt, error)
             raise
-        return await self.complete(attempt, stored)
+        # Encoded only now: tries that fail follow each other every few seconds.
+        return await self.complete(attempt, _stored(pending, await self._store_renditions(attempt, pending, ())))
+
+    async def _store_renditions(
+        self, attempt: Attempt, pending: PendingUploads, pauses: Sequence[float]
+    ) -> tuple[StoredRendition, ...]:
+        async def put(upload: Upload, body: bytes) -> None:
+            await self._put(attempt.kind.store, upload, body, pauses)
+
+        uploads = RenditionUploads(images=self._images, request=attempt.request, pending=pending, put=put)
+        return await uploads.store()
 
     async def _adopt(self, store: ObjectStore, intent: Upload) -> bytes | None:
         """The body of the object that a dead predecessor stored, if its digest is right."""
@@ -167,3 +180,7 @@ class Uploader:
             within_seconds=UPLOAD_SECONDS,
             clock=self._clock,
         )
+
+
+def _stored(pending: PendingUploads, renditions: tuple[StoredRendition, ...]) -> StoredUploads:
+    return StoredUploads(original=pending.original, original_body=pending.original_body, renditions=renditions)

@@ -40,5 +40,10 @@ def _inspect(body: bytes, header: Header) -> tuple[PictureFacts, bool]:
         image.draft(None, (-(-image.width // 2), -(-image.height // 2)))
         image.load()
         container.check()
-        facts = PictureFacts(format=FORMATS[header.name], size=size, has_c2pa=container.has_c2pa)
+        facts = PictureFacts(
+            format=FORMATS[header.name],
+            size=size,
+            is_upright=container.orientation == 1,
+            has_c2pa=container.has_c2pa,
+        )
         return facts, is_blank(eight_bit(image), is_jpeg=header.name == "JPEG")

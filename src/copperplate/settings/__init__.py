@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from ipaddress import IPv4Network, IPv6Network
 
+    from copperplate.model import PictureFormat
+
 DOCS: Final = "docs/settings.md"
 # Every provider, with the variable of the key it needs.
 PROVIDER_KEYS: Final[Mapping[str, str | None]] = MappingProxyType(
@@ -101,6 +103,13 @@ class Settings(AccessSettings):
         formats.text,
         None,
         "The same for memoji, which OpenAI makes where `OPENAI_API_KEY` is set.",
+    )
+    render_ahead: tuple[PictureFormat, ...] = setting(
+        "COPPERPLATE_RENDER_AHEAD",
+        formats.render_ahead,
+        "webp",
+        "Formats, with a comma between, in which every new picture is stored beside its original though nobody asked: "
+        "`webp`, `avif`, or `off`.",
     )
     provider_deadline: timedelta = setting(
         "COPPERPLATE_PROVIDER_SECONDS",

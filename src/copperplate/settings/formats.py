@@ -13,6 +13,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
+from copperplate.model import PictureFormat
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +26,7 @@ MIN_SIGNING_SECRET_CHARS: Final = 32
 MAX_SIGNING_KEYS: Final = 2
 # What Prisma and Vercel's integration add for their clients. A pooler is found without being told of.
 OF_OTHER_CLIENTS: Final = {"pgbouncer", "connection_limit", "pool_timeout", "supa"}
+_AHEAD: Final = {each.value: each for each in (PictureFormat.WEBP, PictureFormat.AVIF)}
 _DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 # At least two labels, the last one no number: an address is no name.
 _HOST: Final = re.compile(r"\.?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -245,6 +248,14 @@ def domains(raw: str) -> tuple[str, ...]:
     if not all(_HOST.fullmatch(part) for part in names):
         raise ValueError("host names with a dot, parted by commas, such as cdn.example.com,.example.net")
     return names
+
+
+def render_ahead(raw: str) -> tuple[PictureFormat, ...]:
+    """Formats of renditions, or none for `off`; each once."""
+    names = [part.strip() for part in raw.split(",")]
+    if raw != "off" and not set(names) <= _AHEAD.keys():
+        raise ValueError("webp, avif, both with a comma between, or off")
+    return () if raw == "off" else tuple(_AHEAD[name] for name in dict.fromkeys(names))
 
 
 def flag(raw: str) -> bool:

@@ -47,7 +47,7 @@ class RenditionContract:
 
     async def test_rendition_whose_removal_has_begun_is_refused(self, harness: LedgerHarness) -> None:
         original = await complete(harness.ledger, picture_request())
-        stored = upload("late", "jpg")
+        stored = rendition(picture_request(), "late")
         assert await harness.ledger.intend_rendition(original, stored)
         await harness.advance(3_700)
         [(identity, _, path)] = await harness.ledger.claim_discarded(10)

@@ -130,7 +130,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
             "p_fence": fence,
             **upload_columns(upload),
             "p_usage": Json(dict(usage)),
-            "p_rendition_path": next(iter(rendition_paths), None),
+            "p_rendition_paths": list(rendition_paths),
             "p_cost_micro_usd": cost_micro_usd,
         }
         return await self._transport.value("intend_upload", arguments, bool)
@@ -151,7 +151,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
             "p_original_key": original_key(key),
             **upload_columns(upload),
             "p_url": url,
-            "p_rendition": Json(asdict(renditions[0])) if renditions else None,
+            "p_renditions": Json([asdict(each) for each in renditions]),
         }
         return entry_of(await self._transport.row("complete_generation", arguments))
 
