@@ -95,6 +95,7 @@ def open_container(container: Container, header: Header) -> Image:
     image = Image.open(BytesIO(container.body), formats=[header.name])
     if image.size != (header.size.width, header.size.height):
         raise bad_output(f"the picture says it is {header.size} and is {image.width}x{image.height}")
+    image.info.update(container.colours)
     return image
 
 
