@@ -46,6 +46,7 @@ MEASUREMENTS = (
     "refusing_stores",
     "signatures",
     "verification",
+    "encoders",
 )
 
 
