@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from copperplate.imaging.header import FORMATS, bad_output
 from copperplate.imaging.png_chunks import read_png
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from copperplate.imaging.header import Header
 
@@ -26,6 +26,8 @@ class Container:
     orientation: int
     # Raises `NoPicture` unless all pixels came out of the file; decodes it.
     check: Callable[[], None]
+    # What a png says of its colours that Pillow does not tell.
+    colours: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_container(body: bytes, header: Header) -> Container:
@@ -53,6 +55,7 @@ def read_container(body: bytes, header: Header) -> Container:
         body=parts.body,
         has_c2pa=parts.has_c2pa,
         orientation=parts.orientation,
+        colours=parts.colours,
         check=_is_checked_by_its_checksums,
     )
 

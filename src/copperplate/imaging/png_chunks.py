@@ -17,8 +17,9 @@ from copperplate.imaging.orientation import read_orientation
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 # Ancillary chunks that change what is seen, with their length where it is always the same.
-_SEEN: Final = {b"tRNS": None, b"iCCP": None, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
+_SEEN: Final = {b"tRNS": None, b"iCCP": None, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
 _TRANSPARENT_BYTES: Final = {0: 2, 2: 6}  # grey, rgb; a palette has one for each entry
+_GREY: Final = frozenset({0, 4})
 _PALETTE: Final = 3
 _END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 # Printers' profiles have up to 3 MB.
@@ -34,6 +35,8 @@ class PngParts:
     has_c2pa: bool = False
     has_pixels: bool = False
     orientation: int = 1
+    # What it says of its colours that Pillow does not tell: `cicp`, its code points, and `is_grey`.
+    colours: dict[str, object] = field(default_factory=dict)
 
     @property
     def body(self) -> bytes:
@@ -46,7 +49,8 @@ def read_png(body: bytes) -> PngParts:
 
     `header.read_header` has bounded the number of chunks.
     """
-    parts, place, color_type = PngParts(), len(_SIGNATURE), body[25]
+    place, color_type = len(_SIGNATURE), body[25]
+    parts = PngParts(colours={"is_grey": color_type in _GREY})
     while place < len(body):
         length, name = int.from_bytes(body[place : place + 4], "big"), body[place + 4 : place + 8]
         end = place + 12 + length
@@ -71,6 +75,8 @@ def _take(parts: PngParts, name: bytes, chunk: bytes, color_type: int) -> None:
         parts.frames = int.from_bytes(chunk[8:12], "big")
     if name == b"eXIf":
         parts.orientation = read_orientation(chunk[8:-4])
+    if name == b"cICP" and len(chunk) == 16:
+        parts.colours["cicp"] = chunk[8:12]
     parts.has_c2pa = parts.has_c2pa or name == b"caBX"
     parts.has_pixels = parts.has_pixels or name == b"IDAT"
     if name in _CRITICAL or (name in _SEEN and _is_usable(name, chunk[8:-4], color_type)):
