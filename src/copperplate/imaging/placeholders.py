@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
     from copperplate.imaging.header import Header
 
-# In px along the longer side. ThumbHash draws 32 px: more pixels cost time and change nothing that is seen.
-HASHED_SIDE: Final = 32
-COLOUR_SIDE: Final = 64
-DRAWN_SIDE: Final = 32
+# In px along the longer side: as many as are drawn of a ThumbHash. More cost time and change nothing that is seen.
+SIDE: Final = 32
 # The colours of a picture are sorted into so many groups; the largest is the dominant one.
 GROUPS: Final = 8
 _ROUNDS: Final = 3
@@ -31,11 +29,11 @@ def placeholder_of(image: Image, orientation: int) -> Placeholder:
     from PIL.Image import Resampling
 
     pixels = image if image.mode in _AS_IT_IS and "transparency" not in image.info else eight_bit(image)
-    small = eight_bit(in_srgb(upright(_within(pixels, COLOUR_SIDE), orientation)))
-    tiny = small.resize(_box(Size(width=small.width, height=small.height), HASHED_SIDE), Resampling.BOX)
+    shape = _box(Size(width=image.width, height=image.height))
+    tiny = eight_bit(in_srgb(upright(pixels.resize(shape, Resampling.BOX, reducing_gap=2.0), orientation)))
     return Placeholder(
         thumbhash=thumbhash.encode(tiny.width, tiny.height, tiny.convert("RGBA").tobytes()),
-        color=dominant_colour(small),
+        color=dominant_colour(tiny),
     )
 
 
@@ -43,7 +41,7 @@ def read_placeholder(body: bytes, header: Header) -> Placeholder:
     """The placeholder of an encoded picture, of which a jpeg is decoded no larger than it takes."""
     container = read_container(body, header)
     with open_container(container, header) as image:
-        image.draft(None, (COLOUR_SIDE, COLOUR_SIDE))
+        image.draft(None, (2 * SIDE, 2 * SIDE))
         image.load()
         return placeholder_of(image, container.orientation)
 
@@ -55,7 +53,7 @@ def draw(placeholder: Placeholder, canvas: Size) -> Image:
     """
     from PIL import Image
 
-    size = _box(canvas, DRAWN_SIDE)
+    size = _box(canvas)
     drawn = Image.frombytes("RGBA", size, thumbhash.decode(placeholder.thumbhash, *size))
     return drawn if drawn.getchannel("A").getextrema() != (255, 255) else drawn.convert("RGB")
 
@@ -83,13 +81,7 @@ def _seen(image: Image) -> Image:
     return Pillow.frombytes("RGB", (len(opaque), 1), b"".join(pixels[4 * at : 4 * at + 3] for at in opaque))
 
 
-def _within(image: Image, side: int) -> Image:
-    from PIL.Image import Resampling
-
-    return image.resize(_box(Size(width=image.width, height=image.height), side), Resampling.BOX, reducing_gap=2.0)
-
-
-def _box(shape: Size, side: int) -> tuple[int, int]:
-    """The size of this shape whose longer side is `side` px."""
+def _box(shape: Size) -> tuple[int, int]:
+    """The size of this shape whose longer side is `SIDE`."""
     longer = max(shape.width, shape.height)
-    return max(1, round(side * shape.width / longer)), max(1, round(side * shape.height / longer))
+    return max(1, round(SIDE * shape.width / longer)), max(1, round(SIDE * shape.height / longer))
