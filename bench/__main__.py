@@ -45,6 +45,7 @@ MEASUREMENTS = (
     "cleanup",
     "refusing_stores",
     "signatures",
+    "verification",
     "encoders",
 )
 
