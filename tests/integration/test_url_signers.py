@@ -19,7 +19,7 @@ import pytest
 
 from copperplate.access.signatures import SigningKeys, Verdict, sign, sign_url, verify
 from copperplate.errors import CopperplateError
-from copperplate.recipes.url import parse_picture_query, parse_picture_url, split_url
+from copperplate.recipes.url import in_format, parse_picture_query, parse_picture_url, split_url
 from scripts import npm
 from tests.support import signature_vectors
 from tests.support.signature_vectors import settings_of
@@ -31,7 +31,7 @@ REFUSED: Final[list[dict[str, Any]]] = DOCUMENT["refused"]
 KEYS: Final = SigningKeys.of(DOCUMENT["keys"].items())
 SETTINGS: Final = {key_id: f"{key_id}:{secret}" for key_id, secret in DOCUMENT["keys"].items()}
 RANDOM_URLS: Final = 4_000
-FORMATS: Final = ("jpg", "jpeg", "png", "webp", "gif", "avif", "png")
+FORMATS: Final = ("jpg", "jpeg", "png", "webp", "gif", "avif", "auto")
 
 
 def models_of(vector: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_there_are_vectors_of_every_sort() -> None:
     assert {vector["key_id"] for vector in SIGNED} == set(DOCUMENT["keys"])
     of_the_first = [vector["signed_url"] for vector in SIGNED if vector["sig"] == SIGNED[0]["sig"]]
     assert len(set(of_the_first)) >= 10
-    assert {re.sub(r".*\.|%2E|\?.*", "", url) for url in of_the_first} >= {"jpg", "jpeg", "png", "webp"}
+    assert {re.sub(r".*\.|%2E|\?.*", "", url) for url in of_the_first} >= {"jpg", "jpeg", "png", "webp", "avif", "auto"}
 
 
 def test_the_first_vector_is_signed_as_the_decision_says() -> None:
@@ -110,7 +110,7 @@ def test_sql_signs_as_the_vectors_say(owner_url: str, zone: str) -> None:
             assert url.endswith(f"&kid={vector['key_id']}&exp={vector['exp']}&sig={vector['sig']}"), vector["name"]
             path, query = split_url(url)
             read = parse_picture_url(
-                path, query.encode(), default_model=vector["default_model"], model_parameters=settings_of
+                in_format(path), query.encode(), default_model=vector["default_model"], model_parameters=settings_of
             )
             assert read is not None
             assert read.picture_request.generation_key == vector["generation_key"], vector["name"]
