@@ -97,9 +97,35 @@ async def test_a_miss_costs_a_credit_and_a_hit_nothing() -> None:
     await harness.ledger.grant_credits(ALICE, 2, "g")
     made = await harness.ask(ALICE)
     assert (made.cached, made.credits, made.entry.generation_key) == (False, 1, picture_request().generation_key)
-    assert await harness.ask(ALICE) == Delivered(entry=made.entry, cached=True, credits=1, outcome=Outcome.HIT)
-    assert await harness.ask(BOB) == Delivered(entry=made.entry, cached=True, credits=0, outcome=Outcome.HIT)
+    again = Delivered(entry=made.entry, cached=True, credits=1, outcome=Outcome.HIT, webp=made.webp)
+    assert made.webp is not None
+    assert await harness.ask(ALICE) == again
+    assert await harness.ask(BOB) == replace(again, credits=0)
     assert harness.provider.submits == 1
+
+
+async def test_no_webp_is_named_where_none_is_kept() -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    harness.coordinator_harness.ahead = ()
+    process = harness.another_process()
+    assert (await harness.ask(ALICE, process=process)).webp is None
+    assert (await harness.ask(BOB, process=process)).webp is None
+
+
+async def test_an_outage_of_the_ledger_at_the_webp_keeps_nobody_from_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    made = await harness.ask(ALICE)
+
+    async def refuse(*_: Any) -> None:
+        raise LedgerUnavailable("out of reach")
+
+    monkeypatch.setattr(harness.ledger, "peek", refuse)
+    again = await harness.ask(BOB)
+    assert (again.entry, again.webp) == (made.entry, None)
 
 
 async def test_without_credit_nothing_is_made() -> None:

@@ -72,12 +72,14 @@ class Pixels:
         return self._decoded
 
     def _forget_sizes(self) -> None:
-        """Keep the newest, and no more pixels besides than the original has."""
+        """Keep no more pixels than the original has, besides its own; what is expected goes last."""
         stored = self._header.size
-        while sum(each.width * each.height for each in self._sized.values()) > stored.width * stored.height:
-            if len(self._sized) == 1:
-                break
-            del self._sized[next(iter(self._sized))]
+        while self._scaled_pixels() > stored.width * stored.height and len(self._sized) > 1:
+            oldest = next(iter(self._sized))
+            del self._sized[next((size for size in self._sized if size not in self._expected), oldest)]
+
+    def _scaled_pixels(self) -> int:
+        return sum(each.width * each.height for each in self._sized.values() if each is not self._decoded)
 
 
 def _reduction(header: Header, side: int) -> int:
@@ -106,7 +108,8 @@ def upright_size(container: Container, header: Header) -> Size:
     return header.size
 
 
-def _upright(image: Image, orientation: int) -> Image:
+def upright(image: Image, orientation: int) -> Image:
+    """The picture as it is shown, however its pixels lie in the file."""
     from PIL.Image import Transpose
 
     turn = _TURNS.get(orientation)
@@ -119,7 +122,7 @@ def decode(original: bytes, header: Header, side: int) -> Image:
     with open_container(container, header) as image:
         image.draft(None, (side, side))  # only a jpeg listens
         image.load()
-        decoded = eight_bit(in_srgb(_upright(image, container.orientation)))
+        decoded = eight_bit(in_srgb(upright(image, container.orientation)))
     is_opaque = decoded.mode == "RGBA" and decoded.getchannel("A").getextrema() == (255, 255)
     return decoded.convert("RGB") if is_opaque else decoded
 
