@@ -7483,6 +7483,16 @@ generations as (
     group by g.prompt_hash
 ),
 
+totals as (
+    select
+        p.kind,
+        sum(p.images) as images,
+        sum(p.image_bytes) as image_bytes,
+        sum(p.stored_bytes) as stored_bytes
+    from copperplate.public_totals as p
+    group by p.kind
+),
+
 sums as (
     select
         k.name as kind,
@@ -7493,15 +7503,7 @@ sums as (
         coalesce(sum(e.file_size) filter (where e.is_shown), 0) as shown_bytes,
         coalesce(sum(e.file_size), 0) as bytes
     from copperplate.kinds as k
-    left join (
-        select
-            p.kind,
-            sum(p.images) as images,
-            sum(p.image_bytes) as image_bytes,
-            sum(p.stored_bytes) as stored_bytes
-        from copperplate.public_totals as p
-        group by p.kind
-    ) as t on k.name = t.kind
+    left join totals as t on k.name = t.kind
     left join copperplate.cache_entries as e on k.name = e.kind
     group by k.name, t.images, t.image_bytes, t.stored_bytes
 ),
