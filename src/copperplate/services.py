@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import ApiKeys, Budgets, CreditLedger, Ledger, Maintenance, Statistics
+from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, ObjectStore, Provider, Verifier
+    from copperplate.serving.drawn_placeholders import DrawnPlaceholders
+    from copperplate.serving.kept_names import KeptNames
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, Protocol):
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Protocol):
     """Every port of the ledger."""
 
 
@@ -40,6 +42,8 @@ class Services:
     kinds: Mapping[str, Kind]
     stores: Mapping[str, ObjectStore]
     renditions: Renditions
+    kept_names: KeptNames
+    placeholders: DrawnPlaceholders
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier

@@ -24,11 +24,16 @@ REMEMBERED_QUERY_BYTES = 1_024
 
 
 class RequestedPicture(NamedTuple):
-    """What a picture's URL asks for, the header that names its ignored parameters, and its signature, not judged."""
+    """What a picture's URL asks for, the header that names its ignored parameters, and its signature, not judged.
+
+    `is_placeholder`: its placeholder alone. `kept_name`: the name of a kept picture, under which none is made.
+    """
 
     picture_request: PictureRequest
     ignored: list[tuple[bytes, bytes]]
-    signature: UrlSignature | None
+    signature: UrlSignature | None = None
+    is_placeholder: bool = False
+    kept_name: str | None = None
 
 
 class PictureUrls:
@@ -57,7 +62,12 @@ class PictureUrls:
         )
         if url is None:
             return None
-        return RequestedPicture(url.picture_request, ignored_header(url.query.ignored), url.query.signature)
+        return RequestedPicture(
+            url.picture_request,
+            ignored_header(url.query.ignored),
+            url.query.signature,
+            is_placeholder=url.query.is_placeholder,
+        )
 
 
 def is_picture_path(path: str) -> bool:

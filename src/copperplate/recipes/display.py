@@ -25,6 +25,8 @@ MAX_QUALITY: Final = 100
 MAX_DISPLAY_SIDE_PX: Final = 99_999
 FITS: Final = ("cover", "contain")
 DISPLAY_NAMES: Final = ("w", "h", "fit", "q", "thumb")
+# Asks for the picture that stands in a picture's place until that has come.
+PLACEHOLDER_NAME: Final = "placeholder"
 
 _WHOLE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
 
@@ -58,6 +60,20 @@ def parse_display(values: Mapping[str, str], canvas: Size, picture_format: Pictu
         rendition=Rendition(format=picture_format, quality=quality, size=size),
         ignored=tuple(name for name in values if name in ignored),
     )
+
+
+def is_placeholder(values: Mapping[str, str]) -> bool:
+    """Whether decoded `values` ask for the placeholder of a picture.
+
+    Raises `InvalidDisplay` where it has a value, and where it stands beside parameters of `DISPLAY_NAMES`.
+    """
+    if PLACEHOLDER_NAME not in values:
+        return False
+    if values[PLACEHOLDER_NAME] not in ("", "1"):
+        raise InvalidDisplay("placeholder has no value: write ?placeholder, or leave it out.")
+    if beside := [name for name in values if name in DISPLAY_NAMES]:
+        raise InvalidDisplay(f"A placeholder has one size and one quality. Leave {', '.join(beside)} out.")
+    return True
 
 
 def default_rendition(picture_format: PictureFormat) -> Rendition:

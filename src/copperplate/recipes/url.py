@@ -9,12 +9,12 @@ from urllib.parse import unquote_to_bytes
 
 from copperplate.errors import InvalidQuery, InvalidSize, InvalidText
 from copperplate.model import PictureFormat, Size
-from copperplate.recipes.display import DISPLAY_NAMES, parse_display
+from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, image_request, parse_format
 from copperplate.recipes.text import fold_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from copperplate.model import PictureRequest
 
@@ -42,7 +42,7 @@ _SIZE_HINT = f"Write the size as /1024x1024.jpg: plain digits, a lower-case x, {
 _TEXT_NAMES: Final = ("text", "prompt")
 # Who may cause a miss, never which picture: in no key, and never named to anybody.
 SIGNATURE_NAMES: Final = ("kid", "exp", "sig")
-_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES, *DISPLAY_NAMES})
+_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES, *DISPLAY_NAMES, PLACEHOLDER_NAME})
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -64,15 +64,16 @@ class UrlSignature:
 class PictureQuery:
     """What the query says, decoded and otherwise as received; nothing is folded yet.
 
-    `model` and `seed` are "" where they were not given. `display` are the display parameters. `used` and `ignored` are
-    the names of the parameters that count and of those that do not, in the order received. Those of a signature are in
-    neither.
+    `model` and `seed` are "" where they were not given. `display` are the display parameters; `is_placeholder`: the
+    placeholder is asked for. `used` and `ignored` are the names of the parameters that count and of those that do not,
+    in the order received. Those of a signature are in neither.
     """
 
     text: str = field(repr=False)  # may be private; reprs end up in logs
     model: str = ""
     seed: str = ""
     display: Mapping[str, str] = field(default_factory=dict)
+    is_placeholder: bool = False
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     signature: UrlSignature | None = None
@@ -169,12 +170,10 @@ def _require_size(near: re.Match[str]) -> None:
             raise InvalidSize(message)
 
 
-def parse_picture_query(query: bytes) -> PictureQuery:
-    """Read a query string: form encoding, strict UTF-8, names case-sensitive, unknown ones ignored.
+def read_parameters(query: bytes, known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """The decoded values of known parameters, and the names of the others, both in the order received.
 
-    Raises `InvalidQuery` where it is longer than 16,384 bytes, has more than 100 parameters, is not
-    UTF-8, gives a known parameter twice, or gives `text` and `prompt` that differ; `InvalidText`
-    where it gives neither.
+    Raises `InvalidQuery` as `parse_picture_query` does.
     """
     if len(query) > MAX_QUERY_BYTES:
         message = f"The query has {len(query):,} bytes; at most {MAX_QUERY_BYTES:,} are read."
@@ -187,18 +186,30 @@ def parse_picture_query(query: bytes) -> PictureQuery:
     ignored: list[str] = []
     for part in parts:
         name = parameter_name(part)
-        if name not in _KNOWN:
+        if name not in known:
             ignored.append(name)
         elif name in values:
             message = f"{name} is given twice. Give it once; write & inside a value as %26."
             raise InvalidQuery(message)
         else:
             values[name] = _decode_value(name, part.partition(b"=")[2])
+    return values, ignored
+
+
+def parse_picture_query(query: bytes) -> PictureQuery:
+    """Read a query string: form encoding, strict UTF-8, names case-sensitive, unknown ones ignored.
+
+    Raises `InvalidQuery` where it is longer than 16,384 bytes, has more than 100 parameters, is not
+    UTF-8, gives a known parameter twice, or gives `text` and `prompt` that differ; `InvalidText`
+    where it gives neither.
+    """
+    values, ignored = read_parameters(query, _KNOWN)
     return PictureQuery(
         text=_settle_text(values),
         model=values.get("model", ""),
         seed=values.get("seed", ""),
         display={name: values[name] for name in values if name in DISPLAY_NAMES},
+        is_placeholder=is_placeholder(values),
         used=tuple(name for name in values if name not in SIGNATURE_NAMES),
         ignored=tuple(ignored),
         signature=_signature_of(values),

@@ -104,7 +104,7 @@ class Renditions:
 
     async def _find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         found = await self._coordinator.find(request, options)
-        if not found.entry.is_original:
+        if found.entry.key == request.rendition_key:
             return found
         made, _ = await self._renditions.run(request.rendition_key, lambda: self._make(request, found))
         return replace(made, outcome=found.outcome)

@@ -1,0 +1,94 @@
+"""`/api/images/{id}`: kept pictures by any of their names, in every form. Answered before routing; makes none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from copperplate.http.callers import caller_of
+from copperplate.http.credentials import without_key
+from copperplate.http.negotiation import negotiated_format, not_shared
+from copperplate.http.parameters import ignored_header
+from copperplate.http.picture_answers import error_answer, send_answer, serve
+from copperplate.http.picture_urls import RequestedPicture
+from copperplate.model import PictureFormat, PictureRequest, Rendition
+from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
+from copperplate.recipes.image import parse_format, rendition_key
+from copperplate.recipes.url import read_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Scope, Send
+
+    from copperplate.ports.kept_pictures import KeptPicture
+    from copperplate.services import Services
+
+PREFIX: Final = "/api/images/"
+INFO: Final = "/info.json"
+FORMAT_NAME: Final = "format"
+NEGOTIATED: Final = "auto"
+_KNOWN: Final = frozenset({*DISPLAY_NAMES, PLACEHOLDER_NAME, FORMAT_NAME})
+
+
+class KeptQuery(NamedTuple):
+    """What the query of a kept picture says, decoded, and the names of the parameters that nobody knows."""
+
+    values: Mapping[str, str]
+    ignored: list[str]
+
+
+def name_in(path: str) -> str | None:
+    """The name of a picture in a decoded path; None where it is no path of one, or that of what is known of it."""
+    return path.removeprefix(PREFIX) if path.startswith(PREFIX) and not path.endswith(INFO) else None
+
+
+async def serve_kept(services: Services, name: str, scope: Scope, send: Send) -> None:
+    """Answer with a kept picture, by the same rules as a picture's URL; 404 where it is not kept."""
+    try:
+        await caller_of(scope, services)  # a key that is not valid is refused everywhere
+        query = KeptQuery(*read_parameters(without_key(scope["query_string"]), _KNOWN))
+        if query.values.get(FORMAT_NAME) == NEGOTIATED:
+            send = not_shared(send)
+        kept = await services.kept_names.find(name)
+        services.provider_of(kept.kind)  # raises where nothing of this kind is set up
+        requested = _requested(name, kept, query, scope)
+    except Exception as error:  # noqa: BLE001 - nothing above would answer
+        await send_answer(send, scope, error_answer(error, None), None, 0.0)
+        return
+    await serve(services, requested, scope, send)
+
+
+def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> RequestedPicture:
+    """The form asked for: the entry itself where none is. Raises `InvalidFormat` and `InvalidDisplay`."""
+    values = query.values
+    display = {each: values[each] for each in values if each in DISPLAY_NAMES}
+    rendition, ignored = _own_rendition(kept), query.ignored
+    key = kept.key
+    if display or FORMAT_NAME in values:
+        asked = values.get(FORMAT_NAME, kept.format)
+        picture_format = negotiated_format(scope["headers"]) if asked == NEGOTIATED else parse_format(asked)
+        shown = parse_display(display, kept.canvas, picture_format)
+        ignored = [*ignored, *shown.ignored]
+        if FORMAT_NAME in values or len(shown.ignored) < len(display):
+            rendition, key = shown.rendition, rendition_key(kept.generation_key, shown.rendition)
+    return RequestedPicture(
+        PictureRequest(
+            kind=kept.kind,
+            recipe={"kind": kept.kind, "model": kept.model},
+            generation_key=kept.generation_key,
+            rendition_key=key,
+            rendition=rendition,
+            canvas=kept.canvas,
+        ),
+        ignored_header(ignored),
+        is_placeholder=is_placeholder(values),
+        kept_name=name,
+    )
+
+
+def _own_rendition(kept: KeptPicture) -> Rendition:
+    return Rendition(
+        format=PictureFormat(kept.format),
+        quality=kept.quality,
+        size=kept.size if kept.is_sized else None,
+    )

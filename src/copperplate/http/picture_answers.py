@@ -1,0 +1,160 @@
+"""From a picture that is asked for to its answer: found, made if it may be, counted, sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from copperplate.errors import CopperplateError, NotFound, NotGenerated, StillGenerating, Unavailable
+from copperplate.generation.lookup import LOOK_ONLY, LookupOptions
+from copperplate.http import headers
+from copperplate.http.callers import caller_of
+from copperplate.http.problems import Problem, is_expected
+from copperplate.http.request_log import log_request, requests_log
+from copperplate.http.vercel import MAX_RESPONSE_BYTES
+from copperplate.model import Outcome
+from copperplate.recipes.objects import sha256_hex
+from copperplate.serving.kept_names import not_kept
+from copperplate.unexpected import log_unexpected
+
+if TYPE_CHECKING:
+    from starlette.types import Scope, Send
+
+    from copperplate.generation.lookup import LookupResult
+    from copperplate.http.headers import RawHeaders
+    from copperplate.http.picture_urls import RequestedPicture
+    from copperplate.model import PictureRequest
+    from copperplate.services import Services
+
+logger = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """One response, and the outcome it is counted as (None: not counted)."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+    outcome: Outcome | None
+
+
+async def serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
+    """Answer one picture request. Count before sending, so statistics already include it."""
+    picture_request, ignored = requested.picture_request, requested.ignored
+    started = services.clock.monotonic()
+    try:
+        answer = await _answer(services, requested, scope)
+    except asyncio.CancelledError:
+        # The server stops and its grace period is over; the next caller resumes the generation.
+        await send_answer(
+            send, scope, error_answer(StillGenerating(), None), picture_request, services.clock.monotonic() - started
+        )
+        raise
+    except Exception as error:  # noqa: BLE001 - nothing above would answer
+        answer = error_answer(error, None if requested.is_placeholder else Outcome.FAILED)
+    seconds = services.clock.monotonic() - started
+    if answer.outcome is not None and scope["method"] == "GET":
+        services.request_meter.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
+    if ignored:
+        answer = answer._replace(headers=[*answer.headers, *ignored])
+    await send_answer(send, scope, answer, picture_request, seconds, _cost(services, picture_request, answer.outcome))
+
+
+def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome | None) -> int | None:
+    """What this request cost at the provider, in millionths of a dollar; None where the price is not known."""
+    if outcome is not Outcome.GENERATED:
+        return 0
+    return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
+
+
+async def _answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
+    if requested.kept_name is not None:
+        try:
+            return await _find_answer(services, requested, LOOK_ONLY, scope)
+        except NotGenerated:
+            services.kept_names.forget(requested.kept_name)
+            return error_answer(not_kept(), None)
+    try:
+        caller = await caller_of(scope, services)
+    except CopperplateError as error:  # not counted: it was refused whatever it asks for
+        return error_answer(error, None)
+    permit = services.gate.permit(caller, requested.picture_request, requested.signature)
+    return await _find_answer(services, requested, LookupOptions(permit=permit), scope)
+
+
+async def _find_answer(services: Services, requested: RequestedPicture, options: LookupOptions, scope: Scope) -> Answer:
+    if requested.is_placeholder:
+        return await _placeholder_answer(services, requested.picture_request, scope)
+    picture_request = requested.picture_request
+    held = headers.if_none_match(scope["headers"])
+    is_head = scope["method"] == "HEAD"
+    looked_up: LookupResult | None = None
+    if is_head:
+        options = LOOK_ONLY
+    if held or is_head:
+        looked_up = await services.renditions.find(picture_request, options)
+        entry, outcome = looked_up.entry, looked_up.outcome
+        if headers.is_held(held, entry, outcome):
+            return Answer(304, headers.validators(entry, outcome), b"", outcome)
+        if is_head:
+            return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), b"", None)
+    # Vercel rejects larger responses.
+    at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
+    found = await services.renditions.read(picture_request, options, at_most_bytes=at_most_bytes, found=looked_up)
+    entry, outcome = found.entry, found.outcome
+    if found.body is None:
+        url = services.kinds[picture_request.kind].store.public_url(entry.path)
+        assert url is not None  # noqa: S101 - else the bytes were read
+        return Answer(302, headers.elsewhere(entry, outcome, url), b"", outcome)
+    return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), found.body, outcome)
+
+
+async def _placeholder_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
+    """The tiny picture that stands in a picture's place. It is no hit of the picture, and is not counted."""
+    entry = (await services.coordinator.find(picture_request, LOOK_ONLY)).entry
+    if entry.placeholder is None:
+        raise NotFound("The placeholder of this picture is not known yet: the daily cleanup makes some of them.")
+    body = await services.placeholders.draw(entry.placeholder, picture_request)
+    drawn = replace(entry, digest=sha256_hex(body), size_bytes=len(body))
+    if headers.is_held(headers.if_none_match(scope["headers"]), drawn, Outcome.HIT):
+        return Answer(304, headers.validators(drawn, Outcome.HIT), b"", None)
+    return Answer(200, headers.of_picture(drawn, Outcome.HIT, picture_request.rendition.format), body, None)
+
+
+def error_answer(error: Exception, outcome: Outcome | None) -> Answer:
+    """The problem that an error is, logged where it is unexpected."""
+    if not is_expected(error):
+        log_unexpected(error, "a picture request")
+    elif isinstance(error, Unavailable):
+        logger.warning("%s: %s", error.code, error)
+    problem = Problem.of(error)
+    return Answer(problem.status, problem.raw_headers(), problem.body, outcome)
+
+
+async def send_answer(
+    send: Send,
+    scope: Scope,
+    answer: Answer,
+    picture_request: PictureRequest | None,
+    seconds: float,
+    cost: int | None = 0,
+) -> None:
+    """Send it, of a HEAD without its body, and log it."""
+    if requests_log.isEnabledFor(logging.INFO):
+        log_request(
+            scope["method"],
+            answer.status,
+            outcome=answer.outcome,
+            key=picture_request.rendition_key if picture_request else None,
+            seconds=seconds,
+            size_bytes=len(answer.body),
+            cost_micro_usd=cost,
+        )
+    body = b"" if scope["method"] == "HEAD" else answer.body
+    # Some servers raise this when the caller has disconnected; the picture is stored all the same.
+    with contextlib.suppress(OSError):
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": body})

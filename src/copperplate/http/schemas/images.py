@@ -1,0 +1,127 @@
+"""What is known of a kept picture."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime  # noqa: TC003 - pydantic reads it
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel, Field
+
+from copperplate.imaging.provenance import SOURCE_TYPE
+from copperplate.model import PictureFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copperplate.model import Placeholder
+    from copperplate.ports.kept_pictures import KeptForm, KeptPicture, KeptPictureInfo
+
+
+class PlaceholderOut(BaseModel):
+    """What is shown until the picture has come."""
+
+    thumbhash: str = Field(description="In base64; https://evanw.github.io/thumbhash/ draws it")
+    color: str = Field(description="The dominant colour", examples=["#593e82"])
+
+    @classmethod
+    def of(cls, placeholder: Placeholder | None) -> Self | None:
+        """None where it is not known yet."""
+        if placeholder is None:
+            return None
+        return cls(thumbhash=b64encode(placeholder.thumbhash).decode(), color=placeholder.color)
+
+
+class OriginalOut(BaseModel):
+    """The bytes as the provider made them."""
+
+    format: str
+    file_size: int
+    c2pa: bool = Field(description="Whether the provider signed the picture's origin (C2PA)")
+
+
+class WebpOut(BaseModel):
+    """The whole picture as WebP."""
+
+    url: str
+    file_size: int
+
+
+class ProvenanceOut(BaseModel):
+    """Who made the picture: docs/provenance.md."""
+
+    digital_source_type: str = Field(
+        description="A term of IPTC, as every rendition carries it", examples=[SOURCE_TYPE]
+    )
+    model: str
+    c2pa: bool = Field(description="Whether the original carries its provider's signature")
+
+
+class RenditionOut(BaseModel):
+    """One kept form of the picture."""
+
+    url: str
+    width: int
+    height: int
+    format: str
+    quality: int | None = Field(description="Null where the format has none")
+    file_size: int
+
+
+class ImageInfo(BaseModel):
+    """A kept picture, and all its kept forms."""
+
+    key: str = Field(description="Of the entry that the id stands for")
+    generation_key: str
+    kind: str = Field(examples=["image"])
+    width: int = Field(description="Of the canvas, in px")
+    height: int
+    model: str
+    created_at: datetime
+    generation_ms: int | None = Field(description="Null where nobody measured it")
+    original: OriginalOut
+    webp: WebpOut | None
+    placeholder: PlaceholderOut | None = Field(description="Null until the daily cleanup has made it")
+    provenance: ProvenanceOut
+    renditions: list[RenditionOut]
+    url: str = Field(description="Of this entry; with `w`, `h`, `fit`, `q`, `thumb` and `format` of its other forms")
+
+    @classmethod
+    def of(cls, kept: KeptPicture, info: KeptPictureInfo, url_of: Callable[[str], str]) -> Self:
+        """Everything that is known; `url_of` answers the address of an entry by its key."""
+        renditions = [form for form in info.forms if not form.is_original]
+        return cls(
+            key=kept.key,
+            generation_key=info.generation_key,
+            kind=info.kind,
+            width=info.canvas.width,
+            height=info.canvas.height,
+            model=info.model,
+            created_at=info.created_at,
+            generation_ms=info.generation_ms,
+            original=OriginalOut(format=info.original.format, file_size=info.original.size_bytes, c2pa=info.has_c2pa),
+            webp=_webp(renditions, url_of),
+            placeholder=PlaceholderOut.of(info.placeholder),
+            provenance=ProvenanceOut(digital_source_type=SOURCE_TYPE, model=info.model, c2pa=info.has_c2pa),
+            renditions=[
+                RenditionOut(
+                    url=url_of(form.key),
+                    width=form.size.width,
+                    height=form.size.height,
+                    format=form.format,
+                    quality=form.quality,
+                    file_size=form.size_bytes,
+                )
+                for form in renditions
+            ],
+            url=url_of(kept.key),
+        )
+
+
+def _webp(renditions: list[KeptForm], url_of: Callable[[str], str]) -> WebpOut | None:
+    """Of the whole picture, in the quality nearest to the usual one."""
+    whole = [form for form in renditions if form.format == PictureFormat.WEBP and not form.is_sized]
+    if not whole:
+        return None
+    best = min(whole, key=lambda form: abs((form.quality or 0) - 85))
+    return WebpOut(url=url_of(best.key), file_size=best.size_bytes)

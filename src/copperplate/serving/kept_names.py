@@ -1,0 +1,76 @@
+"""Which kept picture a name stands for, remembered: what a name says of a picture never changes."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
+
+from copperplate.denials import TakenDown
+from copperplate.errors import NotFound
+from copperplate.model import Gone
+from copperplate.ports.kept_pictures import KeptPictures
+from copperplate.ports.ledger import Ledger
+from copperplate.recipes.kinds import BUCKETS, KINDS
+
+if TYPE_CHECKING:
+    from copperplate.ports.kept_pictures import KeptPicture
+
+# Some 4 MB; no name has more than 120 characters.
+REMEMBERED: Final = 4_096
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_OBJECT: Final = re.compile(r"(?:([a-z0-9-]{1,32})/)?[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(?:jpg|png|webp|avif)")
+_WHAT_IS_ONE: Final = (
+    "A picture's id is a key of 64 lower-case hexadecimal digits, as in X-Copperplate-Key, or the name of its object, "
+    "as in generated-images/2026/11/<64 digits>.webp."
+)
+
+
+class _Ledger(Ledger, KeptPictures, Protocol):
+    """What is asked here."""
+
+
+class KeptNames:
+    """Finds kept pictures by their names. Whether one is still kept is asked of the ledger again for every answer."""
+
+    def __init__(self, ledger: _Ledger) -> None:
+        self._ledger = ledger
+        # The least recently used first.
+        self._known: OrderedDict[str, KeptPicture] = OrderedDict()
+
+    async def find(self, name: str) -> KeptPicture:
+        """The picture of that name. Raises `NotFound`, `TakenDown` for a key of what was taken down, `Unavailable`."""
+        if (known := self._known.get(name)) is not None:
+            self._known.move_to_end(name)
+            return known
+        _require_name(name)
+        kept = await self._ledger.find_kept(name)
+        if kept is None:
+            await self._require_not_taken_down(name)
+        if kept is None or not KINDS[kept.kind].is_public:
+            raise not_kept()
+        self._known[name] = kept
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return kept
+
+    def forget(self, name: str) -> None:
+        """The picture turned out to be kept no more."""
+        self._known.pop(name, None)
+
+    async def _require_not_taken_down(self, name: str) -> None:
+        if _KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):
+            raise TakenDown
+
+
+def not_kept() -> NotFound:
+    """The error for a name under which nothing is kept."""
+    return NotFound("No picture of this id is kept. Pictures are made at /1024x1024.jpg?text=..., never here.")
+
+
+def _require_name(name: str) -> None:
+    if _KEY.fullmatch(name):
+        return
+    found = _OBJECT.fullmatch(name)
+    if found is None or (found[1] is not None and found[1] not in BUCKETS):
+        raise NotFound(_WHAT_IS_ONE)
