@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import subprocess
@@ -20,11 +21,13 @@ from tests.support.postgres_fixtures import making_databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from copperplate.local.cluster import Cluster
     from tests.e2e.served import Served
     from tests.support.browsing import Browser, Site
 
+PAGE = (npm.ROOT / "docs" / "front-ends.md").read_text()
 BUILD_SECONDS = 250
 NARROW, WIDE = 360, 1_400
 
@@ -144,3 +147,53 @@ def test_pages_of_other_origins_read_pixels_of_every_format_from_a_canvas(
     for url, pixels in zip(addresses, read, strict=True):
         assert pixels == [pytest.approx(colour, abs=40) for colour in drawn], url
     assert refused == "SecurityError"  # without crossorigin a browser lets no page read them
+
+
+def snippets(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_picture_of_the_page_is_painted_in_each_format(browser: Browser, server: Served, site: Site) -> None:
+    by_hand = snippets("html")[0].replace("https://pictures.example.com", server.url)
+    without_avif = re.sub(r"<source type=.image/avif.*?>", "", by_hand, flags=re.DOTALL)
+    plain = re.sub(r"<source.*?>", "", by_hand, flags=re.DOTALL)
+    style = "<!doctype html><meta name=viewport content='width=device-width'><style>body { margin: 0 }</style>"
+    (site.folder / "index.html").write_text(style + by_hand + without_avif + plain)
+    page = f"{site.url}/index.html"
+    told = browser.visit("about:blank", ("resize", NARROW, 800), ("open", page), ("pictures",))
+    addresses = [picture["currentSrc"] for picture in told["seen"][2]]
+    assert [re.findall(r"\.(avif|webp|jpg)\?.*&w=(\d+)", url) for url in addresses] == [
+        [("avif", "384")],
+        [("webp", "384")],
+        [("jpg", "640")],
+    ]
+    assert all(colours(picture)[0] > 50 for picture in told["seen"][2])
+    assert {picture["clientHeight"] for picture in told["seen"][2]} == {NARROW * 3 // 4}
+
+
+def test_pixels_of_the_page_are_read_from_a_canvas(browser: Browser, server: Served, site: Site) -> None:
+    page = snippets("html")[1].replace("https://pictures.example.com", server.url)
+    (site.folder / "index.html").write_text("<!doctype html>" + page)
+    told = browser.visit(f"{site.url}/index.html", ("picture",), ("title",))
+    assert told["seen"][1] == f"{256 * 192} pixels"
+
+
+def test_typescript_of_the_page_compiles(tmp_path: Path) -> None:
+    try:
+        modules = npm.install(npm.NEXTJS)
+    except npm.NotInstallable as error:
+        pytest.skip(f"no TypeScript: {error}")
+    (tmp_path / "node_modules").symlink_to(modules)
+    paths = {"@client/*": [str(npm.ROOT / "client" / "*")]}
+    options = {"paths": paths, "incremental": False, "preserveSymlinks": True}
+    config = {"extends": str(npm.NEXTJS / "tsconfig.json"), "compilerOptions": options, "include": ["*.ts", "*.tsx"]}
+    (tmp_path / "tsconfig.json").write_text(json.dumps(config))
+    files = {
+        f"{number}.{language}": code for language in ("ts", "tsx") for number, code in enumerate(snippets(language))
+    }
+    assert len(files) >= 6
+    for name, code in files.items():
+        (tmp_path / name).write_text(code)
+    command = (str(modules / ".bin" / "tsc"), "--project", str(tmp_path))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.stdout == ""
