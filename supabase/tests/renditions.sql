@@ -89,7 +89,9 @@ select results_eq(
     $$ values (1000::bigint, 600::bigint, true, 'AQIDBAU=', '#ff8000', null::text, true) $$,
     'with what is known of the original'
 );
-select is((pg_temp.keep(pg_temp.sized('small', 16))).path, pg_temp.sized('small', 16) ->> 'path', 'a sized form is kept');
+select is(
+    (pg_temp.keep(pg_temp.sized('small', 16))).path, pg_temp.sized('small', 16) ->> 'path', 'a sized form is kept'
+);
 select is((pg_temp.keep(pg_temp.sized('smaller', 8))).outcome, 'hit', 'and another');
 select results_eq(
     $$ select r.format, r.width, r.quality, r.file_size, r.encoder_version, r.prompt, r.dimensions
@@ -114,55 +116,86 @@ select results_eq(
     'their uses are added to their row, and so is when they were used last'
 );
 select is(
-    (select r.access_count from public.image_renditions as r where r.width = 16), 5::bigint, 'and stay their own as well'
+    (
+        select r.access_count
+        from public.image_renditions as r
+        where r.width = 16
+    ), 5::bigint, 'and stay their own as well'
 );
 
 -- A person deletes one of them.
-delete from public.image_renditions where width = 16;
+delete from public.image_renditions
+where width = 16;
 select results_eq(
     'select r.width from public.image_renditions as r', 'values (8)', 'DELETE through image_renditions removes that one'
 );
 select is(
-    (select count(*) from copperplate.cache_entries as e), 4::bigint, 'and leaves the others and the original'
+    (select count(*) from copperplate.cache_entries), 4::bigint, 'and leaves the others and the original'
 );
 select is(
-    (select count(*) from copperplate.discarded_objects as d where d.path = pg_temp.sized('small', 16) ->> 'path'),
+    (
+        select count(*) from copperplate.discarded_objects as d
+        where d.path = pg_temp.sized('small', 16) ->> 'path'
+    ),
     1::bigint, 'its object is discarded'
 );
 select is(
-    (select i.access_count from public.image_cache as i where i.format = 'jpg'), 2::bigint, 'its uses go with it'
+    (
+        select i.access_count
+        from public.image_cache as i
+        where i.format = 'jpg'
+    ), 2::bigint, 'its uses go with it'
 );
 select is((pg_temp.keep(pg_temp.sized('anew', 16))).outcome, 'hit', 'it may be made again');
 
 -- The order in which forms come makes no difference in the end.
 select is((pg_temp.keep(pg_temp.upload('avif 60', 'avif', '{"quality": 60}'))).outcome, 'hit', 'an AVIF of quality 60');
-select is((select i.prompt_hash from public.image_cache as i where i.format = 'avif'), pg_temp.key('avif 60'), 'is shown');
+select is(
+    (
+        select i.prompt_hash
+        from public.image_cache as i
+        where i.format = 'avif'
+    ), pg_temp.key('avif 60'),
+    'is shown'
+);
 select is((pg_temp.keep(pg_temp.upload('avif', 'avif', '{"quality": 85}'))).outcome, 'hit', 'the standard one comes');
 select is(
-    (select i.prompt_hash from public.image_cache as i where i.format = 'avif'), pg_temp.key('avif'),
+    (
+        select i.prompt_hash
+        from public.image_cache as i
+        where i.format = 'avif'
+    ), pg_temp.key('avif'),
     'and is shown in its place'
 );
-delete from copperplate.cache_entries where key = pg_temp.key('avif');
+delete from copperplate.cache_entries
+where key = pg_temp.key('avif');
 select is(
-    (select i.prompt_hash from public.image_cache as i where i.format = 'avif'), pg_temp.key('avif 60'),
+    (
+        select i.prompt_hash
+        from public.image_cache as i
+        where i.format = 'avif'
+    ), pg_temp.key('avif 60'),
     'where it goes alone, the other is shown again'
 );
 
 -- Sums, and hands that change tables.
 select is(public.audit_entries() -> 'faults', '[]', 'an audit finds nothing');
-update copperplate.cache_entries set is_shown = false where key = pg_temp.key('jpg');
+update copperplate.cache_entries set is_shown = false
+where key = pg_temp.key('jpg');
 select results_eq(
     'select f.fault, f.found::bigint, f.expected::bigint from copperplate.entry_faults as f order by f.fault',
     $$ values ('shown renditions in jpg', 0::bigint, 1::bigint), ('the standard form is shown in jpg', 0, 1),
        ('total of pictures', 3, 2), ('total of their bytes', 2600, 1600) $$,
     'but a picture that nobody is shown'
 );
-update copperplate.cache_entries set is_shown = true where key = pg_temp.key('jpg');
+update copperplate.cache_entries set is_shown = true
+where key = pg_temp.key('jpg');
 select throws_ok(
     $$ update copperplate.cache_entries set is_shown = true where key = pg_temp.key('anew') $$, '23505', null,
     'two of a format are never shown'
 );
-delete from public.image_cache where format = 'webp';
+delete from public.image_cache
+where format = 'webp';
 select is_empty('select from copperplate.cache_entries', 'DELETE through image_cache removes all forms');
 select is(public.audit_entries() -> 'faults', '[]', 'and the sums are right');
 reset role;

@@ -27,7 +27,9 @@ KEY_ID = uuid4()
 
 
 async def complete_spending(ledger: PostgresLedger, asked: PictureRequest, *own: Budget) -> None:
-    spending = Spending(payer=own[0].name, amount_micro_usd=50, budgets=(*own, Budget(name="all", cap_micro_usd=10_000)))
+    spending = Spending(
+        payer=own[0].name, amount_micro_usd=50, budgets=(*own, Budget(name="all", cap_micro_usd=10_000))
+    )
     held = await ledger.acquire(asked, leader=uuid4(), lease_duration=LEASE, spending=spending)
     assert isinstance(held, Lead), held
     key, fence, made_of = asked.generation_key, held.fence, upload(asked.generation_key)

@@ -1,4 +1,4 @@
-"""What every ledger promises of the forms of one picture: which are kept, which is shown, and what reaches all of them."""
+"""What every ledger promises of the forms of one picture: what is kept, shown and removed."""
 
 from __future__ import annotations
 
@@ -79,12 +79,13 @@ async def sizes(harness: LedgerHarness) -> tuple[int, int, int]:
 
 
 class FormContract:
-    """Forms are kept beside their original, at most 64; one a format is shown; what is done to one picture reaches all."""
+    """At most 64 forms are kept, one a format is shown, and what is done to a picture reaches all of them."""
 
     async def test_completion_records_all_forms_and_answers_the_first(self, harness: LedgerHarness) -> None:
         asked, ahead, small = form(WEBP), form(JPG), form(AVIF, side=16)
         first, second, third = made(asked), made(ahead), made(small)
         fence, entry = await complete_with(harness, upload("original"), first, second, third)
+        assert entry is not None
         for request, stored in ((asked, first), (ahead, second), (small, third)):
             hit = await peek(harness.ledger, request)
             assert isinstance(hit, Hit)
@@ -239,7 +240,12 @@ class FormContract:
         bucket = "generated-images"
         for name in (stored.key, stored.path, f"{bucket}/{stored.path}"):
             kept = await ledger.find_kept(name)
-            assert (kept.key, kept.format, kept.quality, kept.size) == (stored.key, "webp", 60, Size(width=16, height=16))
+            assert (kept.key, kept.format, kept.quality, kept.size) == (
+                stored.key,
+                "webp",
+                60,
+                Size(width=16, height=16),
+            )
             assert (kept.is_original, kept.is_sized, kept.canvas, kept.model) == (False, True, form().canvas, MODEL)
         for name in (form().generation_key, original.key, original.path, f"{bucket}/{original.path}"):
             kept = await ledger.find_kept(name)
