@@ -6023,7 +6023,7 @@ begin
     );
     perform copperplate.discard_refused(p_key, r.value ->> 'path')
     from jsonb_array_elements(p_renditions) as r
-    where not v_is_ours or not exists (
+    where not exists (
         select from copperplate.cache_entries as e
         where e.key = r.value ->> 'key' and e.path = r.value ->> 'path'
     );
@@ -7039,7 +7039,7 @@ begin
     with removed as (
         delete from copperplate.cache_entries as e
         where
-            e.generation_key = any(p_keys) and not e.is_original and not p_rules.is_own_original
+            e.generation_key = any(p_keys) and not e.is_original
             and e.archived_at is null and e.created_at < p_cutoff
             and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
         returning e.file_size

@@ -21,7 +21,7 @@ begin
     );
     perform copperplate.discard_refused(p_key, r.value ->> 'path')
     from jsonb_array_elements(p_renditions) as r
-    where not v_is_ours or not exists (
+    where not exists (
         select from copperplate.cache_entries as e
         where e.key = r.value ->> 'key' and e.path = r.value ->> 'path'
     );

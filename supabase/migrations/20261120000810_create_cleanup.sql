@@ -129,7 +129,7 @@ begin
     with removed as (
         delete from copperplate.cache_entries as e
         where
-            e.generation_key = any(p_keys) and not e.is_original and not p_rules.is_own_original
+            e.generation_key = any(p_keys) and not e.is_original
             and e.archived_at is null and e.created_at < p_cutoff
             and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
         returning e.file_size

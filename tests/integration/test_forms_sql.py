@@ -70,6 +70,26 @@ async def test_whoever_paid_with_credits_is_named_before_any_budget(ledger: Post
     assert editor.execute("select payer from public.memoji_cache").fetchall() == [{"payer": None}]
 
 
+async def test_a_visible_key_is_named_as_any_other(ledger: PostgresLedger, editor: Editor) -> None:
+    await complete_spending(ledger, form(prompt="fox"), Budget(name=f"key:{KEY_ID}", is_own=True))
+    # As its submits are booked: to what was set aside for it.
+    editor.execute("update copperplate.submits set budgets = array['prepaid/' || budgets[1], 'all']")
+    assert payers(editor) == {"fox": f"key:{KEY_ID}"}
+
+
+async def test_credits_that_paid_for_a_picture_before_pay_for_no_later_one(
+    ledger: PostgresLedger, editor: Editor
+) -> None:
+    await ledger.grant_credits(BOB, 5, "g")
+    asked = request_of(MemojiRecipe(model="m", hair="short"))
+    await complete_charged(ledger, asked, BOB)
+    # He was told the address, so nothing is given back.
+    editor.execute("update copperplate.reservations set delivered_at = closed_at")
+    editor.execute("delete from public.memoji_cache")
+    await complete(ledger, asked, "again")
+    assert editor.execute("select payer from public.memoji_cache").fetchall() == [{"payer": None}]
+
+
 async def test_a_picture_made_again_is_not_said_to_be_paid_by_who_paid_before(
     ledger: PostgresLedger, editor: Editor
 ) -> None:
