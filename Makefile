@@ -48,7 +48,8 @@ check: $(SYNCED) ## Format, lint, types, layers, SQL style, lock file, known vul
 	@.venv/bin/sqlfluff lint supabase sql src
 	@.venv/bin/squawk supabase/migrations/*.sql
 	@$(UV) lock --check --quiet
-	@.venv/bin/python scripts/audit.py
+	@.venv/bin/python -m scripts.typescript
+	@.venv/bin/python -m scripts.audit
 
 dist: $(SYNCED) ## Build wheel and sdist into dist/, and check what a package index would
 	@rm -rf dist

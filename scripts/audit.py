@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from scripts.npm import FOLDER, NEXTJS, ROOT
+
 SECONDS = 120
 
 
@@ -71,14 +72,13 @@ def audit_pip() -> Report:
     return read_pip(_ask(command, exported.stdout))
 
 
-def audit_npm() -> Report:
-    """What tests take from npm."""
+def audit_npm(folder: Path = FOLDER) -> Report:
+    """What tests, or an example, take from npm."""
     npm = shutil.which("npm")
-    return read_npm(_ask([npm, "audit", "--json"])) if npm else Report(not_run="npm is not installed")
+    return read_npm(_ask([npm, "audit", "--json"], folder=folder)) if npm else Report(not_run="npm is not installed")
 
 
-def _ask(command: list[Any], given: str = "") -> str:
-    folder = ROOT / "tests" / "node"
+def _ask(command: list[Any], given: str = "", *, folder: Path = ROOT) -> str:
     try:
         done = subprocess.run(
             command, cwd=folder, input=given, capture_output=True, text=True, timeout=SECONDS, check=False
@@ -90,7 +90,7 @@ def _ask(command: list[Any], given: str = "") -> str:
 
 def main() -> int:
     """1 where something is to be mended."""
-    reports = {"pip-audit": audit_pip(), "npm audit": audit_npm()}
+    reports = {"pip-audit": audit_pip(), "npm audit": audit_npm(), "npm audit of the example": audit_npm(NEXTJS)}
     for name, report in reports.items():
         for fault in report.faults:
             print(f"{name}: {fault}", file=sys.stderr)

@@ -5971,7 +5971,8 @@ begin
     v_may_stand := case
         when v_stored.path is null
             then copperplate.may_keep_rendition(p_generation_key, p_upload @> '{"is_sized": true}')
-        else v_stored.encoder_version < coalesce((p_upload ->> 'encoder_version')::integer, 0)
+        -- Under the key of an original nothing else ever stands.
+        else not v_stored.is_original and v_stored.encoder_version < coalesce((p_upload ->> 'encoder_version')::integer, 0)
     end;
     if v_may_stand and copperplate.take_back(p_generation_key, p_upload ->> 'path') then
         if v_stored.path is null then
@@ -6998,18 +6999,18 @@ begin
         where
             g.pinned_at is null
             and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
-            and case
-                -- Its uses are counted on it, and its renditions go with it.
-                when p_rules.is_own_original then e.is_original
-                when not e.is_original then true
+            -- A kind that shows its originals counts uses on them, and their renditions go with them.
+            and (e.is_original or not p_rules.is_own_original)
+            and (
+                not e.is_original
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
-                else (
+                or (
                     select r.key
                     from copperplate.cache_entries as r
-                    where r.generation_key = e.generation_key and not r.is_original
+                    where r.generation_key = e.generation_key and not r.is_original and not p_rules.is_own_original
                     limit 1
                 ) is null
-            end
+            )
         order by e.created_at
         limit p_limit
         for update of g skip locked
@@ -7062,10 +7063,13 @@ begin
             and (o.access_count < p_rules.min_uses or (p_rules.min_uses is null and o.last_accessed_at < p_cutoff))
             and (
                 p_rules.is_own_original
-                or not exists (
-                    select from copperplate.cache_entries as r
+                -- As above, not "not exists".
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
                     where r.generation_key = o.generation_key and not r.is_original
-                )
+                    limit 1
+                ) is null
             )
     ),
 

@@ -133,7 +133,8 @@ begin
     v_may_stand := case
         when v_stored.path is null
             then copperplate.may_keep_rendition(p_generation_key, p_upload @> '{"is_sized": true}')
-        else v_stored.encoder_version < coalesce((p_upload ->> 'encoder_version')::integer, 0)
+        -- Under the key of an original nothing else ever stands.
+        else not v_stored.is_original and v_stored.encoder_version < coalesce((p_upload ->> 'encoder_version')::integer, 0)
     end;
     if v_may_stand and copperplate.take_back(p_generation_key, p_upload ->> 'path') then
         if v_stored.path is null then

@@ -87,18 +87,18 @@ begin
         where
             g.pinned_at is null
             and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
-            and case
-                -- Its uses are counted on it, and its renditions go with it.
-                when p_rules.is_own_original then e.is_original
-                when not e.is_original then true
+            -- A kind that shows its originals counts uses on them, and their renditions go with them.
+            and (e.is_original or not p_rules.is_own_original)
+            and (
+                not e.is_original
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
-                else (
+                or (
                     select r.key
                     from copperplate.cache_entries as r
-                    where r.generation_key = e.generation_key and not r.is_original
+                    where r.generation_key = e.generation_key and not r.is_original and not p_rules.is_own_original
                     limit 1
                 ) is null
-            end
+            )
         order by e.created_at
         limit p_limit
         for update of g skip locked
@@ -153,10 +153,13 @@ begin
             and (o.access_count < p_rules.min_uses or (p_rules.min_uses is null and o.last_accessed_at < p_cutoff))
             and (
                 p_rules.is_own_original
-                or not exists (
-                    select from copperplate.cache_entries as r
+                -- As above, not "not exists".
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
                     where r.generation_key = o.generation_key and not r.is_original
-                )
+                    limit 1
+                ) is null
             )
     ),
 

@@ -90,7 +90,7 @@ def test_the_sdist_has_what_a_clone_needs_and_nothing_that_was_installed_or_set(
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"Makefile", "uv.lock", "Dockerfile", "vercel.json", "functions/app.py", "sql/setup.sql", "LICENSE"} <= names
-    unwanted = {"node_modules", ".venv", ".env", "__pycache__", ".copperplate", ".git"}
+    unwanted = {"node_modules", ".venv", ".env", "__pycache__", ".copperplate", ".git", ".next", "out"}
     assert not [name for name in names if unwanted & set(name.split("/"))]
 
 

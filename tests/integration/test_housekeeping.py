@@ -147,7 +147,7 @@ async def test_entry_that_somebody_else_added_first_stands(ledger: PostgresLedge
     first, second = upload("first", "jpg"), upload("second", "jpg")
     for stored in (first, second):
         editor.execute(
-            "select copperplate.add_entry(%s, %s, false, %s)",
+            "select copperplate.add_entry(%s, %s, false, false, %s)",
             [key, original.generation_key, json.dumps(asdict(stored))],
         )
     found = editor.execute("select path from copperplate.cache_entries where key = %s", [key]).fetchall()

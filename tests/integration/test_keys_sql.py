@@ -298,7 +298,7 @@ def sql_rendition_key(owner: psycopg.Connection[Any], key: str | None, name: str
         "public.cache_key(jsonb)",
         "copperplate.fold_text(text)",
         "public.image_cache_key(text, integer, integer, text, text, text[])",
-        "public.rendition_cache_key(text, text, integer)",
+        "public.rendition_cache_key(text, text, integer, integer, integer)",
     ],
 )
 def test_only_the_service_role_may_make_keys(owner: psycopg.Connection[Any], function: str) -> None:

@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import psycopg
@@ -20,10 +20,11 @@ import pytest
 from copperplate.access.signatures import SigningKeys, Verdict, sign, sign_url, verify
 from copperplate.errors import CopperplateError
 from copperplate.recipes.url import in_format, parse_picture_query, parse_picture_url, split_url
-from scripts import npm
 from tests.support import signature_vectors
 from tests.support.signature_vectors import settings_of
-from tests.support.typescript_client import SOURCES, Call, TypescriptClient
+
+if TYPE_CHECKING:
+    from tests.support.typescript_client import Call, TypescriptClient
 
 DOCUMENT: Final = json.loads(signature_vectors.FILE.read_text())
 SIGNED: Final[list[dict[str, Any]]] = DOCUMENT["signed"]
@@ -134,14 +135,6 @@ def test_question_of_sql_editors_answers_an_address_that_is_valid(owner_url: str
 
 
 # --- TypeScript ----------------------------------------------------------------------------------
-
-
-def test_typescript_is_formatted_as_the_rest(typescript: TypescriptClient) -> None:
-    import subprocess
-
-    prettier = npm.install() / ".bin" / "prettier"
-    done = subprocess.run([prettier, "--check", "--print-width=120", *SOURCES], capture_output=True, check=False)
-    assert done.returncode == 0, "run tests/node/node_modules/.bin/prettier --print-width=120 --write client/*.ts"
 
 
 def test_typescript_signs_as_the_vectors_say(typescript: TypescriptClient) -> None:

@@ -28,6 +28,43 @@ const can = {
       const { alt, naturalWidth, naturalHeight } = image;
       return { alt, hidden, naturalWidth, naturalHeight };
     }),
+  resize: (page, width, height) => page.setViewportSize({ width, height }),
+  open: (page, url) => page.goto(url),
+  // Every picture of the page, once it is seen: its shown and natural size, what was chosen, and what is painted (PNG).
+  pictures: async (page) => {
+    const seen = [];
+    for (const image of await page.locator("img").all()) {
+      await image.scrollIntoViewIfNeeded();
+      const told = await image.evaluate(async (element) => {
+        await element.decode().catch(() => {});
+        const { alt, currentSrc, clientWidth, clientHeight, naturalWidth, naturalHeight } = element;
+        return { alt, currentSrc, clientWidth, clientHeight, naturalWidth, naturalHeight };
+      });
+      seen.push({ ...told, painted: (await image.screenshot()).toString("base64") });
+    }
+    return seen;
+  },
+  // Red, green and blue in the middle of each quarter, read from a canvas; or the name of the error.
+  quarters: (page, url, crossOrigin) =>
+    page.evaluate(
+      async ([url, crossOrigin]) => {
+        const image = new Image();
+        if (crossOrigin) image.crossOrigin = crossOrigin;
+        image.src = url;
+        await image.decode();
+        const { naturalWidth: width, naturalHeight: height } = image;
+        const canvas = Object.assign(document.createElement("canvas"), { width, height });
+        const context = canvas.getContext("2d");
+        context.drawImage(image, 0, 0);
+        try {
+          const at = (x, y) => [...context.getImageData(width * x, height * y, 1, 1).data].slice(0, 3);
+          return [at(0.25, 0.25), at(0.75, 0.25), at(0.25, 0.75), at(0.75, 0.75)];
+        } catch (error) {
+          return error.name;
+        }
+      },
+      [url, crossOrigin],
+    ),
   links: (page) => page.getByRole("link").evaluateAll((links) => links.map((each) => each.href)),
   outline: (page) => page.locator("body").ariaSnapshot(),
   focus: (page) => page.evaluate(() => document.activeElement.id || document.activeElement.textContent),

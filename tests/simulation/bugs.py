@@ -259,19 +259,19 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "a removed generation forgets its upload": _on(WatchedLedger, "_forget", _forget_the_intent),
     "a rendition stored with its original is not written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_upload", _intend_the_original_alone),
-        patch.object(WatchedLedger, "_keep", _always_kept),
+        patch.object(WatchedLedger, "_take_back", _always_kept),
     ),
     "only the rendition asked for is written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_upload", _intend_the_first_rendition),
-        patch.object(WatchedLedger, "_keep", _always_kept),
+        patch.object(WatchedLedger, "_take_back", _always_kept),
     ),
     "complete does not wait for the renditions": _on(RenditionUploads, "store", _complete_before_renditions_are_there),
     "a discarded path is used again": lambda: patch.object(leader, "plan_renditions", _plan_by_key_alone),
     "a rendition is not written ahead": lambda: _both(
         patch.object(WatchedLedger, "intend_rendition", _intend_nothing),
-        patch.object(WatchedLedger, "_keep", _always_kept),
+        patch.object(WatchedLedger, "_take_back", _always_kept),
     ),
-    "a rendition is recorded after its grace": _on(WatchedLedger, "_keep", _always_kept),
+    "a rendition is recorded after its grace": _on(WatchedLedger, "_take_back", _always_kept),
     "a missing object is reported by key alone": _on(WatchedLedger, "report_missing", _report_by_key),
     "the breaker does not open": _on(BreakerRow, "fail", lambda *_: None),
     "the breaker lets everybody try": _on(BreakerRow, "pause", _pause_of_all),

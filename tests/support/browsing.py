@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,14 +36,14 @@ class Browser:
 
     program: str
 
-    def visit(self, address: str, *steps: tuple[str, ...], served: Served) -> dict[str, Any]:
+    def visit(self, address: str, *steps: tuple[str | int, ...], served: Served | None = None) -> dict[str, Any]:
         """What each step saw and what the page's console complained of; tests/node/browse.mjs names the steps.
 
         `served` has the file and the media type that stand for an address of the internet; None: it does not answer.
         """
         files = [
             {"url": url} if answer is None else {"url": url, "file": str(answer[0]), "type": answer[1]}
-            for url, answer in served.items()
+            for url, answer in (served or {}).items()
         ]
         told = {"browser": self.program, "page": address, "served": files, "steps": steps}
         script = npm.FOLDER / "browse.mjs"
@@ -89,6 +90,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """An empty site."""
     folder = tmp_path / "site"
     folder.mkdir()
+    with serving_files(folder) as running:
+        yield running
+
+
+@contextmanager
+def serving_files(folder: Path) -> Iterator[Site]:
+    """A site of what lies in a folder."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there

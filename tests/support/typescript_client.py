@@ -6,22 +6,18 @@ import json
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from scripts import npm
+from scripts.typescript import CLIENT, OPTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # An address, the setting, the models of a deployment, and when the signature expires.
 Call = tuple[str, str, dict[str, Any], str | None]
-SOURCES: Final = sorted((Path(__file__).parents[2] / "client").glob("*.ts"))
-# Stricter than most projects that it is copied into: what passes here passes there.
-OPTIONS: Final = (
-    *("--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--noImplicitOverride"),
-    *("--noImplicitReturns", "--noUnusedLocals", "--noUnusedParameters", "--verbatimModuleSyntax", "--isolatedModules"),
-    *("--target", "es2022", "--lib", "es2022,dom", "--module", "esnext", "--moduleResolution", "bundler"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +60,7 @@ def compile_client(folder: Path) -> TypescriptClient:
     (folder / "types").mkdir()  # not those of the tests' own packages
     (folder / "package.json").write_text('{"type": "module"}')
     places = ("--outDir", str(folder), "--typeRoots", str(folder / "types"))
-    command = (str(npm.install() / ".bin" / "tsc"), *OPTIONS, *places, *map(str, SOURCES))
+    command = (str(npm.install() / ".bin" / "tsc"), *OPTIONS, *places, *map(str, CLIENT))
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return TypescriptClient(folder=folder)

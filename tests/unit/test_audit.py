@@ -54,6 +54,6 @@ def test_only_a_fault_stops_a_check(
 ) -> None:
     monkeypatch.setenv("COPPERPLATE_REQUIRE_ALL", require_all)
     monkeypatch.setattr(audit, "audit_pip", lambda: report)
-    monkeypatch.setattr(audit, "audit_npm", audit.Report)
+    monkeypatch.setattr(audit, "audit_npm", lambda *_: audit.Report())
     assert audit.main() == status
     assert ("NOT RUN pip-audit: offline" in capsys.readouterr().err) is bool(report.not_run)

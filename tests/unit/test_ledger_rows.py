@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from copperplate.adapters.ledger.rows import acquire_result_of, entry_of, peek_result_of
+from copperplate.adapters.ledger.rows import acquire_result_of, entry_of, peek_result_of, upload_row
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Entry, Hit, Job, Lead, Miss, Negative, Phase, Wait
+from copperplate.model import Entry, Hit, Job, Lead, Miss, Negative, Phase, Placeholder, Wait
 from tests.support.pictures import upload
 
+PLACEHOLDER = Placeholder(thumbhash=b"\1\2\3", color="#ff8000")
 ENTRY_ROW: dict[str, Any] = {
     "entry_key": "e",
     "generation_key": "g",
@@ -24,6 +25,9 @@ ENTRY_ROW: dict[str, Any] = {
     "width": 64,
     "height": 32,
     "is_original": True,
+    "thumbhash": "AQID",
+    "color": "#ff8000",
+    "encoder_version": 2,
 }
 ENTRY = Entry(
     key="e",
@@ -36,6 +40,8 @@ ENTRY = Entry(
     width=64,
     height=32,
     is_original=True,
+    placeholder=PLACEHOLDER,
+    encoder_version=2,
 )
 LEAD_ROW: dict[str, Any] = {
     "outcome": "lead",
@@ -77,12 +83,18 @@ def test_fresh_lead_has_nothing_left_behind() -> None:
     assert acquire_result_of(LEAD_ROW) == Lead(fence=7, phase=Phase.CLAIMED, attempt=1, submit_no=0, decode_no=1)
 
 
+def test_picture_without_a_placeholder_is_a_hit_all_the_same() -> None:
+    row = {"outcome": "hit", **ENTRY_ROW, "thumbhash": None, "color": None}
+    assert acquire_result_of(row) == Hit(entry=replace(ENTRY, placeholder=None))
+
+
 @pytest.mark.parametrize("urls", [None, {"status_url": "https://queue.example/1"}])
 def test_lead_carries_what_a_predecessor_left(urls: dict[str, str] | None) -> None:
-    left = {"phase": "uploading", "provider_request_id": "r", "provider_urls": urls, "intent": asdict(upload("a"))}
+    intent = replace(upload("a"), placeholder=PLACEHOLDER, has_c2pa=True)
+    left = {"phase": "uploading", "provider_request_id": "r", "provider_urls": urls, "intent": upload_row(intent)}
     lead = acquire_result_of({**LEAD_ROW, **left})
     assert isinstance(lead, Lead)
-    assert (lead.job, lead.intent) == (Job(request_id="r", urls=urls or {}), upload("a"))
+    assert (lead.job, lead.intent) == (Job(request_id="r", urls=urls or {}), intent)
 
 
 @pytest.mark.parametrize("row", [{"outcome": "perhaps"}, {"outcome": None}])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from copperplate.imaging import jpeg_segments, webp_chunks, wholeness
 from copperplate.imaging.header import FORMATS, bad_output
 from copperplate.imaging.png_chunks import read_png
+from copperplate.imaging.png_rows import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,9 +57,5 @@ def read_container(body: bytes, header: Header) -> Container:
         has_c2pa=parts.has_c2pa,
         orientation=parts.orientation,
         colours=parts.colours,
-        check=_is_checked_by_its_checksums,
+        check=partial(check_rows, parts.kept),
     )
-
-
-def _is_checked_by_its_checksums() -> None:
-    """Each critical chunk of a png was compared when it was read."""

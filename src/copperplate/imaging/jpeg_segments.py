@@ -90,9 +90,10 @@ def with_what_pixels_need(segments: Sequence[Segment]) -> bytes:
 
 def without_padding(segments: Sequence[Segment]) -> list[Segment]:
     """The same segments; zeros at the end of the last scan, which some encoders leave there, are gone."""
+    last = max((number for number, segment in enumerate(segments) if segment.marker == _SCAN), default=-1)
     return [
-        Segment(segment.marker, segment.payload, segment.pixels.rstrip(b"\0")) if segment is segments[-1] else segment
-        for segment in segments
+        Segment(segment.marker, segment.payload, segment.pixels.rstrip(b"\0")) if number == last else segment
+        for number, segment in enumerate(segments)
     ]
 
 

@@ -1,7 +1,7 @@
 """Whether all pixels came out of a file. What Pillow hides, a strict decoder or the file's own end tells.
 
 - jpg: libjpeg-turbo with each warning an error (`simplejpeg`): Pillow paints what is missing grey, without a word.
-- png: the checksums of all critical chunks, read in `png_chunks`, and Pillow, which misses no row.
+- png: the checksums of all critical chunks, read in `png_chunks`, and the number of unfolded bytes (`png_rows`).
 - webp: libwebp tells of data that is missing. Data that is left over is told by a cut: of a whole picture, nothing
   can be spared at the end.
 """

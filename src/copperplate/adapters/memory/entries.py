@@ -39,9 +39,11 @@ class MemoryEntries(MemoryTables):
     def _add_rendition(self, row: GenerationRow, key: str, upload: RenditionUpload) -> Entry | None:
         """The entry that stands then; None where none does and the object cannot be kept."""
         standing = self._entries.get(upload.key)
-        may_stand = (
-            self._may_keep(key, upload) if standing is None else standing.entry.encoder_version < upload.encoder_version
-        )
+        if standing is None:
+            may_stand = self._may_keep(key, upload)
+        else:
+            entry = standing.entry
+            may_stand = not entry.is_original and entry.encoder_version < upload.encoder_version
         if may_stand and self._take_back(upload.path):
             return self._put(row, key, upload)
         if standing is None or standing.entry.path != upload.path:
