@@ -117,7 +117,8 @@ as $$
     select count(*) from copperplate.cache_entries as e where e.is_original and e.thumbhash is null;
 $$;
 
-comment on function public.count_without_placeholder() is 'How many originals there are whose placeholder is not known.';
+comment on function public.count_without_placeholder() is
+'How many originals there are whose placeholder is not known.';
 revoke all on function public.count_without_placeholder() from public, anon, authenticated;
 grant execute on function public.count_without_placeholder() to service_role;
 

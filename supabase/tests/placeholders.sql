@@ -20,8 +20,9 @@ insert into public.generation_status (
     prompt_hash, kind, recipe, prompt, dimensions, model, format, status, window_started_at, fence, created_at,
     updated_at, completed_at
 )
-select repeat(g, 64), 'image', '{}', 'a fox', '64x48', 'm', 'png', 'completed', now(), 1, now(), now(), now()
-from unnest(array['a', 'b']) as g;
+values
+(repeat('a', 64), 'image', '{}', 'a fox', '64x48', 'm', 'png', 'completed', now(), 1, now(), now(), now()),
+(repeat('b', 64), 'image', '{}', 'a hen', '64x48', 'm', 'png', 'completed', now(), 1, now(), now(), now());
 select pg_temp.enter('a', '1', true, 'png');
 select pg_temp.enter('a', '2', false, 'jpg');
 select pg_temp.enter('b', '3', true, 'png');
@@ -87,5 +88,5 @@ select throws_ok(
     $$ update copperplate.cache_entries set color = 'red' $$, '23514', null, 'a colour is #rrggbb'
 );
 
-select finish();
+select * from finish();
 rollback;
