@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from tests.contract.ledger import LedgerContract
 from tests.contract.ledger.hints import HintContract
-from tests.support.postgres_fixtures import reason_of, spent_of, usage_of
+from tests.support.postgres_fixtures import entry_faults_of, reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,6 +37,9 @@ class PostgresLedgerHarness:
 
     async def spent(self, key: str) -> int | None:
         return spent_of(self._owner_url, key)
+
+    async def entry_faults(self) -> list[object]:
+        return entry_faults_of(self._owner_url)
 
     async def reason(self, name: str) -> str:
         return reason_of(self._owner_url, name)

@@ -10,7 +10,7 @@ import pytest
 from copperplate.adapters.ledger.postgrest import PostgrestLedger
 from copperplate.adapters.supabase.http import make_client
 from tests.contract.ledger import LedgerContract
-from tests.support.postgres_fixtures import empty, making_databases, reason_of, spent_of, usage_of
+from tests.support.postgres_fixtures import empty, entry_faults_of, making_databases, reason_of, spent_of, usage_of
 from tests.support.postgrest_server import PostgrestServer, make_jwt
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ class PostgrestLedgerHarness:
 
     async def spent(self, key: str) -> int | None:
         return spent_of(self._superuser_url, key)
+
+    async def entry_faults(self) -> list[object]:
+        return entry_faults_of(self._superuser_url)
 
     async def reason(self, name: str) -> str:
         return reason_of(self._superuser_url, name)

@@ -204,6 +204,14 @@ def usage_of(url: str, key: str) -> dict[str, int]:
     return dict(row[0])
 
 
+def entry_faults_of(url: str) -> list[object]:
+    """What is wrong with entries and totals, read past every adapter."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("select public.audit_entries() -> 'faults'").fetchone()
+    assert row is not None
+    return list(row[0])
+
+
 def reason_of(url: str, name: str) -> str:
     """Why a breaker is open, by its row."""
     with psycopg.connect(url) as connection:

@@ -8,6 +8,7 @@ from tests.contract.ledger.budget_caps import BudgetCapContract
 from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.budgets import BudgetContract
 from tests.contract.ledger.credits import CreditContract
+from tests.contract.ledger.forms import FormContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
 from tests.contract.ledger.maintenance import MaintenanceContract
@@ -30,6 +31,7 @@ class GenerationContract(LeaseContract, SubmitContract, UploadContract, Renditio
 
 class LedgerContract(
     GenerationContract,
+    FormContract,
     MissContract,
     JobContract,
     CreditContract,

@@ -38,6 +38,9 @@ class LedgerHarness(Protocol):
     async def spent(self, key: str) -> int | None:
         """What a generation's submits cost, in millionths of a dollar."""
 
+    async def entry_faults(self) -> list[object]:
+        """What is wrong with entries and totals: nothing, always."""
+
     async def reason(self, name: str) -> str:
         """What the row of a breaker says of why it is open."""
 

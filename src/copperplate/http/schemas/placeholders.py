@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class PlaceholderOut(BaseModel):
     """What is shown until the picture has come."""
 
-    thumbhash: str = Field(description="In base64; https://evanw.github.io/thumbhash/ draws it")
+    thumbhash: str = Field(description="In base64; docs/http.md says what draws it")
     color: str = Field(description="The dominant colour", examples=["#593e82"])
 
     @classmethod
