@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-ENTRY: Final = ("http.pictures", "_serve")
+ENTRY: Final = ("http.picture_answers", "serve")
 # What is no step of the way: refusals, counting, logging, and tests' crash points.
 ASIDE: Final = frozenset(
     {

@@ -4284,7 +4284,7 @@ create table copperplate.cache_entries (
     is_shown boolean not null default false,
     -- Of the encoders that made a rendition; an older one is made again when it is asked for. 0 of an original.
     encoder_version integer not null default 0,
-    -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb.
+    -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb; '' for none.
     thumbhash text,
     color text,
     -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
@@ -4307,8 +4307,8 @@ create table copperplate.cache_entries (
     constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp', 'avif')),
     constraint cache_entries_quality_is_percent check (quality between 1 and 100),
     constraint cache_entries_original_is_whole check (not is_original or (quality is null and not is_sized)),
-    constraint cache_entries_thumbhash_has_color check ((thumbhash is null) = (color is null)),
-    constraint cache_entries_thumbhash_is_short check (length(thumbhash) between 4 and 100),
+    constraint cache_entries_thumbhash_has_color check ((coalesce(thumbhash, '') = '') = (color is null)),
+    constraint cache_entries_thumbhash_is_short check (thumbhash = '' or length(thumbhash) between 4 and 100),
     constraint cache_entries_color_is_hex check (color ~ '^#[0-9a-f]{6}$'),
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70)$statement$,
@@ -8278,6 +8278,19 @@ $statement$comment on function public.originals_without_placeholder(integer, tex
 'At most p_limit originals whose placeholder is not known, in the order of their keys, after p_after.'$statement$,
 $statement$revoke all on function public.originals_without_placeholder(integer, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.originals_without_placeholder(integer, text) to service_role$statement$,
+$statement$create function public.count_without_placeholder()
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select count(*) from copperplate.cache_entries as e where e.is_original and e.thumbhash is null;
+$$$statement$,
+$statement$comment on function public.count_without_placeholder() is
+'How many originals there are whose placeholder is not known.'$statement$,
+$statement$revoke all on function public.count_without_placeholder() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.count_without_placeholder() to service_role$statement$,
 $statement$create function public.set_placeholder(p_generation_key text, p_thumbhash text, p_color text)
 returns boolean
 language plpgsql
@@ -8296,7 +8309,7 @@ end;
 $$$statement$,
 $statement$comment on function public.set_placeholder(text, text, text) is
 'Note the placeholder of a kept picture that has none, on all its forms: its ThumbHash in base64 and its dominant colour
-as #rrggbb. False where none of it is kept, or it has one.'$statement$,
+as #rrggbb; an empty ThumbHash without a colour where none can be made. False where none of it is kept, or it has one.'$statement$,
 $statement$revoke all on function public.set_placeholder(text, text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.set_placeholder(text, text, text) to service_role$statement$
 ]);

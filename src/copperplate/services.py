@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from copperplate.accounts.user_requests import UserRequests
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
-    from copperplate.ports import Clock, ObjectStore, Provider, Verifier
+    from copperplate.ports import Clock, Images, ObjectStore, Provider, Verifier
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
     from copperplate.serving.kept_names import KeptNames
     from copperplate.serving.renditions import Renditions
@@ -41,6 +41,7 @@ class Services:
     coordinator: Coordinator
     kinds: Mapping[str, Kind]
     stores: Mapping[str, ObjectStore]
+    images: Images
     renditions: Renditions
     kept_names: KeptNames
     placeholders: DrawnPlaceholders

@@ -21,7 +21,7 @@ create table copperplate.cache_entries (
     is_shown boolean not null default false,
     -- Of the encoders that made a rendition; an older one is made again when it is asked for. 0 of an original.
     encoder_version integer not null default 0,
-    -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb.
+    -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb; '' for none.
     thumbhash text,
     color text,
     -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
@@ -44,8 +44,8 @@ create table copperplate.cache_entries (
     constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp', 'avif')),
     constraint cache_entries_quality_is_percent check (quality between 1 and 100),
     constraint cache_entries_original_is_whole check (not is_original or (quality is null and not is_sized)),
-    constraint cache_entries_thumbhash_has_color check ((thumbhash is null) = (color is null)),
-    constraint cache_entries_thumbhash_is_short check (length(thumbhash) between 4 and 100),
+    constraint cache_entries_thumbhash_has_color check ((coalesce(thumbhash, '') = '') = (color is null)),
+    constraint cache_entries_thumbhash_is_short check (thumbhash = '' or length(thumbhash) between 4 and 100),
     constraint cache_entries_color_is_hex check (color ~ '^#[0-9a-f]{6}$'),
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70);

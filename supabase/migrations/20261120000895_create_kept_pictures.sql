@@ -107,6 +107,21 @@ comment on function public.originals_without_placeholder(integer, text) is
 revoke all on function public.originals_without_placeholder(integer, text) from public, anon, authenticated;
 grant execute on function public.originals_without_placeholder(integer, text) to service_role;
 
+create function public.count_without_placeholder()
+returns bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select count(*) from copperplate.cache_entries as e where e.is_original and e.thumbhash is null;
+$$;
+
+comment on function public.count_without_placeholder() is
+'How many originals there are whose placeholder is not known.';
+revoke all on function public.count_without_placeholder() from public, anon, authenticated;
+grant execute on function public.count_without_placeholder() to service_role;
+
 create function public.set_placeholder(p_generation_key text, p_thumbhash text, p_color text)
 returns boolean
 language plpgsql
@@ -126,6 +141,6 @@ $$;
 
 comment on function public.set_placeholder(text, text, text) is
 'Note the placeholder of a kept picture that has none, on all its forms: its ThumbHash in base64 and its dominant colour
-as #rrggbb. False where none of it is kept, or it has one.';
+as #rrggbb; an empty ThumbHash without a colour where none can be made. False where none of it is kept, or it has one.';
 revoke all on function public.set_placeholder(text, text, text) from public, anon, authenticated;
 grant execute on function public.set_placeholder(text, text, text) to service_role;

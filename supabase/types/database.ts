@@ -354,6 +354,7 @@ export type Database = {
         Args: { p_archive_above?: number; p_min_uses?: number; p_older_than?: string };
         Returns: Json;
       };
+      count_without_placeholder: { Args: Record<PropertyKey, never>; Returns: number };
       create_api_key: {
         Args: {
           p_cap_micro_usd?: number;

@@ -453,6 +453,8 @@ async def test_the_secret_opens_the_cleanup(client: httpx.AsyncClient, method: s
         "objects": 0,
         "orphans": 0,
         "odd": 0,
+        "placeholders": 0,
+        "placeholders_left": 0,
         "bytes": 0,
         "seconds": answer.json()["seconds"],
         "is_complete": True,

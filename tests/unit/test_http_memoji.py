@@ -416,7 +416,7 @@ async def test_an_order_is_202_and_its_address_tells_the_rest() -> None:
         assert (look.status_code, look.json()) == (
             200,
             {"success": True, "status": "generating", "key": key}
-            | dict.fromkeys(("url", "webp_url", "webp_size_bytes", "error")),
+            | dict.fromkeys(("url", "webp_url", "webp_size_bytes", "placeholder", "error")),
         )
         assert is_problem(await client.get(ordered.headers["location"], headers=of(BOB)), 404, "not_found")
         await clock.advance(6)

@@ -35,8 +35,9 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CRON_SECRET: Final = "a-secret-of-the-cron-0123456789"
 METRICS_TOKEN: Final = "a-token-of-prometheus-0123456789"
 OPERATOR: Final = {"authorization": f"Bearer {CRON_SECRET}"}
-# Its address is answered before routing: no route has it.
+# Their addresses are answered before routing: no route has them.
 PICTURE: Final = "/{width}x{height}.{format}"
+KEPT: Final = "/api/images/{id}"
 MEMOJI: Final = "/api/generate-memoji"
 FORGED: Final = f"kid=one&exp=4102444800&sig={'A' * 43}"
 KEY: Final = "0" * 64
@@ -70,6 +71,13 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         Asked(path=MEMOJI, body={"hair": "curly"}, headers={"idempotency-key": "order 1"}),
         Asked(path=MEMOJI, body={"hair": "bob"}, headers={"prefer": "respond-async"}),
     ),
+    KEPT: (
+        _at(f"/api/images/{KEY}"),
+        _at(f"/api/images/{KEY}?w=32&format=auto"),
+        _at(f"/api/images/{KEY}?placeholder"),
+        _at(f"/api/images/generated-images/2026/11/{KEY}.png"),
+    ),
+    "/api/images/{id:path}/info.json": (_at(f"/api/images/{KEY}/info.json"),),
     "/api/generations/{key}": (_at(f"/api/generations/{KEY}"), _at(f"/api/generations/{'f' * 64}")),
     "/api/credits": (_at("/api/credits"),),
     "/api/budget": (_at("/api/budget"),),
@@ -102,7 +110,7 @@ SPENDS: Final = {("GET", PICTURE), ("POST", MEMOJI)}
 # What answers before routing, and what of it can spend. A new one needs a row here, and its addresses one in TABLE.
 FRONT: Final = {
     "Invocation": (),
-    "Pictures": (PICTURE,),
+    "Pictures": (PICTURE, KEPT),
     "Configured": (),
     "Identified": (),
 }
@@ -132,7 +140,7 @@ def _front(app: Application) -> Iterator[str]:
 def undeclared(app: Application) -> str:
     """What to add to the table; empty where it is complete."""
     wanting = sorted(_routes(app.routes) - TABLE.keys())
-    gone = sorted(TABLE.keys() - {PICTURE} - _routes(app.routes))
+    gone = sorted(TABLE.keys() - {PICTURE, KEPT} - _routes(app.routes))
     before = sorted(set(_front(app)) - FRONT.keys())
     return "".join(
         (

@@ -267,7 +267,7 @@ async def test_a_cleanup_ends_before_the_deadline(
 
 
 async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("copperplate.http.pictures.MAX_RESPONSE_BYTES", 3)
+    monkeypatch.setattr("copperplate.http.picture_answers.MAX_RESPONSE_BYTES", 3)
     services = memory_services(environ=ON_VERCEL)
     monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
     for outcome in ("MISS", "HIT"):
@@ -284,7 +284,7 @@ async def test_a_picture_too_large_for_a_response_is_sent_for(monkeypatch: pytes
 async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("copperplate.http.pictures.MAX_RESPONSE_BYTES", 3)
+    monkeypatch.setattr("copperplate.http.picture_answers.MAX_RESPONSE_BYTES", 3)
     services = memory_services(environ=ON_VERCEL)
     monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")
     locations = []
@@ -302,7 +302,7 @@ async def test_a_picture_too_large_for_a_response_is_made_anew_where_its_object_
 async def test_a_large_picture_is_answered_where_it_may_or_must(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("copperplate.http.pictures.MAX_RESPONSE_BYTES", 3)
+    monkeypatch.setattr("copperplate.http.picture_answers.MAX_RESPONSE_BYTES", 3)
     services = memory_services(environ=environ)
     if not environ:
         monkeypatch.setattr(services.store, "public_url", lambda path: f"https://project.supabase.co/{path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,18 @@ from copperplate.cli import consent
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.shared import add_command, between, key_of, say, settings_of, with_database
-from copperplate.compose import open_backend, open_cdns
+from copperplate.compose import make_images, open_backend, open_cdns
+from copperplate.errors import Misconfigured
 from copperplate.model import Condition
+from copperplate.operations.backfill import Backfill
 from copperplate.operations.cleanup import clean, count
 from copperplate.operations.purge import purge
 from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from copperplate.ports import Images
     from copperplate.settings import Settings
 
 MAX_DAYS = 36_500
@@ -77,7 +81,11 @@ def run_cleanup(arguments: argparse.Namespace) -> int:
         async with open_backend(settings) as (ledger, stores):
             if is_dry_run:
                 return dict(await count(ledger, keep=keep))
-            return (await clean(ledger, stores.values(), clock=SystemClock(), keep=keep)).as_dict()
+            clock = SystemClock()
+            with _images(settings) as images:
+                backfill = None if images is None else Backfill(ledger, stores, images, clock)
+                cleaned = await clean(ledger, stores.values(), clock=clock, backfill=backfill, keep=keep)
+            return cleaned.as_dict()
 
     with with_database(settings_of(arguments)) as settings:
         if is_asking and not consent.is_given(arguments, _loss(asyncio.run(run(settings, is_dry_run=True)))):
@@ -87,6 +95,18 @@ def run_cleanup(arguments: argparse.Namespace) -> int:
     if not figures.get("is_complete", True):
         say("not everything is done: run it again, or leave the rest to the next cron")
     return EXIT_OK
+
+
+@contextlib.contextmanager
+def _images(settings: Settings) -> Iterator[Images | None]:
+    """For placeholders; None where Pillow is not installed, which a cleanup does not need."""
+    try:
+        images = make_images(settings)
+    except Misconfigured:
+        yield None
+        return
+    with contextlib.closing(images):
+        yield images
 
 
 def run_purge(arguments: argparse.Namespace) -> int:

@@ -64,9 +64,8 @@ def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
-    check_installed("PIL", "images")
     clock = SystemClock()
-    images = PillowImages(has_labels=settings.provenance == "xmp")
+    images = make_images(settings)
     services = assemble(
         settings,
         clock=clock,
@@ -92,6 +91,12 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
         stack.push_async_callback(services.renditions.close)
         stack.push_async_callback(services.shut_down, within_seconds=DRAIN_SECONDS)
         yield services
+
+
+def make_images(settings: Settings) -> PillowImages:
+    """Who verifies and encodes pictures; its caller closes it. Raises `Misconfigured` where Pillow is not installed."""
+    check_installed("PIL", "images")
+    return PillowImages(has_labels=settings.provenance == "xmp")
 
 
 def assemble(  # noqa: PLR0913 - each adapter once
@@ -123,6 +128,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         coordinator=coordinator,
         kinds=kinds,
         stores=stores,
+        images=images,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         kept_names=KeptNames(ledger),
         placeholders=DrawnPlaceholders(images),

@@ -18,6 +18,8 @@ from copperplate.recipes.text import MAX_CODE_POINTS
 # The name of the scheme by which routes say that they want a signed-in person.
 SESSION: Final = "session"
 API_KEY: Final = "api_key"
+KEPT: Final = "/api/images/{id}"
+FORMATS: Final = ["jpg", "jpeg", "png", "webp", "avif", "auto"]
 _SIDE: Final = {"type": "integer", "minimum": MIN_SIDE_PX, "maximum": MAX_SIDE_PX}
 _DISPLAY_SIDE: Final = {"type": "integer", "minimum": 1, "maximum": MAX_DISPLAY_SIDE_PX}
 _PATH: Final = [
@@ -27,10 +29,25 @@ _PATH: Final = [
         "name": "format",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "enum": ["jpg", "jpeg", "png", "webp", "avif", "auto"]},
+        "schema": {"type": "string", "enum": FORMATS},
         "example": "jpg",
         "description": "jpeg is another name for jpg; auto is avif or webp where Accept names it, else jpg",
     },
+]
+_DISPLAY: Final = [
+    {"name": name, "in": "query", "schema": schema, "description": description}
+    for name, schema, description in (
+        ("w", _DISPLAY_SIDE, "Width of the rendition, up to the next rung; the height follows. It costs nothing"),
+        ("h", _DISPLAY_SIDE, "With `w`: the ratio of the rendition"),
+        ("fit", {"type": "string", "enum": list(FITS)}, "With `h`: cut the middle out, or show the whole picture"),
+        ("thumb", _DISPLAY_SIDE, "`w` and `h` in one"),
+        ("q", {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY}, "Quality, up to the next rung; else 85"),
+        (
+            "placeholder",
+            {"type": "string", "enum": ["1"]},
+            "Instead of the picture the tiny one that stands in its place, where it is kept; with none of the above",
+        ),
+    )
 ]
 _QUERY: Final = [
     {
@@ -53,20 +70,7 @@ _QUERY: Final = [
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
         "description": f"A whole number up to {MAX_SEED}; another seed is another picture",
     },
-    *(
-        {"name": name, "in": "query", "schema": schema, "description": description}
-        for name, schema, description in (
-            ("w", _DISPLAY_SIDE, "Width of the rendition, up to the next rung; the height follows. It costs nothing"),
-            ("h", _DISPLAY_SIDE, "With `w`: the ratio of the rendition"),
-            ("fit", {"type": "string", "enum": list(FITS)}, "With `h`: cut the middle out, or show the whole picture"),
-            ("thumb", _DISPLAY_SIDE, "`w` and `h` in one"),
-            (
-                "q",
-                {"type": "integer", "minimum": 1, "maximum": MAX_QUALITY},
-                "Quality, up to the next rung; else 85",
-            ),
-        )
-    ),
+    *_DISPLAY,
     {
         "name": "key",
         "in": "query",
@@ -92,11 +96,30 @@ _QUERY: Final = [
         "description": "Of a signed URL: HMAC-SHA256 in base64url without padding",
     },
 ]
+_ID: Final = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": "0" * 64,
+    "description": "A key of 64 digits, as in X-Copperplate-Key: of a rendition, or of a generation, which stands for "
+    "its original. Or the name of an object",
+}
+_FORMAT: Final = {
+    "name": "format",
+    "in": "query",
+    "schema": {"type": "string", "enum": FORMATS},
+    "description": "That of the entry if absent; `auto` as in a picture's URL",
+}
 _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "SHA-256 of the bytes"},
     "X-Cache": {"schema": {"type": "string", "enum": ["HIT", "MISS"]}},
     "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211"},
     "X-Copperplate-Key": {"schema": {"type": "string"}, "description": "`prompt_hash` in public.image_cache"},
+    "X-Copperplate-Placeholder": {
+        "schema": {"type": "string"},
+        "description": 'Where it is known: `thumbhash=:…:, color="#rrggbb"` (RFC 8941)',
+    },
     "Vary": {"schema": {"type": "string"}, "description": "Of `auto` only: `Accept`. No shared cache may store it"},
     "X-Copperplate-Ignored": {
         "schema": {"type": "string"},
@@ -120,9 +143,11 @@ def describe_pictures(document: dict[str, Any]) -> None:
         API_KEY: {"type": "http", "scheme": "bearer", "description": "An API key, `cp_…`; also as `X-API-Key`"},
     }
     document["paths"]["/{width}x{height}.{format}"] = {"parameters": [*_PATH, *_QUERY], **_operations()}
+    document["paths"][KEPT] = {"parameters": [_ID, _FORMAT, *_DISPLAY], **_operations_of_kept()}
     # Nobody has to be known to see a picture.
-    for method in ("get", "head"):
-        document["paths"]["/{width}x{height}.{format}"][method]["security"] = [{}, {API_KEY: []}, {SESSION: []}]
+    for path in ("/{width}x{height}.{format}", KEPT):
+        for method in ("get", "head"):
+            document["paths"][path][method]["security"] = [{}, {API_KEY: []}, {SESSION: []}]
 
 
 def _memoji_configuration() -> dict[str, Any]:
@@ -153,13 +178,17 @@ def _memoji_configuration() -> dict[str, Any]:
     }
 
 
-def _operations() -> dict[str, Any]:
-    picture = {"description": "The picture", "headers": _HEADERS, "content": _BODY}
-    unchanged = {"description": "If-None-Match named this very picture"}
-    elsewhere = {
+_FOUND: Final[dict[str, Any]] = {
+    "200": {"description": "The picture", "headers": _HEADERS, "content": _BODY},
+    "302": {
         "description": "On Vercel, of a picture above 4 MB: it lies in Storage",
         "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
-    }
+    },
+    "304": {"description": "If-None-Match named this very picture"},
+}
+
+
+def _operations() -> dict[str, Any]:
     return {
         "get": {
             "summary": "A picture",
@@ -167,7 +196,7 @@ def _operations() -> dict[str, Any]:
             "named in `X-Copperplate-Ignored`.",
             "operationId": "get_picture",
             "tags": ["pictures"],
-            "responses": {"200": picture, "302": elsewhere, "304": unchanged, **_refusals(), **PROBLEMS},
+            "responses": {**_FOUND, **_refusals(), **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture has been made",
@@ -176,10 +205,34 @@ def _operations() -> dict[str, Any]:
             "tags": ["pictures"],
             "responses": {
                 "200": {"description": "It has", "headers": _HEADERS},
-                "304": unchanged,
+                "304": _FOUND["304"],
                 "404": {"description": "It has not"},
                 "410": {"description": "`taken_down`: it is not served, and never made again"},
                 **{status: {"description": problem["description"]} for status, problem in PROBLEMS.items()},
+            },
+        },
+    }
+
+
+def _operations_of_kept() -> dict[str, Any]:
+    problems = {status: {"description": problem["description"]} for status, problem in PROBLEMS.items()}
+    return {
+        "get": {
+            "summary": "A kept picture",
+            "description": "By any of its names and in every form; 404 where it is not kept. Nothing is made but forms "
+            "of what is kept, which cost nothing. Unknown parameters are ignored and named in `X-Copperplate-Ignored`.",
+            "operationId": "get_image",
+            "tags": ["pictures"],
+            "responses": {**_FOUND, **PROBLEMS},
+        },
+        "head": {
+            "summary": "Whether a picture is kept",
+            "operationId": "head_image",
+            "tags": ["pictures"],
+            "responses": {
+                "200": {"description": "It is", "headers": _HEADERS},
+                "304": _FOUND["304"],
+                **problems,
             },
         },
     }

@@ -9,15 +9,17 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from copperplate.errors import LedgerUnavailable, StoreMisconfigured, StoreUnavailable
+from copperplate.ports import KeptPictures, Maintenance
 from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from copperplate.ports import Clock, Maintenance, ObjectStore
+    from copperplate.operations.backfill import Backfill
+    from copperplate.ports import Clock, ObjectStore
     from copperplate.ports.maintenance import DiscardedObject
     from copperplate.recipes.kinds import KindSpec
 
@@ -39,7 +41,7 @@ class Cleaned:
     """What one run did. Not complete: its time was over, or a store or the ledger did not answer in time.
 
     `pictures` are counted by kind. `odd` is how much lies in the folders of a store that is no object of ours; it is
-    left where it is.
+    left where it is. `placeholders` were made for pictures without one; `placeholders_left` have none yet.
     """
 
     pictures: Mapping[str, int]
@@ -50,6 +52,8 @@ class Cleaned:
     objects: int
     orphans: int
     odd: int
+    placeholders: int
+    placeholders_left: int | None
     seconds: float
     is_complete: bool
 
@@ -64,9 +68,15 @@ class Cleaned:
             "objects": self.objects,
             "orphans": self.orphans,
             "odd": self.odd,
+            "placeholders": self.placeholders,
+            "placeholders_left": self.placeholders_left,
             "seconds": self.seconds,
             "is_complete": self.is_complete,
         }
+
+
+class _Ledger(Maintenance, KeptPictures, Protocol):
+    """What is asked here."""
 
 
 async def clean(
@@ -74,12 +84,14 @@ async def clean(
     stores: Iterable[ObjectStore],
     *,
     clock: Clock,
+    backfill: Backfill | None = None,
     keep: timedelta | None = None,
     within: timedelta = TIME,
 ) -> Cleaned:
     """Remove what is old by the rules of its kind, close what was broken off, empty the bin, find what nobody names.
 
-    `keep` replaces the age of those kinds that stay while they are used.
+    `keep` replaces the age of those kinds that stay while they are used. With a `backfill`, some pictures that
+    have no placeholder get one.
 
     One statement of each task in turn until all are done or the time is over, so that no backlog holds up another.
     A task that the ledger does not answer is left to the next run, which goes on from what was done. Raises
@@ -94,12 +106,16 @@ async def clean(
         run.remove_generations,
         run.find_orphans,
     ]
+    if backfill is not None:
+        tasks.append(backfill.step)
     while tasks := [task for task in tasks if not await run.attempt(task)]:
         if clock.monotonic() - began >= within.total_seconds():
             break
     done = Cleaned(
         pictures={name: run.pictures[name] for name in KINDS},
         **{name: run.counts[name] for name in COUNTED},
+        placeholders=0 if backfill is None else backfill.made,
+        placeholders_left=None if backfill is None else backfill.left,
         seconds=round(clock.monotonic() - began, 3),
         is_complete=not tasks and not run.is_hindered,
     )
@@ -108,7 +124,7 @@ async def clean(
     return done
 
 
-async def count(ledger: Maintenance, *, keep: timedelta | None = None) -> Mapping[str, int]:
+async def count(ledger: _Ledger, *, keep: timedelta | None = None) -> Mapping[str, int]:
     """What a run would remove of pictures, each kind under its plural, `generations`, `bytes`, and archive."""
     counts = {name: await ledger.count_old_entries(name, older_than=_age(spec, keep)) for name, spec in KINDS.items()}
     return {
@@ -116,6 +132,7 @@ async def count(ledger: Maintenance, *, keep: timedelta | None = None) -> Mappin
         "archived": sum(each.archived for each in counts.values()),
         "generations": sum(each.generations for each in counts.values()),
         "bytes": sum(each.size_bytes for each in counts.values()),
+        "placeholders_left": await ledger.count_without_placeholder(),
     }
 
 

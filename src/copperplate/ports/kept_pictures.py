@@ -136,8 +136,14 @@ class KeptPictures(Protocol):
     async def originals_without_placeholder(self, limit: int, *, after: str = "") -> Sequence[Entry]:
         """At most `limit` originals whose placeholder is not known, by their keys, those after the key `after`."""
 
-    async def set_placeholder(self, generation_key: str, placeholder: Placeholder) -> bool:
-        """Note the placeholder of a kept picture on all its forms; False where none is kept, or it has one already."""
+    async def count_without_placeholder(self) -> int:
+        """How many originals there are whose placeholder is not known."""
+
+    async def set_placeholder(self, generation_key: str, placeholder: Placeholder | None) -> bool:
+        """Note the placeholder of a kept picture on all its forms, or None that none can be made: nobody tries again.
+
+        False where none of it is kept, or one was noted already.
+        """
 
 
 def _size_of(dimensions: str) -> Size:

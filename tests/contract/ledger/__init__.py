@@ -14,6 +14,7 @@ from tests.contract.ledger.leases import LeaseContract
 from tests.contract.ledger.maintenance import MaintenanceContract
 from tests.contract.ledger.misses import MissContract
 from tests.contract.ledger.negative_entries import NegativeEntryContract
+from tests.contract.ledger.placeholders import PlaceholderContract
 from tests.contract.ledger.refusals import RefusalContract
 from tests.contract.ledger.renditions import RenditionContract
 from tests.contract.ledger.spending import SpendContract
@@ -45,6 +46,7 @@ class LedgerContract(
     RefusalContract,
     MaintenanceContract,
     TakedownContract,
+    PlaceholderContract,
     StatisticsContract,
     SetupContract,
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.ledger.rows import placeholder_row, stored_entry
 from copperplate.adapters.ledger.transport import Calls
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.model import Entry, Placeholder
+
+
+# Noted where none can be made: an empty hash is known, and none.
+NO_PLACEHOLDER: Final = {"thumbhash": "", "color": None}
 
 
 class KeptPictureCalls(Calls):
@@ -32,7 +36,12 @@ class KeptPictureCalls(Calls):
         arguments = {"p_limit": min(limit, self._transport.max_rows), "p_after": after}
         return [stored_entry(row) for row in await self._transport.rows("originals_without_placeholder", arguments)]
 
-    async def set_placeholder(self, generation_key: str, placeholder: Placeholder) -> bool:
+    async def count_without_placeholder(self) -> int:
+        """See `KeptPictures.count_without_placeholder`."""
+        return await self._transport.value("count_without_placeholder", {}, int)
+
+    async def set_placeholder(self, generation_key: str, placeholder: Placeholder | None) -> bool:
         """See `KeptPictures.set_placeholder`."""
-        columns = {f"p_{name}": value for name, value in placeholder_row(placeholder).items()}
+        noted = placeholder_row(placeholder) if placeholder else NO_PLACEHOLDER
+        columns = {f"p_{name}": value for name, value in noted.items()}
         return await self._transport.value("set_placeholder", {"p_generation_key": generation_key, **columns}, bool)

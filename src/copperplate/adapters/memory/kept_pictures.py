@@ -62,18 +62,19 @@ class MemoryKeptPictures(MemoryEntries):
 
     async def originals_without_placeholder(self, limit: int, *, after: str = "") -> Sequence[Entry]:
         """See `KeptPictures.originals_without_placeholder`."""
-        bare = [
-            row.entry
-            for key, row in sorted(self._entries.items())
-            if row.entry.is_original and row.entry.placeholder is None and key > after
-        ]
-        return bare[:limit]
+        bare = sorted((row.entry for row in self._entries.values() if _is_bare(row)), key=lambda entry: entry.key)
+        return [entry for entry in bare if entry.is_original and entry.key > after][:limit]
 
-    async def set_placeholder(self, generation_key: str, placeholder: Placeholder) -> bool:
+    async def count_without_placeholder(self) -> int:
+        """See `KeptPictures.count_without_placeholder`."""
+        return sum(_is_bare(row) and row.entry.is_original for row in self._entries.values())
+
+    async def set_placeholder(self, generation_key: str, placeholder: Placeholder | None) -> bool:
         """See `KeptPictures.set_placeholder`."""
-        bare = [row for row in self._forms(generation_key) if row.entry.placeholder is None]
+        bare = [row for row in self._forms(generation_key) if _is_bare(row)]
         for row in bare:
             row.entry = replace(row.entry, placeholder=placeholder)
+            row.has_no_placeholder = placeholder is None
         return bool(bare)
 
     def _at(self, name: str) -> EntryRow | None:
@@ -88,6 +89,10 @@ class MemoryKeptPictures(MemoryEntries):
             return Size(width=int(str(recipe["width"])), height=int(str(recipe["height"])))
         width, _, height = str(recipe["size"]).partition("x")
         return Size(width=int(width), height=int(height))
+
+
+def _is_bare(row: EntryRow) -> bool:
+    return row.entry.placeholder is None and not row.has_no_placeholder
 
 
 def _form(row: EntryRow) -> KeptForm:

@@ -103,6 +103,8 @@ class EntryRow:
     is_archived: bool = False
     quality: int | None = None
     is_sized: bool = False
+    # None can be made of it.
+    has_no_placeholder: bool = False
     # Of an original.
     has_c2pa: bool = False
     generation_ms: int | None = None

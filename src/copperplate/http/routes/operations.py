@@ -21,6 +21,7 @@ from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
+from copperplate.operations.backfill import Backfill
 from copperplate.operations.cleanup import TIME, clean, count
 from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services  # noqa: TC001 - FastAPI reads annotations of this module
@@ -56,7 +57,9 @@ async def clean_up(
     # The platform may grant a function less than the four minutes of a run.
     left = seconds_left() * CLEANUP_SHARE if services.settings.on_vercel else TIME.total_seconds()
     within = min(TIME, timedelta(seconds=max(0.0, left)))
-    cleaned = await clean(services.ledger, services.stores.values(), clock=services.clock, within=within)
+    ledger, stores, clock = services.ledger, services.stores, services.clock
+    backfill = Backfill(ledger, stores, services.images, clock)
+    cleaned = await clean(ledger, stores.values(), clock=clock, backfill=backfill, within=within)
     return schemas.CleanupAnswer(success=True, **cleaned.as_dict())
 
 

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, Field
 
+from copperplate.http.schemas.placeholders import PlaceholderOut
 from copperplate.imaging.provenance import SOURCE_TYPE
 from copperplate.model import PictureFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from copperplate.model import Placeholder
     from copperplate.ports.kept_pictures import KeptForm, KeptPicture, KeptPictureInfo
-
-
-class PlaceholderOut(BaseModel):
-    """What is shown until the picture has come."""
-
-    thumbhash: str = Field(description="In base64; https://evanw.github.io/thumbhash/ draws it")
-    color: str = Field(description="The dominant colour", examples=["#593e82"])
-
-    @classmethod
-    def of(cls, placeholder: Placeholder | None) -> Self | None:
-        """None where it is not known yet."""
-        if placeholder is None:
-            return None
-        return cls(thumbhash=b64encode(placeholder.thumbhash).decode(), color=placeholder.color)
 
 
 class OriginalOut(BaseModel):

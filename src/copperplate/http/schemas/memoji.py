@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from copperplate.http.schemas.placeholders import PlaceholderOut
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +25,7 @@ class MemojiAnswer(BaseModel):
     credits: int = Field(description="Credits left when this was first answered")
     webp_url: str | None = Field(description="The same picture as WebP, about a tenth of the bytes; null: none is kept")
     webp_size_bytes: int | None
+    placeholder: PlaceholderOut | None = Field(description="What is shown until the picture has come, if it is known")
     display_url: str | None = Field(description="The picture in the form that display parameters asked for, if any did")
 
     @classmethod
@@ -35,6 +38,7 @@ class MemojiAnswer(BaseModel):
             key=delivered.entry.generation_key,
             credits=delivered.credits,
             **_webp(delivered, url_of),
+            placeholder=PlaceholderOut.of(delivered.entry.placeholder),
             display_url=display_url,
         )
 
@@ -74,6 +78,7 @@ class GenerationAnswer(BaseModel):
     url: str | None = Field(default=None, description="Once it is completed")
     webp_url: str | None = Field(default=None, description="The same picture as WebP, if one is kept")
     webp_size_bytes: int | None = None
+    placeholder: PlaceholderOut | None = Field(default=None, description="What is shown until it has come, if known")
     error: GenerationError | None = Field(default=None, description="Where it failed")
 
     @classmethod
@@ -85,6 +90,7 @@ class GenerationAnswer(BaseModel):
             key=delivered.entry.generation_key,
             url=url_of(delivered.entry),
             **_webp(delivered, url_of),
+            placeholder=PlaceholderOut.of(delivered.entry.placeholder),
         )
 
 

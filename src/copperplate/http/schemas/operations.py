@@ -40,6 +40,8 @@ class CleanupAnswer(_ByKind):
     objects: int = Field(description="Objects removed from the store, an hour or more after their last use")
     orphans: int = Field(description="Objects that no row names, found by listing the store; removed after an hour")
     odd: int = Field(description="What lies among the objects and is none of ours; left where it is")
+    placeholders: int = Field(description="Pictures without a placeholder that got one, at most 50 by one run")
+    placeholders_left: int | None = Field(description="Pictures that have none yet; null: not known")
     bytes: int = Field(description="Bytes of the pictures and originals that went")
     seconds: float
     is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")
@@ -55,3 +57,4 @@ class CleanupCount(_ByKind):
     archived: int = Field(description="Memoji with more than 100 uses")
     generations: int = Field(description="Generations that would go with their last picture")
     bytes: int = Field(description="Bytes of the pictures and originals")
+    placeholders_left: int = Field(description="Pictures that have no placeholder yet")
