@@ -45,6 +45,8 @@ MEASUREMENTS = (
     "cleanup",
     "refusing_stores",
     "signatures",
+    "verification",
+    "encoders",
 )
 
 

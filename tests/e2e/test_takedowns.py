@@ -44,7 +44,7 @@ def test_a_takedown_removes_a_picture_for_good_and_is_lifted(deployment: dict[st
     done = run("takedown", PICTURE, "--reason", "a letter", "--yes", "--json", **deployment)
     told = json.loads(done.stdout)
     assert (told["key"], told["found"], told["is_new"], told["generations"], told["images"]) == (
-        KEY, "picture", True, 1, 1,
+        KEY, "picture", True, 1, 2,
     )  # fmt: skip
     assert is_gone(deployment, "wrong")
     assert make(deployment, "right") == [Outcome.HIT]
@@ -89,7 +89,7 @@ def test_a_takedown_asks_first_and_needs_yes_where_nobody_can_be_asked(deploymen
     assert (refused.returncode, refused.stdout, "--yes" in refused.stderr) == (2, "", True)
     code, output, said = run_on_a_terminal("n", "takedown", PICTURE, **deployment)
     assert (code, output) == (1, "")
-    assert "1 pictures of 1 generation" in said
+    assert "2 pictures of 1 generation" in said
     assert make(deployment, "wrong") == [Outcome.HIT]
     assert run_on_a_terminal("y", "takedown", PICTURE, **deployment)[0] == 0
     assert is_gone(deployment, "wrong")
@@ -104,7 +104,7 @@ def test_a_takedown_of_a_project_reaches_its_objects_and_its_cdn(
     storage_state_of_project.tell("cdn", "http_503")
     failed = run("takedown", PICTURE, "--yes", **project_variables)
     assert (failed.returncode, "[cdn_unavailable]" in failed.stderr) == (3, True)
-    assert len(before - set(kept)) == 2, "the original and the picture are gone from the store"
+    assert len(before - set(kept)) == 3, "the original, the picture and its WebP are gone from the store"
     assert is_gone(project_variables, "wrong")
     storage_state_of_project.scenario_log.clear()
     # Again, and the CDN is asked for the same objects.
@@ -118,7 +118,7 @@ def test_a_pin_keeps_a_picture_from_cleanup_and_from_a_purge_by_filter(deploymen
     assert (pinned.returncode, f"{KEY} is pinned" in pinned.stderr) == (0, True)
     assert "as it was before" in run("pin", KEY, **deployment).stderr
     later = {**deployment, "DATABASE_URL": f"{deployment['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D40d"}
-    assert json.loads(run("cleanup", "--json", **later).stdout)["images"] == 1
+    assert json.loads(run("cleanup", "--json", **later).stdout)["images"] == 2
     model = picture_request().model
     left = run("purge", "--model", model, "--yes", "--json", **deployment)
     assert (json.loads(left.stdout)["generations"], json.loads(left.stdout)["pinned"]) == (0, 1)

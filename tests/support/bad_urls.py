@@ -88,7 +88,7 @@ def _shapes() -> Iterator[Case]:
 
 
 def _endings() -> Iterator[Case]:
-    endings = """JPG Jpg JPEG PNG Webp WEBP gif svg avif jxl bmp ico tiff heic html htm php js json xml txt pdf jpg.svg
+    endings = """JPG Jpg JPEG PNG Webp WEBP gif svg AVIF jxl bmp ico tiff heic html htm php js json xml txt pdf jpg.svg
     jpg.html jpg.png svg.jpg jpg. jpg%20 jpg%00 jpg%00.svg %00jpg jpg%0a jpg%0d%0aX-Evil:%201 jpg/ jpg// jpg/x jpg%2f jpg%5c jpg;
     jpg;a=b jpg%3Ftext=a jpg%23 jpg~ jpg.bak jp jpgg jpe pneg web webp2 *""".split()
     for ending in [*endings, ""]:

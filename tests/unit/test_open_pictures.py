@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 
 from copperplate.errors import StillGenerating
 from copperplate.imaging import decode, encoders
+from copperplate.imaging.header import read_header
 from copperplate.imaging.pillow_images import HELD_BYTES, NOT_URGENT_NICENESS, PillowImages
 from copperplate.model import PictureFormat, Rendition, Size
 
@@ -112,6 +113,16 @@ async def test_small_form_of_a_large_jpeg_is_not_decoded_at_full_size(
         smaller = await picture.encode(rendition(PictureFormat.PNG, 48), canvas=CANVAS)
     assert decoded_widths == [128, 1024]
     assert [Image.open(BytesIO(body)).width for body in (larger, smaller)] == [320, 48]
+
+
+def test_size_that_is_expected_is_kept_rather_than_one_used_later() -> None:
+    body = original()
+    pixels = decode.Pixels(body, read_header(body))
+    expected, *others = [Size(width=side, height=side) for side in (200, 210, 220, 230)]
+    pixels.expect(expected)
+    picture = pixels.of(expected)
+    assert all(pixels.of(size) for size in others)
+    assert pixels.of(expected) is picture
 
 
 async def test_scaled_pictures_are_kept_within_the_pixels_of_the_original(images: PillowImages) -> None:

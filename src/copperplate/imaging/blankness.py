@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# A channel is flat if all but one in so many of its values lie within so many levels of the most frequent one. Forty
-# stars on a black megapixel are twice as many; the noise that a jpeg adds to one colour stays within two levels.
+# A channel is flat if all but one in so many of its values are the same. Forty stars on a black megapixel are twice as
+# many. No level of tolerance: wallpapers of two neighbouring tones are real, and encoders add no noise to one colour.
 FLAT_ONE_IN: Final = 50_000
-FLAT_LEVELS: Final = 2
 # A jpeg spreads one odd pixel over a block of 16 x 16, which is looked at in half of its size.
 JPEG_BLOCK: Final = 64
 _LARGE: Final = 1000 * JPEG_BLOCK
@@ -32,8 +31,7 @@ def _are_flat(image: Image, spare: int) -> bool:
 
 
 def _is_flat(counts: list[int], spare: int) -> bool:
-    most = counts.index(max(counts))
-    return sum(counts) - sum(counts[max(0, most - FLAT_LEVELS) : most + FLAT_LEVELS + 1]) <= spare
+    return sum(counts) - max(counts) <= spare
 
 
 def _on_black(image: Image, alpha: Image) -> Image:

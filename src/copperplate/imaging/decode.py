@@ -72,12 +72,14 @@ class Pixels:
         return self._decoded
 
     def _forget_sizes(self) -> None:
-        """Keep the newest, and no more pixels besides than the original has."""
+        """Keep no more pixels than the original has, besides its own; what is expected goes last."""
         stored = self._header.size
-        while sum(each.width * each.height for each in self._sized.values()) > stored.width * stored.height:
-            if len(self._sized) == 1:
-                break
-            del self._sized[next(iter(self._sized))]
+        while self._scaled_pixels() > stored.width * stored.height and len(self._sized) > 1:
+            oldest = next(iter(self._sized))
+            del self._sized[next((size for size in self._sized if size not in self._expected), oldest)]
+
+    def _scaled_pixels(self) -> int:
+        return sum(each.width * each.height for each in self._sized.values() if each is not self._decoded)
 
 
 def _reduction(header: Header, side: int) -> int:

@@ -33,6 +33,12 @@ _ADOBE: Final = 0xEE
 # A marker: not a stuffed byte of pixels, not a restart inside a scan, not filling.
 _MARKER: Final = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]", re.DOTALL)
 _COEFFICIENTS: Final = 64
+_HUFFMAN_TABLES: Final = 0xC4
+_HUFFMAN_SEQUENTIAL: Final = frozenset({0xC0, 0xC1})
+_AC: Final = 0x10
+_END_OF_BLOCK: Final = 0
+# So many zeros hold two whole blocks at least.
+GAP_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,33 @@ def _completed(scan: bytes, *, is_progressive: bool) -> Iterator[tuple[int, rang
     if not is_progressive or not bits & 15:
         for number in range(count):
             yield scan[1 + 2 * number], band
+
+
+def check_gaps(segments: Sequence[Segment]) -> None:
+    """Raises `NoPicture` for zeros in a sequential scan that no encoder wrote.
+
+    They are valid code, but where the code of zeros is not the end of a block, they mean block after block of 63
+    coefficients of -1: something was filled up with zeros, perhaps so that all blocks are there.
+    """
+    first_symbols: dict[int, int] = {}
+    is_sequential = False
+    for segment in segments:
+        if segment.marker in _FRAMES:
+            is_sequential = segment.marker in _HUFFMAN_SEQUENTIAL
+        elif segment.marker == _HUFFMAN_TABLES:
+            first_symbols.update(_first_symbols(segment.payload))
+        elif segment.marker == _SCAN and is_sequential and bytes(GAP_BYTES) in segment.pixels:
+            tables = segment.payload[2 : 1 + 2 * segment.payload[0] : 2]
+            if any(first_symbols.get(_AC | table & 15, _END_OF_BLOCK) != _END_OF_BLOCK for table in tables):
+                raise NoPicture("the jpg has a gap of zeros")
+
+
+def _first_symbols(payload: bytes) -> Iterator[tuple[int, int]]:
+    """Of each Huffman table its class and number, and the symbol whose code is zeros."""
+    place = 0
+    while place + 17 < len(payload):
+        yield payload[place], payload[place + 17]
+        place += 17 + sum(payload[place + 1 : place + 17])
 
 
 def orientation(segments: Sequence[Segment]) -> int:

@@ -29,7 +29,7 @@ BYTES_PER_PIXEL: Final = 22
 COPIES_OF_BODY: Final = 3
 MEMORY_BYTES: Final = BYTES_PER_PIXEL * MAX_PIXELS + COPIES_OF_BODY * MAX_BODY_BYTES
 # What encoding takes for each pixel of the output (ADR 0051): lossless alpha of a webp, and AVIF.
-ENCODED_BYTES_PER_PIXEL: Final = 36
+ENCODED_BYTES_PER_PIXEL: Final = 40
 # What an open picture holds for each pixel: itself, and as many pixels of it scaled.
 HELD_BYTES_PER_PIXEL: Final = 8
 HELD_BYTES: Final = HELD_BYTES_PER_PIXEL * MAX_PIXELS

@@ -34,12 +34,14 @@ WEBP_ZERO_BYTES: Final = 64
 def check_jpeg(segments: Sequence[Segment]) -> None:
     """Raises `NoPicture` unless every bit of every scan was read without a complaint."""
     jpeg_segments.check_scans(segments)
+    padless = jpeg_segments.without_padding(segments)
+    jpeg_segments.check_gaps(padless)
     try:
         _decode_strictly(jpeg_segments.with_what_pixels_need(segments))
     except ValueError as complaint:
         if "extraneous bytes before marker 0xd9" not in str(complaint):
             raise NoPicture(f"the jpg is damaged: {complaint}") from complaint
-        _check_padded(jpeg_segments.without_padding(segments), complaint)
+        _check_padded(padless, complaint)
 
 
 def _check_padded(segments: Sequence[Segment], complaint: ValueError) -> None:
