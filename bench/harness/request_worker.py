@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from copperplate.generation.lookup import LookupOptions
-    from copperplate.model import CanonicalValue, Job, PictureFormat, PictureRequest, ProviderResult, Rendition, Size
+    from copperplate.model import (
+        CanonicalValue,
+        Job,
+        PictureFormat,
+        PictureRequest,
+        Placeholder,
+        ProviderResult,
+        Rendition,
+        Size,
+    )
     from copperplate.ports import Clock, Ledger, OpenPicture
 
 GENERATION_SECONDS = 0.5
@@ -129,6 +138,14 @@ class PlainImages:
     @contextlib.asynccontextmanager
     async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         yield PlainPicture(original)
+
+    async def placeholder(self, body: bytes) -> Placeholder:
+        raise NotImplementedError
+
+    async def draw_placeholder(
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+    ) -> bytes:
+        raise NotImplementedError
 
 
 class PlainPicture:

@@ -56,6 +56,7 @@ def all_cases() -> list[Case]:
             _different(),
             _queries(),
             _models_and_seeds(),
+            _display(),
             _methods(),
             _conditions(),
             _odd_headers(),
@@ -253,6 +254,18 @@ def _models_and_seeds() -> Iterator[Case]:
         yield Case(family="seed", target=PLAIN.target + b"&seed=" + _q(seed), statuses=REFUSED)
     for seed in ("0", "1", "007", "18446744073709551615"):
         yield Case(family="good seed", target=b"/64x64.png?text=a&seed=" + _q(seed), statuses=OK)
+
+
+def _display() -> Iterator[Case]:
+    for side in ["0", "-1", "1e9", "640.5", "0640", "٦٤٠", "６４０", "640px", "", "+640", "1000000000", "\0", "640\n"]:
+        for name in (b"w", b"w=64&h", b"thumb", b"q"):
+            yield Case(family="display", target=PLAIN.target + b"&" + name + b"=" + _q(side), statuses=REFUSED)
+    for query in b"h=64 w=64&w=64 w=64&thumb=64 fit=fill fit=Cover&w=64 fit= q=101 w w=%ff".split():
+        yield Case(family="display", target=PLAIN.target + b"&" + query, statuses=REFUSED)
+    for query in b"w=256 w=99999 w=9999&h=9999 thumb=256 fit=cover q=85 q=76 W=0 w%20=0".split():
+        yield Case(family="display", target=PLAIN.target + b"&" + query, statuses=OK, same_as_plain=True)
+    for query in b"w=1 w=1&h=99999 w=99999&h=1&fit=contain thumb=1&q=1".split():
+        yield Case(family="display", target=PLAIN.target + b"&" + query, statuses=OK)
 
 
 def _methods() -> Iterator[Case]:

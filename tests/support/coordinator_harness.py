@@ -20,7 +20,7 @@ from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.model import Job, PictureFacts, PictureFormat, ProviderResult, Size
 from copperplate.testing import PERMIT
-from tests.support.pictures import ENCODER_VERSION
+from tests.support.pictures import ENCODER_VERSION, PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge
     from copperplate.generation.lookup import LookupResult
-    from copperplate.model import CanonicalValue, PictureRequest, Rendition
+    from copperplate.model import CanonicalValue, PictureRequest, Placeholder, Rendition
     from copperplate.ports import Ledger, OpenPicture
 
 BUCKET = "generated-images"
@@ -113,6 +113,18 @@ class PlainImages:
     @contextlib.asynccontextmanager
     async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         yield PlainPicture(original, self)
+
+    async def placeholder(self, body: bytes) -> Placeholder:
+        """`PLACEHOLDER`, of any bytes but `rubbish`."""
+        if body.startswith(b"rubbish"):
+            raise NoPicture("not a picture")
+        return PLACEHOLDER
+
+    async def draw_placeholder(
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+    ) -> bytes:
+        """A body that names what it was drawn from."""
+        return f"{placeholder.color} as {picture_format} by {model}".encode()
 
     async def encode(self, original: bytes, rendition: Rendition) -> bytes:
         """What one rendition of an open picture is encoded to."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from copperplate.model import OriginalUpload, PictureFormat, PictureRequest, RenditionUpload, Upload
+from copperplate.model import OriginalUpload, PictureFormat, PictureRequest, Placeholder, RenditionUpload, Upload
 from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import sha256_hex
 
 MODEL = "copperplate/painter-1"
 ENCODER_VERSION = 2
+# Of a picture of an orange sun on a blue ground.
+PLACEHOLDER = Placeholder(thumbhash=bytes.fromhex("3b1805077887778f8888788778988888f807887778878878"), color="#3c64b4")
 
 
 def picture_request(

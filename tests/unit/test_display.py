@@ -5,12 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copperplate.errors import InvalidDisplay
 from copperplate.model import PictureFormat, Rendition, Size
-from copperplate.recipes.display import DISPLAY_NAMES, QUALITIES, WIDTHS, parse_display, width_rung
+from copperplate.recipes.display import DISPLAY_NAMES, QUALITIES, WIDTHS, parse_display, rungs_of, width_rung
 
 CANVAS = Size(width=1024, height=768)
 
@@ -95,6 +95,7 @@ canvases = st.builds(Size, width=st.integers(64, 2048), height=st.integers(64, 2
 sides = st.integers(1, 99_999)
 
 
+@settings(deadline=None)
 @given(canvases, sides, st.none() | sides, st.sampled_from(["cover", "contain"]))
 def test_size_lies_inside_the_canvas_and_keeps_the_ratio(canvas: Size, w: int, h: int | None, fit: str) -> None:
     values = {"w": str(w), "fit": fit} | ({} if h is None else {"h": str(h)})
@@ -106,6 +107,7 @@ def test_size_lies_inside_the_canvas_and_keeps_the_ratio(canvas: Size, w: int, h
     assert size.width == 1 or size.height == 1 or abs(size.width - size.height * ratio) <= (1 + ratio) / 2
 
 
+@settings(deadline=None)
 @given(canvases, sides, sides)
 def test_larger_width_never_gives_a_smaller_picture(canvas: Size, one: int, other: int) -> None:
     small, large = ((size_of({"w": str(w)}, canvas) or canvas) for w in sorted((one, other)))
@@ -113,12 +115,18 @@ def test_larger_width_never_gives_a_smaller_picture(canvas: Size, one: int, othe
     assert small.height <= large.height
 
 
+@settings(deadline=None)
 @given(canvases, sides)
 def test_size_of_a_rendition_asks_for_itself(canvas: Size, w: int) -> None:
     size = size_of({"w": str(w)}, canvas)
     if size is not None:
         assert size.width in WIDTHS
         assert size_of({"w": str(size.width)}, canvas) == size
+
+
+def test_rungs_are_told_for_what_has_one() -> None:
+    assert rungs_of({"w": "600", "h": "600", "fit": "cover", "q": "1"}) == {"w": 640, "q": 40}
+    assert rungs_of({"thumb": "99999", "q": "100"}) == {"thumb": 2048, "q": 95}
 
 
 def test_ladders_grow() -> None:

@@ -79,6 +79,33 @@ def test_host_fragment_and_spelling_reach_no_key(request_line: str) -> None:
     assert explain(request_line).rendition_key == explain("/64x64.png?text=a").rendition_key
 
 
+def test_canvas_rungs_and_size_are_told() -> None:
+    shown = explain("/1024x768.jpg?text=a&w=600&q=80&fit=cover")
+    assert (shown.canvas, shown.size, shown.rungs) == ("1024x768", "640x480", {"w": "640", "q": "85"})
+    assert (shown.parameters_used, shown.parameters_ignored) == (("text", "w", "q"), ("fit",))
+    assert "quality" not in shown.defaults
+    assert shown.rendition_key == explain("/1024x768.jpg?text=a&w=640").rendition_key
+    assert shown.generation_key == explain("/1024x768.jpg?text=a").generation_key
+    assert "w=640, q=85" in shown.as_table()
+    assert shown.sql == f"select * from copperplate.cache_entries where key = '{shown.rendition_key}';"
+    assert explain("/64x64.png?text=a&q=80").rungs == {}
+
+
+def test_auto_is_explained_as_what_it_falls_back_to() -> None:
+    shown = explain("/64x64%2Eauto?text=a&w=32")
+    assert (shown.path, shown.format, shown.defaults["format"]) == ("/64x64%2Eauto", "jpg", "jpg")
+    assert shown.rendition_key == explain("/64x64.jpg?text=a&w=32").rendition_key
+
+
+def test_sizes_of_one_canvas_differ_in_the_rendition_only() -> None:
+    found = compare(explain("/128x64.jpg?text=a"), explain("/128x64.jpg?text=a&w=48"))
+    assert (found.is_same_generation, found.is_same_rendition) == (True, False)
+    told = [(each.field, each.first, each.second) for each in found.differences]
+    assert told == [("rendition height", None, 24), ("rendition width", None, 48)]
+    canvases = compare(explain("/64x64.jpg?text=a&w=32"), explain("/128x128.jpg?text=a&w=32"))
+    assert [each.field for each in canvases.differences] == ["height", "width"]
+
+
 def test_a_deployments_own_model_and_settings_are_explained() -> None:
     shown = explain("/64x64.png?text=a", default_model="painter", model_parameters=lambda model: (f"of={model}",))
     assert json.loads(shown.generation_recipe)["settings"] == ["of=painter"]

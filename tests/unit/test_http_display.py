@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -92,6 +92,7 @@ names = st.sampled_from(["w", "h", "fit", "q", "thumb", "zoom"])
 values = st.sampled_from(["1", "64", "640", "99999", "cover", "contain", "100"]) | st.text(max_size=5)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values, max_size=4), st.sampled_from(["jpg", "png", "webp", "avif"]))
 def test_no_display_parameter_makes_another_generation(display: dict[str, str], ending: str) -> None:
     def keys(query: str) -> str:

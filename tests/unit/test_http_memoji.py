@@ -65,6 +65,74 @@ async def test_a_miss_costs_a_credit_and_a_hit_none(client: httpx.AsyncClient, s
     assert picture.headers["cache-control"] == "public, max-age=3600, immutable"
 
 
+async def test_the_webp_beside_a_memoji_is_named_where_there_is_one(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    made = (await client.post(POST, json={}, headers=of(ALICE))).json()
+    webp = await client.get(made["webp_url"])
+    assert (webp.headers["content-type"], len(webp.content)) == ("image/webp", made["webp_size_bytes"])
+    key = f"/api/generations/{made['key']}"
+    look = (await client.get(key, headers=of(ALICE))).json()
+    assert (look["webp_url"], look["webp_size_bytes"]) == (made["webp_url"], made["webp_size_bytes"])
+    bucket, _, path = made["webp_url"].partition(f"{MEMOJI.bucket}/")
+    assert bucket
+    del services.stores[MEMOJI.bucket]._objects[path]
+    for look in (await client.get(key, headers=of(ALICE)), await client.post(POST, json={}, headers=of(ALICE))):
+        assert (look.status_code, look.json()["webp_url"], look.json()["webp_size_bytes"]) == (200, None, None)
+    assert services.image_provider.submits == 1
+
+
+async def test_display_parameters_ask_for_the_address_of_a_form(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    plain = (await client.post(POST, json={}, headers=of(ALICE))).json()
+    assert plain["display_url"] is None
+    base = f"http://pictures.test/api/images/{plain['key']}"
+    for query, shown, ignored in (
+        ("w=256&format=webp", "?w=256&format=webp", None),
+        ("thumb=96", "?thumb=96", None),
+        ("format=auto&w=64&h=32&fit=contain", "?w=64&h=32&fit=contain&format=auto", None),
+        ("q=60&w=64", "?w=64", "q"),
+        ("q=60&fit=cover", "", "fit, q"),
+    ):
+        answer = await client.post(f"{POST}?{query}", json={}, headers=of(ALICE))
+        assert answer.json() == {**plain, "cached": True, "display_url": base + shown}
+        assert answer.headers.get("x-copperplate-ignored") == ignored
+    assert services.image_provider.submits == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("w=0", "invalid_display"),
+        ("w=", "invalid_display"),
+        ("w=%D9%A6%D9%A4%D9%A0", "invalid_display"),
+        ("h=64", "invalid_display"),
+        ("w=64&thumb=64", "invalid_display"),
+        ("fit=fill", "invalid_display"),
+        ("q=101&format=webp", "invalid_display"),
+        ("format=gif", "invalid_format"),
+        ("format=WEBP", "invalid_format"),
+        ("w=64&w=64", "invalid_query"),
+        ("W=64", "unknown_parameter"),
+        ("placeholder", "unknown_parameter"),
+    ],
+)
+async def test_a_form_that_is_none_is_refused_before_anything_is_spent(
+    client: httpx.AsyncClient, services: MemoryServices, query: str, code: str
+) -> None:
+    assert is_problem(await client.post(f"{POST}?{query}", json={}, headers=of(ALICE)), 400, code)
+    assert (services.image_provider.submits, await services.ledger.credits(ALICE)) == (0, Credits(balance=10, held=0))
+
+
+async def test_a_form_at_a_host_that_is_not_ours_is_refused(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    headers = {**of(ALICE), "host": "elsewhere.example"}
+    assert is_problem(await client.post(f"{POST}?w=64", json={}, headers=headers), 400, "invalid_host")
+    assert services.image_provider.submits == 0
+
+
 async def test_a_generation_of_another_kind_is_found_in_its_own_bucket(
     client: httpx.AsyncClient, services: MemoryServices
 ) -> None:
@@ -318,7 +386,8 @@ async def test_a_replay_after_a_purge_is_410_and_costs_nothing(
     assert await services.ledger.credits(ALICE) == Credits(balance=9, held=0)
     assert services.image_provider.submits == 1
     remade = (await client.post(POST, json={}, headers={**of(ALICE), "idempotency-key": "k 2"})).json()
-    assert (await client.post(POST, json={}, headers=headers)).json() == {**made, "url": remade["url"]}
+    addresses = {"url": remade["url"], "webp_url": remade["webp_url"]}
+    assert (await client.post(POST, json={}, headers=headers)).json() == {**made, **addresses}
 
 
 # --- Prefer: respond-async -----------------------------------------------------------------------
@@ -346,12 +415,14 @@ async def test_an_order_is_202_and_its_address_tells_the_rest() -> None:
         look = await client.get(ordered.headers["location"], headers=of(ALICE))
         assert (look.status_code, look.json()) == (
             200,
-            {"success": True, "status": "generating", "key": key, "url": None, "error": None},
+            {"success": True, "status": "generating", "key": key}
+            | dict.fromkeys(("url", "webp_url", "webp_size_bytes", "error")),
         )
         assert is_problem(await client.get(ordered.headers["location"], headers=of(BOB)), 404, "not_found")
         await clock.advance(6)
         done = (await client.get(ordered.headers["location"], headers=of(ALICE))).json()
         assert (done["status"], done["url"].startswith("http://pictures.test/storage/")) == ("completed", True)
+        assert done["webp_url"].endswith(".webp")
     await services.request_meter.close()
 
 

@@ -110,7 +110,9 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
         "content-security-policy": "default-src 'none'; sandbox",
         "cross-origin-resource-policy": "cross-origin",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored",
+        "access-control-expose-headers": (
+            "ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored, X-Copperplate-Placeholder"
+        ),
     }
 
 

@@ -74,6 +74,16 @@ async def test_a_link_has_its_picture_made_once_in_every_format(
     assert services.image_provider.submits == 1
 
 
+async def test_display_parameters_may_be_added_to_a_link_and_taken_away(
+    client: httpx.AsyncClient, services: MemoryServices, link: Signer
+) -> None:
+    url = link("/64x64.auto?text=a%20fox&w=48")
+    assert await ask(client, url.replace("w=48", "w=32&h=16&q=40")) == (200, "MISS")
+    for other in (url, url.replace("&w=48", ""), url.replace(".auto", ".avif")):
+        assert await ask(client, other) == (200, "HIT")
+    assert services.image_provider.submits == 1
+
+
 @pytest.mark.parametrize("key", [NEW, OLD])
 async def test_links_of_both_keys_are_good_while_one_replaces_the_other(
     client: httpx.AsyncClient, link: Signer, key: SigningKey

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
+from copperplate.http.app import create_app
 from copperplate.http.negotiation import MAX_ACCEPT_BYTES, negotiated_format
 from tests.support.memory_services import MemoryServices
 from tests.support.painting_services import painting_services
@@ -54,6 +55,14 @@ OLD_SAFARI = "image/webp,image/png,image/svg+xml,image/*;q=0.8,video/*;q=0.8,*/*
         ("image/avif;q=1;q=0", "jpg"),
         ("image/avif;level=1;q=0.7", "avif"),
         (",;,=,image/webp,;q", "webp"),
+        ('text/html;a=",image/avif,"', "jpg"),
+        ('text/html;a="\\",image/avif,", image/webp', "webp"),
+        ('image/webp;a="b;q=0"', "webp"),
+        ('image/webp;q="0.5"', "jpg"),
+        ('image/"x"webp', "jpg"),
+        ('image/webp, text/html;a="image/avif,', "webp"),
+        ('image/webp, "\\', "webp"),
+        ("\\" + '"\\' * 50_000, "jpg"),
         ("image/avif2, ximage/webp", "jpg"),
         ("\x00\xff, image/webp", "webp"),
         ("text/html," * 10_000 + "image/avif", "jpg"),
@@ -119,6 +128,26 @@ async def test_errors_of_a_negotiated_address_are_private_too(
     assert answer.status_code == status
     assert_not_shared(answer)
     assert services.image_provider.submits == 0
+
+
+async def test_two_hosts_are_refused_privately_too(services: MemoryServices) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/64x64.auto",
+        "query_string": b"text=a",
+        "headers": [(b"host", b"a"), (b"host", b"b")],
+    }
+    await create_app(services=services)(scope, receive, send)
+    assert (sent[0]["status"], (b"vary", b"Accept") in sent[0]["headers"]) == (400, True)
 
 
 async def test_a_page_that_is_none_stays_none(client: httpx.AsyncClient) -> None:

@@ -181,9 +181,23 @@ async def test_every_other_read_names_them_too(client: httpx.AsyncClient, path: 
     assert IGNORED not in (await client.get(path)).headers
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/cache/stats", "/api/generation/stats", "/docs", "/robots.txt"])
+async def test_reads_of_no_picture_name_display_parameters(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"{path}?w=0&h=x&fit=fill&q=&thumb=1&format=auto&placeholder")
+    assert (answer.status_code, answer.headers[IGNORED]) == (200, "w, h, fit, q, thumb, format, placeholder")
+
+
+@pytest.mark.parametrize("name", ["w", "h", "fit", "q", "thumb", "format"])
+async def test_the_cleanup_refuses_display_parameters(
+    client: httpx.AsyncClient, cleanups: list[Any], name: str
+) -> None:
+    answer = await client.post(f"{CLEANUP}?{name}=64", headers=OPERATOR)
+    assert (answer.status_code, answer.json()["code"], cleanups) == (400, "unknown_parameter", [])
+
+
 async def test_what_a_route_knows_is_not_named(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/explain?text=a&width=64&height=64&format=jpg&thumb=3")
-    assert (answer.status_code, answer.headers[IGNORED]) == (200, "thumb")
+    answer = await client.get("/api/explain?text=a&width=64&height=64&format=jpg&thumb=3&zoom=3")
+    assert (answer.status_code, answer.headers[IGNORED]) == (200, "zoom")
     assert "X-Copperplate-Ignored" in answer.headers["access-control-expose-headers"]
 
 

@@ -41,6 +41,21 @@ def judge(signature: UrlSignature, generation: str = GENERATION, now: datetime =
     return verify(signature, generation, keys=KEYS, now=now)
 
 
+@pytest.mark.parametrize("ending", ["jpg", "avif", "auto"])
+@pytest.mark.parametrize("display", ["", "&w=640", "&w=640&h=640&fit=contain&q=40", "&thumb=96"])
+def test_every_form_of_a_picture_has_the_same_signature(ending: str, display: str) -> None:
+    url = URL.replace(".jpg", f".{ending}") + display
+    signed = sign_url(url, key=NEW, expires_at=IN_AN_HOUR)
+    assert signed.url == f"{url}&{sign(GENERATION, NEW, IN_AN_HOUR).as_query()}"
+
+
+@pytest.mark.parametrize("ending", ["jpg", "auto"])
+def test_what_no_server_would_answer_is_not_signed(ending: str) -> None:
+    for display in ("w=0", "h=64", "q=101", "w=64&w=64"):
+        with pytest.raises(InvalidRequest):
+            sign_url(f"/64x64.{ending}?text=a&{display}", key=NEW, expires_at=IN_AN_HOUR)
+
+
 # --- signing and judging -------------------------------------------------------------------------
 
 

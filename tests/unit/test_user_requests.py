@@ -97,8 +97,10 @@ async def test_a_miss_costs_a_credit_and_a_hit_nothing() -> None:
     await harness.ledger.grant_credits(ALICE, 2, "g")
     made = await harness.ask(ALICE)
     assert (made.cached, made.credits, made.entry.generation_key) == (False, 1, picture_request().generation_key)
-    assert await harness.ask(ALICE) == Delivered(entry=made.entry, cached=True, credits=1, outcome=Outcome.HIT)
-    assert await harness.ask(BOB) == Delivered(entry=made.entry, cached=True, credits=0, outcome=Outcome.HIT)
+    again = Delivered(entry=made.entry, cached=True, credits=1, outcome=Outcome.HIT, webp=made.webp)
+    assert made.webp is not None
+    assert await harness.ask(ALICE) == again
+    assert await harness.ask(BOB) == replace(again, credits=0)
     assert harness.provider.submits == 1
 
 

@@ -1,6 +1,6 @@
 """Signed URLs: whoever holds one may have its picture made until it expires (ADR 0045). Pure: no clock, no I/O.
 
-What is signed is the generation's key, not the URL's spelling: every spelling and every format of one generation shares
+What is signed is the generation's key, not the URL's spelling: every spelling, format and size of one generation shares
 a signature, and what enters no key stays outside it.
 """
 
@@ -19,6 +19,7 @@ from copperplate.errors import InvalidQuery, Misconfigured, NotFound
 from copperplate.recipes.image import DEFAULT_MODEL, standard_settings
 from copperplate.recipes.url import (
     UrlSignature,
+    in_format,
     parse_picture_query,
     parse_picture_url,
     split_url,
@@ -152,7 +153,7 @@ def sign_url(
     path, query = split_url(address)
     kept = _unsigned(query)
     parsed = parse_picture_url(
-        unquote(path), kept.encode(), default_model=default_model, model_parameters=model_parameters
+        in_format(unquote(path)), kept.encode(), default_model=default_model, model_parameters=model_parameters
     )
     if parsed is None:
         raise NotFound("This is not a picture's address. Those read /1024x1024.jpg?text=A%20beautiful%20sunset")

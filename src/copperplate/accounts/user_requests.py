@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.accounts.webp_beside import find_webp
 from copperplate.budgets import Charge
 from copperplate.denials import TakenDown
 from copperplate.errors import (
@@ -45,7 +46,7 @@ FINDS: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """A stored picture, and the `credits` its caller has left.
+    """A stored picture, the `webp` that is kept beside it, and the `credits` its caller has left.
 
     Under an Idempotency-Key, `cached` and `credits` repeat the first answer. `outcome` is of this request; a repeated
     answer is a hit.
@@ -55,6 +56,7 @@ class Delivered:
     outcome: Outcome
     cached: bool
     credits: int
+    webp: Entry | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +171,7 @@ class UserRequests:
         match await self._peek(request.generation_key, request.rendition_key):
             case Hit(entry=entry):
                 self._meter.count(request, Outcome.HIT, size_bytes=0, seconds=0.0)
-                return _delivered(entry, Outcome.HIT, known.answer)
+                return _delivered(entry, Outcome.HIT, known.answer, webp=await self._webp(entry))
             case Wait():
                 raise StillGenerating
             case Gone():
@@ -212,16 +214,23 @@ class UserRequests:
         raise StoreUnavailable("the object store loses objects")
 
     async def _is_lost(self, entry: Entry) -> bool:
-        store = self._stores[KINDS[entry.kind].bucket]
-        return await is_lost(entry, store=store, ledger=self._ledger)
+        return await is_lost(entry, store=self._store(entry), ledger=self._ledger)
+
+    def _store(self, entry: Entry) -> ObjectStore:
+        return self._stores[KINDS[entry.kind].bucket]
+
+    async def _webp(self, entry: Entry) -> Entry | None:
+        return await find_webp(entry, ledger=self._ledger, store=self._store(entry))
 
     async def _deliver(self, user: UUID, found: LookupResult, idempotency_key: str | None) -> Delivered:
         key = found.entry.generation_key
         answer = {"key": key, "cached": found.outcome is Outcome.HIT}
-        kept = await self._accounts.deliver(user, key, answer, idempotency_key)
-        return _delivered(found.entry, found.outcome, kept)
+        kept, webp = await asyncio.gather(
+            self._accounts.deliver(user, key, answer, idempotency_key), self._webp(found.entry)
+        )
+        return _delivered(found.entry, found.outcome, kept, webp=webp)
 
 
-def _delivered(entry: Entry, outcome: Outcome, answer: Mapping[str, Any]) -> Delivered:
+def _delivered(entry: Entry, outcome: Outcome, answer: Mapping[str, Any], *, webp: Entry | None) -> Delivered:
     """A picture with what the ledger remembers as its answer."""
-    return Delivered(entry=entry, outcome=outcome, cached=answer["cached"], credits=answer["credits"])
+    return Delivered(entry=entry, outcome=outcome, cached=answer["cached"], credits=answer["credits"], webp=webp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from copperplate.model import Outcome
@@ -19,7 +20,10 @@ _OF_EVERY_ANSWER: Final[RawHeaders] = [
     (b"content-security-policy", b"default-src 'none'; sandbox"),
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored"),
+    (
+        b"access-control-expose-headers",
+        b"ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored, X-Copperplate-Placeholder",
+    ),
 ]
 # One hour everywhere: a purge reaches browsers and the CDN no later than that.
 _OF_EVERY_PICTURE: Final[RawHeaders] = [
@@ -61,6 +65,7 @@ def validators(entry: Entry, outcome: Outcome) -> RawHeaders:
         *_tags(entry),
         (b"etag", b'"%b"' % entry.digest.encode()),
         (b"x-copperplate-key", entry.key.encode()),
+        *_placeholder(entry),
     ]
 
 
@@ -81,6 +86,7 @@ def elsewhere(entry: Entry, outcome: Outcome, url: str) -> RawHeaders:
         (b"location", url.encode("latin-1")),
         (b"x-copperplate-key", entry.key.encode()),
         (b"content-length", b"0"),
+        *_placeholder(entry),
     ]
 
 
@@ -88,6 +94,18 @@ def _tags(entry: Entry) -> RawHeaders:
     """What a purge names; Vercel's CDN takes the second, others the first."""
     tags = f"{ALL_TAG},{tag_of(entry.generation_key)}".encode()
     return [(b"cache-tag", tags), (b"vercel-cache-tag", tags)]
+
+
+def _placeholder(entry: Entry) -> RawHeaders:
+    """A dictionary as RFC 8941 has it: the ThumbHash as bytes, and the dominant colour."""
+    if (known := entry.placeholder) is None:
+        return []
+    return [
+        (
+            b"x-copperplate-placeholder",
+            b'thumbhash=:%b:, color="%b"' % (b64encode(known.thumbhash), known.color.encode()),
+        )
+    ]
 
 
 def if_none_match(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

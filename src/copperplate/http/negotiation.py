@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from copperplate.model import PictureFormat
+from copperplate.recipes.url import in_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
 
     from copperplate.http.headers import RawHeaders
 
-ENDING: Final = ".auto"
 # Browsers send about 100; what stands behind it promises nothing.
 MAX_ACCEPT_BYTES: Final = 4_096
 # Of equal weight the first one is the smallest. Only a name in full promises these: image/* and */* are sent by all.
 _SMALL: Final = {b"image/avif": PictureFormat.AVIF, b"image/webp": PictureFormat.WEBP}
 _FALL_BACKS: Final = (b"image/jpeg", b"image/*", b"*/*")
+# Commas and semicolons in quotes separate nothing. A quote that is not closed holds all that follows.
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z|\\\Z)', re.DOTALL)
 _WEIGHT: Final = re.compile(rb"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 def negotiated_path(path: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The path of the picture in the format that is negotiated; `path` ends in `.auto`."""
-    return f"{path.removesuffix(ENDING)}.{negotiated_format(headers).value}"
+    return in_format(path, negotiated_format(headers))
 
 
 def negotiated_format(headers: Iterable[tuple[bytes, bytes]]) -> PictureFormat:
@@ -71,7 +73,7 @@ def _weights(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, fl
     whole, _, _ = (
         accept[: MAX_ACCEPT_BYTES + 1].rpartition(b",") if len(accept) > MAX_ACCEPT_BYTES else (accept, b"", b"")
     )
-    for part in whole.split(b","):
+    for part in _QUOTED.sub(b'""', whole).split(b","):
         name, *parameters = (each.strip().lower() for each in part.split(b";"))
         given = [each.partition(b"=")[2].strip() for each in parameters if each.partition(b"=")[0].strip() == b"q"]
         if not given:

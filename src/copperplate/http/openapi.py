@@ -97,6 +97,7 @@ _HEADERS: Final = {
     "X-Cache": {"schema": {"type": "string", "enum": ["HIT", "MISS"]}},
     "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211"},
     "X-Copperplate-Key": {"schema": {"type": "string"}, "description": "`prompt_hash` in public.image_cache"},
+    "Vary": {"schema": {"type": "string"}, "description": "Of `auto` only: `Accept`. No shared cache may store it"},
     "X-Copperplate-Ignored": {
         "schema": {"type": "string"},
         "description": "Names of parameters that made no difference, where there are any",

@@ -24,6 +24,7 @@ from copperplate.http.problems import Problem, is_expected
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
+from copperplate.recipes.url import AUTO
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
@@ -60,15 +61,18 @@ class Pictures:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a picture URL; else pass the request on."""
         services, picture_urls = self._wiring.services, self._wiring.picture_urls
-        if scope["type"] == "http" and not has_one_host(scope):
-            await _send(send, scope, _error_answer(InvalidHost("Send one Host header."), None), None, 0.0)
-            return
-        if services is None or picture_urls is None or scope["type"] != "http":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if path.endswith(negotiation.ENDING):
+        if path.endswith(AUTO):
             path, send = negotiation.negotiated_path(path, scope["headers"]), negotiation.not_shared(send)
+        if not has_one_host(scope):
+            await _send(send, scope, _error_answer(InvalidHost("Send one Host header."), None), None, 0.0)
+            return
+        if services is None or picture_urls is None:
+            await self._app(scope, receive, send)
+            return
         if scope["method"] not in ("GET", "HEAD"):
             await self._refuse_method(path, scope, receive, send)
             return

@@ -108,7 +108,8 @@ def upright_size(container: Container, header: Header) -> Size:
     return header.size
 
 
-def _upright(image: Image, orientation: int) -> Image:
+def upright(image: Image, orientation: int) -> Image:
+    """The picture as it is shown, however its pixels lie in the file."""
     from PIL.Image import Transpose
 
     turn = _TURNS.get(orientation)
@@ -121,7 +122,7 @@ def decode(original: bytes, header: Header, side: int) -> Image:
     with open_container(container, header) as image:
         image.draft(None, (side, side))  # only a jpeg listens
         image.load()
-        decoded = eight_bit(in_srgb(_upright(image, container.orientation)))
+        decoded = eight_bit(in_srgb(upright(image, container.orientation)))
     is_opaque = decoded.mode == "RGBA" and decoded.getchannel("A").getextrema() == (255, 255)
     return decoded.convert("RGB") if is_opaque else decoded
 

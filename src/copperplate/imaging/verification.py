@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from copperplate.errors import NoPicture, ProviderFailed
@@ -10,10 +11,15 @@ from copperplate.imaging.colours import eight_bit
 from copperplate.imaging.containers import read_container
 from copperplate.imaging.decode import open_container, upright_size
 from copperplate.imaging.header import FORMATS, Header, bad_output
+from copperplate.imaging.placeholders import placeholder_of
 from copperplate.model import PictureFacts
 
 if TYPE_CHECKING:
-    from copperplate.model import Size
+    from PIL.Image import Image
+
+    from copperplate.model import Placeholder, Size
+
+logger = logging.getLogger(__name__)
 
 
 def verify(body: bytes, header: Header, covers: Size) -> PictureFacts:
@@ -45,5 +51,15 @@ def _inspect(body: bytes, header: Header) -> tuple[PictureFacts, bool]:
             size=size,
             is_upright=container.orientation == 1,
             has_c2pa=container.has_c2pa,
+            placeholder=_placeholder(image, container.orientation),
         )
         return facts, is_blank(eight_bit(image), is_jpeg=header.name == "JPEG")
+
+
+def _placeholder(image: Image, orientation: int) -> Placeholder | None:
+    """None where there is a fault: a picture that was paid for is not refused for what only stands in its place."""
+    try:
+        return placeholder_of(image, orientation)
+    except Exception:  # hostile profiles raise anything
+        logger.warning("no placeholder can be made of a picture", exc_info=True)
+        return None

@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from copperplate.model import CanonicalValue, Job, PictureFacts, ProviderResult, Rendition, Size
+    from copperplate.model import (
+        CanonicalValue,
+        Job,
+        PictureFacts,
+        PictureFormat,
+        Placeholder,
+        ProviderResult,
+        Rendition,
+        Size,
+    )
 
 
 class Provider(Protocol):
@@ -83,4 +92,19 @@ class Images(Protocol):
         What is not urgent works beside what is: in fewer threads, of a lower priority, with memory of its own.
         Raises `ProviderFailed` (bad output) if it cannot be decoded, `StillGenerating` where its turn did not come in
         time; both also at the first `encode`.
+        """
+
+    async def placeholder(self, body: bytes) -> Placeholder:
+        """The placeholder of a kept picture, made beside what is urgent; `verify` answers those of new ones.
+
+        Raises `ProviderFailed` (bad output) if it cannot be decoded, `StillGenerating` where its turn did not come in
+        time.
+        """
+
+    async def draw_placeholder(
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+    ) -> bytes:
+        """The tiny picture of a ThumbHash, at most 32 px a side, in the shape of `canvas`, labelled like a rendition.
+
+        Raises `ValueError` where it is no ThumbHash.
         """

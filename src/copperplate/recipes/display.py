@@ -66,6 +66,15 @@ def default_rendition(picture_format: PictureFormat) -> Rendition:
     return Rendition(format=picture_format, quality=quality)
 
 
+def rungs_of(values: Mapping[str, str]) -> dict[str, int]:
+    """The rung that each valid parameter goes to; `h` and `fit` have none."""
+    return {
+        name: quality_rung(int(value)) if name == "q" else width_rung(int(value))
+        for name, value in values.items()
+        if name in ("w", "thumb", "q")
+    }
+
+
 def width_rung(width: int) -> int:
     """The next rung at or above a width in px; the highest one above it."""
     return WIDTHS[min(bisect_left(WIDTHS, width), len(WIDTHS) - 1)]

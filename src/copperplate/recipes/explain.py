@@ -10,9 +10,10 @@ from urllib.parse import unquote
 
 from copperplate.errors import NotFound
 from copperplate.recipes.canonical import canonical_bytes
+from copperplate.recipes.display import default_rendition, rungs_of
 from copperplate.recipes.image import DEFAULT_MODEL, rendition_recipe, standard_settings
 from copperplate.recipes.text import compose
-from copperplate.recipes.url import parse_picture_url, split_url, without_signature
+from copperplate.recipes.url import AUTO, in_format, parse_picture_url, split_url, without_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +42,8 @@ class InJson:
 class Explanation(InJson):
     """Every step from a request to its two keys, in order. Holds the prompt, so it has no repr.
 
-    `parameters` are the raw parts of the query; `defaults` what was filled in; the recipes are in
+    `parameters` are the raw parts of the query; `canvas` is the size that the provider makes, `size` what the caller
+    gets; `rungs` are the values that display parameters went up to, `defaults` what was filled in; the recipes are in
     their canonical JSON, whose UTF-8 bytes are hashed.
     """
 
@@ -53,6 +55,8 @@ class Explanation(InJson):
     text_decoded: str
     text_composed: str
     text_folded: str
+    canvas: str
+    rungs: Mapping[str, str] = field(hash=False)
     size: str
     format: str
     defaults: Mapping[str, str] = field(hash=False)
@@ -73,6 +77,8 @@ class Explanation(InJson):
                 ("text, decoded", _visible(self.text_decoded)),
                 ("text, in NFC", _visible(self.text_composed)),
                 ("text, white space folded", _visible(self.text_folded)),
+                ("canvas", self.canvas),
+                ("rungs", listed(self.rungs)),
                 ("size and format", f"{self.size} {self.format}"),
                 ("filled in", listed(self.defaults)),
                 ("generation recipe", self.generation_recipe),
@@ -143,12 +149,13 @@ def explain(
 ) -> Explanation:
     """Explain a picture's URL, or the path and query of one.
 
-    `model_parameters` answers a model's fixed settings. Raises `NotFound` where it is not a picture's URL
-    and the `InvalidRequest` that a server would answer where it is a wrong one.
+    `model_parameters` answers a model's fixed settings. `.auto` is explained as jpg, which it is where nothing else is
+    negotiated. Raises `NotFound` where it is not a picture's URL and the `InvalidRequest` that a server would answer
+    where it is a wrong one.
     """
     path, query = split_url(request)
     url = parse_picture_url(
-        unquote(path),
+        in_format(unquote(path)),
         query.encode(errors="surrogatepass"),
         default_model=default_model,
         model_parameters=model_parameters,
@@ -171,15 +178,24 @@ def _explanation(path: str, query: str, url: PictureUrl) -> Explanation:
         text_decoded=given.text,
         text_composed=compose(given.text),
         text_folded=str(picture.recipe["prompt"]),
+        canvas=str(picture.canvas),
+        rungs={name: str(rung) for name, rung in rungs_of(given.display).items() if name in given.used},
         size=str(picture.size),
         format=picture.rendition.format.value,
-        defaults=_defaults(given, picture),
+        defaults=({"format": "jpg"} if unquote(path).endswith(AUTO) else {}) | _defaults(given, picture),
         generation_recipe=canonical_bytes(picture.recipe).decode(),
         generation_key=picture.generation_key,
         rendition_recipe=canonical_bytes(rendition_recipe(picture.generation_key, picture.rendition)).decode(),
         rendition_key=picture.rendition_key,
-        sql=f"select * from public.image_cache where prompt_hash = '{picture.rendition_key}';",  # noqa: S608 - shown, not run
+        sql=_sql(picture),
     )
+
+
+def _sql(picture: PictureRequest) -> str:
+    # `image_cache` has one row per format, which is of this rendition wherever it is kept; of others it may be.
+    is_usual = picture.rendition == default_rendition(picture.rendition.format)
+    where = "public.image_cache where prompt_hash" if is_usual else "copperplate.cache_entries where key"
+    return f"select * from {where} = '{picture.rendition_key}';"  # noqa: S608 - shown, not run
 
 
 def _defaults(given: PictureQuery, picture: PictureRequest) -> dict[str, str]:
@@ -188,7 +204,7 @@ def _defaults(given: PictureQuery, picture: PictureRequest) -> dict[str, str]:
         filled["seed"] = '""'
     if isinstance(settings := picture.recipe["settings"], list) and settings:
         filled["settings"] = " ".join(settings)
-    if picture.rendition.quality is not None:
+    if picture.rendition.quality is not None and "q" not in given.display:
         filled["quality"] = str(picture.rendition.quality)
     return filled
 
@@ -217,9 +233,12 @@ def compare(first: Explained, second: Explained) -> Comparison:
 
 
 def _choices(explanation: Explained) -> dict[str, CanonicalValue]:
+    choices: dict[str, CanonicalValue] = json.loads(explanation.generation_recipe)
     rendition = json.loads(explanation.rendition_recipe)
-    kept = {name: value for name, value in rendition.items() if name not in _NOT_A_CHOICE}
-    return {**json.loads(explanation.generation_recipe), **kept}
+    for name in rendition.keys() - _NOT_A_CHOICE:
+        # The canvas has a width and a height of its own.
+        choices[f"rendition {name}" if name in ("width", "height") else name] = rendition[name]
+    return choices
 
 
 def _difference(name: str, first: CanonicalValue | None, second: CanonicalValue | None) -> Difference:

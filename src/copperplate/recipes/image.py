@@ -157,8 +157,8 @@ def standard_settings(model: str) -> tuple[str, ...]:
 def parse_format(name: str) -> PictureFormat:
     """The format of that name; `jpeg` means jpg. Lower case only. Raises `InvalidFormat`."""
     if (found := _FORMATS.get(name)) is None:
-        offered = ".jpg, .jpeg, .png, .webp, .avif or .auto"
-        message = f"The format {_shorten(name)!r} is not offered: end in {offered}, in lower case."
+        offered = "jpg, jpeg, png, webp, avif or auto"
+        message = f"The format {_shorten(name)!r} is not offered: write {offered}, in lower case."
         raise InvalidFormat(message)
     return found
 

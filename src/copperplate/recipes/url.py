@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from copperplate.errors import InvalidQuery, InvalidSize, InvalidText
-from copperplate.model import Size
+from copperplate.model import PictureFormat, Size
 from copperplate.recipes.display import DISPLAY_NAMES, parse_display
 from copperplate.recipes.image import MAX_SIDE_PX, MIN_SIDE_PX, image_request, parse_format
 from copperplate.recipes.text import fold_text
@@ -16,10 +16,12 @@ from copperplate.recipes.text import fold_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from copperplate.model import PictureFormat, PictureRequest
+    from copperplate.model import PictureRequest
 
 MAX_QUERY_BYTES: Final = 16_384
 MAX_PARAMETERS: Final = 100
+# The ending of a path that leaves the format open.
+AUTO: Final = ".auto"
 
 _PICTURE = re.compile(r"/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(jpg|jpeg|png|webp|avif)")
 
@@ -113,6 +115,11 @@ def parse_picture_url(
         used = tuple(name for name in given.used if name not in display.ignored)
         given = replace(given, used=used, ignored=(*given.ignored, *without_effect))
     return PictureUrl(query=given, picture_request=picture_request)
+
+
+def in_format(path: str, picture_format: PictureFormat = PictureFormat.JPG) -> str:
+    """The path in this format where it leaves the format open, as it is everywhere else."""
+    return f"{path.removesuffix(AUTO)}.{picture_format.value}" if path.endswith(AUTO) else path
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from urllib.parse import quote_from_bytes
 from fastapi import APIRouter, Depends, Query, Request
 
 from copperplate.errors import InvalidQuery
+from copperplate.http import display  # noqa: TC001 - FastAPI reads it
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.schemas import explain as schemas
 from copperplate.recipes.explain import Explanation, compare, explain
@@ -34,6 +35,11 @@ def _subject(  # noqa: PLR0913, PLR0917 - the parameters of a picture's URL
     prompt: str | None = None,
     model: str | None = None,  # noqa: ARG001 - declared for the document; the query is read as received
     seed: str | None = None,  # noqa: ARG001
+    w: display.Width = None,  # noqa: ARG001
+    h: display.Height = None,  # noqa: ARG001
+    fit: display.Fit = None,  # noqa: ARG001
+    q: display.Quality = None,  # noqa: ARG001
+    thumb: display.Thumb = None,  # noqa: ARG001
 ) -> str:
     """The address to explain: `url`, or else the one that this very query makes; or a memoji's configuration."""
     if memoji is not None:

@@ -13,8 +13,10 @@ from copperplate.errors import InvalidIdempotencyKey, NotFound
 from copperplate.http.bodies import read_json_object
 from copperplate.http.callers import caller_address
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
+from copperplate.http.display import DisplayQuery, display_path
 from copperplate.http.openapi import SESSION
-from copperplate.http.parameters import refuse_unknown
+from copperplate.http.origin import base_url_of
+from copperplate.http.parameters import HEADER, ignored_header, refuse_unknown
 from copperplate.http.request_log import log_request
 from copperplate.http.routes.objects import addresses_of
 from copperplate.http.schemas import memoji as schemas
@@ -56,9 +58,11 @@ router = APIRouter(dependencies=[Depends(no_store)])
     tags=["memoji"],
 )
 async def generate_memoji(
-    user: SignedIn, request: Request, response: Response, services: ServicesDep
+    user: SignedIn, request: Request, response: Response, services: ServicesDep, display: DisplayQuery
 ) -> schemas.MemojiAnswer | schemas.PendingAnswer:
     """The address of a memoji: at once and free where it was made before, else made for one credit.
+
+    Display parameters, as in a picture's URL, ask for the address of the same picture in another form.
 
     With `Idempotency-Key` the same request has the same answer for a day. With `Prefer: respond-async` the answer is
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
@@ -69,6 +73,7 @@ async def generate_memoji(
     started = services.clock.monotonic()
     find = services.user_requests.start if is_early else services.user_requests.request
     url_of = addresses_of(request, services)
+    display_url = _display_url(display, picture_request, request, response, services)
     # A key beside the sign-in was refused before; the token was verified.
     caller = Caller(address=caller_address(request.scope, services), user=user)
     permit = services.gate.permit_with_credits(caller, picture_request)
@@ -77,11 +82,11 @@ async def generate_memoji(
     if is_early:
         response.headers["preference-applied"] = "respond-async"
     if isinstance(result, Delivered):
-        return schemas.MemojiAnswer.of(result, url_of(result.entry))
+        return schemas.MemojiAnswer.of(result, url_of, display_url=display_url)
     response.status_code = 202
     response.headers["location"] = f"/api/generations/{result.key}"
     response.headers["retry-after"] = str(RETRY_SECONDS)
-    return schemas.PendingAnswer(success=True, status="generating", key=result.key)
+    return schemas.PendingAnswer(success=True, status="generating", key=result.key, display_url=display_url)
 
 
 @router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
@@ -94,8 +99,8 @@ async def look_at_generation(
     url_of = addresses_of(request, services)
     status = await services.user_requests.status(user.id, key)
     match status:
-        case Delivered(entry=entry):
-            return schemas.GenerationAnswer(success=True, status="completed", key=key, url=url_of(entry))
+        case Delivered():
+            return schemas.GenerationAnswer.completed(status, url_of)
         case Pending():
             response.headers["retry-after"] = str(RETRY_SECONDS)
             return schemas.GenerationAnswer(success=True, status="generating", key=key)
@@ -120,6 +125,24 @@ async def read_credits(user: SignedIn, services: ServicesDep) -> schemas.Credits
 async def preflight() -> Response:
     """Any origin may ask: the token is no cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
+
+
+def _display_url(
+    display: dict[str, str],
+    picture_request: PictureRequest,
+    request: Request,
+    response: Response,
+    services: Services,
+) -> str | None:
+    """Where the picture is shown in the form asked for; parameters without effect are named in the answer's headers.
+
+    Raises `InvalidHost` as well, before anything is spent.
+    """
+    if (shown := display_path(display, picture_request)) is None:
+        return None
+    for _, names in ignored_header(shown.ignored):
+        response.headers[HEADER.decode()] = names.decode()
+    return base_url_of(request.scope, services.settings) + shown.path
 
 
 def _log(services: Services, picture_request: PictureRequest, result: Delivered | Pending, seconds: float) -> None:

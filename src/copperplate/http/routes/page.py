@@ -57,8 +57,8 @@ figure { margin: 2rem 0; }
 <figcaption><code>$example</code></figcaption>
 </figure>
 <p>Write the size, the format and the text into the address and it is a picture. The first request
-makes it; all others, and all that come meanwhile, share it. <code>.jpg</code>, <code>.png</code> and
-<code>.webp</code> of one text cost one generation.</p>
+makes it; all others, and all that come meanwhile, share it. <code>.jpg</code>, <code>.png</code>, <code>.webp</code>,
+<code>.avif</code> and every <code>&amp;w=640</code> of one text cost one generation.</p>
 <p>$savings <a href="/api/generation/stats">All figures</a>.</p>
 <p><a href="/docs">Every address this server answers</a>;
 <a href="/api/explain?url=$example_encoded">how that address becomes a key</a>.

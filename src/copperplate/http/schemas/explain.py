@@ -16,7 +16,9 @@ class ExplanationOut(BaseModel):
     text_decoded: str
     text_composed: str = Field(description="In NFC")
     text_folded: str = Field(description="Runs of white space as one space, trimmed")
-    size: str
+    canvas: str = Field(description="The size that is made and paid for")
+    rungs: dict[str, str] = Field(description="What display parameters went up to", examples=[{"w": "640"}])
+    size: str = Field(description="The size of the picture that is answered")
     format: str
     defaults: dict[str, str] = Field(description="What was filled in")
     generation_recipe: str = Field(description="Canonical JSON; its UTF-8 bytes are hashed")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copperplate.accounts.user_requests import Delivered, Failed
+    from copperplate.model import Entry
 
 
 class MemojiAnswer(BaseModel):
@@ -18,16 +21,21 @@ class MemojiAnswer(BaseModel):
     url: str = Field(description="Where anyone can load the picture, a PNG")
     key: str = Field(description="SHA-256 of the normalised configuration: `prompt_hash` in public.memoji_cache")
     credits: int = Field(description="Credits left when this was first answered")
+    webp_url: str | None = Field(description="The same picture as WebP, about a tenth of the bytes; null: none is kept")
+    webp_size_bytes: int | None
+    display_url: str | None = Field(description="The picture in the form that display parameters asked for, if any did")
 
     @classmethod
-    def of(cls, delivered: Delivered, url: str) -> Self:
-        """As it was delivered, at the address that its picture has now."""
+    def of(cls, delivered: Delivered, url_of: Callable[[Entry], str], *, display_url: str | None) -> Self:
+        """As it was delivered, at the addresses that its picture has now."""
         return cls(
             success=True,
             cached=delivered.cached,
-            url=url,
+            url=url_of(delivered.entry),
             key=delivered.entry.generation_key,
             credits=delivered.credits,
+            **_webp(delivered, url_of),
+            display_url=display_url,
         )
 
 
@@ -37,6 +45,7 @@ class PendingAnswer(BaseModel):
     success: bool
     status: Literal["generating"]
     key: str
+    display_url: str | None = Field(description="Where the form asked for will be, if display parameters asked for one")
 
 
 class GenerationError(BaseModel):
@@ -63,7 +72,28 @@ class GenerationAnswer(BaseModel):
     status: Literal["generating", "completed", "failed"]
     key: str
     url: str | None = Field(default=None, description="Once it is completed")
+    webp_url: str | None = Field(default=None, description="The same picture as WebP, if one is kept")
+    webp_size_bytes: int | None = None
     error: GenerationError | None = Field(default=None, description="Where it failed")
+
+    @classmethod
+    def completed(cls, delivered: Delivered, url_of: Callable[[Entry], str]) -> Self:
+        """The picture is there."""
+        return cls(
+            success=True,
+            status="completed",
+            key=delivered.entry.generation_key,
+            url=url_of(delivered.entry),
+            **_webp(delivered, url_of),
+        )
+
+
+def _webp(delivered: Delivered, url_of: Callable[[Entry], str]) -> dict[str, Any]:
+    webp = delivered.webp
+    return {
+        "webp_url": None if webp is None else url_of(webp),
+        "webp_size_bytes": None if webp is None else webp.size_bytes,
+    }
 
 
 class CreditsOut(BaseModel):
