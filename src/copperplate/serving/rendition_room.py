@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from copperplate.ports import Images, OpenPicture
 
-WAIT_SECONDS: Final = 10.0
+WAIT_SECONDS: Final = 30.0
 
 
 class RenditionRoom:
@@ -35,7 +35,7 @@ class RenditionRoom:
     ) -> AsyncIterator[tuple[OpenPicture, bool]]:
         """The original at `path`, open, once it is its turn; and whether it waited for that.
 
-        Raises `TooManyWaiters` where the line is full, `StillGenerating` after ten seconds of waiting, and what `load`
+        Raises `TooManyWaiters` where the line is full, `StillGenerating` after half a minute of waiting, and what `load`
         and `Images.open` raise.
         """
         async with contextlib.AsyncExitStack() as stack:

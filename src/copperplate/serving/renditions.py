@@ -130,12 +130,12 @@ class Renditions:
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
         if at_most_bytes is not None and entry.size_bytes > at_most_bytes and store.public_url(entry.path) is not None:
-            return replace(await self._stored(request, found), body=None)
+            return replace(await self._require_address(request, found), body=None)
         if found.body is not None:
             return found
         return LookupResult(entry=entry, outcome=found.outcome, body=await self._fetch(request, entry))
 
-    async def _stored(self, request: PictureRequest, found: LookupResult) -> LookupResult:
+    async def _require_address(self, request: PictureRequest, found: LookupResult) -> LookupResult:
         """The same, once its object is known to exist, for an answer that is only its address.
 
         Raises `ObjectMissing` where it is gone, and what keeping it raises. What was just stored is not checked.
