@@ -7,8 +7,9 @@
  *     const [key] = parseSigningKeys(process.env.COPPERPLATE_URL_SIGNING_KEYS ?? "");
  *     const url = await signUrl("https://pictures.example.com/512x512.jpg?text=a%20red%20fox", key);
  *
- * What is signed is the key of the generation, so every spelling and every format of one picture has one signature. It
- * depends on the model: where the deployment's default is not `fal-ai/flux/schnell`, say so in the options.
+ * What is signed is the key of the generation, so every spelling, format and size of one picture has one signature: sign
+ * one address, and give `sign()`'s answer to the others as `access` of picture_url.ts. It depends on the model: where the
+ * deployment's default is not `fal-ai/flux/schnell`, say so in the options.
  */
 
 /** The id and the secret of a key in `COPPERPLATE_URL_SIGNING_KEYS`. */
@@ -53,10 +54,11 @@ const HOUR_SECONDS = 3_600;
 const [MIN_SIDE_PX, MAX_SIDE_PX, MAX_TEXT, MAX_SEED] = [64, 2_048, 1_000, 2n ** 64n - 1n];
 const [MAX_QUERY_BYTES, MAX_PARAMETERS] = [16_384, 100];
 const SIGNATURE_NAMES: readonly string[] = ["kid", "exp", "sig"];
-const KNOWN_NAMES: readonly string[] = ["text", "prompt", "model", "seed", ...SIGNATURE_NAMES];
+const DISPLAY_NAMES: readonly string[] = ["w", "h", "fit", "q", "thumb"];
+const KNOWN_NAMES: readonly string[] = ["text", "prompt", "model", "seed", ...SIGNATURE_NAMES, ...DISPLAY_NAMES];
 
 const ORIGIN = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/;
-const PATH = /^\/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(?:jpg|jpeg|png|webp)$/;
+const PATH = /^\/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(?:jpg|jpeg|png|webp|avif|auto)$/;
 const NOT_IN_A_QUERY = /[^A-Za-z0-9!$&'()*+,;=:@/?._~%-]+/gu;
 // Not `\s`: which characters are white space must not depend on who runs this.
 const WHITE_SPACE = /[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/g;
@@ -119,6 +121,7 @@ function parse(url: string, models: Models): Picture {
 
 function recipeOf(width: number, height: number, query: string, models: Models): string {
   const given = readQuery(query);
+  checkDisplay(given);
   const model = given.get("model") || (models.defaultModel ?? DEFAULT_MODEL);
   if (!/^[!-~]{1,200}$/.test(model)) throw new NotSignable("A model's name has 1 to 200 ASCII characters, no spaces.");
   const settings = models.settings ?? STANDARD_SETTINGS;
@@ -166,6 +169,17 @@ function seedOf(seed: string): string {
   const digits = /^[0-9]{1,1000}$/.test(seed) ? seed.replace(/^0+(?=.)/, "") : "";
   if (digits === "" || BigInt(digits) > MAX_SEED) throw new NotSignable(`A seed is a whole number up to ${MAX_SEED}.`);
   return digits;
+}
+
+/** Display parameters are outside the signature, but no server answers wrong ones. */
+function checkDisplay(given: ReadonlyMap<string, string>): void {
+  const isWrong = (name: string) => !/^[1-9][0-9]{0,4}$/.test(given.get(name) ?? "1");
+  const [wrong] = ["w", "h", "thumb", "q"].filter(isWrong);
+  if (wrong !== undefined) throw new NotSignable(`${wrong} is a whole number in plain digits.`);
+  if (Number(given.get("q") ?? 1) > 100) throw new NotSignable("q is at most 100.");
+  if (!["cover", "contain"].includes(given.get("fit") ?? "cover")) throw new NotSignable("fit is cover or contain.");
+  const [w, h, thumb] = ["w", "h", "thumb"].map((name) => given.has(name));
+  if (thumb ? w || h : h && !w) throw new NotSignable("h goes with w, and thumb with neither.");
 }
 
 function settingsOf(settings: readonly string[]): string[] {

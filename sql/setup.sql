@@ -318,7 +318,14 @@ $statement$revoke all on function public.image_cache_key(text, integer, integer,
 from public, anon, authenticated$statement$,
 $statement$grant execute on function public.image_cache_key(text, integer, integer, text, text, text[])
 to service_role$statement$,
-$statement$create function public.rendition_cache_key(p_generation_key text, p_format text, p_quality integer default 85)
+$statement$-- Without a width and a height it is the whole canvas.
+create function public.rendition_cache_key(
+    p_generation_key text,
+    p_format text,
+    p_quality integer default 85,
+    p_width integer default null,
+    p_height integer default null
+)
 returns text
 language plpgsql
 immutable
@@ -333,31 +340,34 @@ declare
     );
 begin
     if (p_generation_key collate "C" ~ '^[0-9a-f]{64}$') is not true
-        or (v_format in ('jpg', 'png', 'webp', 'original')) is not true
+        or (v_format in ('jpg', 'png', 'webp', 'avif', 'original')) is not true
         or (v_format in ('png', 'original') or p_quality between 1 and 100) is not true
+        or (p_width is null) <> (p_height is null) or p_width < 1 or p_height < 1
+        or (v_format = 'original' and p_width is not null)
     then
         raise exception using
             errcode = 'ZC001',
             message = 'There is no such rendition.',
-            hint = 'Give a generation key (64 hexadecimal digits), jpg, jpeg, png, webp or original, '
-                || 'and a quality from 1 to 100.';
+            hint = 'Give a generation key (64 hexadecimal digits), jpg, jpeg, png, webp, avif or original, '
+                || 'a quality from 1 to 100, and both or none of width and height, in pixels.';
     end if;
     -- png and the original have no quality: a field that changes no byte is in no recipe
     return public.cache_key(
-        case when v_format in ('jpg', 'webp')
-            then v_recipe || jsonb_build_object('quality', p_quality)
-            else v_recipe
-        end
+        v_recipe
+        || case when v_format in ('png', 'original') then '{}' else jsonb_build_object('quality', p_quality) end
+        || case when p_width is null then '{}' else jsonb_build_object('width', p_width, 'height', p_height) end
     );
 end
 $$$statement$,
-$statement$comment on function public.rendition_cache_key(text, text, integer) is
+$statement$comment on function public.rendition_cache_key(text, text, integer, integer, integer) is
 'The key of one rendition of a generation: image_cache.prompt_hash.
 
-Formats are jpg (or jpeg), png, webp, and original for the bytes as the provider made them. Quality is
-1 to 100 and counts for jpg and webp only. Raises ZC001 for anything else.'$statement$,
-$statement$revoke all on function public.rendition_cache_key(text, text, integer) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.rendition_cache_key(text, text, integer) to service_role$statement$
+Formats are jpg (or jpeg), png, webp, avif, and original for the bytes as the provider made them. Quality is 1 to 100 and
+counts for all but png and original. Width and height are those of the output, after the rungs. Raises ZC001 for anything else.'$statement$,
+$statement$revoke all on function public.rendition_cache_key(text, text, integer, integer, integer)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.rendition_cache_key(text, text, integer, integer, integer)
+to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000250', 'create_memoji_keys', array[
@@ -859,12 +869,11 @@ begin
         jsonb_build_object(
             'generations', 1 - v_is_placed,
             -- What people are shown, which is the original itself of some kinds.
-            'images', count(*) filter (where e.is_original = k.is_own_original),
+            'images', count(*) filter (where e.is_shown),
             'bytes', coalesce(sum(e.file_size), 0)
         )
     into v_counts
     from copperplate.cache_entries as e
-    inner join copperplate.kinds as k on e.kind = k.name
     where e.generation_key = p_generation_key;
     delete from public.generation_status as g where g.prompt_hash = p_generation_key;
 
@@ -4179,9 +4188,9 @@ declare
         p_prompt, p_width, p_height, coalesce(p_model, 'fal-ai/flux/schnell'), p_seed, p_settings
     );
 begin
-    if (p_format in ('jpg', 'jpeg', 'png', 'webp')) is not true then
+    if (p_format in ('jpg', 'jpeg', 'png', 'webp', 'avif', 'auto')) is not true then
         raise exception using
-            errcode = 'ZC001', message = 'There is no such format.', hint = 'Give jpg, jpeg, png or webp.';
+            errcode = 'ZC001', message = 'There is no such format.', hint = 'Give jpg, jpeg, png, webp, avif or auto.';
     end if;
     return concat(
         format('/%sx%s.%s?text=', p_width, p_height, p_format),
@@ -4254,7 +4263,7 @@ $statement$grant execute on function copperplate.discard_object(text, text, text
 select pg_temp.apply_migration('20261120000400', 'create_cache_entries', array[
 $statement$-- Entries: one row per stored object, the original included.
 create table copperplate.cache_entries (
-    -- The rendition's key: SHA-256 of {generation, format, quality}.
+    -- The rendition's key: SHA-256 of {generation, format, quality, width, height}.
     key text not null,
     generation_key text not null,
     kind text not null,
@@ -4266,6 +4275,21 @@ create table copperplate.cache_entries (
     format text not null,
     width integer not null,
     height integer not null,
+    -- Of a rendition; null where its format has none.
+    quality integer,
+    -- Smaller than the canvas, or cut out of it.
+    is_sized boolean not null default false,
+    -- A row of image_cache or memoji_cache, and counted as a picture: the original of kinds that show theirs; of others
+    -- one rendition a format, the standard one (whole, quality 85) if it is kept, else the first that was.
+    is_shown boolean not null default false,
+    -- Of the encoders that made a rendition; an older one is made again when it is asked for. 0 of an original.
+    encoder_version integer not null default 0,
+    -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb.
+    thumbhash text,
+    color text,
+    -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
+    has_c2pa boolean,
+    generation_ms bigint,
     access_count bigint not null default 0,
     created_at timestamptz not null,
     last_accessed_at timestamptz not null,
@@ -4281,6 +4305,11 @@ create table copperplate.cache_entries (
     constraint cache_entries_path_is_dated_sha256
     check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp|avif)$'),
     constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp', 'avif')),
+    constraint cache_entries_quality_is_percent check (quality between 1 and 100),
+    constraint cache_entries_original_is_whole check (not is_original or (quality is null and not is_sized)),
+    constraint cache_entries_thumbhash_has_color check ((thumbhash is null) = (color is null)),
+    constraint cache_entries_thumbhash_is_short check (length(thumbhash) between 4 and 100),
+    constraint cache_entries_color_is_hex check (color ~ '^#[0-9a-f]{6}$'),
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70)$statement$,
 $statement$create index cache_entries_generation_idx on copperplate.cache_entries (generation_key)$statement$,
@@ -4291,6 +4320,14 @@ where archived_at is null$statement$,
 $statement$create unique index cache_entries_original_idx
 on copperplate.cache_entries (generation_key)
 where is_original$statement$,
+$statement$-- For the placeholders that are still to be made: nearly empty.
+create index cache_entries_without_placeholder_idx
+on copperplate.cache_entries (key)
+where is_original and thumbhash is null$statement$,
+$statement$-- Of the forms in one format people are shown one.
+create unique index cache_entries_shown_idx
+on copperplate.cache_entries (generation_key, format)
+where is_shown$statement$,
 $statement$comment on table copperplate.cache_entries is
 'One row per stored object. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$alter table copperplate.cache_entries enable row level security$statement$,
@@ -4300,9 +4337,9 @@ $statement$-- An original that only backs its renditions is no picture of its ow
 create view copperplate.shown_entries
 with (security_invoker = true)
 as
-select e.*
-from copperplate.cache_entries as e
-inner join copperplate.kinds as k on e.kind = k.name and e.is_original = k.is_own_original$statement$,
+select *
+from copperplate.cache_entries
+where is_shown$statement$,
 $statement$comment on view copperplate.shown_entries is
 'The entries that people are shown: counted as pictures, and listed in the view of their kind.'$statement$,
 $statement$revoke all on table copperplate.shown_entries from public, anon, authenticated, service_role$statement$,
@@ -4315,20 +4352,61 @@ set search_path = ''
 as $$
 begin
     insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes)
-    select
+    values (
         (copperplate.clock() at time zone 'UTC')::date,
         new.kind,
-        case when new.is_original = k.is_own_original then 1 else 0 end,
-        case when new.is_original = k.is_own_original then new.file_size else 0 end,
+        new.is_shown::integer,
+        case when new.is_shown then new.file_size else 0 end,
         new.file_size
-    from copperplate.kinds as k
-    where k.name = new.kind;
+    );
     return null;
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_entry_added() is 'Adds a new entry to the public totals.'$statement$,
 $statement$revoke all on function copperplate.note_entry_added() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.note_entry_added() to service_role$statement$,
+$statement$create function copperplate.promote_entries(p_generation_keys text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_generation_keys = '{}' then
+        return;
+    end if;
+    with promoted as (
+        update copperplate.cache_entries as e
+        set is_shown = true
+        where e.key in (
+            select distinct on (r.generation_key, r.format) r.key
+            from copperplate.cache_entries as r
+            where
+                r.generation_key = any(p_generation_keys) and not r.is_original
+                and not exists (
+                    select from copperplate.cache_entries as s
+                    where s.generation_key = r.generation_key and s.format = r.format and s.is_shown
+                )
+            order by r.generation_key, r.format, r.created_at, r.key
+        )
+        returning e.kind, e.file_size
+    )
+
+    insert into copperplate.public_totals (day, kind, images, image_bytes)
+    select
+        (copperplate.clock() at time zone 'UTC')::date,
+        p.kind,
+        count(*),
+        sum(p.file_size)
+    from promoted as p
+    group by p.kind;
+end;
+$$$statement$,
+$statement$comment on function copperplate.promote_entries(text[]) is
+'Where the shown form of a format went alone, the first of its other forms is shown in its place.'$statement$,
+$statement$revoke all on function copperplate.promote_entries(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.promote_entries(text[]) to service_role$statement$,
 $statement$create function copperplate.note_entries_removed()
 returns trigger
 language plpgsql
@@ -4345,13 +4423,15 @@ begin
     select
         (copperplate.clock() at time zone 'UTC')::date,
         e.kind,
-        -count(*) filter (where e.is_original = k.is_own_original),
-        -coalesce(sum(e.file_size) filter (where e.is_original = k.is_own_original), 0),
+        -count(*) filter (where e.is_shown),
+        -coalesce(sum(e.file_size) filter (where e.is_shown), 0),
         -sum(e.file_size),
         -sum(e.access_count)
     from removed as e
-    inner join copperplate.kinds as k on e.kind = k.name
     group by e.kind;
+    perform copperplate.promote_entries(
+        array(select distinct e.generation_key from removed as e where e.is_shown and not e.is_original)
+    );
 
     -- A completed generation has its original: if that alone is deleted, it is to be made anew.
     update public.generation_status as g
@@ -5029,6 +5109,9 @@ create type copperplate.acquire_result as (
     job_age_ms integer,
     -- {reason, budget, cap_micro_usd, left_micro_usd, cap_pictures, left_pictures, resets_at, retry_after_ms}
     refusal jsonb,
+    encoder_version integer,
+    thumbhash text,
+    color text,
     -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
     near_caps jsonb
 )$statement$,
@@ -5047,10 +5130,12 @@ declare
     v_now timestamptz;
 begin
     -- The asked rendition, by primary key: the common case ends here.
-    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    select
+        e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+        e.encoder_version, e.thumbhash, e.color
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original
+        v.is_original, v.encoder_version, v.thumbhash, v.color
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -5098,10 +5183,11 @@ begin
     if v.status = 'completed' then
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select
-            e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+            e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+            e.encoder_version, e.thumbhash, e.color
         into
             v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-            v.is_original
+            v.is_original, v.encoder_version, v.thumbhash, v.color
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then
@@ -5573,29 +5659,7 @@ $statement$grant execute on function public.heartbeat_generation(text, bigint, i
 select pg_temp.apply_migration('20261120000620', 'create_uploads', array[
 $statement$-- Objects about to be stored, and entries of those that are.
 
--- What a picture's bytes are, and where they lie: the form of an intent.
-create function copperplate.upload(
-    p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
-)
-returns jsonb
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-begin
-    return jsonb_build_object(
-        'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
-        'format', p_format, 'width', p_width, 'height', p_height
-    );
-end;
-$$$statement$,
-$statement$comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
-'An object about to be stored, or just stored, as one value.'$statement$,
-$statement$revoke all on function copperplate.upload(text, text, bigint, text, integer, integer)
-from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role$statement$,
-$statement$create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
+create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
 returns jsonb
 language plpgsql
 immutable
@@ -5626,12 +5690,8 @@ $statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to serv
 $statement$create function public.intend_upload(
     p_key text,
     p_fence bigint,
-    p_path text,
-    p_digest text,
-    p_size_bytes bigint,
-    p_format text,
-    p_width integer,
-    p_height integer,
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    p_upload jsonb,
     p_usage jsonb,
     p_rendition_paths text[] default '{}',
     p_cost_micro_usd bigint default null
@@ -5655,11 +5715,11 @@ begin
         return false;
     end if;
 
-    if v_path <> p_path then
+    if v_path <> p_upload ->> 'path' then
         perform copperplate.discard_object(v_kind, v_path, p_key);
     end if;
-    -- complete_generation takes back what is stored of them.
-    perform copperplate.discard_object(v_kind, each.path, p_key) from unnest(p_rendition_paths) as each(path);
+    -- complete_generation takes them back; a successor makes renditions of its own.
+    perform copperplate.discard_object(v_kind, r.path, p_key) from unnest(p_rendition_paths) as r (path);
     -- The picture is that of the newest submit; said twice, it is the same cost.
     perform copperplate.note_cost(p_key, p_cost_micro_usd);
 
@@ -5667,7 +5727,7 @@ begin
     set
         phase = 'uploading',
         decode_no = 0,
-        intent = copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height),
+        intent = p_upload,
         -- Every submit leaves this phase: while it lasts, the picture is one that was counted.
         provider_usage = case
             when g.phase = 'uploading' then g.provider_usage
@@ -5678,18 +5738,13 @@ begin
     return true;
 end;
 $$$statement$,
-$statement$comment on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
-) is
-'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it,
-which are removed where they are not completed within the grace.
+$statement$comment on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) is
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it, which
+are removed if they are not completed within the grace.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
-$statement$revoke all on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
-) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
-) to service_role$statement$,
+$statement$revoke all on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) to service_role$statement$,
 $statement$create function copperplate.stored(p_key text)
 returns copperplate.acquire_result
 language plpgsql
@@ -5700,10 +5755,12 @@ as $$
 declare
     v copperplate.acquire_result;
 begin
-    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    select
+        e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+        e.encoder_version, e.thumbhash, e.color
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original
+        v.is_original, v.encoder_version, v.thumbhash, v.color
     from copperplate.cache_entries as e
     where e.key = p_key;
     if not found then
@@ -5730,7 +5787,7 @@ $statement$comment on function copperplate.stale() is 'The answer to a write who
 $statement$revoke all on function copperplate.stale() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.stale() to service_role$statement$,
 $statement$create function copperplate.add_entry(
-    p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
+    p_key text, p_generation_key text, p_is_original boolean, p_is_shown boolean, p_upload jsonb
 )
 returns void
 language plpgsql
@@ -5740,25 +5797,32 @@ set search_path = ''
 as $$
 begin
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
-        created_at, last_accessed_at
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        quality, is_sized, encoder_version, thumbhash, color, has_c2pa, generation_ms, created_at, last_accessed_at
     )
     select
-        p_key, p_generation_key, g.kind, p_is_original, k.bucket, u.path, u.digest, u.size_bytes,
-        u.format, u.width, u.height, copperplate.clock(), copperplate.clock()
+        p_key, p_generation_key, g.kind, p_is_original, p_is_shown, k.bucket, u.path, u.digest, u.size_bytes,
+        u.format, u.width, u.height, u.quality, coalesce(u.is_sized, false), coalesce(u.encoder_version, 0),
+        -- A rendition's placeholder is that of its original.
+        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color),
+        case when p_is_original then coalesce(u.has_c2pa, false) end,
+        case when p_is_original then extract(epoch from copperplate.clock() - g.started_at) * 1000 end,
+        copperplate.clock(), copperplate.clock()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name
     cross join jsonb_to_record(p_upload) as u (
-        path text, digest text, size_bytes bigint, format text, width integer, height integer
+        path text, digest text, size_bytes bigint, format text, width integer, height integer, quality integer,
+        is_sized boolean, encoder_version integer, thumbhash text, color text, has_c2pa boolean
     )
+    left join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
     where g.prompt_hash = p_generation_key
     on conflict (key) do nothing;
 end;
 $$$statement$,
-$statement$comment on function copperplate.add_entry(text, text, boolean, jsonb) is
+$statement$comment on function copperplate.add_entry(text, text, boolean, boolean, jsonb) is
 'Record a stored object of a generation; an entry that stands already stays.'$statement$,
-$statement$revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role$statement$,
+$statement$revoke all on function copperplate.add_entry(text, text, boolean, boolean, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_entry(text, text, boolean, boolean, jsonb) to service_role$statement$,
 $statement$-- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
 create function copperplate.discard_refused(p_generation_key text, p_path text)
 returns void
@@ -5776,8 +5840,121 @@ $$$statement$,
 $statement$comment on function copperplate.discard_refused(text, text) is
 'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.'$statement$,
 $statement$revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.discard_refused(text, text) to service_role$statement$,
-$statement$create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
+$statement$grant execute on function copperplate.discard_refused(text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000630', 'create_kept_renditions', array[
+$statement$-- Renditions that are kept: how many, which of them people are shown, and what replaces an older one.
+
+create function copperplate.may_keep_rendition(p_generation_key text, p_is_sized boolean)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    -- Whole pictures have at most 16 forms (png, and 3 formats in 5 qualities): 48 sized ones leave room for all.
+    return (
+        select count(*) < 64 and (not p_is_sized or count(*) filter (where e.is_sized) < 48)
+        from copperplate.cache_entries as e
+        where e.generation_key = p_generation_key and not e.is_original
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.may_keep_rendition(text, boolean) is
+'Whether a generation may keep one more rendition: 64 in all, 48 of them sized.'$statement$,
+$statement$revoke all on function copperplate.may_keep_rendition(text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.may_keep_rendition(text, boolean) to service_role$statement$,
+$statement$create function copperplate.show_rendition(p_generation_key text, p_upload jsonb)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_is_standard boolean := not p_upload @> '{"is_sized": true}' and coalesce((p_upload ->> 'quality')::integer, 85) = 85;
+    v_shown copperplate.cache_entries;
+begin
+    if (
+        select k.is_own_original
+        from public.generation_status as g
+        inner join copperplate.kinds as k on g.kind = k.name
+        where g.prompt_hash = p_generation_key
+    ) then
+        return false;
+    end if;
+    select e.*
+    into v_shown
+    from copperplate.cache_entries as e
+    where e.generation_key = p_generation_key and e.format = p_upload ->> 'format' and e.is_shown;
+    -- A format has one standard form, so what is shown beside a new one is another.
+    if not found or not v_is_standard then
+        return v_shown.key is null;
+    end if;
+    update copperplate.cache_entries as e set is_shown = false where e.key = v_shown.key;
+    insert into copperplate.public_totals (day, kind, images, image_bytes)
+    values ((copperplate.clock() at time zone 'UTC')::date, v_shown.kind, -1, -v_shown.file_size);
+    return true;
+end;
+$$$statement$,
+$statement$comment on function copperplate.show_rendition(text, jsonb) is
+'Whether people are to be shown this new rendition: the whole picture at quality 85, else the first of its format. The
+one that was shown before steps back. Called under the lock of the generation.'$statement$,
+$statement$revoke all on function copperplate.show_rendition(text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.show_rendition(text, jsonb) to service_role$statement$,
+$statement$create function copperplate.replace_rendition(p_upload jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_old copperplate.cache_entries;
+    v_size bigint := (p_upload ->> 'size_bytes')::bigint;
+begin
+    select e.* into v_old from copperplate.cache_entries as e where e.key = p_upload ->> 'key' for update;
+    update copperplate.cache_entries as e
+    set
+        path = p_upload ->> 'path', digest = p_upload ->> 'digest', file_size = v_size,
+        encoder_version = (p_upload ->> 'encoder_version')::integer
+    where e.key = v_old.key;
+    perform copperplate.discard_object(v_old.kind, v_old.path, v_old.generation_key);
+    insert into copperplate.public_totals (day, kind, image_bytes, stored_bytes)
+    values (
+        (copperplate.clock() at time zone 'UTC')::date,
+        v_old.kind,
+        case when v_old.is_shown then v_size - v_old.file_size else 0 end,
+        v_size - v_old.file_size
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.replace_rendition(jsonb) is
+'Put the object of newer encoders in the place of an older one, which is discarded; its uses stay.'$statement$,
+$statement$revoke all on function copperplate.replace_rendition(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.replace_rendition(jsonb) to service_role$statement$,
+$statement$create function copperplate.take_back(p_generation_key text, p_path text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    delete from copperplate.discarded_objects as d
+    using public.generation_status as g
+    inner join copperplate.kinds as k on g.kind = k.name
+    where g.prompt_hash = p_generation_key and d.bucket = k.bucket and d.path = p_path and d.claimed_until is null;
+    return found;
+end;
+$$$statement$,
+$statement$comment on function copperplate.take_back(text, text) is
+'Take an object that was written ahead back from among the discarded; false once its removal has begun.'$statement$,
+$statement$revoke all on function copperplate.take_back(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.take_back(text, text) to service_role$statement$,
+$statement$create function copperplate.add_rendition(p_generation_key text, p_upload jsonb)
 returns copperplate.acquire_result
 language plpgsql
 volatile
@@ -5785,53 +5962,94 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_stored copperplate.acquire_result := copperplate.stored(p_key);
+    v_stored copperplate.acquire_result;
+    v_may_stand boolean;
 begin
-    if v_stored.path is null then
-        -- Take the object back from among the discarded; once its removal has begun, it is too late.
-        delete from copperplate.discarded_objects as d
-        using public.generation_status as g
-        inner join copperplate.kinds as k on g.kind = k.name
-        where
-            g.prompt_hash = p_generation_key
-            and d.bucket = k.bucket
-            and d.path = p_upload ->> 'path'
-            and d.claimed_until is null;
-        if found then
-            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
-            v_stored := copperplate.stored(p_key);
+    -- One after the other: how many there are, and which is shown, is decided by what is seen here.
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for no key update;
+    v_stored := copperplate.stored(p_upload ->> 'key');
+    v_may_stand := case
+        when v_stored.path is null
+            then copperplate.may_keep_rendition(p_generation_key, p_upload @> '{"is_sized": true}')
+        else v_stored.encoder_version < coalesce((p_upload ->> 'encoder_version')::integer, 0)
+    end;
+    if v_may_stand and copperplate.take_back(p_generation_key, p_upload ->> 'path') then
+        if v_stored.path is null then
+            perform copperplate.add_entry(
+                p_upload ->> 'key', p_generation_key, false,
+                copperplate.show_rendition(p_generation_key, p_upload), p_upload
+            );
+        else
+            perform copperplate.replace_rendition(p_upload);
         end if;
+        return copperplate.stored(p_upload ->> 'key');
     end if;
-
-    -- Somebody was first, or it is too late.
+    -- Somebody was first, it is too late, or there is no room.
     if v_stored.path is distinct from p_upload ->> 'path' then
         perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
     end if;
     return v_stored;
 end;
 $$$statement$,
-$statement$comment on function copperplate.add_rendition(text, text, jsonb) is
-'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
-discarded.'$statement$,
-$statement$revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role$statement$
+$statement$comment on function copperplate.add_rendition(text, jsonb) is
+'Record a stored rendition that was written ahead, in place of one by older encoders; answers the entry that stands
+then, or null. An object that does not stand is discarded.'$statement$,
+$statement$revoke all on function copperplate.add_rendition(text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_rendition(text, jsonb) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000640', 'create_complete', array[
 $statement$-- How a generation ends: its original is stored.
 
-create function public.complete_generation(
+create function copperplate.complete_again(
+    p_key text, p_original_key text, p_path text, p_renditions jsonb
+)
+returns copperplate.acquire_result
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_stored copperplate.acquire_result;
+    v_is_ours boolean;
+begin
+    -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody, unless a successor has
+    -- adopted the original or is about to; the renditions are nobody's then.
+    v_is_ours := exists (
+        select from copperplate.cache_entries as e
+        where e.key = p_original_key and e.path = p_path
+    );
+    perform copperplate.discard_refused(p_key, r.value ->> 'path')
+    from jsonb_array_elements(p_renditions) as r
+    where not v_is_ours or not exists (
+        select from copperplate.cache_entries as e
+        where e.key = r.value ->> 'key' and e.path = r.value ->> 'path'
+    );
+    if v_is_ours then
+        v_stored := copperplate.stored(p_renditions #>> '{0,key}');
+        return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
+    end if;
+    perform copperplate.discard_refused(p_key, p_path)
+    where not exists (
+        select from public.generation_status as g
+        where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
+    );
+    return copperplate.stale();
+end;
+$$$statement$,
+$statement$comment on function copperplate.complete_again(text, text, text, jsonb) is
+'The answer to a completion whose lease is over: the entry where it was recorded before, else stale.'$statement$,
+$statement$revoke all on function copperplate.complete_again(text, text, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.complete_again(text, text, text, jsonb) to service_role$statement$,
+$statement$create function public.complete_generation(
     p_key text,
     p_fence bigint,
     p_original_key text,
-    p_path text,
-    p_digest text,
-    p_size_bytes bigint,
-    p_format text,
-    p_width integer,
-    p_height integer,
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    p_upload jsonb,
     p_url text,
-    -- [{key, path, digest, size_bytes, format, width, height}, ...]: the one asked for first
+    -- [{key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}], the asked one first
     p_renditions jsonb default '[]'
 )
 returns copperplate.acquire_result
@@ -5847,11 +6065,12 @@ declare
     v_model text;
     v_asked_at timestamptz;
     v_reserved jsonb;
+    v_is_own_original boolean;
     v_stored copperplate.acquire_result;
 begin
-    -- Of what was taken down the row goes: nothing is stored, and all objects are discarded below.
-    perform copperplate.enforce_takedown(p_key, null);
-    perform copperplate.enforce_takedown(p_key, each.value ->> 'key') from jsonb_array_elements(p_renditions) as each;
+    -- Of what was taken down the row goes: nothing is stored, and the objects are discarded below.
+    perform copperplate.enforce_takedown(p_key);
+    perform copperplate.enforce_takedown(p_key, r.value ->> 'key') from jsonb_array_elements(p_renditions) as r;
     select g.provider, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
@@ -5859,43 +6078,18 @@ begin
     for update;
 
     if not found then
-        -- Said before: the same answer. Otherwise we are too late, and our objects belong to nobody,
-        -- unless a successor has adopted the original or is about to.
-        if exists (
-            select from copperplate.cache_entries as e
-            where e.key = p_original_key and e.path = p_path
-        ) then
-            -- A successor may have adopted the original; a rendition that does not stand is nobody's then.
-            perform copperplate.discard_refused(p_key, each.value ->> 'path')
-            from jsonb_array_elements(p_renditions) as each
-            where not exists (
-                select from copperplate.cache_entries as e
-                where e.key = each.value ->> 'key' and e.path = each.value ->> 'path'
-            );
-            v_stored := copperplate.stored(p_renditions -> 0 ->> 'key');
-            return case when v_stored.path is null then copperplate.stored(p_original_key) else v_stored end;
-        end if;
-        perform copperplate.discard_refused(p_key, p_path)
-        where not exists (
-            select from public.generation_status as g
-            where g.prompt_hash = p_key and g.intent ->> 'path' = p_path
-        );
-        perform copperplate.discard_refused(p_key, each.value ->> 'path') from jsonb_array_elements(p_renditions) as each;
-        return copperplate.stale();
+        return copperplate.complete_again(p_key, p_original_key, p_upload ->> 'path', p_renditions);
     end if;
 
     update public.generation_status as g
     set
-        status = 'completed', phase = null, format = p_format, generated_url = p_url, leader = null,
+        status = 'completed', phase = null, format = p_upload ->> 'format', generated_url = p_url, leader = null,
         lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now
     where g.prompt_hash = p_key;
-    perform copperplate.add_entry(
-        p_original_key, p_key, true,
-        copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
-    );
-    perform copperplate.add_rendition(each.value ->> 'key', p_key, each.value)
-    from jsonb_array_elements(p_renditions) as each;
-    v_stored := copperplate.stored(p_renditions -> 0 ->> 'key');
+    select k.is_own_original into v_is_own_original from copperplate.kinds as k where k.name = v_kind;
+    perform copperplate.add_entry(p_original_key, p_key, true, v_is_own_original, p_upload);
+    perform copperplate.add_rendition(p_key, r.value) from jsonb_array_elements(p_renditions) as r;
+    v_stored := copperplate.stored(p_renditions #>> '{0,key}');
     perform copperplate.note_success(copperplate.services_of(v_provider, v_kind, v_model), v_asked_at);
     perform copperplate.settle_reservation(p_key, p_url);
     -- Reserved for a submit that was not needed.
@@ -5906,15 +6100,15 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+    text, bigint, text, jsonb, text, jsonb
 ) is
-'Record the stored, verified original, and stored renditions of it: hit with the entry that stands for the first one
+'Record the stored, verified original, and stored renditions of it: hit with the entry that stands for the first of them
 (the original''s where none does), or stale; a stale leader''s objects are discarded.'$statement$,
 $statement$revoke all on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+    text, bigint, text, jsonb, text, jsonb
 ) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.complete_generation(
-    text, bigint, text, text, text, bigint, text, integer, integer, text, jsonb
+    text, bigint, text, jsonb, text, jsonb
 ) to service_role$statement$
 ]);
 
@@ -6010,7 +6204,9 @@ to service_role$statement$
 select pg_temp.apply_migration('20261120000660', 'create_renditions', array[
 $statement$-- Renditions made of a stored original, and objects that are gone.
 
-create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
+create function public.intend_rendition(
+    p_generation_key text, p_original_path text, p_path text, p_key text, p_is_sized boolean
+)
 returns boolean
 language plpgsql
 volatile
@@ -6020,25 +6216,26 @@ as $$
 begin
     perform copperplate.discard_object(o.kind, p_path, p_generation_key)
     from copperplate.cache_entries as o
-    where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path;
+    where
+        o.generation_key = p_generation_key and o.is_original and o.path = p_original_path
+        and (
+            copperplate.may_keep_rendition(p_generation_key, p_is_sized)
+            -- One of an older version takes no place.
+            or exists (select from copperplate.cache_entries as e where e.key = p_key)
+        );
     return found;
 end;
 $$$statement$,
-$statement$comment on function public.intend_rendition(text, text, text) is
+$statement$comment on function public.intend_rendition(text, text, text, text, boolean) is
 'Write ahead where a rendition is about to be stored: what is not recorded within the grace is removed.
-False if the original is no longer the generation''s.'$statement$,
-$statement$revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.intend_rendition(text, text, text) to service_role$statement$,
+False if the original is no longer the generation''s, or the generation keeps as many renditions as it may.'$statement$,
+$statement$revoke all on function public.intend_rendition(text, text, text, text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.intend_rendition(text, text, text, text, boolean) to service_role$statement$,
 $statement$create function public.record_rendition(
     p_generation_key text,
     p_original_path text,
-    p_key text,
-    p_path text,
-    p_digest text,
-    p_size_bytes bigint,
-    p_format text,
-    p_width integer,
-    p_height integer
+    -- {key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}
+    p_upload jsonb
 )
 returns copperplate.acquire_result
 language plpgsql
@@ -6049,31 +6246,27 @@ as $$
 declare
     v_stored copperplate.acquire_result;
 begin
-    perform copperplate.enforce_takedown(p_generation_key, p_key);
+    perform copperplate.enforce_takedown(p_generation_key, p_upload ->> 'key');
     -- Locked before the next statement looks: what took the original away meanwhile is seen.
-    perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for no key update;
 
     -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
     if exists (
         select from copperplate.cache_entries as o
         where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path
     ) then
-        v_stored := copperplate.add_rendition(
-            p_key, p_generation_key, copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
-        );
+        v_stored := copperplate.add_rendition(p_generation_key, p_upload);
     else
-        perform copperplate.discard_refused(p_generation_key, p_path);
+        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
     end if;
     return case when v_stored.path is null then copperplate.stale() else v_stored end;
 end;
 $$$statement$,
-$statement$comment on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer) is
-'Record a stored rendition; answers the entry that now stands.
-Stale if the original changed, or the object was not intended within the grace.'$statement$,
-$statement$revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
-from public, anon, authenticated$statement$,
-$statement$grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
-to service_role$statement$,
+$statement$comment on function public.record_rendition(text, text, jsonb) is
+'Record a stored rendition; answers the entry that now stands, which is of no older encoders.
+Stale if the original changed, the object was not intended within the grace, or there is no room for one more.'$statement$,
+$statement$revoke all on function public.record_rendition(text, text, jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.record_rendition(text, text, jsonb) to service_role$statement$,
 $statement$create function public.report_missing(p_key text, p_path text)
 returns boolean
 language plpgsql
@@ -6279,10 +6472,21 @@ begin
     update copperplate.cache_entries as e
     set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
     from (
-        select u.rendition_key as key, sum(u.count) as served
+        select
+            -- Where people are shown the original, every form is a use of it.
+            case
+                when u.kind in (select k.name from copperplate.kinds as k where k.is_own_original)
+                    then (
+                        select o.key
+                        from copperplate.cache_entries as o
+                        where o.generation_key = u.generation_key and o.is_original
+                    )
+                else u.rendition_key
+            end as key,
+            sum(u.count) as served
         from unnest(p_uses) as u
         where u.outcome <> 'failed'
-        group by u.rendition_key
+        group by 1
     ) as s
     where e.key = s.key;
 end;
@@ -6794,16 +6998,18 @@ begin
         where
             g.pinned_at is null
             and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
-            and (
-                not e.is_original
+            and case
+                -- Its uses are counted on it, and its renditions go with it.
+                when p_rules.is_own_original then e.is_original
+                when not e.is_original then true
                 -- Not "not exists": the planner would hash every rendition there is before the first row.
-                or (
+                else (
                     select r.key
                     from copperplate.cache_entries as r
                     where r.generation_key = e.generation_key and not r.is_original
                     limit 1
                 ) is null
-            )
+            end
         order by e.created_at
         limit p_limit
         for update of g skip locked
@@ -6832,7 +7038,7 @@ begin
     with removed as (
         delete from copperplate.cache_entries as e
         where
-            e.generation_key = any(p_keys) and not e.is_original
+            e.generation_key = any(p_keys) and not e.is_original and not p_rules.is_own_original
             and e.archived_at is null and e.created_at < p_cutoff
             and (e.access_count < p_rules.min_uses or (p_rules.min_uses is null and e.last_accessed_at < p_cutoff))
         returning e.file_size
@@ -6842,15 +7048,24 @@ begin
 
     -- An original outlives its renditions: it goes with the last of them, and the generation with it.
     with bare as (
-        select o.generation_key, o.file_size
+        select
+            o.generation_key,
+            (
+                select sum(e.file_size)
+                from copperplate.cache_entries as e
+                where e.generation_key = o.generation_key
+            ) as file_size
         from copperplate.cache_entries as o
         where
             o.generation_key = any(p_keys) and o.is_original
             and o.archived_at is null and o.created_at < p_cutoff
             and (o.access_count < p_rules.min_uses or (p_rules.min_uses is null and o.last_accessed_at < p_cutoff))
-            and not exists (
-                select from copperplate.cache_entries as r
-                where r.generation_key = o.generation_key and not r.is_original
+            and (
+                p_rules.is_own_original
+                or not exists (
+                    select from copperplate.cache_entries as r
+                    where r.generation_key = o.generation_key and not r.is_original
+                )
             )
     ),
 
@@ -6919,8 +7134,13 @@ With p_after, empty at first, it looks at p_limit entries from there on and answ
 null at the end.'$statement$,
 $statement$revoke all on function public.cleanup_entries(text, integer, text, interval, bigint, bigint)
 from public, anon, authenticated$statement$,
-$statement$grant execute on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) to service_role$statement$,
-$statement$create function public.count_old_entries(
+$statement$grant execute on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000815', 'create_cleanup_counts', array[
+$statement$-- What a cleanup would do.
+
+create function public.count_old_entries(
     p_kind text,
     p_older_than interval default null,
     p_min_uses bigint default null,
@@ -6950,7 +7170,16 @@ begin
     select jsonb_build_object(
         'pictures', count(*) filter (where e.is_original = v_rules.is_own_original),
         'generations', count(*) filter (where e.is_original),
-        'bytes', coalesce(sum(e.file_size), 0),
+        'bytes', coalesce(sum(
+            case
+                when v_rules.is_own_original then (
+                    select sum(r.file_size)
+                    from copperplate.cache_entries as r
+                    where r.generation_key = e.generation_key
+                )
+                else e.file_size
+            end
+        ), 0),
         'archived', v_archived
     )
     into v_answer
@@ -6963,10 +7192,11 @@ begin
             where g.pinned_at is not null
         )
         -- An original stays while any picture made from it does.
-        and (
-            not e.is_original
+        and case
+            when v_rules.is_own_original then e.is_original
+            when not e.is_original then true
             -- As in lock_old_generations, not "not exists".
-            or (
+            else (
                 select r.key
                 from copperplate.cache_entries as r
                 where
@@ -6977,7 +7207,7 @@ begin
                     end
                 limit 1
             ) is null
-        );
+        end;
     return v_answer;
 end;
 $$$statement$,
@@ -7056,7 +7286,7 @@ begin
         jsonb_build_object(
             'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
             -- What people are shown, which is the original itself of some kinds.
-            'images', count(*) filter (where e.is_original = k.is_own_original), 'bytes', coalesce(sum(e.file_size), 0)
+            'images', count(*) filter (where e.is_shown), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
             when p_dry_run then '{}'::jsonb
@@ -7067,7 +7297,6 @@ begin
         end
     into v_answer
     from copperplate.cache_entries as e
-    inner join copperplate.kinds as k on e.kind = k.name
     where e.generation_key = any(v_keys);
 
     if not p_dry_run then
@@ -7221,6 +7450,155 @@ $statement$comment on function public.audit_objects(text, text[], text) is
 Only objects older than any upload under way may be given: they go after their grace like every other.'$statement$,
 $statement$revoke all on function public.audit_objects(text, text[], text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.audit_objects(text, text[], text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000852', 'create_entry_audit', array[
+$statement$-- What must be true of entries. A row here is a fault: of ours, or of a hand that changed a table.
+create view copperplate.entry_faults
+with (security_invoker = true)
+as
+with forms as (
+    select
+        e.generation_key,
+        e.kind,
+        e.format,
+        count(*) filter (where e.is_shown) as shown,
+        bool_or(e.is_shown and not e.is_sized and coalesce(e.quality, 85) = 85) as shows_standard,
+        bool_or(not e.is_sized and coalesce(e.quality, 85) = 85) as has_standard
+    from copperplate.cache_entries as e
+    where not e.is_original
+    group by e.generation_key, e.kind, e.format
+),
+
+generations as (
+    select
+        g.prompt_hash as generation_key,
+        g.kind,
+        count(e.key) filter (where e.is_original) as originals,
+        count(e.key) filter (where e.is_original and e.is_shown) as shown_originals,
+        count(e.key) filter (where not e.is_original) as renditions,
+        case g.status when 'completed' then 1 else 0 end as expected
+    from public.generation_status as g
+    left join copperplate.cache_entries as e on g.prompt_hash = e.generation_key
+    group by g.prompt_hash
+),
+
+totals as (
+    select
+        p.kind,
+        sum(p.images) as images,
+        sum(p.image_bytes) as image_bytes,
+        sum(p.stored_bytes) as stored_bytes
+    from copperplate.public_totals as p
+    group by p.kind
+),
+
+sums as (
+    select
+        k.name as kind,
+        t.images,
+        t.image_bytes,
+        t.stored_bytes,
+        count(e.key) filter (where e.is_shown) as shown,
+        coalesce(sum(e.file_size) filter (where e.is_shown), 0) as shown_bytes,
+        coalesce(sum(e.file_size), 0) as bytes
+    from copperplate.kinds as k
+    left join totals as t on k.name = t.kind
+    left join copperplate.cache_entries as e on k.name = e.kind
+    group by k.name, t.images, t.image_bytes, t.stored_bytes
+),
+
+compared as (
+    select
+        f.generation_key,
+        f.kind,
+        'shown renditions in ' || f.format as fault,
+        f.shown as found,
+        case when k.is_own_original then 0 else 1 end as expected
+    from forms as f
+    inner join copperplate.kinds as k on f.kind = k.name
+    union all
+    select
+        f.generation_key,
+        f.kind,
+        'the standard form is shown in ' || f.format as fault,
+        f.shows_standard::integer as found,
+        (f.has_standard and not k.is_own_original)::integer as expected
+    from forms as f
+    inner join copperplate.kinds as k on f.kind = k.name
+    union all
+    select
+        g.generation_key,
+        g.kind,
+        'originals' as fault,
+        g.originals as found,
+        g.expected
+    from generations as g
+    union all
+    select
+        g.generation_key,
+        g.kind,
+        'shown originals' as fault,
+        g.shown_originals as found,
+        case when k.is_own_original then g.originals else 0 end as expected
+    from generations as g
+    inner join copperplate.kinds as k on g.kind = k.name
+    union all
+    select
+        g.generation_key,
+        g.kind,
+        'renditions' as fault,
+        g.renditions as found,
+        least(g.renditions, 64) as expected
+    from generations as g
+    union all
+    select
+        null as generation_key,
+        s.kind,
+        t.fault,
+        t.found,
+        t.expected
+    from sums as s
+    cross join lateral (
+        values
+        ('total of pictures', coalesce(s.images, 0), s.shown),
+        ('total of their bytes', coalesce(s.image_bytes, 0), s.shown_bytes),
+        ('total of stored bytes', coalesce(s.stored_bytes, 0), s.bytes)
+    ) as t (fault, found, expected)
+)
+
+select
+    c.generation_key,
+    c.kind,
+    c.fault,
+    c.found,
+    c.expected
+from compared as c
+where c.found <> c.expected$statement$,
+$statement$comment on view copperplate.entry_faults is
+'Generations whose entries are not what they must be, and totals that are not the sums of entries; empty, always.'$statement$,
+$statement$revoke all on table copperplate.entry_faults from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.entry_faults to service_role$statement$,
+$statement$create function public.audit_entries()
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'pictures', count(*) filter (where e.is_shown),
+        'originals', count(*) filter (where e.is_original),
+        'renditions', count(*) filter (where not e.is_original),
+        'bytes', coalesce(sum(e.file_size), 0),
+        'faults', (select coalesce(jsonb_agg(to_jsonb(f)), '[]') from copperplate.entry_faults as f)
+    )
+    from copperplate.cache_entries as e;
+$$$statement$,
+$statement$comment on function public.audit_entries() is
+'Counts of entries, and faults: rows of copperplate.entry_faults, of which there should be none.'$statement$,
+$statement$revoke all on function public.audit_entries() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.audit_entries() to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[
@@ -7481,7 +7859,44 @@ $$$statement$
 
 select pg_temp.apply_migration('20261120000880', 'create_image_cache', array[
 $statement$-- Images as people know them: one row per prompt, size and format. Thin forms of what every kind has.
-create view public.image_cache
+create function copperplate.payer_of(p_generation_key text)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return coalesce(
+        (
+            -- Settled by the completion of this picture, not of one that was removed before.
+            select 'user:' || a.user_id
+            from public.generation_status as g
+            inner join copperplate.reservations as r on g.prompt_hash = r.generation_key and g.completed_at <= r.closed_at
+            inner join copperplate.accounts as a on r.account_id = a.id
+            where g.prompt_hash = p_generation_key and r.state = 'settled'
+        ),
+        (
+            select substring(n.name from '^(?:prepaid/)?((?:user|key):.*)$')
+            from (
+                select s.budgets
+                from copperplate.submits as s
+                where s.generation_key = p_generation_key
+                order by s.id desc
+                limit 1
+            ) as m
+            cross join lateral unnest(m.budgets) as n (name)
+            where n.name ~ '^(prepaid/)?(user|key):'
+        )
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.payer_of(text) is
+'Who paid for a picture, as user:<id> or key:<id>: the account that was charged, else what the book says of the submit
+that made it. Null where that was a stranger, a user who was forgotten, or nobody.'$statement$,
+$statement$revoke all on function copperplate.payer_of(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.payer_of(text) to service_role$statement$,
+$statement$create view public.image_cache
 with (security_invoker = true)
 as
 select
@@ -7491,18 +7906,37 @@ select
     g.dimensions,
     e.format,
     g.model,
-    e.access_count,
+    e.access_count + coalesce(f.access_count, 0) as access_count,
     e.created_at,
-    e.last_accessed_at,
+    greatest(e.last_accessed_at, f.last_accessed_at) as last_accessed_at,
     e.file_size,
     e.path as object_path,
-    e.digest
+    e.digest,
+    o.generation_ms,
+    copperplate.payer_of(e.generation_key) as payer,
+    o.file_size as original_file_size,
+    (
+        select w.file_size
+        from copperplate.cache_entries as w
+        where w.generation_key = e.generation_key and w.format = 'webp' and w.is_shown
+    ) as webp_file_size,
+    o.has_c2pa,
+    e.thumbhash,
+    e.color
 from copperplate.shown_entries as e
 inner join public.generation_status as g on e.generation_key = g.prompt_hash
+left join copperplate.cache_entries as o on e.generation_key = o.generation_key and o.is_original
+left join lateral (
+    select
+        sum(r.access_count)::bigint as access_count,
+        max(r.last_accessed_at) filter (where r.access_count > 0) as last_accessed_at
+    from copperplate.cache_entries as r
+    where r.generation_key = e.generation_key and r.format = e.format and not r.is_shown and not r.is_original
+) as f on true
 where e.kind = 'image'$statement$,
 $statement$comment on view public.image_cache is
-'Cached pictures, one row per prompt, size and format.
-Deleting a row declares the picture wrong: its generation, every format of it and its original go.'$statement$,
+'Cached pictures, one row per prompt, size and format; the uses of its other sizes and qualities are counted on it.
+Deleting a row declares the picture wrong: its generation, every form of it and its original go.'$statement$,
 $statement$revoke all on table public.image_cache from public, anon, authenticated, service_role$statement$,
 $statement$grant select, delete on table public.image_cache to service_role$statement$,
 $statement$create function copperplate.delete_picture()
@@ -7579,6 +8013,58 @@ $statement$revoke all on function public.get_cache_stats() from public, anon, au
 $statement$grant execute on function public.get_cache_stats() to service_role, anon, authenticated$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000885', 'create_image_renditions', array[
+$statement$-- The other forms of images: sizes and qualities beside those that image_cache shows.
+create view public.image_renditions
+with (security_invoker = true)
+as
+select
+    e.key as prompt_hash,
+    e.generation_key as generation_hash,
+    g.prompt,
+    g.dimensions,
+    e.width,
+    e.height,
+    e.format,
+    e.quality,
+    g.model,
+    e.access_count,
+    e.created_at,
+    e.last_accessed_at,
+    e.file_size,
+    e.path as object_path,
+    e.digest,
+    e.encoder_version
+from copperplate.cache_entries as e
+inner join public.generation_status as g on e.generation_key = g.prompt_hash
+where e.kind = 'image' and not e.is_original and not e.is_shown$statement$,
+$statement$comment on view public.image_renditions is
+'Kept renditions of cached pictures in other sizes and qualities than image_cache shows, at most 64 of a picture.
+Deleting a row removes that rendition alone; it is made again when it is asked for, and costs nothing.'$statement$,
+$statement$revoke all on table public.image_renditions from public, anon, authenticated, service_role$statement$,
+$statement$grant select, delete on table public.image_renditions to service_role$statement$,
+$statement$create function copperplate.delete_rendition()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    -- Generation first, then entries: the one lock order.
+    perform from public.generation_status as g where g.prompt_hash = old.generation_hash for no key update;
+    delete from copperplate.cache_entries as e where e.key = old.prompt_hash;
+    return old;
+end;
+$$$statement$,
+$statement$comment on function copperplate.delete_rendition() is
+'Makes DELETE through image_renditions remove that rendition alone.'$statement$,
+$statement$revoke all on function copperplate.delete_rendition() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.delete_rendition() to service_role$statement$,
+$statement$create trigger image_renditions_delete
+instead of delete on public.image_renditions
+for each row execute function copperplate.delete_rendition()$statement$
+]);
+
 select pg_temp.apply_migration('20261120000890', 'create_memoji_cache', array[
 $statement$-- Memoji as people know them: one row per picture, which is its generation's original. Thin forms of what every kind
 -- has.
@@ -7599,9 +8085,18 @@ select
     e.archived_at,
     e.file_size,
     e.path as object_path,
-    e.digest
+    e.digest,
+    e.generation_ms,
+    copperplate.payer_of(e.generation_key) as payer,
+    w.path as webp_path,
+    w.file_size as webp_file_size,
+    e.has_c2pa,
+    e.thumbhash,
+    e.color
 from copperplate.shown_entries as e
 inner join public.generation_status as g on e.generation_key = g.prompt_hash
+left join copperplate.cache_entries as w
+    on e.generation_key = w.generation_key and w.format = 'webp' and not w.is_sized and w.quality = 85
 where e.kind = 'memoji'$statement$,
 $statement$comment on view public.memoji_cache is
 'Cached memoji. generation_cost is in dollars, null where no price is known; archived_at marks those kept for good.
@@ -7673,6 +8168,133 @@ $statement$comment on function public.get_memoji_stats() is
 'One row: memoji kept, how often they were used, hits, misses, and money spent and saved in millionths of a dollar.'$statement$,
 $statement$revoke all on function public.get_memoji_stats() from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_memoji_stats() to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000895', 'create_kept_pictures', array[
+$statement$-- Kept pictures by any of their names, and the placeholders of those that have none yet.
+
+create function public.find_kept(p_id text)
+returns table (
+    kind text,
+    generation_key text,
+    model text,
+    dimensions text,
+    key text,
+    format text,
+    quality integer,
+    width integer,
+    height integer,
+    is_original boolean,
+    is_sized boolean
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        e.kind, e.generation_key, g.model, g.dimensions, e.key, e.format, e.quality, e.width, e.height, e.is_original,
+        e.is_sized
+    from (
+        select c.*
+        from copperplate.cache_entries as c
+        where c.key = p_id
+        union all
+        select c.*
+        from copperplate.cache_entries as c
+        where c.generation_key = p_id and c.is_original
+        union all
+        select c.*
+        from copperplate.kinds as k
+        inner join copperplate.cache_entries as c
+            on
+                k.bucket = c.bucket
+                and c.path = case
+                    when starts_with(p_id, k.bucket || '/') then substr(p_id, length(k.bucket) + 2) else p_id
+                end
+    ) as e
+    inner join public.generation_status as g on e.generation_key = g.prompt_hash
+    limit 1;
+$$$statement$,
+$statement$comment on function public.find_kept(text) is
+'The kept picture of that id: the key of a rendition or of a generation, or [bucket/]YYYY/MM/name; no row where there is
+none.'$statement$,
+$statement$revoke all on function public.find_kept(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.find_kept(text) to service_role$statement$,
+$statement$create function public.describe_kept(p_generation_key text)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'generation_key', g.prompt_hash, 'kind', g.kind, 'model', g.model, 'dimensions', g.dimensions,
+        'created_at', o.created_at, 'generation_ms', o.generation_ms, 'has_c2pa', o.has_c2pa,
+        'thumbhash', o.thumbhash, 'color', o.color,
+        'entries', (
+            select jsonb_agg(
+                jsonb_build_object(
+                    'key', e.key, 'path', e.path, 'format', e.format, 'width', e.width, 'height', e.height,
+                    'quality', e.quality, 'size_bytes', e.file_size, 'is_original', e.is_original,
+                    'is_sized', e.is_sized
+                )
+                order by e.is_original desc, e.format, e.width, e.quality, e.key
+            )
+            from copperplate.cache_entries as e
+            where e.generation_key = g.prompt_hash
+        )
+    )
+    from public.generation_status as g
+    inner join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
+    where g.prompt_hash = p_generation_key;
+$$$statement$,
+$statement$comment on function public.describe_kept(text) is
+'What is known of a kept picture and of all its forms; null where it is not kept.'$statement$,
+$statement$revoke all on function public.describe_kept(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.describe_kept(text) to service_role$statement$,
+$statement$create function public.originals_without_placeholder(p_limit integer, p_after text default '')
+returns setof copperplate.acquire_result
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select s.*
+    from (
+        select e.key
+        from copperplate.cache_entries as e
+        where e.is_original and e.thumbhash is null and e.key > p_after
+        order by e.key
+        limit p_limit
+    ) as o
+    cross join lateral copperplate.stored(o.key) as s;
+$$$statement$,
+$statement$comment on function public.originals_without_placeholder(integer, text) is
+'At most p_limit originals whose placeholder is not known, in the order of their keys, after p_after.'$statement$,
+$statement$revoke all on function public.originals_without_placeholder(integer, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.originals_without_placeholder(integer, text) to service_role$statement$,
+$statement$create function public.set_placeholder(p_generation_key text, p_thumbhash text, p_color text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for no key update;
+    -- A picture that was made again meanwhile has its own.
+    update copperplate.cache_entries as e
+    set thumbhash = p_thumbhash, color = p_color
+    where e.generation_key = p_generation_key and e.thumbhash is null;
+    return found;
+end;
+$$$statement$,
+$statement$comment on function public.set_placeholder(text, text, text) is
+'Note the placeholder of a kept picture that has none, on all its forms: its ThumbHash in base64 and its dominant colour
+as #rrggbb. False where none of it is kept, or it has one.'$statement$,
+$statement$revoke all on function public.set_placeholder(text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.set_placeholder(text, text, text) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000900', 'create_buckets', array[

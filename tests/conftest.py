@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.standin.fixtures",
     "tests.support.supabase_cli",
     "tests.support.browsing",
+    "tests.support.typescript_client",
     "tests.support.strangers",
     "tests.deployment.fixtures",
 ]

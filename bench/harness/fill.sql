@@ -7,6 +7,7 @@ alter table public.generation_status drop constraint generation_status_id_key;
 alter table copperplate.cache_entries drop constraint cache_entries_object_key;
 drop index copperplate.cache_entries_generation_idx;
 drop index copperplate.cache_entries_original_idx;
+drop index copperplate.cache_entries_shown_idx;
 
 -- In key order, which fills the primary keys' indexes quickest.
 create temporary table numbers as
@@ -41,11 +42,11 @@ from numbers as m
 order by m.key;
 
 insert into copperplate.cache_entries (
-    key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
+    key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
     created_at, last_accessed_at
 )
 select
-    e.key, m.key, 'image', e.format = 'png', 'generated-images', '2026/01/' || e.key || '.' || e.format,
+    e.key, m.key, 'image', e.format = 'png', e.format = 'jpg', 'generated-images', '2026/01/' || e.key || '.' || e.format,
     e.key, 100000, e.format, 1024, 1024, now() - interval '40 days' + m.n * interval '1 ms', now()
 from numbers as m
 cross join lateral (values (m.jpg_key, 'jpg'), (m.original_key, 'png')) as e (key, format)
@@ -56,6 +57,7 @@ alter table public.generation_status add constraint generation_status_id_key uni
 alter table copperplate.cache_entries add constraint cache_entries_object_key unique (bucket, path);
 create index cache_entries_generation_idx on copperplate.cache_entries (generation_key);
 create unique index cache_entries_original_idx on copperplate.cache_entries (generation_key) where is_original;
+create unique index cache_entries_shown_idx on copperplate.cache_entries (generation_key, format) where is_shown;
 
 create table public.answers as
 select

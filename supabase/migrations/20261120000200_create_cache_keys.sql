@@ -194,7 +194,14 @@ grant execute on function public.image_cache_key(text, integer, integer, text, t
 to service_role;
 
 
-create function public.rendition_cache_key(p_generation_key text, p_format text, p_quality integer default 85)
+-- Without a width and a height it is the whole canvas.
+create function public.rendition_cache_key(
+    p_generation_key text,
+    p_format text,
+    p_quality integer default 85,
+    p_width integer default null,
+    p_height integer default null
+)
 returns text
 language plpgsql
 immutable
@@ -209,30 +216,33 @@ declare
     );
 begin
     if (p_generation_key collate "C" ~ '^[0-9a-f]{64}$') is not true
-        or (v_format in ('jpg', 'png', 'webp', 'original')) is not true
+        or (v_format in ('jpg', 'png', 'webp', 'avif', 'original')) is not true
         or (v_format in ('png', 'original') or p_quality between 1 and 100) is not true
+        or (p_width is null) <> (p_height is null) or p_width < 1 or p_height < 1
+        or (v_format = 'original' and p_width is not null)
     then
         raise exception using
             errcode = 'ZC001',
             message = 'There is no such rendition.',
-            hint = 'Give a generation key (64 hexadecimal digits), jpg, jpeg, png, webp or original, '
-                || 'and a quality from 1 to 100.';
+            hint = 'Give a generation key (64 hexadecimal digits), jpg, jpeg, png, webp, avif or original, '
+                || 'a quality from 1 to 100, and both or none of width and height, in pixels.';
     end if;
     -- png and the original have no quality: a field that changes no byte is in no recipe
     return public.cache_key(
-        case when v_format in ('jpg', 'webp')
-            then v_recipe || jsonb_build_object('quality', p_quality)
-            else v_recipe
-        end
+        v_recipe
+        || case when v_format in ('png', 'original') then '{}' else jsonb_build_object('quality', p_quality) end
+        || case when p_width is null then '{}' else jsonb_build_object('width', p_width, 'height', p_height) end
     );
 end
 $$;
 
-comment on function public.rendition_cache_key(text, text, integer) is
+comment on function public.rendition_cache_key(text, text, integer, integer, integer) is
 'The key of one rendition of a generation: image_cache.prompt_hash.
 
-Formats are jpg (or jpeg), png, webp, and original for the bytes as the provider made them. Quality is
-1 to 100 and counts for jpg and webp only. Raises ZC001 for anything else.';
+Formats are jpg (or jpeg), png, webp, avif, and original for the bytes as the provider made them. Quality is 1 to 100 and
+counts for all but png and original. Width and height are those of the output, after the rungs. Raises ZC001 for anything else.';
 
-revoke all on function public.rendition_cache_key(text, text, integer) from public, anon, authenticated;
-grant execute on function public.rendition_cache_key(text, text, integer) to service_role;
+revoke all on function public.rendition_cache_key(text, text, integer, integer, integer)
+from public, anon, authenticated;
+grant execute on function public.rendition_cache_key(text, text, integer, integer, integer)
+to service_role;

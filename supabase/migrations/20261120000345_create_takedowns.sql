@@ -103,12 +103,11 @@ begin
         jsonb_build_object(
             'generations', 1 - v_is_placed,
             -- What people are shown, which is the original itself of some kinds.
-            'images', count(*) filter (where e.is_original = k.is_own_original),
+            'images', count(*) filter (where e.is_shown),
             'bytes', coalesce(sum(e.file_size), 0)
         )
     into v_counts
     from copperplate.cache_entries as e
-    inner join copperplate.kinds as k on e.kind = k.name
     where e.generation_key = p_generation_key;
     delete from public.generation_status as g where g.prompt_hash = p_generation_key;
 

@@ -136,9 +136,9 @@ declare
         p_prompt, p_width, p_height, coalesce(p_model, 'fal-ai/flux/schnell'), p_seed, p_settings
     );
 begin
-    if (p_format in ('jpg', 'jpeg', 'png', 'webp')) is not true then
+    if (p_format in ('jpg', 'jpeg', 'png', 'webp', 'avif', 'auto')) is not true then
         raise exception using
-            errcode = 'ZC001', message = 'There is no such format.', hint = 'Give jpg, jpeg, png or webp.';
+            errcode = 'ZC001', message = 'There is no such format.', hint = 'Give jpg, jpeg, png, webp, avif or auto.';
     end if;
     return concat(
         format('/%sx%s.%s?text=', p_width, p_height, p_format),

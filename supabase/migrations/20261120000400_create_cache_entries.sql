@@ -1,6 +1,6 @@
 -- Entries: one row per stored object, the original included.
 create table copperplate.cache_entries (
-    -- The rendition's key: SHA-256 of {generation, format, quality}.
+    -- The rendition's key: SHA-256 of {generation, format, quality, width, height}.
     key text not null,
     generation_key text not null,
     kind text not null,
@@ -12,6 +12,21 @@ create table copperplate.cache_entries (
     format text not null,
     width integer not null,
     height integer not null,
+    -- Of a rendition; null where its format has none.
+    quality integer,
+    -- Smaller than the canvas, or cut out of it.
+    is_sized boolean not null default false,
+    -- A row of image_cache or memoji_cache, and counted as a picture: the original of kinds that show theirs; of others
+    -- one rendition a format, the standard one (whole, quality 85) if it is kept, else the first that was.
+    is_shown boolean not null default false,
+    -- Of the encoders that made a rendition; an older one is made again when it is asked for. 0 of an original.
+    encoder_version integer not null default 0,
+    -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb.
+    thumbhash text,
+    color text,
+    -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
+    has_c2pa boolean,
+    generation_ms bigint,
     access_count bigint not null default 0,
     created_at timestamptz not null,
     last_accessed_at timestamptz not null,
@@ -27,6 +42,11 @@ create table copperplate.cache_entries (
     constraint cache_entries_path_is_dated_sha256
     check (path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp|avif)$'),
     constraint cache_entries_format_is_known check (format in ('jpg', 'png', 'webp', 'avif')),
+    constraint cache_entries_quality_is_percent check (quality between 1 and 100),
+    constraint cache_entries_original_is_whole check (not is_original or (quality is null and not is_sized)),
+    constraint cache_entries_thumbhash_has_color check ((thumbhash is null) = (color is null)),
+    constraint cache_entries_thumbhash_is_short check (length(thumbhash) between 4 and 100),
+    constraint cache_entries_color_is_hex check (color ~ '^#[0-9a-f]{6}$'),
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70);
 
@@ -38,6 +58,14 @@ where archived_at is null;
 create unique index cache_entries_original_idx
 on copperplate.cache_entries (generation_key)
 where is_original;
+-- For the placeholders that are still to be made: nearly empty.
+create index cache_entries_without_placeholder_idx
+on copperplate.cache_entries (key)
+where is_original and thumbhash is null;
+-- Of the forms in one format people are shown one.
+create unique index cache_entries_shown_idx
+on copperplate.cache_entries (generation_key, format)
+where is_shown;
 
 comment on table copperplate.cache_entries is
 'One row per stored object. Row-level security is on without a policy: only service_role and the owner see rows.';
@@ -50,9 +78,9 @@ grant select, insert, update, delete on table copperplate.cache_entries to servi
 create view copperplate.shown_entries
 with (security_invoker = true)
 as
-select e.*
-from copperplate.cache_entries as e
-inner join copperplate.kinds as k on e.kind = k.name and e.is_original = k.is_own_original;
+select *
+from copperplate.cache_entries
+where is_shown;
 
 comment on view copperplate.shown_entries is
 'The entries that people are shown: counted as pictures, and listed in the view of their kind.';
@@ -68,14 +96,13 @@ set search_path = ''
 as $$
 begin
     insert into copperplate.public_totals (day, kind, images, image_bytes, stored_bytes)
-    select
+    values (
         (copperplate.clock() at time zone 'UTC')::date,
         new.kind,
-        case when new.is_original = k.is_own_original then 1 else 0 end,
-        case when new.is_original = k.is_own_original then new.file_size else 0 end,
+        new.is_shown::integer,
+        case when new.is_shown then new.file_size else 0 end,
         new.file_size
-    from copperplate.kinds as k
-    where k.name = new.kind;
+    );
     return null;
 end;
 $$;
@@ -83,6 +110,50 @@ $$;
 comment on function copperplate.note_entry_added() is 'Adds a new entry to the public totals.';
 revoke all on function copperplate.note_entry_added() from public, anon, authenticated;
 grant execute on function copperplate.note_entry_added() to service_role;
+
+create function copperplate.promote_entries(p_generation_keys text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_generation_keys = '{}' then
+        return;
+    end if;
+    with promoted as (
+        update copperplate.cache_entries as e
+        set is_shown = true
+        where e.key in (
+            select distinct on (r.generation_key, r.format) r.key
+            from copperplate.cache_entries as r
+            where
+                r.generation_key = any(p_generation_keys) and not r.is_original
+                and not exists (
+                    select from copperplate.cache_entries as s
+                    where s.generation_key = r.generation_key and s.format = r.format and s.is_shown
+                )
+            order by r.generation_key, r.format, r.created_at, r.key
+        )
+        returning e.kind, e.file_size
+    )
+
+    insert into copperplate.public_totals (day, kind, images, image_bytes)
+    select
+        (copperplate.clock() at time zone 'UTC')::date,
+        p.kind,
+        count(*),
+        sum(p.file_size)
+    from promoted as p
+    group by p.kind;
+end;
+$$;
+
+comment on function copperplate.promote_entries(text[]) is
+'Where the shown form of a format went alone, the first of its other forms is shown in its place.';
+revoke all on function copperplate.promote_entries(text[]) from public, anon, authenticated;
+grant execute on function copperplate.promote_entries(text[]) to service_role;
 
 create function copperplate.note_entries_removed()
 returns trigger
@@ -100,13 +171,15 @@ begin
     select
         (copperplate.clock() at time zone 'UTC')::date,
         e.kind,
-        -count(*) filter (where e.is_original = k.is_own_original),
-        -coalesce(sum(e.file_size) filter (where e.is_original = k.is_own_original), 0),
+        -count(*) filter (where e.is_shown),
+        -coalesce(sum(e.file_size) filter (where e.is_shown), 0),
         -sum(e.file_size),
         -sum(e.access_count)
     from removed as e
-    inner join copperplate.kinds as k on e.kind = k.name
     group by e.kind;
+    perform copperplate.promote_entries(
+        array(select distinct e.generation_key from removed as e where e.is_shown and not e.is_original)
+    );
 
     -- A completed generation has its original: if that alone is deleted, it is to be made anew.
     update public.generation_status as g

@@ -29,6 +29,9 @@ create type copperplate.acquire_result as (
     job_age_ms integer,
     -- {reason, budget, cap_micro_usd, left_micro_usd, cap_pictures, left_pictures, resets_at, retry_after_ms}
     refusal jsonb,
+    encoder_version integer,
+    thumbhash text,
+    color text,
     -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
     near_caps jsonb
 );
@@ -49,10 +52,12 @@ declare
     v_now timestamptz;
 begin
     -- The asked rendition, by primary key: the common case ends here.
-    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    select
+        e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+        e.encoder_version, e.thumbhash, e.color
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original
+        v.is_original, v.encoder_version, v.thumbhash, v.color
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -100,10 +105,11 @@ begin
     if v.status = 'completed' then
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select
-            e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+            e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+            e.encoder_version, e.thumbhash, e.color
         into
             v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-            v.is_original
+            v.is_original, v.encoder_version, v.thumbhash, v.color
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then

@@ -1,29 +1,5 @@
 -- Objects about to be stored, and entries of those that are.
 
--- What a picture's bytes are, and where they lie: the form of an intent.
-create function copperplate.upload(
-    p_path text, p_digest text, p_size_bytes bigint, p_format text, p_width integer, p_height integer
-)
-returns jsonb
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-begin
-    return jsonb_build_object(
-        'path', p_path, 'digest', p_digest, 'size_bytes', p_size_bytes,
-        'format', p_format, 'width', p_width, 'height', p_height
-    );
-end;
-$$;
-
-comment on function copperplate.upload(text, text, bigint, text, integer, integer) is
-'An object about to be stored, or just stored, as one value.';
-revoke all on function copperplate.upload(text, text, bigint, text, integer, integer)
-from public, anon, authenticated;
-grant execute on function copperplate.upload(text, text, bigint, text, integer, integer) to service_role;
-
 create function copperplate.add_usage(p_usage jsonb, p_more jsonb)
 returns jsonb
 language plpgsql
@@ -57,12 +33,8 @@ grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role;
 create function public.intend_upload(
     p_key text,
     p_fence bigint,
-    p_path text,
-    p_digest text,
-    p_size_bytes bigint,
-    p_format text,
-    p_width integer,
-    p_height integer,
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    p_upload jsonb,
     p_usage jsonb,
     p_rendition_paths text[] default '{}',
     p_cost_micro_usd bigint default null
@@ -86,11 +58,11 @@ begin
         return false;
     end if;
 
-    if v_path <> p_path then
+    if v_path <> p_upload ->> 'path' then
         perform copperplate.discard_object(v_kind, v_path, p_key);
     end if;
-    -- complete_generation takes back what is stored of them.
-    perform copperplate.discard_object(v_kind, each.path, p_key) from unnest(p_rendition_paths) as each(path);
+    -- complete_generation takes them back; a successor makes renditions of its own.
+    perform copperplate.discard_object(v_kind, r.path, p_key) from unnest(p_rendition_paths) as r (path);
     -- The picture is that of the newest submit; said twice, it is the same cost.
     perform copperplate.note_cost(p_key, p_cost_micro_usd);
 
@@ -98,7 +70,7 @@ begin
     set
         phase = 'uploading',
         decode_no = 0,
-        intent = copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height),
+        intent = p_upload,
         -- Every submit leaves this phase: while it lasts, the picture is one that was counted.
         provider_usage = case
             when g.phase = 'uploading' then g.provider_usage
@@ -110,18 +82,13 @@ begin
 end;
 $$;
 
-comment on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
-) is
-'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it,
-which are removed where they are not completed within the grace.
+comment on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) is
+'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it, which
+are removed if they are not completed within the grace.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.';
-revoke all on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
-) from public, anon, authenticated;
-grant execute on function public.intend_upload(
-    text, bigint, text, text, bigint, text, integer, integer, jsonb, text[], bigint
-) to service_role;
+revoke all on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint)
+from public, anon, authenticated;
+grant execute on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) to service_role;
 
 create function copperplate.stored(p_key text)
 returns copperplate.acquire_result
@@ -133,10 +100,12 @@ as $$
 declare
     v copperplate.acquire_result;
 begin
-    select e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original
+    select
+        e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
+        e.encoder_version, e.thumbhash, e.color
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original
+        v.is_original, v.encoder_version, v.thumbhash, v.color
     from copperplate.cache_entries as e
     where e.key = p_key;
     if not found then
@@ -167,7 +136,7 @@ revoke all on function copperplate.stale() from public, anon, authenticated;
 grant execute on function copperplate.stale() to service_role;
 
 create function copperplate.add_entry(
-    p_key text, p_generation_key text, p_is_original boolean, p_upload jsonb
+    p_key text, p_generation_key text, p_is_original boolean, p_is_shown boolean, p_upload jsonb
 )
 returns void
 language plpgsql
@@ -177,26 +146,33 @@ set search_path = ''
 as $$
 begin
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height,
-        created_at, last_accessed_at
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        quality, is_sized, encoder_version, thumbhash, color, has_c2pa, generation_ms, created_at, last_accessed_at
     )
     select
-        p_key, p_generation_key, g.kind, p_is_original, k.bucket, u.path, u.digest, u.size_bytes,
-        u.format, u.width, u.height, copperplate.clock(), copperplate.clock()
+        p_key, p_generation_key, g.kind, p_is_original, p_is_shown, k.bucket, u.path, u.digest, u.size_bytes,
+        u.format, u.width, u.height, u.quality, coalesce(u.is_sized, false), coalesce(u.encoder_version, 0),
+        -- A rendition's placeholder is that of its original.
+        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color),
+        case when p_is_original then coalesce(u.has_c2pa, false) end,
+        case when p_is_original then extract(epoch from copperplate.clock() - g.started_at) * 1000 end,
+        copperplate.clock(), copperplate.clock()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name
     cross join jsonb_to_record(p_upload) as u (
-        path text, digest text, size_bytes bigint, format text, width integer, height integer
+        path text, digest text, size_bytes bigint, format text, width integer, height integer, quality integer,
+        is_sized boolean, encoder_version integer, thumbhash text, color text, has_c2pa boolean
     )
+    left join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
     where g.prompt_hash = p_generation_key
     on conflict (key) do nothing;
 end;
 $$;
 
-comment on function copperplate.add_entry(text, text, boolean, jsonb) is
+comment on function copperplate.add_entry(text, text, boolean, boolean, jsonb) is
 'Record a stored object of a generation; an entry that stands already stays.';
-revoke all on function copperplate.add_entry(text, text, boolean, jsonb) from public, anon, authenticated;
-grant execute on function copperplate.add_entry(text, text, boolean, jsonb) to service_role;
+revoke all on function copperplate.add_entry(text, text, boolean, boolean, jsonb) from public, anon, authenticated;
+grant execute on function copperplate.add_entry(text, text, boolean, boolean, jsonb) to service_role;
 
 -- Where the generation is gone, so is its kind: noted in every bucket, as what is not there is as good as removed.
 create function copperplate.discard_refused(p_generation_key text, p_path text)
@@ -217,43 +193,3 @@ comment on function copperplate.discard_refused(text, text) is
 'Note the object of a refused write for removal, in the bucket of its generation''s kind; in all where that is gone.';
 revoke all on function copperplate.discard_refused(text, text) from public, anon, authenticated;
 grant execute on function copperplate.discard_refused(text, text) to service_role;
-
-create function copperplate.add_rendition(p_key text, p_generation_key text, p_upload jsonb)
-returns copperplate.acquire_result
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-    v_stored copperplate.acquire_result := copperplate.stored(p_key);
-begin
-    if v_stored.path is null then
-        -- Take the object back from among the discarded; once its removal has begun, it is too late.
-        delete from copperplate.discarded_objects as d
-        using public.generation_status as g
-        inner join copperplate.kinds as k on g.kind = k.name
-        where
-            g.prompt_hash = p_generation_key
-            and d.bucket = k.bucket
-            and d.path = p_upload ->> 'path'
-            and d.claimed_until is null;
-        if found then
-            perform copperplate.add_entry(p_key, p_generation_key, false, p_upload);
-            v_stored := copperplate.stored(p_key);
-        end if;
-    end if;
-
-    -- Somebody was first, or it is too late.
-    if v_stored.path is distinct from p_upload ->> 'path' then
-        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
-    end if;
-    return v_stored;
-end;
-$$;
-
-comment on function copperplate.add_rendition(text, text, jsonb) is
-'Record a stored rendition that was written ahead; answers the entry that stands then, or null. What stands not is
-discarded.';
-revoke all on function copperplate.add_rendition(text, text, jsonb) from public, anon, authenticated;
-grant execute on function copperplate.add_rendition(text, text, jsonb) to service_role;

@@ -1,6 +1,8 @@
 -- Renditions made of a stored original, and objects that are gone.
 
-create function public.intend_rendition(p_generation_key text, p_original_path text, p_path text)
+create function public.intend_rendition(
+    p_generation_key text, p_original_path text, p_path text, p_key text, p_is_sized boolean
+)
 returns boolean
 language plpgsql
 volatile
@@ -10,27 +12,28 @@ as $$
 begin
     perform copperplate.discard_object(o.kind, p_path, p_generation_key)
     from copperplate.cache_entries as o
-    where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path;
+    where
+        o.generation_key = p_generation_key and o.is_original and o.path = p_original_path
+        and (
+            copperplate.may_keep_rendition(p_generation_key, p_is_sized)
+            -- One of an older version takes no place.
+            or exists (select from copperplate.cache_entries as e where e.key = p_key)
+        );
     return found;
 end;
 $$;
 
-comment on function public.intend_rendition(text, text, text) is
+comment on function public.intend_rendition(text, text, text, text, boolean) is
 'Write ahead where a rendition is about to be stored: what is not recorded within the grace is removed.
-False if the original is no longer the generation''s.';
-revoke all on function public.intend_rendition(text, text, text) from public, anon, authenticated;
-grant execute on function public.intend_rendition(text, text, text) to service_role;
+False if the original is no longer the generation''s, or the generation keeps as many renditions as it may.';
+revoke all on function public.intend_rendition(text, text, text, text, boolean) from public, anon, authenticated;
+grant execute on function public.intend_rendition(text, text, text, text, boolean) to service_role;
 
 create function public.record_rendition(
     p_generation_key text,
     p_original_path text,
-    p_key text,
-    p_path text,
-    p_digest text,
-    p_size_bytes bigint,
-    p_format text,
-    p_width integer,
-    p_height integer
+    -- {key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}
+    p_upload jsonb
 )
 returns copperplate.acquire_result
 language plpgsql
@@ -41,32 +44,28 @@ as $$
 declare
     v_stored copperplate.acquire_result;
 begin
-    perform copperplate.enforce_takedown(p_generation_key, p_key);
+    perform copperplate.enforce_takedown(p_generation_key, p_upload ->> 'key');
     -- Locked before the next statement looks: what took the original away meanwhile is seen.
-    perform from public.generation_status as g where g.prompt_hash = p_generation_key for key share;
+    perform from public.generation_status as g where g.prompt_hash = p_generation_key for no key update;
 
     -- The original must still be the generation's: a rendition of a picture declared wrong is wrong.
     if exists (
         select from copperplate.cache_entries as o
         where o.generation_key = p_generation_key and o.is_original and o.path = p_original_path
     ) then
-        v_stored := copperplate.add_rendition(
-            p_key, p_generation_key, copperplate.upload(p_path, p_digest, p_size_bytes, p_format, p_width, p_height)
-        );
+        v_stored := copperplate.add_rendition(p_generation_key, p_upload);
     else
-        perform copperplate.discard_refused(p_generation_key, p_path);
+        perform copperplate.discard_refused(p_generation_key, p_upload ->> 'path');
     end if;
     return case when v_stored.path is null then copperplate.stale() else v_stored end;
 end;
 $$;
 
-comment on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer) is
-'Record a stored rendition; answers the entry that now stands.
-Stale if the original changed, or the object was not intended within the grace.';
-revoke all on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
-from public, anon, authenticated;
-grant execute on function public.record_rendition(text, text, text, text, text, bigint, text, integer, integer)
-to service_role;
+comment on function public.record_rendition(text, text, jsonb) is
+'Record a stored rendition; answers the entry that now stands, which is of no older encoders.
+Stale if the original changed, the object was not intended within the grace, or there is no room for one more.';
+revoke all on function public.record_rendition(text, text, jsonb) from public, anon, authenticated;
+grant execute on function public.record_rendition(text, text, jsonb) to service_role;
 
 create function public.report_missing(p_key text, p_path text)
 returns boolean

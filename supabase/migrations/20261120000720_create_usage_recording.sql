@@ -45,10 +45,21 @@ begin
     update copperplate.cache_entries as e
     set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
     from (
-        select u.rendition_key as key, sum(u.count) as served
+        select
+            -- Where people are shown the original, every form is a use of it.
+            case
+                when u.kind in (select k.name from copperplate.kinds as k where k.is_own_original)
+                    then (
+                        select o.key
+                        from copperplate.cache_entries as o
+                        where o.generation_key = u.generation_key and o.is_original
+                    )
+                else u.rendition_key
+            end as key,
+            sum(u.count) as served
         from unnest(p_uses) as u
         where u.outcome <> 'failed'
-        group by u.rendition_key
+        group by 1
     ) as s
     where e.key = s.key;
 end;

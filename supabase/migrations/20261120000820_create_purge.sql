@@ -66,7 +66,7 @@ begin
         jsonb_build_object(
             'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
             -- What people are shown, which is the original itself of some kinds.
-            'images', count(*) filter (where e.is_original = k.is_own_original), 'bytes', coalesce(sum(e.file_size), 0)
+            'images', count(*) filter (where e.is_shown), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
             when p_dry_run then '{}'::jsonb
@@ -77,7 +77,6 @@ begin
         end
     into v_answer
     from copperplate.cache_entries as e
-    inner join copperplate.kinds as k on e.kind = k.name
     where e.generation_key = any(v_keys);
 
     if not p_dry_run then

@@ -1,4 +1,43 @@
 -- Images as people know them: one row per prompt, size and format. Thin forms of what every kind has.
+create function copperplate.payer_of(p_generation_key text)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return coalesce(
+        (
+            -- Settled by the completion of this picture, not of one that was removed before.
+            select 'user:' || a.user_id
+            from public.generation_status as g
+            inner join copperplate.reservations as r on g.prompt_hash = r.generation_key and g.completed_at <= r.closed_at
+            inner join copperplate.accounts as a on r.account_id = a.id
+            where g.prompt_hash = p_generation_key and r.state = 'settled'
+        ),
+        (
+            select substring(n.name from '^(?:prepaid/)?((?:user|key):.*)$')
+            from (
+                select s.budgets
+                from copperplate.submits as s
+                where s.generation_key = p_generation_key
+                order by s.id desc
+                limit 1
+            ) as m
+            cross join lateral unnest(m.budgets) as n (name)
+            where n.name ~ '^(prepaid/)?(user|key):'
+        )
+    );
+end;
+$$;
+
+comment on function copperplate.payer_of(text) is
+'Who paid for a picture, as user:<id> or key:<id>: the account that was charged, else what the book says of the submit
+that made it. Null where that was a stranger, a user who was forgotten, or nobody.';
+revoke all on function copperplate.payer_of(text) from public, anon, authenticated;
+grant execute on function copperplate.payer_of(text) to service_role;
+
 create view public.image_cache
 with (security_invoker = true)
 as
@@ -9,19 +48,38 @@ select
     g.dimensions,
     e.format,
     g.model,
-    e.access_count,
+    e.access_count + coalesce(f.access_count, 0) as access_count,
     e.created_at,
-    e.last_accessed_at,
+    greatest(e.last_accessed_at, f.last_accessed_at) as last_accessed_at,
     e.file_size,
     e.path as object_path,
-    e.digest
+    e.digest,
+    o.generation_ms,
+    copperplate.payer_of(e.generation_key) as payer,
+    o.file_size as original_file_size,
+    (
+        select w.file_size
+        from copperplate.cache_entries as w
+        where w.generation_key = e.generation_key and w.format = 'webp' and w.is_shown
+    ) as webp_file_size,
+    o.has_c2pa,
+    e.thumbhash,
+    e.color
 from copperplate.shown_entries as e
 inner join public.generation_status as g on e.generation_key = g.prompt_hash
+left join copperplate.cache_entries as o on e.generation_key = o.generation_key and o.is_original
+left join lateral (
+    select
+        sum(r.access_count)::bigint as access_count,
+        max(r.last_accessed_at) filter (where r.access_count > 0) as last_accessed_at
+    from copperplate.cache_entries as r
+    where r.generation_key = e.generation_key and r.format = e.format and not r.is_shown and not r.is_original
+) as f on true
 where e.kind = 'image';
 
 comment on view public.image_cache is
-'Cached pictures, one row per prompt, size and format.
-Deleting a row declares the picture wrong: its generation, every format of it and its original go.';
+'Cached pictures, one row per prompt, size and format; the uses of its other sizes and qualities are counted on it.
+Deleting a row declares the picture wrong: its generation, every form of it and its original go.';
 
 revoke all on table public.image_cache from public, anon, authenticated, service_role;
 grant select, delete on table public.image_cache to service_role;

@@ -17,9 +17,18 @@ select
     e.archived_at,
     e.file_size,
     e.path as object_path,
-    e.digest
+    e.digest,
+    e.generation_ms,
+    copperplate.payer_of(e.generation_key) as payer,
+    w.path as webp_path,
+    w.file_size as webp_file_size,
+    e.has_c2pa,
+    e.thumbhash,
+    e.color
 from copperplate.shown_entries as e
 inner join public.generation_status as g on e.generation_key = g.prompt_hash
+left join copperplate.cache_entries as w
+    on e.generation_key = w.generation_key and w.format = 'webp' and not w.is_sized and w.quality = 85
 where e.kind = 'memoji';
 
 comment on view public.memoji_cache is

@@ -46,11 +46,11 @@ returns void
 language sql
 as $$
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
-        last_accessed_at
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
     )
     values (
-        encode(sha256(p_path::bytea), 'hex'), repeat('a', 64), 'image', p_is_original, 'generated-images', p_path,
+        encode(sha256(p_path::bytea), 'hex'), repeat('a', 64), 'image', p_is_original, not p_is_original, 'generated-images', p_path,
         repeat('d', 64), 1000, 'png', 64, 64, now(), now()
     )
 $$;

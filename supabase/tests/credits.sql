@@ -40,17 +40,18 @@ language plpgsql
 as $$
 declare
     v record;
-    v_path text := '2026/01/' || repeat(p_digit, 64) || '.png';
+    v_upload jsonb := jsonb_build_object(
+        'path', '2026/01/' || repeat(p_digit, 64) || '.png', 'digest', repeat(p_digit, 64), 'size_bytes', 1000,
+        'format', 'png', 'width', 64, 'height', 64
+    );
 begin
     select p.key, p.original_key, g.fence
     into v
     from pictures as p inner join public.generation_status as g on p.key = g.prompt_hash
     where p.name = p_name;
     perform public.begin_submit(v.key, v.fence, 1, 'painter', 5);
-    perform public.intend_upload(v.key, v.fence, v_path, repeat(p_digit, 64), 1000, 'png', 64, 64, '{}', null, 4);
-    return (public.complete_generation(
-        v.key, v.fence, v.original_key, v_path, repeat(p_digit, 64), 1000, 'png', 64, 64, 'https://a/' || p_digit
-    )).outcome;
+    perform public.intend_upload(v.key, v.fence, v_upload, '{}', p_cost_micro_usd => 4);
+    return (public.complete_generation(v.key, v.fence, v.original_key, v_upload, 'https://a/' || p_digit)).outcome;
 end;
 $$;
 

@@ -14,11 +14,11 @@ returns void
 language sql
 as $$
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
-        last_accessed_at
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
     )
     values (
-        repeat(p_digit, 64), repeat('a', 64), 'image', p_is_original, 'generated-images',
+        repeat(p_digit, 64), repeat('a', 64), 'image', p_is_original, not p_is_original, 'generated-images',
         '2026/01/' || repeat(p_digit, 64) || '.' || p_format, repeat(p_digit, 64), 1000, p_format, 64, 64, now(), now()
     )
 $$;

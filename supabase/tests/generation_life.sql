@@ -42,7 +42,9 @@ as $$
     select c.*
     from fox as f
     cross join lateral public.complete_generation(
-        f.key, p_fence, f.original_key, '2026/01/' || repeat('b', 64) || '.png', repeat('b', 64), 1000, 'png', 64, 64,
+        f.key, p_fence, f.original_key, jsonb_build_object(
+            'path', '2026/01/' || repeat('b', 64) || '.png', 'digest', repeat('b', 64), 'size_bytes', 1000, 'format', 'png', 'width', 64, 'height', 64
+        ),
         null
     ) as c
 $$;

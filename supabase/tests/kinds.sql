@@ -23,18 +23,18 @@ language plpgsql
 as $$
 declare
     v_key text := public.cache_key(pg_temp.recipe(p_number));
+    v_upload jsonb := jsonb_build_object(
+        'path', '2026/01/' || v_key || '.png', 'digest', v_key, 'size_bytes', 100, 'format', 'png', 'width', 64,
+        'height', 64
+    );
     v copperplate.acquire_result;
 begin
     v := public.acquire_generation(
         pg_temp.recipe(p_number), v_key, pg_temp.key(p_number), gen_random_uuid(), '20 s'
     );
     perform public.begin_submit(v_key, v.fence, 1, 'painter');
-    perform public.intend_upload(
-        v_key, v.fence, '2026/01/' || v_key || '.png', v_key, 100, 'png', 64, 64, '{}'
-    );
-    perform public.complete_generation(
-        v_key, v.fence, pg_temp.key(p_number), '2026/01/' || v_key || '.png', v_key, 100, 'png', 64, 64, null
-    );
+    perform public.intend_upload(v_key, v.fence, v_upload, '{}');
+    perform public.complete_generation(v_key, v.fence, pg_temp.key(p_number), v_upload, null);
     return v_key;
 end;
 $$;

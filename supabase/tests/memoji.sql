@@ -16,11 +16,11 @@ as $$
         'https://a/' || p_digit
     );
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
-        last_accessed_at, access_count
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at, access_count
     )
     values (
-        repeat(p_digit, 64), repeat(p_digit, 64), p_kind, true,
+        repeat(p_digit, 64), repeat(p_digit, 64), p_kind, true, p_kind = 'memoji',
         (select k.bucket from copperplate.kinds as k where k.name = p_kind),
         '2026/01/' || repeat(p_digit, 64) || '.png', repeat(p_digit, 64), 1000, 'png', 64, 64, now() - p_age,
         now() - p_age, p_uses

@@ -15,11 +15,12 @@ as $$
         1, now() - interval '1 year', now(), now()
     );
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
-        last_accessed_at
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
     )
     select
-        md5(p_digit || f.format) || md5(f.format || p_digit), repeat(p_digit, 64), p_kind, f.format = 'png', k.bucket,
+        md5(p_digit || f.format) || md5(f.format || p_digit), repeat(p_digit, 64), p_kind, f.format = 'png',
+        (f.format = 'png') = k.is_own_original, k.bucket,
         '2026/01/' || md5(p_digit || f.format) || md5(f.format) || '.' || f.format, repeat(p_digit, 64), 1000, f.format,
         64, 64, now() - interval '1 year', now() - interval '1 year'
     from copperplate.kinds as k

@@ -24,9 +24,10 @@ select columns_are(
     'public', 'image_cache',
     array[
         'prompt_hash', 'generation_hash', 'prompt', 'dimensions', 'format', 'model', 'access_count', 'created_at',
-        'last_accessed_at', 'file_size', 'object_path', 'digest'
+        'last_accessed_at', 'file_size', 'object_path', 'digest',
+        'generation_ms', 'payer', 'original_file_size', 'webp_file_size', 'has_c2pa', 'thumbhash', 'color'
     ],
-    'the view has the columns people were promised'
+    'the view has the columns people were promised, and others after them'
 );
 select has_trigger('public', 'image_cache', 'image_cache_delete', 'the view takes deletes');
 

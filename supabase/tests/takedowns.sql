@@ -7,11 +7,11 @@ returns void
 language sql
 as $$
     insert into copperplate.cache_entries (
-        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
-        last_accessed_at
+        key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+        created_at, last_accessed_at
     )
     values (
-        repeat(p_digit, 64), repeat(p_generation, 64), 'image', p_is_original, 'generated-images',
+        repeat(p_digit, 64), repeat(p_generation, 64), 'image', p_is_original, not p_is_original, 'generated-images',
         '2026/01/' || repeat(p_digit, 64) || '.' || p_format, repeat(p_digit, 64), 1000, p_format, 64, 64, now(), now()
     )
 $$;
@@ -107,7 +107,11 @@ select ok(
 select is(
     (public.complete_generation(
         public.cache_key(pg_temp.recipe()), (select h.fence from held as h), repeat('5', 64),
-        '2026/01/' || repeat('5', 64) || '.png', repeat('5', 64), 1000, 'png', 64, 64, null
+        jsonb_build_object(
+            'path', '2026/01/' || repeat('5', 64) || '.png', 'digest', repeat('5', 64), 'size_bytes', 1000,
+            'format', 'png', 'width', 64, 'height', 64
+        ),
+        null
     )).outcome,
     'stale',
     'what it made is refused'

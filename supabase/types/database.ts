@@ -123,37 +123,88 @@ export type Database = {
     Views: {
       image_cache: {
         Row: {
-          access_count: number;
+          access_count: number | null;
+          color: string | null;
           created_at: string;
           digest: string;
           dimensions: string;
           file_size: number;
           format: string;
           generation_hash: string;
+          generation_ms: number | null;
+          has_c2pa: boolean | null;
+          last_accessed_at: string | null;
+          model: string;
+          object_path: string;
+          original_file_size: number | null;
+          payer: string | null;
+          prompt: string | null;
+          prompt_hash: string;
+          thumbhash: string | null;
+          webp_file_size: number | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      image_renditions: {
+        Row: {
+          access_count: number;
+          created_at: string;
+          digest: string;
+          dimensions: string;
+          encoder_version: number;
+          file_size: number;
+          format: string;
+          generation_hash: string;
+          height: number;
           last_accessed_at: string;
           model: string;
           object_path: string;
           prompt: string | null;
           prompt_hash: string;
+          quality: number | null;
+          width: number;
         };
         ComputedFields: never;
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "cache_entries_generation_fkey";
+            columns: ["generation_hash"];
+            isOneToOne: false;
+            referencedRelation: "generation_status";
+            referencedColumns: ["prompt_hash"];
+          },
+          {
+            foreignKeyName: "cache_entries_generation_fkey";
+            columns: ["generation_hash"];
+            isOneToOne: false;
+            referencedRelation: "memoji_cache";
+            referencedColumns: ["prompt_hash"];
+          },
+        ];
       };
       memoji_cache: {
         Row: {
           archived_at: string | null;
+          color: string | null;
           configuration: NonNullable<Json>;
           created_at: string;
           digest: string;
           dimensions: string;
           file_size: number;
           generation_cost: number | null;
+          generation_ms: number | null;
+          has_c2pa: boolean | null;
           image_url: string | null;
           last_used_at: string;
           model: string;
           object_path: string;
+          payer: string | null;
           prompt_hash: string;
+          thumbhash: string | null;
           usage_count: number;
+          webp_file_size: number | null;
+          webp_path: string | null;
         };
         ComputedFields: never;
         Relationships: [];
@@ -228,6 +279,7 @@ export type Database = {
       };
       audit_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       audit_credits: { Args: Record<PropertyKey, never>; Returns: Json };
+      audit_entries: { Args: Record<PropertyKey, never>; Returns: Json };
       audit_objects: { Args: { p_bucket: string; p_paths: string[]; p_reached: string }; Returns: number };
       begin_decode: { Args: { p_decode_no: number; p_fence: number; p_key: string }; Returns: boolean };
       begin_request: { Args: { p_generation_key: string; p_idempotency_key?: string; p_user: string }; Returns: Json };
@@ -278,17 +330,12 @@ export type Database = {
       };
       complete_generation: {
         Args: {
-          p_digest: string;
           p_fence: number;
-          p_format: string;
-          p_height: number;
           p_key: string;
           p_original_key: string;
-          p_path: string;
           p_renditions?: Json;
-          p_size_bytes: number;
+          p_upload: Json;
           p_url: string;
-          p_width: number;
         };
         Returns: unknown;
         SetofOptions: {
@@ -325,6 +372,7 @@ export type Database = {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;
       };
+      describe_kept: { Args: { p_generation_key: string }; Returns: Json };
       describe_schema: { Args: { p_names?: string[] }; Returns: Json };
       fail_generation: {
         Args: {
@@ -340,6 +388,22 @@ export type Database = {
         Returns: boolean;
       };
       find_api_key: { Args: { p_digest: string }; Returns: Json };
+      find_kept: {
+        Args: { p_id: string };
+        Returns: {
+          dimensions: string;
+          format: string;
+          generation_key: string;
+          height: number;
+          is_original: boolean;
+          is_sized: boolean;
+          key: string;
+          kind: string;
+          model: string;
+          quality: number;
+          width: number;
+        }[];
+      };
       forget_discarded: { Args: { p_ids: number[] }; Returns: number };
       forget_user: { Args: { p_user: string }; Returns: boolean };
       get_cache_stats: {
@@ -431,22 +495,17 @@ export type Database = {
         Returns: string;
       };
       intend_rendition: {
-        Args: { p_generation_key: string; p_original_path: string; p_path: string };
+        Args: { p_generation_key: string; p_is_sized: boolean; p_key: string; p_original_path: string; p_path: string };
         Returns: boolean;
       };
       intend_upload: {
         Args: {
           p_cost_micro_usd?: number;
-          p_digest: string;
           p_fence: number;
-          p_format: string;
-          p_height: number;
           p_key: string;
-          p_path: string;
           p_rendition_paths?: string[];
-          p_size_bytes: number;
+          p_upload: Json;
           p_usage: Json;
-          p_width: number;
         };
         Returns: boolean;
       };
@@ -456,6 +515,16 @@ export type Database = {
       list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
+      originals_without_placeholder: {
+        Args: { p_after?: string; p_limit: number };
+        Returns: unknown[];
+        SetofOptions: {
+          from: "*";
+          to: "acquire_result";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
       override_budget: {
         Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string; p_until: string };
         Returns: Json;
@@ -486,17 +555,7 @@ export type Database = {
       };
       read_budgets: { Args: { p_budgets: Json }; Returns: Json };
       record_rendition: {
-        Args: {
-          p_digest: string;
-          p_format: string;
-          p_generation_key: string;
-          p_height: number;
-          p_key: string;
-          p_original_path: string;
-          p_path: string;
-          p_size_bytes: number;
-          p_width: number;
-        };
+        Args: { p_generation_key: string; p_original_path: string; p_upload: Json };
         Returns: unknown;
         SetofOptions: {
           from: "*";
@@ -508,7 +567,7 @@ export type Database = {
       record_usage: { Args: { p_batch: string; p_uses: Json }; Returns: undefined };
       refund_credits: { Args: { p_reservation: string }; Returns: boolean };
       rendition_cache_key: {
-        Args: { p_format: string; p_generation_key: string; p_quality?: number };
+        Args: { p_format: string; p_generation_key: string; p_height?: number; p_quality?: number; p_width?: number };
         Returns: string;
       };
       report_missing: { Args: { p_key: string; p_path: string }; Returns: boolean };
@@ -520,6 +579,7 @@ export type Database = {
       revoke_api_key: { Args: { p_prefix: string }; Returns: Json };
       rotate_api_key: { Args: { p_digest: string; p_grace: string; p_prefix: string }; Returns: Json };
       set_budget: { Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string }; Returns: Json };
+      set_placeholder: { Args: { p_color: string; p_generation_key: string; p_thumbhash: string }; Returns: boolean };
       sign_generation: {
         Args: { p_expires_at: string; p_generation_key: string; p_key_id: string; p_secret: string };
         Returns: string;

@@ -42,11 +42,11 @@ select
     '{{}}', '64x64', 'm', 'png', 'completed', now(), 1, now(), now(), now()
 from generate_series(1, {PICTURES}) as n;
 insert into copperplate.cache_entries (
-    key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, access_count,
-    created_at, last_accessed_at
+    key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
+    access_count, created_at, last_accessed_at
 )
 select
-    encode(sha256(('e' || row_number() over ())::bytea), 'hex'), g.prompt_hash, g.kind, true,
+    encode(sha256(('e' || row_number() over ())::bytea), 'hex'), g.prompt_hash, g.kind, true, k.is_own_original,
     k.bucket, '2026/01/' || g.prompt_hash || '.png', g.prompt_hash, 1000, 'png', 64, 64,
     case when g.kind = 'memoji' and row_number() over (partition by g.kind) <= 10 then 101 else 1 end,
     now() - case

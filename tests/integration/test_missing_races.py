@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
+from copperplate.adapters.ledger.rows import upload_row
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Lead, Wait
 from tests.contract.ledger.harness import acquire, complete, record
@@ -105,8 +107,8 @@ async def make_anew(connection: psycopg.AsyncConnection) -> None:
     assert row is not None
     made = upload("anew")
     await connection.execute(
-        "select public.complete_generation(%s, %s, %s, %s, %s, %s, %s, %s, %s, null)",
-        (KEY, row[0], "f" * 64, made.path, made.digest, made.size_bytes, made.format, made.width, made.height),
+        "select public.complete_generation(%s, %s, %s, %s, null)",
+        (KEY, row[0], "f" * 64, Jsonb(upload_row(made))),
     )
 
 

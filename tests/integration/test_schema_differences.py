@@ -36,10 +36,7 @@ CHANGES = {
     "back to what supabase/migrations/20261120000100_create_schema.sql says of it",
     "alter function public.check_setup() security definer": "public.check_setup() was changed",
     "alter function public.check_setup() reset search_path": "public.check_setup() was changed",
-    "create or replace view public.image_cache with (security_invoker = true) as select e.key as prompt_hash, "
-    "e.generation_key as generation_hash, g.prompt, g.dimensions, e.format, g.model, e.access_count, e.created_at, "
-    "e.last_accessed_at, e.file_size, e.path as object_path, e.digest from copperplate.cache_entries as e "
-    "join public.generation_status as g on e.generation_key = g.prompt_hash": "view public.image_cache was changed",
+    "alter view public.image_cache rename column digest to sha256": "view public.image_cache was changed",
     "alter view public.image_cache set (security_invoker = false)": "view public.image_cache was changed",
     "alter table copperplate.cache_entries disable row level security": "table copperplate.cache_entries was changed",
     "alter table public.generation_status add column mood text": "table public.generation_status was changed",

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from copperplate.adapters.ledger.rows import upload_row
 from copperplate.model import Gone, Lead
 from tests.contract.ledger.harness import LEASE, WEBP, acquire, complete, lead, peek
 from tests.integration.test_missing_races import until_blocked
@@ -103,8 +104,8 @@ async def test_a_picture_completed_while_the_takedown_waits_goes_with_its_object
     stored, made = rendition(ASKED, "wrong jpg"), upload("wrong")
     assert await ledger.begin_submit(KEY, held.fence, submit_no=1, provider="p")
     assert await ledger.intend_upload(KEY, held.fence, made, usage={}, rendition_paths=[stored.path])
-    values = (KEY, held.fence, "f" * 64, made.path, made.digest, made.size_bytes, made.format, made.width, made.height)
-    await other.execute("select public.complete_generation(%s, %s, %s, %s, %s, %s, %s, %s, %s, null)", values)
+    values = (KEY, held.fence, "f" * 64, Jsonb(upload_row(made)))
+    await other.execute("select public.complete_generation(%s, %s, %s, %s, null)", values)
     taking = asyncio.create_task(ledger.take_down(KEY))
     await until_blocked(owner_url, 1, "take_down")
     await other.commit()

@@ -19,11 +19,11 @@ import pytest
 
 from copperplate.access.signatures import SigningKeys, Verdict, sign, sign_url, verify
 from copperplate.errors import CopperplateError
-from copperplate.recipes.url import parse_picture_query, parse_picture_url, split_url
+from copperplate.recipes.url import in_format, parse_picture_query, parse_picture_url, split_url
 from scripts import npm
 from tests.support import signature_vectors
 from tests.support.signature_vectors import settings_of
-from tests.support.typescript_signer import SOURCE, Call, TypescriptSigner, compile_signer
+from tests.support.typescript_client import SOURCES, Call, TypescriptClient
 
 DOCUMENT: Final = json.loads(signature_vectors.FILE.read_text())
 SIGNED: Final[list[dict[str, Any]]] = DOCUMENT["signed"]
@@ -31,15 +31,7 @@ REFUSED: Final[list[dict[str, Any]]] = DOCUMENT["refused"]
 KEYS: Final = SigningKeys.of(DOCUMENT["keys"].items())
 SETTINGS: Final = {key_id: f"{key_id}:{secret}" for key_id, secret in DOCUMENT["keys"].items()}
 RANDOM_URLS: Final = 4_000
-
-
-@pytest.fixture(scope="module")
-def typescript(tmp_path_factory: pytest.TempPathFactory) -> TypescriptSigner:
-    """The signer for servers that run JavaScript."""
-    try:
-        return compile_signer(tmp_path_factory.mktemp("signer"))
-    except npm.NotInstallable as error:
-        pytest.skip(f"no TypeScript: {error}")
+FORMATS: Final = ("jpg", "jpeg", "png", "webp", "gif", "avif", "auto")
 
 
 def models_of(vector: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +46,7 @@ def test_there_are_vectors_of_every_sort() -> None:
     assert {vector["key_id"] for vector in SIGNED} == set(DOCUMENT["keys"])
     of_the_first = [vector["signed_url"] for vector in SIGNED if vector["sig"] == SIGNED[0]["sig"]]
     assert len(set(of_the_first)) >= 10
-    assert {re.sub(r".*\.|%2E|\?.*", "", url) for url in of_the_first} >= {"jpg", "jpeg", "png", "webp"}
+    assert {re.sub(r".*\.|%2E|\?.*", "", url) for url in of_the_first} >= {"jpg", "jpeg", "png", "webp", "avif", "auto"}
 
 
 def test_the_first_vector_is_signed_as_the_decision_says() -> None:
@@ -118,7 +110,7 @@ def test_sql_signs_as_the_vectors_say(owner_url: str, zone: str) -> None:
             assert url.endswith(f"&kid={vector['key_id']}&exp={vector['exp']}&sig={vector['sig']}"), vector["name"]
             path, query = split_url(url)
             read = parse_picture_url(
-                path, query.encode(), default_model=vector["default_model"], model_parameters=settings_of
+                in_format(path), query.encode(), default_model=vector["default_model"], model_parameters=settings_of
             )
             assert read is not None
             assert read.picture_request.generation_key == vector["generation_key"], vector["name"]
@@ -144,22 +136,22 @@ def test_question_of_sql_editors_answers_an_address_that_is_valid(owner_url: str
 # --- TypeScript ----------------------------------------------------------------------------------
 
 
-def test_typescript_is_formatted_as_the_rest(typescript: TypescriptSigner) -> None:
+def test_typescript_is_formatted_as_the_rest(typescript: TypescriptClient) -> None:
     import subprocess
 
     prettier = npm.install() / ".bin" / "prettier"
-    done = subprocess.run([prettier, "--check", "--print-width=120", SOURCE], capture_output=True, check=False)
-    assert done.returncode == 0, "run tests/node/node_modules/.bin/prettier --print-width=120 --write client/sign.ts"
+    done = subprocess.run([prettier, "--check", "--print-width=120", *SOURCES], capture_output=True, check=False)
+    assert done.returncode == 0, "run tests/node/node_modules/.bin/prettier --print-width=120 --write client/*.ts"
 
 
-def test_typescript_signs_as_the_vectors_say(typescript: TypescriptSigner) -> None:
+def test_typescript_signs_as_the_vectors_say(typescript: TypescriptClient) -> None:
     calls = [(each["url"], SETTINGS[each["key_id"]], models_of(each), each["expires_at"]) for each in SIGNED]
     for vector, answer in zip(SIGNED, typescript.sign(*calls), strict=True):
         assert answer == {"url": vector["signed_url"], "key": vector["generation_key"], "refusal": None}, vector["name"]
 
 
 def test_typescript_refuses_what_the_vectors_refuse_and_repeats_neither_text_nor_secret(
-    typescript: TypescriptSigner,
+    typescript: TypescriptClient,
 ) -> None:
     calls: list[Call] = [(each["url"], SETTINGS["old"], {}, NOON) for each in REFUSED]
     for vector, answer in zip(REFUSED, typescript.sign(*calls), strict=True):
@@ -172,7 +164,7 @@ def test_typescript_refuses_what_the_vectors_refuse_and_repeats_neither_text_nor
 NOON: Final = SIGNED[0]["expires_at"]
 
 
-def test_typescript_signs_for_thirty_days_unless_told_otherwise(typescript: TypescriptSigner) -> None:
+def test_typescript_signs_for_thirty_days_unless_told_otherwise(typescript: TypescriptClient) -> None:
     [answer] = typescript.sign(("/64x64.jpg?text=a", SETTINGS["old"], {}, None))
     found = re.search(r"&exp=([0-9]+)&", str(answer["url"]))
     assert found is not None
@@ -187,13 +179,13 @@ def test_typescript_signs_for_thirty_days_unless_told_otherwise(typescript: Type
         *(f"{'a' * 17}:{'s' * 32}", f"a:{'s' * 32},", f"a:{'s' * 32}\n{'s' * 32}"),
     ],
 )
-def test_typescript_signs_with_no_key_that_the_server_would_refuse(typescript: TypescriptSigner, setting: str) -> None:
+def test_typescript_signs_with_no_key_that_the_server_would_refuse(typescript: TypescriptClient, setting: str) -> None:
     [answer] = typescript.sign(("/64x64.jpg?text=a", setting, {}, NOON))
     assert answer["url"] is None
 
 
 @pytest.mark.parametrize("expires_at", ["1970-01-01T00:00:00Z", "1969-01-01T00:00:00Z", "never"])
-def test_typescript_signs_nothing_that_could_not_be_verified(typescript: TypescriptSigner, expires_at: str) -> None:
+def test_typescript_signs_nothing_that_could_not_be_verified(typescript: TypescriptClient, expires_at: str) -> None:
     [answer] = typescript.sign(("/64x64.jpg?text=a", SETTINGS["old"], {}, expires_at))
     assert answer["url"] is None
 
@@ -208,7 +200,7 @@ def letters() -> list[str]:
 def random_url(rng: random.Random, alphabet: list[str]) -> str:
     """An address, mostly right; each part of it is spelled in one of many ways."""
     side = str(rng.choice((64, 65, 512, 1_024, 2_048, rng.randint(60, 2_060))))
-    path = f"/{side}x{rng.choice((side, '512'))}.{rng.choice(('jpg', 'jpeg', 'png', 'webp', 'gif', 'jpg', 'png'))}"
+    path = f"/{side}x{rng.choice((side, '512'))}.{rng.choice(FORMATS)}"
     text = "".join(rng.choices(alphabet, k=rng.choice((1, 3, 10, 60))))
     spelled = rng.choice((quote(text), quote(text).lower(), quote(text).replace("%20", "+"), text.replace("#", "")))
     parts = [f"{rng.choice(('text', 'text', 'text', 'prompt', 'te%78t', 'Text'))}={spelled}"]
@@ -216,6 +208,7 @@ def random_url(rng: random.Random, alphabet: list[str]) -> str:
         [
             *("seed=7", "seed=007", "seed=", "seed=x", "seed=%30", "model=painter", "model=", "model=a%20b", "sig=x"),
             *("utm=%FF", "%FF", "exp=1", "model=fal-ai%2fflux%2fdev", "kid=x", "u=a=b", "", "=", "&&", "%", "text=a"),
+            *("w=640", "h=64", "w=0", "q=40", "q=101", "fit=contain", "fit=", "thumb=9", "thumb=09", "%77=1"),
             *("seed=%FF", f"seed={2**64 - rng.randint(0, 1)}", "model=fal-ai/flux/schnell", "s%69g=%FF"),
         ],
         k=rng.choice((0, 0, 1, 2, 3)),
@@ -224,7 +217,7 @@ def random_url(rng: random.Random, alphabet: list[str]) -> str:
     return path + "?" + "&".join(parts)
 
 
-def test_typescript_makes_the_keys_of_random_addresses_that_python_makes(typescript: TypescriptSigner) -> None:
+def test_typescript_makes_the_keys_of_random_addresses_that_python_makes(typescript: TypescriptClient) -> None:
     rng, alphabet = random.Random(45), letters()
     urls = [random_url(rng, alphabet) for _ in range(RANDOM_URLS)]
     calls = [(url, SETTINGS["2026-11"], {"settings": DOCUMENT["models"]}, NOON) for url in urls]

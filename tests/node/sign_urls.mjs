@@ -1,10 +1,10 @@
-// Sign addresses with client/sign.ts, compiled: {module, calls: [[url, key, models, expiresAt]]} in, addresses or refusals out.
+// Sign addresses with client/sign.ts, compiled: {folder, calls: [[url, key, models, expiresAt]]} in, addresses or refusals out.
 import { pathToFileURL } from "node:url";
 
 let input = "";
 for await (const chunk of process.stdin) input += chunk;
-const { module, calls } = JSON.parse(input);
-const { NotSignable, generationKey, parseSigningKeys, signUrl } = await import(pathToFileURL(module).href);
+const { folder, calls } = JSON.parse(input);
+const { NotSignable, generationKey, parseSigningKeys, signUrl } = await import(pathToFileURL(`${folder}/sign.js`).href);
 
 const answers = [];
 for (const [url, setting, models, expiresAt] of calls) {

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from copperplate.access.signatures import SigningKeys, sign_url
 from copperplate.recipes.image import DEFAULT_MODEL, STANDARD_SETTINGS
-from copperplate.recipes.url import parse_picture_path, parse_picture_query, split_url
+from copperplate.recipes.url import AUTO, in_format, parse_picture_path, parse_picture_query, split_url
 
 FILE: Final = Path(__file__).parents[2] / "client" / "sign.vectors.json"
 ABOUT: Final = (
@@ -56,6 +56,10 @@ CASES: Final = (
     case("an encoded path", f"/1024x1024%2Ejpg?{SUNSET}"),
     case("encoded names", f"/1024x1024.jpg?{SUNSET.replace('text', 't%65xt')}&&"),
     case("a signature is replaced", f"/1024x1024.jpg?kid=x&{SUNSET}&s%69g=AAAA&exp=7&exp=8"),
+    case("avif shares its generation", f"/1024x1024.avif?{SUNSET}"),
+    case("auto shares its generation", f"/1024x1024.auto?{SUNSET}"),
+    case("a size shares its generation", f"/1024x1024.webp?w=640&h=360&fit=contain&{SUNSET}&q=60"),
+    case("a thumb shares its generation", f"/1024x1024.jpg?{SUNSET}&thumb=96"),
     # Other generations.
     case("letter case counts", f"/1024x1024.jpg?{SUNSET.lower()}"),
     case("width and height", f"/1024x768.jpg?{SUNSET}"),
@@ -137,6 +141,13 @@ REFUSED: Final = {
     "a seed with a space": "/64x64.jpg?text=a&seed=1+",
     "a model with a space": "/64x64.jpg?text=a&model=a%20b",
     "a model not in ASCII": "/64x64.jpg?text=a&model=%C3%A9",
+    "a width of 0": "/64x64.jpg?text=a&w=0",
+    "a width with a zero before it": "/64x64.jpg?text=a&w=0640",
+    "a width twice": "/64x64.jpg?text=a&w=64&%77=64",
+    "a height alone": "/64x64.jpg?text=a&h=64",
+    "a quality above 100": "/64x64.jpg?text=a&q=101",
+    "a thumb beside a width": "/64x64.jpg?text=a&w=64&thumb=64",
+    "another fit": "/64x64.jpg?text=a&w=64&h=64&fit=fill",
     "too many parameters": "/64x64.jpg?text=a" + "&u" * 97,
     "too many bytes": "/64x64.jpg?text=a&u=" + "u" * 16_320,
 }
@@ -171,7 +182,8 @@ def vector(given: dict[str, str]) -> dict[str, Any]:
 
 def _parts(url: str, default_model: str) -> dict[str, Any]:
     path, query = split_url(url)
-    size = parse_picture_path(path.replace("%2E", "."))
+    path = path.replace("%2E", ".")
+    size = parse_picture_path(in_format(path))
     assert size is not None
     asked = parse_picture_query(query.encode())
     model = asked.model or default_model
@@ -179,7 +191,7 @@ def _parts(url: str, default_model: str) -> dict[str, Any]:
         "prompt": asked.text,
         "width": size[0],
         "height": size[1],
-        "format": size[2].value,
+        "format": "auto" if path.endswith(AUTO) else size[2].value,
         "model": asked.model or (None if default_model == DEFAULT_MODEL else default_model),
         "seed": asked.seed,
         "settings": None if model == DEFAULT_MODEL else settings_of(model),

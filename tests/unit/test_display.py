@@ -57,7 +57,8 @@ def test_quality_goes_up_to_a_rung(value: str, quality: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["0", "-1", "+640", "1e9", "640.5", "0640", "٦٤٠", "６４０", "640px", "", " 640", "100000", "6_4", "0x10"]
+    "value",
+    ["0", "-1", "+640", "1e9", "640.5", "0640", "٦٤٠", "６４０", "6４0", "640px", "", " 640", "100000", "6_4", "0x10"],
 )
 @pytest.mark.parametrize("name", ["w", "h", "q", "thumb"])
 def test_number_in_another_form_is_refused_by_its_name(name: str, value: str) -> None:

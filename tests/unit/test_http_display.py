@@ -33,7 +33,22 @@ async def services() -> AsyncIterator[MemoryServices]:
 
 
 IGNORED = "x-copperplate-ignored"
-WRONG = ["0", "-1", "1e9", "640.5", "0640", "٦٤٠", "６４０", "640px", "", "+640", "%2B640", "1000000000", "640 "]
+WRONG = [
+    "0",
+    "-1",
+    "1e9",
+    "640.5",
+    "0640",
+    "٦٤٠",
+    "６４０",
+    "6４0",
+    "640px",
+    "",
+    "+640",
+    "%2B640",
+    "1000000000",
+    "640 ",
+]
 
 
 async def test_every_form_of_a_picture_is_one_generation(client: httpx.AsyncClient, services: MemoryServices) -> None:

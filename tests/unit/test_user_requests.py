@@ -104,6 +104,30 @@ async def test_a_miss_costs_a_credit_and_a_hit_nothing() -> None:
     assert harness.provider.submits == 1
 
 
+async def test_no_webp_is_named_where_none_is_kept() -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    harness.coordinator_harness.ahead = ()
+    process = harness.another_process()
+    assert (await harness.ask(ALICE, process=process)).webp is None
+    assert (await harness.ask(BOB, process=process)).webp is None
+
+
+async def test_an_outage_of_the_ledger_at_the_webp_keeps_nobody_from_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness()
+    await harness.ledger.grant_credits(ALICE, 1, "g")
+    made = await harness.ask(ALICE)
+
+    async def refuse(*_: Any) -> None:
+        raise LedgerUnavailable("out of reach")
+
+    monkeypatch.setattr(harness.ledger, "peek", refuse)
+    again = await harness.ask(BOB)
+    assert (again.entry, again.webp) == (made.entry, None)
+
+
 async def test_without_credit_nothing_is_made() -> None:
     harness = Harness()
     with pytest.raises(NotEnoughCredits):

@@ -4,6 +4,7 @@ from copperplate.ports.access import ApiKeys
 from copperplate.ports.accounts import CreditLedger, Verifier
 from copperplate.ports.budgets import Budgets
 from copperplate.ports.clock import Clock
+from copperplate.ports.kept_pictures import KeptPictures
 from copperplate.ports.ledger import Ledger, Sweeper
 from copperplate.ports.maintenance import Maintenance
 from copperplate.ports.pictures import Images, OpenPicture, Provider
@@ -18,6 +19,7 @@ __all__ = [
     "Clock",
     "CreditLedger",
     "Images",
+    "KeptPictures",
     "Ledger",
     "Maintenance",
     "ObjectStore",

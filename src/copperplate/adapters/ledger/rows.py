@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,15 +21,15 @@ from copperplate.model import (
     Negative,
     OriginalUpload,
     Phase,
-    Upload,
     Wait,
 )
+from copperplate.ports.kept_pictures import placeholder_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.budgets import Charge
-    from copperplate.model import AcquireResult, PeekResult
+    from copperplate.model import AcquireResult, PeekResult, Placeholder, RenditionUpload
 
 
 def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:
@@ -52,7 +53,7 @@ def peek_result_of(row: Mapping[str, Any]) -> PeekResult:
 def _settled(row: Mapping[str, Any]) -> Hit | Wait | Negative | Gone:
     match row["outcome"]:
         case "hit":
-            return Hit(entry=_entry(row))
+            return Hit(entry=stored_entry(row))
         case "wait":
             return Wait(lease_left=timedelta(milliseconds=row["lease_left_ms"]))
         case "gone":
@@ -74,7 +75,7 @@ def charge_row(charge: Charge) -> dict[str, Any]:
 
 def entry_of(row: Mapping[str, Any]) -> Entry | None:
     """The ledger's answer to a write: the entry that stands, or None for a stale fence."""
-    return _entry(row) if row["outcome"] == "hit" else None
+    return stored_entry(row) if row["outcome"] == "hit" else None
 
 
 def credits_of(row: Mapping[str, Any]) -> Credits:
@@ -82,12 +83,21 @@ def credits_of(row: Mapping[str, Any]) -> Credits:
     return Credits(balance=row["balance"], held=row["held"])
 
 
-def upload_columns(upload: Upload) -> dict[str, Any]:
-    """An upload as arguments: its own columns alone, as a rendition's key goes by a name of its own."""
-    return {f"p_{column.name}": getattr(upload, column.name) for column in fields(Upload)}
+def upload_row(upload: OriginalUpload | RenditionUpload) -> dict[str, Any]:
+    """An upload as one value: an intent, or what is to be recorded."""
+    row = {column.name: getattr(upload, column.name) for column in fields(upload) if column.name != "placeholder"}
+    return {**row, **placeholder_row(upload.placeholder)} if isinstance(upload, OriginalUpload) else row
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def placeholder_row(placeholder: Placeholder | None) -> dict[str, str | None]:
+    """A placeholder as its two columns."""
+    if placeholder is None:
+        return {"thumbhash": None, "color": None}
+    return {"thumbhash": b64encode(placeholder.thumbhash).decode(), "color": placeholder.color}
+
+
+def stored_entry(row: Mapping[str, Any]) -> Entry:
+    """The entry of a hit."""
     return Entry(
         kind=row["kind"],
         key=row["entry_key"],
@@ -99,6 +109,8 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         width=row["width"],
         height=row["height"],
         is_original=row["is_original"],
+        placeholder=placeholder_of(row),
+        encoder_version=row["encoder_version"],
     )
 
 
@@ -112,5 +124,10 @@ def _lead(row: Mapping[str, Any]) -> Lead:
         decode_no=row["decode_no"],
         job=Job(request_id=request_id, urls=row["provider_urls"] or {}) if request_id else None,
         job_age=timedelta(milliseconds=row["job_age_ms"] or 0),
-        intent=OriginalUpload(**intent) if intent else None,
+        intent=_intent_of(intent) if intent else None,
     )
+
+
+def _intent_of(intent: Mapping[str, Any]) -> OriginalUpload:
+    columns = {name: value for name, value in intent.items() if name not in ("thumbhash", "color")}
+    return OriginalUpload(**columns, placeholder=placeholder_of(intent))

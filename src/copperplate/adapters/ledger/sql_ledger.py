@@ -10,8 +10,9 @@ from copperplate.adapters.ledger.api_keys import ApiKeyCalls
 from copperplate.adapters.ledger.budget_rows import spending_row, submit_result_of
 from copperplate.adapters.ledger.budgets import BudgetCalls
 from copperplate.adapters.ledger.credits import CreditCalls
+from copperplate.adapters.ledger.kept_pictures import KeptPictureCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
-from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_columns
+from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_row
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.takedowns import TakedownCalls
 from copperplate.adapters.ledger.transport import Json
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     )
 
 
-class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls, TakedownCalls):
+class SqlLedger(
+    CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls, TakedownCalls, KeptPictureCalls
+):
     """Every port of the ledger over one transport, which it opens and closes."""
 
     async def open(self) -> None:
@@ -128,7 +131,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
         arguments = {
             "p_key": key,
             "p_fence": fence,
-            **upload_columns(upload),
+            "p_upload": Json(upload_row(upload)),
             "p_usage": Json(dict(usage)),
             "p_rendition_paths": list(rendition_paths),
             "p_cost_micro_usd": cost_micro_usd,
@@ -149,9 +152,9 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
             "p_key": key,
             "p_fence": fence,
             "p_original_key": original_key(key),
-            **upload_columns(upload),
+            "p_upload": Json(upload_row(upload)),
             "p_url": url,
-            "p_renditions": Json([asdict(each) for each in renditions]),
+            "p_renditions": Json([upload_row(each) for each in renditions]),
         }
         return entry_of(await self._transport.row("complete_generation", arguments))
 
@@ -180,6 +183,8 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
             "p_generation_key": original.generation_key,
             "p_original_path": original.path,
             "p_path": upload.path,
+            "p_key": upload.key,
+            "p_is_sized": upload.is_sized,
         }
         return await self._transport.value("intend_rendition", arguments, bool)
 
@@ -188,8 +193,7 @@ class SqlLedger(CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, Maintena
         arguments = {
             "p_generation_key": original.generation_key,
             "p_original_path": original.path,
-            "p_key": upload.key,
-            **upload_columns(upload),
+            "p_upload": Json(upload_row(upload)),
         }
         return entry_of(await self._transport.row("record_rendition", arguments))
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from copperplate.adapters.memory.api_keys import MemoryApiKeys
 from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
+from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
@@ -40,7 +41,14 @@ if TYPE_CHECKING:
     )
 
 
-class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, MemoryMaintenance, MemoryTakedowns):
+class MemoryLedger(
+    MemoryApiKeys,
+    MemoryBudgetOperations,
+    MemoryStatistics,
+    MemoryMaintenance,
+    MemoryTakedowns,
+    MemoryKeptPictures,
+):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 
     async def acquire(
@@ -197,31 +205,33 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
             self._enforce_takedown(key, rendition.key)
         self._enforce_takedown(key, None)
         row = self._held(key, fence)
-        entry_key = original_key(key)
         if row is None or row.status != "generating":
-            stored = self._entries.get(entry_key)
-            if stored is not None and stored.entry.path == upload.path:
-                for rendition in renditions:
-                    standing = self._entries.get(rendition.key)
-                    if standing is None or standing.entry.path != rendition.path:
-                        self._discard_refused(key, rendition.path)
-                asked = self._entries.get(renditions[0].key) if renditions else None
-                return (asked or stored).entry
-            newest = self._generations.get(key)
-            if newest is None or newest.intent is None or newest.intent.path != upload.path:
-                self._discard_refused(key, upload.path)
-            for rendition in renditions:
-                self._discard_refused(key, rendition.path)
-            return None
+            return self._complete_again(key, upload, renditions)
         row.status, row.leader, row.intent = "completed", None, None
         self._note_success(row.breakers, row.asked_at)
         self._settle(key)
         self._release_spending(key)
         self._totals["completed"] += 1
-        entry = self._add(row, key, entry_key, upload, is_original=True)
-        kept = [self._add_rendition(row, key, rendition.key, rendition) for rendition in renditions]
+        entry = self._add_original(row, key, upload)
+        kept = [self._add_rendition(row, key, rendition) for rendition in renditions]
         self._hints.announce(key)
         return (kept[0] if kept else None) or entry
+
+    def _complete_again(self, key: str, upload: OriginalUpload, renditions: Sequence[RenditionUpload]) -> Entry | None:
+        """The answer to a completion whose lease is over: the entry where it was recorded before."""
+        stored = self._entries.get(original_key(key))
+        is_ours = stored is not None and stored.entry.path == upload.path
+        for rendition in renditions:
+            standing = self._entries.get(rendition.key)
+            if not is_ours or standing is None or standing.entry.path != rendition.path:
+                self._discard_refused(key, rendition.path)
+        if is_ours and stored is not None:
+            asked = self._entries.get(renditions[0].key) if renditions else None
+            return (asked or stored).entry
+        newest = self._generations.get(key)
+        if newest is None or newest.intent is None or newest.intent.path != upload.path:
+            self._discard_refused(key, upload.path)
+        return None
 
     async def fail(self, key: str, fence: int, failure: Failure) -> bool:
         """See `Ledger.fail`."""
@@ -251,7 +261,8 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
 
     async def intend_rendition(self, original: Entry, upload: RenditionUpload) -> bool:
         """See `Ledger.intend_rendition`."""
-        if not self._stands(original):
+        key = original.generation_key
+        if not self._stands(original) or not (upload.key in self._entries or self._may_keep(key, upload)):
             return False
         self._discard_path(KINDS[self._generations[original.generation_key].kind].bucket, upload.path)
         return True
@@ -261,7 +272,7 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
         key = original.generation_key
         self._enforce_takedown(key, upload.key)
         if self._stands(original):
-            return self._add_rendition(self._generations[key], key, upload.key, upload)
+            return self._add_rendition(self._generations[key], key, upload)
         self._discard_refused(key, upload.path)
         return None
 
@@ -291,7 +302,10 @@ class MemoryLedger(MemoryApiKeys, MemoryBudgetOperations, MemoryStatistics, Memo
             served = use.count if use.outcome is not Outcome.FAILED else 0
             if row := self._generations.get(use.generation_key):
                 row.total_requests += use.count
-            if stored := self._entries.get(use.rendition_key):
+            # Where people are shown the original, every form is a use of it.
+            is_of_original = KINDS[use.kind].is_own_original
+            shown = original_key(use.generation_key) if is_of_original else use.rendition_key
+            if stored := self._entries.get(shown):
                 stored.access_count += served
                 stored.last_accessed = self._clock.monotonic()
             hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0

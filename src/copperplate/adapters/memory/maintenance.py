@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
-from copperplate.adapters.memory.tables import EntryRow, GenerationRow, MemoryTables
+from copperplate.adapters.memory.entries import MemoryEntries
 from copperplate.failure_classes import FailureClass
 from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
 from copperplate.recipes.kinds import KINDS
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
+    from copperplate.adapters.memory.tables import EntryRow, GenerationRow
     from copperplate.model import Condition
     from copperplate.recipes.kinds import KindSpec
 
 
-class MemoryMaintenance(MemoryTables):
+class MemoryMaintenance(MemoryEntries):
     """`Maintenance` over the tables in memory."""
 
     async def sweep(self, limit: int) -> int:
@@ -45,13 +46,14 @@ class MemoryMaintenance(MemoryTables):
         old = self._old(spec, older_than)
         renditions = [key for key in old if not self._entries[key].entry.is_original][:limit]
         size_bytes = self._remove(renditions)
-        kept = {row.entry.generation_key for row in self._entries.values() if not row.entry.is_original}
-        bare = [key for key in old if key in self._entries and self._entries[key].entry.generation_key not in kept]
+        generations = [self._entries[key].entry.generation_key for key in old if key in self._entries]
         if spec.is_own_original:
-            bare = bare[:limit]
-        generations = [self._entries[key].entry.generation_key for key in bare]
-        size_bytes += self._remove(bare)
+            generations = generations[:limit]
+        else:
+            kept = {row.entry.generation_key for row in self._entries.values() if not row.entry.is_original}
+            generations = [key for key in generations if key not in kept]
         for key in generations:
+            size_bytes += self._remove([form.entry.key for form in self._forms(key)])
             self._forget(key)
         pictures = len(generations if spec.is_own_original else renditions)
         # Everything was looked at: it is over once nothing was left to do.
@@ -71,14 +73,15 @@ class MemoryMaintenance(MemoryTables):
         young = {
             row.entry.generation_key
             for key, row in self._entries.items()
-            if not row.entry.is_original and key not in old
+            if not row.entry.is_original and key not in old and not spec.is_own_original
         }
         entries = [self._entries[key].entry for key in old]
         gone = [entry for entry in entries if not (entry.is_original and entry.generation_key in young)]
+        forms = [form.entry for entry in gone for form in self._forms(entry.generation_key)]
         return CleanupCounts(
             pictures=sum(entry.is_original is spec.is_own_original for entry in gone),
             generations=sum(entry.is_original for entry in gone),
-            size_bytes=sum(entry.size_bytes for entry in gone),
+            size_bytes=sum(entry.size_bytes for entry in (forms if spec.is_own_original else gone)),
             archived=len(self._much_used(spec)),
         )
 
@@ -101,7 +104,12 @@ class MemoryMaintenance(MemoryTables):
         ]
 
     def _aging(self, spec: KindSpec) -> list[tuple[str, EntryRow]]:
-        return [(key, row) for key, row in self._entries.items() if row.kind == spec.name and not row.is_archived]
+        """What grows old by itself: renditions go with an original that people are shown."""
+        return [
+            (key, row)
+            for key, row in self._entries.items()
+            if row.kind == spec.name and not row.is_archived and (row.entry.is_original or not spec.is_own_original)
+        ]
 
     async def cleanup_generations(self, limit: int) -> int:
         """See `Maintenance.cleanup_generations`."""
@@ -167,11 +175,11 @@ class MemoryMaintenance(MemoryTables):
         pinned = [] if is_everything else [key for key in met if self._generations[key].is_pinned]
         keys = [key for key in met if key not in pinned][:limit]
         entries = [key for key, kept in self._entries.items() if kept.entry.generation_key in keys]
-        kept = [self._entries[key].entry for key in entries]
+        kept = [self._entries[key] for key in entries]
         counts = Purged(
             generations=len(keys),
             images=self._count_shown(kept),
-            size_bytes=sum(entry.size_bytes for entry in kept),
+            size_bytes=sum(row.entry.size_bytes for row in kept),
             pinned=len(pinned),
         )
         if is_dry_run:

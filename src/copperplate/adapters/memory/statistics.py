@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from copperplate.adapters.memory.tables import MemoryTables
+from copperplate.adapters.memory.entries import MemoryEntries
 from copperplate.model import SCHEMA, Outcome
 from copperplate.ports.statistics import GenerationStats, KindStats, Savings, UsageTotals
 from copperplate.recipes.kinds import KINDS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class MemoryStatistics(MemoryTables):
+class MemoryStatistics(MemoryEntries):
     """`Statistics` over the tables in memory."""
 
     async def generation_stats(self) -> GenerationStats:
@@ -43,9 +43,9 @@ class MemoryStatistics(MemoryTables):
 
     async def kind_stats(self, kind: str) -> KindStats:
         """See `Statistics.kind_stats`."""
-        spec, savings = KINDS[kind], self._savings(kind)
-        kept = [row.entry for row in self._entries.values() if row.kind == kind]
-        shown = [entry for entry in kept if entry.is_original is spec.is_own_original]
+        savings = self._savings(kind)
+        rows = [row for row in self._entries.values() if row.kind == kind]
+        kept, shown = [row.entry for row in rows], [row.entry for row in rows if self._is_shown(row)]
         accesses = self._accesses[kind]
         uses = [use for use in self._uses if use.kind == kind and use.outcome in (Outcome.HIT, Outcome.STALE)]
         hits = sum(use.count for use in uses)

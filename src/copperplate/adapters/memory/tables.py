@@ -18,11 +18,13 @@ from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from copperplate.model import CanonicalValue, Entry, Job, OriginalUpload, PeekResult, RequestCount, Upload
     from copperplate.ports import Clock
+
+STANDARD_QUALITY = 85
 
 # One picture that cannot be had says nothing of the service, however often it is asked for.
 MAY_BE_PROMPT = (FailureClass.BAD_OUTPUT, FailureClass.INVALID)
@@ -99,6 +101,16 @@ class EntryRow:
     last_accessed: float
     access_count: int = 0
     is_archived: bool = False
+    quality: int | None = None
+    is_sized: bool = False
+    # Of an original.
+    has_c2pa: bool = False
+    generation_ms: int | None = None
+
+    @property
+    def is_standard(self) -> bool:
+        """Whole, and of the quality that nobody has to ask for."""
+        return not self.is_sized and self.quality in (None, STANDARD_QUALITY)
 
 
 @dataclass(slots=True)
@@ -262,57 +274,6 @@ class MemoryTables(MemoryBudgets):
 
     def _set_failed(self, row: GenerationRow, failure_class: FailureClass, retry_at: float) -> None:
         row.status, row.leader, row.failure_class, row.retry_at = "failed", None, failure_class, retry_at
-
-    def _add(self, row: GenerationRow, key: str, entry_key: str, upload: Upload, *, is_original: bool) -> Entry:
-        now = self._clock.monotonic()
-        entry = upload.as_entry(kind=row.kind, key=entry_key, generation_key=key, is_original=is_original)
-        self._entries[entry_key] = EntryRow(entry, row.kind, now, now)
-        return entry
-
-    def _add_rendition(self, row: GenerationRow, key: str, rendition_key: str, upload: Upload) -> Entry | None:
-        """The entry that stands then; None where none does and the object cannot be kept."""
-        standing = self._entries.get(rendition_key)
-        if standing is None and self._keep(upload.path):
-            return self._add(row, key, rendition_key, upload, is_original=False)
-        if standing is None or standing.entry.path != upload.path:
-            self._discard(row, upload)
-        return standing.entry if standing is not None else None
-
-    @staticmethod
-    def _count_shown(entries: Iterable[Entry]) -> int:
-        """How many of them people are shown, which is the original itself of some kinds."""
-        return sum(entry.is_original is KINDS[entry.kind].is_own_original for entry in entries)
-
-    def _remove(self, keys: Sequence[str]) -> int:
-        """Answers their bytes."""
-        size_bytes = 0
-        for key in keys:
-            gone = self._entries.pop(key)
-            size_bytes += gone.entry.size_bytes
-            self._accesses[gone.kind] -= gone.access_count
-            if gone.entry.is_original:
-                self._give_back_all([gone.entry.generation_key])
-            self._discard_path(KINDS[gone.kind].bucket, gone.entry.path)
-        return size_bytes
-
-    def _forget(self, key: str) -> None:
-        """A generation goes; what its leader was about to store belongs to nobody."""
-        row = self._generations.pop(key)
-        self._discard(row, row.intent)
-        self._give_back_all([key])
-        self._release_spending(key)
-
-    def _stands(self, original: Entry) -> bool:
-        stored = self._entries.get(original.key)
-        return stored is not None and stored.entry.path == original.path
-
-    def _keep(self, path: str) -> bool:
-        """Take a path back that was intended; too late once its removal has begun."""
-        gone = self._discarded.get(path)
-        if gone is None or gone.claimed_until:
-            return False
-        del self._discarded[path]
-        return True
 
     def _discard(self, row: GenerationRow, upload: Upload | None) -> None:
         if upload is not None:

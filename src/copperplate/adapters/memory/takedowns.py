@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from copperplate.adapters.memory.tables import MemoryTables, TakedownRow
+from copperplate.adapters.memory.entries import MemoryEntries
+from copperplate.adapters.memory.tables import TakedownRow
 from copperplate.ports.takedowns import Found, Pin, Takedown
 
 
-class MemoryTakedowns(MemoryTables):
+class MemoryTakedowns(MemoryEntries):
     """`Takedowns` over the tables in memory."""
 
     async def take_down(self, key: str, *, reason: str | None = None) -> Takedown:
@@ -14,7 +15,8 @@ class MemoryTakedowns(MemoryTables):
         found, generation_key = self._find(key)
         is_new = generation_key not in self._takedowns
         row = self._takedowns.setdefault(generation_key, TakedownRow(key))
-        entries = [kept.entry for kept in self._entries.values() if kept.entry.generation_key == generation_key]
+        forms = list(self._forms(generation_key))
+        images = self._count_shown(forms)
         is_known = generation_key in self._generations
         self._remove_taken_down(generation_key, row)
         return Takedown(
@@ -22,8 +24,8 @@ class MemoryTakedowns(MemoryTables):
             generation_key=generation_key,
             is_new=is_new,
             generations=int(is_known),
-            images=self._count_shown(entries),
-            size_bytes=sum(entry.size_bytes for entry in entries),
+            images=images,
+            size_bytes=sum(form.entry.size_bytes for form in forms),
             keys=(generation_key,),
             objects=tuple((self._discarded[path].bucket, path) for path in sorted(row.paths & self._discarded.keys())),
         )
