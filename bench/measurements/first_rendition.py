@@ -90,7 +90,9 @@ class _Measurement:
                 found = await renditions.read(request, GENERATE)
                 asked.append((time.perf_counter() - began) * 1_000)
                 assert found.body is not None
-                await renditions.shut_down(within_seconds=10)  # what is kept behind the answer does not disturb the next
+                await renditions.shut_down(
+                    within_seconds=10
+                )  # what is kept behind the answer does not disturb the next
             figures += _figures("in process", form, asked, alone)
         return figures
 

@@ -30,7 +30,7 @@ JPEG_OF_A_PROVIDER: Final = 95
 
 
 def measure(run: Run) -> list[Figure]:
-    """Provider calls for 7 widths in 4 formats, asked for by 50 browsers at once; bytes and SSIM by format and width."""
+    """Provider calls for 7 widths in 4 formats, by 50 browsers at once; bytes and SSIM by format and width."""
     return [*_asked_at_once(run), *asyncio.run(_saved(run))]
 
 
@@ -48,7 +48,9 @@ def _asked_at_once(run: Run) -> list[Figure]:
     )
     return [
         Figure(what="provider calls", value=calls, unit="", how=how, exactly=1),
-        Figure(what="answers that were no picture", value=failed, unit=f"of {len(paths) * BROWSERS}", how=how, exactly=0),
+        Figure(
+            what="answers that were no picture", value=failed, unit=f"of {len(paths) * BROWSERS}", how=how, exactly=0
+        ),
         Figure(what="forms with different bytes", value=said["differing"], unit="", how=how, exactly=0),
         Figure(what="kept renditions", value=kept, unit="", how=how, at_most=64),
         Figure(what="until the last browser has all", value=said["seconds"], unit="s", how=how),
@@ -59,9 +61,9 @@ async def _saved(run: Run) -> list[Figure]:
     sources = {"painter": await pictures.painted(), "other": [*pictures.photo_like(), *pictures.others()]}
     count = sum(map(len, sources.values()))
     how = (
-        f"{count} pictures of at most {CANVAS} x {CANVAS} (eight of the painter, two of noise in octaves, the rest from "
-        "the folder in BENCH_PICTURES), q=85. Bytes against the original: the painter's png, and a jpeg of quality "
-        f"{JPEG_OF_A_PROVIDER} of the others. SSIM of luma against the original scaled to that width."
+        f"{count} pictures of at most {CANVAS} x {CANVAS} (eight of the painter, two of noise in octaves, the rest "
+        "from the folder in BENCH_PICTURES), q=85. Bytes against the original: the painter's png, and a jpeg of "
+        f"quality {JPEG_OF_A_PROVIDER} of the others. SSIM of luma against the original scaled to that width."
     )
     forms = [(form, width) for form in PictureFormat for width in WIDTHS]
     sizes: dict[tuple[PictureFormat, int], list[float]] = {each: [] for each in forms}
@@ -92,7 +94,7 @@ def _median(what: str, values: list[float], unit: str, how: str) -> Figure:
     return Figure(what=what, value=statistics.median(values), unit=unit, how=how, rounds=values)
 
 
-async def _encode_all(  # noqa: PLR0913 - what is encoded, into what
+async def _encode_all(
     images: PillowImages,
     original: bytes,
     size: tuple[int, int],
