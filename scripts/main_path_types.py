@@ -44,7 +44,9 @@ ASIDE: Final = frozenset(
         "finish",
         "_follow",
     }
-    | {"is_lost", "_require", "report_missing", "resume", "forget"}
+    | {"is_lost", "_require_address", "report_missing", "resume", "forget"}
+    # A miss that goes well has its rendition made by the leader, and a hit has one by the encoders of today.
+    | {"make", "_renew"}
     # Keys are made in the pure recipes; headers are made of an entry.
     | {"original_key", "cache_key", "original_recipe", "validators", "of_picture", "elsewhere", "is_held"}
 )

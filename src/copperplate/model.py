@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -179,6 +179,18 @@ class RenditionUpload(Upload):
     quality: int | None = None
     is_sized: bool = False
     encoder_version: int = 0
+
+    def as_entry(self, *, kind: str, key: str, generation_key: str, is_original: bool) -> Entry:
+        """The entry of this object, once it is stored and recorded."""
+        entry = Upload.as_entry(self, kind=kind, key=key, generation_key=generation_key, is_original=is_original)
+        return replace(entry, encoder_version=self.encoder_version)
+
+    def beside(self, original: Entry) -> Entry:
+        """The entry of this object, once it is stored and recorded as a rendition of `original`."""
+        entry = self.as_entry(
+            kind=original.kind, key=self.key, generation_key=original.generation_key, is_original=False
+        )
+        return replace(entry, placeholder=original.placeholder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,10 @@ class _Flight(Generic[T]):
     waiters: int = 0
     calls: set[Call] = field(default_factory=set)
 
+    def note_call(self) -> None:
+        if (call := _call.get()) is not None:
+            self.calls.add(call)
+
 
 class SingleFlight(Generic[T]):
     """Runs one piece of work per key at a time.
@@ -70,8 +74,7 @@ class SingleFlight(Generic[T]):
         if flight.waiters >= self._max_waiters:
             raise TooManyWaiters
         flight.waiters += 1
-        if (call := _call.get()) is not None:
-            flight.calls.add(call)
+        flight.note_call()
         try:
             # Unlike a shield, a wait neither takes a TimeoutError of the work for ours nor reports
             # what a flight raises after its caller has gone (python/cpython#156321).
@@ -81,6 +84,19 @@ class SingleFlight(Generic[T]):
         if not landed:
             raise StillGenerating
         return flight.task.result(), joined
+
+    def start(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """The flight of `key`, started if there is none. Only a call waits for it, at its end."""
+        flight = self._flights.get(key) or self._start(key, work)
+        flight.note_call()
+        return flight.task
+
+    def abandon(self, key: str) -> None:
+        """Cancel the flight of `key` unless a caller waits for it."""
+        flight = self._flights.get(key)
+        if flight is not None and not flight.waiters:
+            del self._flights[key]
+            flight.task.cancel()
 
     def is_awaited(self, key: str) -> bool:
         """Whether a caller still waits for the flight of `key`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,6 +23,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from PIL import Image
 from psycopg.rows import dict_row
 
 from copperplate.adapters.supabase.users import make_local_token
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
 
 # Leases scaled down, so that a takeover takes seconds.
 SCALED = {"COPPERPLATE_LEASE_SECONDS": "2", "COPPERPLATE_HEARTBEAT_SECONDS": "0.5"}
-JPEG, PNG, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
+JPEG = b"\xff\xd8\xff"
+STARTS = {"jpg": JPEG, "png": b"\x89PNG", "webp": b"RIFF", "avif": b"ftypavif"}
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +79,44 @@ def test_four_hundred_requests_over_four_processes_cost_one_generation(server: D
     assert status_of(server, "many at once")["api_calls_made"] == 1
 
 
-def test_every_format_comes_from_one_generation(server: DevServer) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        extensions = ["jpg", "jpeg", "png", "webp"] * 2
-        answers = list(pool.map(lambda each: server.get(picture("all formats", each)), extensions))
-    starts = {"jpg": JPEG, "jpeg": JPEG, "png": PNG, "webp": WEBP}
-    assert all(answer.body.startswith(starts[each]) for each, answer in zip(extensions, answers, strict=True))
-    assert status_of(server, "all formats")["api_calls_made"] == 1
+def kept_forms(server: DevServer, text: str) -> int:
+    """How many renditions of the picture are kept."""
+    url = server.run("database-url").stdout.splitlines()[-1]
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "select count(*) from copperplate.cache_entries as e inner join public.generation_status as g"
+            " on e.generation_key = g.prompt_hash where g.prompt = %s and not e.is_original",
+            (text,),
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_whole_srcset_asked_for_by_several_browsers_costs_one_generation(server: DevServer) -> None:
+    forms = list(itertools.product(STARTS, (16, 64, 128, 256)))
+    with ThreadPoolExecutor(32) as pool:
+        paths = [f"{picture('srcset', form)}&w={width}" for form, width in forms] * 3
+        answers = list(pool.map(server.get, paths))
+    assert {answer.status for answer in answers} == {200}
+    assert status_of(server, "srcset")["api_calls_made"] == 1
+    for number, (form, width) in enumerate(forms):
+        (body,) = {answer.body for answer in answers[number :: len(forms)]}  # whichever process made it
+        assert STARTS[form] in body[:12]
+        with Image.open(BytesIO(body)) as image:
+            assert image.size == (width, width)
+    # They are kept behind the answers.
+    wait_until(lambda: kept_forms(server, "srcset") == len(forms), seconds=30, what="all forms kept")
+
+
+def test_of_more_forms_than_are_kept_each_is_answered(server: DevServer) -> None:
+    sized = [f"/64x64.webp?text=many&w={width}&h={height}" for width in (16, 32, 48) for height in range(16, 33)]
+    whole = [f"/64x64.{form}?text=many&q={q}" for form in ("jpg", "webp", "avif") for q in (40, 60, 75, 85, 95)]
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(server.get, [*sized, *whole, "/64x64.png?text=many"] * 2))
+    assert {answer.status for answer in answers} == {200}
+    half = len(answers) // 2
+    assert [answer.body for answer in answers[:half]] == [answer.body for answer in answers[half:]]
+    wait_until(lambda: kept_forms(server, "many") == 64, seconds=30, what="64 forms kept")
 
 
 def test_savings_are_visible_within_three_seconds_over_every_process(server: DevServer) -> None:

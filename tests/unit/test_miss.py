@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import StoreUnavailable
-from copperplate.model import Outcome, PictureFormat
+from copperplate.model import Hit, Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
@@ -151,8 +151,11 @@ async def test_rendition_that_alone_cannot_be_stored_is_not_recorded(monkeypatch
         user_requests = asyncio.create_task(serving_of(harness).read(picture_request(), GENERATE))
         await harness.clock.settle()
         await harness.clock.advance(15)
-        with pytest.raises(StoreUnavailable):
-            await user_requests
+        # Encoded once more, for this caller alone.
+        assert (await user_requests).body == b"picture 1 as jpg"
+        kept = await harness.ledger.peek(picture_request().generation_key, picture_request().rendition_key)
+        assert isinstance(kept, Hit)
+        assert kept.entry.is_original
     found = await serving_of(harness).read(picture_request(), GENERATE)
     body = found.body
     assert (found.outcome, body) == (Outcome.HIT, b"picture 1 as jpg")

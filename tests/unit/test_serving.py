@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from copperplate.errors import (
     GenerationFailed,
     NotGenerated,
-    ObjectMissing,
     ProviderFailed,
     StillGenerating,
     StoreUnavailable,
@@ -20,81 +18,17 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.digests import INLINE_BYTES
 from copperplate.generation.lookup import LOOK_ONLY
-from copperplate.model import Hit, Outcome, PictureFormat
+from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
-from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
-from tests.support.coordinator_harness import BUCKET, CoordinatorHarness, FlakyStore, PlainImages
 from tests.support.pictures import picture_request
+from tests.support.serving_harness import ServingHarness
 
 if TYPE_CHECKING:
-    from copperplate.generation.coordinator import Coordinator
-    from copperplate.model import AcquireResult, Entry, PictureRequest, Rendition, RenditionUpload
+    from copperplate.model import AcquireResult, Entry, PictureRequest
 
 WEBP = picture_request(picture_format=PictureFormat.WEBP)
 JPG_BODY, WEBP_BODY = b"picture 1 as jpg", b"picture 1 as webp"
-
-
-class CountingStore(FlakyStore):
-    """Counts puts and gets by file ending; `gate` keeps readers waiting; `loses` forgets everything it was given."""
-
-    def __init__(self, bucket: str) -> None:
-        super().__init__(bucket)
-        self.puts: Counter[str] = Counter()
-        self.gets: Counter[str] = Counter()
-        self.gate: asyncio.Event | None = None
-        self.loses = False
-
-    async def put(self, path: str, body: bytes, *, media_type: str) -> None:
-        await super().put(path, body, media_type=media_type)
-        self.puts[path.rpartition(".")[2]] += 1
-
-    async def get(self, path: str) -> bytes:
-        self.gets[path.rpartition(".")[2]] += 1
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.loses:
-            raise ObjectMissing
-        return await super().get(path)
-
-    def alter(self, entry: Entry, body: bytes = b"something else") -> None:
-        assert entry.path in self._objects
-        self._objects[entry.path] = body
-
-
-class CountingImages(PlainImages):
-    encodings = 0
-
-    async def encode(self, original: bytes, rendition: Rendition) -> bytes:
-        self.encodings += 1
-        await asyncio.sleep(0)
-        return await super().encode(original, rendition)
-
-
-class ServingHarness(CoordinatorHarness):
-    """A coordinator harness with one process that serves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ahead = ()  # each rendition is made when it is asked for
-        self.objects = self.store = CountingStore(BUCKET)
-        self.artist = self.images = CountingImages()
-        self.kinds["image"] = type(self.kinds["image"])(provider=self.provider, store=self.objects)
-        self.serving = self.server(self.process())
-
-    def server(self, process: Coordinator) -> Renditions:
-        return Renditions(
-            coordinator=process, ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock
-        )
-
-    async def original(self, asked: PictureRequest) -> Entry:
-        """The entry of the kept original."""
-        png = picture_request(picture_format=PictureFormat.PNG)
-        assert png.generation_key == asked.generation_key
-        result = await self.ledger.peek(png.generation_key, png.rendition_key)
-        assert isinstance(result, Hit)
-        assert result.entry.is_original
-        return result.entry
 
 
 @pytest.fixture
@@ -242,45 +176,6 @@ async def test_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_obj
     again = await harness.serving.read(picture_request(), GENERATE)
     body = again.body
     assert (again.entry, body) == (found.entry, JPG_BODY)
-
-
-async def test_bytes_of_the_process_that_recorded_the_rendition_first_are_served(
-    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await harness.serving.find(WEBP, GENERATE)
-    record = harness.ledger.record_rendition
-    theirs = b"the same picture, encoded by another release"
-
-    async def beaten(original: Entry, ours: RenditionUpload) -> Entry | None:
-        monkeypatch.undo()
-        path = f"2026/01/{sha256_hex(theirs)}.jpg"
-        first = replace(ours, path=path, digest=sha256_hex(theirs), size_bytes=len(theirs))
-        await harness.objects.put(path, theirs, media_type="image/jpeg")
-        await harness.ledger.intend_rendition(original, first)
-        await record(original, first)
-        return await record(original, ours)
-
-    monkeypatch.setattr(harness.ledger, "record_rendition", beaten)
-    found = await harness.serving.read(picture_request(), GENERATE)
-    body = found.body
-    assert body == theirs
-    assert found.entry.digest == sha256_hex(theirs)
-
-
-async def test_original_that_was_replaced_while_its_rendition_was_made_is_looked_up_anew(
-    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await harness.serving.find(WEBP, GENERATE)
-    record = harness.ledger.record_rendition
-
-    async def replaced(original: Entry, ours: RenditionUpload) -> Entry | None:
-        monkeypatch.undo()
-        await harness.ledger.report_missing(original)
-        return await record(original, ours)
-
-    monkeypatch.setattr(harness.ledger, "record_rendition", replaced)
-    body = (await harness.serving.read(picture_request(), GENERATE)).body
-    assert body == b"picture 2 as jpg"
 
 
 async def test_looking_only_spends_nothing_but_may_make_a_rendition_of_a_kept_original(harness: ServingHarness) -> None:

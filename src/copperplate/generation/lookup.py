@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
+    import asyncio
+
     from copperplate.budgets import Charge, Spending
     from copperplate.errors import CopperplateError
     from copperplate.model import Entry, PictureRequest
@@ -50,6 +52,8 @@ class LookupResult:
 
     A rendition that was made together with its original carries that `original`, and the renditions made `beside` it,
     for callers that joined the flight and asked for another rendition.
+    One that is answered before it is kept carries what waits for that: `keeping` answers the entry that stands then, or
+    None where the generation keeps as many renditions as it may.
     """
 
     entry: Entry
@@ -57,6 +61,7 @@ class LookupResult:
     body: bytes | None = field(default=None, repr=False)
     original: LookupResult | None = None
     beside: tuple[LookupResult, ...] = ()
+    keeping: asyncio.Task[Entry | None] | None = field(default=None, repr=False, compare=False)
 
     def coalesced(self) -> LookupResult:
         """The same for a caller who joined the flight: the picture was generated for another."""

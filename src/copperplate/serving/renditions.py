@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
-from uuid import uuid4
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from copperplate.errors import GenerationFailed, ObjectMissing, ProviderFailed, StoreUnavailable
-from copperplate.generation.crash_points import crash_point
+from copperplate.errors import (
+    InvalidDisplay,
+    ObjectMissing,
+    StillGenerating,
+    StoreUnavailable,
+    TooManyWaiters,
+)
 from copperplate.generation.digests import digest_of
 from copperplate.generation.lookup import LookupResult
 from copperplate.generation.losses import is_lost
-from copperplate.recipes.objects import rendition_upload
+from copperplate.model import Hit
+from copperplate.recipes.objects import original_key
+from copperplate.serving.recent_failures import RecentFailures
+from copperplate.serving.rendition_maker import RenditionMaker
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -23,15 +31,20 @@ if TYPE_CHECKING:
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lookup import LookupOptions
-    from copperplate.model import Entry, PictureRequest
+    from copperplate.model import Entry, Outcome, PictureRequest
     from copperplate.ports import Clock, Images, Ledger, ObjectStore
     from copperplate.single_flight import Call
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# The Retry-After where a stored original cannot be decoded.
-UNREADABLE_RETRY_AFTER = timedelta(minutes=15)
+# For so long a hit waits for its bytes to be made again by newer encoders, and after a failure that is not tried.
+RENEW_SECONDS: Final = 2.0
+RENEW_PAUSE_SECONDS: Final = 600.0
+NOT_KEPT: Final = (
+    "This form is larger than an answer may be here, and the picture has as many stored forms as it may have. "
+    "Ask for a smaller width, or for webp or avif."
+)
 
 
 class Renditions:
@@ -49,10 +62,10 @@ class Renditions:
         self._coordinator = coordinator
         self._ledger = ledger
         self._kinds = kinds
-        self._images = images
         self._clock = clock
-        self._renditions: SingleFlight[LookupResult] = SingleFlight()
+        self._maker = RenditionMaker(ledger=ledger, images=images, clock=clock)
         self._reads: SingleFlight[bytes] = SingleFlight()
+        self._not_renewed = RecentFailures(clock, seconds=RENEW_PAUSE_SECONDS)
 
     async def find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
@@ -77,12 +90,12 @@ class Renditions:
         return await self._persist(lambda: self._find_and_read(request, options, at_most_bytes))
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
-        """Let the renditions that `call` left behind be made; a late one is made anew for whoever asks next."""
-        await self._renditions.finish(call, within_seconds=within_seconds)
+        """Let the renditions that `call` left behind be made and kept; a late one is made anew by whoever asks."""
+        await self._maker.finish(call, within_seconds=within_seconds)
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let the renditions under way be made, and cancel the late ones. Reads go on."""
-        await self._renditions.drain(within_seconds=within_seconds)
+        """The process ends: let the renditions under way be made and kept, and cancel the late ones. Reads go on."""
+        await self._maker.shut_down(within_seconds=within_seconds)
 
     async def close(self) -> None:
         """Cancel the reads that no caller waits for any more."""
@@ -104,10 +117,10 @@ class Renditions:
 
     async def _find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         found = await self._coordinator.find(request, options)
-        if found.entry.key == request.rendition_key:
-            return found
-        made, _ = await self._renditions.run(request.rendition_key, lambda: self._make(request, found))
-        return replace(made, outcome=found.outcome)
+        if found.entry.key != request.rendition_key:
+            load = partial(self._fetch, request, found.entry)
+            return await self._maker.make(request, found, store=self._store(request), load=load)
+        return found if self._maker.is_current(found.entry) else await self._renew(request, found)
 
     async def _find_and_read(
         self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
@@ -117,46 +130,52 @@ class Renditions:
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
         if at_most_bytes is not None and entry.size_bytes > at_most_bytes and store.public_url(entry.path) is not None:
-            await self._require(request, found)
-            return replace(found, body=None)
+            return replace(await self._require_address(request, found), body=None)
         if found.body is not None:
             return found
         return LookupResult(entry=entry, outcome=found.outcome, body=await self._fetch(request, entry))
 
-    async def _require(self, request: PictureRequest, found: LookupResult) -> None:
-        """Raise `ObjectMissing` where the object of an address is gone; one that was just stored is not checked."""
+    async def _require_address(self, request: PictureRequest, found: LookupResult) -> LookupResult:
+        """The same, once its object is known to exist, for an answer that is only its address.
+
+        Raises `ObjectMissing` where it is gone, and what keeping it raises. What was just stored is not checked.
+        """
+        if (keeping := found.keeping) is not None:
+            await asyncio.wait((keeping,))
+            if keeping.cancelled():
+                raise StillGenerating
+            if (entry := keeping.result()) is None:
+                raise InvalidDisplay(NOT_KEPT)
+            return replace(found, entry=entry, keeping=None)
         is_fresh = found.body is not None
         if not is_fresh and await is_lost(found.entry, store=self._store(request), ledger=self._ledger):
             raise ObjectMissing("the object of an address is gone")
+        return found
 
-    async def _make(self, request: PictureRequest, found: LookupResult) -> LookupResult:
-        """The rendition of a stored original: encoded, stored, recorded."""
-        original = found.entry
-        source = found.body or await self._fetch(request, original)
+    async def _renew(self, request: PictureRequest, found: LookupResult) -> LookupResult:
+        """The same rendition, made again by the encoders of today; the old one where that fails or takes long."""
+        key = request.rendition_key
+        if key in self._not_renewed:
+            return found
         try:
-            async with self._images.open(source, model=request.model) as picture:
-                body = await picture.encode(request.rendition, canvas=request.canvas)
-        except ProviderFailed as error:
-            # The original was verified when it was stored; a new one would cost money and change nothing.
-            raise GenerationFailed(error.failure_class, UNREADABLE_RETRY_AFTER) from error
-        upload = rendition_upload(
-            request,
-            digest=await digest_of(body),
-            size_bytes=len(body),
-            now=self._clock.now(),
-            nonce=uuid4().hex,
-            encoder_version=self._images.encoder_version,
-        )
-        if not await self._ledger.intend_rendition(original, upload):
-            raise ObjectMissing("the original was replaced meanwhile")
-        crash_point("rendition_intended")
-        await self._store(request).put(upload.path, body, media_type=request.rendition.format.media_type)
-        crash_point("rendition_stored")
-        entry = await self._ledger.record_rendition(original, upload)
-        if entry is None:
-            raise ObjectMissing("the original was replaced meanwhile")
-        # Another process may have recorded the rendition first; then its bytes count.
-        return LookupResult(entry=entry, outcome=found.outcome, body=body if entry.path == upload.path else None)
+            return await self._make_again(request, found.outcome)
+        except (StillGenerating, TooManyWaiters):
+            return found
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old bytes are good
+            self._not_renewed.add(key)
+            logger.warning("a rendition of older encoders is served: %s key=%s", type(error).__name__, key[:12])
+            return found
+
+    async def _make_again(self, request: PictureRequest, outcome: Outcome) -> LookupResult:
+        match await self._ledger.peek(request.generation_key, original_key(request.generation_key)):
+            case Hit(entry=entry):
+                original = LookupResult(entry=entry, outcome=outcome)
+            case _:
+                raise ObjectMissing("there is no original")
+        # An original that is gone is not reported: its renditions would go with it.
+        load = partial(self._verified, request, entry)
+        store = self._store(request)
+        return await self._maker.make(request, original, store=store, load=load, within_seconds=RENEW_SECONDS)
 
     async def _fetch(self, request: PictureRequest, entry: Entry) -> bytes:
         body, _ = await self._reads.run(entry.path, lambda: self._load(request, entry))

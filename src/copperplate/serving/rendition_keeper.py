@@ -1,0 +1,77 @@
+"""Keeps renditions behind their answers: written ahead, stored, recorded."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from copperplate.errors import CopperplateError, TooManyWaiters
+from copperplate.generation.crash_points import crash_point
+from copperplate.model import PictureFormat
+from copperplate.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from copperplate.generation.lookup import LookupResult
+    from copperplate.model import Entry, RenditionUpload
+    from copperplate.ports import Ledger, ObjectStore
+    from copperplate.single_flight import Call
+
+logger = logging.getLogger(__name__)
+
+# What waits to be stored; above that, renditions are only answered, and made again when they are asked for again.
+MAX_BYTES: Final = 64_000_000
+
+
+class RenditionKeeper:
+    """Keeps each rendition once, in a flight of its own. A failure is logged and harms nobody: it was answered."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._flights: SingleFlight[Entry | None] = SingleFlight()
+        self._answers: dict[str, LookupResult] = {}
+        self._bytes = 0
+
+    def find(self, key: str) -> LookupResult | None:
+        """The rendition of that key, while it is being kept."""
+        return self._answers.get(key)
+
+    def keep(
+        self, answer: LookupResult, original: Entry, upload: RenditionUpload, body: bytes, store: ObjectStore
+    ) -> LookupResult:
+        """Begin to keep a rendition, and answer it; others that ask meanwhile `find` the same answer.
+
+        Another process may be first: then its entry stands, and our object is discarded.
+        """
+        keeping = self._flights.start(upload.key, lambda: self._keep(original, upload, body, store))
+        answer = self._answers[upload.key] = replace(answer, keeping=keeping)
+        keeping.add_done_callback(lambda _: self._answers.pop(upload.key, None))
+        return answer
+
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """Let what `call` left behind be kept; a late one is made anew for whoever asks next."""
+        await self._flights.finish(call, within_seconds=within_seconds)
+
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let all be kept, and cancel the late ones."""
+        await self._flights.drain(within_seconds=within_seconds)
+
+    async def _keep(self, original: Entry, upload: RenditionUpload, body: bytes, store: ObjectStore) -> Entry | None:
+        self._bytes += len(body)
+        try:
+            if self._bytes > MAX_BYTES:
+                raise TooManyWaiters
+            return await self._store(original, upload, body, store)
+        except CopperplateError as error:
+            logger.warning("a rendition was answered and is not kept: %s key=%s", error.code, upload.key[:12])
+            raise
+        finally:
+            self._bytes -= len(body)
+
+    async def _store(self, original: Entry, upload: RenditionUpload, body: bytes, store: ObjectStore) -> Entry | None:
+        if not await self._ledger.intend_rendition(original, upload):
+            return None
+        crash_point("rendition_intended")
+        await store.put(upload.path, body, media_type=PictureFormat(upload.format).media_type)
+        crash_point("rendition_stored")
+        return await self._ledger.record_rendition(original, upload)
