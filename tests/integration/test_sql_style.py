@@ -1,4 +1,4 @@
-"""Nothing to find fault with in any SQL: squawk for what a migration may break, sqlfluff for its style."""
+"""No migration breaks what runs, says squawk, and all have one order; `make check` has sqlfluff look at the style."""
 
 from __future__ import annotations
 
@@ -39,11 +39,6 @@ def test_squawk_would_find_a_migration_that_breaks_what_runs(tmp_path: Path) -> 
     answer = run("squawk", "--reporter=gcc", bad)
     assert answer.returncode == 1
     assert "ban-drop-column" in answer.stdout
-
-
-def test_sqlfluff_finds_nothing() -> None:
-    answer = run("sqlfluff", "lint", "--disable-progress-bar", "supabase", "sql", "src")
-    assert answer.returncode == 0, answer.stdout
 
 
 @pytest.mark.parametrize("file", MIGRATIONS, ids=lambda file: file.name)
