@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -55,6 +56,11 @@ class DevServer:
         return subprocess.run(
             [COPPERPLATE, *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
         )
+
+    @cached_property
+    def database_url(self) -> str:
+        """Its owner's libpq URL; asked for once, since tests poll the database."""
+        return self.run("database-url").stdout.splitlines()[-1]
 
     def workers(self) -> set[int]:
         """The pids of the server processes."""

@@ -51,8 +51,7 @@ def picture(text: str, extension: str = "jpg") -> str:
 
 def status_of(server: DevServer, text: str) -> dict[str, object]:
     """The generation's row, as the owner sees it."""
-    url = server.run("database-url").stdout.splitlines()[-1]
-    with psycopg.connect(url, row_factory=dict_row) as connection:
+    with psycopg.connect(server.database_url, row_factory=dict_row) as connection:
         row = connection.execute("select * from public.generation_status where prompt = %s", (text,)).fetchone()
     assert row is not None
     return row
@@ -81,8 +80,7 @@ def test_four_hundred_requests_over_four_processes_cost_one_generation(server: D
 
 def kept_forms(server: DevServer, text: str) -> int:
     """How many renditions of the picture are kept."""
-    url = server.run("database-url").stdout.splitlines()[-1]
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(server.database_url) as connection:
         row = connection.execute(
             "select count(*) from copperplate.cache_entries as e inner join public.generation_status as g"
             " on e.generation_key = g.prompt_hash where g.prompt = %s and not e.is_original",
@@ -206,7 +204,7 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
 
 def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(folder: Path) -> None:
     # Long enough to be seen begun and killed, and short enough to be painted again within a caller's wait of 30 s.
-    seconds = min(wall(4), 15)
+    seconds = min(wall(2), 15)
     with dev_server(folder / "cut-off", workers=2, COPPERPLATE_PAINTER_SECONDS=f"{seconds:.1f}", **SCALED) as server:
         threading.Thread(target=_ask_and_lose, args=(server,), daemon=True).start()
         wait_until(lambda: _is_submitted(server, "cut off"), seconds=30, what="the generation begins")

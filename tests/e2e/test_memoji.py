@@ -209,7 +209,7 @@ def test_a_credit_held_by_processes_that_died_is_its_owners_again_without_a_swee
     for pid in server.workers():
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: len(server.workers()) == 4, seconds=60, what="the processes are replaced")
-    with psycopg.connect(server.run("database-url").stdout.splitlines()[-1], autocommit=True) as connection:
+    with psycopg.connect(server.database_url, autocommit=True) as connection:
         moved = connection.execute(
             "with held as (update copperplate.reservations set expires_at = expires_at - interval '2 hours'"
             " where state = 'held' returning generation_key)"
@@ -250,8 +250,7 @@ def test_deleting_a_user_leaves_sums_and_no_name(server: DevServer, standin: Sta
     person = Person(server, granted=7)
     person.ask({"hair": "wavy"}, idempotency_key="k")
     before = audit(server)
-    url = server.run("database-url").stdout.splitlines()[-1]
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(server.database_url, autocommit=True) as connection:
         assert connection.execute("select public.forget_user(%s)", [person.id]).fetchone() == (True,)
         for table, column in connection.execute(
             "select c.table_schema || '.' || c.table_name, c.column_name from information_schema.columns as c"
@@ -265,8 +264,7 @@ def test_deleting_a_user_leaves_sums_and_no_name(server: DevServer, standin: Sta
 
 def test_the_promised_table_and_its_delete_work_as_written(server: DevServer, standin: Standin) -> None:
     key = Person(server, granted=1).ask({"hair": "pixie"}).json()["key"]
-    url = server.run("database-url").stdout.splitlines()[-1]
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(server.database_url, autocommit=True) as connection:
         row = connection.execute(
             "select prompt_hash, usage_count, last_used_at, generation_cost from public.memoji_cache"
             " where prompt_hash = %s",

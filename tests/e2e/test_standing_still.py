@@ -34,8 +34,7 @@ def server(folder: Path) -> Iterator[DevServer]:
 
 
 def submits_of(server: DevServer, text: str) -> int:
-    url = server.run("database-url").stdout.splitlines()[-1]
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(server.database_url) as connection:
         row = connection.execute(
             "select api_calls_made from public.generation_status where prompt = %s", (text,)
         ).fetchone()

@@ -22,6 +22,7 @@ BATCHES: Final = 50
 REFUSED: Final = "ZC001"
 MODEL: Final = "gpt-image-2.5-flare"
 STANDARD: Final = ("moderation=auto", "quality=medium")
+SPACES: Final = sorted(WHITE_SPACE)
 TRY_FUNCTION: Final = """
 create function pg_temp.try_memoji_key(p_configuration jsonb) returns text language plpgsql as $$
 begin
@@ -42,7 +43,7 @@ def spelled(rng: random.Random, word: str) -> str:
     """A word as somebody may write it: any case, other joints, white space around it."""
     letters = "".join(each.upper() if rng.random() < 0.3 else each for each in word)
     joint = rng.choice(("-", " ", "_", "\u00a0", " \t\u3000"))
-    around = ["".join(rng.choices(sorted(WHITE_SPACE), k=rng.randint(0, 2))) for _ in range(2)]
+    around = ["".join(rng.choices(SPACES, k=rng.randint(0, 2))) for _ in range(2)]
     return around[0] + letters.replace("-", joint) + around[1]
 
 
