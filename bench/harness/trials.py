@@ -19,7 +19,6 @@ from psycopg.conninfo import make_conninfo
 from bench.harness.request_worker import BUCKET, GENERATION_SECONDS, Order, ask
 from copperplate.adapters.filesystem import FolderStore
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.budgets import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,19 +54,6 @@ KILLS: dict[str, tuple[int, int]] = {
 }
 STOPS: dict[str, tuple[int, int]] = {"answered": (2, 2), "made": (1, 2), "intended": (1, 2), "uploaded": (1, 1)}
 
-# The same with what is booked: a submit that was announced may have been sent.
-BOOKED: dict[str, tuple[int, int]] = {
-    "acquired": (1, 1),
-    "announced": (2, 2),
-    "answered": (2, 2),
-    "noted": (1, 0),
-    "made": (1, 2),
-    "intended": (1, 2),
-    "uploaded": (1, 1),
-}
-DOOMED = 3
-WALL_PICTURES = 9
-
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["bench.harness.request_worker", "psycopg", "psycopg_pool", "postgrest", "httpx_aiohttp"])
 
@@ -100,21 +86,6 @@ class Outcome:
     dangling: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """What a trial of budgets showed, after every lease ran out."""
-
-    calls: int
-    booked: int
-    pictures: int
-    refused: int
-    # By budget, what it counts: pictures, and the same of the book.
-    counted: dict[str, tuple[int, int]]
-    # Reservations that a sweep left, and counters that are not what the book says before and after it.
-    reserved: int
-    faults: int
-
-
 def kinds_of(expected: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bool, int]]:
     """Every point with and without jobs, and how many submits are right."""
     for point, (with_jobs, without) in expected.items():
@@ -128,12 +99,15 @@ def run(
     folder: Path,
     point: str,
     *,
-    has_jobs: bool,
+    has_jobs: Iterable[bool],
     times: int,
     how: Literal["kill", "stop"],
     lease: float = LEASE_SECONDS,
-) -> list[Outcome]:
-    """End a leader at one point, `times` over at the same time, each with its own picture and followers."""
+) -> dict[bool, list[Outcome]]:
+    """End a leader at one point, `times` over with jobs, without, or both; all at the same time.
+
+    Each has its own picture and followers.
+    """
     return asyncio.run(_run(referee, folder, point, has_jobs=has_jobs, times=times, how=how, lease=lease))
 
 
@@ -141,37 +115,52 @@ def chain(referee: Referee, folder: Path, *, leaders: int, lease: float = CHAIN_
     """Kill one leader after its id is noted, and then its successors one after the other; answers the submits."""
     prompt = f"chain {uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(leaders + 1):
-        point = "noted" if number == 0 else "acquired" if number < leaders else ""
-        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=True, lease=lease)
-    assert len(set(_note(folder, f"{prompt} {leaders}")["bodies"])) == 1
-    return _submits(folder, prompt)
+    points = ["noted", *["acquired"] * (leaders - 1), ""]
+    asyncio.run(_lead_in_turn(referee, folder, prompt, points, has_jobs=True, lease=lease))
+    assert len(set(read_note(folder, f"{prompt} {leaders}")["bodies"])) == 1
+    return submits_of(folder, prompt)
 
 
 def poison(
-    referee: Referee, folder: Path, *, has_jobs: bool, deaths: int, lease: float = CHAIN_LEASE_SECONDS
-) -> tuple[list[str], int]:
-    """Kill leaders in the middle of decoding; what the next two are answered, and the submits."""
-    prompt = f"poison {uuid4().hex}"
+    referee: Referee, folder: Path, deaths: dict[bool, int], *, lease: float = CHAIN_LEASE_SECONDS
+) -> dict[bool, tuple[str, list[str], int]]:
+    """Kill so many leaders in the middle of decoding, with jobs and without; the prompt of each of the two chains,
+    what the next two leaders are answered, and the submits.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(deaths + 2):
-        point = "decoding" if number < deaths else ""
-        _lead(referee, folder, f"{prompt} {number}", prompt, point, has_jobs=has_jobs, lease=lease)
-    bodies = [body for number in (deaths, deaths + 1) for body in _note(folder, f"{prompt} {number}")["bodies"]]
-    return bodies, _submits(folder, prompt)
+    prompts = {has_jobs: f"poison {uuid4().hex}" for has_jobs in deaths}
+
+    async def both() -> None:
+        chains = (
+            _lead_in_turn(
+                referee, folder, prompt, ["decoding"] * deaths[has_jobs] + [""] * 2, has_jobs=has_jobs, lease=lease
+            )
+            for has_jobs, prompt in prompts.items()
+        )
+        await asyncio.gather(*chains)
+
+    asyncio.run(both())
+    return {
+        has_jobs: (prompt, _bodies(folder, prompt, deaths[has_jobs]), submits_of(folder, prompt))
+        for has_jobs, prompt in prompts.items()
+    }
 
 
-def spend(referee: Referee, folder: Path, point: str, *, has_jobs: bool, lease: float) -> Spent:
-    """End some leaders at one point, then ask for their pictures and more new ones than the wall has room for."""
-    return asyncio.run(_spend(referee, folder, point, has_jobs=has_jobs, lease=lease))
+async def _lead_in_turn(
+    referee: Referee, folder: Path, prompt: str, points: list[str], *, has_jobs: bool, lease: float
+) -> None:
+    """Leaders of one picture, each from its start to its end, which is a kill at its point if it has one."""
+    for number, point in enumerate(points):
+        name = f"{prompt} {number}"
+        order = Order(name, prompt, referee.ledger, str(folder), has_jobs, referee.key, crash_at=point, lease=lease)
+        leader = begin(order)
+        await ended(leader)
+        assert leader.exitcode == (-signal.SIGKILL if point else 0), f"{name} ended with {leader.exitcode}"
 
 
-def _lead(referee: Referee, folder: Path, name: str, prompt: str, point: str, *, has_jobs: bool, lease: float) -> None:
-    """One leader from its start to its end, which is a kill at `point` if there is one."""
-    order = Order(name, prompt, referee.ledger, str(folder), has_jobs, referee.key, crash_at=point, lease=lease)
-    leader = _begin(order)
-    leader.join(PATIENCE_SECONDS)
-    assert leader.exitcode == (-signal.SIGKILL if point else 0), f"{name} ended with {leader.exitcode}"
+def _bodies(folder: Path, prompt: str, first: int) -> list[str]:
+    """What the last two leaders of a chain were answered."""
+    return [body for number in (first, first + 1) for body in read_note(folder, f"{prompt} {number}")["bodies"]]
 
 
 async def _run(
@@ -179,29 +168,25 @@ async def _run(
     folder: Path,
     point: str,
     *,
-    has_jobs: bool,
+    has_jobs: Iterable[bool],
     times: int,
     how: Literal["kill", "stop"],
     lease: float,
-) -> list[Outcome]:
+) -> dict[bool, list[Outcome]]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     # Each trial has its own store, so that what is left behind is its own.
-    homes = {f"{how} {point} {uuid4().hex}": folder / uuid4().hex for _ in range(times)}
+    plans = [(plan, f"{how} {point} {uuid4().hex}", folder / uuid4().hex) for plan in has_jobs for _ in range(times)]
     tried = await asyncio.gather(
-        *(
-            _trial(referee, home, prompt, point, has_jobs=has_jobs, how=how, lease=lease)
-            for prompt, home in homes.items()
-        )
+        *(_trial(referee, home, prompt, point, has_jobs=plan, how=how, lease=lease) for plan, prompt, home in plans)
     )
     url = referee.database_url
-    await _clean(url, homes.values())
-    return [
-        replace(
-            outcome, orphans_left=len(_orphans(url, home, prompt)), dangling=len(_paths(url, prompt) - _stored(home))
-        )
-        for outcome, (prompt, home) in zip(tried, homes.items(), strict=True)
-    ]
+    await _clean(url, [home for _, _, home in plans])
+    outcomes: dict[bool, list[Outcome]] = {}
+    for outcome, (plan, prompt, home) in zip(tried, plans, strict=True):
+        orphans, dangling = len(_orphans(url, home, prompt)), len(_paths(url, prompt) - _stored(home))
+        outcomes.setdefault(plan, []).append(replace(outcome, orphans_left=orphans, dangling=dangling))
+    return outcomes
 
 
 async def _trial(
@@ -212,24 +197,26 @@ async def _trial(
     reached = (prompt, referee.ledger, str(home), has_jobs, referee.key)
     # A rendition of its own is made of a kept original only: the leader asks for another format first.
     is_of_rendition = point.startswith("rendition_")
-    leader = _begin(Order("leader", *reached, crash_at=order, asks_png_first=is_of_rendition, lease=lease))
+    leader = begin(Order("leader", *reached, crash_at=order, asks_png_first=is_of_rendition, lease=lease))
     if is_of_rendition:
-        await _ended(leader)  # or its followers would be faster
-    followers = _begin(Order("followers", *reached, callers=CALLERS, follows=True, lease=lease))
+        await ended(leader)  # or its followers would be faster
+    followers = begin(Order("followers", *reached, callers=CALLERS, follows=True, lease=lease))
     if how == "kill":
-        await _ended(leader)
+        await ended(leader)
         assert leader.exitcode == -signal.SIGKILL, f"{point} was not reached: {leader.exitcode}"
     else:
         await _until(lambda: _is_stopped(leader.pid))
     ended_at = time.time()
-    await _ended(followers)
+    await ended(followers)
     if how == "stop":
         os.kill(leader.pid or 0, signal.SIGCONT)
-        await _ended(leader)
-    note = _note(home, "followers")
-    bodies = frozenset(note["bodies"]) | (frozenset(_note(home, "leader")["bodies"]) if how == "stop" else frozenset())
+        await ended(leader)
+    note = read_note(home, "followers")
+    bodies = frozenset(note["bodies"]) | (
+        frozenset(read_note(home, "leader")["bodies"]) if how == "stop" else frozenset()
+    )
     return Outcome(
-        submits=_submits(home, prompt),
+        submits=submits_of(home, prompt),
         seconds=note["answered_at"] - max(ended_at, note["asked_at"]),
         bodies=bodies,
         answers=len(note["bodies"]),
@@ -238,67 +225,15 @@ async def _trial(
     )
 
 
-async def _spend(referee: Referee, folder: Path, point: str, *, has_jobs: bool, lease: float) -> Spent:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
-    prompts = [f"spend {point} {uuid4().hex}" for _ in range(DOOMED + WALL_PICTURES)]
-    reached = (referee.ledger, str(folder), has_jobs, referee.key)
-    doomed = [
-        _begin(Order(f"doomed {number}", prompts[number], *reached, crash_at=point, lease=lease, payer="key:doomed"))
-        for number in range(DOOMED)
-    ]
-    for process in doomed:
-        await _ended(process)
-        assert process.exitcode == -signal.SIGKILL, f"{point} was not reached: {process.exitcode}"
-    await asyncio.sleep(lease)
-    late = Order("late", prompts[0], *reached, lease=PATIENCE_SECONDS, prompts=tuple(prompts), payer="key:late")
-    await _ended(_begin(replace(late, wall_pictures=WALL_PICTURES)))
-    bodies = [str(body) for body in _note(folder, "late")["bodies"]]
-    return Spent(
-        calls=sum(_submits(folder, prompt) for prompt in prompts),
-        pictures=sum(body.startswith("picture") for body in bodies),
-        refused=sum(body.startswith("budget_") for body in bodies),
-        **await _look_at_budgets(referee.database_url),
-    )
-
-
-async def _look_at_budgets(url: str) -> dict[str, Any]:
-    """What the ledger counts once every lease ran out, before and after a sweep."""
-    ledger = PostgresLedger(make_conninfo(url, options="-c copperplate.clock_offset=11min"), max_connections=1)
-    await ledger.open()
-    names = ("all", "provider:counting", "key:doomed", "key:late")
-    try:
-        states = await ledger.read_budgets([Budget(name=name) for name in names])
-        faults = len((await ledger.audit_budgets())["faults"])
-        await ledger.sweep(1_000)
-        faults += len((await ledger.audit_budgets())["faults"])
-    finally:
-        await ledger.close()
-    with psycopg.connect(url) as connection:
-        booked = {
-            name: connection.execute(
-                "select count(*) from copperplate.submits where %s = any(budgets)", (name,)
-            ).fetchall()[0][0]
-            for name in names
-        }
-        [(reserved,)] = connection.execute(
-            "select count(*) from public.generation_status where reserved is not null"
-        ).fetchall()
-    return {
-        "booked": booked["all"],
-        "counted": {state.budget: (state.used_pictures, booked[state.budget]) for state in states},
-        "reserved": reserved,
-        "faults": faults,
-    }
-
-
-def _begin(order: Order) -> ForkServerProcess:
+def begin(order: Order) -> ForkServerProcess:
+    """Start a process."""
     process = _forks.Process(target=ask, args=(order,), daemon=True)
     process.start()
     return process
 
 
-async def _ended(process: ForkServerProcess) -> None:
+async def ended(process: ForkServerProcess) -> None:
+    """Return once it has ended."""
     await _until(lambda: not process.is_alive())
 
 
@@ -312,12 +247,14 @@ def _is_stopped(pid: int | None) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def _note(folder: Path, name: str) -> dict[str, Any]:
+def read_note(folder: Path, name: str) -> dict[str, Any]:
+    """What a process left about its answers."""
     note: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     return note
 
 
-def _submits(folder: Path, prompt: str) -> int:
+def submits_of(folder: Path, prompt: str) -> int:
+    """How often the provider was asked for a picture."""
     submits = folder / "submits"
     return sum(line.endswith(f" {prompt}") for line in submits.read_text().splitlines()) if submits.exists() else 0
 

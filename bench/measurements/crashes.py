@@ -85,9 +85,9 @@ def _all(
                     trials.Referee(started.url()),
                     folder,
                     point,
-                    has_jobs=has_jobs,
+                    has_jobs=[has_jobs],
                     times=min(AT_ONCE, times - number),
                     how=how,
                 )
-                tried += [(outcome, submits) for outcome in outcomes]
+                tried += [(outcome, submits) for outcome in outcomes[has_jobs]]
     return tried

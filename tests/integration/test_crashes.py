@@ -11,13 +11,18 @@ import psycopg
 import pytest
 
 from bench.harness import trials
+from bench.harness.budget_trials import BOOKED, DOOMED, WALL_PICTURES, spend
 from bench.harness.trials import Referee
 from copperplate.generation.crash_points import POINTS
 from tests.support.postgrest_server import PostgrestServer, make_jwt
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from bench.harness.trials import Outcome
+    from copperplate.local.cluster import Cluster
 
 TIMES = 3
 # How many renditions a leader that is killed there may leave in the store.
@@ -50,13 +55,20 @@ def referee(request: pytest.FixtureRequest, owner_url: str) -> Referee:
     return Referee(owner_url, server.url, make_jwt())
 
 
-@pytest.mark.parametrize(("point", "has_jobs", "submits"), list(trials.kinds_of(trials.KILLS)))
+def right_submits(expected: dict[str, tuple[int, int]], point: str) -> dict[bool, int]:
+    """How many are right with jobs, and without; where a point is tried with both, both are tried at the same time."""
+    return {has_jobs: submits for name, has_jobs, submits in trials.kinds_of(expected) if name == point}
+
+
+@pytest.mark.parametrize("point", trials.KILLS)
 def test_leader_killed_at_a_point_is_succeeded_in_time_and_paid_for_once(
-    referee: Referee, tmp_path: Path, point: str, has_jobs: bool, submits: int
+    referee: Referee, tmp_path: Path, point: str
 ) -> None:
-    lease = scaled_lease()
-    for outcome in trials.run(referee, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="kill", lease=lease):
-        assert outcome.submits == submits
+    lease, submits = scaled_lease(), right_submits(trials.KILLS, point)
+    tried = trials.run(referee, tmp_path, point, has_jobs=submits, times=TIMES, how="kill", lease=lease)
+    assert {has_jobs: len(outcomes) for has_jobs, outcomes in tried.items()} == dict.fromkeys(submits, TIMES)
+    for has_jobs, outcome in in_turn(tried):
+        assert outcome.submits == submits[has_jobs], has_jobs
         assert outcome.answers == trials.CALLERS
         assert len(outcome.bodies) == 1
         assert "picture" in next(iter(outcome.bodies))
@@ -67,52 +79,62 @@ def test_leader_killed_at_a_point_is_succeeded_in_time_and_paid_for_once(
         assert outcome.unlisted == 0
 
 
-@pytest.mark.parametrize(("point", "has_jobs", "submits"), list(trials.kinds_of(trials.STOPS)))
+@pytest.mark.parametrize("point", trials.STOPS)
 def test_leader_stopped_beyond_its_lease_leaves_its_own_objects_at_most_and_none_after_a_sweep(
-    referee: Referee, tmp_path: Path, point: str, has_jobs: bool, submits: int
+    referee: Referee, tmp_path: Path, point: str
 ) -> None:
-    lease = scaled_lease()
-    for outcome in trials.run(referee, tmp_path, point, has_jobs=has_jobs, times=TIMES, how="stop", lease=lease):
-        assert outcome.submits == submits
+    lease, submits = scaled_lease(), right_submits(trials.STOPS, point)
+    tried = trials.run(referee, tmp_path, point, has_jobs=submits, times=TIMES, how="stop", lease=lease)
+    assert {has_jobs: len(outcomes) for has_jobs, outcomes in tried.items()} == dict.fromkeys(submits, TIMES)
+    for has_jobs, outcome in in_turn(tried):
+        assert outcome.submits == submits[has_jobs], has_jobs
         assert len(outcome.bodies) == 1  # the one that was stopped answers with its successor's picture
         assert outcome.seconds <= lease + wall(trials.BOUND_SECONDS - trials.LEASE_SECONDS)
         assert outcome.orphans <= 3
         assert (outcome.dangling, outcome.orphans_left, outcome.unlisted) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("point", "has_jobs", "booked"), list(trials.kinds_of(trials.BOOKED)))
+def in_turn(tried: dict[bool, list[Outcome]]) -> list[tuple[bool, Outcome]]:
+    return [(has_jobs, outcome) for has_jobs, outcomes in tried.items() for outcome in outcomes]
+
+
+@pytest.mark.parametrize("point", BOOKED)
 def test_leaders_killed_at_a_point_hold_no_budget_and_exactly_the_wall_is_spent(
-    owner_url: str, tmp_path: Path, point: str, has_jobs: bool, booked: int
+    cluster: Cluster, make_database: Callable[[], str], tmp_path: Path, point: str
 ) -> None:
-    spent = trials.spend(Referee(owner_url), tmp_path, point, has_jobs=has_jobs, lease=scaled_lease())
-    lost = trials.DOOMED * (booked - 1)
-    assert spent.booked == trials.WALL_PICTURES
-    # One that was announced was not sent: that is all that killed processes cost.
-    assert spent.calls == trials.WALL_PICTURES - (trials.DOOMED if point == "announced" else 0)
-    assert spent.pictures == trials.WALL_PICTURES - lost
-    assert spent.pictures + spent.refused == trials.DOOMED + trials.WALL_PICTURES
-    assert {name: counted for name, (counted, _) in spent.counted.items()} == {
-        name: in_the_book for name, (_, in_the_book) in spent.counted.items()
-    }
-    assert (spent.reserved, spent.faults) == (0, 0)
+    expected = right_submits(BOOKED, point)
+    places = [
+        (Referee(cluster.url(database=make_database())), tmp_path / str(has_jobs), has_jobs) for has_jobs in expected
+    ]
+    for has_jobs, spent in zip(expected, spend(places, point, lease=scaled_lease()), strict=True):
+        lost = DOOMED * (expected[has_jobs] - 1)
+        assert spent.booked == WALL_PICTURES
+        # One that was announced was not sent: that is all that killed processes cost.
+        assert spent.calls == WALL_PICTURES - (DOOMED if point == "announced" else 0)
+        assert spent.pictures == WALL_PICTURES - lost
+        assert spent.pictures + spent.refused == DOOMED + WALL_PICTURES
+        assert {name: counted for name, (counted, _) in spent.counted.items()} == {
+            name: in_the_book for name, (_, in_the_book) in spent.counted.items()
+        }
+        assert (spent.reserved, spent.faults) == (0, 0)
 
 
 def test_ten_leaders_killed_one_after_the_other_cost_one_submit(referee: Referee, tmp_path: Path) -> None:
     assert trials.chain(referee, tmp_path, leaders=10, lease=chain_lease()) == 1
 
 
-@pytest.mark.parametrize(
-    ("has_jobs", "deaths", "failure", "submits"), [(True, 3, "bad_output", 1), (False, 2, "ambiguous", 2)]
-)
-def test_picture_that_leader_after_leader_died_decoding_is_not_decoded_again(
-    referee: Referee, tmp_path: Path, has_jobs: bool, deaths: int, failure: str, submits: int
-) -> None:
-    bodies, made = trials.poison(referee, tmp_path, has_jobs=has_jobs, deaths=deaths, lease=chain_lease())
-    assert [body.split(":")[0] for body in bodies] == ["generation_failed"] * 2
-    assert made == submits
-    with psycopg.connect(referee.database_url) as connection:
-        row = connection.execute("select status, error_class from public.generation_status where prompt like 'poison%'")
-        assert row.fetchone() == ("failed", failure)
+def test_picture_that_leader_after_leader_died_decoding_is_not_decoded_again(referee: Referee, tmp_path: Path) -> None:
+    expected = {True: ("bad_output", 1), False: ("ambiguous", 2)}
+    tried = trials.poison(referee, tmp_path, {True: 3, False: 2}, lease=chain_lease())
+    for has_jobs, (failure, submits) in expected.items():
+        prompt, bodies, made = tried[has_jobs]
+        assert [body.split(":")[0] for body in bodies] == ["generation_failed"] * 2
+        assert made == submits
+        with psycopg.connect(referee.database_url) as connection:
+            row = connection.execute(
+                "select status, error_class from public.generation_status where prompt = %s", (prompt,)
+            )
+            assert row.fetchone() == ("failed", failure)
 
 
 def test_every_point_is_tried() -> None:
