@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from copperplate.local.cluster import find_running
 from tests.support import log_watch
 from tests.support.walls import wall
 
@@ -61,6 +62,13 @@ class DevServer:
     def database_url(self) -> str:
         """Its owner's libpq URL; asked for once, since tests poll the database."""
         return self.run("database-url").stdout.splitlines()[-1]
+
+    @cached_property
+    def jwt_secret(self) -> str:
+        """What `copperplate token` signs with."""
+        running = find_running(Path(self.environment["COPPERPLATE_DATA_DIR"]))
+        assert running is not None
+        return running.passwords.jwt_secret
 
     def workers(self) -> set[int]:
         """The pids of the server processes."""

@@ -19,6 +19,7 @@ import httpx
 import psycopg
 import pytest
 
+from copperplate.adapters.supabase.users import make_local_token
 from copperplate.recipes.memoji_words import COLOR_THEMES, GESTURES, HAIR
 from tests.e2e.dev_server import DevServer, dev_server, wait_until
 
@@ -50,9 +51,10 @@ class Person:
     def __init__(self, server: DevServer, *, granted: int = 0) -> None:
         self.id = uuid4()
         self._server = server
-        self.token = server.run("token", "--user", str(self.id)).stdout.strip()
+        self.token = make_local_token(self.id, server.jwt_secret, seconds=3_600)
         if granted:
-            assert server.run("credits", "grant", str(self.id), str(granted)).returncode == 0
+            with psycopg.connect(server.database_url, autocommit=True) as connection:
+                connection.execute("select public.grant_credits(%s, %s, %s)", [self.id, granted, str(uuid4())])
 
     @property
     def headers(self) -> dict[str, str]:
@@ -69,7 +71,9 @@ class Person:
             return list(pool.map(lambda each: self.ask(each, **headers), configurations))
 
     def credits(self) -> dict[str, int]:
-        answer = httpx.get(f"http://127.0.0.1:{self._server.port}/api/credits", headers=self.headers)
+        answer = httpx.get(
+            f"http://127.0.0.1:{self._server.port}/api/credits", headers=self.headers, verify=CERTIFICATES
+        )
         found: dict[str, int] = answer.json()["credits"]
         return found
 
