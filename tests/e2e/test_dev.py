@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Leases scaled down, so that a takeover takes seconds.
 SCALED = {"COPPERPLATE_LEASE_SECONDS": "2", "COPPERPLATE_HEARTBEAT_SECONDS": "0.5"}
+# The folder of tests that are about the end of a server: one after the other they use a database that is there.
+USED = "used"
 JPEG = b"\xff\xd8\xff"
 STARTS = {"jpg": JPEG, "png": b"\x89PNG", "webp": b"RIFF", "avif": b"ftypavif"}
 
@@ -205,7 +207,7 @@ def test_one_killed_process_is_replaced_while_the_others_keep_serving(server: De
 def test_generation_whose_process_was_killed_is_finished_for_those_who_ask_again(folder: Path) -> None:
     # Long enough to be seen begun and killed, and short enough to be painted again within a caller's wait of 30 s.
     seconds = min(wall(2), 15)
-    with dev_server(folder / "cut-off", workers=2, COPPERPLATE_PAINTER_SECONDS=f"{seconds:.1f}", **SCALED) as server:
+    with dev_server(folder / USED, workers=2, COPPERPLATE_PAINTER_SECONDS=f"{seconds:.1f}", **SCALED) as server:
         threading.Thread(target=_ask_and_lose, args=(server,), daemon=True).start()
         wait_until(lambda: _is_submitted(server, "cut off"), seconds=30, what="the generation begins")
         for worker in server.workers():
@@ -238,7 +240,7 @@ def test_killed_supervisor_leaves_nothing_behind_and_nothing_is_lost(folder: Pat
 
 
 def test_server_told_to_stop_ends_cleanly(folder: Path) -> None:
-    with dev_server(folder / "stopped", COPPERPLATE_PAINTER_SECONDS="1") as server:
+    with dev_server(folder / USED, COPPERPLATE_PAINTER_SECONDS="1") as server:
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(server.get, picture("in flight"))
             wait_until(lambda: _is_submitted(server, "in flight"), seconds=30, what="the generation begins")
@@ -251,7 +253,7 @@ def test_server_told_to_stop_ends_cleanly(folder: Path) -> None:
 
 def test_closed_terminal_ends_the_server_and_everything_under_it(folder: Path) -> None:
     # Whoever runs the suite may have ignored the signal, and children inherit that.
-    with inherited(signal.SIGHUP, signal.SIG_DFL), dev_server(folder / "hung-up") as server:
+    with inherited(signal.SIGHUP, signal.SIG_DFL), dev_server(folder / USED) as server:
         family = server.descendants()
         server.process.send_signal(signal.SIGHUP)
         assert server.process.wait(30) == 0
@@ -259,7 +261,7 @@ def test_closed_terminal_ends_the_server_and_everything_under_it(folder: Path) -
 
 
 def test_server_under_nohup_outlives_its_terminal(folder: Path) -> None:
-    with inherited(signal.SIGHUP, signal.SIG_IGN), dev_server(folder / "detached") as server:
+    with inherited(signal.SIGHUP, signal.SIG_IGN), dev_server(folder / USED) as server:
         for process in (server.process.pid, *server.workers()):
             status = Path(f"/proc/{process}/status").read_text()
             masked = int(status.partition("SigIgn:")[2].split()[0], 16)
