@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,6 +39,10 @@ REFUSED = {
 }
 
 
+# How long what is no whole picture is fetched anew; nothing is billed for that.
+LOOK = timedelta(seconds=0.5)
+
+
 def cases(table: dict[str, list[str]]) -> list[tuple[str, str]]:
     return [(name, scenario) for name, scenarios in table.items() for scenario in scenarios]
 
@@ -66,7 +71,7 @@ def estimate(harness: ProviderHarness, picture_request: PictureRequest) -> int:
 async def test_what_the_service_told_is_spent_to_the_unit(
     name: str, scenario: str, standin: Standin, open_harness: OpenHarness
 ) -> None:
-    harness = open_harness(provider_at(name, standin))
+    harness = open_harness(provider_at(name, standin), look=LOOK)
     picture_request = wish(harness, scenario)
     await ask(harness, picture_request)
     assert spent(harness, picture_request) == standin.scenario_log.bill()[name]["micro_usd"] > 0
@@ -114,7 +119,7 @@ async def test_spending_on_mixed_outcomes_is_the_bill_to_the_unit(
     name: str, standin: Standin, open_harness: OpenHarness
 ) -> None:
     """Two hundred outcomes, twenty at a time: the bill, with the estimate where the service was not heard."""
-    harness = open_harness(provider_at(name, standin))
+    harness = open_harness(provider_at(name, standin), look=LOOK)
     chance = random.Random(1)
     scenarios = [*TOLD[name], *UNHEARD[name], *GATEWAY[name], "moderated", "http_429"]
     picture_requests = [wish(harness, chance.choice(scenarios), number) for number in range(200)]
