@@ -78,12 +78,16 @@ def odd_jpegs() -> dict[str, bytes]:
     plain, other = encoded(image, "JPEG"), scene(seed=8)
     exif = Image.Exif()
     exif[0x0112] = 3
+    table = jpeg_segment(0xDB, bytes(range(65)))
     return {
         "no end marker": plain[:-2],
         "half an end marker": plain[:-1],
         "rubbish behind the end": plain + b"rubbish" * 99,
         "zeros before the end marker": plain[:-2] + b"\0" * 300 + b"\xff\xd9",
         "zeros and no end marker": plain[:-2] + b"\0" * 4096,
+        "zeros and a table before the end marker": plain[:-2] + bytes(300) + table + b"\xff\xd9",
+        "zeros, a comment and no end marker": plain[:-2] + bytes(300) + jpeg_segment(0xFE, b"by hand"),
+        "progressive, then zeros and a table": encoded(image, "JPEG", progressive=True)[:-2] + bytes(300) + table,
         "filling before the end marker": plain[:-2] + b"\xff" * 9 + b"\xff\xd9",
         "a second picture behind it": encoded(image, "MPO", save_all=True, append_images=[other]),
         "a broken thumbnail": jpeg_with(
@@ -185,6 +189,13 @@ def odd_webps() -> dict[str, bytes]:
     extended = encoded(scene(), "WEBP", icc_profile=b"rubbish" * 40)
     return {
         "rubbish behind the end": plain + b"rubbish" * 99,
+        "pixels of another picture behind the end": plain + encoded(scene(seed=8), "WEBP")[12:],
+        "frames of a film behind the end": plain + b"ANMF" + struct.pack("<I", 99) + bytes(99),
+        "pixels of another picture within": webp_with(plain, b"VP8 ", encoded(scene(seed=8), "WEBP")[20:]),
+        "a second picture that is cut": webp_with(plain, b"VP8 ", encoded(scene(seed=8), "WEBP")[20:])[:-400],
+        "lossless pixels behind lossy ones": webp_with(plain, b"VP8L", encoded(scene(), "WEBP", lossless=True)[20:]),
+        "alpha behind the pixels": webp_with(extended, b"ALPH", b"\1" + bytes(99)),
+        "a profile twice": webp_with(extended, b"ICCP", b"other" * 9),
         "a length that is too large": plain[:4] + struct.pack("<I", len(plain) + 5000) + plain[8:],
         "a length of zero": plain[:4] + bytes(4) + plain[8:],
         "an unknown chunk": webp_with(extended, b"WHAT", bytes(99)),

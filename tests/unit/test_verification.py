@@ -62,6 +62,19 @@ async def test_whole_picture_with_an_oddity_is_kept_and_can_be_served_in_every_s
         assert await picture.encode(Rendition(format=PictureFormat.PNG, quality=None), canvas=canvas)
 
 
+@pytest.mark.parametrize("form", ["jpg", "webp"])
+async def test_what_lies_behind_a_picture_is_not_shown(images: PillowImages, form: str) -> None:
+    async def shown(body: bytes) -> bytes:
+        async with images.open(body, model="m") as picture:
+            canvas = Size(width=160, height=160)
+            return await picture.encode(Rendition(format=PictureFormat.PNG, quality=None), canvas=canvas)
+
+    behind = [body for name, body in ODD.items() if name.startswith(form) and ("behind" in name or "within" in name)]
+    plain = await shown(encoded(scene(), "JPEG" if form == "jpg" else "WEBP"))
+    assert len(behind) >= 2
+    assert [await shown(body) == plain for body in behind] == [True] * len(behind)
+
+
 @pytest.mark.parametrize(
     ("form", "options"),
     [

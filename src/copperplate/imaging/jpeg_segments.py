@@ -78,10 +78,10 @@ def _walk(body: bytes) -> Iterator[Segment]:
 
 
 def with_what_pixels_need(segments: Sequence[Segment]) -> bytes:
-    """The same picture in a file without comments and padding, ended by its marker."""
+    """The same picture in a file without comments, ended behind its last scan."""
     frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
     parts = [_START]
-    for segment in segments:
+    for segment in segments[: _last_scan(segments) + 1]:
         payload = _mended(segment, frame)
         if payload is not None:
             parts += (bytes((0xFF, segment.marker)), (len(payload) + 2).to_bytes(2, "big"), payload, segment.pixels)
@@ -90,11 +90,17 @@ def with_what_pixels_need(segments: Sequence[Segment]) -> bytes:
 
 def without_padding(segments: Sequence[Segment]) -> list[Segment]:
     """The same segments; zeros at the end of the last scan, which some encoders leave there, are gone."""
-    last = max((number for number, segment in enumerate(segments) if segment.marker == _SCAN), default=-1)
+    last = _last_scan(segments)
     return [
         Segment(segment.marker, segment.payload, segment.pixels.rstrip(b"\0")) if number == last else segment
         for number, segment in enumerate(segments)
     ]
+
+
+def _last_scan(segments: Sequence[Segment]) -> int:
+    """Its number; that of the last segment where there is no scan."""
+    scans = [number for number, segment in enumerate(segments) if segment.marker == _SCAN]
+    return scans[-1] if scans else len(segments) - 1
 
 
 def _mended(segment: Segment, frame: Segment | None) -> bytes | None:
