@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -45,6 +45,22 @@ def png_chunk(name: bytes, content: bytes, *, crc_xor: int = 0) -> bytes:
 def png_with(body: bytes, *chunks: bytes) -> bytes:
     """The png with more chunks behind its header."""
     return body[:33] + b"".join(chunks) + body[33:]
+
+
+def png_without_rows(body: bytes, missing: int) -> bytes:
+    """The png, whole by its checksums, whose pixels end so many rows early."""
+    pixels = body.index(b"IDAT") - 4
+    rows = zlib.decompress(b"".join(_contents(body, pixels)))
+    height = int.from_bytes(body[20:24], "big")
+    kept = rows[: -missing * (len(rows) // height)]
+    return body[:pixels] + png_chunk(b"IDAT", zlib.compress(kept)) + png_chunk(b"IEND", b"")
+
+
+def _contents(body: bytes, place: int) -> Iterator[bytes]:
+    while body[place + 4 : place + 8] == b"IDAT":
+        length = int.from_bytes(body[place : place + 4], "big")
+        yield body[place + 8 : place + 8 + length]
+        place += 12 + length
 
 
 def jpeg_with(body: bytes, *segments: bytes) -> bytes:

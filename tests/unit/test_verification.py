@@ -144,6 +144,20 @@ async def test_critical_chunk_with_a_wrong_checksum_is_refused_but_the_end_holds
     assert await refused(images, bytes(body)) is (name != b"IEND")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "I;16"])
+@pytest.mark.parametrize("is_dark", [False, True], ids=["bright", "with a black last row"])
+async def test_png_that_lacks_its_last_rows_is_refused(images: PillowImages, mode: str, is_dark: bool) -> None:
+    picture = scene(64).convert("L" if mode == "I;16" else mode)
+    if is_dark:
+        picture.paste((0, 0, 0, 0) if mode == "RGBA" else 0, (0, 63, 64, 64))
+    if mode == "I;16":
+        picture = picture.convert("I").point(lambda level: level * 257).convert("I;16")
+    body = encoded(picture, "PNG")
+    assert not await refused(images, body)
+    for missing in (1, 30):
+        assert await refused(images, odd_pictures.png_without_rows(body, missing))
+
+
 async def test_pixels_are_not_proved_by_pillow_alone(images: PillowImages, monkeypatch: pytest.MonkeyPatch) -> None:
     body = encoded(scene(), "JPEG")
     cut = body[: len(body) // 2] + b"\xff\xd9"

@@ -45,7 +45,7 @@ def _inspect(body: bytes, header: Header) -> tuple[PictureFacts, bool]:
         # A jpeg's pixels are proved by the strict decoder: half of the size, which costs a third, is enough to look at.
         image.draft(None, (-(-image.width // 2), -(-image.height // 2)))
         image.load()
-        container.check()
+        container.check(image)
         facts = PictureFacts(
             format=FORMATS[header.name],
             size=size,

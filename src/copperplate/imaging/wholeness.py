@@ -1,7 +1,8 @@
 """Whether all pixels came out of a file. What Pillow hides, a strict decoder or the file's own end tells.
 
 - jpg: libjpeg-turbo with each warning an error (`simplejpeg`): Pillow paints what is missing grey, without a word.
-- png: the checksums of all critical chunks, read in `png_chunks`, and the number of unfolded bytes (`png_rows`).
+- png: the checksums of all critical chunks, read in `png_chunks`, and its last row: Pillow leaves missing rows black.
+  Where the last one is black, the number of unfolded bytes tells (`png_rows`).
 - webp: libwebp tells of data that is missing. Data that is left over is told by a cut: of a whole picture, nothing
   can be spared at the end.
 """
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import NoPicture
 from copperplate.imaging import jpeg_segments, webp_chunks
+from copperplate.imaging.png_rows import check_rows, is_interlaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL.Image import Image
 
     from copperplate.imaging.jpeg_segments import Segment
     from copperplate.imaging.webp_chunks import Chunk
@@ -65,6 +69,14 @@ def _decode_strictly(body: bytes) -> None:
     simplejpeg.decode_jpeg(
         body, colorspace=_COLOURS.get(colours, "RGB"), min_height=1, min_width=1, min_factor=_SCALE, strict=True
     )
+
+
+def check_png(chunks: Sequence[bytes], decoded: Image) -> None:
+    """Raises `NoPicture` unless every row was in whole `IDAT` chunks; `decoded` is what Pillow made of them."""
+    last_row = decoded.crop((0, decoded.height - 1, decoded.width, decoded.height))
+    # Rows are written in order, and only whole ones: one value that is not zero proves those before it.
+    if is_interlaced(chunks) or not any(last_row.tobytes()):
+        check_rows(chunks)
 
 
 def check_webp(chunks: list[Chunk]) -> None:
