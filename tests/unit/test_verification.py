@@ -14,6 +14,9 @@ from copperplate.errors import NoPicture, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.imaging import jpeg_segments, wholeness
 from copperplate.imaging.blankness import FLAT_ONE_IN, is_blank
+from copperplate.imaging.containers import read_container
+from copperplate.imaging.decode import open_container
+from copperplate.imaging.header import read_header
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import PictureFormat, ProviderResult, Rendition, Size
 from tests.support import odd_pictures
@@ -158,11 +161,26 @@ async def test_png_that_lacks_its_last_rows_is_refused(images: PillowImages, mod
         assert await refused(images, odd_pictures.png_without_rows(body, missing))
 
 
+@pytest.mark.parametrize("side", [160, 161])
+@pytest.mark.parametrize("name", [name for name in ODD if name.startswith("jpg")])
+def test_strict_decoder_makes_the_pixels_that_pillow_makes(name: str, side: int) -> None:
+    body = ODD[name] if side == 160 else encoded(scene(side), "JPEG", subsampling=0)
+    header = read_header(body)
+    container = read_container(body, header)
+    with open_container(container, header) as opened, open_container(container, header) as by_pillow:
+        by_pillow.draft(None, (side // 2, side // 2))
+        by_pillow.load()
+        proved = container.prove(opened)
+    assert (proved.mode, proved.size) == (by_pillow.mode, by_pillow.size)
+    assert proved.tobytes() == by_pillow.tobytes()
+    assert proved.info.get("icc_profile") == by_pillow.info.get("icc_profile")
+
+
 async def test_pixels_are_not_proved_by_pillow_alone(images: PillowImages, monkeypatch: pytest.MonkeyPatch) -> None:
     body = encoded(scene(), "JPEG")
     cut = body[: len(body) // 2] + b"\xff\xd9"
     assert await refused(images, cut)
-    monkeypatch.setattr(wholeness, "check_jpeg", lambda _: None)
+    monkeypatch.setattr(wholeness, "prove_jpeg", lambda _, opened: opened)
     assert not await refused(images, cut)
 
 

@@ -22,6 +22,7 @@ _END: Final = b"\xff\xd9"
 _SCAN: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC9})
+_EVERYBODYS: Final = frozenset({0xC0, 0xC1, 0xC2})
 _PROGRESSIVE: Final = frozenset({0xC2, 0xCA})
 # Huffman and arithmetic tables, quantisation tables, the restart interval.
 _TABLES: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
@@ -117,6 +118,11 @@ def _mended(segment: Segment, frame: Segment | None) -> bytes | None:
         transform = payload[11] and 1 + is_of_four  # what is not none is the usual one
         return payload[:11] + bytes((transform,)) + payload[12:]
     return payload if marker == _PROFILE and payload.startswith(b"ICC_PROFILE\0") else None
+
+
+def is_usual(segments: Sequence[Segment]) -> bool:
+    """Whether every decoder reads its frame: sequential or progressive, with Huffman's code."""
+    return any(segment.marker in _EVERYBODYS for segment in segments)
 
 
 def check_scans(segments: Sequence[Segment]) -> None:
