@@ -4849,6 +4849,16 @@ declare
 begin
     -- The triggers run for an update of no row, too.
     if p_cost_micro_usd is not null then
+        -- Read once: a plan that looks for the newest again would pass over the one it locked, and bill one before it.
+        with newest as materialized (
+            select n.id, n.booked_micro_usd, case when n.booked_micro_usd is not null then n.cost_micro_usd end as cost_micro_usd
+            from copperplate.submits as n
+            where n.generation_key = p_generation_key
+            order by n.id desc
+            limit 1
+            for no key update
+        )
+
         update copperplate.submits as s
         set
             cost_micro_usd = p_cost_micro_usd,
@@ -4856,14 +4866,7 @@ begin
                 when p_is_free then null
                 when s.budgets <> '{}' then coalesce(s.booked_micro_usd, p_cost_micro_usd)
             end
-        from (
-            select n.id, n.booked_micro_usd, case when n.booked_micro_usd is not null then n.cost_micro_usd end as cost_micro_usd
-            from copperplate.submits as n
-            where n.generation_key = p_generation_key
-            order by n.id desc
-            limit 1
-            for no key update
-        ) as o
+        from newest as o
         where s.id = o.id
         returning
             s.budgets, (s.sent_at at time zone 'UTC')::date as day,
@@ -6411,14 +6414,14 @@ set search_path = ''
 as $$
 begin
     delete from copperplate.usage_batches as b
-    where b.id in (
+    where b.id = any(array(
         select o.id
         from copperplate.usage_batches as o
         where o.recorded_at < copperplate.clock() - interval '2 hours'
         order by o.recorded_at
         limit p_limit
         for update skip locked
-    );
+    ));
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_old_batches(integer) is

@@ -217,7 +217,9 @@ async def _ask(order: Order) -> dict[str, Any]:
         asked_at = time.time()
         asked = [wanted(prompt, PictureFormat.JPG) for prompt in order.prompts] or [picture_request] * order.callers
         bodies = await asyncio.gather(*(_answer(serving, each, options) for each in asked))
-        return {"asked_at": asked_at, "answered_at": time.time(), "bodies": bodies}
+        answered_at = time.time()
+        await serving.shut_down(within_seconds=10)
+        return {"asked_at": asked_at, "answered_at": answered_at, "bodies": bodies}
 
 
 @contextlib.asynccontextmanager

@@ -25,14 +25,14 @@ set search_path = ''
 as $$
 begin
     delete from copperplate.usage_batches as b
-    where b.id in (
+    where b.id = any(array(
         select o.id
         from copperplate.usage_batches as o
         where o.recorded_at < copperplate.clock() - interval '2 hours'
         order by o.recorded_at
         limit p_limit
         for update skip locked
-    );
+    ));
 end;
 $$;
 
