@@ -7,9 +7,10 @@
  *     const [key] = parseSigningKeys(process.env.COPPERPLATE_URL_SIGNING_KEYS ?? "");
  *     const url = await signUrl("https://pictures.example.com/512x512.jpg?text=a%20red%20fox", key);
  *
- * What is signed is the key of the generation, so every spelling, format and size of one picture has one signature: sign
- * one address, and give `sign()`'s answer to the others as `access` of picture_url.ts. It depends on the model: where the
- * deployment's default is not `fal-ai/flux/schnell`, say so in the options.
+ * What is signed is the key of the generation, so every spelling, format and size of one picture has one signature, and
+ * so has its placeholder: `w`, `h`, `fit`, `q`, `thumb` and `placeholder` are outside of it. Sign one address, and give
+ * `sign()`'s answer to the others as `access` of picture_url.ts. It depends on the model: where the deployment's default
+ * is not `fal-ai/flux/schnell`, say so in the options.
  */
 
 /** The id and the secret of a key in `COPPERPLATE_URL_SIGNING_KEYS`. */
@@ -55,7 +56,9 @@ const [MIN_SIDE_PX, MAX_SIDE_PX, MAX_TEXT, MAX_SEED] = [64, 2_048, 1_000, 2n ** 
 const [MAX_QUERY_BYTES, MAX_PARAMETERS] = [16_384, 100];
 const SIGNATURE_NAMES: readonly string[] = ["kid", "exp", "sig"];
 const DISPLAY_NAMES: readonly string[] = ["w", "h", "fit", "q", "thumb"];
-const KNOWN_NAMES: readonly string[] = ["text", "prompt", "model", "seed", ...SIGNATURE_NAMES, ...DISPLAY_NAMES];
+const PLACEHOLDER_NAME = "placeholder";
+const RECIPE_NAMES: readonly string[] = ["text", "prompt", "model", "seed"];
+const KNOWN_NAMES: readonly string[] = [...RECIPE_NAMES, ...SIGNATURE_NAMES, ...DISPLAY_NAMES, PLACEHOLDER_NAME];
 
 const ORIGIN = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/;
 const PATH = /^\/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(?:jpg|jpeg|png|webp|avif|auto)$/;
@@ -171,8 +174,12 @@ function seedOf(seed: string): string {
   return digits;
 }
 
-/** Display parameters are outside the signature, but no server answers wrong ones. */
+/** Display parameters and `placeholder` are outside the signature, but no server answers wrong ones. */
 function checkDisplay(given: ReadonlyMap<string, string>): void {
+  if (!["", "1"].includes(given.get(PLACEHOLDER_NAME) ?? "")) throw new NotSignable("placeholder has no value.");
+  if (given.has(PLACEHOLDER_NAME) && DISPLAY_NAMES.some((name) => given.has(name))) {
+    throw new NotSignable("A placeholder has one size and one quality.");
+  }
   const isWrong = (name: string) => !/^[1-9][0-9]{0,4}$/.test(given.get(name) ?? "1");
   const [wrong] = ["w", "h", "thumb", "q"].filter(isWrong);
   if (wrong !== undefined) throw new NotSignable(`${wrong} is a whole number in plain digits.`);

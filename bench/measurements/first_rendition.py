@@ -18,7 +18,8 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.model import PictureFormat, Rendition, Size
+from copperplate.model import Hit, PictureFormat, Rendition, Size
+from copperplate.recipes.objects import original_key
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
 
@@ -61,7 +62,7 @@ class _Measurement:
             coordinator = Coordinator(**parts, ahead=())  # type: ignore[arg-type]
             renditions = Renditions(coordinator=coordinator, **parts)  # type: ignore[arg-type]
             for text in self._texts:
-                await self._keep_original(coordinator, text)
+                self._originals[text] = await self._keep_original(coordinator, ledger, store, text)
             figures = await self._in_process(renditions)
             await renditions.shut_down(within_seconds=30)
             figures += await self._over_http(started)
@@ -70,13 +71,15 @@ class _Measurement:
         self._images.close()
         return figures
 
-    async def _keep_original(self, coordinator: Coordinator, text: str) -> None:
-        """Generated in a form that is not measured; the original's bytes are what is decoded alone."""
-        request = request_of(f"/{CANVAS}.jpg", _query(text))
-        found = await coordinator.find(request, GENERATE)
-        assert found.original is not None
-        assert found.original.body is not None
-        self._originals[text] = found.original.body
+    async def _keep_original(
+        self, coordinator: Coordinator, ledger: PostgresLedger, store: FolderStore, text: str
+    ) -> bytes:
+        """Generated in a form that is not measured; the original's bytes, which are what is decoded alone."""
+        key = request_of(f"/{CANVAS}.jpg", _query(text)).generation_key
+        await coordinator.find(request_of(f"/{CANVAS}.jpg", _query(text)), GENERATE)
+        found = await ledger.peek(key, original_key(key))
+        assert isinstance(found, Hit)
+        return await store.get(found.entry.path)
 
     async def _in_process(self, renditions: Renditions) -> list[Figure]:
         figures: list[Figure] = []
@@ -90,9 +93,8 @@ class _Measurement:
                 found = await renditions.read(request, GENERATE)
                 asked.append((time.perf_counter() - began) * 1_000)
                 assert found.body is not None
-                await renditions.shut_down(
-                    within_seconds=10
-                )  # what is kept behind the answer does not disturb the next
+                # What is kept behind the answer does not disturb the next.
+                await renditions.shut_down(within_seconds=10)
             figures += _figures("in process", form, asked, alone)
         return figures
 

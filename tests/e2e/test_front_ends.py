@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
     from tests.e2e.served import Served
     from tests.support.browsing import Browser, Site
+    from tests.support.typescript_client import TypescriptClient
 
 PAGE = (npm.ROOT / "docs" / "front-ends.md").read_text()
 BUILD_SECONDS = 250
@@ -129,11 +130,18 @@ def test_optimizer_of_the_pinned_next_still_waits_seven_seconds_as_the_page_says
 
 
 def test_pages_of_other_origins_read_pixels_of_every_format_from_a_canvas(
-    browser: Browser, server: Served, site: Site
+    browser: Browser, server: Served, site: Site, typescript: TypescriptClient
 ) -> None:
     (site.folder / "index.html").write_text("<!doctype html><title>A canvas</title>")
     addresses = [f"{server.url}/256x192.{ending}?text=a%20boat" for ending in ("png", "jpg", "webp", "avif", "auto")]
     addresses += [f"{server.url}/256x192.webp?text=a%20boat&w=96"]
+    by_key = f"{server.url}/api/images/{httpx.get(addresses[0]).headers['x-copperplate-key']}"
+    addresses += [by_key, f"{by_key}?format=auto"]
+    asked = [{"src": src, "width": 90} for src in (addresses[1], by_key, f"{by_key}?format=webp")]
+    loaded = [made["answer"] for made in typescript.build(*(("loader", each) for each in asked))]
+    assert {httpx.get(url).headers["content-type"] for url in loaded} == {"image/jpeg", "image/png", "image/webp"}
+    assert all(url.endswith("w=96") for url in loaded)
+    addresses += loaded
     told = browser.visit(
         f"{site.url}/index.html",
         *[("quarters", url, "anonymous") for url in addresses],

@@ -202,6 +202,7 @@ def random_url(rng: random.Random, alphabet: list[str]) -> str:
             *("seed=7", "seed=007", "seed=", "seed=x", "seed=%30", "model=painter", "model=", "model=a%20b", "sig=x"),
             *("utm=%FF", "%FF", "exp=1", "model=fal-ai%2fflux%2fdev", "kid=x", "u=a=b", "", "=", "&&", "%", "text=a"),
             *("w=640", "h=64", "w=0", "q=40", "q=101", "fit=contain", "fit=", "thumb=9", "thumb=09", "%77=1"),
+            *("placeholder", "placeholder=1", "placeholder=2"),
             *("seed=%FF", f"seed={2**64 - rng.randint(0, 1)}", "model=fal-ai/flux/schnell", "s%69g=%FF"),
         ],
         k=rng.choice((0, 0, 1, 2, 3)),

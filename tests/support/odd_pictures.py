@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -47,6 +47,22 @@ def png_with(body: bytes, *chunks: bytes) -> bytes:
     return body[:33] + b"".join(chunks) + body[33:]
 
 
+def png_without_rows(body: bytes, missing: int) -> bytes:
+    """The png, whole by its checksums, whose pixels end so many rows early."""
+    pixels = body.index(b"IDAT") - 4
+    rows = zlib.decompress(b"".join(_contents(body, pixels)))
+    height = int.from_bytes(body[20:24], "big")
+    kept = rows[: -missing * (len(rows) // height)]
+    return body[:pixels] + png_chunk(b"IDAT", zlib.compress(kept)) + png_chunk(b"IEND", b"")
+
+
+def _contents(body: bytes, place: int) -> Iterator[bytes]:
+    while body[place + 4 : place + 8] == b"IDAT":
+        length = int.from_bytes(body[place : place + 4], "big")
+        yield body[place + 8 : place + 8 + length]
+        place += 12 + length
+
+
 def jpeg_with(body: bytes, *segments: bytes) -> bytes:
     """The jpg with more segments behind its start."""
     return body[:2] + b"".join(segments) + body[2:]
@@ -78,12 +94,16 @@ def odd_jpegs() -> dict[str, bytes]:
     plain, other = encoded(image, "JPEG"), scene(seed=8)
     exif = Image.Exif()
     exif[0x0112] = 3
+    table = jpeg_segment(0xDB, bytes(range(65)))
     return {
         "no end marker": plain[:-2],
         "half an end marker": plain[:-1],
         "rubbish behind the end": plain + b"rubbish" * 99,
         "zeros before the end marker": plain[:-2] + b"\0" * 300 + b"\xff\xd9",
         "zeros and no end marker": plain[:-2] + b"\0" * 4096,
+        "zeros and a table before the end marker": plain[:-2] + bytes(300) + table + b"\xff\xd9",
+        "zeros, a comment and no end marker": plain[:-2] + bytes(300) + jpeg_segment(0xFE, b"by hand"),
+        "progressive, then zeros and a table": encoded(image, "JPEG", progressive=True)[:-2] + bytes(300) + table,
         "filling before the end marker": plain[:-2] + b"\xff" * 9 + b"\xff\xd9",
         "a second picture behind it": encoded(image, "MPO", save_all=True, append_images=[other]),
         "a broken thumbnail": jpeg_with(
@@ -185,6 +205,13 @@ def odd_webps() -> dict[str, bytes]:
     extended = encoded(scene(), "WEBP", icc_profile=b"rubbish" * 40)
     return {
         "rubbish behind the end": plain + b"rubbish" * 99,
+        "pixels of another picture behind the end": plain + encoded(scene(seed=8), "WEBP")[12:],
+        "frames of a film behind the end": plain + b"ANMF" + struct.pack("<I", 99) + bytes(99),
+        "pixels of another picture within": webp_with(plain, b"VP8 ", encoded(scene(seed=8), "WEBP")[20:]),
+        "a second picture that is cut": webp_with(plain, b"VP8 ", encoded(scene(seed=8), "WEBP")[20:])[:-400],
+        "lossless pixels behind lossy ones": webp_with(plain, b"VP8L", encoded(scene(), "WEBP", lossless=True)[20:]),
+        "alpha behind the pixels": webp_with(extended, b"ALPH", b"\1" + bytes(99)),
+        "a profile twice": webp_with(extended, b"ICCP", b"other" * 9),
         "a length that is too large": plain[:4] + struct.pack("<I", len(plain) + 5000) + plain[8:],
         "a length of zero": plain[:4] + bytes(4) + plain[8:],
         "an unknown chunk": webp_with(extended, b"WHAT", bytes(99)),

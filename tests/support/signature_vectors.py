@@ -60,6 +60,8 @@ CASES: Final = (
     case("auto shares its generation", f"/1024x1024.auto?{SUNSET}"),
     case("a size shares its generation", f"/1024x1024.webp?w=640&h=360&fit=contain&{SUNSET}&q=60"),
     case("a thumb shares its generation", f"/1024x1024.jpg?{SUNSET}&thumb=96"),
+    case("a placeholder shares its generation", f"/1024x1024.webp?{SUNSET}&placeholder"),
+    case("a placeholder by number", f"/1024x1024.png?placeholder=1&{SUNSET}"),
     # Other generations.
     case("letter case counts", f"/1024x1024.jpg?{SUNSET.lower()}"),
     case("width and height", f"/1024x768.jpg?{SUNSET}"),
@@ -148,6 +150,9 @@ REFUSED: Final = {
     "a quality above 100": "/64x64.jpg?text=a&q=101",
     "a thumb beside a width": "/64x64.jpg?text=a&w=64&thumb=64",
     "another fit": "/64x64.jpg?text=a&w=64&h=64&fit=fill",
+    "a placeholder with another value": "/64x64.jpg?text=a&placeholder=yes",
+    "a placeholder twice": "/64x64.jpg?text=a&placeholder&placeholder",
+    "a placeholder of a size": "/64x64.jpg?text=a&w=32&placeholder=1",
     "too many parameters": "/64x64.jpg?text=a" + "&u" * 97,
     "too many bytes": "/64x64.jpg?text=a&u=" + "u" * 16_320,
 }

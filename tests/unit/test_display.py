@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from copperplate.errors import InvalidDisplay
 from copperplate.model import PictureFormat, Rendition, Size
-from copperplate.recipes.display import DISPLAY_NAMES, QUALITIES, WIDTHS, parse_display, rungs_of, width_rung
+from copperplate.recipes.display import (
+    DISPLAY_NAMES,
+    QUALITIES,
+    WIDTHS,
+    is_placeholder,
+    parse_display,
+    rungs_of,
+    width_rung,
+)
 
 CANVAS = Size(width=1024, height=768)
 
@@ -63,16 +71,16 @@ def test_quality_goes_up_to_a_rung(value: str, quality: int) -> None:
 @pytest.mark.parametrize("name", ["w", "h", "q", "thumb"])
 def test_number_in_another_form_is_refused_by_its_name(name: str, value: str) -> None:
     values = {"w": "640", name: value} if name == "h" else {name: value}
-    with pytest.raises(InvalidDisplay, match=f"^{name} is a whole number"):
+    with pytest.raises(InvalidDisplay, match=f"^{name} is .*whole number"):
         parse_display(values, CANVAS, PictureFormat.JPG)
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"h": "640"}, "h goes with w"),
-        ({"thumb": "64", "w": "64"}, "thumb is w and h"),
-        ({"thumb": "64", "h": "64"}, "thumb is w and h"),
+        ({"h": "640"}, "h is '640', and there is no w"),
+        ({"thumb": "64", "w": "64"}, "thumb is w and h in one"),
+        ({"thumb": "64", "h": "64"}, "thumb is w and h in one"),
         ({"w": "64", "h": "64", "fit": "fill"}, "cover .* or contain"),
         ({"fit": ""}, "cover .* or contain"),
         ({"q": "101"}, "from 1 to 100"),
@@ -81,6 +89,27 @@ def test_number_in_another_form_is_refused_by_its_name(name: str, value: str) ->
 def test_contradiction_is_refused(values: dict[str, str], says: str) -> None:
     with pytest.raises(InvalidDisplay, match=says):
         parse_display(values, CANVAS, PictureFormat.JPG)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"w": "640px"}, "w is '640px'. It may be a whole number of pixels from 1 to 99999, in plain digits."),
+        ({"q": "٦"}, r"q is '\u0666'. It may be a whole number from 1 to 100, in plain digits."),
+        ({"w": "1" * 21}, f"w is '{'1' * 20}...'. It may be a whole number of pixels from 1 to 99999"),
+        ({"w": "<\n>"}, r"w is '<\n>'. It may be"),
+        ({"fit": "fill"}, "fit is 'fill'. It may be cover (the middle is cut out) or contain"),
+        ({"w": "9", "thumb": "64"}, "thumb is '64', w is '9'. thumb is w and h in one"),
+        ({"placeholder": "blurred"}, "placeholder is 'blurred'. It may be 1, or stand without a value"),
+        ({"placeholder": "", "q": "9"}, "q is '9', beside placeholder, which has one size and one quality."),
+    ],
+)
+def test_refusal_repeats_the_beginning_of_the_value_and_says_what_is_allowed(values: dict[str, str], says: str) -> None:
+    with pytest.raises(InvalidDisplay) as refused:
+        _ = is_placeholder(values) or parse_display(values, CANVAS, PictureFormat.JPG)
+    assert str(refused.value).startswith(says)
+    assert str(refused.value).isascii()
+    assert len(str(refused.value)) < 200
 
 
 def test_what_makes_no_difference_is_named() -> None:

@@ -10,6 +10,7 @@ from copperplate.errors import ObjectMissing, StillGenerating, TooManyWaiters
 from copperplate.serving import open_originals, rendition_room
 from copperplate.serving.fair_turns import FairTurns
 from copperplate.serving.open_originals import OpenOriginals
+from copperplate.serving.pace import LONGEST_SECONDS, RESTS, Pace
 from copperplate.serving.rendition_room import RenditionRoom
 from tests.support.serving_harness import CountingImages
 
@@ -187,3 +188,34 @@ async def test_waiting_has_an_end_and_working_is_not_cut_off(monkeypatch: pytest
     library.leave.set()
     assert await working == "done"
     assert await work() == "done"
+
+
+async def test_a_place_rests_after_a_turn_and_the_answer_does_not_wait_for_that() -> None:
+    turns = FairTurns(1, rest_after=lambda seconds: 0.05 if seconds >= 0 else 0.0)
+    loop = asyncio.get_running_loop()
+    async with turns.turn("picture"):
+        pass
+    ended = loop.time()
+    async with turns.turn("other") as has_waited:
+        assert has_waited
+    assert loop.time() - ended >= 0.045
+
+
+@pytest.mark.parametrize(
+    ("passed", "worked", "turn", "rest"),
+    [
+        (1.0, 0.0, 0.02, 0.0),
+        (1.0, 0.1, 0.02, 0.02 * RESTS * 0.01),
+        (1.0, 1.0, 0.02, 0.02 * RESTS),
+        (0.5, 0.6, 0.02, 0.02 * RESTS),  # two clocks
+        (0.0, 0.0, 0.02, 0.0),
+        (100.0, 100.0, 30.0, LONGEST_SECONDS),
+    ],
+)
+def test_rests_are_as_long_as_the_event_loop_is_busy(passed: float, worked: float, turn: float, rest: float) -> None:
+    times = iter([7.0, 7.0 + passed, 8.0 + passed])
+    used = iter([3.0, 3.0 + worked, 3.0 + worked])
+    pace = Pace(now=lambda: next(times), worked=lambda: next(used))
+    assert pace.rest_after(turn) == pytest.approx(rest)
+    # Only what passed since the turn before counts.
+    assert pace.rest_after(turn) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from io import BytesIO
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given, settings
@@ -91,7 +91,7 @@ async def test_wrong_numbers_are_refused_and_cost_nothing(
         beside = "w=64&" if name == "h" else ""
         answer = await client.get(f"/64x64.jpg?text=a&{beside}{name}={quote(value, safe='%')}")
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_display"), value
-        assert answer.json()["detail"].startswith(f"{name} is a whole number")
+        assert answer.json()["detail"].startswith(f"{name} is {unquote(value)!a}. It may be a whole number")
         assert answer.headers["cache-control"] == "no-store"
     for query, code in (
         (f"{name}=64&{name}=64", "invalid_query"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from copperplate.http.app import create_app
-from copperplate.http.negotiation import MAX_ACCEPT_BYTES, negotiated_format
+from copperplate.http.negotiation import MAX_ACCEPT_BYTES, negotiated_format, not_shared
 from tests.support.memory_services import MemoryServices
 from tests.support.painting_services import painting_services
 
@@ -109,6 +109,28 @@ async def test_every_answer_of_a_negotiated_address_is_private(
     explicit = await client.get("/64x64.webp?text=a&w=32")
     assert explicit.headers["etag"] in etags
     assert "vary" not in explicit.headers
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (b"public, max-age=3600, immutable", b"private, max-age=3600, immutable"),
+        (b"max-age=300,public", b"private, max-age=300"),
+        (b"max-age=300", b"private, max-age=300"),
+        (b"private, max-age=300", b"private, max-age=300"),
+        (b"no-store", b"no-store"),
+    ],
+)
+async def test_no_lifetime_is_left_to_shared_caches(stored: bytes, told: bytes) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await not_shared(send)(
+        {"type": "http.response.start", "status": 200, "headers": [(b"cache-control", stored), (b"age", b"1")]}
+    )
+    assert sent[0]["headers"][:2] == [(b"cache-control", told), (b"age", b"1")]
 
 
 @pytest.mark.parametrize(

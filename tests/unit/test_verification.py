@@ -14,6 +14,9 @@ from copperplate.errors import NoPicture, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.imaging import jpeg_segments, wholeness
 from copperplate.imaging.blankness import FLAT_ONE_IN, is_blank
+from copperplate.imaging.containers import read_container
+from copperplate.imaging.decode import open_container
+from copperplate.imaging.header import read_header
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import PictureFormat, ProviderResult, Rendition, Size
 from tests.support import odd_pictures
@@ -60,6 +63,19 @@ async def test_whole_picture_with_an_oddity_is_kept_and_can_be_served_in_every_s
     async with images.open(body, model="m") as picture:
         canvas = Size(width=8, height=8)
         assert await picture.encode(Rendition(format=PictureFormat.PNG, quality=None), canvas=canvas)
+
+
+@pytest.mark.parametrize("form", ["jpg", "webp"])
+async def test_what_lies_behind_a_picture_is_not_shown(images: PillowImages, form: str) -> None:
+    async def shown(body: bytes) -> bytes:
+        async with images.open(body, model="m") as picture:
+            canvas = Size(width=160, height=160)
+            return await picture.encode(Rendition(format=PictureFormat.PNG, quality=None), canvas=canvas)
+
+    behind = [body for name, body in ODD.items() if name.startswith(form) and ("behind" in name or "within" in name)]
+    plain = await shown(encoded(scene(), "JPEG" if form == "jpg" else "WEBP"))
+    assert len(behind) >= 2
+    assert [await shown(body) == plain for body in behind] == [True] * len(behind)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +147,40 @@ async def test_critical_chunk_with_a_wrong_checksum_is_refused_but_the_end_holds
     assert await refused(images, bytes(body)) is (name != b"IEND")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "I;16"])
+@pytest.mark.parametrize("is_dark", [False, True], ids=["bright", "with a black last row"])
+async def test_png_that_lacks_its_last_rows_is_refused(images: PillowImages, mode: str, is_dark: bool) -> None:
+    picture = scene(64).convert("L" if mode == "I;16" else mode)
+    if is_dark:
+        picture.paste((0, 0, 0, 0) if mode == "RGBA" else 0, (0, 63, 64, 64))
+    if mode == "I;16":
+        picture = picture.convert("I").point(lambda level: level * 257).convert("I;16")
+    body = encoded(picture, "PNG")
+    assert not await refused(images, body)
+    for missing in (1, 30):
+        assert await refused(images, odd_pictures.png_without_rows(body, missing))
+
+
+@pytest.mark.parametrize("side", [160, 161])
+@pytest.mark.parametrize("name", [name for name in ODD if name.startswith("jpg")])
+def test_strict_decoder_makes_the_pixels_that_pillow_makes(name: str, side: int) -> None:
+    body = ODD[name] if side == 160 else encoded(scene(side), "JPEG", subsampling=0)
+    header = read_header(body)
+    container = read_container(body, header)
+    with open_container(container, header) as opened, open_container(container, header) as by_pillow:
+        by_pillow.draft(None, (side // 2, side // 2))
+        by_pillow.load()
+        proved = container.prove(opened)
+    assert (proved.mode, proved.size) == (by_pillow.mode, by_pillow.size)
+    assert proved.tobytes() == by_pillow.tobytes()
+    assert proved.info.get("icc_profile") == by_pillow.info.get("icc_profile")
+
+
 async def test_pixels_are_not_proved_by_pillow_alone(images: PillowImages, monkeypatch: pytest.MonkeyPatch) -> None:
     body = encoded(scene(), "JPEG")
     cut = body[: len(body) // 2] + b"\xff\xd9"
     assert await refused(images, cut)
-    monkeypatch.setattr(wholeness, "check_jpeg", lambda _: None)
+    monkeypatch.setattr(wholeness, "prove_jpeg", lambda _, opened: opened)
     assert not await refused(images, cut)
 
 

@@ -35,11 +35,14 @@ from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from copperplate.generation.attempt import Attempt
     from copperplate.generation.cap_watch import CapWatch
     from copperplate.generation.job_collector import JobCollector
     from copperplate.generation.lookup import LookupResult
     from copperplate.generation.pending_uploads import StoredUploads
+    from copperplate.generation.rendition_plan import PlannedRendition
     from copperplate.generation.uploader import Uploader
     from copperplate.ports import Clock, Images, Ledger
 
@@ -197,10 +200,16 @@ class Leader:
             placeholder=facts.placeholder,
             has_c2pa=has_c2pa,
         )
-        # Whoever was about to store this picture before us may have died of encoding it.
-        ahead, is_safe = self.uploader.ahead, attempt.lead.intent is None
-        plan = plan_renditions(request, ahead, original_digest=digest, now=now, fence=lease.fence) if is_safe else ()
-        return PendingUploads(original=upload, original_body=body, plan=plan)
+        return PendingUploads(original=upload, original_body=body, plan=self._plan(digest, now))
+
+    def _plan(self, original_digest: str, now: datetime) -> tuple[PlannedRendition, ...]:
+        """The renditions beside the original; none where a predecessor may have died of encoding them."""
+        attempt = self.attempt
+        if attempt.lead.intent is not None:
+            return ()
+        return plan_renditions(
+            attempt.request, self.uploader.ahead, original_digest=original_digest, now=now, fence=attempt.lease.fence
+        )
 
     def _is_finished(self, verified: Verified) -> bool:
         """Whether people can be shown the very bytes that the provider made."""

@@ -47,15 +47,15 @@ def not_shared(send: Send) -> Send:
 
     async def marked(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": _private(message["headers"])}
+            message = {**message, "headers": _without_shared_caches(message["headers"])}
         await send(message)
 
     return marked
 
 
-def _private(headers: RawHeaders) -> RawHeaders:
+def _without_shared_caches(headers: RawHeaders) -> RawHeaders:
     kept = [
-        (name, value.replace(b"public", b"private") if name == b"cache-control" else value)
+        (name, _private(value) if name == b"cache-control" else value)
         for name, value in headers
         if name not in (b"vercel-cdn-cache-control", b"cdn-cache-control")
     ]
@@ -65,6 +65,14 @@ def _private(headers: RawHeaders) -> RawHeaders:
         (b"cdn-cache-control", b"no-store"),
         (b"vercel-cdn-cache-control", b"no-store"),
     ]
+
+
+def _private(cache_control: bytes) -> bytes:
+    """The same for the caller's own cache; what nobody may store stays so."""
+    directives = [each.strip() for each in cache_control.split(b",")]
+    if b"no-store" in directives:
+        return cache_control
+    return b", ".join((b"private", *(each for each in directives if each not in (b"public", b"private"))))
 
 
 def _weights(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, float]]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from copperplate.imaging import jpeg_segments, webp_chunks, wholeness
 from copperplate.imaging.header import FORMATS, bad_output
 from copperplate.imaging.png_chunks import read_png
-from copperplate.imaging.png_rows import check_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from PIL.Image import Image
 
     from copperplate.imaging.header import Header
 
@@ -25,8 +26,8 @@ class Container:
     has_c2pa: bool
     # 1 to 8, as EXIF counts.
     orientation: int
-    # Raises `NoPicture` unless all pixels came out of the file; decodes it.
-    check: Callable[[], None]
+    # The decoded picture of an opened one; raises `NoPicture` unless all pixels came out of the file.
+    prove: Callable[[Image], Image]
     # What a png says of its colours that Pillow does not tell.
     colours: Mapping[str, object] = field(default_factory=dict)
 
@@ -39,7 +40,7 @@ def read_container(body: bytes, header: Header) -> Container:
             body=jpeg_segments.with_what_pixels_need(segments),
             has_c2pa=jpeg_segments.has_c2pa(segments),
             orientation=jpeg_segments.orientation(segments),
-            check=partial(wholeness.check_jpeg, segments),
+            prove=partial(wholeness.prove_jpeg, segments),
         )
     if header.name == "WEBP":
         chunks = webp_chunks.read_webp(body)
@@ -47,7 +48,7 @@ def read_container(body: bytes, header: Header) -> Container:
             body=webp_chunks.with_what_pixels_need(chunks),
             has_c2pa=webp_chunks.has_c2pa(chunks),
             orientation=webp_chunks.orientation(chunks),
-            check=partial(wholeness.check_webp, chunks),
+            prove=partial(wholeness.prove_webp, chunks),
         )
     parts = read_png(body)
     if parts.frames > 1:
@@ -57,5 +58,5 @@ def read_container(body: bytes, header: Header) -> Container:
         has_c2pa=parts.has_c2pa,
         orientation=parts.orientation,
         colours=parts.colours,
-        check=partial(check_rows, parts.kept),
+        prove=partial(wholeness.prove_png, parts.kept),
     )

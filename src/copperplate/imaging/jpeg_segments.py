@@ -22,6 +22,7 @@ _END: Final = b"\xff\xd9"
 _SCAN: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC9})
+_EVERYBODYS: Final = frozenset({0xC0, 0xC1, 0xC2})
 _PROGRESSIVE: Final = frozenset({0xC2, 0xCA})
 # Huffman and arithmetic tables, quantisation tables, the restart interval.
 _TABLES: Final = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
@@ -78,10 +79,10 @@ def _walk(body: bytes) -> Iterator[Segment]:
 
 
 def with_what_pixels_need(segments: Sequence[Segment]) -> bytes:
-    """The same picture in a file without comments and padding, ended by its marker."""
+    """The same picture in a file without comments, ended behind its last scan."""
     frame = next((segment for segment in segments if segment.marker in _FRAMES), None)
     parts = [_START]
-    for segment in segments:
+    for segment in segments[: _last_scan(segments) + 1]:
         payload = _mended(segment, frame)
         if payload is not None:
             parts += (bytes((0xFF, segment.marker)), (len(payload) + 2).to_bytes(2, "big"), payload, segment.pixels)
@@ -90,11 +91,17 @@ def with_what_pixels_need(segments: Sequence[Segment]) -> bytes:
 
 def without_padding(segments: Sequence[Segment]) -> list[Segment]:
     """The same segments; zeros at the end of the last scan, which some encoders leave there, are gone."""
-    last = max((number for number, segment in enumerate(segments) if segment.marker == _SCAN), default=-1)
+    last = _last_scan(segments)
     return [
         Segment(segment.marker, segment.payload, segment.pixels.rstrip(b"\0")) if number == last else segment
         for number, segment in enumerate(segments)
     ]
+
+
+def _last_scan(segments: Sequence[Segment]) -> int:
+    """Its number; that of the last segment where there is no scan."""
+    scans = [number for number, segment in enumerate(segments) if segment.marker == _SCAN]
+    return scans[-1] if scans else len(segments) - 1
 
 
 def _mended(segment: Segment, frame: Segment | None) -> bytes | None:
@@ -111,6 +118,11 @@ def _mended(segment: Segment, frame: Segment | None) -> bytes | None:
         transform = payload[11] and 1 + is_of_four  # what is not none is the usual one
         return payload[:11] + bytes((transform,)) + payload[12:]
     return payload if marker == _PROFILE and payload.startswith(b"ICC_PROFILE\0") else None
+
+
+def is_usual(segments: Sequence[Segment]) -> bool:
+    """Whether every decoder reads its frame: sequential or progressive, with Huffman's code."""
+    return any(segment.marker in _EVERYBODYS for segment in segments)
 
 
 def check_scans(segments: Sequence[Segment]) -> None:

@@ -20,8 +20,7 @@ _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2,
 
 def check_rows(chunks: Sequence[bytes]) -> None:
     """Raises `NoPicture` unless the `IDAT` chunks among whole chunks unfold to every row of the picture."""
-    header = next((chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IHDR"), b"")
-    missing = _expected_bytes(header)
+    missing = _expected_bytes(_header(chunks))
     unfolding = zlib.decompressobj()
     for chunk in chunks:
         packed = chunk[8:-4] if chunk[4:8] == b"IDAT" else b""
@@ -35,6 +34,15 @@ def check_rows(chunks: Sequence[bytes]) -> None:
         missing -= len(piece)
     if missing > 0:
         raise NoPicture("the png lacks rows")
+
+
+def is_interlaced(chunks: Sequence[bytes]) -> bool:
+    """Whether the rows stand in another order than they are shown in."""
+    return _header(chunks)[12:13] != b"\0"
+
+
+def _header(chunks: Sequence[bytes]) -> bytes:
+    return next((chunk[8:-4] for chunk in chunks if chunk[4:8] == b"IHDR"), b"")
 
 
 def _expected_bytes(header: bytes) -> int:

@@ -12,10 +12,12 @@ from copperplate.imaging.orientation import read_orientation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CODED: Final = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
+_PIXELS: Final = frozenset({b"VP8 ", b"VP8L"})
+CODED: Final = _PIXELS | {b"ALPH"}
 _SEEN: Final = CODED | {b"VP8X", b"ICCP"}
 _ANIMATED: Final = frozenset({b"ANIM", b"ANMF"})
 _DROPPED_FLAGS: Final = 0x0C  # XMP and EXIF
+_START: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +29,28 @@ class Chunk:
 
 
 def read_webp(body: bytes) -> list[Chunk]:
-    """The chunks of a still picture; raises `ProviderFailed`, `NoPicture` if one that is seen is cut."""
-    chunks = []
-    for chunk, is_whole in _walk(body):
+    """The chunks of a still picture, the first of each name; raises `ProviderFailed`, `NoPicture` if one is cut."""
+    chunks: dict[bytes, Chunk] = {}
+    for number, (chunk, is_whole) in enumerate(_walk(body), 1):
+        if number > MAX_CHUNKS:
+            raise bad_output(f"the webp has more than {MAX_CHUNKS} chunks")
         if chunk.name in _ANIMATED:
             raise bad_output("the webp holds more than one picture")
+        if chunk.name in chunks or (chunk.name in CODED and not _PIXELS.isdisjoint(chunks)):
+            continue  # decoders stop at the first pixels: alpha behind them is none of theirs
         if not is_whole and chunk.name in _SEEN:
             raise NoPicture("the webp is cut")
-        chunks.append(chunk)
-        if len(chunks) > MAX_CHUNKS:
-            raise bad_output(f"the webp has more than {MAX_CHUNKS} chunks")
-    return chunks
+        chunks[chunk.name] = chunk
+    return list(chunks.values())
 
 
 def _walk(body: bytes) -> Iterator[tuple[Chunk, bool]]:
-    place = 12
-    while place + 8 <= len(body):
+    """The chunks that begin within the length that the file states, each with whether all of it is there."""
+    stated = int.from_bytes(body[4:8], "little")
+    # A length without room for pixels was never filled in, as by encoders that write to a pipe.
+    end = min(8 + stated, len(body)) if stated > _START else len(body)
+    place = _START
+    while place + 8 <= end:
         length = int.from_bytes(body[place + 4 : place + 8], "little")
         content = body[place + 8 : place + 8 + length]
         yield Chunk(body[place : place + 4], content), len(content) == length
@@ -52,10 +60,8 @@ def _walk(body: bytes) -> Iterator[tuple[Chunk, bool]]:
 def with_what_pixels_need(chunks: list[Chunk]) -> bytes:
     """The same picture in a file that holds what its pixels need and no more."""
     parts: list[bytes] = []
-    seen: set[bytes] = set()
     for chunk in chunks:
-        if chunk.name in _SEEN and chunk.name not in seen:
-            seen.add(chunk.name)
+        if chunk.name in _SEEN:
             content = chunk.content
             if chunk.name == b"VP8X":
                 content = bytes((content[0] & ~_DROPPED_FLAGS, *content[1:]))

@@ -28,6 +28,7 @@ DISPLAY_NAMES: Final = ("w", "h", "fit", "q", "thumb")
 # Asks for the picture that stands in a picture's place until that has come.
 PLACEHOLDER_NAME: Final = "placeholder"
 
+_SHOWN: Final = 20  # characters of a value that a message repeats
 _WHOLE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -47,7 +48,9 @@ def parse_display(values: Mapping[str, str], canvas: Size, picture_format: Pictu
     box = _box(values)
     fit = values.get("fit", "cover")
     if fit not in FITS:
-        raise InvalidDisplay("fit is cover (the middle is cut out) or contain (the whole picture is seen).")
+        raise InvalidDisplay(
+            f"fit is {_shown(fit)}. It may be cover (the middle is cut out) or contain (the whole picture is seen)."
+        )
     quality: int | None = _quality(values)
     ignored = []
     if "fit" in values and (box is None or box.height is None):
@@ -69,10 +72,11 @@ def is_placeholder(values: Mapping[str, str]) -> bool:
     """
     if PLACEHOLDER_NAME not in values:
         return False
-    if values[PLACEHOLDER_NAME] not in ("", "1"):
-        raise InvalidDisplay("placeholder has no value: write ?placeholder, or leave it out.")
+    if (value := values[PLACEHOLDER_NAME]) not in ("", "1"):
+        raise InvalidDisplay(f"placeholder is {_shown(value)}. It may be 1, or stand without a value: ?placeholder")
     if beside := [name for name in values if name in DISPLAY_NAMES]:
-        raise InvalidDisplay(f"A placeholder has one size and one quality. Leave {', '.join(beside)} out.")
+        given = ", ".join(f"{name} is {_shown(values[name])}" for name in beside)
+        raise InvalidDisplay(f"{given}, beside placeholder, which has one size and one quality. Leave either out.")
     return True
 
 
@@ -112,19 +116,22 @@ class _Box:
 def _box(values: Mapping[str, str]) -> _Box | None:
     if "thumb" in values:
         if "w" in values or "h" in values:
-            raise InvalidDisplay("thumb is w and h in one. Give thumb alone, or w and h.")
+            given = ", ".join(f"{name} is {_shown(values[name])}" for name in ("thumb", "w", "h") if name in values)
+            raise InvalidDisplay(f"{given}. thumb is w and h in one: give thumb alone, or w and h.")
         side = _side("thumb", values["thumb"])
         return _Box(side, side)
     if "w" in values:
         return _Box(_side("w", values["w"]), _side("h", values["h"]) if "h" in values else None)
     if "h" in values:
-        raise InvalidDisplay("h goes with w. Give w as well, or w alone: the height follows.")
+        raise InvalidDisplay(
+            f"h is {_shown(values['h'])}, and there is no w. Give both, or w alone: the height follows."
+        )
     return None
 
 
 def _side(name: str, value: str) -> int:
     if _WHOLE_NUMBER.fullmatch(value) is None:
-        raise InvalidDisplay(f"{name} is a whole number of pixels from 1 to {MAX_DISPLAY_SIDE_PX:,} in plain digits.")
+        raise _not_a_number(name, value, f"of pixels from 1 to {MAX_DISPLAY_SIDE_PX}")
     return int(value)
 
 
@@ -133,8 +140,17 @@ def _quality(values: Mapping[str, str]) -> int:
         return DEFAULT_QUALITY
     value = values["q"]
     if _WHOLE_NUMBER.fullmatch(value) is None or int(value) > MAX_QUALITY:
-        raise InvalidDisplay(f"q is a whole number from 1 to {MAX_QUALITY} in plain digits.")
+        raise _not_a_number("q", value, f"from 1 to {MAX_QUALITY}")
     return quality_rung(int(value))
+
+
+def _not_a_number(name: str, value: str, allowed: str) -> InvalidDisplay:
+    return InvalidDisplay(f"{name} is {_shown(value)}. It may be a whole number {allowed}, in plain digits.")
+
+
+def _shown(value: str) -> str:
+    """The value in quotes, as ASCII, and its beginning where it is long."""
+    return ascii(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
 
 
 def _output_size(box: _Box, canvas: Size, *, is_contained: bool) -> Size | None:

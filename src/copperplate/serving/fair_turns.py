@@ -8,36 +8,45 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class FairTurns:
     """So many turns at the same time. However many wait for one picture, the next of another is at most one turn away.
 
-    Whoever is cancelled leaves the line.
+    Whoever is cancelled leaves the line. After a turn of so many seconds its place is free `rest_after` them.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, *, rest_after: Callable[[float], float] = lambda _: 0.0) -> None:
         self._free = places
+        self._rest_after = rest_after
         # The picture whose turn is next comes first.
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
 
     @contextlib.asynccontextmanager
     async def turn(self, picture: str) -> AsyncIterator[bool]:
         """Wait for a turn; it lasts as long as the block. Answers whether there was a wait."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
         self._lines.setdefault(picture, deque()).append(turn)
         self._admit()
         has_waited = not turn.done()
         try:
             await turn
+            began = loop.time()
             yield has_waited
         finally:
             if not turn.cancelled():
-                self._free += 1
-                self._admit()
+                self._end(loop, self._rest_after(loop.time() - began))
             elif turn in self._lines.get(picture, ()):
                 self._leave(picture, turn)
+
+    def _end(self, loop: asyncio.AbstractEventLoop, rest_seconds: float) -> None:
+        if rest_seconds:
+            loop.call_later(rest_seconds, self._end, loop, 0.0)
+        else:
+            self._free += 1
+            self._admit()
 
     def _admit(self) -> None:
         while self._free and self._lines:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from copperplate.errors import StillGenerating
 from copperplate.serving.fair_turns import FairTurns
 from copperplate.serving.open_originals import OpenOriginals
+from copperplate.serving.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +28,7 @@ class RenditionRoom:
 
     def __init__(self, images: Images) -> None:
         self._originals = OpenOriginals(images)
-        self._turns = FairTurns(places=1 + (os.cpu_count() or 1) // 2)
+        self._turns = FairTurns(places=1 + (os.cpu_count() or 1) // 2, rest_after=Pace().rest_after)
 
     @contextlib.asynccontextmanager
     async def turn(
