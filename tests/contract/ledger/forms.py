@@ -175,6 +175,36 @@ class FormContract:
         await harness.advance(3_700)
         assert len(await discarded(ledger)) == 8 + 1
 
+    async def test_uses_of_a_form_that_is_not_kept_keep_the_picture_fresh(self, harness: LedgerHarness) -> None:
+        ledger, original = harness.ledger, await complete(harness.ledger, form())
+        await ledger.record_usage([request_count(form(JPG, side=16), Outcome.HIT, 1)])
+        assert (await ledger.kind_stats("image")).accesses == 1
+        for picture_format in (WEBP, JPG):
+            await keep(harness, original, made(form(picture_format)))
+            await harness.advance(10 * DAY)
+        await ledger.record_usage(
+            [request_count(form(each, side=16), Outcome.HIT, uses) for each, uses in ((JPG, 2), (AVIF, 4))]
+        )
+        await ledger.record_usage([request_count(form(prompt="gone"), Outcome.HIT, 8)])
+        assert (await ledger.kind_stats("image")).accesses == 7
+        assert await harness.entry_faults() == []
+        await harness.advance(15 * DAY)
+        # The AVIF counted on the first of what is shown.
+        assert (await ledger.cleanup_entries("image", 100, older_than=MONTH)).size_bytes == 0
+        await harness.advance(10 * DAY)
+        await ledger.record_usage([request_count(form(JPG, side=16), Outcome.HIT, 1)])
+        await harness.advance(10 * DAY)
+        assert (await ledger.cleanup_entries("image", 100, older_than=MONTH)).size_bytes == 1_000
+        assert (await ledger.kind_stats("image")).accesses == 4
+        await keep(harness, original, made(form(JPG, side=16)))
+        await ledger.record_usage([request_count(form(JPG, side=16), Outcome.HIT, 1)])
+        assert (await ledger.kind_stats("image")).accesses == 5
+        kept = await peek(ledger, form())
+        assert isinstance(kept, Hit)
+        assert await ledger.report_missing(kept.entry)
+        assert (await ledger.kind_stats("image")).accesses == 2
+        assert await harness.entry_faults() == []
+
     async def test_form_by_older_encoders_is_replaced_where_it_stands(self, harness: LedgerHarness) -> None:
         ledger, original = harness.ledger, await complete(harness.ledger, form())
         older, newer = made(form(), "old", version=1), made(form(), "new", size_bytes=700, version=2)

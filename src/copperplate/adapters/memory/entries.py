@@ -12,7 +12,7 @@ from copperplate.recipes.objects import original_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from copperplate.model import Entry, OriginalUpload, RenditionUpload
+    from copperplate.model import Entry, OriginalUpload, RenditionUpload, RequestCount
 
 MAX_RENDITIONS: Final = 64
 MAX_SIZED: Final = 48
@@ -82,6 +82,19 @@ class MemoryEntries(MemoryTables):
             if form.entry.format == entry.format and not form.entry.is_original
         ]
         return row is next((form for form in alike if form.is_standard), alike[0])
+
+    def _used(self, use: RequestCount) -> EntryRow | None:
+        """What a use counts on: the form that was served, or what is shown in its place where that is not kept."""
+        original = self._entries.get(original_key(use.generation_key))
+        # Where people are shown the original, every form is a use of it.
+        if KINDS[use.kind].is_own_original:
+            return original
+        if served := self._entries.get(use.rendition_key):
+            return served
+        shown = (form for form in self._forms(use.generation_key) if self._is_shown(form))
+        return min(
+            shown, key=lambda form: (form.entry.format != use.format, form.created, form.entry.key), default=original
+        )
 
     def _count_shown(self, rows: Iterable[EntryRow]) -> int:
         return sum(self._is_shown(row) for row in rows)
