@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.tables import EntryRow, GenerationRow, MemoryTables
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
@@ -52,8 +53,26 @@ class MemoryEntries(MemoryTables):
 
     def _may_keep(self, key: str, upload: RenditionUpload) -> bool:
         """Whole pictures have at most 16 forms: what is sized leaves room for them."""
-        kept = [form for form in self._forms(key) if not form.entry.is_original]
-        return len(kept) < MAX_RENDITIONS and (not upload.is_sized or sum(form.is_sized for form in kept) < MAX_SIZED)
+        kept = sum(not form.entry.is_original for form in self._forms(key))
+        if upload.is_sized and self._has_no_place(key):
+            return kept <= MAX_RENDITIONS and self._disused(key) is not None
+        return kept < MAX_RENDITIONS
+
+    def _has_no_place(self, key: str) -> bool:
+        """Whether there are as many sized forms as there may be."""
+        return sum(form.is_sized for form in self._forms(key)) >= MAX_SIZED
+
+    def _disused(self, key: str) -> EntryRow | None:
+        """The sized form that another may displace: the least recently used, if nobody used it for a day."""
+        if self._generations[key].is_pinned:
+            return None
+        cutoff = self._clock.monotonic() - DAY_SECONDS
+        disused = [
+            form
+            for form in self._forms(key)
+            if form.is_sized and form.last_accessed < cutoff and not form.is_archived and not self._is_shown(form)
+        ]
+        return min(disused, key=lambda form: (form.last_accessed, form.created, form.entry.key), default=None)
 
     def _put(self, row: GenerationRow, key: str, upload: RenditionUpload) -> Entry:
         now, replaced = self._clock.monotonic(), self._entries.get(upload.key)
@@ -63,6 +82,8 @@ class MemoryEntries(MemoryTables):
             encoder_version=upload.encoder_version,
         )
         if replaced is None:
+            if upload.is_sized and self._has_no_place(key) and (displaced := self._disused(key)):
+                self._remove([displaced.entry.key])
             self._entries[upload.key] = EntryRow(
                 entry, row.kind, now, now, quality=upload.quality, is_sized=upload.is_sized
             )
