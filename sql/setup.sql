@@ -7120,7 +7120,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_renditions bigint;
+    v_shown bigint := (select count(*) from copperplate.shown_entries as e where e.generation_key = any(p_keys));
     v_bytes bigint;
     v_generations bigint;
 begin
@@ -7133,7 +7133,7 @@ begin
         returning e.file_size
     )
 
-    select count(*), coalesce(sum(r.file_size), 0) into v_renditions, v_bytes from removed as r;
+    select coalesce(sum(r.file_size), 0) into v_bytes from removed as r;
 
     -- An original outlives its renditions: it goes with the last of them, and the generation with it.
     with bare as (
@@ -7171,7 +7171,12 @@ begin
     select count(*), v_bytes + coalesce(sum(r.file_size), 0) into v_generations, v_bytes from removed as r;
 
     return jsonb_build_object(
-        'pictures', case when p_rules.is_own_original then v_generations else v_renditions end,
+        -- As people are shown them: where another form is shown now, the picture is still there.
+        'pictures', v_shown - (
+            select count(*)
+            from copperplate.shown_entries as e
+            where e.generation_key = any(p_keys)
+        ),
         'generations', v_generations,
         'bytes', v_bytes
     );
@@ -7221,7 +7226,8 @@ end;
 $$$statement$,
 $statement$comment on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) is
 'Archive what is much used of a kind and remove what is old, by the rules in copperplate.kinds or those given; at most
-p_limit of each a call; answers pictures, generations, bytes, archived. Call it again while it answers more than zero.
+p_limit of each a call; answers pictures (as people are shown them), generations, bytes (of all forms), archived. Call
+it again while it answers more than zero.
 With p_after, empty at first, it looks at p_limit entries from there on and answers where it has come to as reached,
 null at the end.'$statement$,
 $statement$revoke all on function public.cleanup_entries(text, integer, text, interval, bigint, bigint)
@@ -7260,7 +7266,24 @@ begin
     end if;
 
     select jsonb_build_object(
-        'pictures', count(*) filter (where e.is_original = v_rules.is_own_original),
+        -- As people are shown them: a form that stays is shown in its place.
+        'pictures', count(*) filter (
+            where e.is_shown and (
+                v_rules.is_own_original
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    where
+                        r.generation_key = e.generation_key and r.format = e.format and not r.is_original
+                        and (
+                            r.archived_at is not null or r.created_at >= v_cutoff
+                            or r.access_count >= v_rules.min_uses
+                            or (v_rules.min_uses is null and r.last_accessed_at >= v_cutoff)
+                        )
+                    limit 1
+                ) is null
+            )
+        ),
         'generations', count(*) filter (where e.is_original),
         'bytes', coalesce(sum(
             case
@@ -8068,9 +8091,9 @@ as $$
     from public.cleanup_entries('image', p_limit, p_after, p_older_than) as c (counts);
 $$$statement$,
 $statement$comment on function public.cleanup_old_cache_entries(interval, integer, text) is
-'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
-Call it again while it answers more than zero. With p_after, empty at first, it looks at p_limit entries from there on
-and answers where it has come to as reached, null at the end.'$statement$,
+'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts: rows
+of image_cache as images, bytes of all forms. Call it again while bytes are more than zero. With p_after, empty at first,
+it looks at p_limit entries from there on and answers where it has come to as reached, null at the end.'$statement$,
 $statement$revoke all on function public.cleanup_old_cache_entries(interval, integer, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.cleanup_old_cache_entries(interval, integer, text) to service_role$statement$,
 $statement$create function public.count_old_cache_entries(p_older_than interval default '30 days')

@@ -122,7 +122,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_renditions bigint;
+    v_shown bigint := (select count(*) from copperplate.shown_entries as e where e.generation_key = any(p_keys));
     v_bytes bigint;
     v_generations bigint;
 begin
@@ -135,7 +135,7 @@ begin
         returning e.file_size
     )
 
-    select count(*), coalesce(sum(r.file_size), 0) into v_renditions, v_bytes from removed as r;
+    select coalesce(sum(r.file_size), 0) into v_bytes from removed as r;
 
     -- An original outlives its renditions: it goes with the last of them, and the generation with it.
     with bare as (
@@ -173,7 +173,12 @@ begin
     select count(*), v_bytes + coalesce(sum(r.file_size), 0) into v_generations, v_bytes from removed as r;
 
     return jsonb_build_object(
-        'pictures', case when p_rules.is_own_original then v_generations else v_renditions end,
+        -- As people are shown them: where another form is shown now, the picture is still there.
+        'pictures', v_shown - (
+            select count(*)
+            from copperplate.shown_entries as e
+            where e.generation_key = any(p_keys)
+        ),
         'generations', v_generations,
         'bytes', v_bytes
     );
@@ -226,7 +231,8 @@ $$;
 
 comment on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) is
 'Archive what is much used of a kind and remove what is old, by the rules in copperplate.kinds or those given; at most
-p_limit of each a call; answers pictures, generations, bytes, archived. Call it again while it answers more than zero.
+p_limit of each a call; answers pictures (as people are shown them), generations, bytes (of all forms), archived. Call
+it again while it answers more than zero.
 With p_after, empty at first, it looks at p_limit entries from there on and answers where it has come to as reached,
 null at the end.';
 revoke all on function public.cleanup_entries(text, integer, text, interval, bigint, bigint)

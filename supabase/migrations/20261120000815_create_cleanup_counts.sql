@@ -28,7 +28,24 @@ begin
     end if;
 
     select jsonb_build_object(
-        'pictures', count(*) filter (where e.is_original = v_rules.is_own_original),
+        -- As people are shown them: a form that stays is shown in its place.
+        'pictures', count(*) filter (
+            where e.is_shown and (
+                v_rules.is_own_original
+                or (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    where
+                        r.generation_key = e.generation_key and r.format = e.format and not r.is_original
+                        and (
+                            r.archived_at is not null or r.created_at >= v_cutoff
+                            or r.access_count >= v_rules.min_uses
+                            or (v_rules.min_uses is null and r.last_accessed_at >= v_cutoff)
+                        )
+                    limit 1
+                ) is null
+            )
+        ),
         'generations', count(*) filter (where e.is_original),
         'bytes', coalesce(sum(
             case

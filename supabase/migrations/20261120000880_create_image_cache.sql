@@ -121,9 +121,9 @@ as $$
 $$;
 
 comment on function public.cleanup_old_cache_entries(interval, integer, text) is
-'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts.
-Call it again while it answers more than zero. With p_after, empty at first, it looks at p_limit entries from there on
-and answers where it has come to as reached, null at the end.';
+'Remove cached pictures not served for p_older_than (30 days); at most p_limit generations a call; answers counts: rows
+of image_cache as images, bytes of all forms. Call it again while bytes are more than zero. With p_after, empty at first,
+it looks at p_limit entries from there on and answers where it has come to as reached, null at the end.';
 revoke all on function public.cleanup_old_cache_entries(interval, integer, text) from public, anon, authenticated;
 grant execute on function public.cleanup_old_cache_entries(interval, integer, text) to service_role;
 

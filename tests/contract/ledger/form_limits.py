@@ -92,7 +92,7 @@ class FormLimitContract:
         await ledger.record_usage([request_count(form(), Outcome.HIT, 1), request_count(form(side=32), Outcome.HIT, 1)])
         await harness.advance(15 * DAY)
         counted = await ledger.count_old_entries("image", older_than=MONTH)
-        assert (counted.pictures, counted.generations, counted.size_bytes) == (1, 0, 1_000)
+        assert (counted.pictures, counted.generations, counted.size_bytes) == (0, 0, 1_000)
         assert await ledger.cleanup_entries("image", 100, older_than=MONTH) == counted
         gone = await peek(ledger, form(side=16))
         assert isinstance(gone, Hit)
@@ -110,10 +110,22 @@ class FormLimitContract:
         await harness.advance(20 * DAY)
         await ledger.record_usage([request_count(form(side=16), Outcome.HIT, 1)])
         await harness.advance(15 * DAY)
-        assert (await ledger.cleanup_entries("image", 100, older_than=MONTH)).pictures == 1
-        assert await sizes(harness) == (1, 20, 1_020)
-        await harness.advance(31 * DAY)
-        assert (await ledger.cleanup_entries("image", 100, older_than=MONTH)).generations == 1
+        for pictures, generations, size_bytes, left in ((0, 0, 500, 1), (1, 1, 1_020, 0)):
+            counted = await ledger.count_old_entries("image", older_than=MONTH)
+            assert (counted.pictures, counted.generations, counted.size_bytes) == (pictures, generations, size_bytes)
+            assert await ledger.cleanup_entries("image", 100, older_than=MONTH) == counted
+            assert await sizes(harness) == (left, 20 * left, 1_020 * left)
+            await harness.advance(31 * DAY)
+
+    async def test_cleanup_counts_pictures_as_they_are_shown(self, harness: LedgerHarness) -> None:
+        ledger, original = harness.ledger, await complete(harness.ledger, form())
+        for wish in (form(), form(WEBP), *(form(side=side) for side in range(1, 6))):
+            await keep(harness, original, made(wish))
+        assert (await sizes(harness))[0] == 2
+        await harness.advance(35 * DAY)
+        counted = await ledger.count_old_entries("image", older_than=MONTH)
+        assert (counted.pictures, counted.generations, counted.size_bytes) == (2, 1, 8_000)
+        assert await ledger.cleanup_entries("image", 100, older_than=MONTH) == counted
         assert await sizes(harness) == (0, 0, 0)
 
     async def test_sized_form_displaces_the_one_nobody_used_for_the_longest_day(self, harness: LedgerHarness) -> None:

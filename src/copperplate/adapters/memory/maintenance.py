@@ -44,6 +44,8 @@ class MemoryMaintenance(MemoryEntries):
         for key in much_used:
             self._entries[key].is_archived = True
         old = self._old(spec, older_than)
+        aging = {self._entries[key].entry.generation_key for key in old}
+        shown = self._count_shown_of(aging)
         renditions = [key for key in old if not self._entries[key].entry.is_original][:limit]
         size_bytes = self._remove(renditions)
         generations = [self._entries[key].entry.generation_key for key in old if key in self._entries]
@@ -55,11 +57,10 @@ class MemoryMaintenance(MemoryEntries):
         for key in generations:
             size_bytes += self._remove([form.entry.key for form in self._forms(key)])
             self._forget(key)
-        pictures = len(generations if spec.is_own_original else renditions)
         # Everything was looked at: it is over once nothing was left to do.
-        reached = "" if after is not None and (pictures or much_used) else None
+        reached = "" if after is not None and (renditions or generations or much_used) else None
         return CleanupCounts(
-            pictures=pictures,
+            pictures=shown - self._count_shown_of(aging),
             generations=len(generations),
             size_bytes=size_bytes,
             archived=len(much_used),
@@ -79,10 +80,22 @@ class MemoryMaintenance(MemoryEntries):
         gone = [entry for entry in entries if not (entry.is_original and entry.generation_key in young)]
         forms = [form.entry for entry in gone for form in self._forms(entry.generation_key)]
         return CleanupCounts(
-            pictures=sum(entry.is_original is spec.is_own_original for entry in gone),
+            pictures=sum(self._leaves_no_form(self._entries[key], old) for key in old),
             generations=sum(entry.is_original for entry in gone),
             size_bytes=sum(entry.size_bytes for entry in (forms if spec.is_own_original else gone)),
             archived=len(self._much_used(spec)),
+        )
+
+    def _count_shown_of(self, generation_keys: set[str]) -> int:
+        return self._count_shown(form for key in generation_keys for form in self._forms(key))
+
+    def _leaves_no_form(self, row: EntryRow, old: set[str]) -> bool:
+        """Whether it is shown, and nothing is to be shown in its place."""
+        entry = row.entry
+        return self._is_shown(row) and all(
+            form.entry.key in old
+            for form in self._forms(entry.generation_key)
+            if form.entry.format == entry.format and form.entry.is_original is entry.is_original
         )
 
     def _much_used(self, spec: KindSpec) -> list[str]:
