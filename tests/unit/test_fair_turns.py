@@ -201,7 +201,7 @@ async def test_waiting_has_an_end_and_working_is_not_cut_off(monkeypatch: pytest
     working = asyncio.create_task(work())
     await begun.wait()
     with pytest.raises(StillGenerating):
-        await work()
+        await asyncio.wait_for(work(), 10)
     library.leave.set()
     assert await working == "done"
     assert await work() == "done"
