@@ -349,6 +349,20 @@ async def test_the_header_is_on_every_answer_with_the_picture(client: httpx.Asyn
         assert "X-Copperplate-Placeholder" in answer.headers["access-control-expose-headers"]
 
 
+async def test_every_answer_names_the_generation(client: httpx.AsyncClient, kept: Kept) -> None:
+    """The first answer of a form too, which is kept a moment later or finds no place."""
+    held = {"if-none-match": kept.answer.headers["etag"]}
+    form = "/128x64.webp?text=a&w=16&q=40"
+    answers = [
+        *(kept.answer, await client.get(form), await client.get(form), await client.head(PICTURE)),
+        *(await client.get(PICTURE, headers=held), await client.get(f"{PICTURE}&placeholder")),
+        *[await client.get(f"/api/images/{name}") for name in (kept.generation_key, kept.path, kept.key)],
+    ]
+    for answer in answers:
+        assert answer.headers["x-copperplate-generation-key"] == kept.generation_key
+        assert "X-Copperplate-Generation-Key" in answer.headers["access-control-expose-headers"]
+
+
 # --- what is known of it -------------------------------------------------------------------------
 
 
