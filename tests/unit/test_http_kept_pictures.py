@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from copperplate.generation.lookup import LOOK_ONLY
-from copperplate.model import Outcome
+from copperplate.model import Condition, Outcome
 from copperplate.recipes.kinds import IMAGE, KINDS
 from copperplate.recipes.memoji import memoji_request
 from copperplate.recipes.objects import original_key, sha256_hex
@@ -44,6 +44,7 @@ class Kept:
 
     def __init__(self, answer: httpx.Response, services: MemoryServices) -> None:
         self.answer = answer
+        self.services = services
         self.key = answer.headers[KEY]
         entry = services.ledger._entries[self.key].entry
         self.generation_key, self.path = entry.generation_key, entry.path
@@ -281,9 +282,22 @@ async def test_few_names_are_remembered(
     client: httpx.AsyncClient, services: MemoryServices, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_names, "REMEMBERED", 2)
-    for name in (kept.key, kept.generation_key, kept.path, kept.key):
+    its_original = original_key(kept.generation_key)
+    for name in (kept.key, kept.generation_key, its_original, kept.path, kept.key):
         assert (await client.get(f"/api/images/{name}")).status_code == 200
-    assert list(services.kept_names._known) == [kept.path, kept.key]
+    assert list(services.kept_names._known) == [its_original, kept.key]
+
+
+async def test_an_object_that_was_replaced_has_no_name(client: httpx.AsyncClient, kept: Kept) -> None:
+    """What was made again has its keys again, and other objects."""
+    assert (await client.get(f"/api/images/{kept.path}")).status_code == 200
+    services = kept.services
+    await services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
+    assert Kept(await client.get(PICTURE), services).path != kept.path
+    for name in (kept.path, f"{IMAGE.bucket}/{kept.path}", kept.original_path):
+        for query in ("", "?w=32", "?placeholder", "/info.json"):
+            assert (await client.get(f"/api/images/{name}{query}")).status_code == 404
+    assert (await client.get(f"/api/images/{kept.key}")).status_code == 200
 
 
 # --- placeholders --------------------------------------------------------------------------------
