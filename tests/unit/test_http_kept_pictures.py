@@ -106,6 +106,46 @@ async def test_the_format_of_an_entry_is_the_default(client: httpx.AsyncClient, 
     assert (again.content, again.headers["etag"]) == (answer.content, answer.headers["etag"])
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["w=128", "w=2048", "w=2048&h=1024", "w=128&h=64&fit=contain", "format=png", "q=40", "w=128&format=png&q=60"],
+)
+async def test_parameters_that_come_to_the_canvas_answer_the_original(
+    client: httpx.AsyncClient, services: MemoryServices, kept: Kept, query: str
+) -> None:
+    stored = await services.store.get(kept.original_path)
+    plain = await client.get(f"/api/images/{kept.generation_key}")
+    answer = await client.get(f"/api/images/{kept.generation_key}?{query}")
+    assert (answer.status_code, answer.content) == (200, stored)
+    assert [answer.headers[name] for name in (KEY, "etag")] == [plain.headers[name] for name in (KEY, "etag")]
+
+
+async def test_parameters_that_come_to_the_canvas_answer_a_whole_form_itself(
+    client: httpx.AsyncClient, kept: Kept
+) -> None:
+    rough = await client.get(f"{PICTURE}&q=40")
+    for query in ("w=128", "w=2048&h=1024", "format=jpeg", "w=500&format=jpg&q=40"):
+        answer = await client.get(f"/api/images/{rough.headers[KEY]}?{query}")
+        assert (answer.content, answer.headers[KEY]) == (rough.content, rough.headers[KEY])
+    better = await client.get(f"/api/images/{rough.headers[KEY]}?w=500&q=85")
+    assert better.headers[KEY] == kept.key
+
+
+async def test_an_original_that_is_larger_than_its_canvas_is_cut_to_it(
+    client: httpx.AsyncClient, services: MemoryServices, kept: Kept
+) -> None:
+    row = services.ledger._entries[original_key(kept.generation_key)]
+    row.entry = replace(row.entry, width=256, height=128)
+    answer = await client.get(f"/api/images/{kept.generation_key}?w=2048")
+    assert answer.headers[KEY] == (await client.get("/128x64.png?text=a")).headers[KEY]
+
+
+async def test_the_canvas_of_a_small_form_is_the_whole_picture(client: httpx.AsyncClient, kept: Kept) -> None:
+    small = await client.get(f"{PICTURE}&w=32")
+    for query, size in (("w=2048", (128, 64)), ("q=95", (128, 64)), ("format=avif", (128, 64))):
+        assert _size(await client.get(f"/api/images/{small.headers[KEY]}?{query}")) == size
+
+
 async def test_head_options_and_304_are_those_of_a_pictures_url(client: httpx.AsyncClient, kept: Kept) -> None:
     url = f"/api/images/{kept.key}"
     head = await client.head(url)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope, Send
 
     from copperplate.ports.kept_pictures import KeptPicture
+    from copperplate.recipes.display import Display
     from copperplate.services import Services
 
 PREFIX: Final = "/api/images/"
@@ -69,7 +70,8 @@ def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> 
         picture_format = negotiated_format(scope["headers"]) if asked == NEGOTIATED else parse_format(asked)
         shown = parse_display(display, kept.canvas, picture_format)
         ignored = [*ignored, *shown.ignored]
-        if FORMAT_NAME in values or len(shown.ignored) < len(display):
+        has_effect = FORMAT_NAME in values or len(shown.ignored) < len(display)
+        if has_effect and not _is_itself(kept, shown, has_quality="q" in display and "q" not in shown.ignored):
             rendition, key = shown.rendition, rendition_key(kept.generation_key, shown.rendition)
     return RequestedPicture(
         PictureRequest(
@@ -84,6 +86,15 @@ def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> 
         is_placeholder=is_placeholder(values),
         kept_name=name,
     )
+
+
+def _is_itself(kept: KeptPicture, shown: Display, *, has_quality: bool) -> bool:
+    """Whether this asks for the whole canvas in the format that the entry is: its bytes are not encoded again.
+
+    An original keeps its provider's signature so. One that is larger than its canvas is another picture than that.
+    """
+    is_whole = not kept.is_sized and kept.size == kept.canvas
+    return is_whole and not has_quality and shown.rendition.size is None and shown.rendition.format == kept.format
 
 
 def _own_rendition(kept: KeptPicture) -> Rendition:
