@@ -318,6 +318,25 @@ async def test_a_key_that_is_not_valid_is_refused_here_too(client: httpx.AsyncCl
         assert (await client.get(url, headers=headers)).status_code == 401
 
 
+async def test_a_placeholder_of_what_is_not_made_says_where_the_picture_is_made(client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"{PICTURE}&placeholder")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_generated")
+    assert "without placeholder" in answer.json()["detail"]
+    assert "without placeholder" not in (await client.head(PICTURE)).text
+
+
+@pytest.mark.parametrize("query", ["format=auto", "%66ormat=%61uto", "format=auto&format=auto", "format=auto&w=0"])
+async def test_errors_of_a_negotiated_format_are_in_no_shared_cache(
+    client: httpx.AsyncClient, kept: Kept, query: str
+) -> None:
+    refused = {"x-api-key": f"cp_{'a' * 57}"}
+    for name, headers in ((HEX, {}), (kept.key, refused), ("nothing", {})):
+        answer = await client.get(f"/api/images/{name}?{query}", headers=headers)
+        assert answer.status_code in (400, 401, 404)
+        assert (answer.headers["vary"], answer.headers["cdn-cache-control"]) == ("Accept", "no-store")
+    assert "vary" not in (await client.get(f"/api/images/{HEX}?w=0&xformat=auto")).headers
+
+
 async def test_few_names_are_remembered(
     client: httpx.AsyncClient, services: MemoryServices, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,12 +463,22 @@ async def test_info_names_every_form(client: httpx.AsyncClient, services: Memory
     assert services.image_provider.submits == 1
 
 
+async def test_info_does_not_promise_a_label_that_is_switched_off(client: httpx.AsyncClient) -> None:
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    assert (
+        "where COPPERPLATE_PROVENANCE is xmp"
+        in (schemas["ProvenanceOut"]["properties"]["digital_source_type"]["description"])
+    )
+
+
 async def test_info_has_head_and_options(client: httpx.AsyncClient, kept: Kept) -> None:
     url = f"/api/images/{kept.path}/info.json"
     head = await client.head(url)
     assert (head.status_code, head.content) == (200, b"")
     assert (await client.options(url)).headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
-    assert (await client.post(url)).status_code == 405
+    for method in ("POST", "DELETE"):
+        refused = await client.request(method, url)
+        assert (refused.status_code, refused.headers["allow"], refused.json()["detail"]) == (405, "GET", "Use GET.")
 
 
 async def test_memoji_are_kept_pictures_too(client: httpx.AsyncClient, services: MemoryServices) -> None:

@@ -13,7 +13,7 @@ from copperplate.http.picture_urls import RequestedPicture
 from copperplate.model import PictureFormat, PictureRequest, Rendition
 from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
 from copperplate.recipes.image import parse_format, rendition_key
-from copperplate.recipes.url import read_parameters
+from copperplate.recipes.url import MAX_QUERY_BYTES, parameter_name, parameter_value, read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,11 +45,11 @@ def name_in(path: str) -> str | None:
 
 async def serve_kept(services: Services, name: str, scope: Scope, send: Send) -> None:
     """Answer with a kept picture, by the same rules as a picture's URL; 404 where it is not kept."""
+    if _is_negotiated(scope["query_string"]):
+        send = not_shared(send)
     try:
         await caller_of(scope, services)  # a key that is not valid is refused everywhere
         query = KeptQuery(*read_parameters(without_key(scope["query_string"]), _KNOWN))
-        if query.values.get(FORMAT_NAME) == NEGOTIATED:
-            send = not_shared(send)
         kept = await services.kept_names.find(name)
         services.provider_of(kept.kind)  # raises where nothing of this kind is set up
         requested = _requested(name, kept, query, scope)
@@ -57,6 +57,14 @@ async def serve_kept(services: Services, name: str, scope: Scope, send: Send) ->
         await send_answer(send, scope, error_answer(error, None), None, 0.0)
         return
     await serve(services, requested, scope, send)
+
+
+def _is_negotiated(query: bytes) -> bool:
+    """Whether a raw query leaves the format open, however wrong the rest of it is: errors depend on Accept as well."""
+    return any(
+        parameter_name(part) == FORMAT_NAME and parameter_value(part) == NEGOTIATED.encode()
+        for part in query[:MAX_QUERY_BYTES].split(b"&")
+    )
 
 
 def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> RequestedPicture:
