@@ -31,7 +31,7 @@ _PATH: Final = [
         "required": True,
         "schema": {"type": "string", "enum": FORMATS},
         "example": "jpg",
-        "description": "jpeg is another name for jpg; auto is avif or webp where Accept names it, else jpg",
+        "description": "jpeg is another name for jpg; auto is webp or avif where Accept names it, else jpg",
     },
 ]
 _DISPLAY: Final = [
