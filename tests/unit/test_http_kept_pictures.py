@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from copperplate.generation.lookup import LOOK_ONLY
-from copperplate.model import Condition, Outcome
+from copperplate.model import Condition, Outcome, ProviderResult
 from copperplate.recipes.kinds import IMAGE, KINDS
 from copperplate.recipes.memoji import memoji_request
 from copperplate.recipes.objects import original_key, sha256_hex
@@ -342,9 +342,34 @@ async def test_few_names_are_remembered(
 ) -> None:
     monkeypatch.setattr(kept_names, "REMEMBERED", 2)
     its_original = original_key(kept.generation_key)
-    for name in (kept.key, kept.generation_key, its_original, kept.path, kept.key):
+    others = [(await client.get(f"{PICTURE}&w={w}")).headers["x-copperplate-key"] for w in (16, 32)]
+    await services.renditions.shut_down(within_seconds=1)
+    for name in (kept.key, *others, kept.generation_key, its_original, kept.path, kept.key):
         assert (await client.get(f"/api/images/{name}")).status_code == 200
-    assert list(services.kept_names._known) == [its_original, kept.key]
+    assert list(services.kept_names._known) == [others[1], kept.key]
+
+
+async def test_a_picture_that_comes_in_another_format_the_next_time_is_answered_as_that(
+    client: httpx.AsyncClient, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_key = f"/api/images/{kept.generation_key}"
+    assert (await client.get(by_key)).headers["content-type"] == "image/png"
+    await kept.services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
+    painter = kept.services.kinds["image"].provider
+    submit = painter.submit
+
+    async def as_jpeg(*arguments: Any, **named: Any) -> ProviderResult:
+        painted = await submit(*arguments, **named)
+        assert isinstance(painted, ProviderResult)
+        body = BytesIO()
+        with Image.open(BytesIO(painted.body or b"")) as image:
+            image.convert("RGB").save(body, "JPEG")
+        return replace(painted, body=body.getvalue())
+
+    monkeypatch.setattr(painter, "submit", as_jpeg)
+    assert (await client.get(PICTURE)).status_code == 200
+    answer = await client.get(by_key)
+    assert (answer.headers["content-type"], answer.content[:2]) == ("image/jpeg", b"\xff\xd8")
 
 
 async def test_an_object_that_was_replaced_has_no_name(client: httpx.AsyncClient, kept: Kept) -> None:

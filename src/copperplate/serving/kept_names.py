@@ -1,6 +1,7 @@
-"""Which kept picture a name stands for. Keys are remembered: what one says of a picture never changes.
+"""Which kept picture a name stands for. Keys of renditions are remembered: what one says never changes.
 
-Names of objects are not. A rendition that is encoded again, and a picture that is made again, has its keys and others.
+Names of objects are not: what is encoded again has another one. Nor are keys of originals: a picture that is made again
+may come in another format.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _WHAT_IS_ONE: Final = (
 
 
 class _Ledger(Ledger, KeptPictures, Protocol):
-    """What is asked here."""
+    """A ledger that knows kept pictures by name."""
 
 
 class KeptNames:
@@ -52,7 +53,7 @@ class KeptNames:
             await self._require_not_taken_down(name)
         if kept is None or not KINDS[kept.kind].is_public:
             raise not_kept()
-        if _KEY.fullmatch(name):
+        if _KEY.fullmatch(name) and not kept.is_original:
             self._remember(name, kept)
         return kept
 
