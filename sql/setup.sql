@@ -5847,9 +5847,36 @@ $statement$grant execute on function copperplate.discard_refused(text, text) to 
 ]);
 
 select pg_temp.apply_migration('20261120000630', 'create_kept_renditions', array[
-$statement$-- Renditions that are kept: how many, which of them people are shown, and what replaces an older one.
+$statement$-- Renditions that are kept: how many, which of them people are shown, what displaces and what replaces others.
 
-create function copperplate.may_keep_rendition(p_generation_key text, p_is_sized boolean)
+create function copperplate.disused_rendition(p_generation_key text)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        select e.key
+        from copperplate.cache_entries as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where
+            e.generation_key = p_generation_key and not e.is_original and e.is_sized and not e.is_shown
+            and g.pinned_at is null and e.archived_at is null
+            -- A crowd of sizes displaces nothing that is in use, and each form at most once a day.
+            and e.last_accessed_at < copperplate.clock() - interval '1 day'
+        order by e.last_accessed_at, e.created_at, e.key
+        limit 1
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.disused_rendition(text) is
+'The key of the sized form that another may displace: the least recently used, if nobody used it for a day. Null for
+none; what people are shown, what is pinned and what is archived stays.'$statement$,
+$statement$revoke all on function copperplate.disused_rendition(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.disused_rendition(text) to service_role$statement$,
+$statement$create function copperplate.may_keep_rendition(p_generation_key text, p_is_sized boolean)
 returns boolean
 language plpgsql
 stable
@@ -5859,16 +5886,50 @@ as $$
 begin
     -- Whole pictures have at most 16 forms (png, and 3 formats in 5 qualities): 48 sized ones leave room for all.
     return (
-        select count(*) < 64 and (not p_is_sized or count(*) filter (where e.is_sized) < 48)
-        from copperplate.cache_entries as e
-        where e.generation_key = p_generation_key and not e.is_original
+        select
+            case
+                when p_is_sized and c.sized >= 48
+                    then c.kept <= 64 and copperplate.disused_rendition(p_generation_key) is not null
+                else c.kept < 64
+            end
+        from (
+            select
+                count(*) as kept,
+                count(*) filter (where e.is_sized) as sized
+            from copperplate.cache_entries as e
+            where e.generation_key = p_generation_key and not e.is_original
+        ) as c
     );
 end;
 $$$statement$,
 $statement$comment on function copperplate.may_keep_rendition(text, boolean) is
-'Whether a generation may keep one more rendition: 64 in all, 48 of them sized.'$statement$,
+'Whether a generation may keep one more rendition: 64 in all, 48 of them sized, or one that a sized one displaces.'$statement$,
 $statement$revoke all on function copperplate.may_keep_rendition(text, boolean) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.may_keep_rendition(text, boolean) to service_role$statement$,
+$statement$create function copperplate.make_place(p_generation_key text, p_is_sized boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_displaced text;
+begin
+    if p_is_sized and 48 <= (
+        select count(*)
+        from copperplate.cache_entries as e
+        where e.generation_key = p_generation_key and not e.is_original and e.is_sized
+    ) then
+        v_displaced := copperplate.disused_rendition(p_generation_key);
+        delete from copperplate.cache_entries as e where e.key = v_displaced;
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.make_place(text, boolean) is
+'Remove the form that a new sized one displaces, if there is no place left. Called under the lock of the generation.'$statement$,
+$statement$revoke all on function copperplate.make_place(text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.make_place(text, boolean) to service_role$statement$,
 $statement$create function copperplate.show_rendition(p_generation_key text, p_upload jsonb)
 returns boolean
 language plpgsql
@@ -5979,6 +6040,7 @@ begin
     end;
     if v_may_stand and copperplate.take_back(p_generation_key, p_upload ->> 'path') then
         if v_stored.path is null then
+            perform copperplate.make_place(p_generation_key, p_upload @> '{"is_sized": true}');
             perform copperplate.add_entry(
                 p_upload ->> 'key', p_generation_key, false,
                 copperplate.show_rendition(p_generation_key, p_upload), p_upload
@@ -6435,6 +6497,8 @@ $statement$-- One line of a batch: how often a picture was served or not, with o
 create type copperplate.use as (
     generation_key text,
     rendition_key text,
+    -- In which it was served.
+    format text,
     kind text,
     provider text,
     model text,
@@ -6473,30 +6537,52 @@ begin
     from locked as l
     where g.prompt_hash = l.prompt_hash;
 
-    update copperplate.cache_entries as e
-    set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
-    from (
+    -- Totals add up what rows were counted on, and nothing else: they are the sums of entries, always.
+    with served as (
         select
-            -- Where people are shown the original, every form is a use of it.
-            case
-                when u.kind in (select k.name from copperplate.kinds as k where k.is_own_original)
-                    then (
-                        select o.key
-                        from copperplate.cache_entries as o
-                        where o.generation_key = u.generation_key and o.is_original
-                    )
-                else u.rendition_key
-            end as key,
+            coalesce(
+                (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    inner join copperplate.kinds as k on r.kind = k.name
+                    -- Where people are shown the original, every form is a use of it.
+                    where r.key = u.rendition_key and not k.is_own_original
+                ),
+                -- A form that is not kept keeps its picture fresh all the same.
+                (
+                    select s.key
+                    from copperplate.cache_entries as s
+                    where s.generation_key = u.generation_key and (s.is_shown or s.is_original)
+                    order by s.is_shown desc, s.format is not distinct from u.format desc, s.created_at, s.key
+                    limit 1
+                )
+            ) as key,
             sum(u.count) as served
         from unnest(p_uses) as u
         where u.outcome <> 'failed'
         group by 1
-    ) as s
-    where e.key = s.key;
+    ),
+
+    counted as (
+        update copperplate.cache_entries as e
+        set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
+        from served as s
+        where e.key = s.key
+        returning e.kind, s.served
+    )
+
+    insert into copperplate.public_totals (day, kind, accesses)
+    select
+        (copperplate.clock() at time zone 'UTC')::date,
+        c.kind,
+        sum(c.served)
+    from counted as c
+    group by c.kind;
 end;
 $$$statement$,
 $statement$comment on function copperplate.count_served(copperplate.use[]) is
-'Count these uses on the rows of their generations and entries.'$statement$,
+'Count these uses on the rows of their generations and entries, and in the sums of entries. A use of a form that is not
+kept counts on the form of its format that people are shown, else on another that they are, else on the original.'$statement$,
 $statement$revoke all on function copperplate.count_served(copperplate.use[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.count_served(copperplate.use[]) to service_role$statement$,
 $statement$create function copperplate.note_saved(p_uses copperplate.use[])
@@ -6578,15 +6664,14 @@ begin
         bytes = r.bytes + excluded.bytes,
         latency = copperplate.add_histograms(r.latency, excluded.latency);
 
-    insert into copperplate.public_totals (day, kind, requests, hits, misses, saved, accesses)
+    insert into copperplate.public_totals (day, kind, requests, hits, misses, saved)
     select
         v_today,
         u.kind,
         sum(u.count),
         coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
         coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
-        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale', 'coalesced')), 0),
-        coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
+        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale', 'coalesced')), 0)
     from unnest(p_uses) as u
     group by u.kind;
 end;
@@ -6629,8 +6714,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.record_usage(jsonb, uuid) is
-'Add a batch of counts, [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
-latency_buckets}], once: sent again under the same id within two hours, it changes nothing.'$statement$,
+'Add a batch of counts, [{generation_key, rendition_key, format, kind, provider, model, outcome, tier, count,
+size_bytes, latency_buckets}], once: sent again under the same id within two hours, it changes nothing.'$statement$,
 $statement$revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.record_usage(jsonb, uuid) to service_role$statement$
 ]);
@@ -7499,7 +7584,8 @@ totals as (
         p.kind,
         sum(p.images) as images,
         sum(p.image_bytes) as image_bytes,
-        sum(p.stored_bytes) as stored_bytes
+        sum(p.stored_bytes) as stored_bytes,
+        sum(p.accesses) as accesses
     from copperplate.public_totals as p
     group by p.kind
 ),
@@ -7510,13 +7596,15 @@ sums as (
         t.images,
         t.image_bytes,
         t.stored_bytes,
+        t.accesses,
         count(e.key) filter (where e.is_shown) as shown,
         coalesce(sum(e.file_size) filter (where e.is_shown), 0) as shown_bytes,
-        coalesce(sum(e.file_size), 0) as bytes
+        coalesce(sum(e.file_size), 0) as bytes,
+        coalesce(sum(e.access_count), 0) as uses
     from copperplate.kinds as k
     left join totals as t on k.name = t.kind
     left join copperplate.cache_entries as e on k.name = e.kind
-    group by k.name, t.images, t.image_bytes, t.stored_bytes
+    group by k.name, t.images, t.image_bytes, t.stored_bytes, t.accesses
 ),
 
 compared as (
@@ -7574,7 +7662,8 @@ compared as (
         values
         ('total of pictures', coalesce(s.images, 0), s.shown),
         ('total of their bytes', coalesce(s.image_bytes, 0), s.shown_bytes),
-        ('total of stored bytes', coalesce(s.stored_bytes, 0), s.bytes)
+        ('total of stored bytes', coalesce(s.stored_bytes, 0), s.bytes),
+        ('total of uses', coalesce(s.accesses, 0), s.uses)
     ) as t (fault, found, expected)
 )
 

@@ -26,6 +26,7 @@ HITS_PER_COUNT = 20
 _use = RequestCount(
     generation_key="",
     rendition_key="",
+    format="jpg",
     kind="image",
     provider="painter",
     model="copperplate/painter-1",

@@ -379,6 +379,7 @@ class RequestCount:
 
     generation_key: str
     rendition_key: str
+    format: str
     kind: str
     provider: str
     model: str

@@ -1,4 +1,33 @@
--- Renditions that are kept: how many, which of them people are shown, and what replaces an older one.
+-- Renditions that are kept: how many, which of them people are shown, what displaces and what replaces others.
+
+create function copperplate.disused_rendition(p_generation_key text)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        select e.key
+        from copperplate.cache_entries as e
+        inner join public.generation_status as g on e.generation_key = g.prompt_hash
+        where
+            e.generation_key = p_generation_key and not e.is_original and e.is_sized and not e.is_shown
+            and g.pinned_at is null and e.archived_at is null
+            -- A crowd of sizes displaces nothing that is in use, and each form at most once a day.
+            and e.last_accessed_at < copperplate.clock() - interval '1 day'
+        order by e.last_accessed_at, e.created_at, e.key
+        limit 1
+    );
+end;
+$$;
+
+comment on function copperplate.disused_rendition(text) is
+'The key of the sized form that another may displace: the least recently used, if nobody used it for a day. Null for
+none; what people are shown, what is pinned and what is archived stays.';
+revoke all on function copperplate.disused_rendition(text) from public, anon, authenticated;
+grant execute on function copperplate.disused_rendition(text) to service_role;
 
 create function copperplate.may_keep_rendition(p_generation_key text, p_is_sized boolean)
 returns boolean
@@ -10,17 +39,53 @@ as $$
 begin
     -- Whole pictures have at most 16 forms (png, and 3 formats in 5 qualities): 48 sized ones leave room for all.
     return (
-        select count(*) < 64 and (not p_is_sized or count(*) filter (where e.is_sized) < 48)
-        from copperplate.cache_entries as e
-        where e.generation_key = p_generation_key and not e.is_original
+        select
+            case
+                when p_is_sized and c.sized >= 48
+                    then c.kept <= 64 and copperplate.disused_rendition(p_generation_key) is not null
+                else c.kept < 64
+            end
+        from (
+            select
+                count(*) as kept,
+                count(*) filter (where e.is_sized) as sized
+            from copperplate.cache_entries as e
+            where e.generation_key = p_generation_key and not e.is_original
+        ) as c
     );
 end;
 $$;
 
 comment on function copperplate.may_keep_rendition(text, boolean) is
-'Whether a generation may keep one more rendition: 64 in all, 48 of them sized.';
+'Whether a generation may keep one more rendition: 64 in all, 48 of them sized, or one that a sized one displaces.';
 revoke all on function copperplate.may_keep_rendition(text, boolean) from public, anon, authenticated;
 grant execute on function copperplate.may_keep_rendition(text, boolean) to service_role;
+
+create function copperplate.make_place(p_generation_key text, p_is_sized boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_displaced text;
+begin
+    if p_is_sized and 48 <= (
+        select count(*)
+        from copperplate.cache_entries as e
+        where e.generation_key = p_generation_key and not e.is_original and e.is_sized
+    ) then
+        v_displaced := copperplate.disused_rendition(p_generation_key);
+        delete from copperplate.cache_entries as e where e.key = v_displaced;
+    end if;
+end;
+$$;
+
+comment on function copperplate.make_place(text, boolean) is
+'Remove the form that a new sized one displaces, if there is no place left. Called under the lock of the generation.';
+revoke all on function copperplate.make_place(text, boolean) from public, anon, authenticated;
+grant execute on function copperplate.make_place(text, boolean) to service_role;
 
 create function copperplate.show_rendition(p_generation_key text, p_upload jsonb)
 returns boolean
@@ -138,6 +203,7 @@ begin
     end;
     if v_may_stand and copperplate.take_back(p_generation_key, p_upload ->> 'path') then
         if v_stored.path is null then
+            perform copperplate.make_place(p_generation_key, p_upload @> '{"is_sized": true}');
             perform copperplate.add_entry(
                 p_upload ->> 'key', p_generation_key, false,
                 copperplate.show_rendition(p_generation_key, p_upload), p_upload

@@ -2,6 +2,8 @@
 create type copperplate.use as (
     generation_key text,
     rendition_key text,
+    -- In which it was served.
+    format text,
     kind text,
     provider text,
     model text,
@@ -42,31 +44,53 @@ begin
     from locked as l
     where g.prompt_hash = l.prompt_hash;
 
-    update copperplate.cache_entries as e
-    set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
-    from (
+    -- Totals add up what rows were counted on, and nothing else: they are the sums of entries, always.
+    with served as (
         select
-            -- Where people are shown the original, every form is a use of it.
-            case
-                when u.kind in (select k.name from copperplate.kinds as k where k.is_own_original)
-                    then (
-                        select o.key
-                        from copperplate.cache_entries as o
-                        where o.generation_key = u.generation_key and o.is_original
-                    )
-                else u.rendition_key
-            end as key,
+            coalesce(
+                (
+                    select r.key
+                    from copperplate.cache_entries as r
+                    inner join copperplate.kinds as k on r.kind = k.name
+                    -- Where people are shown the original, every form is a use of it.
+                    where r.key = u.rendition_key and not k.is_own_original
+                ),
+                -- A form that is not kept keeps its picture fresh all the same.
+                (
+                    select s.key
+                    from copperplate.cache_entries as s
+                    where s.generation_key = u.generation_key and (s.is_shown or s.is_original)
+                    order by s.is_shown desc, s.format is not distinct from u.format desc, s.created_at, s.key
+                    limit 1
+                )
+            ) as key,
             sum(u.count) as served
         from unnest(p_uses) as u
         where u.outcome <> 'failed'
         group by 1
-    ) as s
-    where e.key = s.key;
+    ),
+
+    counted as (
+        update copperplate.cache_entries as e
+        set access_count = e.access_count + s.served, last_accessed_at = copperplate.clock()
+        from served as s
+        where e.key = s.key
+        returning e.kind, s.served
+    )
+
+    insert into copperplate.public_totals (day, kind, accesses)
+    select
+        (copperplate.clock() at time zone 'UTC')::date,
+        c.kind,
+        sum(c.served)
+    from counted as c
+    group by c.kind;
 end;
 $$;
 
 comment on function copperplate.count_served(copperplate.use[]) is
-'Count these uses on the rows of their generations and entries.';
+'Count these uses on the rows of their generations and entries, and in the sums of entries. A use of a form that is not
+kept counts on the form of its format that people are shown, else on another that they are, else on the original.';
 revoke all on function copperplate.count_served(copperplate.use[]) from public, anon, authenticated;
 grant execute on function copperplate.count_served(copperplate.use[]) to service_role;
 
@@ -151,15 +175,14 @@ begin
         bytes = r.bytes + excluded.bytes,
         latency = copperplate.add_histograms(r.latency, excluded.latency);
 
-    insert into copperplate.public_totals (day, kind, requests, hits, misses, saved, accesses)
+    insert into copperplate.public_totals (day, kind, requests, hits, misses, saved)
     select
         v_today,
         u.kind,
         sum(u.count),
         coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale')), 0),
         coalesce(sum(u.count) filter (where u.outcome in ('generated', 'coalesced')), 0),
-        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale', 'coalesced')), 0),
-        coalesce(sum(u.count) filter (where u.outcome <> 'failed'), 0)
+        coalesce(sum(u.count) filter (where u.outcome in ('hit', 'stale', 'coalesced')), 0)
     from unnest(p_uses) as u
     group by u.kind;
 end;
@@ -205,7 +228,7 @@ end;
 $$;
 
 comment on function public.record_usage(jsonb, uuid) is
-'Add a batch of counts, [{generation_key, rendition_key, kind, provider, model, outcome, tier, count, size_bytes,
-latency_buckets}], once: sent again under the same id within two hours, it changes nothing.';
+'Add a batch of counts, [{generation_key, rendition_key, format, kind, provider, model, outcome, tier, count,
+size_bytes, latency_buckets}], once: sent again under the same id within two hours, it changes nothing.';
 revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated;
 grant execute on function public.record_usage(jsonb, uuid) to service_role;

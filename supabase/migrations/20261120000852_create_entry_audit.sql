@@ -33,7 +33,8 @@ totals as (
         p.kind,
         sum(p.images) as images,
         sum(p.image_bytes) as image_bytes,
-        sum(p.stored_bytes) as stored_bytes
+        sum(p.stored_bytes) as stored_bytes,
+        sum(p.accesses) as accesses
     from copperplate.public_totals as p
     group by p.kind
 ),
@@ -44,13 +45,15 @@ sums as (
         t.images,
         t.image_bytes,
         t.stored_bytes,
+        t.accesses,
         count(e.key) filter (where e.is_shown) as shown,
         coalesce(sum(e.file_size) filter (where e.is_shown), 0) as shown_bytes,
-        coalesce(sum(e.file_size), 0) as bytes
+        coalesce(sum(e.file_size), 0) as bytes,
+        coalesce(sum(e.access_count), 0) as uses
     from copperplate.kinds as k
     left join totals as t on k.name = t.kind
     left join copperplate.cache_entries as e on k.name = e.kind
-    group by k.name, t.images, t.image_bytes, t.stored_bytes
+    group by k.name, t.images, t.image_bytes, t.stored_bytes, t.accesses
 ),
 
 compared as (
@@ -108,7 +111,8 @@ compared as (
         values
         ('total of pictures', coalesce(s.images, 0), s.shown),
         ('total of their bytes', coalesce(s.image_bytes, 0), s.shown_bytes),
-        ('total of stored bytes', coalesce(s.stored_bytes, 0), s.bytes)
+        ('total of stored bytes', coalesce(s.stored_bytes, 0), s.bytes),
+        ('total of uses', coalesce(s.accesses, 0), s.uses)
     ) as t (fault, found, expected)
 )
 

@@ -154,7 +154,8 @@ class Ledger(Sweeper, Protocol):
         """Write ahead where a rendition of `original` is about to be stored.
 
         What is not recorded within the grace is removed. False if the original is no longer the generation's, or the
-        generation keeps as many renditions as it may.
+        generation keeps as many renditions as it may: 64, of which 48 sized. A sized one displaces the one that was
+        used least recently, if nobody used that for a day.
         """
 
     async def record_rendition(self, original: Entry, upload: RenditionUpload) -> Entry | None:

@@ -165,6 +165,7 @@ class RequestMeter:
         return RequestCount(
             generation_key=request.generation_key,
             rendition_key=request.rendition_key,
+            format=request.rendition.format.value,
             kind=request.kind,
             provider=self._providers[request.kind].name,
             model=request.model,

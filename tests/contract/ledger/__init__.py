@@ -8,6 +8,7 @@ from tests.contract.ledger.budget_caps import BudgetCapContract
 from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.budgets import BudgetContract
 from tests.contract.ledger.credits import CreditContract
+from tests.contract.ledger.form_limits import FormLimitContract
 from tests.contract.ledger.forms import FormContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
@@ -32,6 +33,7 @@ class GenerationContract(LeaseContract, SubmitContract, UploadContract, Renditio
 class LedgerContract(
     GenerationContract,
     FormContract,
+    FormLimitContract,
     MissContract,
     JobContract,
     CreditContract,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -79,7 +78,7 @@ async def sizes(harness: LedgerHarness) -> tuple[int, int, int]:
 
 
 class FormContract:
-    """At most 64 forms are kept, one a format is shown, and what is done to a picture reaches all of them."""
+    """One form a format is shown, and what is done to a picture reaches all of them."""
 
     async def test_completion_records_all_forms_and_answers_the_first(self, harness: LedgerHarness) -> None:
         asked, ahead, small = form(WEBP), form(JPG), form(AVIF, side=16)
@@ -147,34 +146,6 @@ class FormContract:
         assert await harness.ledger.report_missing(standard)
         assert await sizes(harness) == (2, 17, 3_017)
 
-    async def test_generation_keeps_48_sized_forms_and_all_whole_ones_whoever_records_them(
-        self, harness: LedgerHarness
-    ) -> None:
-        ledger, original = harness.ledger, await complete(harness.ledger, form())
-        wishes = [form(WEBP, side=side) for side in range(1, 57)]
-
-        async def recorder(number: int) -> list[Entry | None]:
-            # Written ahead by all before the first is recorded: what is counted then is counted under a lock.
-            mine = [made(wish) for wish in wishes[number::8]]
-            intended = [await ledger.intend_rendition(original, stored) for stored in mine]
-            await written.wait()
-            assert all(intended)
-            return [await ledger.record_rendition(original, stored) for stored in mine]
-
-        written = asyncio.Barrier(8)
-        answers = await asyncio.gather(*map(recorder, range(8)))
-        assert sum(kept is not None for part in answers for kept in part) == 48
-        refused = made(form(AVIF, side=60))
-        assert not await ledger.intend_rendition(original, refused)
-        assert await ledger.record_rendition(original, refused) is None
-        whole = [form(PNG), *(form(each, quality=q) for each in (JPG, WEBP, AVIF) for q in (40, 60, 75, 85, 95))]
-        for wish in whole:
-            assert await keep(harness, original, made(wish))
-        assert (await ledger.kind_stats("image")).stored_bytes == 1_000 * (1 + 48 + len(whole))
-        assert await harness.entry_faults() == []
-        await harness.advance(3_700)
-        assert len(await discarded(ledger)) == 8 + 1
-
     async def test_form_by_older_encoders_is_replaced_where_it_stands(self, harness: LedgerHarness) -> None:
         ledger, original = harness.ledger, await complete(harness.ledger, form())
         older, newer = made(form(), "old", version=1), made(form(), "new", size_bytes=700, version=2)
@@ -191,15 +162,6 @@ class FormContract:
         assert await keep(harness, original, late) == replaced
         await harness.advance(3_700)
         assert await discarded(ledger) == {older.path, late.path}
-
-    async def test_replacing_takes_no_place_of_its_own(self, harness: LedgerHarness) -> None:
-        original = await complete(harness.ledger, form())
-        for side in range(1, 49):
-            assert await keep(harness, original, made(form(side=side), version=1))
-        assert await keep(harness, original, made(form(side=49), version=1)) is None
-        newer = await keep(harness, original, made(form(side=7), "new", version=2))
-        assert newer is not None
-        assert newer.encoder_version == 2
 
     async def test_under_the_key_of_an_original_nothing_else_stands(self, harness: LedgerHarness) -> None:
         original = await complete(harness.ledger, form())
@@ -288,38 +250,6 @@ class FormContract:
         assert isinstance(hit, Hit)
         assert (hit.entry.is_original, hit.entry.placeholder) == (False, PLACEHOLDER)
         assert len(await ledger.originals_without_placeholder(10)) == 2
-
-    async def test_sized_form_grows_old_by_its_own_last_use(self, harness: LedgerHarness) -> None:
-        ledger, original = harness.ledger, await complete(harness.ledger, form())
-        for wish in (form(), form(side=16), form(side=32)):
-            await keep(harness, original, made(wish))
-        await harness.advance(20 * DAY)
-        await ledger.record_usage([request_count(form(), Outcome.HIT, 1), request_count(form(side=32), Outcome.HIT, 1)])
-        await harness.advance(15 * DAY)
-        counted = await ledger.count_old_entries("image", older_than=MONTH)
-        assert (counted.pictures, counted.generations, counted.size_bytes) == (1, 0, 1_000)
-        assert await ledger.cleanup_entries("image", 100, older_than=MONTH) == counted
-        gone = await peek(ledger, form(side=16))
-        assert isinstance(gone, Hit)
-        assert gone.entry.is_original
-        for wish in (form(), form(side=32)):
-            hit = await peek(ledger, wish)
-            assert isinstance(hit, Hit)
-            assert not hit.entry.is_original
-        assert await sizes(harness) == (1, 1_000, 3_000)
-
-    async def test_shown_form_that_grows_old_alone_leaves_its_place_to_another(self, harness: LedgerHarness) -> None:
-        ledger, original = harness.ledger, await complete(harness.ledger, form())
-        await keep(harness, original, made(form(), size_bytes=500))
-        await keep(harness, original, made(form(side=16), size_bytes=20))
-        await harness.advance(20 * DAY)
-        await ledger.record_usage([request_count(form(side=16), Outcome.HIT, 1)])
-        await harness.advance(15 * DAY)
-        assert (await ledger.cleanup_entries("image", 100, older_than=MONTH)).pictures == 1
-        assert await sizes(harness) == (1, 20, 1_020)
-        await harness.advance(31 * DAY)
-        assert (await ledger.cleanup_entries("image", 100, older_than=MONTH)).generations == 1
-        assert await sizes(harness) == (0, 0, 0)
 
     @pytest.mark.parametrize("how", ["purge", "purge of a sized form", "takedown", "lost original"])
     async def test_what_is_done_to_a_picture_reaches_all_forms(self, harness: LedgerHarness, how: str) -> None:

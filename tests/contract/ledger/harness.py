@@ -116,6 +116,7 @@ def request_count(request: PictureRequest, outcome: Outcome, count: int) -> Requ
     return RequestCount(
         generation_key=request.generation_key,
         rendition_key=request.rendition_key,
+        format=request.rendition.format.value,
         kind="image",
         provider="painter",
         model=request.model,

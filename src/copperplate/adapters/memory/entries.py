@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.tables import EntryRow, GenerationRow, MemoryTables
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
@@ -12,7 +13,7 @@ from copperplate.recipes.objects import original_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from copperplate.model import Entry, OriginalUpload, RenditionUpload
+    from copperplate.model import Entry, OriginalUpload, RenditionUpload, RequestCount
 
 MAX_RENDITIONS: Final = 64
 MAX_SIZED: Final = 48
@@ -52,8 +53,26 @@ class MemoryEntries(MemoryTables):
 
     def _may_keep(self, key: str, upload: RenditionUpload) -> bool:
         """Whole pictures have at most 16 forms: what is sized leaves room for them."""
-        kept = [form for form in self._forms(key) if not form.entry.is_original]
-        return len(kept) < MAX_RENDITIONS and (not upload.is_sized or sum(form.is_sized for form in kept) < MAX_SIZED)
+        kept = sum(not form.entry.is_original for form in self._forms(key))
+        if upload.is_sized and self._has_no_place(key):
+            return kept <= MAX_RENDITIONS and self._disused(key) is not None
+        return kept < MAX_RENDITIONS
+
+    def _has_no_place(self, key: str) -> bool:
+        """Whether there are as many sized forms as there may be."""
+        return sum(form.is_sized for form in self._forms(key)) >= MAX_SIZED
+
+    def _disused(self, key: str) -> EntryRow | None:
+        """The sized form that another may displace: the least recently used, if nobody used it for a day."""
+        if self._generations[key].is_pinned:
+            return None
+        cutoff = self._clock.monotonic() - DAY_SECONDS
+        disused = [
+            form
+            for form in self._forms(key)
+            if form.is_sized and form.last_accessed < cutoff and not form.is_archived and not self._is_shown(form)
+        ]
+        return min(disused, key=lambda form: (form.last_accessed, form.created, form.entry.key), default=None)
 
     def _put(self, row: GenerationRow, key: str, upload: RenditionUpload) -> Entry:
         now, replaced = self._clock.monotonic(), self._entries.get(upload.key)
@@ -63,6 +82,8 @@ class MemoryEntries(MemoryTables):
             encoder_version=upload.encoder_version,
         )
         if replaced is None:
+            if upload.is_sized and self._has_no_place(key) and (displaced := self._disused(key)):
+                self._remove([displaced.entry.key])
             self._entries[upload.key] = EntryRow(
                 entry, row.kind, now, now, quality=upload.quality, is_sized=upload.is_sized
             )
@@ -82,6 +103,19 @@ class MemoryEntries(MemoryTables):
             if form.entry.format == entry.format and not form.entry.is_original
         ]
         return row is next((form for form in alike if form.is_standard), alike[0])
+
+    def _used(self, use: RequestCount) -> EntryRow | None:
+        """What a use counts on: the form that was served, or what is shown in its place where that is not kept."""
+        original = self._entries.get(original_key(use.generation_key))
+        # Where people are shown the original, every form is a use of it.
+        if KINDS[use.kind].is_own_original:
+            return original
+        if served := self._entries.get(use.rendition_key):
+            return served
+        shown = (form for form in self._forms(use.generation_key) if self._is_shown(form))
+        return min(
+            shown, key=lambda form: (form.entry.format != use.format, form.created, form.entry.key), default=original
+        )
 
     def _count_shown(self, rows: Iterable[EntryRow]) -> int:
         return sum(self._is_shown(row) for row in rows)

@@ -302,14 +302,11 @@ class MemoryLedger(
             served = use.count if use.outcome is not Outcome.FAILED else 0
             if row := self._generations.get(use.generation_key):
                 row.total_requests += use.count
-            # Where people are shown the original, every form is a use of it.
-            is_of_original = KINDS[use.kind].is_own_original
-            shown = original_key(use.generation_key) if is_of_original else use.rendition_key
-            if stored := self._entries.get(shown):
-                stored.access_count += served
-                stored.last_accessed = self._clock.monotonic()
+            if served and (used := self._used(use)):
+                used.access_count += served
+                used.last_accessed = self._clock.monotonic()
+                self._accesses[used.kind] += served
             hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
-            self._accesses[use.kind] += served
             saved = served if use.outcome is not Outcome.GENERATED else 0
             self._totals.update(requests=use.count, hits=hits, misses=served - hits, saved=saved)
 
