@@ -9,7 +9,7 @@
  * CDNs store one address of one rendition.
  */
 
-/** `auto` is AVIF, WebP or JPEG by the browser's `Accept` header; shared caches do not store it. */
+/** `auto` is WebP, AVIF or JPEG by the browser's `Accept` header; shared caches do not store it. */
 export type Format = "jpg" | "png" | "webp" | "avif" | "auto";
 
 /** What is made and paid for. Another value of any of these but `base` and `access` is another picture. */

@@ -24,7 +24,7 @@ export interface PictureOptions extends Omit<SrcsetOptions, "format"> {
   readonly alt: string;
   /** How wide the picture is on the page, as CSS; `100vw` unless given. */
   readonly sizes?: string;
-  /** The best first; the last is that of `<img>`, which every browser reads. AVIF, WebP and JPEG unless given. */
+  /** The best first; the last is that of `<img>`, which every browser reads. WebP and JPEG unless given. */
   readonly formats?: readonly Format[];
   /** `eager` for what is seen first; `lazy` unless given. */
   readonly loading?: "lazy" | "eager";
@@ -74,7 +74,7 @@ export function srcset(picture: Picture, options: SrcsetOptions = {}): string {
 
 /** The attributes of a `<picture>`: one `<source>` for each format but the last, which is that of the `<img>`. */
 export function pictureProps(picture: Picture, options: PictureOptions): { sources: SourceProps[]; img: ImgProps } {
-  const { alt, sizes = "100vw", formats = ["avif", "webp", "jpg"], loading = "lazy", decoding = "async" } = options;
+  const { alt, sizes = "100vw", formats = ["webp", "jpg"], loading = "lazy", decoding = "async" } = options;
   const sets = formats.map((format) => ({ format, found: candidates(picture, { ...options, format }) }));
   const found = sets.pop()?.found ?? candidates(picture, options);
   const largest = found[found.length - 1] as Candidate; // there is always one

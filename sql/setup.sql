@@ -7397,6 +7397,14 @@ begin
             and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than);
     end if;
 
+    -- Locked before they are looked at: a form that is recorded meanwhile is removed too, and named.
+    if not p_dry_run then
+        perform from public.generation_status as g
+        where g.prompt_hash = any(v_keys)
+        order by g.prompt_hash
+        for update;
+    end if;
+
     select
         jsonb_build_object(
             'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
@@ -7415,10 +7423,6 @@ begin
     where e.generation_key = any(v_keys);
 
     if not p_dry_run then
-        perform from public.generation_status as g
-        where g.prompt_hash = any(v_keys)
-        order by g.prompt_hash
-        for update;
         delete from public.generation_status as g where g.prompt_hash = any(v_keys);
     end if;
     return v_answer;

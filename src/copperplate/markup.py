@@ -136,7 +136,7 @@ def picture_markup(  # noqa: PLR0913 - an element and its attributes, all but th
     *,
     alt: str,
     sizes: str = "100vw",
-    formats: Sequence[str] = ("avif", "webp", "jpg"),
+    formats: Sequence[str] = ("webp", "jpg"),
     q: int | None = None,
     ratio: tuple[int, int] | None = None,
     widths: Iterable[int] | None = None,

@@ -91,6 +91,11 @@ class SingleFlight(Generic[T]):
         flight.note_call()
         return flight.task
 
+    def join(self, key: str) -> None:
+        """Let the end of this call wait for the flight of `key`, if there is one."""
+        if (flight := self._flights.get(key)) is not None:
+            flight.note_call()
+
     def abandon(self, key: str) -> None:
         """Cancel the flight of `key` unless a caller waits for it."""
         flight = self._flights.get(key)
@@ -141,7 +146,9 @@ class SingleFlight(Generic[T]):
         late = {key: flight for key, flight in flights.items() if not flight.task.done()}
         for key, flight in late.items():
             flight.task.cancel()
-            del self._flights[key]
+            # It may have been abandoned since, and its key begun anew.
+            if self._flights.get(key) is flight:
+                del self._flights[key]
         if late:
             # `wait` instead of `gather`: a caller that is cancelled meanwhile must not cancel them a second time.
             await asyncio.wait([flight.task for flight in late.values()])

@@ -171,6 +171,14 @@ def test_where_there_is_nothing_to_purge_nobody_is_asked(deployment: dict[str, s
     assert (code, json.loads(output)["generations"], "Go on?" in said) == (0, 0, False)
 
 
+@pytest.mark.parametrize("command", [("--yes",), ("--dry-run",)])
+def test_purge_of_an_unknown_key_says_where_the_right_one_is(deployment: dict[str, str], command: tuple[str]) -> None:
+    answer = run("purge", "--key", "0" * 64, *command, "--json", **deployment)
+    assert (answer.returncode, json.loads(answer.stdout)["generations"]) == (0, 0)
+    assert "nothing is known of this key" in answer.stderr
+    assert "X-Copperplate-Generation-Key" in answer.stderr
+
+
 def test_a_cleanup_of_what_the_cron_removes_asks_nothing(deployment: dict[str, str]) -> None:
     assert run("cleanup", **deployment).returncode == 0
 

@@ -68,8 +68,8 @@ def test_a_takedown_of_what_nobody_asked_for_says_what_was_found(deployment: dic
 def test_a_takedown_of_an_unknown_key_promises_no_more_than_it_does(deployment: dict[str, str]) -> None:
     """It may be the key of one format, of which no generation is known."""
     told = run("takedown", PICTURE, "--yes", **deployment).stderr
-    assert "generation" not in told.partition("copperplate explain URL")[0]
-    for part in ("nothing is known of this key", "its other formats can be made", "copperplate explain URL", "--lift"):
+    assert "generation" not in told.partition("X-Copperplate-Generation-Key")[0]
+    for part in ("nothing is known of this key", "its other forms are served", "copperplate explain URL", "--lift"):
         assert part in told
 
 
@@ -135,7 +135,7 @@ def test_a_pin_keeps_a_picture_from_cleanup_and_from_a_purge_by_filter(deploymen
 def test_a_pin_of_an_unknown_key_says_what_to_do(deployment: dict[str, str], command: str) -> None:
     answer = run(command, UNKNOWN, **deployment)
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert "copperplate explain" in answer.stderr
+    assert "X-Copperplate-Generation-Key of an answer, and `copperplate explain URL`" in answer.stderr
 
 
 @pytest.mark.parametrize("command", ["takedown", "pin", "unpin"])

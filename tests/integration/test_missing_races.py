@@ -15,7 +15,9 @@ from psycopg.types.json import Jsonb
 
 from copperplate.adapters.ledger.rows import upload_row
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Lead, Wait
+from copperplate.model import Condition, Hit, Lead, PictureFormat, Wait
+from copperplate.recipes.objects import original_key
+from tests.contract.ledger.forms import form, made
 from tests.contract.ledger.harness import acquire, complete, record
 from tests.support.pictures import picture_request, upload
 
@@ -177,3 +179,20 @@ async def test_of_two_refusals_reported_at_once_one_begins_the_rest(
     await until_blocked(owner_url, 1, "report_refusal")
     await other.commit()
     assert not await reporting
+
+
+async def test_purge_names_the_form_that_is_recorded_while_it_waits(
+    ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
+) -> None:
+    asked = form(PictureFormat.WEBP)
+    await complete(ledger, asked)
+    found = await ledger.peek(asked.generation_key, original_key(asked.generation_key))
+    assert isinstance(found, Hit)
+    ours = made(asked, "x")
+    assert await ledger.intend_rendition(found.entry, ours)
+    values = (asked.generation_key, found.entry.path, Jsonb(upload_row(ours)))
+    await other.execute("select public.record_rendition(%s, %s, %s)", values)
+    purging = asyncio.create_task(ledger.purge(Condition(key=asked.generation_key), 10, is_dry_run=False))
+    await until_blocked(owner_url, 1, "purge_entries")
+    await other.commit()
+    assert ours.path in {path for _, path in (await purging).objects}

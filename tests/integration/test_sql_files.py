@@ -14,7 +14,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
-from copperplate.model import Outcome, PictureFormat
+from copperplate.model import Outcome, PictureFormat, Size
+from copperplate.recipes import explain
 from copperplate.recipes.memoji import MemojiRecipe, request_of
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, complete_charged
 from tests.contract.ledger.harness import LEASE, complete, failure, lead, record, request_count
@@ -394,6 +395,17 @@ async def test_explain_key(ledger: PostgresLedger, editor: psycopg.Connection[di
     jpg = upload("jpg of a beautiful sunset", "jpg").path
     assert found["picture (jpg)"] == f"{picture_request().rendition_key}, 1000 bytes, served 3 times, {jpg}"
     assert "original (png)" in found
+
+
+@pytest.mark.parametrize("size", [None, Size(width=32, height=32)], ids=["usual", "sized"])
+async def test_the_sql_of_explain_finds_the_form(
+    ledger: PostgresLedger, editor: psycopg.Connection[dict[str, Any]], size: Size | None
+) -> None:
+    asked = picture_request()
+    await make(ledger, asked, requests=1)
+    shown = replace(asked, rendition=replace(asked.rendition, size=size))
+    [row] = editor.execute(explain._sql(shown).encode()).fetchall()
+    assert (row["prompt_hash"], row["generation_hash"]) == (asked.rendition_key, asked.generation_key)
 
 
 # The schedule. STAND-IN: pg_cron's two functions and its table, as far as the files use them; that its jobs

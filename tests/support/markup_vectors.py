@@ -72,7 +72,9 @@ LOADED: Final = (
         1,
         "/api/images/memoji-images/2026/11/ab.png?format=webp&w=128&q=40",
     ),
+    ("/64x64.jpg?prompt=a", 16, None, "/64x64.jpg?prompt=a&w=16"),
     ("/logo.svg", 640, 75, "/logo.svg"),
+    ("https://cdn.example.com/1200x800.jpg?v=2", 640, 75, "https://cdn.example.com/1200x800.jpg?v=2"),
     ("https://other.example.com/a/1024x768.jpg", 640, 75, "https://other.example.com/a/1024x768.jpg"),
 )
 

@@ -87,7 +87,9 @@ def test_canvas_rungs_and_size_are_told() -> None:
     assert shown.rendition_key == explain("/1024x768.jpg?text=a&w=640").rendition_key
     assert shown.generation_key == explain("/1024x768.jpg?text=a").generation_key
     assert "w=640, q=85" in shown.as_table()
-    assert shown.sql == f"select * from copperplate.cache_entries where key = '{shown.rendition_key}';"
+    for view in ("image_cache", "image_renditions"):
+        assert f"from public.{view} where prompt_hash = '{shown.rendition_key}'" in shown.sql
+    assert "copperplate." not in shown.sql
     assert explain("/64x64.png?text=a&q=80").rungs == {}
 
 

@@ -70,15 +70,32 @@ async def test_who_is_cancelled_leaves_the_line_or_gives_the_turn_back() -> None
     assert line.had == ["working", "last"]
     last.cancel()
     await settle()
-    # Admitted and cancelled in the same moment.
-    again, next_one = line.join("picture", "again"), line.join("picture", "next")
-    await settle()
-    again.cancel()
-    next_one.cancel()
-    free = line.join("picture", "free")
-    await settle()
-    assert line.had[-1] == "free"
-    free.cancel()
+
+
+async def test_turn_that_is_given_in_the_moment_of_leaving_is_given_back() -> None:
+    turns = FairTurns(1)
+    gate = asyncio.Event()
+    leaving: asyncio.Task[None]
+
+    async def work() -> None:
+        async with turns.turn("first"):
+            await gate.wait()
+        leaving.cancel()
+
+    async def wait() -> None:
+        async with turns.turn("second"):
+            raise AssertionError
+
+    first = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    leaving = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    gate.set()
+    await first
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    async with asyncio.timeout(1), turns.turn("next") as has_waited:
+        assert not has_waited
 
 
 class Library:
@@ -184,7 +201,7 @@ async def test_waiting_has_an_end_and_working_is_not_cut_off(monkeypatch: pytest
     working = asyncio.create_task(work())
     await begun.wait()
     with pytest.raises(StillGenerating):
-        await work()
+        await asyncio.wait_for(work(), 10)
     library.leave.set()
     assert await working == "done"
     assert await work() == "done"

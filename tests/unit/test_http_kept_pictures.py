@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from copperplate.generation.lookup import LOOK_ONLY
-from copperplate.model import Outcome
+from copperplate.model import Condition, Outcome, ProviderResult
 from copperplate.recipes.kinds import IMAGE, KINDS
 from copperplate.recipes.memoji import memoji_request
 from copperplate.recipes.objects import original_key, sha256_hex
@@ -44,6 +44,7 @@ class Kept:
 
     def __init__(self, answer: httpx.Response, services: MemoryServices) -> None:
         self.answer = answer
+        self.services = services
         self.key = answer.headers[KEY]
         entry = services.ledger._entries[self.key].entry
         self.generation_key, self.path = entry.generation_key, entry.path
@@ -103,6 +104,46 @@ async def test_the_format_of_an_entry_is_the_default(client: httpx.AsyncClient, 
     assert (answer.headers["content-type"], _size(answer)) == ("image/jpeg", (32, 16))
     again = await client.get(f"/api/images/{answer.headers[KEY]}")
     assert (again.content, again.headers["etag"]) == (answer.content, answer.headers["etag"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["w=128", "w=2048", "w=2048&h=1024", "w=128&h=64&fit=contain", "format=png", "q=40", "w=128&format=png&q=60"],
+)
+async def test_parameters_that_come_to_the_canvas_answer_the_original(
+    client: httpx.AsyncClient, services: MemoryServices, kept: Kept, query: str
+) -> None:
+    stored = await services.store.get(kept.original_path)
+    plain = await client.get(f"/api/images/{kept.generation_key}")
+    answer = await client.get(f"/api/images/{kept.generation_key}?{query}")
+    assert (answer.status_code, answer.content) == (200, stored)
+    assert [answer.headers[name] for name in (KEY, "etag")] == [plain.headers[name] for name in (KEY, "etag")]
+
+
+async def test_parameters_that_come_to_the_canvas_answer_a_whole_form_itself(
+    client: httpx.AsyncClient, kept: Kept
+) -> None:
+    rough = await client.get(f"{PICTURE}&q=40")
+    for query in ("w=128", "w=2048&h=1024", "format=jpeg", "w=500&format=jpg&q=40"):
+        answer = await client.get(f"/api/images/{rough.headers[KEY]}?{query}")
+        assert (answer.content, answer.headers[KEY]) == (rough.content, rough.headers[KEY])
+    better = await client.get(f"/api/images/{rough.headers[KEY]}?w=500&q=85")
+    assert better.headers[KEY] == kept.key
+
+
+async def test_an_original_that_is_larger_than_its_canvas_is_cut_to_it(
+    client: httpx.AsyncClient, services: MemoryServices, kept: Kept
+) -> None:
+    row = services.ledger._entries[original_key(kept.generation_key)]
+    row.entry = replace(row.entry, width=256, height=128)
+    answer = await client.get(f"/api/images/{kept.generation_key}?w=2048")
+    assert answer.headers[KEY] == (await client.get("/128x64.png?text=a")).headers[KEY]
+
+
+async def test_the_canvas_of_a_small_form_is_the_whole_picture(client: httpx.AsyncClient, kept: Kept) -> None:
+    small = await client.get(f"{PICTURE}&w=32")
+    for query, size in (("w=2048", (128, 64)), ("q=95", (128, 64)), ("format=avif", (128, 64))):
+        assert _size(await client.get(f"/api/images/{small.headers[KEY]}?{query}")) == size
 
 
 async def test_head_options_and_304_are_those_of_a_pictures_url(client: httpx.AsyncClient, kept: Kept) -> None:
@@ -277,13 +318,70 @@ async def test_a_key_that_is_not_valid_is_refused_here_too(client: httpx.AsyncCl
         assert (await client.get(url, headers=headers)).status_code == 401
 
 
+async def test_a_placeholder_of_what_is_not_made_says_where_the_picture_is_made(client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"{PICTURE}&placeholder")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_generated")
+    assert "without placeholder" in answer.json()["detail"]
+    assert "without placeholder" not in (await client.head(PICTURE)).text
+
+
+@pytest.mark.parametrize("query", ["format=auto", "%66ormat=%61uto", "format=auto&format=auto", "format=auto&w=0"])
+async def test_errors_of_a_negotiated_format_are_in_no_shared_cache(
+    client: httpx.AsyncClient, kept: Kept, query: str
+) -> None:
+    refused = {"x-api-key": f"cp_{'a' * 57}"}
+    for name, headers in ((HEX, {}), (kept.key, refused), ("nothing", {})):
+        answer = await client.get(f"/api/images/{name}?{query}", headers=headers)
+        assert answer.status_code in (400, 401, 404)
+        assert (answer.headers["vary"], answer.headers["cdn-cache-control"]) == ("Accept", "no-store")
+    assert "vary" not in (await client.get(f"/api/images/{HEX}?w=0&xformat=auto")).headers
+
+
 async def test_few_names_are_remembered(
     client: httpx.AsyncClient, services: MemoryServices, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept_names, "REMEMBERED", 2)
-    for name in (kept.key, kept.generation_key, kept.path, kept.key):
+    its_original = original_key(kept.generation_key)
+    others = [(await client.get(f"{PICTURE}&w={w}")).headers["x-copperplate-key"] for w in (16, 32)]
+    await services.renditions.shut_down(within_seconds=1)
+    for name in (kept.key, *others, kept.generation_key, its_original, kept.path, kept.key):
         assert (await client.get(f"/api/images/{name}")).status_code == 200
-    assert list(services.kept_names._known) == [kept.path, kept.key]
+    assert list(services.kept_names._known) == [others[1], kept.key]
+
+
+async def test_a_picture_that_comes_in_another_format_the_next_time_is_answered_as_that(
+    client: httpx.AsyncClient, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_key = f"/api/images/{kept.generation_key}"
+    assert (await client.get(by_key)).headers["content-type"] == "image/png"
+    await kept.services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
+    painter = kept.services.kinds["image"].provider
+    submit = painter.submit
+
+    async def as_jpeg(*arguments: Any, **named: Any) -> ProviderResult:
+        painted = await submit(*arguments, **named)
+        assert isinstance(painted, ProviderResult)
+        body = BytesIO()
+        with Image.open(BytesIO(painted.body or b"")) as image:
+            image.convert("RGB").save(body, "JPEG")
+        return replace(painted, body=body.getvalue())
+
+    monkeypatch.setattr(painter, "submit", as_jpeg)
+    assert (await client.get(PICTURE)).status_code == 200
+    answer = await client.get(by_key)
+    assert (answer.headers["content-type"], answer.content[:2]) == ("image/jpeg", b"\xff\xd8")
+
+
+async def test_an_object_that_was_replaced_has_no_name(client: httpx.AsyncClient, kept: Kept) -> None:
+    """What was made again has its keys again, and other objects."""
+    assert (await client.get(f"/api/images/{kept.path}")).status_code == 200
+    services = kept.services
+    await services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
+    assert Kept(await client.get(PICTURE), services).path != kept.path
+    for name in (kept.path, f"{IMAGE.bucket}/{kept.path}", kept.original_path):
+        for query in ("", "?w=32", "?placeholder", "/info.json"):
+            assert (await client.get(f"/api/images/{name}{query}")).status_code == 404
+    assert (await client.get(f"/api/images/{kept.key}")).status_code == 200
 
 
 # --- placeholders --------------------------------------------------------------------------------
@@ -349,6 +447,20 @@ async def test_the_header_is_on_every_answer_with_the_picture(client: httpx.Asyn
         assert "X-Copperplate-Placeholder" in answer.headers["access-control-expose-headers"]
 
 
+async def test_every_answer_names_the_generation(client: httpx.AsyncClient, kept: Kept) -> None:
+    """The first answer of a form too, which is kept a moment later or finds no place."""
+    held = {"if-none-match": kept.answer.headers["etag"]}
+    form = "/128x64.webp?text=a&w=16&q=40"
+    answers = [
+        *(kept.answer, await client.get(form), await client.get(form), await client.head(PICTURE)),
+        *(await client.get(PICTURE, headers=held), await client.get(f"{PICTURE}&placeholder")),
+        *[await client.get(f"/api/images/{name}") for name in (kept.generation_key, kept.path, kept.key)],
+    ]
+    for answer in answers:
+        assert answer.headers["x-copperplate-generation-key"] == kept.generation_key
+        assert "X-Copperplate-Generation-Key" in answer.headers["access-control-expose-headers"]
+
+
 # --- what is known of it -------------------------------------------------------------------------
 
 
@@ -376,12 +488,22 @@ async def test_info_names_every_form(client: httpx.AsyncClient, services: Memory
     assert services.image_provider.submits == 1
 
 
+async def test_info_does_not_promise_a_label_that_is_switched_off(client: httpx.AsyncClient) -> None:
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    assert (
+        "where COPPERPLATE_PROVENANCE is xmp"
+        in (schemas["ProvenanceOut"]["properties"]["digital_source_type"]["description"])
+    )
+
+
 async def test_info_has_head_and_options(client: httpx.AsyncClient, kept: Kept) -> None:
     url = f"/api/images/{kept.path}/info.json"
     head = await client.head(url)
     assert (head.status_code, head.content) == (200, b"")
     assert (await client.options(url)).headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
-    assert (await client.post(url)).status_code == 405
+    for method in ("POST", "DELETE"):
+        refused = await client.request(method, url)
+        assert (refused.status_code, refused.headers["allow"], refused.json()["detail"]) == (405, "GET", "Use GET.")
 
 
 async def test_memoji_are_kept_pictures_too(client: httpx.AsyncClient, services: MemoryServices) -> None:

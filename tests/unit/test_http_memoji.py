@@ -353,6 +353,13 @@ async def test_the_same_key_and_wish_have_the_same_answer(client: httpx.AsyncCli
     assert first.content == second.content
 
 
+async def test_another_form_is_the_same_request(client: httpx.AsyncClient) -> None:
+    headers = {**of(ALICE), "idempotency-key": "k"}
+    small, large = [(await client.post(f"{POST}?w={w}", json={}, headers=headers)).json() for w in (64, 128)]
+    assert (small.pop("display_url")[-5:], large.pop("display_url")[-6:]) == ("?w=64", "?w=128")
+    assert small == large
+
+
 async def test_the_same_key_and_another_wish_are_409(client: httpx.AsyncClient, services: MemoryServices) -> None:
     headers = {**of(ALICE), "idempotency-key": "k"}
     await client.post(POST, json={}, headers=headers)

@@ -104,6 +104,7 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
         "x-cache": "HIT",
         "cache-status": "Copperplate; hit",
         "x-copperplate-key": key,
+        "x-copperplate-generation-key": explained["generation_key"],
         "cache-tag": tags,
         "vercel-cache-tag": tags,
         "x-content-type-options": "nosniff",
@@ -111,7 +112,8 @@ async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
         "cross-origin-resource-policy": "cross-origin",
         "access-control-allow-origin": "*",
         "access-control-expose-headers": (
-            "ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored, X-Copperplate-Placeholder"
+            "ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Generation-Key, X-Copperplate-Ignored, "
+            "X-Copperplate-Placeholder"
         ),
     }
 

@@ -71,6 +71,7 @@ async def test_what_changes_something_refuses_a_parameter_it_does_not_know(
     headers = {"authorization": f"Bearer {token}"}
     answer = await client.request(method, f"{path}?{query}", headers=headers, json={} if method == "POST" else None)
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
+    assert IGNORED not in answer.headers
     assert "Nothing was done" in answer.json()["detail"]
     assert (cleanups, services.image_provider.submits) == ([], 0)
 

@@ -348,3 +348,35 @@ async def test_a_call_ends_after_the_flight_that_its_first_one_led_to() -> None:
     second.set()
     await finishing
     assert await working == 2
+
+
+async def test_flight_that_is_abandoned_while_a_drain_cancels_is_no_error_and_its_key_starts_anew() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+
+    cancelled = asyncio.Event()
+
+    async def slow() -> str:
+        try:
+            await asyncio.Event().wait()
+            return "late"
+        finally:
+            await cancelled.wait()
+
+    async def fast() -> str:
+        await cancelled.wait()
+        return "anew"
+
+    caller = asyncio.create_task(flights.run("key", slow))
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    draining = asyncio.create_task(flights.drain(within_seconds=0.01))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait((caller,))
+    flights.abandon("key")
+    again = loop.create_task(flights.run("key", fast))
+    await asyncio.sleep(0.05)
+    assert flights.is_awaited("key")
+    cancelled.set()
+    await draining
+    assert await again == ("anew", False)

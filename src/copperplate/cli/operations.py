@@ -13,7 +13,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.cli import consent
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from copperplate.cli.shared import add_command, between, key_of, say, settings_of, with_database
+from copperplate.cli.shared import A_KEY, WHERE_KEYS_ARE, add_command, between, key_of, say, settings_of, with_database
 from copperplate.compose import make_images, open_backend, open_cdns
 from copperplate.errors import Misconfigured
 from copperplate.model import Condition
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
     cleanup.add_argument("--json", action="store_true", help="for programs")
 
     purge_ = add_command(commands, "purge", run_purge, "declare pictures wrong; they are made anew when asked for")
-    purge_.add_argument("--key", type=key_of, help="a picture's key, as in X-Copperplate-Key, or a generation's")
+    purge_.add_argument("--key", type=key_of, help=A_KEY)
     purge_.add_argument("--prompt", type=_given, help="every picture of this text")
     purge_.add_argument("--prefix", type=_prefix, help="every generation whose key begins so")
     purge_.add_argument("--model", type=_given, help="every picture this model made")
@@ -147,6 +147,8 @@ def run_purge(arguments: argparse.Namespace) -> int:
     show(figures, as_json=arguments.json)
     if figures["pinned"]:
         say("pinned pictures are left: --with-pinned means them, too, and --key names one")
+    if condition == Condition(key=arguments.key) and not figures["generations"]:
+        say(f"nothing is known of this key, and nothing was removed. {WHERE_KEYS_ARE}")
     return EXIT_OK
 
 

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from copperplate.settings import Settings
@@ -115,6 +115,14 @@ def between(raw: str, least: int, most: int) -> int:
     if not raw.isascii() or not raw.isdigit() or not least <= int(raw) <= most:
         raise argparse.ArgumentTypeError(f"a whole number from {least} to {most}, not {raw!r}")
     return int(raw)
+
+
+# Of a form that is not stored yet, or finds no place, X-Copperplate-Key names nothing that is known.
+A_KEY: Final = "a generation's key, as in X-Copperplate-Generation-Key, or a stored form's, as in X-Copperplate-Key"
+WHERE_KEYS_ARE: Final = (
+    "X-Copperplate-Generation-Key of an answer, and `copperplate explain URL`, tell the key that stands for all forms "
+    "of a picture"
+)
 
 
 def key_of(raw: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from copperplate.cli import consent
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from copperplate.cli.shared import add_command, key_of, say, settings_of, with_database
+from copperplate.cli.shared import A_KEY, WHERE_KEYS_ARE, add_command, key_of, say, settings_of, with_database
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
 from copperplate.operations.takedown import take_down
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     from copperplate.settings import Settings
 
 MAX_REASON: Final = 500
-_A_KEY: Final = "a picture's key, as in X-Copperplate-Key, or a generation's"
 # It may be the key of one format: then no generation is taken down yet.
 _OF_NOTHING: Final = (
     "nothing is known of this key; it is taken down all the same: 410 from now on, --lift takes it back. If it is the "
-    "key of one format of a picture, its other formats can be made until that one is asked for: "
-    "`copperplate explain URL` says the key that stands for all of them"
+    "key of one form of a picture, its other forms are served and made until that one is asked for: "
+    f"{WHERE_KEYS_ARE}"
 )
 
 
@@ -36,7 +35,7 @@ def add(commands: Any) -> None:
     takedown = add_command(
         commands, "takedown", run_takedown, "remove a picture for good: it is answered 410 and never made again"
     )
-    takedown.add_argument("key", type=key_of, metavar="KEY", help=_A_KEY)
+    takedown.add_argument("key", type=key_of, metavar="KEY", help=A_KEY)
     takedown.add_argument("--reason", type=_reason, help="for yourself; nobody else is told")
     takedown.add_argument("--lift", action="store_true", help="take it back: the next request makes the picture anew")
     consent.add_yes(takedown)
@@ -45,7 +44,7 @@ def add(commands: Any) -> None:
     pin = add_command(commands, "pin", run_pin, "keep a picture, in every format, from all cleanups")
     unpin = add_command(commands, "unpin", run_unpin, "let a pinned picture grow old again")
     for parser in (pin, unpin):
-        parser.add_argument("key", type=key_of, metavar="KEY", help=_A_KEY)
+        parser.add_argument("key", type=key_of, metavar="KEY", help=A_KEY)
         parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -118,8 +117,8 @@ def _set_pin(arguments: argparse.Namespace, *, is_pinned: bool) -> int:
         pin = asyncio.run(run(opened))
     if pin is None:
         say(
-            "copperplate: no picture with this key is kept here: ask for it first; "
-            "`copperplate explain URL` says its keys [unknown_key]"
+            "copperplate: no picture with this key is kept here. "
+            f"{WHERE_KEYS_ARE}; ask for the picture first where nobody did [unknown_key]"
         )
         return EXIT_FAILED
     if arguments.json:

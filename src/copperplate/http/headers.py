@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+_EXPOSED: Final = (
+    b"ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Generation-Key, X-Copperplate-Ignored, "
+    b"X-Copperplate-Placeholder"
+)
 _OF_EVERY_ANSWER: Final[RawHeaders] = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; sandbox"),
     (b"cross-origin-resource-policy", b"cross-origin"),
     (b"access-control-allow-origin", b"*"),
-    (
-        b"access-control-expose-headers",
-        b"ETag, X-Cache, Cache-Status, X-Copperplate-Key, X-Copperplate-Ignored, X-Copperplate-Placeholder",
-    ),
+    (b"access-control-expose-headers", _EXPOSED),
 ]
 # One hour everywhere: a purge reaches browsers and the CDN no later than that.
 _OF_EVERY_PICTURE: Final[RawHeaders] = [
@@ -64,7 +65,7 @@ def validators(entry: Entry, outcome: Outcome) -> RawHeaders:
         *_BY_OUTCOME[outcome],
         *_tags(entry),
         (b"etag", b'"%b"' % entry.digest.encode()),
-        (b"x-copperplate-key", entry.key.encode()),
+        *_keys(entry),
         *_placeholder(entry),
     ]
 
@@ -84,9 +85,17 @@ def elsewhere(entry: Entry, outcome: Outcome, url: str) -> RawHeaders:
         *_CACHE_STATUS[outcome],
         *_tags(entry),
         (b"location", url.encode("latin-1")),
-        (b"x-copperplate-key", entry.key.encode()),
+        *_keys(entry),
         (b"content-length", b"0"),
         *_placeholder(entry),
+    ]
+
+
+def _keys(entry: Entry) -> RawHeaders:
+    """Its own key, which stays unknown where its form finds no place, and the key that all its forms share."""
+    return [
+        (b"x-copperplate-key", entry.key.encode()),
+        (b"x-copperplate-generation-key", entry.generation_key.encode()),
     ]
 
 

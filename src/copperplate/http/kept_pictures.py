@@ -13,7 +13,7 @@ from copperplate.http.picture_urls import RequestedPicture
 from copperplate.model import PictureFormat, PictureRequest, Rendition
 from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
 from copperplate.recipes.image import parse_format, rendition_key
-from copperplate.recipes.url import read_parameters
+from copperplate.recipes.url import MAX_QUERY_BYTES, parameter_name, parameter_value, read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope, Send
 
     from copperplate.ports.kept_pictures import KeptPicture
+    from copperplate.recipes.display import Display
     from copperplate.services import Services
 
 PREFIX: Final = "/api/images/"
@@ -44,11 +45,11 @@ def name_in(path: str) -> str | None:
 
 async def serve_kept(services: Services, name: str, scope: Scope, send: Send) -> None:
     """Answer with a kept picture, by the same rules as a picture's URL; 404 where it is not kept."""
+    if _is_negotiated(scope["query_string"]):
+        send = not_shared(send)
     try:
         await caller_of(scope, services)  # a key that is not valid is refused everywhere
         query = KeptQuery(*read_parameters(without_key(scope["query_string"]), _KNOWN))
-        if query.values.get(FORMAT_NAME) == NEGOTIATED:
-            send = not_shared(send)
         kept = await services.kept_names.find(name)
         services.provider_of(kept.kind)  # raises where nothing of this kind is set up
         requested = _requested(name, kept, query, scope)
@@ -56,6 +57,14 @@ async def serve_kept(services: Services, name: str, scope: Scope, send: Send) ->
         await send_answer(send, scope, error_answer(error, None), None, 0.0)
         return
     await serve(services, requested, scope, send)
+
+
+def _is_negotiated(query: bytes) -> bool:
+    """Whether a raw query leaves the format open, however wrong the rest of it is: errors depend on Accept as well."""
+    return any(
+        parameter_name(part) == FORMAT_NAME and parameter_value(part) == NEGOTIATED.encode()
+        for part in query[:MAX_QUERY_BYTES].split(b"&")
+    )
 
 
 def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> RequestedPicture:
@@ -69,7 +78,8 @@ def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> 
         picture_format = negotiated_format(scope["headers"]) if asked == NEGOTIATED else parse_format(asked)
         shown = parse_display(display, kept.canvas, picture_format)
         ignored = [*ignored, *shown.ignored]
-        if FORMAT_NAME in values or len(shown.ignored) < len(display):
+        has_effect = FORMAT_NAME in values or len(shown.ignored) < len(display)
+        if has_effect and not _is_itself(kept, shown, has_quality="q" in display and "q" not in shown.ignored):
             rendition, key = shown.rendition, rendition_key(kept.generation_key, shown.rendition)
     return RequestedPicture(
         PictureRequest(
@@ -84,6 +94,15 @@ def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> 
         is_placeholder=is_placeholder(values),
         kept_name=name,
     )
+
+
+def _is_itself(kept: KeptPicture, shown: Display, *, has_quality: bool) -> bool:
+    """Whether this asks for the whole canvas in the format that the entry is: its bytes are not encoded again.
+
+    An original keeps its provider's signature so. One that is larger than its canvas is another picture than that.
+    """
+    is_whole = not kept.is_sized and kept.size == kept.canvas
+    return is_whole and not has_quality and shown.rendition.size is None and shown.rendition.format == kept.format
 
 
 def _own_rendition(kept: KeptPicture) -> Rendition:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 # Browsers send about 100; what stands behind it promises nothing.
 MAX_ACCEPT_BYTES: Final = 4_096
-# Of equal weight the first one is the smallest. Only a name in full promises these: image/* and */* are sent by all.
-_SMALL: Final = {b"image/avif": PictureFormat.AVIF, b"image/webp": PictureFormat.WEBP}
+# Of equal weight the first one: it is made ahead, and as small (docs/adr/0051). Only a name in full promises these:
+# image/* and */* are sent by all.
+_SMALL: Final = {b"image/webp": PictureFormat.WEBP, b"image/avif": PictureFormat.AVIF}
 _FALL_BACKS: Final = (b"image/jpeg", b"image/*", b"*/*")
 # Commas and semicolons in quotes separate nothing. A quote that is not closed holds all that follows.
 _QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z|\\\Z)', re.DOTALL)
@@ -35,8 +36,11 @@ def negotiated_path(path: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def negotiated_format(headers: Iterable[tuple[bytes, bytes]]) -> PictureFormat:
-    """Of avif and webp the one of more weight where Accept names it, and gives jpg no more; else jpg."""
-    weights = dict(_weights(headers))
+    """Of webp and avif the one of more weight where Accept names it, and gives jpg no more; else jpg."""
+    weights: dict[bytes, float] = {}
+    for name, weight in _weights(headers):
+        # Of a name that is given twice the last one counts, but for one that excludes it.
+        weights[name] = min(weight, weights.get(name, weight)) if 0 in (weight, weights.get(name)) else weight
     fall_back = next((weights[name] for name in _FALL_BACKS if name in weights), 0.0)
     best = max(_SMALL, key=lambda name: weights.get(name, 0.0))
     return _SMALL[best] if weights.get(best, 0.0) > 0 and weights[best] >= fall_back else PictureFormat.JPG

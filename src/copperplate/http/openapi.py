@@ -31,7 +31,7 @@ _PATH: Final = [
         "required": True,
         "schema": {"type": "string", "enum": FORMATS},
         "example": "jpg",
-        "description": "jpeg is another name for jpg; auto is avif or webp where Accept names it, else jpg",
+        "description": "jpeg is another name for jpg; auto is webp or avif where Accept names it, else jpg",
     },
 ]
 _DISPLAY: Final = [
@@ -102,8 +102,8 @@ _ID: Final = {
     "required": True,
     "schema": {"type": "string"},
     "example": "0" * 64,
-    "description": "A key of 64 digits, as in X-Copperplate-Key: of a rendition, or of a generation, which stands for "
-    "its original. Or the name of an object",
+    "description": "A key of 64 digits: of a stored form, as in X-Copperplate-Key, or of a generation, as in "
+    "X-Copperplate-Generation-Key, which stands for its original. Or the name of an object",
 }
 _FORMAT: Final = {
     "name": "format",
@@ -115,7 +115,14 @@ _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "SHA-256 of the bytes"},
     "X-Cache": {"schema": {"type": "string", "enum": ["HIT", "MISS"]}},
     "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211"},
-    "X-Copperplate-Key": {"schema": {"type": "string"}, "description": "`prompt_hash` in public.image_cache"},
+    "X-Copperplate-Key": {
+        "schema": {"type": "string"},
+        "description": "Of this form: `prompt_hash` in public.image_cache or image_renditions, where it is stored",
+    },
+    "X-Copperplate-Generation-Key": {
+        "schema": {"type": "string"},
+        "description": "Of the picture in all its forms: `generation_hash` in both. For purges, pins and takedowns",
+    },
     "X-Copperplate-Placeholder": {
         "schema": {"type": "string"},
         "description": 'Where it is known: `thumbhash=:…:, color="#rrggbb"` (RFC 8941)',

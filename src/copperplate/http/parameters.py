@@ -19,6 +19,8 @@ HEADER: Final = b"x-copperplate-ignored"
 MAX_NAMES: Final = 10
 MAX_NAME_CHARS: Final = 48
 MAX_QUERY_BYTES: Final = 16_384
+# Of a request's scope.
+REFUSED: Final = "copperplate.refused_parameters"
 # They say who asks: no answer names them, whatever its route knows.
 CREDENTIALS: Final = frozenset({*SIGNATURE_NAMES, "key"})
 
@@ -42,7 +44,8 @@ class IgnoredParameters:
             return
 
         async def naming(message: Message) -> None:
-            if message["type"] == "http.response.start" and "route" in scope:  # set by the router
+            # "route" is set by the router. What was refused was not ignored.
+            if message["type"] == "http.response.start" and "route" in scope and REFUSED not in scope:
                 known = known_parameters(scope["route"])
                 ignored = ignored_header(name for name in _names(scope) if name not in known)
                 message = {**message, "headers": [*message.get("headers", ()), *ignored]}
@@ -61,6 +64,7 @@ def refuse_unknown(scope: Scope) -> None:
         raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
     names, known = _names(scope), known_parameters(scope["route"])
     if unknown := [name for name in names if name not in known]:
+        scope[REFUSED] = True
         raise UnknownParameter(_unknown_message("parameter", unknown, known))
     if len(names) > len(set(names)):
         raise InvalidQuery("A parameter is given twice. Give it once.")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from copperplate.errors import CopperplateError, NotFound, NotGenerated, StillGenerating, Unavailable
 from copperplate.generation.lookup import LOOK_ONLY, LookupOptions
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from copperplate.services import Services
 
+_NO_PICTURE: Final = "A placeholder is there once its picture is. Ask for the same address without placeholder."
 logger = logging.getLogger(__name__)
 
 
@@ -114,7 +115,10 @@ async def _find_answer(services: Services, requested: RequestedPicture, options:
 
 async def _placeholder_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
     """The tiny picture that stands in a picture's place. It is no hit of the picture, and is not counted."""
-    entry = (await services.coordinator.find(picture_request, LOOK_ONLY)).entry
+    try:
+        entry = (await services.coordinator.find(picture_request, LOOK_ONLY)).entry
+    except NotGenerated:
+        raise NotGenerated(_NO_PICTURE) from None
     if entry.placeholder is None:
         raise NotFound("The placeholder of this picture is not known yet: the daily cleanup makes some of them.")
     body = await services.placeholders.draw(entry.placeholder, picture_request)

@@ -12,6 +12,7 @@ from copperplate.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
+from copperplate.generation.digests import digest_of
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import sha256_hex
 
@@ -76,7 +77,7 @@ class Backfill:
 
     async def _make(self, entry: Entry) -> None:
         body = await self._stores[KINDS[entry.kind].bucket].get(entry.path)
-        if sha256_hex(body) != entry.digest:
+        if await digest_of(body) != entry.digest:
             raise ObjectMissing("the stored bytes are not the ones that were recorded")
         try:
             placeholder = await self._images.placeholder(body)

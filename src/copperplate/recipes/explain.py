@@ -193,9 +193,12 @@ def _explanation(path: str, query: str, url: PictureUrl) -> Explanation:
 
 def _sql(picture: PictureRequest) -> str:
     # `image_cache` has one row per format, which is of this rendition wherever it is kept; of others it may be.
-    is_usual = picture.rendition == default_rendition(picture.rendition.format)
-    where = "public.image_cache where prompt_hash" if is_usual else "copperplate.cache_entries where key"
-    return f"select * from {where} = '{picture.rendition_key}';"  # noqa: S608 - shown, not run
+    where = f"where prompt_hash = '{picture.rendition_key}'"
+    if picture.rendition == default_rendition(picture.rendition.format):
+        return f"select * from public.image_cache {where};"  # noqa: S608 - shown, not run
+    columns = "prompt_hash, generation_hash, format, file_size, access_count, object_path"
+    one, other = (f"select {columns} from public.{view} {where}" for view in ("image_renditions", "image_cache"))  # noqa: S608
+    return f"{one} union all {other};"
 
 
 def _defaults(given: PictureQuery, picture: PictureRequest) -> dict[str, str]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class FairTurns:
     """So many turns at the same time. However many wait for one picture, the next of another is at most one turn away.
 
-    Whoever is cancelled leaves the line. After a turn of so many seconds its place is free `rest_after` them.
+    Whoever is cancelled leaves the line. Where a turn lasted so many seconds, its place rests for
+    `rest_after` of them.
     """
 
     def __init__(self, places: int, *, rest_after: Callable[[float], float] = lambda _: 0.0) -> None:
@@ -31,6 +32,8 @@ class FairTurns:
         self._lines.setdefault(picture, deque()).append(turn)
         self._admit()
         has_waited = not turn.done()
+        # Whoever is cancelled in the moment of the turn has it, for no time.
+        began = loop.time()
         try:
             await turn
             began = loop.time()

@@ -1,4 +1,8 @@
-"""Which kept picture a name stands for, remembered: what a name says of a picture never changes."""
+"""Which kept picture a name stands for. Keys of renditions are remembered: what one says never changes.
+
+Names of objects are not: what is encoded again has another one. Nor are keys of originals: a picture that is made again
+may come in another format.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +20,18 @@ from copperplate.recipes.kinds import BUCKETS, KINDS
 if TYPE_CHECKING:
     from copperplate.ports.kept_pictures import KeptPicture
 
-# Some 4 MB; no name has more than 120 characters.
+# Some 4 MB.
 REMEMBERED: Final = 4_096
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _OBJECT: Final = re.compile(r"(?:([a-z0-9-]{1,32})/)?[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(?:jpg|png|webp|avif)")
 _WHAT_IS_ONE: Final = (
-    "A picture's id is a key of 64 lower-case hexadecimal digits, as in X-Copperplate-Key, or the name of its object, "
-    "as in generated-images/2026/11/<64 digits>.webp."
+    "A picture's id is a key of 64 lower-case hexadecimal digits, as in X-Copperplate-Generation-Key, or the name of "
+    "its object, as in generated-images/2026/11/<64 digits>.webp."
 )
 
 
 class _Ledger(Ledger, KeptPictures, Protocol):
-    """What is asked here."""
+    """A ledger that knows kept pictures by name."""
 
 
 class KeptNames:
@@ -49,14 +53,18 @@ class KeptNames:
             await self._require_not_taken_down(name)
         if kept is None or not KINDS[kept.kind].is_public:
             raise not_kept()
-        self._known[name] = kept
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        if _KEY.fullmatch(name) and not kept.is_original:
+            self._remember(name, kept)
         return kept
 
     def forget(self, name: str) -> None:
         """The picture turned out to be kept no more."""
         self._known.pop(name, None)
+
+    def _remember(self, key: str, kept: KeptPicture) -> None:
+        self._known[key] = kept
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
 
     async def _require_not_taken_down(self, name: str) -> None:
         if _KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from copperplate.errors import TooManyWaiters
+from copperplate.errors import StillGenerating, TooManyWaiters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,6 +67,14 @@ class OpenOriginals:
             async with self._images.open(await load(), model=model, is_urgent=False) as opened:
                 picture.set_result(opened)
                 await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            _tell(picture, StillGenerating())  # the process ends while its bytes are read
+            raise
         except Exception as error:  # noqa: BLE001 - every user is told, whatever it is
-            picture.set_exception(error)
-            picture.exception()  # retrieve it, or asyncio warns: its users may have left
+            _tell(picture, error)
+
+
+def _tell(picture: asyncio.Future[OpenPicture], error: Exception) -> None:
+    if not picture.done():
+        picture.set_exception(error)
+        picture.exception()  # retrieve it, or asyncio warns: its users may have left

@@ -6,9 +6,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from copperplate.errors import CopperplateError, TooManyWaiters
+from copperplate.errors import CopperplateError, ObjectMissing, TooManyWaiters
 from copperplate.generation.crash_points import crash_point
-from copperplate.model import PictureFormat
+from copperplate.model import Hit, PictureFormat
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -32,20 +32,25 @@ class RenditionKeeper:
         self._answers: dict[str, LookupResult] = {}
         self._bytes = 0
 
-    def find(self, key: str) -> LookupResult | None:
-        """The rendition of that key, while it is being kept."""
-        return self._answers.get(key)
+    def find(self, flight: str) -> LookupResult | None:
+        """The rendition of that flight, while it is being kept."""
+        return self._answers.get(flight)
+
+    def join(self, flight: str) -> None:
+        """Let the end of this call wait until the rendition it answers is kept."""
+        self._flights.join(flight)
 
     def keep(
-        self, answer: LookupResult, original: Entry, upload: RenditionUpload, body: bytes, store: ObjectStore
+        self, flight: str, answer: LookupResult, original: Entry, upload: RenditionUpload, store: ObjectStore
     ) -> LookupResult:
         """Begin to keep a rendition, and answer it; others that ask meanwhile `find` the same answer.
 
         Another process may be first: then its entry stands, and our object is discarded.
         """
-        keeping = self._flights.start(upload.key, lambda: self._keep(original, upload, body, store))
-        answer = self._answers[upload.key] = replace(answer, keeping=keeping)
-        keeping.add_done_callback(lambda _: self._answers.pop(upload.key, None))
+        body = answer.body or b""
+        keeping = self._flights.start(flight, lambda: self._keep(original, upload, body, store))
+        answer = self._answers[flight] = replace(answer, keeping=keeping)
+        keeping.add_done_callback(lambda _: self._answers.pop(flight, None))
         return answer
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
@@ -62,6 +67,8 @@ class RenditionKeeper:
             if self._bytes > MAX_BYTES:
                 raise TooManyWaiters
             return await self._store(original, upload, body, store)
+        except ObjectMissing:
+            raise  # it is of a picture that is gone
         except CopperplateError as error:
             logger.warning("a rendition was answered and is not kept: %s key=%s", error.code, upload.key[:12])
             raise
@@ -70,8 +77,18 @@ class RenditionKeeper:
 
     async def _store(self, original: Entry, upload: RenditionUpload, body: bytes, store: ObjectStore) -> Entry | None:
         if not await self._ledger.intend_rendition(original, upload):
+            await self._require(original)
             return None
         crash_point("rendition_intended")
         await store.put(upload.path, body, media_type=PictureFormat(upload.format).media_type)
         crash_point("rendition_stored")
-        return await self._ledger.record_rendition(original, upload)
+        if (entry := await self._ledger.record_rendition(original, upload)) is None:
+            await self._require(original)
+        return entry
+
+    async def _require(self, original: Entry) -> None:
+        """Raise `ObjectMissing` where the original was replaced; else there are as many renditions as may be."""
+        match await self._ledger.peek(original.generation_key, original.key):
+            case Hit(entry=entry) if entry.path == original.path:
+                return
+        raise ObjectMissing("the original was replaced while a rendition of it was kept")

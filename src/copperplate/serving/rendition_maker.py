@@ -57,17 +57,20 @@ class RenditionMaker:
     ) -> LookupResult:
         """The rendition of the original that was found, whose bytes are loaded where they are not in memory.
 
+        It is made to its end where the wait is bounded, else given up when nobody waits any more.
         Raises `TooManyWaiters` where too many wait, `StillGenerating` after a wait, `GenerationFailed` where the
         original cannot be decoded, and what `load` raises.
         """
-        key = request.rendition_key
-        if (made := self._keeper.find(key)) is None:
+        flight = _flight_of(request, found.entry)
+        if (made := self._keeper.find(flight)) is None:
             try:
                 made, _ = await self._encoding.run(
-                    key, lambda: self._encode(request, found, store, load), within_seconds=within_seconds
+                    flight, lambda: self._encode(request, found, store, load), within_seconds=within_seconds
                 )
             finally:
-                self._encoding.abandon(key)
+                if within_seconds is None:
+                    self._encoding.abandon(flight)
+        self._keeper.join(flight)
         return replace(made, outcome=found.outcome)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
@@ -107,7 +110,7 @@ class RenditionMaker:
             encoder_version=self._images.encoder_version,
         )
         answer = LookupResult(entry=upload.beside(original), outcome=found.outcome, body=body)
-        return self._keeper.keep(answer, original, upload, body, store)
+        return self._keeper.keep(_flight_of(request, original), answer, original, upload, store)
 
     async def _look_again(self, request: PictureRequest) -> LookupResult | None:
         """The rendition, if another process kept it while this one waited for its turn."""
@@ -116,3 +119,8 @@ class RenditionMaker:
                 case Hit(entry=entry) if entry.key == request.rendition_key and self.is_current(entry):
                     return LookupResult(entry=entry, outcome=Outcome.HIT)
         return None
+
+
+def _flight_of(request: PictureRequest, original: Entry) -> str:
+    """The same rendition of the same original: a picture that was purged and made again is another."""
+    return f"{request.rendition_key} {original.path}"

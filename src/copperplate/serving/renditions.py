@@ -159,7 +159,10 @@ class Renditions:
             return found
         try:
             return await self._make_again(request, found.outcome)
-        except (StillGenerating, TooManyWaiters):
+        except TooManyWaiters:
+            return found
+        except StillGenerating:
+            self._not_renewed.add(key)  # it goes on behind this hit, and the next ones do not wait for it
             return found
         except Exception as error:  # noqa: BLE001 - whatever it is, the old bytes are good
             self._not_renewed.add(key)

@@ -20,8 +20,8 @@ router = APIRouter(dependencies=[Depends(no_store)])
 async def describe_image(id: str, request: Request, services: ServicesDep) -> ImageInfo:  # noqa: A002 - as addresses name it
     """What is known of a kept picture: its model, its age, its placeholder, and every form of it that is kept.
 
-    `id` is a key of 64 digits, as in `X-Copperplate-Key`, or the name of an object. 404 where it is not kept; nothing
-    is made, and nothing is counted.
+    `id` is a key of 64 digits, as in `X-Copperplate-Generation-Key`, or the name of an object. 404 where it is not
+    kept; nothing is made, and nothing is counted.
     """
     base = base_url_of(request.scope, services.settings)
     kept = await services.kept_names.find(id)

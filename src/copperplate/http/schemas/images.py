@@ -36,7 +36,8 @@ class ProvenanceOut(BaseModel):
     """Who made the picture: docs/provenance.md."""
 
     digital_source_type: str = Field(
-        description="A term of IPTC, as every rendition carries it", examples=[SOURCE_TYPE]
+        description="A term of IPTC for what the picture is; renditions carry it where COPPERPLATE_PROVENANCE is xmp",
+        examples=[SOURCE_TYPE],
     )
     model: str
     c2pa: bool = Field(description="Whether the original carries its provider's signature")
