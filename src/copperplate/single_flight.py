@@ -103,6 +103,12 @@ class SingleFlight(Generic[T]):
             del self._flights[key]
             flight.task.cancel()
 
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._flights
+
     def is_awaited(self, key: str) -> bool:
         """Whether a caller still waits for the flight of `key`."""
         flight = self._flights.get(key)
@@ -145,10 +151,10 @@ class SingleFlight(Generic[T]):
         """Cancel what has not landed. A call that comes meanwhile starts anew, and does not join it."""
         late = {key: flight for key, flight in flights.items() if not flight.task.done()}
         for key, flight in late.items():
-            flight.task.cancel()
             # It may have been abandoned since, and its key begun anew.
             if self._flights.get(key) is flight:
                 del self._flights[key]
+                flight.task.cancel()
         if late:
             # `wait` instead of `gather`: a caller that is cancelled meanwhile must not cancel them a second time.
             await asyncio.wait([flight.task for flight in late.values()])

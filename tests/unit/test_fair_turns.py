@@ -73,7 +73,13 @@ async def test_who_is_cancelled_leaves_the_line_or_gives_the_turn_back() -> None
 
 
 async def test_turn_that_is_given_in_the_moment_of_leaving_is_given_back() -> None:
-    turns = FairTurns(1)
+    lasted: list[float] = []
+
+    def rest_after(seconds: float) -> float:
+        lasted.append(seconds)
+        return 0.0
+
+    turns = FairTurns(1, rest_after=rest_after)
     gate = asyncio.Event()
     leaving: asyncio.Task[None]
 
@@ -96,6 +102,7 @@ async def test_turn_that_is_given_in_the_moment_of_leaving_is_given_back() -> No
         await leaving
     async with asyncio.timeout(1), turns.turn("next") as has_waited:
         assert not has_waited
+    assert lasted[1] == 0
 
 
 class Library:
@@ -226,6 +233,8 @@ async def test_a_place_rests_after_a_turn_and_the_answer_does_not_wait_for_that(
         (1.0, 1.0, 0.02, 0.02 * RESTS),
         (0.5, 0.6, 0.02, 0.02 * RESTS),  # two clocks
         (0.0, 0.0, 0.02, 0.0),
+        (0.01, 0.01, 0.02, 0.0),  # the end of another turn
+        (1.0, -1.0, 0.02, 0.0),  # two threads
         (100.0, 100.0, 30.0, LONGEST_SECONDS),
     ],
 )
@@ -234,5 +243,5 @@ def test_rests_are_as_long_as_the_event_loop_is_busy(passed: float, worked: floa
     used = iter([3.0, 3.0 + worked, 3.0 + worked])
     pace = Pace(now=lambda: next(times), worked=lambda: next(used))
     assert pace.rest_after(turn) == pytest.approx(rest)
-    # Only what passed since the turn before counts.
-    assert pace.rest_after(turn) == 0
+    # What passed before that counts no more.
+    assert pace.rest_after(turn) == pytest.approx(0, abs=1e-4)

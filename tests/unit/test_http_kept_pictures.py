@@ -264,9 +264,7 @@ async def test_nothing_is_made_of_what_is_not_kept(
     assert services.image_provider.submits == 0
 
 
-async def test_what_is_kept_no_more_is_404_though_its_name_is_remembered(
-    client: httpx.AsyncClient, services: MemoryServices, kept: Kept
-) -> None:
+async def test_what_is_kept_no_more_is_404(client: httpx.AsyncClient, services: MemoryServices, kept: Kept) -> None:
     names = (kept.key, kept.generation_key, kept.path)
     for name in names:
         assert (await client.get(f"/api/images/{name}")).status_code == 200
@@ -276,6 +274,16 @@ async def test_what_is_kept_no_more_is_404_though_its_name_is_remembered(
         for query in ("", "?w=32", "?placeholder", "/info.json"):
             assert (await client.get(f"/api/images/{name}{query}")).status_code == 404
     assert services.image_provider.submits == 1
+
+
+async def test_a_form_that_is_kept_no_more_has_no_key(
+    client: httpx.AsyncClient, services: MemoryServices, kept: Kept
+) -> None:
+    form = (await client.get(f"{PICTURE}&w=32")).headers["x-copperplate-key"]
+    await services.renditions.shut_down(within_seconds=1)
+    assert (await client.get(f"/api/images/{form}")).status_code == 200
+    del services.ledger._entries[form]
+    assert (await client.get(f"/api/images/{form}")).status_code == 404
 
 
 async def test_a_lost_original_is_not_made_again(
@@ -288,7 +296,7 @@ async def test_a_lost_original_is_not_made_again(
 
 
 async def test_what_was_taken_down_is_gone(client: httpx.AsyncClient, services: MemoryServices, kept: Kept) -> None:
-    await client.get(f"/api/images/{kept.generation_key}")  # remembered
+    await client.get(f"/api/images/{kept.generation_key}")
     await services.ledger.take_down(kept.generation_key, reason="asked for")
     for name in (kept.generation_key, kept.key):
         assert (await client.get(f"/api/images/{name}")).status_code in (404, 410)
@@ -335,18 +343,6 @@ async def test_errors_of_a_negotiated_format_are_in_no_shared_cache(
         assert answer.status_code in (400, 401, 404)
         assert (answer.headers["vary"], answer.headers["cdn-cache-control"]) == ("Accept", "no-store")
     assert "vary" not in (await client.get(f"/api/images/{HEX}?w=0&xformat=auto")).headers
-
-
-async def test_few_names_are_remembered(
-    client: httpx.AsyncClient, services: MemoryServices, kept: Kept, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kept_names, "REMEMBERED", 2)
-    its_original = original_key(kept.generation_key)
-    others = [(await client.get(f"{PICTURE}&w={w}")).headers["x-copperplate-key"] for w in (16, 32)]
-    await services.renditions.shut_down(within_seconds=1)
-    for name in (kept.key, *others, kept.generation_key, its_original, kept.path, kept.key):
-        assert (await client.get(f"/api/images/{name}")).status_code == 200
-    assert list(services.kept_names._known) == [others[1], kept.key]
 
 
 async def test_a_picture_that_comes_in_another_format_the_next_time_is_answered_as_that(

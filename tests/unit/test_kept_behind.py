@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.model import Condition, Outcome, PictureFormat
-from copperplate.serving import renditions
+from copperplate.serving import renewals
 from copperplate.single_flight import call_scope
 from copperplate.testing import GENERATE
 from tests.support.pictures import picture_request
@@ -133,10 +133,10 @@ async def test_slow_renewal_goes_on_behind_one_hit_and_the_next_ones_do_not_wait
     await harness.serving.shut_down(within_seconds=1)
     harness.artist.encoder_version += 1
     harness.artist.encodings = 0
-    monkeypatch.setattr(renditions, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(renewals, "WAIT_SECONDS", 0.05)
     gate = harness.artist.gate = asyncio.Event()
     assert (await harness.serving.read(WEBP, GENERATE)).body == b"picture 1 as webp"
-    monkeypatch.setattr(renditions, "RENEW_SECONDS", 1_000)
+    monkeypatch.setattr(renewals, "WAIT_SECONDS", 1_000)
     async with asyncio.timeout(10):
         assert (await harness.serving.read(WEBP, GENERATE)).body == b"picture 1 as webp"
     assert harness.artist.encodings == 1
@@ -149,3 +149,23 @@ async def test_slow_renewal_goes_on_behind_one_hit_and_the_next_ones_do_not_wait
     await harness.serving.shut_down(within_seconds=1)
     renewed = await harness.serving.read(WEBP, GENERATE)
     assert (renewed.outcome, renewed.entry.encoder_version) == (Outcome.HIT, harness.artist.encoder_version)
+
+
+async def test_first_form_of_another_picture_does_not_wait_for_all_that_is_made_again(
+    harness: ServingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [picture_request(f"picture {number}", picture_format=PictureFormat.WEBP) for number in range(40)]
+    for each in old:
+        await harness.serving.read(each, GENERATE)
+    await harness.serving.shut_down(within_seconds=5)
+    harness.artist.encoder_version += 1
+    harness.artist.encodings = 0
+    monkeypatch.setattr(renewals, "WAIT_SECONDS", 0.05)
+    gate = harness.artist.gate = asyncio.Event()
+    hits = await asyncio.gather(*(harness.serving.read(each, GENERATE) for each in old))
+    assert all(hit.entry.encoder_version < harness.artist.encoder_version for hit in hits)
+    assert len(harness.serving._renewals._flights) == renewals.MOST
+    gate.set()
+    assert (await harness.serving.read(WEBP, GENERATE)).body == b"picture 1 as webp"
+    await harness.serving.shut_down(within_seconds=5)
+    assert harness.artist.encodings == renewals.MOST + 1

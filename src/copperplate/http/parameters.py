@@ -60,14 +60,15 @@ def refuse_unknown(scope: Scope) -> None:
     An unknown one may ask for less to be done, as `?dry_run=1` does on a route without it. `InvalidQuery` is raised for
     a known one that is given twice, and for a query longer than `MAX_QUERY_BYTES`, which is not read.
     """
+    scope[REFUSED] = True
     if len(scope["query_string"]) > MAX_QUERY_BYTES:
         raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
     names, known = _names(scope), known_parameters(scope["route"])
     if unknown := [name for name in names if name not in known]:
-        scope[REFUSED] = True
         raise UnknownParameter(_unknown_message("parameter", unknown, known))
     if len(names) > len(set(names)):
         raise InvalidQuery("A parameter is given twice. Give it once.")
+    del scope[REFUSED]
 
 
 def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:

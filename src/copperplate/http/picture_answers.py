@@ -76,7 +76,6 @@ async def _answer(services: Services, requested: RequestedPicture, scope: Scope)
         try:
             return await _find_answer(services, requested, LOOK_ONLY, scope)
         except NotGenerated:
-            services.kept_names.forget(requested.kept_name)
             return error_answer(not_kept(), None)
     try:
         caller = await caller_of(scope, services)

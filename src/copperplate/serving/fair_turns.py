@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class FairTurns:
     """So many turns at the same time. However many wait for one picture, the next of another is at most one turn away.
 
-    Whoever is cancelled leaves the line. Where a turn lasted so many seconds, its place rests for
-    `rest_after` of them.
+    Whoever is cancelled leaves the line. A place stays empty for `rest_after` the
+    seconds that its turn lasted.
     """
 
     def __init__(self, places: int, *, rest_after: Callable[[float], float] = lambda _: 0.0) -> None:
@@ -32,15 +32,14 @@ class FairTurns:
         self._lines.setdefault(picture, deque()).append(turn)
         self._admit()
         has_waited = not turn.done()
-        # Whoever is cancelled in the moment of the turn has it, for no time.
-        began = loop.time()
+        began: float | None = None  # whoever is cancelled in the moment of the turn has it, for no time
         try:
             await turn
             began = loop.time()
             yield has_waited
         finally:
             if not turn.cancelled():
-                self._end(loop, self._rest_after(loop.time() - began))
+                self._end(loop, self._rest_after(0.0 if began is None else loop.time() - began))
             elif turn in self._lines.get(picture, ()):
                 self._leave(picture, turn)
 

@@ -1,13 +1,8 @@
-"""Which kept picture a name stands for. Keys of renditions are remembered: what one says never changes.
-
-Names of objects are not: what is encoded again has another one. Nor are keys of originals: a picture that is made again
-may come in another format.
-"""
+"""Which kept picture a name stands for: asked of the ledger each time, since what is kept changes."""
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from copperplate.denials import TakenDown
@@ -20,8 +15,6 @@ from copperplate.recipes.kinds import BUCKETS, KINDS
 if TYPE_CHECKING:
     from copperplate.ports.kept_pictures import KeptPicture
 
-# Some 4 MB.
-REMEMBERED: Final = 4_096
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _OBJECT: Final = re.compile(r"(?:([a-z0-9-]{1,32})/)?[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(?:jpg|png|webp|avif)")
 _WHAT_IS_ONE: Final = (
@@ -35,36 +28,20 @@ class _Ledger(Ledger, KeptPictures, Protocol):
 
 
 class KeptNames:
-    """Finds kept pictures by their names. Whether one is still kept is asked of the ledger again for every answer."""
+    """Finds kept pictures by their names."""
 
     def __init__(self, ledger: _Ledger) -> None:
         self._ledger = ledger
-        # The least recently used first.
-        self._known: OrderedDict[str, KeptPicture] = OrderedDict()
 
     async def find(self, name: str) -> KeptPicture:
         """The picture of that name. Raises `NotFound`, `TakenDown` for a key of what was taken down, `Unavailable`."""
-        if (known := self._known.get(name)) is not None:
-            self._known.move_to_end(name)
-            return known
         _require_name(name)
         kept = await self._ledger.find_kept(name)
         if kept is None:
             await self._require_not_taken_down(name)
         if kept is None or not KINDS[kept.kind].is_public:
             raise not_kept()
-        if _KEY.fullmatch(name) and not kept.is_original:
-            self._remember(name, kept)
         return kept
-
-    def forget(self, name: str) -> None:
-        """The picture turned out to be kept no more."""
-        self._known.pop(name, None)
-
-    def _remember(self, key: str, kept: KeptPicture) -> None:
-        self._known[key] = kept
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
 
     async def _require_not_taken_down(self, name: str) -> None:
         if _KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):

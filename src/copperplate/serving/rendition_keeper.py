@@ -12,6 +12,8 @@ from copperplate.model import Hit, PictureFormat
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
+    import asyncio
+
     from copperplate.generation.lookup import LookupResult
     from copperplate.model import Entry, RenditionUpload
     from copperplate.ports import Ledger, ObjectStore
@@ -50,8 +52,13 @@ class RenditionKeeper:
         body = answer.body or b""
         keeping = self._flights.start(flight, lambda: self._keep(original, upload, body, store))
         answer = self._answers[flight] = replace(answer, keeping=keeping)
-        keeping.add_done_callback(lambda _: self._answers.pop(flight, None))
+        keeping.add_done_callback(lambda task: self._forget(flight, task))
         return answer
+
+    def _forget(self, flight: str, task: asyncio.Task[Entry | None]) -> None:
+        # One that was cancelled may end after the next has begun.
+        if (answer := self._answers.get(flight)) is not None and answer.keeping is task:
+            del self._answers[flight]
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let what `call` left behind be kept; a late one is made anew for whoever asks next."""

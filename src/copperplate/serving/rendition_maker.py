@@ -53,23 +53,18 @@ class RenditionMaker:
         *,
         store: ObjectStore,
         load: Callable[[], Awaitable[bytes]],
-        within_seconds: float | None = None,
     ) -> LookupResult:
         """The rendition of the original that was found, whose bytes are loaded where they are not in memory.
 
-        It is made to its end where the wait is bounded, else given up when nobody waits any more.
         Raises `TooManyWaiters` where too many wait, `StillGenerating` after a wait, `GenerationFailed` where the
         original cannot be decoded, and what `load` raises.
         """
         flight = _flight_of(request, found.entry)
         if (made := self._keeper.find(flight)) is None:
             try:
-                made, _ = await self._encoding.run(
-                    flight, lambda: self._encode(request, found, store, load), within_seconds=within_seconds
-                )
+                made, _ = await self._encoding.run(flight, lambda: self._encode(request, found, store, load))
             finally:
-                if within_seconds is None:
-                    self._encoding.abandon(flight)
+                self._encoding.abandon(flight)
         self._keeper.join(flight)
         return replace(made, outcome=found.outcome)
 

@@ -14,15 +14,14 @@ from copperplate.errors import (
     ObjectMissing,
     StillGenerating,
     StoreUnavailable,
-    TooManyWaiters,
 )
 from copperplate.generation.digests import digest_of
 from copperplate.generation.lookup import LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.model import Hit
 from copperplate.recipes.objects import original_key
-from copperplate.serving.recent_failures import RecentFailures
 from copperplate.serving.rendition_maker import RenditionMaker
+from copperplate.serving.renewals import Renewals
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# For so long a hit waits for its bytes to be made again by newer encoders, and after a failure that is not tried.
-RENEW_SECONDS: Final = 2.0
-RENEW_PAUSE_SECONDS: Final = 600.0
 NOT_KEPT: Final = (
     "This form is larger than an answer may be here, and the picture has as many stored forms as it may have. "
     "Ask for a smaller width, or for webp or avif."
@@ -65,7 +61,7 @@ class Renditions:
         self._clock = clock
         self._maker = RenditionMaker(ledger=ledger, images=images, clock=clock)
         self._reads: SingleFlight[bytes] = SingleFlight()
-        self._not_renewed = RecentFailures(clock, seconds=RENEW_PAUSE_SECONDS)
+        self._renewals = Renewals(clock)
 
     async def find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
@@ -91,11 +87,15 @@ class Renditions:
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the renditions that `call` left behind be made and kept; a late one is made anew by whoever asks."""
-        await self._maker.finish(call, within_seconds=within_seconds)
+        stop_at = self._clock.monotonic() + within_seconds
+        await self._renewals.finish(call, within_seconds=within_seconds)
+        await self._maker.finish(call, within_seconds=max(0.0, stop_at - self._clock.monotonic()))
 
     async def shut_down(self, *, within_seconds: float) -> None:
         """The process ends: let the renditions under way be made and kept, and cancel the late ones. Reads go on."""
-        await self._maker.shut_down(within_seconds=within_seconds)
+        stop_at = self._clock.monotonic() + within_seconds
+        await self._renewals.drain(within_seconds=within_seconds)
+        await self._maker.shut_down(within_seconds=max(0.0, stop_at - self._clock.monotonic()))
 
     async def close(self) -> None:
         """Cancel the reads that no caller waits for any more."""
@@ -154,20 +154,8 @@ class Renditions:
 
     async def _renew(self, request: PictureRequest, found: LookupResult) -> LookupResult:
         """The same rendition, made again by the encoders of today; the old one where that fails or takes long."""
-        key = request.rendition_key
-        if key in self._not_renewed:
-            return found
-        try:
-            return await self._make_again(request, found.outcome)
-        except TooManyWaiters:
-            return found
-        except StillGenerating:
-            self._not_renewed.add(key)  # it goes on behind this hit, and the next ones do not wait for it
-            return found
-        except Exception as error:  # noqa: BLE001 - whatever it is, the old bytes are good
-            self._not_renewed.add(key)
-            logger.warning("a rendition of older encoders is served: %s key=%s", type(error).__name__, key[:12])
-            return found
+        renewed = await self._renewals.renew(request.rendition_key, lambda: self._make_again(request, found.outcome))
+        return found if renewed is None else replace(renewed, outcome=found.outcome)
 
     async def _make_again(self, request: PictureRequest, outcome: Outcome) -> LookupResult:
         match await self._ledger.peek(request.generation_key, original_key(request.generation_key)):
@@ -178,7 +166,7 @@ class Renditions:
         # An original that is gone is not reported: its renditions would go with it.
         load = partial(self._verified, request, entry)
         store = self._store(request)
-        return await self._maker.make(request, original, store=store, load=load, within_seconds=RENEW_SECONDS)
+        return await self._maker.make(request, original, store=store, load=load)
 
     async def _fetch(self, request: PictureRequest, entry: Entry) -> bytes:
         body, _ = await self._reads.run(entry.path, lambda: self._load(request, entry))

@@ -27,7 +27,6 @@ async def describe_image(id: str, request: Request, services: ServicesDep) -> Im
     kept = await services.kept_names.find(id)
     info = await services.ledger.describe_kept(kept.generation_key)
     if info is None:
-        services.kept_names.forget(id)
         raise not_kept()
     return ImageInfo.of(kept, info, lambda key: f"{base}{PREFIX}{key}")
 
