@@ -65,6 +65,11 @@ class Worker(Process):
         self._is_asked = False
         self._said = 0
 
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """In the worker: say that Python has started, since what follows may end before it is asked."""
+        self.child_conn.send(Step.IMPORTING)
+        super().target(sockets)
+
     def pong(self) -> None:
         """In the worker: answer one question with the step it is at."""
         self.child_conn.recv()
@@ -75,7 +80,7 @@ class Worker(Process):
         self.age_seconds += elapsed_seconds
         self.silent_seconds += elapsed_seconds
         with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
-            if self.parent_conn.poll():
+            while self.parent_conn.poll():
                 self.step = self.parent_conn.recv()
                 self._is_asked = False
                 self.silent_seconds = 0.0
