@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, Images, ObjectStore, Provider, Verifier
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
-    from copperplate.serving.kept_names import KeptNames
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.settings import Settings
@@ -43,7 +42,6 @@ class Services:
     stores: Mapping[str, ObjectStore]
     images: Images
     renditions: Renditions
-    kept_names: KeptNames
     placeholders: DrawnPlaceholders
     user_requests: UserRequests
     request_meter: RequestMeter

@@ -21,7 +21,6 @@ from copperplate.imaging.pillow_images import PillowImages
 from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
-from copperplate.serving.kept_names import KeptNames
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 
@@ -130,7 +129,6 @@ def assemble(  # noqa: PLR0913 - each adapter once
         stores=stores,
         images=images,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
-        kept_names=KeptNames(ledger),
         placeholders=DrawnPlaceholders(images),
         user_requests=UserRequests(
             coordinator=coordinator, ledger=ledger, stores=stores, accounts=ledger, request_meter=meter, clock=clock

@@ -14,6 +14,7 @@ from copperplate.model import PictureFormat, PictureRequest, Rendition
 from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
 from copperplate.recipes.image import parse_format, rendition_key
 from copperplate.recipes.url import MAX_QUERY_BYTES, parameter_name, parameter_value, read_parameters
+from copperplate.serving.kept_names import find_kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,9 +51,9 @@ async def serve_kept(services: Services, name: str, scope: Scope, send: Send) ->
     try:
         await caller_of(scope, services)  # a key that is not valid is refused everywhere
         query = KeptQuery(*read_parameters(without_key(scope["query_string"]), _KNOWN))
-        kept = await services.kept_names.find(name)
+        kept = await find_kept(services.ledger, name)
         services.provider_of(kept.kind)  # raises where nothing of this kind is set up
-        requested = _requested(name, kept, query, scope)
+        requested = _requested(kept, query, scope)
     except Exception as error:  # noqa: BLE001 - nothing above would answer
         await send_answer(send, scope, error_answer(error, None), None, 0.0)
         return
@@ -67,7 +68,7 @@ def _is_negotiated(query: bytes) -> bool:
     )
 
 
-def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> RequestedPicture:
+def _requested(kept: KeptPicture, query: KeptQuery, scope: Scope) -> RequestedPicture:
     """The form asked for: the entry itself where none is. Raises `InvalidFormat` and `InvalidDisplay`."""
     values = query.values
     display = {each: values[each] for each in values if each in DISPLAY_NAMES}
@@ -92,7 +93,7 @@ def _requested(name: str, kept: KeptPicture, query: KeptQuery, scope: Scope) -> 
         ),
         ignored_header(ignored),
         is_placeholder=is_placeholder(values),
-        kept_name=name,
+        is_kept=True,
     )
 
 

@@ -39,8 +39,9 @@ def negotiated_format(headers: Iterable[tuple[bytes, bytes]]) -> PictureFormat:
     """Of webp and avif the one of more weight where Accept names it, and gives jpg no more; else jpg."""
     weights: dict[bytes, float] = {}
     for name, weight in _weights(headers):
-        # Of a name that is given twice the last one counts, but for one that excludes it.
-        weights[name] = min(weight, weights.get(name, weight)) if 0 in (weight, weights.get(name)) else weight
+        # The last weight of a name counts, but one of 0 excludes it for good.
+        if weights.get(name) != 0:
+            weights[name] = weight
     fall_back = next((weights[name] for name in _FALL_BACKS if name in weights), 0.0)
     best = max(_SMALL, key=lambda name: weights.get(name, 0.0))
     return _SMALL[best] if weights.get(best, 0.0) > 0 and weights[best] >= fall_back else PictureFormat.JPG

@@ -195,6 +195,10 @@ _FOUND: Final[dict[str, Any]] = {
 }
 
 
+# A HEAD has no body.
+_HEAD_PROBLEMS: Final = {status: {"description": problem["description"]} for status, problem in PROBLEMS.items()}
+
+
 def _operations() -> dict[str, Any]:
     return {
         "get": {
@@ -215,14 +219,13 @@ def _operations() -> dict[str, Any]:
                 "304": _FOUND["304"],
                 "404": {"description": "It has not"},
                 "410": {"description": "`taken_down`: it is not served, and never made again"},
-                **{status: {"description": problem["description"]} for status, problem in PROBLEMS.items()},
+                **_HEAD_PROBLEMS,
             },
         },
     }
 
 
 def _operations_of_kept() -> dict[str, Any]:
-    problems = {status: {"description": problem["description"]} for status, problem in PROBLEMS.items()}
     return {
         "get": {
             "summary": "A kept picture",
@@ -239,7 +242,7 @@ def _operations_of_kept() -> dict[str, Any]:
             "responses": {
                 "200": {"description": "It is", "headers": _HEADERS},
                 "304": _FOUND["304"],
-                **problems,
+                **_HEAD_PROBLEMS,
             },
         },
     }

@@ -72,7 +72,7 @@ def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome 
 
 
 async def _answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
-    if requested.kept_name is not None:
+    if requested.is_kept:
         try:
             return await _find_answer(services, requested, LOOK_ONLY, scope)
         except NotGenerated:

@@ -26,14 +26,14 @@ REMEMBERED_QUERY_BYTES = 1_024
 class RequestedPicture(NamedTuple):
     """What a picture's URL asks for, the header that names its ignored parameters, and its signature, not judged.
 
-    `is_placeholder`: its placeholder alone. `kept_name`: the name of a kept picture, under which none is made.
+    `is_placeholder`: its placeholder alone. `is_kept`: a kept picture, which is never generated.
     """
 
     picture_request: PictureRequest
     ignored: list[tuple[bytes, bytes]]
     signature: UrlSignature | None = None
     is_placeholder: bool = False
-    kept_name: str | None = None
+    is_kept: bool = False
 
 
 class PictureUrls:

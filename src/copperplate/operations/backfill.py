@@ -43,7 +43,6 @@ class Backfill:
         self._clock = clock
         self._waiting: list[Entry] | None = None
         self._stop_at = 0.0
-        self._is_over = False
         self.made = 0
         self.skipped = 0
         # How many have no placeholder yet; None: not known.
@@ -54,7 +53,7 @@ class Backfill:
         if self._waiting is None:
             self._waiting = await self._find()
             self._stop_at = self._clock.monotonic() + SECONDS
-        if self._is_over or not self._waiting or self._clock.monotonic() >= self._stop_at:
+        if not self._waiting or self._clock.monotonic() >= self._stop_at:
             self.left = await self._ledger.count_without_placeholder()
             return True
         entry = self._waiting.pop()
@@ -64,7 +63,7 @@ class Backfill:
             self.skipped += 1
         except (StoreUnavailable, StoreMisconfigured, StillGenerating) as error:
             logger.warning("placeholders are left to the next run: %s: %s", error.code, error)
-            self._is_over = True
+            self._waiting.clear()
         return False
 
     async def _find(self) -> list[Entry]:

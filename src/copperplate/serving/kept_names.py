@@ -27,25 +27,15 @@ class _Ledger(Ledger, KeptPictures, Protocol):
     """A ledger that knows kept pictures by name."""
 
 
-class KeptNames:
-    """Finds kept pictures by their names."""
-
-    def __init__(self, ledger: _Ledger) -> None:
-        self._ledger = ledger
-
-    async def find(self, name: str) -> KeptPicture:
-        """The picture of that name. Raises `NotFound`, `TakenDown` for a key of what was taken down, `Unavailable`."""
-        _require_name(name)
-        kept = await self._ledger.find_kept(name)
-        if kept is None:
-            await self._require_not_taken_down(name)
-        if kept is None or not KINDS[kept.kind].is_public:
-            raise not_kept()
-        return kept
-
-    async def _require_not_taken_down(self, name: str) -> None:
-        if _KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):
-            raise TakenDown
+async def find_kept(ledger: _Ledger, name: str) -> KeptPicture:
+    """The picture of that name. Raises `NotFound`, `TakenDown` for a key of what was taken down, `Unavailable`."""
+    _require_name(name)
+    kept = await ledger.find_kept(name)
+    if kept is None and _KEY.fullmatch(name) and isinstance(await ledger.peek(name, name), Gone):
+        raise TakenDown
+    if kept is None or not KINDS[kept.kind].is_public:
+        raise not_kept()
+    return kept
 
 
 def not_kept() -> NotFound:

@@ -9,7 +9,7 @@ from copperplate.http.headers import PREFLIGHT
 from copperplate.http.kept_pictures import INFO, PREFIX
 from copperplate.http.origin import base_url_of
 from copperplate.http.schemas.images import ImageInfo
-from copperplate.serving.kept_names import not_kept
+from copperplate.serving.kept_names import find_kept, not_kept
 
 PATH = f"{PREFIX}{{id:path}}{INFO}"
 router = APIRouter(dependencies=[Depends(no_store)])
@@ -24,7 +24,7 @@ async def describe_image(id: str, request: Request, services: ServicesDep) -> Im
     kept; nothing is made, and nothing is counted.
     """
     base = base_url_of(request.scope, services.settings)
-    kept = await services.kept_names.find(id)
+    kept = await find_kept(services.ledger, id)
     info = await services.ledger.describe_kept(kept.generation_key)
     if info is None:
         raise not_kept()

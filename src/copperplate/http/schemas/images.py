@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from copperplate.http.schemas.placeholders import PlaceholderOut
 from copperplate.imaging.provenance import SOURCE_TYPE
 from copperplate.model import PictureFormat
+from copperplate.recipes.display import DEFAULT_QUALITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,5 +110,5 @@ def _webp(renditions: list[KeptForm], url_of: Callable[[str], str]) -> WebpOut |
     whole = [form for form in renditions if form.format == PictureFormat.WEBP and not form.is_sized]
     if not whole:
         return None
-    best = min(whole, key=lambda form: abs((form.quality or 0) - 85))
+    best = min(whole, key=lambda form: abs((form.quality or 0) - DEFAULT_QUALITY))
     return WebpOut(url=url_of(best.key), file_size=best.size_bytes)
