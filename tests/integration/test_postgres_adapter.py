@@ -17,6 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from copperplate.adapters.ledger.poolers import Connection
 from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
@@ -353,6 +354,22 @@ async def test_network_that_falls_silent_holds_nobody_longer_than_promised(wire:
         assert all(isinstance(each, LedgerUnavailable) for each in answers)
         wire.is_silent = False
         await eventually(ledger)
+
+
+async def test_database_that_answered_without_a_pooler_and_stops_answering_is_not_called_a_pooler(
+    cluster: Cluster, make_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stay_silent(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    name = make_database()
+    async with opened(cluster.url(database=name), max_connections=1) as ledger:
+        await ledger.peek(KEY, RENDITION)
+        monkeypatch.setattr(Connection, "set_up", stay_silent)
+        terminate(cluster, name)
+        with pytest.raises(LedgerUnavailable) as told:
+            await ledger.peek(KEY, RENDITION)
+        assert told.value.code == "ledger_unavailable"
 
 
 def test_time_of_a_call_leaves_room_within_the_promise() -> None:

@@ -86,6 +86,7 @@ class PostgresTransport:
         self._refusal: psycopg.Error | None = None
         self._reason = ""
         self._unlent = 0  # connections that were made and got no answer yet
+        self._is_direct = False  # no pooler was in front of the database when it last answered
 
     async def open(self) -> None:
         """Start the pool and the listener; an unreachable database shows at the first call."""
@@ -150,7 +151,7 @@ class PostgresTransport:
             raise self._refusal
         if self._reason:
             raise LedgerUnavailable(f"the database of DATABASE_URL does not answer: {self._reason}")
-        if self._unlent:
+        if self._unlent and not self._is_direct:
             raise PoolerExhausted(NO_SESSION)
         if running.done():
             return running.result()
@@ -176,6 +177,7 @@ class PostgresTransport:
         if pooler is not None and pooler != self._pooler:
             logger.info("a %s; see docs/settings.md", pooler)
         self._pooler = pooler
+        self._is_direct = pooler is None
 
     async def _run(self, query: Query, params: Sequence[Any]) -> list[DictRow]:
         async with self._pool.connection() as connection:

@@ -8,7 +8,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable, PoolerExhausted
 
 HIDDEN_POOLER = "a pooler is in front of the database of DATABASE_URL: set COPPERPLATE_POOLER=transaction"
-# Also what a database says that takes connections and answers nothing, which no pooler is in front of.
+# Also said of a database that takes connections and has never answered, which no pooler is in front of.
 NO_SESSION = (
     "the database of DATABASE_URL took the connection and lends no session: a pooler in front of it has lent all it "
     "may. Raise its default_pool_size to 8 for each process, 9 with COPPERPLATE_POOLER=session, or run fewer processes"
