@@ -11,6 +11,7 @@ from copperplate.ports.pictures import Images, OpenPicture, Provider
 from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
 from copperplate.ports.takedowns import Takedowns
+from copperplate.ports.wishes import Wishes
 
 __all__ = [
     "ApiKeys",
@@ -29,4 +30,5 @@ __all__ = [
     "Sweeper",
     "Takedowns",
     "Verifier",
+    "Wishes",
 ]

@@ -1,0 +1,70 @@
+"""Wishes: what was promised to be made although nobody waits, kept in the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import timedelta
+    from uuid import UUID
+
+    from copperplate.wishes import Batch, Canceled, GenerationState, Member, NewBatch, NewWish, Settlement, Wish
+
+
+class Wishes(Protocol):
+    """Wishes, one by one and in batches. Every method is one transaction; all raise what `Ledger` raises."""
+
+    async def make_wish(self, wish: NewWish, *, held_for: timedelta) -> int:
+        """Keep a wish, and answer its id. For `held_for` nobody else takes it: its maker begins at once.
+
+        An open wish of the same owner for the same generation, outside of batches, is that wish.
+        """
+
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+        """Take due wishes, the most urgent first, so that at most `in_flight` are in flight over all processes.
+
+        A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
+        in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
+        within `held_for`. A wish that stayed open for a day fails as `abandoned`.
+        """
+
+    async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
+        """End a wish, or put it back; False where it has ended before."""
+
+    async def is_work_due(self) -> bool:
+        """Whether a wish is due."""
+
+    async def pending_prompts(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Generation key and prompt (or kind, where there is no prompt) of open wishes, the most urgent first."""
+
+    async def create_batch(self, batch: NewBatch) -> UUID | None:
+        """Keep a batch; its id. Members that are stored already are completed at once.
+
+        Repeated by its owner under the same idempotency key within a day it is the same batch, and nothing is
+        written; None where that key stands for something else.
+        """
+
+    async def find_batch(self, batch: UUID) -> Batch | None:
+        """A batch as it is now; None where there is none. Members whose generation ended otherwise count as ended."""
+
+    async def batch_members(self, batch: UUID, *, after: int = -1, limit: int = 100) -> Sequence[Member]:
+        """Its members in their order, those with a position above `after`."""
+
+    async def cancel_batch(self, batch: UUID) -> Canceled | None:
+        """Withdraw every member that is not in flight and not paid; None where there is no such batch."""
+
+    async def generation_state(self, generation_key: str) -> GenerationState | None:
+        """The state of a generation, also of one that an open wish waits for; None where neither is known."""
+
+    async def stored_keys(self, generation_keys: Collection[str]) -> frozenset[str]:
+        """Those of the generations whose original is stored."""
+
+    async def popular_recipes(self, *, days: int, limit: int) -> Sequence[dict[str, object]]:
+        """Canonical recipes of what was asked for most in the last days, the most asked first."""
+
+    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
+        """Keep the digest of a token that permits to watch a private generation for so long."""
+
+    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
+        """Whether a token of this digest permits to watch this generation now."""
