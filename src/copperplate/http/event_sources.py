@@ -107,5 +107,7 @@ class BatchSource:
             return self._view(batch, lambda: pages, pages if is_first else [*changes, *pages])
         members = tuple(self._rendered)
         return self._view(
-            batch, lambda: self._pages(batch, "progress", members), self._pages(batch, "progress") if is_first else changes
+            batch,
+            lambda: self._pages(batch, "progress", members),
+            self._pages(batch, "progress") if is_first else changes,
         )
