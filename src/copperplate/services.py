@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics
+from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics, Wishes
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from copperplate.single_flight import Call
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Protocol):
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Wishes, Protocol):
     """Every port of the ledger."""
 
 
