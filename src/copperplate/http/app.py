@@ -17,6 +17,7 @@ from copperplate.http.routes import (
     budget,
     explain,
     generate,
+    generations,
     health,
     images,
     memoji,
@@ -24,6 +25,7 @@ from copperplate.http.routes import (
     operations,
     page,
     statistics,
+    work,
 )
 from copperplate.http.wiring import Wiring
 
@@ -85,7 +87,10 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         redoc_url=None,
     )
     app.state.wiring = wiring
-    for routes in (health, statistics, budget, explain, operations, generate, memoji, images, objects, page):
+    for routes in (
+        *(health, statistics, budget, explain, operations, work),
+        *(generate, generations, memoji, images, objects, page),
+    ):
         app.include_router(routes.router)
     problems.install(app)
     app.add_middleware(IgnoredParameters)
