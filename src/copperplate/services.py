@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
+    from copperplate.serving.watches import Watches
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
     from copperplate.work.promises import Promises
@@ -45,6 +46,7 @@ class Services:
     renditions: Renditions
     placeholders: DrawnPlaceholders
     promises: Promises
+    watches: Watches
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
@@ -65,7 +67,8 @@ class Services:
         await self.request_meter.flush()
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let generations under way land for a while, give up every lease, and flush."""
+        """The process ends: send followers away, let generations land for a while, give up every lease, and flush."""
+        self.watches.close()
         stop_at = self.clock.monotonic() + within_seconds
         await self.coordinator.shut_down(within_seconds=within_seconds)
         await self.promises.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
