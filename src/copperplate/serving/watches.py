@@ -31,7 +31,7 @@ class View:
 
     __slots__ = ("_render", "_whole", "changes", "is_final", "is_private", "last_id", "owner")
 
-    def __init__(  # noqa: PLR0913 - its fields
+    def __init__(
         self,
         render: Callable[[], Sequence[bytes]],
         changes: Sequence[bytes],
