@@ -260,7 +260,9 @@ async def test_nobody_spends_anything_behind_a_wall_of_nothing(make_callers: Any
         assert {answer.headers["cache-control"] for answer in callers.answers[route]} == {"no-store"}
 
 
-@pytest.mark.parametrize(("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE), ("POST", GENERATE)})])
+@pytest.mark.parametrize(
+    ("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE), ("POST", GENERATE)})]
+)
 async def test_with_a_permit_the_same_requests_reach_the_provider_where_they_can_spend(
     make_callers: Any, who: str, may: set[tuple[str, str]]
 ) -> None:
