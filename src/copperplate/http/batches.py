@@ -128,7 +128,7 @@ def _variants_of(sent: Sequence[Any]) -> list[tuple[int, Any]]:
     each = ((index, variant) for index, item in enumerate(sent) for variant in _variants(item))
     variants = list(islice(each, MAX_ITEMS + 1))
     if len(variants) > MAX_ITEMS:
-        raise InvalidBatch(f"With their variants (n) the items are more than {MAX_ITEMS:,} pictures. Send several batches.")
+        raise InvalidBatch(f"With their variants (n) there are more than {MAX_ITEMS:,} items. Send several batches.")
     return variants
 
 
@@ -175,9 +175,7 @@ async def _read_all(variants: Sequence[tuple[int, Any]], services: Services) -> 
     return items
 
 
-async def _wishes_of(
-    members: Sequence[Item], caller: Caller, services: Services, *, owner: str
-) -> tuple[NewWish, ...]:
+async def _wishes_of(members: Sequence[Item], caller: Caller, services: Services, *, owner: str) -> tuple[NewWish, ...]:
     wishes = []
     for number, member in enumerate(members):
         await _give_way(number)
@@ -205,9 +203,7 @@ def _options_of(member: Item, caller: Caller, services: Services) -> LookupOptio
         return LookupOptions(permit=permit)
     if caller.user is None:
         raise Unauthorized("A memoji needs a sign-in: an API key has no credits.")
-    return LookupOptions(
-        permit=services.gate.permit_with_credits(caller, request), charge=Charge(user=caller.user.id)
-    )
+    return LookupOptions(permit=services.gate.permit_with_credits(caller, request), charge=Charge(user=caller.user.id))
 
 
 async def _give_way(number: int) -> None:

@@ -82,7 +82,7 @@ async def cancel_batch(batch_id: str, request: Request, services: ServicesDep) -
 
 @router.options("/api/batches/{batch_id}", include_in_schema=False)
 @router.options("/api/batches/{batch_id}/cancel", include_in_schema=False)
-async def preflight() -> Response:
+async def preflight(batch_id: str) -> Response:  # noqa: ARG001 - any
     """Any origin may ask: keys and tokens are no cookies, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
