@@ -73,14 +73,23 @@ async def _run(order: BatchOrder, *, members: int, kills: int) -> BatchOutcome:
             before = len(read_book(folder))
             urgent_seconds = await _ask(services, prompts[-1])
             for number in range(kills):
-                await _until(lambda due=before + (members - before) * (number + 1) // (kills + 2): len(read_book(folder)) >= due)
+                await _until(
+                    lambda due=before + (members - before) * (number + 1) // (kills + 2): len(read_book(folder)) >= due
+                )
                 await _kill(worker, order.url)
                 worker = _begin(order)
             batch = await _ended(services, kept)
         finally:
             worker.kill()
             worker.join()
-        return _outcome(order, batch, urgent=prompts[-1], kills=kills, urgent_seconds=urgent_seconds, seconds=time.monotonic() - began)
+        return _outcome(
+            order,
+            batch,
+            urgent=prompts[-1],
+            kills=kills,
+            urgent_seconds=urgent_seconds,
+            seconds=time.monotonic() - began,
+        )
 
 
 def _outcome(

@@ -84,9 +84,7 @@ def wanted(prompt: str) -> PictureRequest:
     from copperplate.model import PictureFormat
     from copperplate.recipes.image import image_request
 
-    return image_request(
-        prompt=prompt, width=64, height=64, format=PictureFormat.JPG, model=CountingProvider.models[0]
-    )
+    return image_request(prompt=prompt, width=64, height=64, format=PictureFormat.JPG, model=CountingProvider.models[0])
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,8 @@ from copperplate.http.lifespan import lifespan
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.routes import (
-    batches, generate_stub,
+    batches,
+    generate_stub,
     budget,
     explain,
     health,
@@ -85,7 +86,19 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         redoc_url=None,
     )
     app.state.wiring = wiring
-    for routes in (health, statistics, budget, explain, operations, batches, generate_stub, memoji, images, objects, page):
+    for routes in (
+        health,
+        statistics,
+        budget,
+        explain,
+        operations,
+        batches,
+        generate_stub,
+        memoji,
+        images,
+        objects,
+        page,
+    ):
         app.include_router(routes.router)
     problems.install(app)
     app.add_middleware(IgnoredParameters)

@@ -1,4 +1,5 @@
 """Stub."""
+
 from __future__ import annotations
 from fastapi import APIRouter, Depends, Request, Response
 from copperplate.http import bodies
@@ -6,7 +7,9 @@ from copperplate.http.batches import MAX_BODY_BYTES, keep_batch
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import ServicesDep, no_store
 from copperplate.http.schemas.batches import BatchAnswer
+
 router = APIRouter(dependencies=[Depends(no_store)])
+
 
 @router.post("/api/generate")
 async def generate(request: Request, response: Response, services: ServicesDep) -> BatchAnswer:
