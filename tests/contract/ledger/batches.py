@@ -222,6 +222,7 @@ class BatchContract:
         batch = await self._mixed_batch(harness)
         await harness.ledger.cancel_batch(batch)
         first = await seen(harness, batch)
+        await harness.advance(5)
         assert await harness.ledger.cancel_batch(batch) is not None
         assert await seen(harness, batch) == first
 
