@@ -15,7 +15,6 @@ from copperplate.http.openapi import describe_pictures
 from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.routes import (
     batches,
-    generate_stub,
     budget,
     explain,
     health,
@@ -93,7 +92,6 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         explain,
         operations,
         batches,
-        generate_stub,
         memoji,
         images,
         objects,
