@@ -24,6 +24,7 @@ from copperplate.http.routes import (
     operations,
     page,
     statistics,
+    work,
 )
 from copperplate.http.wiring import Wiring
 
@@ -91,6 +92,7 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         budget,
         explain,
         operations,
+        work,
         batches,
         memoji,
         images,
