@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from copperplate.services import Services
     from copperplate.wishes import Batch
 
+LEASE_SECONDS = 1.0
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 300.0
 OWNER = "key:00000000-0000-0000-0000-000000000000"
@@ -53,7 +54,7 @@ class BatchOutcome:
 
 
 def run(
-    url: str, folder: Path, *, members: int, kills: int, at_once: int = 4, lease: float = 1.0, seconds: float = 0.5
+    url: str, folder: Path, *, members: int, kills: int, at_once: int = 4, lease: float = LEASE_SECONDS, seconds: float = 0.5
 ) -> BatchOutcome:
     """Keep a batch, have it made by a process that is killed so often, and ask for its last member meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,8 @@ async def keep_batch(
     found = None if kept is None else await services.ledger.find_batch(kept)
     if found is None:
         raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
+    # `serve` is told by the ledger; on Vercel the end of this very call makes some.
+    services.work.note_due()
     return KeptBatch(batch=found, duplicates=len(items) - len(members))
 
 
