@@ -17,6 +17,8 @@ from copperplate.http.routes import (
     batches,
     budget,
     explain,
+    generate,
+    generations,
     health,
     images,
     memoji,
@@ -87,17 +89,8 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
     )
     app.state.wiring = wiring
     for routes in (
-        health,
-        statistics,
-        budget,
-        explain,
-        operations,
-        work,
-        batches,
-        memoji,
-        images,
-        objects,
-        page,
+        *(health, statistics, budget, explain, operations, work),
+        *(generate, generations, batches, memoji, images, objects, page),
     ):
         app.include_router(routes.router)
     problems.install(app)
