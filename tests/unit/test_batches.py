@@ -12,9 +12,13 @@ import pytest
 from copperplate.adapters.supabase.users import LOCAL_ISSUER, make_local_token
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.api_keys import Scope
-from copperplate.budgets import Charge
+from copperplate.budgets import Charge, Credits
+from copperplate.errors import ProviderFailed
+from copperplate.failure_classes import FailureClass
+from copperplate.http.app import create_app
 from copperplate.http.batches import MAX_BODY_BYTES, MAX_FAULTS
-from copperplate.testing import GENERATE
+from copperplate.http.items import read_item
+from copperplate.http.schemas.batches import CountsOut
 from copperplate.wishes import Priority, Settlement, State, WishStatus
 from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
@@ -22,6 +26,8 @@ from tests.support.tokens import SECRET, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from copperplate.work.step import Report
 
 POST = "/api/generate"
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
@@ -39,6 +45,10 @@ def fox(prompt: str = "a red fox", **members: Any) -> dict[str, Any]:
 
 def foxes(number: int) -> list[dict[str, Any]]:
     return [fox(f"fox {each}") for each in range(number)]
+
+
+def generation_key_of(services: MemoryServices, item: dict[str, Any]) -> str:
+    return read_item(item, services).picture_request.generation_key
 
 
 @pytest.fixture
@@ -64,17 +74,9 @@ def kept_by(services: MemoryServices) -> int:
     return len(services.ledger._wish_batches) + len(services.ledger._wishes)
 
 
-async def make_all(services: MemoryServices) -> None:
-    """Make every open wish, as work steps do."""
-    for wish in await services.ledger.take_wishes(in_flight=1_000, held_for=services.coordinator._timings.lease):
-        row = services.ledger._wishes[wish.id]
-        assert row.asked.spending is not None
-        from copperplate.http.items import read_item
-
-        item = read_item({"prompt": wish.recipe["prompt"], **SIDE, "seed": wish.recipe["seed"] or None}, services)
-        assert item.picture_request.generation_key == wish.generation_key
-        await services.coordinator.find(item.picture_request, GENERATE)
-        await services.ledger.settle_wish(wish.id, Settlement(status=WishStatus.COMPLETED))
+async def make_all(services: MemoryServices) -> Report:
+    """Let a work step make whatever is due."""
+    return await services.work.run(within_seconds=60)
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -303,6 +305,79 @@ async def test_what_somebody_else_has_asked_for_is_not_saved(
     assert (await client.get(theirs)).json()["counts"]["pending"] == 2
 
 
+# --- how it goes on -------------------------------------------------------------------------------
+
+
+async def test_members_are_made_one_by_one_and_what_fails_is_a_result(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
+) -> None:
+    services.image_provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
+    made = await client.post(POST, json={"items": foxes(9)}, headers=key)
+    # On Vercel the end of that call makes some.
+    assert services.work.is_due
+    await services.ledger.take_down(generation_key_of(services, fox("fox 8")), reason="complaint")
+    report = await make_all(services)
+    assert (report.made, report.failed, report.put_back) == (7, 2, 0)
+    look = (await client.get(made.headers["location"])).json()
+    assert (look["status"], look["counts"]["completed"], look["counts"]["failed"]) == ("completed", 7, 2)
+    failed = {member["position"]: member["error"] for member in look["members"] if member["error"]}
+    assert {position: (error["code"], error["retry"]) for position, error in failed.items()} == {
+        0: ("moderated", False),
+        8: ("taken_down", False),
+    }
+    assert services.image_provider.submits == 8
+    pictures = [await client.get(member["url"]) for member in look["members"] if member["status"] == "completed"]
+    assert {(picture.status_code, picture.headers["x-cache"]) for picture in pictures} == {(200, "HIT")}
+
+
+async def test_who_asks_for_a_member_does_not_wait_for_its_turn_and_pays_once(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
+) -> None:
+    address = (await client.post(POST, json={"items": foxes(5)}, headers=key)).headers["location"]
+    urgent = await client.get("/64x64.jpg?text=fox%204")
+    assert (urgent.status_code, urgent.headers["x-cache"]) == (200, "MISS")
+    look = (await client.get(address)).json()
+    assert (look["members"][4]["status"], look["members"][4]["cached"]) == ("completed", False)
+    assert look["counts"]["pending"] == 4
+    await make_all(services)
+    assert services.image_provider.submits == 5
+
+
+async def test_a_revoked_key_pays_for_nothing_more(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    kept = await keep_key(services.ledger)
+    headers = {"authorization": f"Bearer {kept.text}"}
+    address = (await client.post(POST, json={"items": foxes(3)}, headers=headers)).headers["location"]
+    await services.ledger.revoke_api_key(kept.record.prefix)
+    assert (await make_all(services)).failed == 3
+    look = (await client.get(address)).json()
+    assert [member["error"]["code"] for member in look["members"]] == ["budget_exhausted"] * 3
+    assert services.image_provider.submits == 0
+
+
+async def test_of_a_forgotten_user_nothing_more_is_made(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    await services.ledger.grant_credits(ALICE, 5, "g")
+    await client.post(POST, json={"items": [*foxes(2), {"kind": "memoji"}]}, headers=of(ALICE))
+    await services.ledger.forget_user(ALICE)
+    await make_all(services)
+    assert services.image_provider.submits == 0
+
+
+async def test_memoji_of_a_batch_cost_credits_and_are_told_to_who_asked(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    await services.ledger.grant_credits(ALICE, 1, "g")
+    items = [{"kind": "memoji", "hair": "bob"}, {"kind": "memoji", "hair": "bun"}]
+    address = (await client.post(POST, json={"items": items}, headers=of(ALICE))).headers["location"]
+    await services.work.run(within_seconds=60, in_flight=1)
+    look = (await client.get(address, headers=of(ALICE))).json()
+    assert [member["status"] for member in look["members"]] == ["completed", "failed"]
+    assert look["members"][1]["error"]["code"] == "not_enough_credits"
+    assert await services.ledger.credits(ALICE) == Credits(balance=0, held=0)
+    assert (await client.get(look["members"][0]["url"])).headers["content-type"] == "image/png"
+    told = await client.get(f"/api/generations/{look['members'][0]['key']}", headers=of(ALICE))
+    assert (told.status_code, told.json()["status"]) == (200, "completed")
+
+
 # --- what is told ---------------------------------------------------------------------------------
 
 
@@ -361,7 +436,7 @@ async def test_a_page_that_is_none_is_a_fault(client: httpx.AsyncClient, key: di
         "x" * 5_000,
         "%00",
         "%F0%9F%A6%8A",
-        "{0}".format(uuid4().hex),
+        uuid4().hex,
         str(uuid4()).upper(),
         f"%7B{uuid4()}%7D",
         f"urn:uuid:{uuid4()}",
@@ -487,8 +562,6 @@ async def test_a_body_has_a_mebibyte_at_most(
 
 async def test_a_denial_of_the_gate_comes_before_anything_is_kept() -> None:
     services = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET, "COPPERPLATE_ACCESS": "keys"})
-    from copperplate.http.app import create_app
-
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(services=services)), base_url="http://pictures.test"
     ) as client:
@@ -500,6 +573,4 @@ async def test_a_denial_of_the_gate_comes_before_anything_is_kept() -> None:
 
 
 def test_every_state_has_its_count() -> None:
-    from copperplate.http.schemas.batches import CountsOut
-
     assert set(CountsOut.model_fields) == {state.value for state in State}
