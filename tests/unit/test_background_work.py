@@ -20,8 +20,6 @@ from copperplate.work.step import WORK, Report
 from tests.support.memory_services import memory_services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.memory_services import MemoryServices
 
 LONGEST: Final = 1.2 * PAUSE_SECONDS
@@ -112,7 +110,7 @@ async def test_it_ends_with_the_block_or_when_the_process_is_told_to_stop() -> N
 
 
 @pytest.fixture
-async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[MemoryServices]]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[MemoryServices]:
     """Services over memory where a server would open those of its settings."""
     made: list[MemoryServices] = []
 
@@ -128,7 +126,7 @@ async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[MemorySe
             await made[-1].request_meter.close()
 
     monkeypatch.setattr("copperplate.http.lifespan.open_services", Opening)
-    yield made
+    return made
 
 
 @pytest.mark.parametrize(("on_vercel", "hears"), [("0", True), ("1", False)])

@@ -14,9 +14,9 @@ from copperplate.generation.lookup import LookupOptions
 from copperplate.http import vercel
 from copperplate.wishes import WishStatus
 from copperplate.work.promises import Promised, new_wish
+from tests.support.function_calls import Call, GatedProvider, runtime
 from tests.support.memory_services import memory_services
 from tests.support.pictures import picture_request
-from tests.unit.test_vercel import CRON_SECRET, ON_VERCEL, SUNSET, Call, GatedProvider, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["runtime"]
 
+SUNSET: Final = "/64x64.jpg?text=a%20beautiful%20sunset"
+CRON_SECRET: Final = "sixteen characters or more"
+ON_VERCEL: Final = {"VERCEL": "1"}
 NO_PICTURE: Final = "/64x64.jpg"
 NOT_FOUND: Final = "/nothing/here"
 
@@ -118,7 +121,7 @@ async def test_one_call_takes_no_more_than_is_set() -> None:
 async def test_an_instance_works_at_most_once_in_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
     services = memory_services(environ=ON_VERCEL, clock=clock)
-    invocation = vercel.Invocation(_answer_nothing, type("Wiring", (), {"services": services})())  # type: ignore[arg-type]
+    invocation = vercel.Invocation(_answer_nothing, type("Wiring", (), {"services": services})())
 
     async def call() -> None:
         await invocation({"type": "http"}, None, None)  # type: ignore[arg-type]
@@ -202,7 +205,7 @@ async def test_a_call_stays_open_for_what_it_promised(provider: GatedProvider) -
         assert isinstance(told, Promised)
         answered.set()
 
-    invocation = vercel.Invocation(promise, type("Wiring", (), {"services": services})())  # type: ignore[arg-type]
+    invocation = vercel.Invocation(promise, type("Wiring", (), {"services": services})())
     call = asyncio.create_task(invocation({"type": "http"}, None, None))  # type: ignore[arg-type]
     await answered.wait()
     await asyncio.sleep(0.05)
