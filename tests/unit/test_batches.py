@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 POST = "/api/generate"
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
+NOBODYS = UUID("5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b")
 SIDE = {"width": 64, "height": 64}
 
 
@@ -89,7 +91,7 @@ async def test_a_batch_is_kept_and_told_by_its_address(
     made = await client.post(POST, json={"items": items, "thread_id": "all"}, headers=key)
     told = made.json()
     assert (made.status_code, made.headers["location"]) == (202, f"/api/batches/{told['id']}")
-    assert made.headers["cache-control"] == "no-store"
+    assert (made.headers["cache-control"], made.headers["retry-after"]) == ("no-store", "2")
     assert (told["success"], told["status"], told["thread_id"]) == (True, "pending", "all")
     assert (told["total"], told["duplicates"], told["cached"]) == (2, 0, 0)
     assert told["counts"] == {"pending": 2, "generating": 0, "completed": 0, "failed": 0, "canceled": 0}
@@ -252,6 +254,9 @@ async def test_a_batch_with_memoji_is_told_to_its_owner_alone(
         assert is_problem(await client.delete(address, headers=who), 404, "not_found")
         assert is_problem(await client.post(f"{address}/cancel", headers=who), 404, "not_found")
     look = (await client.get(address, headers=of(ALICE))).json()
+    # What follows its progress sends no credential.
+    for told in (made.json(), look):
+        assert re.fullmatch(rf"http://pictures\.test{address}/events\?token=[\w-]{{43}}", told["events"])
     assert [member["kind"] for member in look["members"]] == ["image", "memoji"]
     assert look["members"][1]["url"].startswith("http://pictures.test/api/images/")
 
@@ -431,18 +436,18 @@ async def test_a_page_that_is_none_is_a_fault(client: httpx.AsyncClient, key: di
 @pytest.mark.parametrize(
     "name",
     [
-        str(uuid4()),
+        str(NOBODYS),
         "0",
         "x" * 5_000,
         "%00",
         "%F0%9F%A6%8A",
-        uuid4().hex,
-        str(uuid4()).upper(),
-        f"%7B{uuid4()}%7D",
-        f"urn:uuid:{uuid4()}",
+        NOBODYS.hex,
+        str(NOBODYS).upper(),
+        f"%7B{NOBODYS}%7D",
+        f"urn:uuid:{NOBODYS}",
         "' or 1=1 --",
         "..%2F..",
-        f"{uuid4()}%20",
+        f"{NOBODYS}%20",
         "٣" * 8,
     ],
 )
@@ -454,7 +459,7 @@ async def test_an_id_of_nothing_is_not_found(client: httpx.AsyncClient, key: dic
 
 async def test_any_origin_may_ask(client: httpx.AsyncClient, key: dict[str, str]) -> None:
     address = (await client.post(POST, json={"items": [fox()]}, headers=key)).headers["location"]
-    for path in (address, f"{address}/cancel", f"/api/batches/{uuid4()}"):
+    for path in (address, f"{address}/cancel", f"/api/batches/{NOBODYS}"):
         answer = await client.request("OPTIONS", path)
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["access-control-allow-origin"] == "*"
