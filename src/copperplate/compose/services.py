@@ -25,6 +25,7 @@ from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.serving.watches import Watches
 from copperplate.work.promises import Promises
+from copperplate.work.step import WorkStep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -122,7 +123,17 @@ def assemble(  # noqa: PLR0913 - each adapter once
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
     promises = Promises(coordinator=coordinator, ledger=ledger, lease=timings.lease)
-    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock)
+    gate = Gate(settings=settings, kinds=kinds, clock=clock)
+    work = WorkStep(
+        ledger=ledger,
+        coordinator=coordinator,
+        gate=gate,
+        kinds=kinds,
+        clock=clock,
+        lease=timings.lease,
+        in_flight=settings.work_items,
+    )
+    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
     return Services(
         settings=settings,
         clock=clock,
@@ -134,6 +145,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         placeholders=DrawnPlaceholders(images),
         promises=promises,
+        work=work,
         watches=Watches(ledger),
         user_requests=UserRequests(
             coordinator=coordinator,
@@ -147,7 +159,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         request_meter=meter,
         verifier=SignIns(make_verifier(settings, clock), clock),
         key_ring=KeyRing(keys=ledger, clock=clock),
-        gate=Gate(settings=settings, kinds=kinds, clock=clock),
+        gate=gate,
     )
 
 
