@@ -180,6 +180,7 @@ class Followers:
         self._ticking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
+        """How many places are taken."""
         return self._places
 
     def enter(self, address: str, *, most: int, most_of_address: int) -> None:
