@@ -1,0 +1,138 @@
+"""What a list of pictures comes to before anything is spent: what exists, what is missing, what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from copperplate.errors import InvalidRequest
+from copperplate.operations.wish_lists import MAX_FAULTS, ListFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from copperplate.operations.wish_lists import Listed
+    from copperplate.ports import Wishes
+    from copperplate.wishes import NewWish
+
+# Of one call of the ledger, and of one batch.
+CHUNK: Final = 1_000
+# Forms of one picture that a wish remembers; the ledger keeps no more of them either.
+MAX_PATHS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishList:
+    """What a list asks for, no generation twice; `lines` tells the line that first asked for each.
+
+    `duplicates` asked for a generation that an earlier line had asked for. `faults` are the first of the `faulty`.
+    """
+
+    wishes: tuple[NewWish, ...]
+    lines: Mapping[str, int]
+    duplicates: int
+    faults: tuple[ListFault, ...]
+    faulty: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmingPlan:
+    """Which wishes of a list are made: those that are not `existing`, but for those `left_out` for want of money.
+
+    `cost_micro_usd` is what the chosen cost by the price table, without the `unpriced` ones, whose price nobody knows.
+    `booked_micro_usd` is what budgets are asked for: those count as pictures of the dearest model.
+    `seconds` is a rough estimate, None where nothing tells how long a picture takes.
+    """
+
+    existing: int
+    chosen: tuple[NewWish, ...] = field(repr=False)
+    left_out: tuple[NewWish, ...] = field(repr=False)
+    cost_micro_usd: int
+    booked_micro_usd: int
+    unpriced: int
+    seconds: float | None = None
+
+    @property
+    def missing(self) -> int:
+        """How many are not stored."""
+        return len(self.chosen) + len(self.left_out)
+
+
+def gather(listed: Iterable[Listed | ListFault], wish_of: Callable[[Mapping[str, Any]], NewWish]) -> WishList:
+    """Read a whole list; `wish_of` makes the wish of an item, or raises the `InvalidRequest` that is wrong with it."""
+    wishes: dict[str, NewWish] = {}
+    lines: dict[str, int] = {}
+    faults: list[ListFault] = []
+    duplicates = faulty = 0
+    for each in listed:
+        found = each if isinstance(each, ListFault) else _wish_or_fault(each, wish_of)
+        if isinstance(found, ListFault):
+            faulty += 1
+            if len(faults) < MAX_FAULTS:
+                faults.append(found)
+        elif (known := wishes.get(found.generation_key)) is None:
+            wishes[found.generation_key] = found
+            lines[found.generation_key] = each.line
+        else:
+            duplicates += 1
+            paths = tuple(dict.fromkeys((*known.paths, *found.paths)))[:MAX_PATHS]
+            wishes[found.generation_key] = replace(known, paths=paths)
+    return WishList(
+        wishes=tuple(wishes.values()), lines=lines, duplicates=duplicates, faults=tuple(faults), faulty=faulty
+    )
+
+
+def _wish_or_fault(listed: Listed, wish_of: Callable[[Mapping[str, Any]], NewWish]) -> NewWish | ListFault:
+    try:
+        return wish_of(listed.item)
+    except InvalidRequest as error:
+        return ListFault.of(listed.line, error)
+
+
+async def plan_warming(
+    wishes: Sequence[NewWish],
+    *,
+    ledger: Wishes,
+    price_of: Callable[[NewWish], int | None],
+    max_micro_usd: int | None = None,
+) -> WarmingPlan:
+    """What is missing of `wishes`, and what it costs; `price_of` knows the table. Nothing is written.
+
+    With `max_micro_usd` as many are chosen as that pays, in their order: one that it does not pay any more is left out,
+    and a cheaper one behind it may still be chosen.
+    """
+    stored: set[str] = set()
+    for chunk in chunks(wishes):
+        stored |= await ledger.stored_keys([wish.generation_key for wish in chunk])
+    chosen: list[NewWish] = []
+    left_out: list[NewWish] = []
+    cost = booked = unpriced = 0
+    for wish in wishes:
+        if wish.generation_key in stored:
+            continue
+        amount = 0 if wish.spending is None else wish.spending.amount_micro_usd
+        if max_micro_usd is not None and booked + amount > max_micro_usd:
+            left_out.append(wish)
+            continue
+        chosen.append(wish)
+        price = price_of(wish)
+        booked += amount
+        cost += price or 0
+        unpriced += price is None
+    return WarmingPlan(
+        existing=len(stored),
+        chosen=tuple(chosen),
+        left_out=tuple(left_out),
+        cost_micro_usd=cost,
+        booked_micro_usd=booked,
+        unpriced=unpriced,
+    )
+
+
+def chunks(wishes: Sequence[NewWish]) -> Iterator[tuple[NewWish, ...]]:
+    """As many as one call of the ledger, or one batch, takes."""
+    remaining = iter(wishes)
+    while chunk := tuple(islice(remaining, CHUNK)):
+        yield chunk
