@@ -8,11 +8,14 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query
 
+from copperplate.markup import Picture, picture_url
 from copperplate.model import PictureFormat
 from copperplate.recipes.display import FITS, parse_display
 from copperplate.recipes.image import parse_format
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from copperplate.model import PictureRequest
 
 AUTO: Final = "auto"
@@ -68,4 +71,35 @@ def display_path(given: dict[str, str], picture_request: PictureRequest) -> Disp
     picture_format = PictureFormat.JPG if name == AUTO else parse_format(name)
     ignored = parse_display(values, picture_request.canvas, picture_format).ignored
     query = urlencode({name: value for name, value in given.items() if name not in ignored})
-    return DisplayPath(path=f"/api/images/{picture_request.generation_key}" + (query and f"?{query}"), ignored=ignored)
+    return DisplayPath(path=kept_path(picture_request.generation_key) + (query and f"?{query}"), ignored=ignored)
+
+
+def kept_path(generation_key: str) -> str:
+    """Where the original of a generation is, once it is kept."""
+    return f"/api/images/{generation_key}"
+
+
+def image_path(
+    given: Mapping[str, str], picture_request: PictureRequest, *, picture_format: str, model: str | None
+) -> str:
+    """Path and query of an image in the form asked for, display parameters at their rungs: its one address.
+
+    `given` are display parameters that were found valid, `model` is the model where the caller named one.
+    """
+    recipe, thumb = picture_request.recipe, given.get("thumb")
+    w, h = given.get("w", thumb), given.get("h", thumb)
+    picture = Picture(
+        text=str(recipe["prompt"]),
+        width=picture_request.canvas.width,
+        height=picture_request.canvas.height,
+        model=model or "",
+        seed=int(str(recipe["seed"])) if recipe["seed"] else None,
+    )
+    return picture_url(
+        picture,
+        format=picture_format,
+        w=None if w is None else int(w),
+        h=None if h is None else int(h),
+        fit=given.get("fit", "cover"),
+        q=int(given["q"]) if "q" in given else None,
+    )
