@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
-from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics
+from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics, Wishes
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
+    from copperplate.work.promises import Promises
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Protocol):
+class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Wishes, Protocol):
     """Every port of the ledger."""
 
 
@@ -43,6 +44,7 @@ class Services:
     images: Images
     renditions: Renditions
     placeholders: DrawnPlaceholders
+    promises: Promises
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
@@ -58,6 +60,7 @@ class Services:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
         stop_at = self.clock.monotonic() + within_seconds
         await self.coordinator.finish(call, within_seconds=within_seconds)
+        await self.promises.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.renditions.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
@@ -65,6 +68,7 @@ class Services:
         """The process ends: let generations under way land for a while, give up every lease, and flush."""
         stop_at = self.clock.monotonic() + within_seconds
         await self.coordinator.shut_down(within_seconds=within_seconds)
+        await self.promises.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.renditions.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 

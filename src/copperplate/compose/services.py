@@ -23,6 +23,7 @@ from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
+from copperplate.work.promises import Promises
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -119,6 +120,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ahead=settings.render_ahead,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
+    promises = Promises(coordinator=coordinator, ledger=ledger, lease=timings.lease)
     meter = RequestMeter(ledger=ledger, providers=providers, clock=clock)
     return Services(
         settings=settings,
@@ -130,8 +132,15 @@ def assemble(  # noqa: PLR0913 - each adapter once
         images=images,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         placeholders=DrawnPlaceholders(images),
+        promises=promises,
         user_requests=UserRequests(
-            coordinator=coordinator, ledger=ledger, stores=stores, accounts=ledger, request_meter=meter, clock=clock
+            coordinator=coordinator,
+            promises=promises,
+            ledger=ledger,
+            stores=stores,
+            accounts=ledger,
+            request_meter=meter,
+            clock=clock,
         ),
         request_meter=meter,
         verifier=SignIns(make_verifier(settings, clock), clock),
