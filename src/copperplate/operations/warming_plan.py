@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -43,7 +44,8 @@ class WarmingPlan:
 
     `cost_micro_usd` is what the chosen cost by the price table, without the `unpriced` ones, whose price nobody knows.
     `booked_micro_usd` is what budgets are asked for: those count as pictures of the dearest model.
-    `seconds` is a rough estimate, None where nothing tells how long a picture takes.
+    `work_seconds` is how long the chosen take one after the other, by the median of each model's last pictures; None
+    where a model of theirs has none in this list.
     """
 
     existing: int
@@ -52,7 +54,7 @@ class WarmingPlan:
     cost_micro_usd: int
     booked_micro_usd: int
     unpriced: int
-    seconds: float | None = None
+    work_seconds: float | None = None
 
     @property
     def missing(self) -> int:
@@ -106,29 +108,52 @@ async def plan_warming(
     stored: set[str] = set()
     for chunk in chunks(wishes):
         stored |= await ledger.stored_keys([wish.generation_key for wish in chunk])
-    chosen: list[NewWish] = []
-    left_out: list[NewWish] = []
-    cost = booked = unpriced = 0
-    for wish in wishes:
-        if wish.generation_key in stored:
-            continue
-        amount = 0 if wish.spending is None else wish.spending.amount_micro_usd
-        if max_micro_usd is not None and booked + amount > max_micro_usd:
-            left_out.append(wish)
-            continue
-        chosen.append(wish)
-        price = price_of(wish)
-        booked += amount
-        cost += price or 0
-        unpriced += price is None
+    chosen, left_out = _choose([wish for wish in wishes if wish.generation_key not in stored], max_micro_usd)
+    prices = [price_of(wish) for wish in chosen]
     return WarmingPlan(
         existing=len(stored),
         chosen=tuple(chosen),
         left_out=tuple(left_out),
-        cost_micro_usd=cost,
-        booked_micro_usd=booked,
-        unpriced=unpriced,
+        cost_micro_usd=sum(price or 0 for price in prices),
+        booked_micro_usd=sum(map(amount_of, chosen)),
+        unpriced=prices.count(None),
+        work_seconds=await _work_seconds(chosen, [wish for wish in wishes if wish.generation_key in stored], ledger),
     )
+
+
+def _choose(missing: Sequence[NewWish], max_micro_usd: int | None) -> tuple[list[NewWish], list[NewWish]]:
+    chosen: list[NewWish] = []
+    left_out: list[NewWish] = []
+    booked = 0
+    for wish in missing:
+        if max_micro_usd is not None and booked + amount_of(wish) > max_micro_usd:
+            left_out.append(wish)
+        else:
+            chosen.append(wish)
+            booked += amount_of(wish)
+    return chosen, left_out
+
+
+async def _work_seconds(chosen: Sequence[NewWish], stored: Sequence[NewWish], ledger: Wishes) -> float | None:
+    by_model = Counter(map(_model_of, chosen))
+    # The ledger tells the usual time of a generation it knows: one of each model is enough.
+    samples = {_model_of(wish): wish.generation_key for wish in stored}
+    seconds = 0.0
+    for model, number in by_model.items():
+        known = await ledger.generation_state(samples[model]) if model in samples else None
+        if known is None or known.usual_seconds is None:
+            return None
+        seconds += number * known.usual_seconds
+    return seconds
+
+
+def _model_of(wish: NewWish) -> tuple[str, str]:
+    return str(wish.recipe["kind"]), str(wish.recipe["model"])
+
+
+def amount_of(wish: NewWish) -> int:
+    """What budgets are asked for, in millionths of a dollar; nothing where the provider bills nothing."""
+    return 0 if wish.spending is None else wish.spending.amount_micro_usd
 
 
 def chunks(wishes: Sequence[NewWish]) -> Iterator[tuple[NewWish, ...]]:
