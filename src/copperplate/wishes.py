@@ -101,7 +101,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBatch:
-    """Many wishes at once, no generation twice. With an `idempotency_key`, `digest` is the SHA-256 of what was asked."""
+    """Many wishes at once, no generation twice.
+
+    With an `idempotency_key`, `digest` is the SHA-256 of what was asked.
+    """
 
     owner: str
     wishes: tuple[NewWish, ...]
@@ -113,8 +116,9 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch as it is now. `counts` has every state; a canceled batch may have members that go on, since they are paid.
+    """A batch as it is now.
 
+    `counts` has every state; a canceled batch may have members that go on, since they are paid.
     `estimate_micro_usd` is what its members that were not stored when it began cost at most, None where a price is not
     known. `is_private`: members of it are told to its owner alone.
     """
@@ -143,7 +147,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One member of a batch: `position` from 0, `code` where it failed, `cached` where it was stored before the batch."""
+    """One member of a batch.
+
+    `position` counts from 0; `code` says why it failed; `cached`: it was stored before the batch.
+    """
 
     position: int
     generation_key: str

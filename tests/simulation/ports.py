@@ -357,7 +357,7 @@ class ProcessLedger:
 
         return bool(await self._call("report_missing", act))
 
-    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> bool:
         raise AssertionError("nobody counts here")
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:

@@ -33,13 +33,14 @@ class RecordingLedger:
         self.failure: Exception | None = None
         self.gate: asyncio.Event | None = None
 
-    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID) -> bool:
         if self.gate is not None:
             await self.gate.wait()
         self.batches.append(counts)
         self.ids.append(batch)
         if self.failure is not None:
             raise self.failure
+        return False
 
 
 class Harness:

@@ -169,10 +169,11 @@ class Ledger(Sweeper, Protocol):
     async def report_missing(self, entry: Entry) -> bool:
         """The object of `entry` is gone or altered: drop the entry, and with an original reopen the generation."""
 
-    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> bool:
         """Add up counts, once for each id of a `batch`, which is made anew where None is given.
 
-        Sent again within two hours, with the same id, a batch that was taken changes nothing.
+        Sent again within two hours, with the same id, a batch that was taken changes nothing. Answers whether a wish
+        is due: see `Wishes.is_work_due`.
         """
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:

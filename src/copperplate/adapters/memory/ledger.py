@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.adapters.memory.api_keys import MemoryApiKeys
+from copperplate.adapters.memory.batches import MemoryBatches
 from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
@@ -48,6 +49,7 @@ class MemoryLedger(
     MemoryMaintenance,
     MemoryTakedowns,
     MemoryKeptPictures,
+    MemoryBatches,
 ):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 
@@ -291,10 +293,10 @@ class MemoryLedger(
         self._remove([key for key, kept in self._entries.items() if kept.entry.generation_key == entry.generation_key])
         return True
 
-    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> bool:
         """See `Ledger.record_usage`."""
         if batch in self._batches:
-            return
+            return await self.is_work_due()
         self._batches.add(batch or uuid4())
         self._uses += counts
         for use in counts:
@@ -309,6 +311,7 @@ class MemoryLedger(
             hits = use.count if use.outcome in (Outcome.HIT, Outcome.STALE) else 0
             saved = served if use.outcome is not Outcome.GENERATED else 0
             self._totals.update(requests=use.count, hits=hits, misses=served - hits, saved=saved)
+        return await self.is_work_due()
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`."""

@@ -1,0 +1,146 @@
+"""The part of the ledger in memory that keeps batches: many wishes at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from copperplate.adapters.memory.credits import DAY_SECONDS
+from copperplate.adapters.memory.generation_states import MemoryGenerationStates
+from copperplate.errors import GenerationFailed
+from copperplate.recipes.kinds import IMAGE
+from copperplate.wishes import Batch, Canceled, Member, State, WishStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from copperplate.adapters.memory.wishes import WishRow
+    from copperplate.ports import Clock
+    from copperplate.wishes import NewBatch
+
+
+@dataclass(slots=True, eq=False)
+class _BatchRow:
+    """One row of `copperplate.batches`."""
+
+    asked: NewBatch
+    created_at: datetime
+    estimate_micro_usd: int | None
+    canceled_at: datetime | None = None
+
+
+class MemoryBatches(MemoryGenerationStates):
+    """`Wishes` over the tables in memory: batches, on top of single wishes and the states of generations."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._wish_batches: dict[UUID, _BatchRow] = {}
+
+    async def create_batch(self, batch: NewBatch) -> UUID | None:
+        """See `Wishes.create_batch`."""
+        if (known := self._repeated(batch)) is not None:
+            return known if self._wish_batches[known].asked.digest == batch.digest else None
+        stored = await self.stored_keys({wish.generation_key for wish in batch.wishes})
+        prices = [
+            None if wish.spending is None else wish.spending.amount_micro_usd
+            for wish in batch.wishes
+            if wish.generation_key not in stored
+        ]
+        known_prices = [price for price in prices if price is not None]
+        estimate = sum(known_prices) if len(known_prices) == len(prices) else None
+        name = uuid4()
+        self._wish_batches[name] = _BatchRow(batch, self._clock.now(), estimate)
+        for position, wish in enumerate(batch.wishes):
+            row = self._add_wish(wish, batch=name, position=position)
+            row.cached = wish.generation_key in stored
+            row.status = WishStatus.COMPLETED if row.cached else WishStatus.OPEN
+        return name
+
+    async def find_batch(self, batch: UUID) -> Batch | None:
+        """See `Wishes.find_batch`."""
+        row = self._wish_batches.get(batch)
+        if row is None:
+            return None
+        members = self._members_of(batch)
+        states = Counter(map(self._member_state, members))
+        return Batch(
+            id=batch,
+            owner=row.asked.owner,
+            purpose=row.asked.purpose,
+            thread_id=row.asked.thread_id,
+            created_at=row.created_at,
+            canceled_at=row.canceled_at,
+            counts={state: states[state] for state in State},
+            cached=sum(member.cached for member in members),
+            estimate_micro_usd=row.estimate_micro_usd,
+            is_private=any(_kind_of(member) != IMAGE.name for member in members),
+        )
+
+    async def batch_members(self, batch: UUID, *, after: int = -1, limit: int = 100) -> Sequence[Member]:
+        """See `Wishes.batch_members`."""
+        rows = [row for row in self._members_of(batch) if row.position > after]
+        return [self._member(row) for row in rows[:limit]]
+
+    async def cancel_batch(self, batch: UUID) -> Canceled | None:
+        """See `Wishes.cancel_batch`."""
+        row = self._wish_batches.get(batch)
+        if row is None:
+            return None
+        row.canceled_at = row.canceled_at or self._clock.now()
+        unfinished = [member for member in self._members_of(batch) if not self._member_state(member).is_final]
+        withdrawn = [row for row in unfinished if not self._is_in_flight(row) and not self._is_submitted(row.key)]
+        for member in withdrawn:
+            member.status = WishStatus.CANCELED
+        # Looked at once all of them are withdrawn: what is open then, somebody else has asked for.
+        saved = [row.asked.spending for row in withdrawn if not any(self._open_wishes(row.key))]
+        return Canceled(
+            withdrawn=len(withdrawn),
+            under_way=len(unfinished) - len(withdrawn),
+            saved_micro_usd=sum(spending.amount_micro_usd for spending in saved if spending is not None),
+        )
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`: their batches go with them."""
+        owner = f"user:{user}"
+        self._wish_batches = {name: row for name, row in self._wish_batches.items() if row.asked.owner != owner}
+        return await super().forget_user(user)
+
+    def _repeated(self, batch: NewBatch) -> UUID | None:
+        """The batch of a day at most that its owner named by the same idempotency key."""
+        since = self._clock.now() - timedelta(seconds=DAY_SECONDS)
+        for name, row in self._wish_batches.items():
+            is_alike = (row.asked.owner, row.asked.idempotency_key) == (batch.owner, batch.idempotency_key)
+            if batch.idempotency_key is not None and is_alike and row.created_at > since:
+                return name
+        return None
+
+    def _members_of(self, batch: UUID) -> list[WishRow]:
+        # Rows are as they were added: by position.
+        return [row for row in self._wishes.values() if row.batch == batch]
+
+    def _member_state(self, row: WishRow) -> State:
+        if not row.is_open:
+            return State(row.status)
+        return self._state_of(row.key, is_awaited=True) or State.PENDING
+
+    def _member(self, row: WishRow) -> Member:
+        state = self._member_state(row)
+        return Member(
+            position=row.position,
+            generation_key=row.key,
+            kind=_kind_of(row),
+            state=state,
+            cached=row.cached,
+            code=GenerationFailed.code if row.is_open and state is State.FAILED else row.code,
+            paths=row.asked.paths,
+            echo=row.asked.echo,
+        )
+
+
+def _kind_of(row: WishRow) -> str:
+    return str(row.asked.recipe["kind"])

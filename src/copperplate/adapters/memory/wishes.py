@@ -1,0 +1,140 @@
+"""The part of the ledger in memory that keeps wishes: one row each, taken, held and settled."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from copperplate.adapters.memory.credits import DAY_SECONDS
+from copperplate.adapters.memory.entries import MemoryEntries
+from copperplate.wishes import Wish, WishStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import timedelta
+    from uuid import UUID
+
+    from copperplate.ports import Clock
+    from copperplate.wishes import NewWish, Settlement
+
+ABANDONED = "abandoned"
+
+
+@dataclass(slots=True, eq=False)
+class WishRow:
+    """One row of `copperplate.wishes`; times are seconds of the clock. `position` is that of a batch's member."""
+
+    id: int
+    asked: NewWish
+    created: float
+    due_at: float
+    held_until: float = 0.0
+    tries: int = 0
+    status: WishStatus = WishStatus.OPEN
+    code: str | None = None
+    batch: UUID | None = None
+    position: int = 0
+    cached: bool = False
+
+    @property
+    def key(self) -> str:
+        """The generation's."""
+        return self.asked.generation_key
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for its picture."""
+        return self.status is WishStatus.OPEN
+
+    @property
+    def urgency(self) -> tuple[int, float, int]:
+        """The smallest first."""
+        return (self.asked.priority, self.due_at, self.id)
+
+    def taken(self) -> Wish:
+        """What its taker is told."""
+        return Wish(
+            id=self.id,
+            generation_key=self.key,
+            recipe=self.asked.recipe,
+            owner=self.asked.owner,
+            spending=self.asked.spending,
+            charge=self.asked.charge,
+            tries=self.tries,
+        )
+
+
+class MemoryWishes(MemoryEntries):
+    """Single wishes over a dictionary by id. Every method runs without yielding, so it is atomic."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._wishes: dict[int, WishRow] = {}
+        self._wish_ids = itertools.count(1)
+
+    async def make_wish(self, wish: NewWish, *, held_for: timedelta) -> int:
+        """See `Wishes.make_wish`."""
+        alike = (row for row in self._open_wishes(wish.generation_key) if row.batch is None)
+        row = next((row for row in alike if row.asked.owner == wish.owner), None) or self._add_wish(wish)
+        row.held_until = max(row.held_until, self._clock.monotonic() + held_for.total_seconds())
+        return row.id
+
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+        """See `Wishes.take_wishes`."""
+        self._abandon_old_wishes()
+        under_way = sum(self._is_in_flight(row) for row in self._open_wishes())
+        taken = sorted(self._due_wishes(), key=lambda row: row.urgency)[: max(0, in_flight - under_way)]
+        for row in taken:
+            row.held_until = self._clock.monotonic() + held_for.total_seconds()
+            row.tries += 1
+        return [row.taken() for row in taken]
+
+    async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
+        """See `Wishes.settle_wish`."""
+        row = self._wishes.get(wish)
+        if row is None or not row.is_open:
+            return False
+        now = self._clock.monotonic()
+        row.status, row.code, row.held_until = settlement.status, settlement.code, now
+        row.due_at = now + settlement.retry_after.total_seconds()
+        return True
+
+    async def is_work_due(self) -> bool:
+        """See `Wishes.is_work_due`."""
+        return next(self._due_wishes(), None) is not None
+
+    async def pending_prompts(self, limit: int) -> Sequence[tuple[str, str]]:
+        """See `Wishes.pending_prompts`."""
+        rows = sorted(self._open_wishes(), key=lambda row: row.urgency)[:limit]
+        return [(row.key, str(row.asked.recipe.get("prompt") or row.asked.recipe["kind"])) for row in rows]
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`: what they wished for goes with them."""
+        owner = f"user:{user}"
+        self._wishes = {wish: row for wish, row in self._wishes.items() if row.asked.owner != owner}
+        return await super().forget_user(user)
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def _add_wish(self, wish: NewWish, *, batch: UUID | None = None, position: int = 0) -> WishRow:
+        now = self._clock.monotonic()
+        row = WishRow(next(self._wish_ids), wish, now, now, batch=batch, position=position)
+        self._wishes[row.id] = row
+        return row
+
+    def _open_wishes(self, key: str | None = None) -> Iterator[WishRow]:
+        return (row for row in self._wishes.values() if row.is_open and key in (None, row.key))
+
+    def _due_wishes(self) -> Iterator[WishRow]:
+        now = self._clock.monotonic()
+        return (row for row in self._open_wishes() if row.due_at <= now and not self._is_in_flight(row))
+
+    def _is_in_flight(self, row: WishRow) -> bool:
+        return row.held_until > self._clock.monotonic() or self._is_led(row.key)
+
+    def _abandon_old_wishes(self) -> None:
+        horizon = self._clock.monotonic() - DAY_SECONDS
+        for row in self._open_wishes():
+            if row.created <= horizon and not self._is_in_flight(row):
+                row.status, row.code = WishStatus.FAILED, ABANDONED
