@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.ledger.api_keys import ApiKeyContract
+from tests.contract.ledger.batches import BatchContract
 from tests.contract.ledger.breakers import BreakerContract
 from tests.contract.ledger.budget_caps import BudgetCapContract
 from tests.contract.ledger.budget_operations import BudgetOperationContract
@@ -10,6 +11,7 @@ from tests.contract.ledger.budgets import BudgetContract
 from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.form_limits import FormLimitContract
 from tests.contract.ledger.forms import FormContract
+from tests.contract.ledger.generation_states import GenerationStateContract, WatchContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
 from tests.contract.ledger.maintenance import MaintenanceContract
@@ -24,10 +26,15 @@ from tests.contract.ledger.submits import SubmitContract
 from tests.contract.ledger.takedowns import TakedownContract
 from tests.contract.ledger.uploads import UploadContract
 from tests.contract.ledger.user_requests import UserRequestContract
+from tests.contract.ledger.wishes import WishContract
 
 
 class GenerationContract(LeaseContract, SubmitContract, UploadContract, RenditionContract):
     """A generation from its lease to its renditions."""
+
+
+class WorkContract(WishContract, BatchContract, GenerationStateContract, WatchContract):
+    """What is made although nobody waits."""
 
 
 class LedgerContract(
@@ -51,5 +58,6 @@ class LedgerContract(
     PlaceholderContract,
     StatisticsContract,
     SetupContract,
+    WorkContract,
 ):
     """What every ledger promises."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.entries import MemoryEntries
+from copperplate.denials import SpendingRefused
 from copperplate.wishes import Wish, WishStatus
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class WishRow:
         return self.status is WishStatus.OPEN
 
     @property
-    def urgency(self) -> tuple[int, float, int]:
+    def urgency(self) -> tuple[int, int]:
         """The smallest first."""
-        return (self.asked.priority, self.due_at, self.id)
+        return (self.asked.priority, self.id)
 
     def taken(self) -> Wish:
         """What its taker is told."""
@@ -78,6 +79,7 @@ class MemoryWishes(MemoryEntries):
         alike = (row for row in self._open_wishes(wish.generation_key) if row.batch is None)
         row = next((row for row in alike if row.asked.owner == wish.owner), None) or self._add_wish(wish)
         row.held_until = max(row.held_until, self._clock.monotonic() + held_for.total_seconds())
+        row.asked = replace(row.asked, priority=min(row.asked.priority, wish.priority))
         return row.id
 
     async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
@@ -120,6 +122,9 @@ class MemoryWishes(MemoryEntries):
     def _add_wish(self, wish: NewWish, *, batch: UUID | None = None, position: int = 0) -> WishRow:
         now = self._clock.monotonic()
         row = WishRow(next(self._wish_ids), wish, now, now, batch=batch, position=position)
+        # A token of theirs may still be good; nothing is made for them.
+        if wish.owner in self._forgotten:
+            row.status, row.code = WishStatus.FAILED, SpendingRefused.code
         self._wishes[row.id] = row
         return row
 
