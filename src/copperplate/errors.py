@@ -212,6 +212,7 @@ class StillGenerating(CopperplateError, code="still_generating", status=503, tit
 
     def __init__(self, rest: timedelta | None = None) -> None:
         super().__init__(*(() if rest is None else (_UNCOLLECTED,)))
+        self.rest = rest
         if rest is not None:
             self.retry_after_seconds = max(1, round(rest.total_seconds()))
 

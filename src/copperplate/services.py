@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
     from copperplate.work.promises import Promises
+    from copperplate.work.step import WorkStep
 
 
 class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Wishes, Protocol):
@@ -45,6 +46,7 @@ class Services:
     renditions: Renditions
     placeholders: DrawnPlaceholders
     promises: Promises
+    work: WorkStep
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
@@ -57,19 +59,21 @@ class Services:
         return require_provider(kind, None if made is None else made.provider)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
-        """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
+        """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.
+
+        What the ledger says at the flush of due work, `work.is_due` says afterwards.
+        """
         stop_at = self.clock.monotonic() + within_seconds
-        await self.coordinator.finish(call, within_seconds=within_seconds)
-        await self.promises.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
-        await self.renditions.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
+        for part in (self.coordinator, self.promises, self.work, self.renditions):
+            await part.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let generations under way land for a while, give up every lease, and flush."""
+        """The process ends: let generations under way land for a while, give up every lease and wish, and flush."""
         stop_at = self.clock.monotonic() + within_seconds
-        await self.coordinator.shut_down(within_seconds=within_seconds)
-        await self.promises.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
-        await self.renditions.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
+        self.work.stop()
+        for part in (self.coordinator, self.promises, self.work, self.renditions):
+            await part.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
 

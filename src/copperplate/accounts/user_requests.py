@@ -78,7 +78,7 @@ class Failed:
 class UserRequests:
     """Finds or generates pictures for users; a generation is charged to the account of one of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part once
         self,
         *,
         coordinator: Coordinator,

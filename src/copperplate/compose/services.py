@@ -24,6 +24,7 @@ from copperplate.serving.drawn_placeholders import DrawnPlaceholders
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.work.promises import Promises
+from copperplate.work.step import WorkStep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -121,7 +122,17 @@ def assemble(  # noqa: PLR0913 - each adapter once
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
     promises = Promises(coordinator=coordinator, ledger=ledger, lease=timings.lease)
-    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock)
+    gate = Gate(settings=settings, kinds=kinds, clock=clock)
+    work = WorkStep(
+        ledger=ledger,
+        coordinator=coordinator,
+        gate=gate,
+        kinds=kinds,
+        clock=clock,
+        lease=timings.lease,
+        in_flight=settings.work_items,
+    )
+    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
     return Services(
         settings=settings,
         clock=clock,
@@ -133,6 +144,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         placeholders=DrawnPlaceholders(images),
         promises=promises,
+        work=work,
         user_requests=UserRequests(
             coordinator=coordinator,
             promises=promises,
@@ -145,7 +157,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         request_meter=meter,
         verifier=SignIns(make_verifier(settings, clock), clock),
         key_ring=KeyRing(keys=ledger, clock=clock),
-        gate=Gate(settings=settings, kinds=kinds, clock=clock),
+        gate=gate,
     )
 
 

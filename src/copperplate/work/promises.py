@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     class PromisingLedger(Ledger, Wishes, Protocol):
         """The ports of the ledger that a promise needs."""
 
-
-logger = logging.getLogger(__name__)
 
 # Between two peeks of a request that is answered early.
 LOOK_SECONDS: Final = 0.05
@@ -100,7 +97,6 @@ class Promises:
     async def _promise(self, finding: asyncio.Task[LookupResult | None], wish: NewWish) -> None:
         # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
         kept = await self._ledger.make_wish(wish, held_for=self._lease)
-        logger.info("generation key=%s status=pending", wish.generation_key[:12])
         self._flights.start(f"wish {kept} {uuid4().hex}", lambda: self._settle_at_end(finding, kept))
 
     async def _settle_at_end(self, finding: asyncio.Task[LookupResult | None], wish: int) -> None:
