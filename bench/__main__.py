@@ -38,6 +38,7 @@ MEASUREMENTS = (
     "first_rendition",
     "rendition_flood",
     "crashes",
+    "batches",
     "restarts",
     "slow_machine",
     "half_sent",

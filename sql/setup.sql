@@ -7847,8 +7847,8 @@ $statement$create unique index wishes_single_idx
 on copperplate.wishes (owner, generation_key)
 where status = 'open' and batch_id is null$statement$,
 $statement$create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null$statement$,
-$statement$-- For the deletion of a user.
-create index wishes_user_idx on copperplate.wishes (owner) where owner like 'user:%'$statement$,
+$statement$-- For the deletion of a user, and for whom a generation is told.
+create index wishes_user_idx on copperplate.wishes (owner, generation_key) where owner like 'user:%'$statement$,
 $statement$comment on table copperplate.wishes is
 'What was promised to be made although nobody waits: one row per generation and caller, members of batches included.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
@@ -9024,24 +9024,30 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select exists (
-        select from copperplate.accounts as a
-        where
-            a.user_id = p_user
-            and (
-                exists (
-                    select from copperplate.user_requests as q
-                    where q.account_id = a.id and q.generation_key = p_generation_key
+    select
+        exists (
+            select from copperplate.accounts as a
+            where
+                a.user_id = p_user
+                and (
+                    exists (
+                        select from copperplate.user_requests as q
+                        where q.account_id = a.id and q.generation_key = p_generation_key
+                    )
+                    or exists (
+                        select from copperplate.reservations as r
+                        where r.account_id = a.id and r.generation_key = p_generation_key
+                    )
                 )
-                or exists (
-                    select from copperplate.reservations as r
-                    where r.account_id = a.id and r.generation_key = p_generation_key
-                )
-            )
-    );
+        )
+        -- The second condition is the index's.
+        or exists (
+            select from copperplate.wishes as w
+            where w.owner = 'user:' || p_user and w.owner like 'user:%' and w.generation_key = p_generation_key
+        );
 $$$statement$,
 $statement$comment on function public.is_requested_by(uuid, text) is
-'Whether this user requested this generation, or paid for it: nobody else is told of it.'$statement$,
+'Whether this user requested this generation, alone or in a batch, or paid for it: nobody else is told of it.'$statement$,
 $statement$revoke all on function public.is_requested_by(uuid, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.is_requested_by(uuid, text) to service_role$statement$,
 $statement$create function copperplate.forget_old_requests(p_limit integer)

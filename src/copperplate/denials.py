@@ -5,9 +5,14 @@ CopperplateError
 │   └── AccessDenied          a miss needs a signed URL, a key or a sign-in here; 401
 ├── Forbidden                 the caller is known and may not; 403
 │   ├── MissingScope          the API key lacks a scope
+│   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
+│   ├── NotOwner              somebody else asked for this batch
 │   ├── InvalidSignature      the link's signature is not one of ours
-│   └── SignatureExpired      the link's time is over
+│   ├── SignatureExpired      the link's time is over
+│   └── InvalidEventToken     the token of a private stream does not permit to watch this; 403
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
+├── TooManyStreams            the process holds as many streams as it may; 503
+├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
 ├── NotEnoughCredits          the caller has no credit to have the picture made; 402
 └── SpendingRefused           a budget has no room; its code, status and members are those of the refusal
@@ -42,6 +47,17 @@ class MissingScope(Forbidden, code="missing_scope", title="The API key lacks a s
     """The API key is valid, and was not given the scope that this needs."""
 
 
+class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an API key or a sign-in with a name"):
+    """Many pictures at once are for callers who can be named: this one signed in without saying who they are."""
+
+    def __init__(self) -> None:
+        super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
+
+
+class NotOwner(Forbidden, code="not_owner", title="Somebody else asked for this"):
+    """Only who asked for a batch may change it."""
+
+
 class InvalidSignature(Forbidden, code="invalid_signature", title="The signature of the address is not valid"):
     """The address was not signed by this deployment, or was changed since."""
 
@@ -50,12 +66,36 @@ class SignatureExpired(Forbidden, code="signature_expired", title="The signature
     """The address was signed for a time that is over."""
 
 
+class InvalidEventToken(Forbidden, code="invalid_event_token", title="The token of this stream is not valid"):
+    """The token in the address of a stream does not permit to watch this, or does so no more."""
+
+
 class TooManyWrongKeys(CopperplateError, code="too_many_wrong_keys", status=429, title="Too many wrong API keys"):
     """So many API keys that do not exist came from this address that no more are looked up for a while."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__("Too many API keys from this address do not exist. Send a valid one after Retry-After.")
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyStreams(CopperplateError, code="too_many_streams", status=503, title="Too many streams are followed here"):
+    """This process holds as many streams as it may."""
+
+    retry_after_seconds = 5
+
+    def __init__(self) -> None:
+        super().__init__("Ask for the status instead, or for the stream again after Retry-After.")
+
+
+class TooManyStreamsOfAddress(
+    CopperplateError, code="too_many_streams_of_address", status=429, title="Too many streams from one address"
+):
+    """This address follows as many streams of this process as one address may."""
+
+    retry_after_seconds = 5
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"One address may follow {most} streams at once. Close one, or ask for the status instead.")
 
 
 class TakenDown(CopperplateError, code="taken_down", status=410, title="This picture was taken down"):

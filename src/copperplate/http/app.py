@@ -13,7 +13,21 @@ from copperplate.http.front import make_front
 from copperplate.http.lifespan import lifespan
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.parameters import IgnoredParameters
-from copperplate.http.routes import budget, explain, health, images, memoji, objects, operations, page, statistics, work
+from copperplate.http.routes import (
+    batches,
+    budget,
+    explain,
+    generate,
+    generations,
+    health,
+    images,
+    memoji,
+    objects,
+    operations,
+    page,
+    statistics,
+    work,
+)
 from copperplate.http.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -74,7 +88,10 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         redoc_url=None,
     )
     app.state.wiring = wiring
-    for routes in (health, statistics, budget, explain, operations, work, memoji, images, objects, page):
+    for routes in (
+        *(health, statistics, budget, explain, operations, work),
+        *(generate, generations, batches, memoji, images, objects, page),
+    ):
         app.include_router(routes.router)
     problems.install(app)
     app.add_middleware(IgnoredParameters)

@@ -16,7 +16,7 @@ from copperplate.recipes.image import parse_format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.model import PictureRequest
+    from copperplate.model import PictureRequest, Rendition
 
 AUTO: Final = "auto"
 _SIDE: Final = {"pattern": "^[1-9][0-9]{0,4}$"}
@@ -56,6 +56,7 @@ class DisplayPath:
     """Where a picture is shown in the form asked for, and the names of the parameters that make no difference."""
 
     path: str
+    rendition: Rendition
     ignored: tuple[str, ...]
 
 
@@ -69,9 +70,11 @@ def display_path(given: dict[str, str], picture_request: PictureRequest) -> Disp
     values = dict(given)
     name = values.pop("format", picture_request.rendition.format.value)
     picture_format = PictureFormat.JPG if name == AUTO else parse_format(name)
-    ignored = parse_display(values, picture_request.canvas, picture_format).ignored
+    display = parse_display(values, picture_request.canvas, picture_format)
+    ignored = display.ignored
     query = urlencode({name: value for name, value in given.items() if name not in ignored})
-    return DisplayPath(path=kept_path(picture_request.generation_key) + (query and f"?{query}"), ignored=ignored)
+    path = kept_path(picture_request.generation_key) + (query and f"?{query}")
+    return DisplayPath(path=path, rendition=display.rendition, ignored=ignored)
 
 
 def kept_path(generation_key: str) -> str:

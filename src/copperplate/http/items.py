@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from copperplate.errors import InvalidRequest
-    from copperplate.model import PictureRequest
+    from copperplate.model import PictureRequest, Rendition
     from copperplate.services import Services
 
 DEFAULT_SIDE_PX: Final = 1_024
@@ -66,12 +66,13 @@ _NOUNS: Final[Mapping[type, str]] = {
 class Item:
     """One picture that a body asks for.
 
-    `paths` are path and query of the form asked for. `echo` is what the caller sent to be told again, `priority` None
-    where they said nothing of it. `ignored` are the names of display members that made no difference.
+    `paths` are path and query of the form asked for, which `shown` is. `echo` is what the caller sent to be told again,
+    `priority` None where they said nothing of it. `ignored` are the names of display members that made no difference.
     """
 
     picture_request: PictureRequest
     paths: tuple[str, ...] = field(repr=False)  # holds the prompt
+    shown: Rendition
     echo: Mapping[str, str] = field(default_factory=dict, repr=False)
     priority: Priority | None = None
     ignored: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ class Item:
 class _Read(NamedTuple):
     picture_request: PictureRequest
     path: str
+    shown: Rendition
     ignored: tuple[str, ...]
 
 
@@ -98,7 +100,12 @@ def read_item(body: object, services: Services) -> Item:
     echo, priority = _echo_of(given), _priority_of(given)
     read = _READERS[kind](given, services)
     return Item(
-        picture_request=read.picture_request, paths=(read.path,), echo=echo, priority=priority, ignored=read.ignored
+        picture_request=read.picture_request,
+        paths=(read.path,),
+        shown=read.shown,
+        echo=echo,
+        priority=priority,
+        ignored=read.ignored,
     )
 
 
@@ -156,7 +163,7 @@ def _read_image(given: Mapping[str, Any], services: Services) -> _Read:
         rendition_key=rendition_key(picture_request.generation_key, display.rendition),
     )
     path = image_path(values, picture_request, model=model, picture_format=AUTO if named == AUTO else picture_format)
-    return _Read(picture_request, path, display.ignored)
+    return _Read(picture_request, path, display.rendition, display.ignored)
 
 
 def _read_memoji(given: Mapping[str, Any], services: Services) -> _Read:
@@ -167,8 +174,8 @@ def _read_memoji(given: Mapping[str, Any], services: Services) -> _Read:
         values["format"] = named
     shown = display_path(values, picture_request)
     if shown is None:
-        return _Read(picture_request, kept_path(picture_request.generation_key), ())
-    return _Read(picture_request, shown.path, shown.ignored)
+        return _Read(picture_request, kept_path(picture_request.generation_key), picture_request.rendition, ())
+    return _Read(picture_request, shown.path, shown.rendition, shown.ignored)
 
 
 def _sides_of(given: Mapping[str, Any]) -> tuple[int, int]:

@@ -9,11 +9,9 @@ from fastapi import APIRouter, Request, Response
 
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
+from copperplate.http import addresses
 from copperplate.http.dependencies import PROBLEMS, ServicesDep
-from copperplate.http.origin import base_url_of
-from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
-from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from copperplate.model import Entry
     from copperplate.services import Services
 
-PREFIX: Final = "/storage/v1/object/public"
 # An object is never changed, and its name cannot be guessed.
 HEADERS: Final = {
     "cache-control": "public, max-age=3600, immutable",
@@ -35,22 +32,12 @@ router = APIRouter()
 
 
 def addresses_of(request: Request, services: Services) -> Callable[[Entry], str]:
-    """Where the caller of this request can load the object of an entry, whatever its kind.
-
-    Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
-    """
-    has_own = all(store.public_url(NO_OBJECT) is not None for store in services.stores.values())
-    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}"
-
-    def address_of(entry: Entry) -> str:
-        bucket = KINDS[entry.kind].bucket
-        return services.stores[bucket].public_url(entry.path) or f"{base}/{bucket}/{entry.path}"
-
-    return address_of
+    """See `addresses.addresses_of`."""
+    return addresses.addresses_of(request.scope, services)
 
 
 @router.api_route(
-    PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
+    addresses.PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
 async def serve_object(bucket: str, path: str, services: ServicesDep) -> Response:
     """An object of a store that has no address of its own; Supabase Storage answers for itself."""

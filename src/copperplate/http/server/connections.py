@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from copperplate.http.followers import ABORT
 from copperplate.http.problems import Problem
 
 if TYPE_CHECKING:
@@ -219,10 +220,12 @@ class Connection(HttpToolsProtocol):
         self._unsent = (0, self.loop.time())
         self.has_head = False
         self.was_hurried = False
+        self._extensions: dict[str, Any] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, or turn it away."""
         super().connection_made(transport)
+        self._extensions[ABORT] = transport.abort
         if not self._all.admit(self, self.loop):
             self._answer(TOO_MANY_CONNECTIONS)
 
@@ -248,6 +251,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See `HttpToolsProtocol`."""
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
         self._is_amid = True
         # After another request in the same piece its start is unknown: `on_headers_complete` counts exactly.
         self._head_bytes = 0 if self._is_piece_shared else self._piece_bytes

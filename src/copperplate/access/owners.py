@@ -1,0 +1,36 @@
+"""Who owns what somebody asks for, by the names that budgets give to payers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from copperplate.api_keys import Scope
+from copperplate.denials import BatchNeedsName, MissingScope
+from copperplate.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from copperplate.access.caller import Caller
+
+
+def named_owner(caller: Caller) -> str:
+    """Who asks for many pictures at once: an API key that may generate, or a person signed in with a name.
+
+    Raises `Unauthorized` for a caller nobody knows, `BatchNeedsName` for one who signed in without a name,
+    `MissingScope`.
+    """
+    if caller.key is not None and Scope.GENERATE not in caller.key.scopes:
+        raise MissingScope("This API key has no scope `generate`.")
+    if (owner := owner_of(caller)) is not None:
+        return owner
+    if caller.is_unknown:
+        raise Unauthorized("A batch needs an API key, or a sign-in with a name.")
+    raise BatchNeedsName
+
+
+def owner_of(caller: Caller) -> str | None:
+    """The owner that a caller with a name is; None for everybody else. A key counts before a sign-in."""
+    if caller.key is not None:
+        return f"key:{caller.key.id}"
+    if caller.user is not None and not caller.user.is_anonymous:
+        return f"user:{caller.user.id}"
+    return None
