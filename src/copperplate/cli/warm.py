@@ -18,8 +18,7 @@ from copperplate.errors import InvalidRequest
 from copperplate.operations.popular import MAX_DAYS, MAX_TOP, popular_items
 from copperplate.operations.warming import Warming
 from copperplate.operations.warming_plan import gather, plan_warming
-from copperplate.operations.wish_lists import Listed, ListForm, form_of, read_list
-from copperplate.recipes.kinds import IMAGE
+from copperplate.operations.wish_lists import Listed, ListForm, form_of, read_list, with_defaults
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 DEFAULT_TOP: Final = 100
 MAX_IN_FLIGHT: Final = 1_000
-_SIZE_NAMES: Final = frozenset({"width", "height", "dimensions", "size"})
 
 
 def add(commands: Any) -> None:
@@ -106,18 +104,18 @@ def _read(file: str, form: ListForm | None) -> list[Listed | ListFault]:
 async def _warm(arguments: argparse.Namespace, listed: list[Listed | ListFault] | None, settings: Settings) -> int:
     # The whole program: only here, so that a wrong list is told at once.
     from copperplate.compose import open_services
+    from copperplate.http.warming import price_of
 
     async with open_services(settings) as services:
         found = await _popular(arguments, services) if listed is None else listed
         wish_list = gather(found, partial(_wish_of, arguments=arguments, services=services))
-        # A popular picture whose model is not offered any more cannot be asked for: it is no fault of the command.
-        if wish_list.faulty and listed is not None:
+        if wish_list.faulty:
             say_faults(wish_list)
             return EXIT_USAGE
         plan = await plan_warming(
             wish_list.wishes,
             ledger=services.ledger,
-            price_of=partial(_price_of, services),
+            price_of=partial(price_of, services),
             max_micro_usd=arguments.max_usd,
         )
         in_flight = arguments.limit or settings.work_items
@@ -137,8 +135,8 @@ async def _popular(arguments: argparse.Namespace, services: Services) -> list[Li
         services.ledger,
         days=arguments.popular,
         top=arguments.top or DEFAULT_TOP,
-        dimensions=arguments.dimensions,
-        model=arguments.model,
+        is_offered=services.offers,
+        said=_said(arguments),
     )
     return [Listed(line=rank, item=item) for rank, item in enumerate(items, 1)]
 
@@ -151,7 +149,7 @@ def _wish_of(item: Mapping[str, Any], *, arguments: argparse.Namespace, services
     from copperplate.wishes import Priority
     from copperplate.work.promises import new_wish
 
-    read = read_item(_with_defaults(item, arguments), services)
+    read = read_item(with_defaults(item, _said(arguments)), services)
     permit = services.gate.permit_of_owner(read.picture_request)
     return new_wish(
         read.picture_request,
@@ -163,18 +161,10 @@ def _wish_of(item: Mapping[str, Any], *, arguments: argparse.Namespace, services
     )
 
 
-def _with_defaults(item: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+def _said(arguments: argparse.Namespace) -> dict[str, str]:
     """What the command line says of images that do not say it themselves."""
-    if item.get("kind", IMAGE.name) != IMAGE.name:
-        return dict(item)
     said = {"dimensions": arguments.dimensions, "format": arguments.format, "model": arguments.model}
-    if _SIZE_NAMES & item.keys():
-        del said["dimensions"]
-    return {**{name: value for name, value in said.items() if value is not None}, **item}
-
-
-def _price_of(services: Services, wish: NewWish) -> int | None:
-    return services.provider_of(str(wish.recipe["kind"])).price_micro_usd(wish.recipe)
+    return {name: value for name, value in said.items() if value is not None}
 
 
 async def _make(plan: WarmingPlan, in_flight: int, services: Services) -> tuple[Warmed, bool]:

@@ -53,7 +53,7 @@ def say_faults(wish_list: WishList) -> None:
 def show_plan(wish_list: WishList, plan: WarmingPlan, *, in_flight: int, as_json: bool) -> None:
     """What a run would come to."""
     chosen = len(plan.chosen)
-    seconds = 0 if not chosen else None if plan.work_seconds is None else round(plan.work_seconds / in_flight)
+    seconds = plan.seconds(in_flight)
     left_out = _lines(wish_list, (wish.generation_key for wish in plan.left_out))
     figures: dict[str, Any] = {
         **_counted(wish_list, plan),
@@ -112,7 +112,6 @@ def _counted(wish_list: WishList, plan: WarmingPlan) -> dict[str, int]:
     return {
         "pictures": len(wish_list.wishes),
         "duplicates": wish_list.duplicates,
-        "not_offered": wish_list.faulty,
         "existing": plan.existing,
         "missing": plan.missing,
         "left_out": len(plan.left_out),

@@ -61,6 +61,12 @@ class WarmingPlan:
         """How many are not stored."""
         return len(self.chosen) + len(self.left_out)
 
+    def seconds(self, in_flight: int) -> int | None:
+        """Roughly how long the chosen take, so many at a time; None where nothing tells."""
+        if not self.chosen:
+            return 0
+        return None if self.work_seconds is None else max(1, round(self.work_seconds / in_flight))
+
 
 def gather(listed: Iterable[Listed | ListFault], wish_of: Callable[[Mapping[str, Any]], NewWish]) -> WishList:
     """Read a whole list; `wish_of` makes the wish of an item, or raises the `InvalidRequest` that is wrong with it."""

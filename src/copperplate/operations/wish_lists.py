@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import InvalidBody, InvalidRequest
+from copperplate.recipes.kinds import IMAGE
 from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ MAX_ITEMS: Final = 100_000
 MAX_LINE_CHARS: Final = 65_536
 MAX_FAULTS: Final = 20
 
+_SIZE_NAMES: Final = frozenset({"width", "height", "dimensions", "size"})
 _WHOLE: Final = re.compile(r"[0-9]{1,6}")
 _DELIMITERS: Final = ",;\t"
 
@@ -93,6 +95,14 @@ def read_list(stream: TextIO, form: ListForm | None = None) -> Iterator[Listed |
         if number == MAX_ITEMS:
             raise InvalidRequest(f"line {each.line}: one run takes {MAX_ITEMS:,} items. Split the list.")
         yield each
+
+
+def with_defaults(item: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
+    """An item with what is `said` of images that do not say it themselves: `dimensions`, `format`, `model`."""
+    if item.get("kind", IMAGE.name) != IMAGE.name:
+        return dict(item)
+    has_size = not _SIZE_NAMES.isdisjoint(item)
+    return {**{name: value for name, value in said.items() if not (has_size and name in _SIZE_NAMES)}, **item}
 
 
 def _guess(first: str) -> ListForm:
