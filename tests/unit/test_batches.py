@@ -92,7 +92,7 @@ async def test_a_batch_is_kept_and_told_by_its_address(
     assert (told["total"], told["duplicates"], told["cached"]) == (2, 0, 0)
     assert told["counts"] == {"pending": 2, "generating": 0, "completed": 0, "failed": 0, "canceled": 0}
     assert told["estimate_usd"] == 0.006
-    assert told["events"] == f"/api/batches/{told['id']}/events"
+    assert told["events"] == f"http://pictures.test/api/batches/{told['id']}/events"
     look = (await client.get(made.headers["location"])).json()
     assert {name: look[name] for name in told if name != "duplicates"} == {
         name: told[name] for name in told if name != "duplicates"

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
-from copperplate.http import addresses
+from copperplate.http.addresses import PREFIX
 from copperplate.http.dependencies import PROBLEMS, ServicesDep
 from copperplate.model import PictureFormat
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from copperplate.model import Entry
-    from copperplate.services import Services
 
 # An object is never changed, and its name cannot be guessed.
 HEADERS: Final = {
@@ -31,13 +25,8 @@ HEADERS: Final = {
 router = APIRouter()
 
 
-def addresses_of(request: Request, services: Services) -> Callable[[Entry], str]:
-    """See `addresses.addresses_of`."""
-    return addresses.addresses_of(request.scope, services)
-
-
 @router.api_route(
-    addresses.PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
+    PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
 async def serve_object(bucket: str, path: str, services: ServicesDep) -> Response:
     """An object of a store that has no address of its own; Supabase Storage answers for itself."""
