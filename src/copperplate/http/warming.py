@@ -37,7 +37,7 @@ _SOURCES: Final = ("items", "prompts", "popular_days")
 _SAID: Final = ("dimensions", "format", "model")
 MEMBERS: Final = (*_SOURCES, "top", *_SAID, "dry_run", "max_usd")
 DEFAULT_TOP: Final = 100
-_MAX_USD: Final = 1_000_000
+MAX_USD: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +158,6 @@ def _money(body: Mapping[str, Any], name: str) -> int | None:
     value = body.get(name)
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_USD:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_USD:
         return int(Decimal(str(value)) * MICRO)
-    raise InvalidBody(f"{name} is a number of dollars from 0 to {_MAX_USD:,}.")
+    raise InvalidBody(f"{name} is a number of dollars from 0 to {MAX_USD:,}.")

@@ -12,6 +12,7 @@ from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.idempotency import read_idempotency_key
 from copperplate.http.openapi import API_KEY
+from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import refuse_unknown
 from copperplate.http.schemas.warming import WarmAnswer
 from copperplate.http.warming import keep_warming
@@ -38,11 +39,13 @@ async def warm_cache(request: Request, response: Response, services: ServicesDep
     """
     refuse_unknown(request.scope)
     caller = await caller_of(request.scope, services)
+    base = base_url_of(request.scope, services.settings)
     idempotency_key = read_idempotency_key(request)
-    body = await read_json_object(request, limit=MAX_BODY_BYTES)
+    body = await read_json_object(request, max_bytes=MAX_BODY_BYTES)
     warming = await keep_warming(body, caller, services, idempotency_key=idempotency_key)
     if warming.batch is not None:
         response.status_code = 202
         response.headers["location"] = f"/api/batches/{warming.batch}"
-    is_dry_run = bool(body.get("dry_run"))
-    return WarmAnswer.of(warming, is_dry_run=is_dry_run, in_flight=services.settings.work_items)
+    return WarmAnswer.of(
+        warming, is_dry_run=bool(body.get("dry_run")), in_flight=services.settings.work_items, base=base
+    )

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from copperplate.http.batches import MAX_ITEMS
+from copperplate.http.warming import DEFAULT_TOP, MAX_USD
+from copperplate.operations.popular import MAX_DAYS, MAX_TOP
 from copperplate.prices import MICRO
 
 if TYPE_CHECKING:
     from copperplate.http.warming import WarmingRequest
-
-
-class WarmBody(BaseModel):
-    """What is to be warmed: one of `items`, `prompts` and `popular_days`. For the document alone."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    items: list[dict[str, Any]] | None = Field(
-        None, min_length=1, max_length=1_000, description="As `POST /api/generate` takes them"
-    )
-    prompts: list[str] | None = Field(None, min_length=1, max_length=1_000)
-    popular_days: int | None = Field(
-        None, ge=1, le=365, description="What was asked for most in so many days; needs the scope `admin` as well"
-    )
-    top: int | None = Field(None, ge=1, le=1_000, description="So many of them; 100 unless said")
-    dimensions: str | None = Field(None, examples=["1024x1024"], description="Of images that name no size")
-    format: str | None = Field(None, examples=["jpg"], description="Of images that name none")
-    model: str | None = Field(None, description="Of images that name none")
-    dry_run: bool | None = Field(None, description="Only say what exists, what is missing and what it costs")
-    max_usd: float | None = Field(None, ge=0, le=1_000_000, description="Make as many as so many dollars pay")
 
 
 class WarmAnswer(BaseModel):
@@ -51,8 +34,8 @@ class WarmAnswer(BaseModel):
     events: str | None = Field(description="Where its progress is streamed: `text/event-stream`")
 
     @classmethod
-    def of(cls, warming: WarmingRequest, *, is_dry_run: bool, in_flight: int) -> Self:
-        """What its caller is told."""
+    def of(cls, warming: WarmingRequest, *, is_dry_run: bool, in_flight: int, base: str) -> Self:
+        """What its caller is told; `base` is this server's origin."""
         plan, chosen = warming.plan, len(warming.plan.chosen)
         return cls(
             success=True,
@@ -68,5 +51,35 @@ class WarmAnswer(BaseModel):
             seconds=plan.seconds(in_flight),
             requests_to_break_even=chosen,
             batch=None if warming.batch is None else str(warming.batch),
-            events=None if warming.batch is None else f"/api/batches/{warming.batch}/events",
+            events=None if warming.batch is None else f"{base}/api/batches/{warming.batch}/events",
         )
+
+
+def warm_schema() -> dict[str, Any]:
+    """The body that asks for warming."""
+    many = {"type": ["array", "null"], "minItems": 1, "maxItems": MAX_ITEMS}
+    whole, text = {"type": ["integer", "null"], "minimum": 1}, {"type": ["string", "null"]}
+    popular = "What was asked for most in so many days; needs the scope `admin` as well"
+    return {
+        "title": "WarmBody",
+        "type": "object",
+        "additionalProperties": False,
+        "description": "What is to be warmed: one of `items`, `prompts` and `popular_days`.",
+        "properties": {
+            "items": {**many, "items": {"$ref": "#/components/schemas/BatchImageItem"}},
+            "prompts": {**many, "items": {"type": "string"}},
+            "popular_days": {**whole, "maximum": MAX_DAYS, "description": popular},
+            "top": {**whole, "maximum": MAX_TOP, "description": f"So many of them; {DEFAULT_TOP} unless said"},
+            "dimensions": {**text, "description": "Of images that name no size; `1024x1024` unless said"},
+            "format": {**text, "description": "Of images that name none; `jpg` unless said"},
+            "model": {**text, "description": "Of images that name none"},
+            "dry_run": {"type": ["boolean", "null"], "description": "Only say what it would come to"},
+            "max_usd": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": MAX_USD,
+                "description": "As many of the missing as so many dollars pay",
+            },
+        },
+        "example": {"prompts": ["A red fox", "A lighthouse"], "dimensions": "1024x1024", "max_usd": 0.5},
+    }
