@@ -111,7 +111,7 @@ class PlainImages:
         return PictureFacts(format="png", size=covers)
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
+    async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         yield PlainPicture(original, self)
 
     async def placeholder(self, body: bytes) -> Placeholder:
