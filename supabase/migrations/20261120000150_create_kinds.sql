@@ -6,6 +6,8 @@ create table copperplate.kinds (
     -- The Storage bucket of its objects.
     bucket text not null,
     is_public boolean not null,
+    -- Whether a generation is told of to nobody but who asked for it.
+    is_private boolean not null default false,
     -- Whether people are shown the original itself; else they are shown its renditions, which it backs.
     is_own_original boolean not null,
     -- Of one object.
@@ -32,11 +34,11 @@ revoke all on table copperplate.kinds from public, anon, authenticated, service_
 grant select on table copperplate.kinds to service_role;
 
 insert into copperplate.kinds (
-    name, bucket, is_public, is_own_original, max_bytes, retention, min_uses, archive_above
+    name, bucket, is_public, is_private, is_own_original, max_bytes, retention, min_uses, archive_above
 )
 values
-('image', 'generated-images', true, false, 32 * 1024 * 1024, interval '30 days', null, null),
-('memoji', 'memoji-images', true, true, 5 * 1024 * 1024, interval '90 days', 2, 100);
+('image', 'generated-images', true, false, false, 32 * 1024 * 1024, interval '30 days', null, null),
+('memoji', 'memoji-images', true, true, true, 5 * 1024 * 1024, interval '90 days', 2, 100);
 
 create function copperplate.rules_of(
     p_kind text, p_older_than interval, p_min_uses bigint, p_archive_above bigint

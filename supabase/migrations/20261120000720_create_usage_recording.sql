@@ -193,7 +193,7 @@ revoke all on function copperplate.add_rollups(copperplate.use[]) from public, a
 grant execute on function copperplate.add_rollups(copperplate.use[]) to service_role;
 
 create function public.record_usage(p_uses jsonb, p_batch uuid)
-returns void
+returns boolean
 language plpgsql
 volatile
 security invoker
@@ -211,7 +211,7 @@ begin
     values (p_batch, copperplate.clock())
     on conflict (id) do nothing;
     if not found then
-        return;
+        return public.is_work_due();
     end if;
 
     v_uses := array(select u from jsonb_populate_recordset(null::copperplate.use, p_uses) as u);
@@ -224,11 +224,13 @@ begin
         perform copperplate.fold_money();
         perform copperplate.forget_old_batches(1000);
     end if;
+    return public.is_work_due();
 end;
 $$;
 
 comment on function public.record_usage(jsonb, uuid) is
 'Add a batch of counts, [{generation_key, rendition_key, format, kind, provider, model, outcome, tier, count,
-size_bytes, latency_buckets}], once: sent again under the same id within two hours, it changes nothing.';
+size_bytes, latency_buckets}], once: sent again under the same id within two hours, it changes nothing. Answers whether
+a wish is due.';
 revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated;
 grant execute on function public.record_usage(jsonb, uuid) to service_role;

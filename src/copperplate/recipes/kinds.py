@@ -29,6 +29,8 @@ class KindSpec:
     plural: str
     bucket: str
     is_public: bool
+    # Whether a generation is told of to nobody but who asked for it.
+    is_private: bool = False
     # Whether people are shown the original itself; else they are shown its renditions.
     is_own_original: bool
     # Of one object.
@@ -78,6 +80,7 @@ MEMOJI: Final = KindSpec(
     plural="memoji",
     bucket="memoji-images",
     is_public=True,
+    is_private=True,
     is_own_original=True,
     max_bytes=5 * 1024 * 1024,
     retention=timedelta(days=90),

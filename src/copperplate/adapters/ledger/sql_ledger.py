@@ -16,6 +16,7 @@ from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entr
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.takedowns import TakedownCalls
 from copperplate.adapters.ledger.transport import Json
+from copperplate.adapters.ledger.wishes import WishCalls
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ if TYPE_CHECKING:
 
 
 class SqlLedger(
-    CreditCalls, ApiKeyCalls, BudgetCalls, StatisticsCalls, MaintenanceCalls, TakedownCalls, KeptPictureCalls
+    CreditCalls,
+    ApiKeyCalls,
+    BudgetCalls,
+    StatisticsCalls,
+    MaintenanceCalls,
+    TakedownCalls,
+    KeptPictureCalls,
+    WishCalls,
 ):
     """Every port of the ledger over one transport, which it opens and closes."""
 
@@ -201,10 +209,10 @@ class SqlLedger(
         """See `Ledger.report_missing`."""
         return await self._transport.value("report_missing", {"p_key": entry.key, "p_path": entry.path}, bool)
 
-    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> None:
+    async def record_usage(self, counts: Sequence[RequestCount], *, batch: UUID | None = None) -> bool:
         """See `Ledger.record_usage`."""
         arguments = {"p_uses": Json([asdict(use) for use in counts]), "p_batch": batch or uuid4()}
-        await self._transport.value("record_usage", arguments, object)
+        return await self._transport.value("record_usage", arguments, bool)
 
     def hints(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """See `Ledger.hints`."""

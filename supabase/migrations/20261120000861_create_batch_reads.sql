@@ -1,0 +1,157 @@
+-- Batches as they are now. The truth about a picture is its generation's, whoever made it.
+create view copperplate.members
+with (security_invoker = true)
+as
+select
+    w.id,
+    w.batch_id,
+    w.position,
+    w.generation_key,
+    w.kind,
+    case
+        when w.status <> 'open' then w.status
+        when g.status in ('pending', 'generating', 'completed') then g.status
+        -- What failed is tried again, or the wish is about to fail, too.
+        else 'pending'
+    end as state,
+    w.status = 'open' as is_open,
+    w.cached,
+    w.code,
+    w.paths,
+    w.echo
+from copperplate.wishes as w
+left join public.generation_status as g on w.status = 'open' and w.generation_key = g.prompt_hash
+where w.batch_id is not null;
+
+comment on view copperplate.members is
+'Members of batches with the state that callers are told: of open ones, that of their generation.';
+
+revoke all on table copperplate.members from public, anon, authenticated, service_role;
+grant select on table copperplate.members to service_role;
+
+create function public.find_batch(p_batch uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', b.id, 'owner', b.owner, 'purpose', b.purpose, 'thread_id', b.thread_id,
+        'created_at', b.created_at, 'canceled_at', b.canceled_at, 'estimate_micro_usd', b.estimate_micro_usd,
+        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', coalesce(c.is_private, false)
+    )
+    from copperplate.batches as b
+    cross join lateral (
+        select
+            jsonb_object_agg(s.state, s.number) as counts,
+            sum(s.cached) as cached,
+            bool_or(s.is_private) as is_private
+        from (
+            select
+                m.state,
+                count(*) as number,
+                count(*) filter (where m.cached) as cached,
+                bool_or(k.is_private) as is_private
+            from copperplate.members as m
+            inner join copperplate.kinds as k on m.kind = k.name
+            where m.batch_id = b.id
+            group by m.state
+        ) as s
+    ) as c
+    where b.id = p_batch;
+$$;
+
+comment on function public.find_batch(uuid) is
+'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state, cached,
+is_private}; null where there is none.';
+revoke all on function public.find_batch(uuid) from public, anon, authenticated;
+grant execute on function public.find_batch(uuid) to service_role;
+
+create function public.list_members(p_batch uuid, p_after integer default -1, p_limit integer default 100)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(to_jsonb(p) order by p.position), '[]')
+    from (
+        select m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
+        from copperplate.members as m
+        where m.batch_id = p_batch and m.position > p_after
+        order by m.position
+        limit p_limit
+    ) as p;
+$$;
+
+comment on function public.list_members(uuid, integer, integer) is
+'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind, state,
+cached, code, paths, echo}].';
+revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated;
+grant execute on function public.list_members(uuid, integer, integer) to service_role;
+
+create function public.cancel_batch(p_batch uuid)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_open bigint[];
+    v_withdrawn bigint[];
+    v_saved bigint;
+begin
+    update copperplate.batches as b
+    set canceled_at = coalesce(b.canceled_at, v_now)
+    where b.id = p_batch;
+    if not found then
+        return null;
+    end if;
+    -- Somebody who takes one of them goes first, and then it is held.
+    v_open := array(
+        select w.id
+        from copperplate.wishes as w
+        where w.batch_id = p_batch and w.status = 'open'
+        order by w.id
+        for update
+    );
+    perform copperplate.end_wishes(
+        array(select m.id from copperplate.members as m where m.batch_id = p_batch and m.is_open and m.state = 'completed'),
+        'completed'
+    );
+    v_withdrawn := array(
+        select w.id
+        from copperplate.wishes as w
+        where
+            w.id = any(v_open) and w.status = 'open' and (w.held_until is null or w.held_until <= v_now)
+            and not copperplate.is_led(w.generation_key, v_now) and not copperplate.is_paid(w.generation_key)
+    );
+    perform copperplate.end_wishes(v_withdrawn, 'canceled');
+    select coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+    into v_saved
+    from copperplate.wishes as w
+    where
+        w.id = any(v_withdrawn)
+        and not exists (
+            select from copperplate.wishes as o where o.generation_key = w.generation_key and o.status = 'open'
+        );
+    return jsonb_build_object(
+        'withdrawn', cardinality(v_withdrawn),
+        'under_way', (
+            select count(*)
+            from copperplate.wishes as w
+            where w.id = any(v_open) and w.status = 'open'
+        ),
+        'saved_micro_usd', v_saved
+    );
+end;
+$$;
+
+comment on function public.cancel_batch(uuid) is
+'Withdraw every member that is not in flight and that nothing was paid for. Answers {withdrawn, under_way,
+saved_micro_usd}: saved is what was estimated for those that nobody else wishes for. Null where there is no such batch.';
+revoke all on function public.cancel_batch(uuid) from public, anon, authenticated;
+grant execute on function public.cancel_batch(uuid) to service_role;

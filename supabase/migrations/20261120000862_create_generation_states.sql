@@ -1,0 +1,145 @@
+-- Generations as callers are told of them.
+
+create function copperplate.usual_ms(p_kind text, p_model text)
+returns double precision
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    -- The newest by time alone: few rows, whatever the kind's pictures were made by.
+    select percentile_cont(0.5) within group (order by o.generation_ms)
+    from (
+        select e.generation_key, e.generation_ms, e.is_original
+        from copperplate.cache_entries as e
+        where e.kind = p_kind and e.archived_at is null
+        order by e.created_at desc
+        limit 200
+    ) as o
+    inner join public.generation_status as g on o.generation_key = g.prompt_hash
+    where o.is_original and o.generation_ms is not null and g.model = p_model;
+$$;
+
+comment on function copperplate.usual_ms(text, text) is
+'The median time from the first submit to the picture, in milliseconds, of those pictures of this kind and model that are
+among the last 200 entries; null where there are none.';
+revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated;
+grant execute on function copperplate.usual_ms(text, text) to service_role;
+
+create function public.get_generation_state(p_generation_key text)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v public.generation_status;
+    v_wish copperplate.wishes;
+    v_state text;
+    v_is_failed boolean;
+begin
+    select g.* into v from public.generation_status as g where g.prompt_hash = p_generation_key;
+    select w.* into v_wish
+    from copperplate.wishes as w
+    where w.generation_key = p_generation_key and w.status = 'open'
+    order by w.created_at, w.id
+    limit 1;
+    if v.prompt_hash is null and v_wish.id is null then
+        return null;
+    end if;
+
+    v_is_failed := v.status = 'failed' and (
+        v_wish.id is null
+        -- With a wish it is tried again, unless asking later does not help.
+        or (v.retry_at > v_now and v.error_class not in ('rate_limited', 'account', 'abandoned', 'uncollected'))
+    );
+    v_state := case
+        when v.status in ('pending', 'generating', 'completed') then v.status
+        when v_is_failed then 'failed'
+        else 'pending'
+    end;
+    return jsonb_build_object(
+        'generation_key', p_generation_key,
+        'kind', coalesce(v.kind, v_wish.kind),
+        'state', v_state,
+        -- Of what was asked for anew, when that was.
+        'created_at', case when v_state = 'pending' and v.status = 'failed' then v_wish.created_at else coalesce(v.created_at, v_wish.created_at) end,
+        'started_at', case when v_state <> 'pending' then v.started_at end,
+        'error_class', case when v_is_failed then v.error_class end,
+        'retry_after_ms', case
+            when v_is_failed then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
+        end,
+        'entry', case
+            when v_state = 'completed' then (
+                select to_jsonb(s)
+                from copperplate.cache_entries as e
+                cross join lateral copperplate.stored(e.key) as s
+                where e.generation_key = p_generation_key and e.is_original
+            )
+        end,
+        'usual_ms', copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+    );
+end;
+$$;
+
+comment on function public.get_generation_state(text) is
+'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state, created_at,
+started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.';
+revoke all on function public.get_generation_state(text) from public, anon, authenticated;
+grant execute on function public.get_generation_state(text) to service_role;
+
+create function public.get_stored_keys(p_generation_keys text[])
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(g.prompt_hash), '[]')
+    from public.generation_status as g
+    where g.prompt_hash = any(p_generation_keys) and g.status = 'completed';
+$$;
+
+comment on function public.get_stored_keys(text[]) is 'Those of these generations whose original is stored.';
+revoke all on function public.get_stored_keys(text[]) from public, anon, authenticated;
+grant execute on function public.get_stored_keys(text[]) to service_role;
+
+create function public.get_popular_recipes(p_days integer, p_limit integer)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_since timestamptz := copperplate.clock() - make_interval(days => p_days);
+begin
+    -- Requests are counted since the generation's row was made, not by day: of what was asked for in these days, what was
+    -- asked for most comes first.
+    return (
+        select coalesce(jsonb_agg(p.recipe order by p.total_requests desc, p.prompt_hash), '[]')
+        from (
+            select g.prompt_hash, g.recipe, g.total_requests
+            from public.generation_status as g
+            where
+                g.total_requests > 0
+                and (
+                    g.updated_at >= v_since
+                    or exists (
+                        select from copperplate.cache_entries as e
+                        where e.generation_key = g.prompt_hash and e.access_count > 0 and e.last_accessed_at >= v_since
+                    )
+                )
+            order by g.total_requests desc, g.prompt_hash
+            limit p_limit
+        ) as p
+    );
+end;
+$$;
+
+comment on function public.get_popular_recipes(integer, integer) is
+'At most p_limit recipes of pictures that were asked for in the last p_days, those with most requests first.';
+revoke all on function public.get_popular_recipes(integer, integer) from public, anon, authenticated;
+grant execute on function public.get_popular_recipes(integer, integer) to service_role;

@@ -1,0 +1,79 @@
+-- How long wishes, batches and tokens are kept.
+
+create function copperplate.forget_old_wishes(p_limit integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_batches uuid[];
+begin
+    perform copperplate.abandon_wishes(p_limit);
+    with removed as (
+        delete from copperplate.wishes as w
+        where w.id = any(array(
+            select o.id
+            from copperplate.wishes as o
+            where o.forget_at is not null and o.forget_at <= v_now
+            order by o.forget_at
+            limit p_limit
+            for update skip locked
+        ))
+        returning w.batch_id
+    )
+
+    select array_agg(distinct r.batch_id) into v_batches from removed as r where r.batch_id is not null;
+
+    -- A batch goes with the last of its wishes.
+    delete from copperplate.batches as b
+    where
+        b.id = any(v_batches)
+        and not exists (select from copperplate.wishes as w where w.batch_id = b.id);
+    delete from copperplate.event_tokens as t
+    where (t.generation_key, t.digest) in (
+        select o.generation_key, o.digest
+        from copperplate.event_tokens as o
+        where o.expires_at <= v_now
+        order by o.expires_at
+        limit p_limit
+        for update skip locked
+    );
+end;
+$$;
+
+comment on function copperplate.forget_old_wishes(integer) is
+'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens that
+expired: at most p_limit of each.';
+revoke all on function copperplate.forget_old_wishes(integer) from public, anon, authenticated;
+grant execute on function copperplate.forget_old_wishes(integer) to service_role;
+
+create function copperplate.forget_wishes_of(p_user uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_owner text := 'user:' || p_user;
+begin
+    with removed as (
+        delete from copperplate.wishes as w
+        where w.owner = v_owner and w.owner like 'user:%'
+        returning w.generation_key
+    )
+
+    delete from copperplate.event_tokens as t
+    using removed as r
+    where t.generation_key = r.generation_key;
+    delete from copperplate.batches as b where b.owner = v_owner;
+end;
+$$;
+
+comment on function copperplate.forget_wishes_of(uuid) is
+'Remove the wishes and batches of a user, and the tokens to watch what they wished for.';
+revoke all on function copperplate.forget_wishes_of(uuid) from public, anon, authenticated;
+grant execute on function copperplate.forget_wishes_of(uuid) to service_role;
