@@ -76,6 +76,8 @@ create table copperplate.kinds (
     -- The Storage bucket of its objects.
     bucket text not null,
     is_public boolean not null,
+    -- Whether a generation is told of to nobody but who asked for it.
+    is_private boolean not null default false,
     -- Whether people are shown the original itself; else they are shown its renditions, which it backs.
     is_own_original boolean not null,
     -- Of one object.
@@ -99,11 +101,11 @@ $statement$alter table copperplate.kinds enable row level security$statement$,
 $statement$revoke all on table copperplate.kinds from public, anon, authenticated, service_role$statement$,
 $statement$grant select on table copperplate.kinds to service_role$statement$,
 $statement$insert into copperplate.kinds (
-    name, bucket, is_public, is_own_original, max_bytes, retention, min_uses, archive_above
+    name, bucket, is_public, is_private, is_own_original, max_bytes, retention, min_uses, archive_above
 )
 values
-('image', 'generated-images', true, false, 32 * 1024 * 1024, interval '30 days', null, null),
-('memoji', 'memoji-images', true, true, 5 * 1024 * 1024, interval '90 days', 2, 100)$statement$,
+('image', 'generated-images', true, false, false, 32 * 1024 * 1024, interval '30 days', null, null),
+('memoji', 'memoji-images', true, true, true, 5 * 1024 * 1024, interval '90 days', 2, 100)$statement$,
 $statement$create function copperplate.rules_of(
     p_kind text, p_older_than interval, p_min_uses bigint, p_archive_above bigint
 )
@@ -618,6 +620,7 @@ $statement$-- One row per generation: what the provider is paid for. Kept while 
 --                                                                  ▼
 --                                                              completed
 --
+-- A picture that exists already is given, not submitted: intend_upload takes its generation from pending to uploading.
 -- A lease that ran out is taken over by acquire: a higher fence, the same phase.
 create table public.generation_status (
     -- The generation's key: SHA-256 of the canonical recipe.
@@ -4287,6 +4290,8 @@ create table copperplate.cache_entries (
     -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb; '' for none.
     thumbhash text,
     color text,
+    -- Whether a model made it; false of an imported picture of which nobody says so: its renditions have no label.
+    is_ai_made boolean not null default true,
     -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
     has_c2pa boolean,
     generation_ms bigint,
@@ -5116,7 +5121,8 @@ create type copperplate.acquire_result as (
     thumbhash text,
     color text,
     -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
-    near_caps jsonb
+    near_caps jsonb,
+    is_ai_made boolean
 )$statement$,
 $statement$comment on type copperplate.acquire_result is 'What the ledger answers about one picture.'$statement$,
 $statement$revoke all on type copperplate.acquire_result from public, anon, authenticated$statement$,
@@ -5135,10 +5141,10 @@ begin
     -- The asked rendition, by primary key: the common case ends here.
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -5187,10 +5193,10 @@ begin
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select
             e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-            e.encoder_version, e.thumbhash, e.color
+            e.encoder_version, e.thumbhash, e.color, e.is_ai_made
         into
             v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-            v.is_original, v.encoder_version, v.thumbhash, v.color
+            v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then
@@ -5693,7 +5699,7 @@ $statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to serv
 $statement$create function public.intend_upload(
     p_key text,
     p_fence bigint,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_usage jsonb,
     p_rendition_paths text[] default '{}',
@@ -5712,7 +5718,7 @@ begin
     select g.kind, g.intent ->> 'path'
     into v_kind, v_path
     from public.generation_status as g
-    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
     if not found then
         return false;
@@ -5728,6 +5734,8 @@ begin
 
     update public.generation_status as g
     set
+        -- Pending until now: a picture that was given, and never submitted.
+        status = 'generating',
         phase = 'uploading',
         decode_no = 0,
         intent = p_upload,
@@ -5743,7 +5751,7 @@ end;
 $$$statement$,
 $statement$comment on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) is
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it, which
-are removed if they are not completed within the grace.
+are removed if they are not completed within the grace. A picture that is given is stored without a submit.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
 $statement$revoke all on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint)
 from public, anon, authenticated$statement$,
@@ -5760,10 +5768,10 @@ declare
 begin
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_key;
     if not found then
@@ -5801,21 +5809,26 @@ as $$
 begin
     insert into copperplate.cache_entries (
         key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
-        quality, is_sized, encoder_version, thumbhash, color, has_c2pa, generation_ms, created_at, last_accessed_at
+        quality, is_sized, encoder_version, thumbhash, color, is_ai_made, has_c2pa, generation_ms,
+        created_at, last_accessed_at
     )
     select
         p_key, p_generation_key, g.kind, p_is_original, p_is_shown, k.bucket, u.path, u.digest, u.size_bytes,
         u.format, u.width, u.height, u.quality, coalesce(u.is_sized, false), coalesce(u.encoder_version, 0),
-        -- A rendition's placeholder is that of its original.
-        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color),
+        -- A rendition's placeholder is that of its original, and so is who made it.
+        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color), coalesce(u.is_ai_made, o.is_ai_made, true),
         case when p_is_original then coalesce(u.has_c2pa, false) end,
-        case when p_is_original then extract(epoch from copperplate.clock() - g.started_at) * 1000 end,
+        case
+            when p_is_original and g.submit_no > 0
+                then extract(epoch from copperplate.clock() - g.started_at) * 1000
+        end,
         copperplate.clock(), copperplate.clock()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name
     cross join jsonb_to_record(p_upload) as u (
         path text, digest text, size_bytes bigint, format text, width integer, height integer, quality integer,
-        is_sized boolean, encoder_version integer, thumbhash text, color text, has_c2pa boolean
+        is_sized boolean, encoder_version integer, thumbhash text, color text, is_ai_made boolean,
+        has_c2pa boolean
     )
     left join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
     where g.prompt_hash = p_generation_key
@@ -6112,7 +6125,7 @@ $statement$create function public.complete_generation(
     p_key text,
     p_fence bigint,
     p_original_key text,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_url text,
     -- [{key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}], the asked one first
@@ -6137,7 +6150,8 @@ begin
     -- Of what was taken down the row goes: nothing is stored, and the objects are discarded below.
     perform copperplate.enforce_takedown(p_key);
     perform copperplate.enforce_takedown(p_key, r.value ->> 'key') from jsonb_array_elements(p_renditions) as r;
-    select g.provider, g.kind, g.model, g.started_at, g.reserved
+    -- A picture that was given says nothing of a provider.
+    select case when g.submit_no > 0 then g.provider end, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
@@ -6680,7 +6694,7 @@ $statement$comment on function copperplate.add_rollups(copperplate.use[]) is 'Ad
 $statement$revoke all on function copperplate.add_rollups(copperplate.use[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.add_rollups(copperplate.use[]) to service_role$statement$,
 $statement$create function public.record_usage(p_uses jsonb, p_batch uuid)
-returns void
+returns boolean
 language plpgsql
 volatile
 security invoker
@@ -6698,7 +6712,7 @@ begin
     values (p_batch, copperplate.clock())
     on conflict (id) do nothing;
     if not found then
-        return;
+        return public.is_work_due();
     end if;
 
     v_uses := array(select u from jsonb_populate_recordset(null::copperplate.use, p_uses) as u);
@@ -6711,11 +6725,13 @@ begin
         perform copperplate.fold_money();
         perform copperplate.forget_old_batches(1000);
     end if;
+    return public.is_work_due();
 end;
 $$$statement$,
 $statement$comment on function public.record_usage(jsonb, uuid) is
 'Add a batch of counts, [{generation_key, rendition_key, format, kind, provider, model, outcome, tier, count,
-size_bytes, latency_buckets}], once: sent again under the same id within two hours, it changes nothing.'$statement$,
+size_bytes, latency_buckets}], once: sent again under the same id within two hours, it changes nothing. Answers whether
+a wish is due.'$statement$,
 $statement$revoke all on function public.record_usage(jsonb, uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.record_usage(jsonb, uuid) to service_role$statement$
 ]);
@@ -6947,6 +6963,7 @@ begin
     -- Small, and one or more for each request of a signed-in person: a caller that sweeps once a day is to keep up.
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
+    perform copperplate.forget_old_wishes(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
     -- Late, as elections wait for these counters; before older days are folded, for the order of locks.
@@ -6957,8 +6974,8 @@ end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and old requests and ids of batches forgotten, twenty times as
-many.'$statement$,
+held for generations that nobody works on are released, and old requests, wishes and ids of batches forgotten, twenty
+times as many.'$statement$,
 $statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
 $statement$create function public.cleanup_old_generation_status(p_limit integer default 1000)
@@ -7724,6 +7741,1157 @@ $statement$revoke all on function public.audit_entries() from public, anon, auth
 $statement$grant execute on function public.audit_entries() to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000856', 'create_batches', array[
+$statement$-- Batches: many wishes at once. What its members are is in copperplate.wishes.
+create table copperplate.batches (
+    -- Nobody can guess it: it is the right to see the batch.
+    id uuid not null default gen_random_uuid(),
+    -- As budgets name payers: user:<id>, key:<id>, link:<key id>, owner.
+    owner text not null,
+    purpose text not null,
+    -- As the caller sent it, to be told again.
+    thread_id text,
+    -- As the caller sent it; null where none was sent, or a day is over: then it is free again.
+    idempotency_key text,
+    -- SHA-256 of what was asked under that key.
+    digest text not null default '',
+    created_at timestamptz not null,
+    canceled_at timestamptz,
+    -- What members that were not stored when it began cost at most; null where a price is not known.
+    estimate_micro_usd bigint,
+    constraint batches_pkey primary key (id),
+    constraint batches_idempotency_key unique (owner, idempotency_key),
+    constraint batches_idempotency_key_is_short check (length(idempotency_key) between 1 and 255),
+    constraint batches_thread_id_is_short check (length(thread_id) <= 200),
+    constraint batches_purpose_is_known check (
+        purpose in (
+            'batch', -- a caller asked for it
+            'warm'   -- pictures that are expected to be asked for
+        )
+    ),
+    constraint batches_estimate_is_not_negative check (estimate_micro_usd >= 0)
+)$statement$,
+$statement$comment on table copperplate.batches is
+'Many wishes at once, one row each. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column copperplate.batches.estimate_micro_usd is
+'What members that were not stored when it began cost at most, in millionths of a dollar; null where a price is not
+known.'$statement$,
+$statement$alter table copperplate.batches enable row level security$statement$,
+$statement$revoke all on table copperplate.batches from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.batches to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000857', 'create_wishes', array[
+$statement$-- Wishes: what was promised to be made although nobody waits. A wish is only a reminder: what it costs is settled by
+-- acquire_generation, so a wish that is carried out twice is a hit the second time.
+--
+--   make_wish, create_batch        take_wishes                        settle_wish
+--   ───────────────────────► open ─────────────► open, held_until ─────────────────► completed, failed, canceled
+--                             ▲                      │
+--                             └── settle_wish: retry_at; or the hold is over and nobody leads the generation
+create table copperplate.wishes (
+    id bigint generated always as identity,
+    batch_id uuid,
+    -- Of a member of a batch, from 0.
+    position integer,
+    -- As budgets name payers; 'forgotten' of a user who is forgotten.
+    owner text not null,
+    generation_key text not null,
+    kind text not null,
+    recipe jsonb not null,
+    -- As acquire_generation takes it; it names no address.
+    spending jsonb,
+    charge_user uuid,
+    charge_credits integer,
+    -- The smaller, the more urgent.
+    priority smallint not null,
+    status text not null default 'open',
+    -- Why it failed, as callers are told.
+    code text,
+    -- How often it was taken.
+    tries integer not null default 0,
+    -- Until then whoever took it is at work; longer, while the generation is under a live lease.
+    held_until timestamptz,
+    -- The pause of its last try.
+    retry_at timestamptz,
+    due_at timestamptz not null generated always as (
+        coalesce(greatest(held_until, retry_at), '-infinity'::timestamptz)
+    ) stored,
+    -- Path and query of every form asked for, the first one first.
+    paths jsonb not null default '[]',
+    -- What the caller sent to be told again.
+    echo jsonb not null default '{}',
+    -- Stored before the batch was.
+    cached boolean not null default false,
+    created_at timestamptz not null,
+    settled_at timestamptz,
+    -- When a settled wish is removed.
+    forget_at timestamptz,
+    constraint wishes_pkey primary key (id),
+    constraint wishes_batch_fkey foreign key (batch_id) references copperplate.batches (id) on delete cascade,
+    constraint wishes_position_key unique (batch_id, position),
+    constraint wishes_member_key unique (batch_id, generation_key),
+    constraint wishes_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
+    constraint wishes_status_is_known check (
+        status in (
+            'open',      -- to be made
+            'completed', -- its original is stored
+            'failed',    -- asking later does not help, or it was not made within a day
+            'canceled'   -- withdrawn, or its caller was told the error at once
+        )
+    ),
+    constraint wishes_settled_has_end check (
+        (status <> 'open') = (settled_at is not null) and (status <> 'open') = (forget_at is not null)
+    ),
+    constraint wishes_failed_has_code check ((status = 'failed') = (code is not null)),
+    constraint wishes_member_has_position check ((batch_id is null) = (position is null)),
+    constraint wishes_charge_is_whole check ((charge_user is null) = (charge_credits is null)),
+    constraint wishes_tries_are_not_negative check (tries >= 0)
+) with (fillfactor = 85)$statement$,
+$statement$create index wishes_open_idx on copperplate.wishes (priority, id) where status = 'open'$statement$,
+$statement$-- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
+create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'$statement$,
+$statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
+$statement$create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open'$statement$,
+$statement$create index wishes_open_generation_idx on copperplate.wishes (generation_key) where status = 'open'$statement$,
+$statement$create unique index wishes_single_idx
+on copperplate.wishes (owner, generation_key)
+where status = 'open' and batch_id is null$statement$,
+$statement$create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null$statement$,
+$statement$-- For the deletion of a user.
+create index wishes_user_idx on copperplate.wishes (owner) where owner like 'user:%'$statement$,
+$statement$comment on table copperplate.wishes is
+'What was promised to be made although nobody waits: one row per generation and caller, members of batches included.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$comment on column copperplate.wishes.code is 'Why it failed: the code of the error that its caller would have got.'$statement$,
+$statement$comment on column copperplate.wishes.due_at is 'From then on it may be taken, while nobody leads its generation.'$statement$,
+$statement$alter table copperplate.wishes enable row level security$statement$,
+$statement$revoke all on table copperplate.wishes from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.wishes to service_role$statement$,
+$statement$create function copperplate.owner_to_keep(p_owner text)
+returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- A token outlives its user by up to an hour. Whoever forgets the user waits for this transaction.
+    perform copperplate.hold_user(jsonb_build_object('budgets', jsonb_build_array(jsonb_build_object('name', p_owner))));
+    if copperplate.is_forgotten(p_owner) then
+        return 'forgotten';
+    end if;
+    return p_owner;
+end;
+$$$statement$,
+$statement$comment on function copperplate.owner_to_keep(text) is
+'The owner to write down: as given, or forgotten, for a user who was forgotten.'$statement$,
+$statement$revoke all on function copperplate.owner_to_keep(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.owner_to_keep(text) to service_role$statement$,
+$statement$create function copperplate.check_recipe(p_recipe jsonb, p_generation_key text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    if public.cache_key(p_recipe) is distinct from p_generation_key then
+        raise exception 'the generation key is not the key of the recipe'
+            using errcode = 'ZC002', hint = 'Send cache_key(p_recipe) as p_generation_key.';
+    end if;
+    if not exists (select from copperplate.kinds as k where k.name = p_recipe ->> 'kind') then
+        raise exception 'unknown kind of picture'
+            using errcode = 'ZC003', hint = 'Known kinds are the rows of copperplate.kinds.';
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.check_recipe(jsonb, text) is
+'Raises ZC002 where the key is not the key of the recipe, and ZC003 where nobody knows its kind.'$statement$,
+$statement$revoke all on function copperplate.check_recipe(jsonb, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.check_recipe(jsonb, text) to service_role$statement$,
+$statement$create function public.make_wish(
+    -- {generation_key, recipe, owner, spending, charge_user, charge_credits, priority, paths, echo}
+    p_wish jsonb,
+    p_held_for interval
+)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_owner text := copperplate.owner_to_keep(p_wish ->> 'owner');
+    v_is_kept boolean := v_owner = p_wish ->> 'owner';
+    v_wish bigint;
+begin
+    perform copperplate.check_recipe(p_wish -> 'recipe', p_wish ->> 'generation_key');
+    insert into copperplate.wishes as w (
+        owner, generation_key, kind, recipe, spending, charge_user, charge_credits, priority, paths, echo,
+        status, code, held_until, created_at, settled_at, forget_at
+    )
+    select
+        v_owner, n.generation_key, n.recipe ->> 'kind', n.recipe,
+        case when v_is_kept then n.spending end,
+        case when v_is_kept then n.charge_user end,
+        case when v_is_kept then n.charge_credits end,
+        n.priority, n.paths, n.echo,
+        -- Of a user who was forgotten nothing is made: the budget refuses the one who asks with an old token, too.
+        case when v_is_kept then 'open' else 'failed' end,
+        case when not v_is_kept then 'spending_refused' end,
+        case when v_is_kept then v_now + p_held_for end,
+        v_now,
+        case when not v_is_kept then v_now end,
+        case when not v_is_kept then v_now end
+    from jsonb_to_record(p_wish) as n (
+        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority smallint,
+        paths jsonb, echo jsonb
+    )
+    on conflict (owner, generation_key) where status = 'open' and batch_id is null do update
+    set held_until = greatest(w.held_until, excluded.held_until), priority = least(w.priority, excluded.priority)
+    returning w.id into v_wish;
+    -- One that is held is its maker's to begin.
+    if p_held_for <= interval '0' then
+        perform pg_notify('copperplate', 'work');
+    end if;
+    return v_wish;
+end;
+$$$statement$,
+$statement$comment on function public.make_wish(jsonb, interval) is
+'Keep a wish, {generation_key, recipe, owner, spending, charge_user, charge_credits, priority, paths, echo}, and answer
+its id; for p_held_for nobody else takes it. An open wish of the same owner for the same generation, outside of batches,
+is that wish. Raises ZC002 where the key is not that of the recipe, ZC003 for an unknown kind.'$statement$,
+$statement$revoke all on function public.make_wish(jsonb, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.make_wish(jsonb, interval) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000858', 'create_work', array[
+$statement$-- Work: who carries wishes out, and how they end.
+
+create function copperplate.is_led(p_generation_key text, p_now timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from public.generation_status as g
+        where g.prompt_hash = p_generation_key and g.status in ('pending', 'generating') and g.lease_until > p_now
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.is_led(text, timestamptz) is 'Whether this generation is under a live lease.'$statement$,
+$statement$revoke all on function copperplate.is_led(text, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_led(text, timestamptz) to service_role$statement$,
+$statement$create function copperplate.is_paid(p_generation_key text)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from public.generation_status as g
+        where
+            g.prompt_hash = p_generation_key
+            and (
+                g.status in ('generating', 'completed')
+                -- As copperplate.resumes has it: the next leader goes on with what was sent.
+                or (
+                    g.status = 'failed' and g.error_class in ('abandoned', 'uncollected')
+                    and g.phase in ('submitting', 'submitted', 'uploading')
+                )
+            )
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.is_paid(text) is
+'Whether a request for this generation was sent that may be billed, and its picture can be had without another.'$statement$,
+$statement$revoke all on function copperplate.is_paid(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_paid(text) to service_role$statement$,
+$statement$create function copperplate.count_wishes_in_flight(p_now timestamptz)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    -- From the leases, which are few, to the wishes.
+    return count(*)
+    from (
+        select w.id
+        from copperplate.wishes as w
+        where w.status = 'open' and w.held_until is not null and w.held_until > p_now
+        union
+        select w.id
+        from (
+            select g.prompt_hash
+            from public.generation_status as g
+            where g.status in ('pending', 'generating') and g.lease_until > p_now
+            offset 0
+        ) as l
+        inner join copperplate.wishes as w on l.prompt_hash = w.generation_key and w.status = 'open'
+    ) as f;
+end;
+$$$statement$,
+$statement$comment on function copperplate.count_wishes_in_flight(timestamptz) is
+'How many open wishes are held, or wait for a generation that is under a live lease.'$statement$,
+$statement$revoke all on function copperplate.count_wishes_in_flight(timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.count_wishes_in_flight(timestamptz) to service_role$statement$,
+$statement$create function public.is_work_due()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+begin
+    -- Of those that are due by their own times, few have a generation that is led.
+    return exists (
+        select from copperplate.wishes as w
+        where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
+    );
+end;
+$$$statement$,
+$statement$comment on function public.is_work_due() is 'Whether a wish may be taken now.'$statement$,
+$statement$revoke all on function public.is_work_due() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.is_work_due() to service_role$statement$,
+$statement$create function copperplate.forget_wish_after(p_batch uuid)
+returns interval
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    -- Longer where it is still to be seen how many warmed pictures were asked for.
+    return case
+        when exists (select from copperplate.batches as b where b.id = p_batch and b.purpose = 'warm')
+            then interval '90 days'
+        else interval '7 days'
+    end;
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_wish_after(uuid) is 'How long settled wishes of this batch are kept.'$statement$,
+$statement$revoke all on function copperplate.forget_wish_after(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_wish_after(uuid) to service_role$statement$,
+$statement$create function copperplate.end_wishes(p_wishes bigint[], p_status text, p_code text default null)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_changed text[];
+begin
+    with ended as (
+        update copperplate.wishes as w
+        set
+            status = p_status, code = p_code, held_until = null, retry_at = null, settled_at = v_now,
+            forget_at = v_now + copperplate.forget_wish_after(w.batch_id)
+        where w.id = any(p_wishes) and w.status = 'open'
+        returning coalesce(w.batch_id::text, w.generation_key) as subject
+    )
+
+    select array_agg(e.subject) into v_changed from ended as e;
+    -- Who watches a batch, or a generation.
+    perform pg_notify('copperplate', s.subject) from (select distinct u.subject from unnest(v_changed) as u (subject)) as s;
+    return coalesce(cardinality(v_changed), 0);
+end;
+$$$statement$,
+$statement$comment on function copperplate.end_wishes(bigint[], text, text) is
+'End those of the wishes that are open; answers how many. Their batches are announced, or their generations.'$statement$,
+$statement$revoke all on function copperplate.end_wishes(bigint[], text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.end_wishes(bigint[], text, text) to service_role$statement$,
+$statement$create function copperplate.abandon_wishes(p_limit integer)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_old bigint[];
+begin
+    v_old := array(
+        select w.id
+        from copperplate.wishes as w
+        where
+            w.status = 'open' and w.created_at <= v_now - interval '1 day'
+            and (w.held_until is null or w.held_until <= v_now)
+        order by w.created_at
+        limit p_limit
+        for update skip locked
+    );
+    -- The end of a transaction with a notification is not free.
+    return case when v_old = '{}' then 0 else copperplate.end_wishes(v_old, 'failed', 'abandoned') end;
+end;
+$$$statement$,
+$statement$comment on function copperplate.abandon_wishes(integer) is
+'Fail wishes that stayed open for a day, at most p_limit; answers how many.'$statement$,
+$statement$revoke all on function copperplate.abandon_wishes(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.abandon_wishes(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000859', 'create_work_steps', array[
+$statement$-- The steps of work: take what is due, and settle it.
+
+create function public.take_wishes(p_in_flight integer, p_held_for interval)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz;
+    v_due bigint[];
+    v_withdrawn bigint[];
+    v_taken jsonb;
+begin
+    -- Most who ask find nothing, and wait for nobody.
+    if not public.is_work_due() then
+        return '[]';
+    end if;
+    -- Until the commit nobody else counts what is in flight.
+    perform pg_advisory_xact_lock(hashtextextended('copperplate work', 0));
+    v_now := copperplate.clock();
+    perform copperplate.abandon_wishes(1000);
+    loop
+        v_due := array(
+            select w.id
+            from copperplate.wishes as w
+            where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
+            order by w.priority, w.id
+            limit greatest(p_in_flight - copperplate.count_wishes_in_flight(v_now), 0)
+            for update skip locked
+        );
+        -- Its batch was canceled while it was held: it goes on only where something was paid.
+        v_withdrawn := array(
+            select w.id
+            from copperplate.wishes as w
+            inner join copperplate.batches as b on w.batch_id = b.id
+            where w.id = any(v_due) and b.canceled_at is not null and not copperplate.is_paid(w.generation_key)
+        );
+        exit when v_withdrawn = '{}';
+        perform copperplate.end_wishes(v_withdrawn, 'canceled');
+    end loop;
+
+    with taken as (
+        update copperplate.wishes as w
+        set held_until = v_now + p_held_for, retry_at = null, tries = w.tries + 1
+        where w.id = any(v_due)
+        returning w.*
+    )
+
+    select
+        jsonb_agg(
+            jsonb_build_object(
+                'id', t.id, 'generation_key', t.generation_key, 'recipe', t.recipe, 'owner', t.owner,
+                'spending', t.spending, 'charge_user', t.charge_user, 'charge_credits', t.charge_credits,
+                'tries', t.tries
+            )
+            order by t.priority, t.id
+        )
+    into v_taken
+    from taken as t;
+    return coalesce(v_taken, '[]');
+end;
+$$$statement$,
+$statement$comment on function public.take_wishes(integer, interval) is
+'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting for
+a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
+tries}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.'$statement$,
+$statement$revoke all on function public.take_wishes(integer, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.take_wishes(integer, interval) to service_role$statement$,
+$statement$create function public.settle_wish(
+    p_wish bigint, p_status text, p_code text default null, p_retry_after interval default '0'
+)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_is_canceled boolean;
+begin
+    if p_status <> 'open' then
+        return copperplate.end_wishes(array[p_wish], p_status, p_code) = 1;
+    end if;
+
+    -- Locked first: a cancel that comes now waits, and then finds it open and not held.
+    perform from copperplate.wishes as w where w.id = p_wish and w.status = 'open' for update;
+    if not found then
+        return false;
+    end if;
+    v_is_canceled := exists (
+        select from copperplate.wishes as w
+        inner join copperplate.batches as b on w.batch_id = b.id
+        where w.id = p_wish and b.canceled_at is not null and not copperplate.is_paid(w.generation_key)
+    );
+    if v_is_canceled then
+        perform copperplate.end_wishes(array[p_wish], 'canceled');
+    else
+        update copperplate.wishes as w
+        set held_until = null, retry_at = copperplate.clock() + p_retry_after
+        where w.id = p_wish;
+    end if;
+    return true;
+end;
+$$$statement$,
+$statement$comment on function public.settle_wish(bigint, text, text, interval) is
+'End a wish as completed, failed (with the code that callers are told) or canceled, or put it back as open, to be due
+after p_retry_after: a member of a canceled batch that nothing was paid for is canceled instead. False where it has ended
+before.'$statement$,
+$statement$revoke all on function public.settle_wish(bigint, text, text, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.settle_wish(bigint, text, text, interval) to service_role$statement$,
+$statement$create function public.get_pending_prompts(p_limit integer default 5)
+returns table (
+    generation_key text,
+    kind text,
+    prompt text,
+    priority smallint,
+    tries integer,
+    created_at timestamptz
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select w.generation_key, w.kind, coalesce(w.recipe ->> 'prompt', w.kind), w.priority, w.tries, w.created_at
+    from copperplate.wishes as w
+    where w.status = 'open'
+    order by w.priority, w.id
+    limit p_limit;
+$$$statement$,
+$statement$comment on function public.get_pending_prompts(integer) is
+'What is still to be made, at most p_limit, the most urgent first: the prompt, or the kind of a picture without one.'$statement$,
+$statement$revoke all on function public.get_pending_prompts(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_pending_prompts(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000860', 'create_batch_creation', array[
+$statement$-- How a batch begins: with all of its wishes, in one transaction.
+
+create function copperplate.check_recipes(p_wishes jsonb)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    -- One statement: the common case is that all of them are right.
+    if exists (
+        select from jsonb_array_elements(p_wishes) as m (wish)
+        left join copperplate.kinds as k on m.wish #>> '{recipe,kind}' = k.name
+        where k.name is null or public.cache_key(m.wish -> 'recipe') is distinct from m.wish ->> 'generation_key'
+    ) then
+        perform copperplate.check_recipe(m.wish -> 'recipe', m.wish ->> 'generation_key')
+        from jsonb_array_elements(p_wishes) as m (wish);
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.check_recipes(jsonb) is
+'Raises ZC002 where a key is not the key of its recipe, and ZC003 where nobody knows a kind.'$statement$,
+$statement$revoke all on function copperplate.check_recipes(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.check_recipes(jsonb) to service_role$statement$,
+$statement$create function copperplate.add_members(p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_forget_at timestamptz := v_now + copperplate.forget_wish_after(p_batch);
+begin
+    insert into copperplate.wishes (
+        batch_id, position, owner, generation_key, kind, recipe, spending, charge_user, charge_credits, priority, paths,
+        echo, status, code, cached, created_at, settled_at, forget_at
+    )
+    select
+        p_batch, m.n - 1, p_owner, w.generation_key, w.recipe ->> 'kind', w.recipe,
+        case when p_is_kept then w.spending end,
+        case when p_is_kept then w.charge_user end,
+        case when p_is_kept then w.charge_credits end,
+        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed', v_now,
+        case when s.status <> 'open' then v_now end,
+        case when s.status <> 'open' then v_forget_at end
+    from jsonb_array_elements(p_wishes) with ordinality as m (wish, n)
+    cross join lateral jsonb_to_record(m.wish) as w (
+        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority smallint,
+        paths jsonb, echo jsonb
+    )
+    cross join lateral (
+        select
+            case
+                when copperplate.is_taken_down(w.generation_key) then 'taken_down'
+                when not p_is_kept then 'spending_refused'
+            end as code,
+            exists (
+                select from public.generation_status as g
+                where g.prompt_hash = w.generation_key and g.status = 'completed'
+            ) as is_stored
+    ) as c
+    cross join lateral (
+        select
+            case when c.code is not null then 'failed' when c.is_stored then 'completed' else 'open' end as status,
+            c.code
+    ) as s
+    -- One order for all: of two batches none waits for the other.
+    order by m.n;
+end;
+$$$statement$,
+$statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean) is
+'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were taken
+down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.'$statement$,
+$statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean) to service_role$statement$,
+$statement$create function public.create_batch(
+    -- {id, owner, purpose, thread_id, idempotency_key, digest, wishes: [make_wish's, without owner]}
+    p_batch jsonb
+)
+returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_owner text := copperplate.owner_to_keep(p_batch ->> 'owner');
+    v_batch copperplate.batches;
+    v_has_open boolean;
+begin
+    -- A day later the key is free again.
+    update copperplate.batches as b
+    set idempotency_key = null
+    where
+        b.owner = v_owner and b.idempotency_key = p_batch ->> 'idempotency_key'
+        and b.created_at <= v_now - interval '1 day';
+    insert into copperplate.batches (id, owner, purpose, thread_id, idempotency_key, digest, created_at)
+    select
+        coalesce(n.id, gen_random_uuid()), v_owner, n.purpose, n.thread_id, n.idempotency_key, coalesce(n.digest, ''), v_now
+    from jsonb_to_record(p_batch) as n (
+        id uuid, purpose text, thread_id text, idempotency_key text, digest text
+    )
+    -- This batch again, as its caller never got the answer; or another under the same key.
+    on conflict do nothing
+    returning * into v_batch;
+    if not found then
+        return (
+            select b.id
+            from copperplate.batches as b
+            where
+                b.id = (p_batch ->> 'id')::uuid
+                or (
+                    b.owner = v_owner and b.idempotency_key = p_batch ->> 'idempotency_key'
+                    and b.digest = p_batch ->> 'digest'
+                )
+            limit 1
+        );
+    end if;
+
+    perform copperplate.check_recipes(p_batch -> 'wishes');
+    perform copperplate.add_members(v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner');
+    update copperplate.batches as b
+    set estimate_micro_usd = (
+        select
+            case
+                when count(*) filter (where w.spending is null) = 0
+                    then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+            end
+        from copperplate.wishes as w
+        where w.batch_id = b.id and w.status = 'open'
+    )
+    where b.id = v_batch.id;
+    v_has_open := exists (
+        select from copperplate.wishes as w where w.batch_id = v_batch.id and w.status = 'open'
+    );
+    if v_has_open then
+        perform pg_notify('copperplate', 'work');
+    end if;
+    return v_batch.id;
+end;
+$$$statement$,
+$statement$comment on function public.create_batch(jsonb) is
+'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice, and answer its id. Its
+wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
+the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
+make_wish does.'$statement$,
+$statement$revoke all on function public.create_batch(jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.create_batch(jsonb) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000861', 'create_batch_reads', array[
+$statement$-- Batches as they are now. The truth about a picture is its generation's, whoever made it.
+create view copperplate.members
+with (security_invoker = true)
+as
+select
+    w.id,
+    w.batch_id,
+    w.position,
+    w.generation_key,
+    w.kind,
+    case
+        when w.status <> 'open' then w.status
+        when g.status in ('pending', 'generating', 'completed') then g.status
+        -- What failed is tried again, or the wish is about to fail, too.
+        else 'pending'
+    end as state,
+    w.status = 'open' as is_open,
+    w.cached,
+    w.code,
+    w.paths,
+    w.echo
+from copperplate.wishes as w
+left join public.generation_status as g on w.status = 'open' and w.generation_key = g.prompt_hash
+where w.batch_id is not null$statement$,
+$statement$comment on view copperplate.members is
+'Members of batches with the state that callers are told: of open ones, that of their generation.'$statement$,
+$statement$revoke all on table copperplate.members from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table copperplate.members to service_role$statement$,
+$statement$create function public.find_batch(p_batch uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', b.id, 'owner', b.owner, 'purpose', b.purpose, 'thread_id', b.thread_id,
+        'created_at', b.created_at, 'canceled_at', b.canceled_at, 'estimate_micro_usd', b.estimate_micro_usd,
+        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', coalesce(c.is_private, false)
+    )
+    from copperplate.batches as b
+    cross join lateral (
+        select
+            jsonb_object_agg(s.state, s.number) as counts,
+            sum(s.cached) as cached,
+            bool_or(s.is_private) as is_private
+        from (
+            select
+                m.state,
+                count(*) as number,
+                count(*) filter (where m.cached) as cached,
+                bool_or(k.is_private) as is_private
+            from copperplate.members as m
+            inner join copperplate.kinds as k on m.kind = k.name
+            where m.batch_id = b.id
+            group by m.state
+        ) as s
+    ) as c
+    where b.id = p_batch;
+$$$statement$,
+$statement$comment on function public.find_batch(uuid) is
+'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state, cached,
+is_private}; null where there is none.'$statement$,
+$statement$revoke all on function public.find_batch(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.find_batch(uuid) to service_role$statement$,
+$statement$create function public.list_members(p_batch uuid, p_after integer default -1, p_limit integer default 100)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(to_jsonb(p) order by p.position), '[]')
+    from (
+        select m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
+        from copperplate.members as m
+        where m.batch_id = p_batch and m.position > p_after
+        order by m.position
+        limit p_limit
+    ) as p;
+$$$statement$,
+$statement$comment on function public.list_members(uuid, integer, integer) is
+'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind, state,
+cached, code, paths, echo}].'$statement$,
+$statement$revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.list_members(uuid, integer, integer) to service_role$statement$,
+$statement$create function public.cancel_batch(p_batch uuid)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_open bigint[];
+    v_withdrawn bigint[];
+    v_saved bigint;
+begin
+    update copperplate.batches as b
+    set canceled_at = coalesce(b.canceled_at, v_now)
+    where b.id = p_batch;
+    if not found then
+        return null;
+    end if;
+    -- Somebody who takes one of them goes first, and then it is held.
+    v_open := array(
+        select w.id
+        from copperplate.wishes as w
+        where w.batch_id = p_batch and w.status = 'open'
+        order by w.id
+        for update
+    );
+    perform copperplate.end_wishes(
+        array(select m.id from copperplate.members as m where m.batch_id = p_batch and m.is_open and m.state = 'completed'),
+        'completed'
+    );
+    v_withdrawn := array(
+        select w.id
+        from copperplate.wishes as w
+        where
+            w.id = any(v_open) and w.status = 'open' and (w.held_until is null or w.held_until <= v_now)
+            and not copperplate.is_led(w.generation_key, v_now) and not copperplate.is_paid(w.generation_key)
+    );
+    perform copperplate.end_wishes(v_withdrawn, 'canceled');
+    select coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+    into v_saved
+    from copperplate.wishes as w
+    where
+        w.id = any(v_withdrawn)
+        and not exists (
+            select from copperplate.wishes as o where o.generation_key = w.generation_key and o.status = 'open'
+        );
+    return jsonb_build_object(
+        'withdrawn', cardinality(v_withdrawn),
+        'under_way', (
+            select count(*)
+            from copperplate.wishes as w
+            where w.id = any(v_open) and w.status = 'open'
+        ),
+        'saved_micro_usd', v_saved
+    );
+end;
+$$$statement$,
+$statement$comment on function public.cancel_batch(uuid) is
+'Withdraw every member that is not in flight and that nothing was paid for. Answers {withdrawn, under_way,
+saved_micro_usd}: saved is what was estimated for those that nobody else wishes for. Null where there is no such batch.'$statement$,
+$statement$revoke all on function public.cancel_batch(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cancel_batch(uuid) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000862', 'create_generation_states', array[
+$statement$-- Generations as callers are told of them.
+
+create function copperplate.usual_ms(p_kind text, p_model text)
+returns double precision
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    -- The newest by time alone: few rows, whatever the kind's pictures were made by.
+    select percentile_cont(0.5) within group (order by o.generation_ms)
+    from (
+        select e.generation_key, e.generation_ms, e.is_original
+        from copperplate.cache_entries as e
+        where e.kind = p_kind and e.archived_at is null
+        order by e.created_at desc
+        limit 200
+    ) as o
+    inner join public.generation_status as g on o.generation_key = g.prompt_hash
+    where o.is_original and o.generation_ms is not null and g.model = p_model;
+$$$statement$,
+$statement$comment on function copperplate.usual_ms(text, text) is
+'The median time from the first submit to the picture, in milliseconds, of those pictures of this kind and model that are
+among the last 200 entries; null where there are none.'$statement$,
+$statement$revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.usual_ms(text, text) to service_role$statement$,
+$statement$create function public.get_generation_state(p_generation_key text)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v public.generation_status;
+    v_wish copperplate.wishes;
+    v_state text;
+    v_is_failed boolean;
+begin
+    select g.* into v from public.generation_status as g where g.prompt_hash = p_generation_key;
+    select w.* into v_wish
+    from copperplate.wishes as w
+    where w.generation_key = p_generation_key and w.status = 'open'
+    order by w.created_at, w.id
+    limit 1;
+    if v.prompt_hash is null and v_wish.id is null then
+        return null;
+    end if;
+
+    v_is_failed := v.status = 'failed' and (
+        v_wish.id is null
+        -- With a wish it is tried again, unless asking later does not help.
+        or (v.retry_at > v_now and v.error_class not in ('rate_limited', 'account', 'abandoned', 'uncollected'))
+    );
+    v_state := case
+        when v.status in ('pending', 'generating', 'completed') then v.status
+        when v_is_failed then 'failed'
+        else 'pending'
+    end;
+    return jsonb_build_object(
+        'generation_key', p_generation_key,
+        'kind', coalesce(v.kind, v_wish.kind),
+        'state', v_state,
+        -- Of what was asked for anew, when that was.
+        'created_at', case when v_state = 'pending' and v.status = 'failed' then v_wish.created_at else coalesce(v.created_at, v_wish.created_at) end,
+        'started_at', case when v_state <> 'pending' then v.started_at end,
+        'error_class', case when v_is_failed then v.error_class end,
+        'retry_after_ms', case
+            when v_is_failed then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
+        end,
+        'entry', case
+            when v_state = 'completed' then (
+                select to_jsonb(s)
+                from copperplate.cache_entries as e
+                cross join lateral copperplate.stored(e.key) as s
+                where e.generation_key = p_generation_key and e.is_original
+            )
+        end,
+        'usual_ms', copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+    );
+end;
+$$$statement$,
+$statement$comment on function public.get_generation_state(text) is
+'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state, created_at,
+started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.'$statement$,
+$statement$revoke all on function public.get_generation_state(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_generation_state(text) to service_role$statement$,
+$statement$create function public.get_stored_keys(p_generation_keys text[])
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(g.prompt_hash), '[]')
+    from public.generation_status as g
+    where g.prompt_hash = any(p_generation_keys) and g.status = 'completed';
+$$$statement$,
+$statement$comment on function public.get_stored_keys(text[]) is 'Those of these generations whose original is stored.'$statement$,
+$statement$revoke all on function public.get_stored_keys(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_stored_keys(text[]) to service_role$statement$,
+$statement$create function public.get_popular_recipes(p_days integer, p_limit integer)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_since timestamptz := copperplate.clock() - make_interval(days => p_days);
+begin
+    -- Requests are counted since the generation's row was made, not by day: of what was asked for in these days, what was
+    -- asked for most comes first.
+    return (
+        select coalesce(jsonb_agg(p.recipe order by p.total_requests desc, p.prompt_hash), '[]')
+        from (
+            select g.prompt_hash, g.recipe, g.total_requests
+            from public.generation_status as g
+            where
+                g.total_requests > 0
+                and (
+                    g.updated_at >= v_since
+                    or exists (
+                        select from copperplate.cache_entries as e
+                        where e.generation_key = g.prompt_hash and e.access_count > 0 and e.last_accessed_at >= v_since
+                    )
+                )
+            order by g.total_requests desc, g.prompt_hash
+            limit p_limit
+        ) as p
+    );
+end;
+$$$statement$,
+$statement$comment on function public.get_popular_recipes(integer, integer) is
+'At most p_limit recipes of pictures that were asked for in the last p_days, those with most requests first.'$statement$,
+$statement$revoke all on function public.get_popular_recipes(integer, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_popular_recipes(integer, integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000863', 'create_event_tokens', array[
+$statement$-- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its address
+-- has a token, and the ledger its digest.
+create table copperplate.event_tokens (
+    generation_key text not null,
+    -- SHA-256 of the token.
+    digest text not null,
+    expires_at timestamptz not null,
+    constraint event_tokens_pkey primary key (generation_key, digest),
+    constraint event_tokens_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
+    constraint event_tokens_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$')
+)$statement$,
+$statement$create index event_tokens_expires_idx on copperplate.event_tokens (expires_at)$statement$,
+$statement$comment on table copperplate.event_tokens is
+'Digests of tokens that permit to watch one generation for some minutes.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.event_tokens enable row level security$statement$,
+$statement$revoke all on table copperplate.event_tokens from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.event_tokens to service_role$statement$,
+$statement$create function public.begin_watch(p_generation_key text, p_digest text, p_valid_for interval)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    insert into copperplate.event_tokens (generation_key, digest, expires_at)
+    values (p_generation_key, p_digest, copperplate.clock() + p_valid_for)
+    on conflict (generation_key, digest) do update set expires_at = excluded.expires_at;
+$$$statement$,
+$statement$comment on function public.begin_watch(text, text, interval) is
+'Keep the SHA-256 of a token that permits to watch this generation for p_valid_for.'$statement$,
+$statement$revoke all on function public.begin_watch(text, text, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.begin_watch(text, text, interval) to service_role$statement$,
+$statement$create function public.may_watch(p_generation_key text, p_digest text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select from copperplate.event_tokens as t
+        where t.generation_key = p_generation_key and t.digest = p_digest and t.expires_at > copperplate.clock()
+    );
+$$$statement$,
+$statement$comment on function public.may_watch(text, text) is
+'Whether a token with this SHA-256 permits to watch this generation now.'$statement$,
+$statement$revoke all on function public.may_watch(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.may_watch(text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000864', 'create_warmed_pictures', array[
+$statement$-- What warming was good for.
+create view public.warmed_pictures
+with (security_invoker = true)
+as
+select
+    w.generation_key as prompt_hash,
+    w.kind,
+    w.recipe ->> 'prompt' as prompt,
+    w.settled_at as warmed_at,
+    (w.spending ->> 'amount_micro_usd')::bigint as estimate_micro_usd,
+    -- Served without a call, of pictures that were made since: also where a cleanup removed the picture.
+    coalesce(
+        (
+            select sum(s.saved)
+            from copperplate.submits as s
+            where s.generation_key = w.generation_key and s.sent_at >= w.created_at
+        ),
+        0
+    )::bigint as requests_since
+from copperplate.batches as b
+inner join copperplate.wishes as w on b.id = w.batch_id
+where b.purpose = 'warm' and w.status = 'completed' and not w.cached$statement$,
+$statement$comment on view public.warmed_pictures is
+'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and how
+often it was asked for since.'$statement$,
+$statement$revoke all on table public.warmed_pictures from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table public.warmed_pictures to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000865', 'create_wish_retention', array[
+$statement$-- How long wishes, batches and tokens are kept.
+
+create function copperplate.forget_old_wishes(p_limit integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_batches uuid[];
+begin
+    perform copperplate.abandon_wishes(p_limit);
+    with removed as (
+        delete from copperplate.wishes as w
+        where w.id = any(array(
+            select o.id
+            from copperplate.wishes as o
+            where o.forget_at is not null and o.forget_at <= v_now
+            order by o.forget_at
+            limit p_limit
+            for update skip locked
+        ))
+        returning w.batch_id
+    )
+
+    select array_agg(distinct r.batch_id) into v_batches from removed as r where r.batch_id is not null;
+
+    -- A batch goes with the last of its wishes.
+    delete from copperplate.batches as b
+    where
+        b.id = any(v_batches)
+        and not exists (select from copperplate.wishes as w where w.batch_id = b.id);
+    delete from copperplate.event_tokens as t
+    where (t.generation_key, t.digest) in (
+        select o.generation_key, o.digest
+        from copperplate.event_tokens as o
+        where o.expires_at <= v_now
+        order by o.expires_at
+        limit p_limit
+        for update skip locked
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_old_wishes(integer) is
+'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens that
+expired: at most p_limit of each.'$statement$,
+$statement$revoke all on function copperplate.forget_old_wishes(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_old_wishes(integer) to service_role$statement$,
+$statement$create function copperplate.forget_wishes_of(p_user uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_owner text := 'user:' || p_user;
+begin
+    with removed as (
+        delete from copperplate.wishes as w
+        where w.owner = v_owner and w.owner like 'user:%'
+        returning w.generation_key
+    )
+
+    delete from copperplate.event_tokens as t
+    using removed as r
+    where t.generation_key = r.generation_key;
+    delete from copperplate.batches as b where b.owner = v_owner;
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_wishes_of(uuid) is
+'Remove the wishes and batches of a user, and the tokens to watch what they wished for.'$statement$,
+$statement$revoke all on function copperplate.forget_wishes_of(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_wishes_of(uuid) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[
 $statement$-- Requests of signed-in people, under an Idempotency-Key or to be answered later: for a day the same request gets the
 -- same answer.
@@ -7936,12 +9104,13 @@ begin
     update copperplate.accounts as a set user_id = null where a.user_id = p_user
     returning a.id into v_account;
     delete from copperplate.user_requests as q where q.account_id = v_account;
+    perform copperplate.forget_wishes_of(p_user);
     perform copperplate.forget_budget('user:' || p_user);
     return v_account is not null;
 end;
 $$$statement$,
 $statement$comment on function public.forget_user(uuid) is
-'Take a user''s name off their account and remove their requests; the ledger stays, of an account that is nobody''s.
+'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account that is nobody''s.
 False where there is no such account. Their budget has no room from then on, whatever token is still good. Runs by itself when a row of auth.users is deleted.'$statement$,
 $statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.forget_user(uuid) to service_role$statement$,

@@ -256,6 +256,18 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      warmed_pictures: {
+        Row: {
+          estimate_micro_usd: number | null;
+          kind: string;
+          prompt: string | null;
+          prompt_hash: string;
+          requests_since: number | null;
+          warmed_at: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
     };
     Functions: {
       acquire_generation: {
@@ -300,7 +312,9 @@ export type Database = {
           isSetofReturn: false;
         };
       };
+      begin_watch: { Args: { p_digest: string; p_generation_key: string; p_valid_for: string }; Returns: undefined };
       cache_key: { Args: { p_recipe: Json }; Returns: string };
+      cancel_batch: { Args: { p_batch: string }; Returns: Json };
       check_setup: { Args: Record<PropertyKey, never>; Returns: Json };
       claim_audit: { Args: { p_bucket: string }; Returns: string };
       claim_discarded: {
@@ -369,6 +383,7 @@ export type Database = {
         };
         Returns: Json;
       };
+      create_batch: { Args: { p_batch: Json }; Returns: string };
       deliver_generation: {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;
@@ -389,6 +404,7 @@ export type Database = {
         Returns: boolean;
       };
       find_api_key: { Args: { p_digest: string }; Returns: Json };
+      find_batch: { Args: { p_batch: string }; Returns: Json };
       find_kept: {
         Args: { p_id: string };
         Returns: {
@@ -418,6 +434,7 @@ export type Database = {
         }[];
       };
       get_credits: { Args: { p_user: string }; Returns: Json };
+      get_generation_state: { Args: { p_generation_key: string }; Returns: Json };
       get_generation_stats: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -467,6 +484,18 @@ export type Database = {
           total_usage: number;
         }[];
       };
+      get_pending_prompts: {
+        Args: { p_limit?: number };
+        Returns: {
+          created_at: string;
+          generation_key: string;
+          kind: string;
+          priority: number;
+          prompt: string;
+          tries: number;
+        }[];
+      };
+      get_popular_recipes: { Args: { p_days: number; p_limit: number }; Returns: Json };
       get_savings: {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -481,6 +510,7 @@ export type Database = {
           unpriced_saved: number;
         }[];
       };
+      get_stored_keys: { Args: { p_generation_keys: string[] }; Returns: Json };
       get_usage_totals: { Args: Record<PropertyKey, never>; Returns: Json };
       grant_credits: { Args: { p_amount: number; p_ref: string; p_user: string }; Returns: Json };
       heartbeat_generation: { Args: { p_fence: number; p_key: string; p_lease: string }; Returns: boolean };
@@ -511,9 +541,13 @@ export type Database = {
         Returns: boolean;
       };
       is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
+      is_work_due: { Args: Record<PropertyKey, never>; Returns: boolean };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
       list_api_keys: { Args: Record<PropertyKey, never>; Returns: Json };
       list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
+      list_members: { Args: { p_after?: number; p_batch: string; p_limit?: number }; Returns: Json };
+      make_wish: { Args: { p_held_for: string; p_wish: Json }; Returns: number };
+      may_watch: { Args: { p_digest: string; p_generation_key: string }; Returns: boolean };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
       originals_without_placeholder: {
@@ -565,7 +599,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
-      record_usage: { Args: { p_batch: string; p_uses: Json }; Returns: undefined };
+      record_usage: { Args: { p_batch: string; p_uses: Json }; Returns: boolean };
       refund_credits: { Args: { p_reservation: string }; Returns: boolean };
       rendition_cache_key: {
         Args: { p_format: string; p_generation_key: string; p_height?: number; p_quality?: number; p_width?: number };
@@ -581,6 +615,10 @@ export type Database = {
       rotate_api_key: { Args: { p_digest: string; p_grace: string; p_prefix: string }; Returns: Json };
       set_budget: { Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string }; Returns: Json };
       set_placeholder: { Args: { p_color: string; p_generation_key: string; p_thumbhash: string }; Returns: boolean };
+      settle_wish: {
+        Args: { p_code?: string; p_retry_after?: string; p_status: string; p_wish: number };
+        Returns: boolean;
+      };
       sign_generation: {
         Args: { p_expires_at: string; p_generation_key: string; p_key_id: string; p_secret: string };
         Returns: string;
@@ -602,6 +640,7 @@ export type Database = {
       };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
       take_down: { Args: { p_key: string; p_reason?: string }; Returns: Json };
+      take_wishes: { Args: { p_held_for: string; p_in_flight: number }; Returns: Json };
       unpin_picture: { Args: { p_key: string }; Returns: Json };
     };
     Enums: {

@@ -121,7 +121,7 @@ class PlainImages:
         return PLACEHOLDER
 
     async def draw_placeholder(
-        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str | None
     ) -> bytes:
         """A body that names what it was drawn from."""
         return f"{placeholder.color} as {picture_format} by {model}".encode()
