@@ -7772,7 +7772,8 @@ create table copperplate.batches (
     constraint batches_estimate_is_not_negative check (estimate_micro_usd >= 0)
 )$statement$,
 $statement$comment on table copperplate.batches is
-'Many wishes at once, one row each. Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+'Many wishes at once, one row each.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$comment on column copperplate.batches.estimate_micro_usd is
 'What members that were not stored when it began cost at most, in millionths of a dollar; null where a price is not
 known.'$statement$,
@@ -7804,7 +7805,7 @@ create table copperplate.wishes (
     charge_user uuid,
     charge_credits integer,
     -- The smaller, the more urgent.
-    priority smallint not null,
+    priority integer not null,
     status text not null default 'open',
     -- Why it failed, as callers are told.
     code text,
@@ -7815,7 +7816,7 @@ create table copperplate.wishes (
     -- The pause of its last try.
     retry_at timestamptz,
     due_at timestamptz not null generated always as (
-        coalesce(greatest(held_until, retry_at), '-infinity'::timestamptz)
+        greatest(created_at, held_until, retry_at)
     ) stored,
     -- Path and query of every form asked for, the first one first.
     paths jsonb not null default '[]',
@@ -7848,7 +7849,7 @@ create table copperplate.wishes (
     constraint wishes_charge_is_whole check ((charge_user is null) = (charge_credits is null)),
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85)$statement$,
-$statement$create index wishes_open_idx on copperplate.wishes (priority, id) where status = 'open'$statement$,
+$statement$create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open'$statement$,
 $statement$-- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'$statement$,
 $statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
@@ -7946,7 +7947,7 @@ begin
         case when not v_is_kept then v_now end,
         case when not v_is_kept then v_now end
     from jsonb_to_record(p_wish) as n (
-        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority smallint,
+        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority integer,
         paths jsonb, echo jsonb
     )
     on conflict (owner, generation_key) where status = 'open' and batch_id is null do update
@@ -8173,7 +8174,7 @@ begin
             select w.id
             from copperplate.wishes as w
             where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
-            order by w.priority, w.id
+            order by w.priority, w.due_at, w.id
             limit greatest(p_in_flight - copperplate.count_wishes_in_flight(v_now), 0)
             for update skip locked
         );
@@ -8210,8 +8211,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.take_wishes(integer, interval) is
-'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting for
-a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
+'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting
+for a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
 tries}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.'$statement$,
 $statement$revoke all on function public.take_wishes(integer, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.take_wishes(integer, interval) to service_role$statement$,
@@ -8262,7 +8263,7 @@ returns table (
     generation_key text,
     kind text,
     prompt text,
-    priority smallint,
+    priority integer,
     tries integer,
     created_at timestamptz
 )
@@ -8334,7 +8335,7 @@ begin
         case when s.status <> 'open' then v_forget_at end
     from jsonb_array_elements(p_wishes) with ordinality as m (wish, n)
     cross join lateral jsonb_to_record(m.wish) as w (
-        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority smallint,
+        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority integer,
         paths jsonb, echo jsonb
     )
     cross join lateral (
@@ -8358,8 +8359,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean) is
-'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were taken
-down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.'$statement$,
+'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were
+taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.'$statement$,
 $statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean) to service_role$statement$,
 $statement$create function public.create_batch(
@@ -8386,7 +8387,8 @@ begin
         and b.created_at <= v_now - interval '1 day';
     insert into copperplate.batches (id, owner, purpose, thread_id, idempotency_key, digest, created_at)
     select
-        coalesce(n.id, gen_random_uuid()), v_owner, n.purpose, n.thread_id, n.idempotency_key, coalesce(n.digest, ''), v_now
+        coalesce(n.id, gen_random_uuid()), v_owner, n.purpose, n.thread_id, n.idempotency_key, coalesce(n.digest, ''),
+        v_now
     from jsonb_to_record(p_batch) as n (
         id uuid, purpose text, thread_id text, idempotency_key text, digest text
     )
@@ -8430,8 +8432,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.create_batch(jsonb) is
-'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice, and answer its id. Its
-wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
+'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
+Its wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
 the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
 make_wish does.'$statement$,
 $statement$revoke all on function public.create_batch(jsonb) from public, anon, authenticated$statement$,
@@ -8440,7 +8442,38 @@ $statement$grant execute on function public.create_batch(jsonb) to service_role$
 
 select pg_temp.apply_migration('20261120000861', 'create_batch_reads', array[
 $statement$-- Batches as they are now. The truth about a picture is its generation's, whoever made it.
-create view copperplate.members
+
+create function copperplate.wished_state(p_generation public.generation_status, p_now timestamptz)
+returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select case
+        when p_generation.status in ('pending', 'generating', 'completed') then p_generation.status
+        when p_generation.status = 'failed' then
+            case
+                -- As copperplate.resumes has it: the next leader goes on with what was sent.
+                when
+                    p_generation.error_class in ('abandoned', 'uncollected')
+                    and p_generation.phase in ('submitting', 'submitted', 'uploading')
+                    then 'generating'
+                -- It is tried again, unless until then nobody is going to.
+                when
+                    p_generation.retry_at > p_now
+                    and p_generation.error_class in ('moderated', 'invalid', 'bad_output', 'ambiguous', 'lost')
+                    then 'failed'
+                else 'pending'
+            end
+    end;
+$$$statement$,
+$statement$comment on function copperplate.wished_state(public.generation_status, timestamptz) is
+'What callers are told of a generation that an open wish waits for; null where there is no row of it.'$statement$,
+$statement$revoke all on function copperplate.wished_state(public.generation_status, timestamptz)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.wished_state(public.generation_status, timestamptz) to service_role$statement$,
+$statement$create view copperplate.members
 with (security_invoker = true)
 as
 select
@@ -8449,19 +8482,18 @@ select
     w.position,
     w.generation_key,
     w.kind,
-    case
-        when w.status <> 'open' then w.status
-        when g.status in ('pending', 'generating', 'completed') then g.status
-        -- What failed is tried again, or the wish is about to fail, too.
-        else 'pending'
-    end as state,
-    w.status = 'open' as is_open,
+    case when w.status = 'open' then coalesce(s.state, 'pending') else w.status end as state,
     w.cached,
-    w.code,
+    -- As whoever takes the wish is going to be told.
+    case when w.status = 'open' and s.state = 'failed' then 'generation_failed' else w.code end as code,
     w.paths,
     w.echo
 from copperplate.wishes as w
-left join public.generation_status as g on w.status = 'open' and w.generation_key = g.prompt_hash
+left join lateral (
+    select copperplate.wished_state(g, copperplate.clock()) as state
+    from public.generation_status as g
+    where w.status = 'open' and w.generation_key = g.prompt_hash
+) as s on true
 where w.batch_id is not null$statement$,
 $statement$comment on view copperplate.members is
 'Members of batches with the state that callers are told: of open ones, that of their generation.'$statement$,
@@ -8500,8 +8532,8 @@ as $$
     where b.id = p_batch;
 $$$statement$,
 $statement$comment on function public.find_batch(uuid) is
-'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state, cached,
-is_private}; null where there is none.'$statement$,
+'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state,
+cached, is_private}; null where there is none.'$statement$,
 $statement$revoke all on function public.find_batch(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.find_batch(uuid) to service_role$statement$,
 $statement$create function public.list_members(p_batch uuid, p_after integer default -1, p_limit integer default 100)
@@ -8521,8 +8553,8 @@ as $$
     ) as p;
 $$$statement$,
 $statement$comment on function public.list_members(uuid, integer, integer) is
-'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind, state,
-cached, code, paths, echo}].'$statement$,
+'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind,
+state, cached, code, paths, echo}].'$statement$,
 $statement$revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.list_members(uuid, integer, integer) to service_role$statement$,
 $statement$create function public.cancel_batch(p_batch uuid)
@@ -8552,10 +8584,6 @@ begin
         order by w.id
         for update
     );
-    perform copperplate.end_wishes(
-        array(select m.id from copperplate.members as m where m.batch_id = p_batch and m.is_open and m.state = 'completed'),
-        'completed'
-    );
     v_withdrawn := array(
         select w.id
         from copperplate.wishes as w
@@ -8576,8 +8604,8 @@ begin
         'withdrawn', cardinality(v_withdrawn),
         'under_way', (
             select count(*)
-            from copperplate.wishes as w
-            where w.id = any(v_open) and w.status = 'open'
+            from copperplate.members as m
+            where m.batch_id = p_batch and m.state in ('pending', 'generating')
         ),
         'saved_micro_usd', v_saved
     );
@@ -8613,8 +8641,8 @@ as $$
     where o.is_original and o.generation_ms is not null and g.model = p_model;
 $$$statement$,
 $statement$comment on function copperplate.usual_ms(text, text) is
-'The median time from the first submit to the picture, in milliseconds, of those pictures of this kind and model that are
-among the last 200 entries; null where there are none.'$statement$,
+'The median time from the first submit to the picture, in milliseconds, of those pictures of this kind and model that
+are among the last 200 entries; null where there are none.'$statement$,
 $statement$revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.usual_ms(text, text) to service_role$statement$,
 $statement$create function public.get_generation_state(p_generation_key text)
@@ -8629,7 +8657,6 @@ declare
     v public.generation_status;
     v_wish copperplate.wishes;
     v_state text;
-    v_is_failed boolean;
 begin
     select g.* into v from public.generation_status as g where g.prompt_hash = p_generation_key;
     select w.* into v_wish
@@ -8641,26 +8668,22 @@ begin
         return null;
     end if;
 
-    v_is_failed := v.status = 'failed' and (
-        v_wish.id is null
-        -- With a wish it is tried again, unless asking later does not help.
-        or (v.retry_at > v_now and v.error_class not in ('rate_limited', 'account', 'abandoned', 'uncollected'))
-    );
     v_state := case
-        when v.status in ('pending', 'generating', 'completed') then v.status
-        when v_is_failed then 'failed'
-        else 'pending'
+        when v_wish.id is null then v.status else coalesce(copperplate.wished_state(v, v_now), 'pending')
     end;
     return jsonb_build_object(
         'generation_key', p_generation_key,
         'kind', coalesce(v.kind, v_wish.kind),
         'state', v_state,
         -- Of what was asked for anew, when that was.
-        'created_at', case when v_state = 'pending' and v.status = 'failed' then v_wish.created_at else coalesce(v.created_at, v_wish.created_at) end,
+        'created_at', case
+            when v_state = 'pending' and v.status = 'failed' then v_wish.created_at
+            else coalesce(v.created_at, v_wish.created_at)
+        end,
         'started_at', case when v_state <> 'pending' then v.started_at end,
-        'error_class', case when v_is_failed then v.error_class end,
+        'error_class', case when v_state = 'failed' then v.error_class end,
         'retry_after_ms', case
-            when v_is_failed then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
+            when v_state = 'failed' then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
         end,
         'entry', case
             when v_state = 'completed' then (
@@ -8675,8 +8698,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.get_generation_state(text) is
-'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state, created_at,
-started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.'$statement$,
+'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state,
+created_at, started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.'$statement$,
 $statement$revoke all on function public.get_generation_state(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_generation_state(text) to service_role$statement$,
 $statement$create function public.get_stored_keys(p_generation_keys text[])
@@ -8703,8 +8726,8 @@ as $$
 declare
     v_since timestamptz := copperplate.clock() - make_interval(days => p_days);
 begin
-    -- Requests are counted since the generation's row was made, not by day: of what was asked for in these days, what was
-    -- asked for most comes first.
+    -- Requests are counted since the generation's row was made, not by day: of what was asked for in these days, what
+    -- was asked for most comes first.
     return (
         select coalesce(jsonb_agg(p.recipe order by p.total_requests desc, p.prompt_hash), '[]')
         from (
@@ -8732,8 +8755,8 @@ $statement$grant execute on function public.get_popular_recipes(integer, integer
 ]);
 
 select pg_temp.apply_migration('20261120000863', 'create_event_tokens', array[
-$statement$-- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its address
--- has a token, and the ledger its digest.
+$statement$-- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its
+-- address has a token, and the ledger its digest.
 create table copperplate.event_tokens (
     generation_key text not null,
     -- SHA-256 of the token.
@@ -8807,8 +8830,8 @@ from copperplate.batches as b
 inner join copperplate.wishes as w on b.id = w.batch_id
 where b.purpose = 'warm' and w.status = 'completed' and not w.cached$statement$,
 $statement$comment on view public.warmed_pictures is
-'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and how
-often it was asked for since.'$statement$,
+'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and
+how often it was asked for since.'$statement$,
 $statement$revoke all on table public.warmed_pictures from public, anon, authenticated, service_role$statement$,
 $statement$grant select on table public.warmed_pictures to service_role$statement$
 ]);
@@ -8860,8 +8883,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_old_wishes(integer) is
-'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens that
-expired: at most p_limit of each.'$statement$,
+'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens
+that expired: at most p_limit of each.'$statement$,
 $statement$revoke all on function copperplate.forget_old_wishes(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_old_wishes(integer) to service_role$statement$,
 $statement$create function copperplate.forget_wishes_of(p_user uuid)
@@ -9110,8 +9133,9 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.forget_user(uuid) is
-'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account that is nobody''s.
-False where there is no such account. Their budget has no room from then on, whatever token is still good. Runs by itself when a row of auth.users is deleted.'$statement$,
+'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account
+that is nobody''s. False where there is no such account. Their budget has no room from then on, whatever token is still good.
+Runs by itself when a row of auth.users is deleted.'$statement$,
 $statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.forget_user(uuid) to service_role$statement$,
 $statement$-- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do

@@ -29,7 +29,8 @@ create table copperplate.batches (
 );
 
 comment on table copperplate.batches is
-'Many wishes at once, one row each. Row-level security is on without a policy: only service_role and the owner see rows.';
+'Many wishes at once, one row each.
+Row-level security is on without a policy: only service_role and the owner see rows.';
 comment on column copperplate.batches.estimate_micro_usd is
 'What members that were not stored when it began cost at most, in millionths of a dollar; null where a price is not
 known.';

@@ -20,7 +20,7 @@ create table copperplate.wishes (
     charge_user uuid,
     charge_credits integer,
     -- The smaller, the more urgent.
-    priority smallint not null,
+    priority integer not null,
     status text not null default 'open',
     -- Why it failed, as callers are told.
     code text,
@@ -31,7 +31,7 @@ create table copperplate.wishes (
     -- The pause of its last try.
     retry_at timestamptz,
     due_at timestamptz not null generated always as (
-        coalesce(greatest(held_until, retry_at), '-infinity'::timestamptz)
+        greatest(created_at, held_until, retry_at)
     ) stored,
     -- Path and query of every form asked for, the first one first.
     paths jsonb not null default '[]',
@@ -65,7 +65,7 @@ create table copperplate.wishes (
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85);
 
-create index wishes_open_idx on copperplate.wishes (priority, id) where status = 'open';
+create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open';
 -- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open';
 create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null;
@@ -170,7 +170,7 @@ begin
         case when not v_is_kept then v_now end,
         case when not v_is_kept then v_now end
     from jsonb_to_record(p_wish) as n (
-        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority smallint,
+        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority integer,
         paths jsonb, echo jsonb
     )
     on conflict (owner, generation_key) where status = 'open' and batch_id is null do update

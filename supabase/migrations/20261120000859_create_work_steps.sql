@@ -26,7 +26,7 @@ begin
             select w.id
             from copperplate.wishes as w
             where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
-            order by w.priority, w.id
+            order by w.priority, w.due_at, w.id
             limit greatest(p_in_flight - copperplate.count_wishes_in_flight(v_now), 0)
             for update skip locked
         );
@@ -64,8 +64,8 @@ end;
 $$;
 
 comment on function public.take_wishes(integer, interval) is
-'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting for
-a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
+'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting
+for a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
 tries}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.';
 revoke all on function public.take_wishes(integer, interval) from public, anon, authenticated;
 grant execute on function public.take_wishes(integer, interval) to service_role;
@@ -119,7 +119,7 @@ returns table (
     generation_key text,
     kind text,
     prompt text,
-    priority smallint,
+    priority integer,
     tries integer,
     created_at timestamptz
 )

@@ -50,7 +50,7 @@ begin
         case when s.status <> 'open' then v_forget_at end
     from jsonb_array_elements(p_wishes) with ordinality as m (wish, n)
     cross join lateral jsonb_to_record(m.wish) as w (
-        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority smallint,
+        generation_key text, recipe jsonb, spending jsonb, charge_user uuid, charge_credits integer, priority integer,
         paths jsonb, echo jsonb
     )
     cross join lateral (
@@ -75,8 +75,8 @@ end;
 $$;
 
 comment on function copperplate.add_members(uuid, text, jsonb, boolean) is
-'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were taken
-down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.';
+'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were
+taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.';
 revoke all on function copperplate.add_members(uuid, text, jsonb, boolean) from public, anon, authenticated;
 grant execute on function copperplate.add_members(uuid, text, jsonb, boolean) to service_role;
 
@@ -104,7 +104,8 @@ begin
         and b.created_at <= v_now - interval '1 day';
     insert into copperplate.batches (id, owner, purpose, thread_id, idempotency_key, digest, created_at)
     select
-        coalesce(n.id, gen_random_uuid()), v_owner, n.purpose, n.thread_id, n.idempotency_key, coalesce(n.digest, ''), v_now
+        coalesce(n.id, gen_random_uuid()), v_owner, n.purpose, n.thread_id, n.idempotency_key, coalesce(n.digest, ''),
+        v_now
     from jsonb_to_record(p_batch) as n (
         id uuid, purpose text, thread_id text, idempotency_key text, digest text
     )
@@ -149,8 +150,8 @@ end;
 $$;
 
 comment on function public.create_batch(jsonb) is
-'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice, and answer its id. Its
-wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
+'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
+Its wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
 the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
 make_wish does.';
 revoke all on function public.create_batch(jsonb) from public, anon, authenticated;

@@ -1,4 +1,37 @@
 -- Batches as they are now. The truth about a picture is its generation's, whoever made it.
+
+create function copperplate.wished_state(p_generation public.generation_status, p_now timestamptz)
+returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select case
+        when p_generation.status in ('pending', 'generating', 'completed') then p_generation.status
+        when p_generation.status = 'failed' then
+            case
+                -- As copperplate.resumes has it: the next leader goes on with what was sent.
+                when
+                    p_generation.error_class in ('abandoned', 'uncollected')
+                    and p_generation.phase in ('submitting', 'submitted', 'uploading')
+                    then 'generating'
+                -- It is tried again, unless until then nobody is going to.
+                when
+                    p_generation.retry_at > p_now
+                    and p_generation.error_class in ('moderated', 'invalid', 'bad_output', 'ambiguous', 'lost')
+                    then 'failed'
+                else 'pending'
+            end
+    end;
+$$;
+
+comment on function copperplate.wished_state(public.generation_status, timestamptz) is
+'What callers are told of a generation that an open wish waits for; null where there is no row of it.';
+revoke all on function copperplate.wished_state(public.generation_status, timestamptz)
+from public, anon, authenticated;
+grant execute on function copperplate.wished_state(public.generation_status, timestamptz) to service_role;
+
 create view copperplate.members
 with (security_invoker = true)
 as
@@ -8,19 +41,18 @@ select
     w.position,
     w.generation_key,
     w.kind,
-    case
-        when w.status <> 'open' then w.status
-        when g.status in ('pending', 'generating', 'completed') then g.status
-        -- What failed is tried again, or the wish is about to fail, too.
-        else 'pending'
-    end as state,
-    w.status = 'open' as is_open,
+    case when w.status = 'open' then coalesce(s.state, 'pending') else w.status end as state,
     w.cached,
-    w.code,
+    -- As whoever takes the wish is going to be told.
+    case when w.status = 'open' and s.state = 'failed' then 'generation_failed' else w.code end as code,
     w.paths,
     w.echo
 from copperplate.wishes as w
-left join public.generation_status as g on w.status = 'open' and w.generation_key = g.prompt_hash
+left join lateral (
+    select copperplate.wished_state(g, copperplate.clock()) as state
+    from public.generation_status as g
+    where w.status = 'open' and w.generation_key = g.prompt_hash
+) as s on true
 where w.batch_id is not null;
 
 comment on view copperplate.members is
@@ -63,8 +95,8 @@ as $$
 $$;
 
 comment on function public.find_batch(uuid) is
-'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state, cached,
-is_private}; null where there is none.';
+'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state,
+cached, is_private}; null where there is none.';
 revoke all on function public.find_batch(uuid) from public, anon, authenticated;
 grant execute on function public.find_batch(uuid) to service_role;
 
@@ -86,8 +118,8 @@ as $$
 $$;
 
 comment on function public.list_members(uuid, integer, integer) is
-'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind, state,
-cached, code, paths, echo}].';
+'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind,
+state, cached, code, paths, echo}].';
 revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated;
 grant execute on function public.list_members(uuid, integer, integer) to service_role;
 
@@ -118,10 +150,6 @@ begin
         order by w.id
         for update
     );
-    perform copperplate.end_wishes(
-        array(select m.id from copperplate.members as m where m.batch_id = p_batch and m.is_open and m.state = 'completed'),
-        'completed'
-    );
     v_withdrawn := array(
         select w.id
         from copperplate.wishes as w
@@ -142,8 +170,8 @@ begin
         'withdrawn', cardinality(v_withdrawn),
         'under_way', (
             select count(*)
-            from copperplate.wishes as w
-            where w.id = any(v_open) and w.status = 'open'
+            from copperplate.members as m
+            where m.batch_id = p_batch and m.state in ('pending', 'generating')
         ),
         'saved_micro_usd', v_saved
     );

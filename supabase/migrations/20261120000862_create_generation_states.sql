@@ -21,8 +21,8 @@ as $$
 $$;
 
 comment on function copperplate.usual_ms(text, text) is
-'The median time from the first submit to the picture, in milliseconds, of those pictures of this kind and model that are
-among the last 200 entries; null where there are none.';
+'The median time from the first submit to the picture, in milliseconds, of those pictures of this kind and model that
+are among the last 200 entries; null where there are none.';
 revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated;
 grant execute on function copperplate.usual_ms(text, text) to service_role;
 
@@ -38,7 +38,6 @@ declare
     v public.generation_status;
     v_wish copperplate.wishes;
     v_state text;
-    v_is_failed boolean;
 begin
     select g.* into v from public.generation_status as g where g.prompt_hash = p_generation_key;
     select w.* into v_wish
@@ -50,26 +49,22 @@ begin
         return null;
     end if;
 
-    v_is_failed := v.status = 'failed' and (
-        v_wish.id is null
-        -- With a wish it is tried again, unless asking later does not help.
-        or (v.retry_at > v_now and v.error_class not in ('rate_limited', 'account', 'abandoned', 'uncollected'))
-    );
     v_state := case
-        when v.status in ('pending', 'generating', 'completed') then v.status
-        when v_is_failed then 'failed'
-        else 'pending'
+        when v_wish.id is null then v.status else coalesce(copperplate.wished_state(v, v_now), 'pending')
     end;
     return jsonb_build_object(
         'generation_key', p_generation_key,
         'kind', coalesce(v.kind, v_wish.kind),
         'state', v_state,
         -- Of what was asked for anew, when that was.
-        'created_at', case when v_state = 'pending' and v.status = 'failed' then v_wish.created_at else coalesce(v.created_at, v_wish.created_at) end,
+        'created_at', case
+            when v_state = 'pending' and v.status = 'failed' then v_wish.created_at
+            else coalesce(v.created_at, v_wish.created_at)
+        end,
         'started_at', case when v_state <> 'pending' then v.started_at end,
-        'error_class', case when v_is_failed then v.error_class end,
+        'error_class', case when v_state = 'failed' then v.error_class end,
         'retry_after_ms', case
-            when v_is_failed then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
+            when v_state = 'failed' then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
         end,
         'entry', case
             when v_state = 'completed' then (
@@ -85,8 +80,8 @@ end;
 $$;
 
 comment on function public.get_generation_state(text) is
-'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state, created_at,
-started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.';
+'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state,
+created_at, started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.';
 revoke all on function public.get_generation_state(text) from public, anon, authenticated;
 grant execute on function public.get_generation_state(text) to service_role;
 
@@ -116,8 +111,8 @@ as $$
 declare
     v_since timestamptz := copperplate.clock() - make_interval(days => p_days);
 begin
-    -- Requests are counted since the generation's row was made, not by day: of what was asked for in these days, what was
-    -- asked for most comes first.
+    -- Requests are counted since the generation's row was made, not by day: of what was asked for in these days, what
+    -- was asked for most comes first.
     return (
         select coalesce(jsonb_agg(p.recipe order by p.total_requests desc, p.prompt_hash), '[]')
         from (

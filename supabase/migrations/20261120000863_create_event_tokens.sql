@@ -1,5 +1,5 @@
--- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its address
--- has a token, and the ledger its digest.
+-- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its
+-- address has a token, and the ledger its digest.
 create table copperplate.event_tokens (
     generation_key text not null,
     -- SHA-256 of the token.

@@ -22,8 +22,8 @@ inner join copperplate.wishes as w on b.id = w.batch_id
 where b.purpose = 'warm' and w.status = 'completed' and not w.cached;
 
 comment on view public.warmed_pictures is
-'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and how
-often it was asked for since.';
+'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and
+how often it was asked for since.';
 
 revoke all on table public.warmed_pictures from public, anon, authenticated, service_role;
 grant select on table public.warmed_pictures to service_role;

@@ -45,8 +45,8 @@ end;
 $$;
 
 comment on function copperplate.forget_old_wishes(integer) is
-'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens that
-expired: at most p_limit of each.';
+'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens
+that expired: at most p_limit of each.';
 revoke all on function copperplate.forget_old_wishes(integer) from public, anon, authenticated;
 grant execute on function copperplate.forget_old_wishes(integer) to service_role;
 

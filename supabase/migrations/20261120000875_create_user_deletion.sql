@@ -22,8 +22,9 @@ end;
 $$;
 
 comment on function public.forget_user(uuid) is
-'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account that is nobody''s.
-False where there is no such account. Their budget has no room from then on, whatever token is still good. Runs by itself when a row of auth.users is deleted.';
+'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account
+that is nobody''s. False where there is no such account. Their budget has no room from then on, whatever token is still good.
+Runs by itself when a row of auth.users is deleted.';
 revoke all on function public.forget_user(uuid) from public, anon, authenticated;
 grant execute on function public.forget_user(uuid) to service_role;
 

@@ -24,9 +24,7 @@ def wish_row(wish: NewWish) -> dict[str, Any]:
         "generation_key": wish.generation_key,
         "recipe": dict(wish.recipe),
         "owner": wish.owner,
-        "spending": None
-        if wish.spending is None
-        else {"payer": wish.spending.payer, **spending_row(wish.spending)},
+        "spending": None if wish.spending is None else {"payer": wish.spending.payer, **spending_row(wish.spending)},
         "charge_user": None if wish.charge is None else str(wish.charge.user),
         "charge_credits": None if wish.charge is None else wish.charge.credits,
         "priority": int(wish.priority),
@@ -80,9 +78,7 @@ def member_of(row: Mapping[str, Any]) -> Member:
 
 def canceled_of(row: Mapping[str, Any]) -> Canceled:
     """The answer of `cancel_batch`."""
-    return Canceled(
-        withdrawn=row["withdrawn"], under_way=row["under_way"], saved_micro_usd=row["saved_micro_usd"]
-    )
+    return Canceled(withdrawn=row["withdrawn"], under_way=row["under_way"], saved_micro_usd=row["saved_micro_usd"])
 
 
 def state_of(row: Mapping[str, Any]) -> GenerationState:
