@@ -93,6 +93,8 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at("/api/cache/cleanup", **OPERATOR),
         _at("/api/cache/cleanup?dry_run=true", **OPERATOR),
     ),
+    # What it makes was permitted when it was wished for, and is booked by its wish: tests/unit/test_http_work.py.
+    "/api/work": (_at("/api/work"), _at("/api/work", **OPERATOR)),
     "/storage/v1/object/public/{bucket}/{path:path}": (
         _at(f"/storage/v1/object/public/generated-images/2026/11/{KEY}.png"),
         _at(f"/storage/v1/object/public/memoji-images/2026/11/{KEY}.png"),

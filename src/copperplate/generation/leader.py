@@ -30,9 +30,11 @@ from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.rendition_plan import plan_renditions
+from copperplate.generation.state_log import log_state
 from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
+from copperplate.wishes import State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,6 +78,7 @@ class Leader:
         """
         lease = self.attempt.lease
         crash_point("acquired")
+        log_state(lease.key, State.PENDING)
         try:
             async with lease.renewing():
                 stored = await self._obtain()
@@ -90,8 +93,11 @@ class Leader:
             await self.uploader.hold_or_release(self.attempt)
             raise
         except Exception as error:
-            raise await record_failure(self.ledger, self.attempt, error) from error
+            failed = await record_failure(self.ledger, self.attempt, error)
+            log_state(lease.key, State.FAILED)
+            raise failed from error
         self.uploader.forget(lease.key)
+        log_state(lease.key, State.COMPLETED)
         return generated
 
     async def _obtain(self) -> StoredUploads:
@@ -115,7 +121,9 @@ class Leader:
         """The verified picture: the one that was given, of the job that a predecessor noted, or of a new submit."""
         if (given := self.attempt.given) is not None:
             return given
-        answer = self.attempt.lead.job or await self._submit()
+        if (job := self.attempt.lead.job) is not None:
+            log_state(self.attempt.lease.key, State.GENERATING)
+        answer = job or await self._submit()
         if isinstance(answer, ProviderResult):
             return await self._verify(answer)
         return await self.collector.collect(self.attempt, answer, self._verify)
@@ -158,6 +166,7 @@ class Leader:
         if granted is None:
             raise LeaseLost
         self.cap_watch.near(granted.near_caps)
+        log_state(lease.key, State.GENERATING)
         crash_point("announced")
         lease.check()
         answer = await provider.submit(recipe, attempt.request.inputs)
