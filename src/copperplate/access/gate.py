@@ -72,6 +72,10 @@ class Gate:
         """For the owner's own tools: the wall holds for them too."""
         return Permit(spending=self._spending(OWNER, (), request))
 
+    def permit_to_import(self) -> Permit:
+        """For the owner, to keep a picture that exists already: nothing is submitted, so nothing is spent."""
+        return Permit()
+
     def budgets_of(self, caller: Caller) -> tuple[Budget, ...]:
         """The budgets that are this caller's own, and the wall."""
         return (*self._own_of(caller)[1], self._wall)
