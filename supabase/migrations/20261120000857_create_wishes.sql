@@ -75,8 +75,8 @@ create unique index wishes_single_idx
 on copperplate.wishes (owner, generation_key)
 where status = 'open' and batch_id is null;
 create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null;
--- For the deletion of a user.
-create index wishes_user_idx on copperplate.wishes (owner) where owner like 'user:%';
+-- For the deletion of a user, and for whom a generation is told.
+create index wishes_user_idx on copperplate.wishes (owner, generation_key) where owner like 'user:%';
 
 comment on table copperplate.wishes is
 'What was promised to be made although nobody waits: one row per generation and caller, members of batches included.

@@ -42,6 +42,7 @@ MEMOJI: Final = "/api/generate-memoji"
 GENERATE: Final = "/api/generate"
 FORGED: Final = f"kid=one&exp=4102444800&sig={'A' * 43}"
 KEY: Final = "0" * 64
+NOBODYS: Final = "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,9 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     ),
     "/api/images/{id:path}/info.json": (_at(f"/api/images/{KEY}/info.json"),),
     "/api/generations/{key}": (_at(f"/api/generations/{KEY}"), _at(f"/api/generations/{'f' * 64}")),
+    # Batches are kept, looked at and canceled here; work steps make their members.
+    "/api/batches/{batch_id}": (_at(f"/api/batches/{NOBODYS}"), _at(f"/api/batches/{KEY}")),
+    "/api/batches/{batch_id}/cancel": (_at(f"/api/batches/{NOBODYS}/cancel"),),
     "/api/credits": (_at("/api/credits"),),
     "/api/budget": (_at("/api/budget"),),
     "/api/explain": (
@@ -101,6 +105,8 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at("/api/cache/cleanup", **OPERATOR),
         _at("/api/cache/cleanup?dry_run=true", **OPERATOR),
     ),
+    # What it makes was permitted when it was wished for, and is booked by its wish: tests/unit/test_http_work.py.
+    "/api/work": (_at("/api/work"), _at("/api/work", **OPERATOR)),
     "/storage/v1/object/public/{bucket}/{path:path}": (
         _at(f"/storage/v1/object/public/generated-images/2026/11/{KEY}.png"),
         _at(f"/storage/v1/object/public/memoji-images/2026/11/{KEY}.png"),

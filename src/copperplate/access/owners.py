@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from copperplate.api_keys import Scope
-from copperplate.denials import BatchNeedsName, MissingScope
+from copperplate.batch_errors import BatchNeedsName
+from copperplate.denials import MissingScope
 from copperplate.errors import Unauthorized
 
 if TYPE_CHECKING:

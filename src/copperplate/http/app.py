@@ -14,6 +14,7 @@ from copperplate.http.lifespan import lifespan
 from copperplate.http.openapi import describe_pictures
 from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.routes import (
+    batches,
     budget,
     explain,
     generate,
@@ -25,6 +26,7 @@ from copperplate.http.routes import (
     operations,
     page,
     statistics,
+    warming,
     work,
 )
 from copperplate.http.wiring import Wiring
@@ -89,7 +91,7 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
     app.state.wiring = wiring
     for routes in (
         *(health, statistics, budget, explain, operations, work),
-        *(generate, generations, memoji, images, objects, page),
+        *(generate, generations, batches, warming, memoji, images, objects, page),
     ):
         app.include_router(routes.router)
     problems.install(app)

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.denials import TooManyStreams, TooManyStreamsOfAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Generator
 
     from starlette.types import Receive, Send
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from copperplate.serving.watches import Watch
 
 COMMENT: Final = b":\n\n"
-# Of a scope: closes the connection at once, although not everything was taken from it.
+# In the scope of our own server: closes the connection at once, although not everything was taken from it.
 ABORT: Final = "copperplate.abort"
 
 
@@ -69,16 +69,7 @@ class Follower:
 
     async def run(self, headers: RawHeaders, receive: Receive) -> None:
         """Answer: the view there is, and what follows, until the caller goes, the watch is over, or the time is."""
-        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._follow(receive)
-            if not self._is_stuck:
-                async with asyncio.timeout(self._all.times.send):
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif self._abort is not None:
-                self._abort()
-
-    async def _follow(self, receive: Receive) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._watch.followers[self] = None
         self._all.add(self)
         self.wake()
@@ -94,6 +85,17 @@ class Follower:
             del self._watch.followers[self]
             if self._sending is not None:
                 self._sending.cancel()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """End the answer, where its caller takes it."""
+        if not self._is_stuck:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._all.times.send):
+                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+        if self._abort is not None:
+            self._abort()
 
     def wake(self) -> None:
         """See `Woken.wake`."""
@@ -118,12 +120,18 @@ class Follower:
 
     def _begin(self, first: bytes) -> None:
         self._since = asyncio.get_running_loop().time()
-        self._sending = asyncio.create_task(self._tell(first))
+        telling = self._tell(first)
+        try:
+            # Most sends end without a wait: a task for each would cost more than the send does.
+            waits_for = telling.send(None)
+        except StopIteration:
+            return
+        self._sending = asyncio.create_task(_finish(_Begun(telling, waits_for)))
 
     async def _tell(self, first: bytes) -> None:
         """Send what comes first and what this follower was not told yet; end with the watch."""
         watch = self._watch
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
             if first:
                 await self._send_piece(first)
             while self._told != watch.version and watch.view is not None:
@@ -140,6 +148,27 @@ class Follower:
         self._since = asyncio.get_running_loop().time()
 
 
+class _Begun:
+    """What is left of a coroutine that was begun outside of a task, and waits for something."""
+
+    __slots__ = ("_coroutine", "_waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            yield self._waits_for
+            yield from self._coroutine.__await__()
+        finally:
+            self._coroutine.close()
+
+
+async def _finish(begun: _Begun) -> None:
+    await begun
+
+
 class Followers:
     """All followers of a process: how many there may be, and the one timer."""
 
@@ -151,6 +180,7 @@ class Followers:
         self._ticking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
+        """How many places are taken."""
         return self._places
 
     def enter(self, address: str, *, most: int, most_of_address: int) -> None:

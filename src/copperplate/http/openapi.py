@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from copperplate.http.dependencies import PROBLEMS
+from copperplate.http.schemas.batches import batch_schemas
 from copperplate.http.schemas.generate import item_schemas
 from copperplate.http.schemas.problems import ProblemOut, SpendingProblemOut
+from copperplate.http.schemas.warming import warm_schema
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import PictureFormat
 from copperplate.recipes.display import FITS, MAX_DISPLAY_SIDE_PX, MAX_QUALITY
@@ -146,7 +148,8 @@ def describe_pictures(document: dict[str, Any]) -> None:
     for problem in (ProblemOut, SpendingProblemOut):
         components.setdefault("schemas", {})[problem.__name__] = problem.model_json_schema()
     memoji = components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
-    components["schemas"] |= item_schemas(memoji["properties"])
+    items = item_schemas(memoji["properties"])
+    components["schemas"] |= {**items, **batch_schemas(items["ImageItem"]), "WarmBody": warm_schema()}
     components["securitySchemes"] = {
         SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
         API_KEY: {"type": "http", "scheme": "bearer", "description": "An API key, `cp_…`; also as `X-API-Key`"},

@@ -60,7 +60,7 @@ _NEVER_KEPT: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"access-control-allow-origin", b"*"),
 ]
-_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), *_NEVER_KEPT]
+OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), *_NEVER_KEPT]
 # To a reconnect while the ledger is away: any other status would end an EventSource for good.
 COME_BACK: Final = b"retry: %d\n: the database does not answer\n\n" % RETRY_MS
 
@@ -116,16 +116,15 @@ class Streams:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the address of a stream; else pass the request on."""
         services = self._wiring.services
-        is_stream = scope["type"] == "http" and scope["path"].endswith(SUFFIX)
-        if services is None or not is_stream or (path := _PATH.fullmatch(scope["path"])) is None:
+        if services is None or scope["type"] != "http" or not is_stream(scope["path"]):
             await self._app(scope, receive, send)
             return
         seat = Seat(self.followers, services.watches)
         try:
-            if (answer := await _open(seat, path, scope, services)) is not None:
+            if (answer := await _open(seat, scope, services)) is not None:
                 await send_answer(send, scope, answer, None, 0.0)
             else:
-                await self._follower(seat, scope, send, services).run(_OF_A_STREAM, receive)
+                await self._follower(seat, scope, send, services).run(OF_A_STREAM, receive)
         finally:
             seat.give_back()
 
@@ -134,33 +133,37 @@ class Streams:
         life_seconds = self.followers.times.life
         if services.settings.on_vercel:
             life_seconds = min(life_seconds, seconds_left() - WORK_SECONDS)
-        abort = scope.get("extensions", {}).get(ABORT)
-        return Follower(self.followers, seat.watch, send, life_seconds=life_seconds, abort=abort)
+        return Follower(self.followers, seat.watch, send, life_seconds=life_seconds, abort=scope.get(ABORT))
 
 
-async def _open(seat: Seat, path: re.Match[str], scope: Scope, services: Services) -> Answer | None:
+def is_stream(path: str) -> bool:
+    """Whether a decoded path is that of a stream."""
+    return path.endswith(SUFFIX) and _PATH.fullmatch(path) is not None
+
+
+async def _open(seat: Seat, scope: Scope, services: Services) -> Answer | None:
     """What is answered in place of a stream; None where the stream may begin."""
     told_id = _last_event_id(scope)
     try:
         if scope["method"] == "OPTIONS":
             return Answer(204, headers.PREFLIGHT, b"", None)
-        view = await _look(seat, path, scope, services)
+        view = await _look(seat, scope, services)
     except LedgerUnavailable as error:
-        return error_answer(error, None) if told_id is None else Answer(200, _OF_A_STREAM, COME_BACK, None)
+        return error_answer(error, None) if told_id is None else Answer(200, OF_A_STREAM, COME_BACK, None)
     except Exception as error:  # noqa: BLE001 - nothing above would answer
         return error_answer(error, None)
     if view.is_final and told_id == view.last_id:
         return Answer(204, _NEVER_KEPT, b"", None)
-    return Answer(200, _OF_A_STREAM, b"", None) if scope["method"] == "HEAD" else None
+    return Answer(200, OF_A_STREAM, b"", None) if scope["method"] == "HEAD" else None
 
 
-async def _look(seat: Seat, path: re.Match[str], scope: Scope, services: Services) -> View:
+async def _look(seat: Seat, scope: Scope, services: Services) -> View:
     """The first view of what is watched, which this caller may see. Raises whatever is in the way."""
     if not has_one_host(scope):
         raise InvalidHost("Send one Host header.")
     if scope["method"] not in ("GET", "HEAD"):
         raise MethodNotAllowed(METHODS)
-    watched = _watched(path, scope, services)
+    watched = _watched(scope, services)
     seat.take(caller_address(scope, services), services.settings)
     caller = await caller_of(scope, services)
     token = event_tokens.parameter_in(scope["query_string"], event_tokens.PARAMETER)
@@ -179,9 +182,11 @@ async def _is_owner(caller: Caller, view: View, watched: Watched, services: Serv
     return caller.user is not None and await services.ledger.is_requested_by(caller.user.id, watched.key)
 
 
-def _watched(path: re.Match[str], scope: Scope, services: Services) -> Watched:
+def _watched(scope: Scope, services: Services) -> Watched:
     """What an address names. Raises `NotFound` where it can be nothing, and `InvalidHost`."""
     base = base_url_of(scope, services.settings)
+    path = _PATH.fullmatch(scope["path"])
+    assert path is not None  # noqa: S101 - see `is_stream`
     key, batch = path["key"], path["batch"]
     if key is not None and _KEY.fullmatch(key):
         tell = partial(told_of, url_of=picture_addresses(scope, services))

@@ -52,7 +52,10 @@ class Wishes(Protocol):
         """Its members in their order, those with a position above `after`."""
 
     async def cancel_batch(self, batch: UUID) -> Canceled | None:
-        """Withdraw every member that is not in flight and not paid; None where there is no such batch."""
+        """Withdraw every member that is not in flight and not paid; None where there is no such batch.
+
+        A member in flight goes on; put back, or with its hold over, and not paid, it is withdrawn then.
+        """
 
     async def generation_state(self, generation_key: str) -> GenerationState | None:
         """The state of a generation, also of one that an open wish waits for; None where neither is known."""

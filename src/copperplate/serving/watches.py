@@ -173,6 +173,7 @@ class Watches:
         self._is_closed = False
 
     def __len__(self) -> int:
+        """How many things are watched."""
         return len(self._watches)
 
     def join(self, thing: Hashable, make_source: Callable[[], Source]) -> Watch:

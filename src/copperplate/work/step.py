@@ -7,8 +7,8 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, Misconfigured, StillGenerating
@@ -58,9 +58,11 @@ class Report:
     failed: int = 0
     put_back: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """The counts by name."""
-        return asdict(self)
+    def __add__(self, other: Report) -> Report:
+        """What two steps did together."""
+        return Report(
+            made=self.made + other.made, failed=self.failed + other.failed, put_back=self.put_back + other.put_back
+        )
 
 
 class WorkStep:

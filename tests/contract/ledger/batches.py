@@ -216,7 +216,9 @@ class BatchContract:
         assert found.canceled_at >= found.created_at
         assert not found.is_final
         await pass_hold(harness)
-        assert sorted(prompts(await take(harness))) == ["made", "paid", "taken", "wanted"]
+        assert sorted(prompts(await take(harness))) == ["made", "paid", "wanted"]
+        # Whoever had taken it is dead, and nothing was paid for it.
+        assert (await members(harness, batch))[0].state is State.CANCELED
 
     async def test_canceled_again_nothing_more_is_withdrawn(self, harness: LedgerHarness) -> None:
         batch = await self._mixed_batch(harness)
@@ -240,6 +242,18 @@ class BatchContract:
         assert (await harness.ledger.cancel_batch(batch)) == Canceled(withdrawn=0, under_way=1, saved_micro_usd=0)
         assert await harness.ledger.settle_wish(taken.id, DONE)
         assert await counts(harness, batch) == {State.COMPLETED: 1}
+
+    async def test_a_member_that_is_put_back_after_its_batch_was_canceled_is_withdrawn_unless_it_is_paid(
+        self, harness: LedgerHarness
+    ) -> None:
+        batch = await harness.ledger.create_batch(new_batch("unpaid", "paid"))
+        unpaid, paid = await take(harness)
+        held = await lead(harness.ledger, picture_request("paid"))
+        assert await harness.ledger.begin_submit(paid.generation_key, held.fence, submit_no=1, provider="painter")
+        assert (await harness.ledger.cancel_batch(batch)) == Canceled(withdrawn=0, under_way=2, saved_micro_usd=0)
+        for wish in (unpaid, paid):
+            assert await harness.ledger.settle_wish(wish.id, Settlement(status=WishStatus.OPEN))
+        assert await counts(harness, batch) == {State.CANCELED: 1, State.GENERATING: 1}
 
     async def test_another_batch_with_the_same_pictures_goes_on(self, harness: LedgerHarness) -> None:
         first = await harness.ledger.create_batch(new_batch("one"))

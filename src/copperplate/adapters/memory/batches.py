@@ -11,7 +11,7 @@ from uuid import uuid4
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.generation_states import MemoryGenerationStates
 from copperplate.errors import GenerationFailed
-from copperplate.recipes.kinds import IMAGE
+from copperplate.recipes.kinds import KINDS
 from copperplate.wishes import Batch, Canceled, Member, State, WishStatus
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from copperplate.adapters.memory.wishes import WishRow
     from copperplate.ports import Clock
-    from copperplate.wishes import NewBatch
+    from copperplate.wishes import NewBatch, Settlement, Wish
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +78,7 @@ class MemoryBatches(MemoryGenerationStates):
             counts={state: states[state] for state in State},
             cached=sum(member.cached for member in members),
             estimate_micro_usd=row.estimate_micro_usd,
-            is_private=any(_kind_of(member) != IMAGE.name for member in members),
+            is_private=any(KINDS[_kind_of(member)].is_private for member in members),
         )
 
     async def batch_members(self, batch: UUID, *, after: int = -1, limit: int = 100) -> Sequence[Member]:
@@ -104,6 +104,19 @@ class MemoryBatches(MemoryGenerationStates):
             saved_micro_usd=sum(spending.amount_micro_usd for spending in saved if spending is not None),
         )
 
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+        """See `Wishes.take_wishes`: what was held when its batch was canceled is withdrawn."""
+        for row in list(self._due_wishes()):
+            self._withdraw_canceled(row)
+        return await super().take_wishes(in_flight=in_flight, held_for=held_for)
+
+    async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
+        """See `Wishes.settle_wish`."""
+        is_settled = await super().settle_wish(wish, settlement)
+        if is_settled and self._wishes[wish].is_open:
+            self._withdraw_canceled(self._wishes[wish])
+        return is_settled
+
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`: their batches go with them."""
         owner = f"user:{user}"
@@ -118,6 +131,11 @@ class MemoryBatches(MemoryGenerationStates):
             if batch.idempotency_key is not None and is_alike and row.created_at > since:
                 return name
         return None
+
+    def _withdraw_canceled(self, row: WishRow) -> None:
+        is_canceled = row.batch is not None and self._wish_batches[row.batch].canceled_at is not None
+        if is_canceled and not self._member_state(row).is_final and not self._is_submitted(row.key):
+            row.status = WishStatus.CANCELED
 
     def _members_of(self, batch: UUID) -> list[WishRow]:
         # Rows are as they were added: by position.

@@ -111,6 +111,11 @@ class MemoryWishes(MemoryEntries):
         rows = sorted(self._open_wishes(), key=lambda row: row.urgency)[:limit]
         return [(row.key, str(row.asked.recipe.get("prompt") or row.asked.recipe["kind"])) for row in rows]
 
+    async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
+        """See `CreditLedger.is_requested_by`."""
+        asked = ((row.asked.owner, row.key) for row in self._wishes.values())
+        return (f"user:{user}", generation_key) in asked or await super().is_requested_by(user, generation_key)
+
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`: what they wished for goes with them."""
         owner = f"user:{user}"

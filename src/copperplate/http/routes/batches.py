@@ -9,11 +9,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.owners import owner_of
-from copperplate.denials import NotOwner
+from copperplate.batch_errors import NotOwner
 from copperplate.errors import NotFound, Unauthorized
-from copperplate.http.batches import PAGE
+from copperplate.http.batches import PAGE, keep_batch
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
+from copperplate.http.event_tokens import batch_events, make_token
 from copperplate.http.openapi import API_KEY, SESSION
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import refuse_unknown
@@ -55,10 +56,9 @@ async def look_at_batch(
     base = base_url_of(request.scope, services.settings)
     batch = await visible_batch(batch_id, await caller_of(request.scope, services), services)
     members = await services.ledger.batch_members(batch.id, after=after, limit=limit)
-    next_after = members[-1].position if members and members[-1].position + 1 < batch.total else None
     if not batch.is_final:
         response.headers["retry-after"] = str(RETRY_SECONDS)
-    return schemas.BatchPage.page(batch, members, base=base, next_after=next_after)
+    return schemas.BatchPage.page(batch, members, base=base, events=await _events_of(batch, services, base))
 
 
 @router.delete("/api/batches/{batch_id}", responses=PROBLEMS, tags=["generate"], openapi_extra=FOR_OWNERS)
@@ -74,7 +74,7 @@ async def cancel_batch(batch_id: str, request: Request, services: ServicesDep) -
     if owner_of(caller) != batch.owner:
         if caller.is_unknown:
             raise Unauthorized("Only who asked for a batch may cancel it: send the same credential.")
-        raise NotOwner("Only who asked for a batch may cancel it.")
+        raise NotOwner
     if (canceled := await services.ledger.cancel_batch(batch.id)) is None:
         raise NotFound(_UNKNOWN)
     return schemas.CanceledAnswer.of(batch, canceled)
@@ -82,9 +82,28 @@ async def cancel_batch(batch_id: str, request: Request, services: ServicesDep) -
 
 @router.options("/api/batches/{batch_id}", include_in_schema=False)
 @router.options("/api/batches/{batch_id}/cancel", include_in_schema=False)
-async def preflight() -> Response:
+async def preflight(batch_id: str) -> Response:  # noqa: ARG001 - any
     """Any origin may ask: keys and tokens are no cookies, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
+
+
+async def answer_batch(
+    body: dict[str, Any],
+    caller: Caller,
+    response: Response,
+    services: Services,
+    *,
+    idempotency_key: str | None,
+    base: str,
+) -> schemas.BatchAnswer:
+    """Keep the batch that a body asks for, and tell its maker; `base` is this server's origin. See `keep_batch`."""
+    kept = await keep_batch(body, caller, services, idempotency_key=idempotency_key)
+    response.status_code = 200 if kept.batch.is_final else 202
+    if not kept.batch.is_final:
+        response.headers["retry-after"] = str(RETRY_SECONDS)
+    response.headers["location"] = f"/api/batches/{kept.batch.id}"
+    events = await _events_of(kept.batch, services, base)
+    return schemas.BatchAnswer.kept(kept.batch, duplicates=kept.duplicates, events=events)
 
 
 async def visible_batch(batch_id: str, caller: Caller, services: Services) -> Batch:
@@ -93,3 +112,9 @@ async def visible_batch(batch_id: str, caller: Caller, services: Services) -> Ba
     if batch is None or (batch.is_private and owner_of(caller) != batch.owner):
         raise NotFound(_UNKNOWN)
     return batch
+
+
+async def _events_of(batch: Batch, services: Services, base: str) -> str:
+    """Where it is followed, for somebody who may: an EventSource sends no credential."""
+    token = await make_token(services.ledger, str(batch.id)) if batch.is_private else None
+    return base + batch_events(batch.id, token)

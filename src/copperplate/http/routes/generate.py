@@ -11,7 +11,8 @@ from copperplate.access.owners import owner_of
 from copperplate.accounts.user_requests import Delivered
 from copperplate.errors import Unauthorized
 from copperplate.generation.lookup import LookupOptions, LookupResult
-from copperplate.http.bodies import read_json_object
+from copperplate.http.batches import MAX_BODY_BYTES
+from copperplate.http.bodies import MAX_BYTES, read_json_object
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.idempotency import read_idempotency_key, remembered
@@ -22,7 +23,9 @@ from copperplate.http.parameters import ignored_header, refuse_unknown
 from copperplate.http.preferences import read_preferences
 from copperplate.http.promised_answers import asker_of, find_or_promise, promise_headers, promise_told
 from copperplate.http.request_log import log_request
+from copperplate.http.routes.batches import answer_batch
 from copperplate.http.schemas import generate as schemas
+from copperplate.http.schemas.batches import BatchAnswer
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.http.users import HOW
 from copperplate.model import Outcome
@@ -44,7 +47,11 @@ BODY: Final = {
     "required": True,
     "content": {
         "application/json": {
-            "schema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("ImageItem", "MemojiItem")]}
+            "schema": {
+                "anyOf": [
+                    {"$ref": f"#/components/schemas/{name}"} for name in ("ImageItem", "MemojiItem", "BatchOfItems")
+                ]
+            }
         }
     },
 }
@@ -71,24 +78,34 @@ class Made:
 
 @router.post(
     "/api/generate",
-    responses={202: {"model": schemas.PromisedAnswer, "description": "It is being made"}, **REFUSALS, **PROBLEMS},
+    responses={
+        202: {"model": schemas.PromisedAnswer | BatchAnswer, "description": "It is being made"},
+        **REFUSALS,
+        **PROBLEMS,
+    },
     openapi_extra={**FOR_ANYBODY, "requestBody": BODY},
     tags=["generate"],
 )
 async def generate(
     request: Request, response: Response, services: ServicesDep
-) -> schemas.GeneratedAnswer | schemas.PromisedAnswer:
+) -> schemas.GeneratedAnswer | schemas.PromisedAnswer | BatchAnswer:
     """A picture, made unless it is stored: an image by its text, a memoji (for signed-in people) by its configuration.
 
     The answer waits for the picture as a picture's address does. Where that takes longer, where `Prefer: wait=N` wants
     it within N seconds, and with `Prefer: respond-async`, it is 202: the picture is made although nobody waits, and
     `GET /api/generations/{key}` and `events` tell the rest.
+
+    With `items` it is a batch of many, for API keys and for people signed in with a name: `GET /api/batches/{id}`.
     """
     refuse_unknown(request.scope)
     caller = await caller_of(request.scope, services)
     idempotency_key, preferences = read_idempotency_key(request), read_preferences(request.scope["headers"])
-    item = read_item(await read_json_object(request), services)
     base = base_url_of(request.scope, services.settings)
+    # What a stranger sends is one item at most.
+    body = await read_json_object(request, max_bytes=MAX_BYTES if owner_of(caller) is None else MAX_BODY_BYTES)
+    if "items" in body:
+        return await answer_batch(body, caller, response, services, idempotency_key=idempotency_key, base=base)
+    item = read_item(body, services)
     for name, value in ignored_header(item.ignored):
         response.headers[name.decode()] = value.decode()
     wished = _Wished(services, caller, item, preferences)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -69,7 +70,7 @@ async def clean_up(
 async def _work(work: WorkStep, within_seconds: float) -> schemas.Work | None:
     """What a step did; None where the database does not answer, which does not undo the cleanup."""
     try:
-        return schemas.Work(**(await work.run(within_seconds=within_seconds)).as_dict())
+        return schemas.Work(**asdict(await work.run(within_seconds=within_seconds)))
     except CopperplateError as error:
         logger.warning("promised pictures wait for the next step: %s", error.code)
         return None

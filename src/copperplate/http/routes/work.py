@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request
@@ -33,4 +34,4 @@ async def work(request: Request, services: ServicesDep) -> schemas.WorkAnswer:
         refuse_unknown_members(await read_json_object(request), ())
     within_seconds = min(STEP_SECONDS, work_seconds_left()) if services.settings.on_vercel else STEP_SECONDS
     report = await services.work.run(within_seconds=max(0.0, within_seconds))
-    return schemas.WorkAnswer(success=True, **report.as_dict())
+    return schemas.WorkAnswer(success=True, **asdict(report))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from copperplate.http.batches import MAX_ITEMS, MAX_VARIANTS
+from copperplate.http.event_tokens import batch_events
 from copperplate.http.failure_codes import detail_of, may_help_to_ask_anew
+from copperplate.http.items import MAX_ECHO_CHARS, PRIORITIES
 from copperplate.http.schemas.statistics import MICRO
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from copperplate.wishes import Batch, Canceled, Member
 
@@ -95,11 +98,13 @@ class BatchOut(BaseModel):
     cached: int = Field(description="How many were there before it")
     counts: CountsOut
     estimate_usd: float | None = Field(description="What the others cost at most; null where a price is not known")
-    events: str = Field(description="Where its progress is streamed: `text/event-stream`")
+    events: str = Field(
+        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten minutes"
+    )
 
     @classmethod
-    def of(cls, batch: Batch) -> Self:
-        """Without its members."""
+    def of(cls, batch: Batch, *, events: str | None = None) -> Self:
+        """Without its members; `events` are at their path on this server unless said."""
         estimate = batch.estimate_micro_usd
         return cls(
             id=str(batch.id),
@@ -111,7 +116,7 @@ class BatchOut(BaseModel):
             cached=batch.cached,
             counts=CountsOut.of(batch),
             estimate_usd=None if estimate is None else estimate / MICRO,
-            events=f"/api/batches/{batch.id}/events",
+            events=events or batch_events(batch.id),
         )
 
 
@@ -122,9 +127,9 @@ class BatchAnswer(BatchOut):
     duplicates: int = Field(description="Items whose generation another item had asked for already")
 
     @classmethod
-    def kept(cls, batch: Batch, *, duplicates: int) -> Self:
+    def kept(cls, batch: Batch, *, duplicates: int, events: str) -> Self:
         """What its maker is told."""
-        return cls(success=True, duplicates=duplicates, **BatchOut.of(batch).model_dump())
+        return cls(success=True, duplicates=duplicates, **BatchOut.of(batch, events=events).model_dump())
 
 
 class BatchPage(BatchOut):
@@ -135,10 +140,15 @@ class BatchPage(BatchOut):
     next_after: int | None = Field(description="`?after=` of the next page; null on the last one")
 
     @classmethod
-    def page(cls, batch: Batch, members: Iterable[Member], *, base: str, next_after: int | None) -> Self:
-        """One page."""
-        told = [MemberOut.of(member, base=base) for member in members]
-        return cls(success=True, members=told, next_after=next_after, **BatchOut.of(batch).model_dump())
+    def page(cls, batch: Batch, members: Sequence[Member], *, base: str, events: str) -> Self:
+        """These members; `base` is this server's origin."""
+        last = members[-1].position if members else batch.total
+        return cls(
+            success=True,
+            members=[MemberOut.of(member, base=base) for member in members],
+            next_after=last if last + 1 < batch.total else None,
+            **BatchOut.of(batch, events=events).model_dump(),
+        )
 
 
 class CanceledAnswer(BaseModel):
@@ -171,3 +181,25 @@ def status_of(batch: Batch) -> Literal["pending", "generating", "completed", "ca
     if batch.is_final:
         return "completed"
     return "pending" if batch.counts.get(State.PENDING, 0) == batch.total else "generating"
+
+
+def batch_schemas(image: dict[str, Any]) -> dict[str, Any]:
+    """By name, the schemas of the body that asks for a batch; `image` is that of a single image."""
+    number = {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_VARIANTS}
+    several = {"n": {**number, "description": "So many variants, by seeds: none, 1, and so on to n - 1"}}
+    items = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("BatchImageItem", "MemojiItem")]}
+    return {
+        "BatchImageItem": {**image, "title": "BatchImageItem", "properties": {**image["properties"], **several}},
+        "BatchOfItems": {
+            "title": "BatchOfItems",
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["items"],
+            "properties": {
+                "items": {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": items},
+                "priority": {"type": ["string", "null"], "enum": [*PRIORITIES, None], "description": "Else `low`"},
+                "thread_id": {"type": ["string", "null"], "maxLength": MAX_ECHO_CHARS, "description": "Told again"},
+            },
+            "example": {"items": [{"prompt": "A red fox", "n": 3}, {"prompt": "A lighthouse", "title": "Dusk"}]},
+        },
+    }
