@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from copperplate.adapters.supabase.users import LOCAL_ISSUER, make_local_token
@@ -15,6 +16,7 @@ from copperplate.api_keys import Scope
 from copperplate.budgets import Charge, Credits
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
+from copperplate.http.app import create_app
 from copperplate.http.batches import MAX_BODY_BYTES, MAX_FAULTS
 from copperplate.http.items import read_item
 from copperplate.http.schemas.batches import CountsOut
@@ -25,8 +27,6 @@ from tests.support.tokens import SECRET, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import httpx
 
     from copperplate.work.step import Report
 
@@ -333,6 +333,19 @@ async def test_members_are_made_one_by_one_and_what_fails_is_a_result(
     assert services.image_provider.submits == 8
     pictures = [await client.get(member["url"]) for member in look["members"] if member["status"] == "completed"]
     assert {(picture.status_code, picture.headers["x-cache"]) for picture in pictures} == {(200, "HIT")}
+
+
+async def test_on_vercel_the_call_itself_makes_some_at_its_end() -> None:
+    services = memory_services(environ={"VERCEL": "1", "VERCEL_URL": "pictures.test"})
+    headers = {"x-api-key": (await keep_key(services.ledger)).text}
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="https://pictures.test") as client:
+        made = await client.post(POST, json={"items": foxes(6)}, headers=headers)
+        look = (await client.get(made.headers["location"])).json()
+    # Kept and answered before any of them was begun.
+    assert (made.status_code, made.json()["counts"]["pending"]) == (202, 6)
+    assert look["counts"]["completed"] == services.settings.work_items == services.image_provider.submits
+    await services.request_meter.close()
 
 
 async def test_who_asks_for_a_member_does_not_wait_for_its_turn_and_pays_once(
