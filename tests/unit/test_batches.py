@@ -139,7 +139,8 @@ async def test_what_is_stored_already_is_done_at_once(
 ) -> None:
     assert (await client.get("/64x64.jpg?text=a%20red%20fox", headers=key)).status_code == 200
     some = await client.post(POST, json={"items": [fox(), fox("blue")]}, headers=key)
-    assert (some.status_code, some.json()["cached"], some.json()["estimate_usd"]) == (202, 1, 0.003)
+    told = some.json()
+    assert (some.status_code, told["status"], told["cached"], told["estimate_usd"]) == (202, "pending", 1, 0.003)
     everything = await client.post(POST, json={"items": [fox(format="png")]}, headers=key)
     told = everything.json()
     assert (everything.status_code, told["status"], told["cached"], told["estimate_usd"]) == (200, "completed", 1, 0)
