@@ -567,6 +567,18 @@ async def test_of_many_faulty_items_twenty_are_named(client: httpx.AsyncClient, 
     assert len(answer.content) < 10_000
 
 
+async def test_what_is_said_of_faulty_items_is_short_however_long_they_are(
+    client: httpx.AsyncClient, key: dict[str, str]
+) -> None:
+    long = "x" * 40_000
+    names = ("prompt", "model", "kind", "priority", "format", "seed", "dimensions", "fit", "title", "n", long)
+    items = [{**fox(), name: long} for name in names] + [{"kind": "memoji", "hair": long}, {"kind": "memoji", long: 1}]
+    answer = await client.post(POST, json={"items": items}, headers=key)
+    assert is_problem(answer, 400, "invalid_items")
+    assert [each["index"] for each in answer.json()["items"]] == list(range(len(items)))
+    assert len(answer.content) < 8_000
+
+
 async def test_a_body_has_a_mebibyte_at_most(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:
