@@ -14,10 +14,12 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
+from unittest.mock import Mock
 
 import uvicorn
 
 from copperplate.adapters.notifier import Notifier
+from copperplate.adapters.system_clock import SystemClock
 from copperplate.http.event_sources import GenerationSource
 from copperplate.http.front import make_front
 from copperplate.http.generation_states import told_of
@@ -68,8 +70,10 @@ class _Stub:
         environ = {"COPPERPLATE_MAX_STREAMS": str(MOST), "COPPERPLATE_STREAMS_PER_ADDRESS": str(MOST)}
         self.settings = Settings.from_env(environ)
         self.ledger = ledger
-        self.watches = Watches(cast("Any", ledger))
+        self.watches = Watches(cast("Any", ledger), SystemClock())
         self.stores: dict[str, Any] = {}
+        # Told of unfinished work at the end of each stream.
+        self.work = Mock()
 
 
 def ours(ledger: OneGeneration) -> App:

@@ -74,7 +74,8 @@ class Stream:
 
     def __init__(self, app: Any, url: str, method: str, headers: dict[str, str]) -> None:
         path, _, query = url.partition("?")
-        sent = [(name.encode(), value.encode("latin-1")) for name, value in {"host": "pictures.test", **headers}.items()]
+        headers = {"host": "pictures.test", **headers}
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""

@@ -204,7 +204,7 @@ async def test_counts_are_those_of_the_members_that_are_told(desk: Desk, service
             await end_one(services, WishStatus.COMPLETED)
         return found
 
-    services.ledger.find_batch = then_more  # type: ignore[method-assign]
+    services.ledger.find_batch = then_more  # type: ignore[assignment, method-assign]
     stream = desk.open(f"/api/batches/{batch}/events")
     [snapshot] = await stream.told(1)
     assert snapshot.data["counts"]["completed"] == 1

@@ -19,6 +19,7 @@ from copperplate.generation.lookup import LookupOptions
 from copperplate.http import streams as module
 from copperplate.http.event_tokens import make_token
 from copperplate.http.followers import StreamTimes
+from copperplate.http.vercel import MIN_WORK_SECONDS
 from copperplate.recipes.memoji import memoji_request
 from copperplate.testing import GENERATE
 from copperplate.wishes import Settlement, WishStatus
@@ -120,7 +121,7 @@ async def test_the_first_event_comes_at_once_with_an_id_and_says_when_to_come_ba
     await wish_for(services)
     stream = desk.open(EVENTS)
     [event] = await stream.told(1)
-    assert (event.retry, len(event.id)) == ("3000", module.event_tokens.hashlib.sha256().digest_size // 2)
+    assert (event.retry, len(event.id)) == ("3000", 16)
     assert not event.id.startswith("final-")
     assert stream.headers == {
         "content-type": "text/event-stream; charset=utf-8",
@@ -433,12 +434,29 @@ async def test_a_token_is_over_after_ten_minutes(provider: GatedProvider) -> Non
 async def test_on_vercel_a_stream_ends_before_its_call_would(
     provider: GatedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "seconds_left", lambda: module.WORK_SECONDS + 0.05)
+    monkeypatch.setattr(module, "work_seconds_left", lambda: MIN_WORK_SECONDS + module.LAST_SECONDS + 0.05)
+    services = memory_services(environ={**ALLOWED, "VERCEL": "1"}, provider=provider)
+    desk = Desk(services)
+    finding = begin(services)
+    await asyncio.sleep(0)
+    stream = await desk.whole(EVENTS)
+    assert (stream.is_complete, [event.name for event in stream.events]) == (True, ["progress"])
+    assert services.work.is_due
+    provider.gate.set()
+    await finding
+    await services.request_meter.close()
+
+
+async def test_on_vercel_a_stream_of_what_nobody_makes_ends_soon_for_its_call_to_make_it(
+    provider: GatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
     services = memory_services(environ={**ALLOWED, "VERCEL": "1"}, provider=provider)
     desk = Desk(services)
     await wish_for(services)
     stream = await desk.whole(EVENTS)
-    assert (stream.is_complete, len(stream.events)) == (True, 1)
+    assert stream.is_complete
+    assert services.work.is_due
     await services.request_meter.close()
 
 

@@ -38,11 +38,15 @@ class StreamTimes:
 
 
 class Follower:
-    """One caller of a stream. `abort` closes its connection, where the server can."""
+    """One caller of a stream.
+
+    Its answer ends after `life_seconds`, or where nobody makes what is watched for `idle_seconds`. `abort` closes its
+    connection, where the server can.
+    """
 
     __slots__ = (
-        *("_abort", "_all", "_ends_at", "_is_over", "_is_stuck", "_send", "_sending", "_since", "_task", "_told"),
-        "_watch",
+        *("_abort", "_all", "_ends_at", "_idle_seconds", "_is_over", "_is_stuck", "_send", "_sending", "_since"),
+        *("_task", "_told", "_watch"),
     )
 
     def __init__(
@@ -52,6 +56,7 @@ class Follower:
         send: Send,
         *,
         life_seconds: float,
+        idle_seconds: float,
         abort: Callable[[], None] | None,
     ) -> None:
         self._all = followers
@@ -65,6 +70,7 @@ class Follower:
         # Since when it is sent something, or was sent nothing.
         self._since = asyncio.get_running_loop().time()
         self._ends_at = self._since + life_seconds
+        self._idle_seconds = idle_seconds
         self._is_over = self._is_stuck = False
 
     async def run(self, headers: RawHeaders, receive: Receive) -> None:
@@ -113,10 +119,14 @@ class Follower:
         if self._sending is not None:
             if now - self._since >= times.send:
                 self.end(is_stuck=True)
-        elif now >= self._ends_at:
+        elif now >= self._ends_at or self._is_idle_too_long(now):
             self.end()
         elif now - self._since >= times.comment:
             self._begin(COMMENT)
+
+    def _is_idle_too_long(self, now: float) -> bool:
+        idle_since = self._watch.idle_since
+        return idle_since is not None and now - idle_since >= self._idle_seconds
 
     def _begin(self, first: bytes) -> None:
         self._since = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ was told the final event is answered 204, after which an EventSource stops.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from copperplate.http.followers import ABORT, Follower, Followers
 from copperplate.http.generation_states import told_of
 from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
-from copperplate.http.vercel import seconds_left
+from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 SUFFIX: Final = "/events"
 METHODS: Final = "GET, HEAD, OPTIONS"
 LAST_EVENT_ID: Final = "last_event_id"
-# Reserved at the end of a call on Vercel, for the work that it takes then.
-WORK_SECONDS: Final = 15.0
+# On Vercel work is done at the end of calls: where nobody does what is waited for, a stream ends after so long, and its
+# call takes some.
+IDLE_SECONDS: Final = 10.0
+# A stream on Vercel ends so long before the time for that is over.
+LAST_SECONDS: Final = 5.0
 _PATH: Final = re.compile(r"/api/(?:generations/(?P<key>[^/]+)|batches/(?P<batch>[^/]+))/events")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -124,16 +128,27 @@ class Streams:
             if (answer := await _open(seat, scope, services)) is not None:
                 await send_answer(send, scope, answer, None, 0.0)
             else:
-                await self._follower(seat, scope, send, services).run(OF_A_STREAM, receive)
+                assert seat.watch is not None  # noqa: S101 - it was opened
+                follower = self._follower(seat.watch, scope, send, services)
+                await follower.run(OF_A_STREAM, receive)
+                if seat.watch.view is not None and not seat.watch.view.is_final:
+                    services.work.note_due()
         finally:
             seat.give_back()
 
-    def _follower(self, seat: Seat, scope: Scope, send: Send, services: Services) -> Follower:
-        assert seat.watch is not None  # noqa: S101 - it was opened
-        life_seconds = self.followers.times.life
+    def _follower(self, watch: Watch, scope: Scope, send: Send, services: Services) -> Follower:
+        life_seconds, idle_seconds = self.followers.times.life, math.inf
         if services.settings.on_vercel:
-            life_seconds = min(life_seconds, seconds_left() - WORK_SECONDS)
-        return Follower(self.followers, seat.watch, send, life_seconds=life_seconds, abort=scope.get(ABORT))
+            life_seconds = min(life_seconds, work_seconds_left() - MIN_WORK_SECONDS - LAST_SECONDS)
+            idle_seconds = IDLE_SECONDS
+        return Follower(
+            self.followers,
+            watch,
+            send,
+            life_seconds=life_seconds,
+            idle_seconds=idle_seconds,
+            abort=scope.get(ABORT),
+        )
 
 
 def is_stream(path: str) -> bool:
@@ -202,10 +217,11 @@ def _batch_source(batch: UUID, services: Services, base: str) -> BatchSource:
     # Imported here: pictures are answered without these shapes.
     from copperplate.http.schemas.batches import BatchOut, MemberOut
 
+    events = base + event_tokens.batch_events(batch)
     return BatchSource(
         batch,
         services.ledger,
-        tell=lambda batch: BatchOut.of(batch).model_dump(mode="json"),
+        tell=lambda batch: BatchOut.of(batch, events=events).model_dump(mode="json"),
         tell_member=lambda member: MemberOut.of(member, base=base).model_dump(mode="json"),
     )
 
