@@ -1,6 +1,6 @@
 -- What callers are told of generations, what is usual and popular, who may watch, and what warming was good for.
 begin;
-select plan(34);
+select plan(36);
 
 create function pg_temp.key(p_name text)
 returns text
@@ -226,12 +226,18 @@ select results_eq(
     $$ values ('picture', 'image', 3000::bigint, 0::bigint), ('slow', 'image', 3000::bigint, 2::bigint) $$,
     'warmed is what warming made, with how often it was asked for since'
 );
+select results_eq(
+    'select * from public.get_warming_stats()',
+    'values (2::bigint, 1::bigint, 2::bigint, 6000::bigint, 3000::bigint)',
+    'and in sum'
+);
 
 -- Who may.
 set local role anon;
 select throws_ok($$ select public.get_generation_state('') $$, '42501', null, 'anon asks for no state');
 select throws_ok($$ select public.begin_watch('', '', '0') $$, '42501', null, 'and hands no token out');
 select throws_ok('select * from public.warmed_pictures', '42501', null, 'nor sees what was warmed');
+select throws_ok('select * from public.get_warming_stats()', '42501', null, 'nor how much');
 
 select * from finish();
 rollback;
