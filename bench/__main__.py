@@ -48,6 +48,7 @@ MEASUREMENTS = (
     "poolers",
     "cleanup",
     "refusing_stores",
+    "warming",
     "signatures",
     "verification",
     "encoders",

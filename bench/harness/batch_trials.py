@@ -54,7 +54,14 @@ class BatchOutcome:
 
 
 def run(
-    url: str, folder: Path, *, members: int, kills: int, at_once: int = 4, lease: float = LEASE_SECONDS, seconds: float = 0.5
+    url: str,
+    folder: Path,
+    *,
+    members: int,
+    kills: int,
+    at_once: int = 4,
+    lease: float = LEASE_SECONDS,
+    seconds: float = 0.5,
 ) -> BatchOutcome:
     """Keep a batch, have it made by a process that is killed so often, and ask for its last member meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
