@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -24,7 +26,6 @@ from tests.support.postgres_fixtures import making_databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from copperplate.local.cluster import Cluster
     from tests.standin.server import Standin
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Warm = Callable[..., tuple[int, dict[str, Any]]]
 
 LISTED, EXISTING, MADE, AT_ONCE = 20, 8, 4, 4
+PAGE = Path(__file__).parents[2] / "docs" / "warming.md"
 # Small ones are drawn and encoded quickly.
 SIZE = "64x64"
 
@@ -168,10 +170,9 @@ def test_a_run_that_is_interrupted_spends_nothing_more_and_the_same_command_goes
 def test_a_dry_run_says_what_it_would_come_to_and_writes_nothing(
     database: str, standin: Standin, warm: Warm, tmp_path: Path
 ) -> None:
+    kept = "select (select count(*) from copperplate.batches), (select max(id) from copperplate.wishes)"
     warm(str(write(tmp_path / "some.txt", "owl", 1)))
-    before = query(
-        database, "select (select count(*) from copperplate.batches), (select max(id) from copperplate.wishes)"
-    )
+    before = query(database, kept)
     code, plan = warm(str(write(tmp_path / "all.txt", "owl", 3)), "--dry-run", "--limit", "1")
     assert (code, plan["pictures"], plan["existing"], plan["missing"], plan["requests_to_break_even"]) == (
         0,
@@ -183,10 +184,24 @@ def test_a_dry_run_says_what_it_would_come_to_and_writes_nothing(
     assert (plan["cost_usd"], plan["booked_usd"], plan["unknown_prices"]) == (0.006, 0.006, 0)
     assert plan["seconds"] >= 1
     assert posts_of(standin) == 1
-    after = query(
-        database, "select (select count(*) from copperplate.batches), (select max(id) from copperplate.wishes)"
-    )
-    assert after == before
+    assert query(database, kept) == before
+
+
+def test_the_page_on_warming_shows_what_the_command_prints(
+    warm: Warm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warm(str(write(tmp_path / "some.txt", "stork", 4)))
+    listed = write(tmp_path / "prompts.txt", "stork", 10)
+    listed.write_text(f"# For the page\n{listed.read_text()}stork 3\n")
+    assert main(["warm", str(listed), "--dry-run", "--dimensions", SIZE]) == 0
+    printed = capsys.readouterr().out
+    [shown] = re.findall(r"--dry-run\n```\n\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+    def lines(text: str) -> list[str]:
+        return [re.sub(r"^(seconds +)\d+$", r"\1N", line) for line in text.splitlines()]
+
+    # What the page leaves out stands in its own words.
+    assert [line for line in lines(printed) if not line.startswith("break even: ")] == lines(shown)
 
 
 def test_money_pays_for_as_many_as_it_does_and_the_rest_is_named(standin: Standin, warm: Warm, tmp_path: Path) -> None:
