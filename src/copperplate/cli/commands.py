@@ -6,7 +6,20 @@ import argparse
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from copperplate.cli import accounts, budget, database, doctor, explain, keys, prices, serve, sign, takedowns, token
+from copperplate.cli import (
+    accounts,
+    budget,
+    database,
+    doctor,
+    explain,
+    importing,
+    keys,
+    prices,
+    serve,
+    sign,
+    takedowns,
+    token,
+)
 from copperplate.cli import operations as care
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE
 from copperplate.cli.serve import EXAMPLE
@@ -65,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add(commands)
     sign.add(commands)
     database.add_stats(commands)
+    importing.add(commands)
     care.add(commands)
     takedowns.add(commands)
     budget.add(commands)
