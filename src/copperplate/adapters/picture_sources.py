@@ -119,6 +119,8 @@ class Web:
             raise SourceRefused("the address cannot be read") from None
         if address.scheme not in self._schemes or not address.host or len(raw) > MAX_URL_CHARS:
             raise SourceRefused("an address begins with https:// and a host")
+        if not 0 < (address.port or 443) < 65_536:
+            raise SourceRefused("the address has no such port")
         if address.userinfo:
             raise SourceRefused("an address names no user and no password")
         return address
