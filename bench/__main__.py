@@ -19,6 +19,7 @@ MEASUREMENTS = (
     "start",
     "writes_per_hit",
     "followers",
+    "streams",
     "single_generation",
     "hits",
     "versions",

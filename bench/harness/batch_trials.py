@@ -15,7 +15,7 @@ from uuid import uuid4
 import psycopg
 
 from bench.harness.batch_worker import BatchOrder, read_book, services_of, wanted, work
-from bench.harness.trials import _forks, _is_stopped
+from bench.harness.trials import forks, is_stopped
 from copperplate.generation.lookup import LookupOptions
 from copperplate.wishes import NewBatch, NewWish, Priority, State
 
@@ -72,52 +72,39 @@ def run(
 
 async def _run(order: BatchOrder, *, members: int, kills: int) -> BatchOutcome:
     prompts = [f"member {number} {uuid4().hex[:8]}" for number in range(members)]
-    folder, began = Path(order.folder), time.monotonic()
+    began = time.monotonic()
     async with services_of(order) as services:
         kept = await _keep(services, prompts)
         worker = _begin(order)
         try:
-            await _until(lambda: len(read_book(folder)) >= members // 8)
-            before = len(read_book(folder))
+            await _until_sent(order, members // 8)
             urgent_seconds = await _ask(services, prompts[-1])
-            for number in range(kills):
-                await _until(
-                    lambda due=before + (members - before) * (number + 1) // (kills + 2): len(read_book(folder)) >= due
-                )
+            for number in range(1, kills + 1):
+                await _until_sent(order, members // 8 + members * 7 // 8 * number // (kills + 1))
                 await _kill(worker, order.url)
                 worker = _begin(order)
             batch = await _ended(services, kept)
         finally:
             worker.kill()
             worker.join()
-        return _outcome(
-            order,
-            batch,
-            urgent=prompts[-1],
-            kills=kills,
-            urgent_seconds=urgent_seconds,
-            seconds=time.monotonic() - began,
-        )
-
-
-def _outcome(
-    order: BatchOrder, batch: Batch, *, urgent: str, kills: int, urgent_seconds: float, seconds: float
-) -> BatchOutcome:
     book = read_book(Path(order.folder))
     submits = Counter(submit.prompt for submit in book)
-    place = [submit.prompt for submit in book].index(urgent)
     return BatchOutcome(
         pictures=batch.counts[State.COMPLETED],
         failed=batch.counts[State.FAILED],
         submits=len(book),
         most_submits=max(submits.values()),
-        most_at_once=most_at_once([(each.began, each.due) for each in book if each.prompt != urgent]),
-        urgent_submits=submits[urgent],
+        most_at_once=most_at_once([(each.began, each.due) for each in book if each.prompt != prompts[-1]]),
+        urgent_submits=submits[prompts[-1]],
         urgent_seconds=urgent_seconds,
-        passed=batch.total - 1 - place,
+        passed=members - 1 - [submit.prompt for submit in book].index(prompts[-1]),
         kills=kills,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
     )
+
+
+async def _until_sent(order: BatchOrder, submits: int) -> None:
+    await _until(lambda: len(read_book(Path(order.folder))) >= submits)
 
 
 def most_at_once(spans: list[tuple[float, float]]) -> int:
@@ -162,7 +149,7 @@ async def _kill(worker: ForkServerProcess, url: str) -> None:
     while True:
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGSTOP)
-        await _until(lambda: _is_stopped(worker.pid))
+        await _until(lambda: is_stopped(worker.pid))
         if not _has_unnoted_submits(url):
             break
         os.kill(worker.pid, signal.SIGCONT)
@@ -175,9 +162,9 @@ async def _kill(worker: ForkServerProcess, url: str) -> None:
 def _has_unnoted_submits(url: str) -> bool:
     with psycopg.connect(url) as connection:
         row = connection.execute(
-            "select exists (select from public.generation_status where phase = 'submitting' and lease_until is not null)"
+            "select count(*) from public.generation_status where phase = 'submitting' and lease_until is not null"
         ).fetchone()
-    return row is None or bool(row[0])
+    return row is None or row[0] > 0
 
 
 async def _ended(services: Services, kept: UUID) -> Batch:
@@ -191,7 +178,7 @@ async def _ended(services: Services, kept: UUID) -> Batch:
 
 
 def _begin(order: BatchOrder) -> ForkServerProcess:
-    process = _forks.Process(target=work, args=(order,), daemon=True)
+    process = forks.Process(target=work, args=(order,), daemon=True)
     process.start()
     return process
 

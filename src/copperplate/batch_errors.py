@@ -3,12 +3,16 @@
 InvalidRequest
 ├── InvalidBatch              no items, too many, or a member of the wrong type; 400
 └── InvalidItems              some items are faulty: which ones, and why; 400
+Forbidden
+├── BatchNeedsName            a batch is for API keys, and for sign-ins with a name; 403
+└── NotOwner                  somebody else asked for this batch; 403
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from copperplate.denials import Forbidden
 from copperplate.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -35,3 +39,17 @@ class InvalidItems(InvalidRequest, code="invalid_items", title="Some items of th
         return {
             "items": [{"index": index, "code": error.code, "detail": str(error)} for index, error in self.faults],
         }
+
+
+class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an API key or a sign-in with a name"):
+    """Many pictures at once are for callers who can be named: this one signed in without saying who they are."""
+
+    def __init__(self) -> None:
+        super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
+
+
+class NotOwner(Forbidden, code="not_owner", title="Somebody else asked for this batch"):
+    """Only who asked for a batch may cancel it."""
+
+    def __init__(self) -> None:
+        super().__init__("Only who asked for a batch may cancel it.")

@@ -5,8 +5,6 @@ CopperplateError
 │   └── AccessDenied          a miss needs a signed URL, a key or a sign-in here; 401
 ├── Forbidden                 the caller is known and may not; 403
 │   ├── MissingScope          the API key lacks a scope
-│   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
-│   ├── NotOwner              somebody else asked for this batch
 │   ├── InvalidSignature      the link's signature is not one of ours
 │   ├── SignatureExpired      the link's time is over
 │   └── InvalidEventToken     the token of a private stream does not permit to watch this; 403
@@ -45,17 +43,6 @@ class Forbidden(CopperplateError, code="forbidden", status=403, title="The calle
 
 class MissingScope(Forbidden, code="missing_scope", title="The API key lacks a scope"):
     """The API key is valid, and was not given the scope that this needs."""
-
-
-class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an API key or a sign-in with a name"):
-    """Many pictures at once are for callers who can be named: this one signed in without saying who they are."""
-
-    def __init__(self) -> None:
-        super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
-
-
-class NotOwner(Forbidden, code="not_owner", title="Somebody else asked for this"):
-    """Only who asked for a batch may change it."""
 
 
 class InvalidSignature(Forbidden, code="invalid_signature", title="The signature of the address is not valid"):

@@ -175,51 +175,35 @@ select is_empty('select * from copperplate.event_tokens', 'and it is forgotten')
 -- Warmed.
 select set_config('copperplate.clock_offset', '', true);
 reset role;
-insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'warm', now()), ('owner', 'batch', now());
+insert into copperplate.batches (owner, purpose, created_at)
+select 'owner', p.purpose, now()
+from unnest(array['warm', 'batch']) as p (purpose);
 insert into copperplate.wishes (
     batch_id, position, owner, generation_key, kind, recipe, spending, priority, status, cached, created_at, settled_at,
     forget_at
 )
 select
-    b.id,
-    w.position,
-    'owner',
-    pg_temp.key(w.name),
-    'image',
-    jsonb_build_object('prompt', w.name),
-    '{"amount_micro_usd": 3000}',
-    3,
-    w.status,
-    w.cached,
-    now(),
-    case when w.status <> 'open' then now() end,
-    case when w.status <> 'open' then now() end
+    b.id, w.position, b.owner, pg_temp.key(w.name), 'image', jsonb_build_object('prompt', w.name),
+    '{"amount_micro_usd": 3000}', w.priority, w.status, w.cached, b.created_at, w.settled_at, w.forget_at
 from copperplate.batches as b
-cross join (
-    values (0, 'picture', 'completed', false), (1, 'slow', 'completed', false), (2, 'quick', 'completed', true),
-    (3, 'new', 'open', false)
-) as w (position, name, status, cached);
+cross join jsonb_to_recordset(
+    '[
+        {"position": 0, "name": "picture", "status": "completed", "cached": false, "settled_at": "now",
+        "forget_at": "tomorrow", "priority": 3},
+        {"position": 1, "name": "slow", "status": "completed", "cached": false, "settled_at": "now",
+        "forget_at": "tomorrow", "priority": 3},
+        {"position": 2, "name": "quick", "status": "completed", "cached": true, "settled_at": "now",
+        "forget_at": "tomorrow", "priority": 3},
+        {"position": 3, "name": "new", "status": "open", "cached": false, "priority": 3}
+    ]'
+) as w (
+    position integer, name text, status text, cached boolean, settled_at timestamptz, forget_at timestamptz,
+    priority integer
+);
 insert into copperplate.submits (generation_key, kind, provider, model, sent_at, saved)
-with s as (
-    select
-        now() - interval '1 day' as sent_at,
-        50 as saved
-    union all
-    select
-        now() + interval '1 second' as sent_at,
-        2 as saved
-)
-
-select
-    g.prompt_hash,
-    g.kind,
-    'p',
-    g.model,
-    s.sent_at,
-    s.saved
-from public.generation_status as g
-cross join s
-where g.prompt = 'slow';
+values (pg_temp.key('slow'), 'image', 'p', 'm', now() - interval '1 day', 50);
+insert into copperplate.submits (generation_key, kind, provider, model, sent_at, saved)
+values (pg_temp.key('slow'), 'image', 'p', 'm', now() + interval '1 second', 2);
 set local role service_role;
 select results_eq(
     'select w.prompt, w.kind, w.estimate_micro_usd, w.requests_since from public.warmed_pictures as w order by 1',

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -12,9 +13,13 @@ import pytest
 from copperplate.adapters.supabase.users import LOCAL_ISSUER, make_local_token
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.api_keys import Scope
-from copperplate.budgets import Charge
+from copperplate.budgets import Charge, Credits
+from copperplate.errors import ProviderFailed
+from copperplate.failure_classes import FailureClass
+from copperplate.http.app import create_app
 from copperplate.http.batches import MAX_BODY_BYTES, MAX_FAULTS
-from copperplate.testing import GENERATE
+from copperplate.http.items import read_item
+from copperplate.http.schemas.batches import CountsOut
 from copperplate.wishes import Priority, Settlement, State, WishStatus
 from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
@@ -23,8 +28,11 @@ from tests.support.tokens import SECRET, Tokens
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from copperplate.work.step import Report
+
 POST = "/api/generate"
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
+NOBODYS = UUID("5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b")
 SIDE = {"width": 64, "height": 64}
 
 
@@ -39,6 +47,10 @@ def fox(prompt: str = "a red fox", **members: Any) -> dict[str, Any]:
 
 def foxes(number: int) -> list[dict[str, Any]]:
     return [fox(f"fox {each}") for each in range(number)]
+
+
+def generation_key_of(services: MemoryServices, item: dict[str, Any]) -> str:
+    return read_item(item, services).picture_request.generation_key
 
 
 @pytest.fixture
@@ -64,17 +76,9 @@ def kept_by(services: MemoryServices) -> int:
     return len(services.ledger._wish_batches) + len(services.ledger._wishes)
 
 
-async def make_all(services: MemoryServices) -> None:
-    """Make every open wish, as work steps do."""
-    for wish in await services.ledger.take_wishes(in_flight=1_000, held_for=services.coordinator._timings.lease):
-        row = services.ledger._wishes[wish.id]
-        assert row.asked.spending is not None
-        from copperplate.http.items import read_item
-
-        item = read_item({"prompt": wish.recipe["prompt"], **SIDE, "seed": wish.recipe["seed"] or None}, services)
-        assert item.picture_request.generation_key == wish.generation_key
-        await services.coordinator.find(item.picture_request, GENERATE)
-        await services.ledger.settle_wish(wish.id, Settlement(status=WishStatus.COMPLETED))
+async def make_all(services: MemoryServices) -> Report:
+    """Let a work step make whatever is due."""
+    return await services.work.run(within_seconds=60)
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ async def test_a_batch_is_kept_and_told_by_its_address(
     made = await client.post(POST, json={"items": items, "thread_id": "all"}, headers=key)
     told = made.json()
     assert (made.status_code, made.headers["location"]) == (202, f"/api/batches/{told['id']}")
-    assert made.headers["cache-control"] == "no-store"
+    assert (made.headers["cache-control"], made.headers["retry-after"]) == ("no-store", "2")
     assert (told["success"], told["status"], told["thread_id"]) == (True, "pending", "all")
     assert (told["total"], told["duplicates"], told["cached"]) == (2, 0, 0)
     assert told["counts"] == {"pending": 2, "generating": 0, "completed": 0, "failed": 0, "canceled": 0}
@@ -135,7 +139,8 @@ async def test_what_is_stored_already_is_done_at_once(
 ) -> None:
     assert (await client.get("/64x64.jpg?text=a%20red%20fox", headers=key)).status_code == 200
     some = await client.post(POST, json={"items": [fox(), fox("blue")]}, headers=key)
-    assert (some.status_code, some.json()["cached"], some.json()["estimate_usd"]) == (202, 1, 0.003)
+    told = some.json()
+    assert (some.status_code, told["status"], told["cached"], told["estimate_usd"]) == (202, "pending", 1, 0.003)
     everything = await client.post(POST, json={"items": [fox(format="png")]}, headers=key)
     told = everything.json()
     assert (everything.status_code, told["status"], told["cached"], told["estimate_usd"]) == (200, "completed", 1, 0)
@@ -250,6 +255,9 @@ async def test_a_batch_with_memoji_is_told_to_its_owner_alone(
         assert is_problem(await client.delete(address, headers=who), 404, "not_found")
         assert is_problem(await client.post(f"{address}/cancel", headers=who), 404, "not_found")
     look = (await client.get(address, headers=of(ALICE))).json()
+    # What follows its progress sends no credential.
+    for told in (made.json(), look):
+        assert re.fullmatch(rf"http://pictures\.test{address}/events\?token=[\w-]{{43}}", told["events"])
     assert [member["kind"] for member in look["members"]] == ["image", "memoji"]
     assert look["members"][1]["url"].startswith("http://pictures.test/api/images/")
 
@@ -301,6 +309,92 @@ async def test_what_somebody_else_has_asked_for_is_not_saved(
     told = (await client.delete(ours, headers=key)).json()
     assert (told["withdrawn"], told["saved_usd"]) == (3, 0.003)
     assert (await client.get(theirs)).json()["counts"]["pending"] == 2
+
+
+# --- how it goes on -------------------------------------------------------------------------------
+
+
+async def test_members_are_made_one_by_one_and_what_fails_is_a_result(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
+) -> None:
+    services.image_provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
+    made = await client.post(POST, json={"items": foxes(9)}, headers=key)
+    # On Vercel the end of that call makes some.
+    assert services.work.is_due
+    await services.ledger.take_down(generation_key_of(services, fox("fox 8")), reason="complaint")
+    report = await make_all(services)
+    assert (report.made, report.failed, report.put_back) == (7, 2, 0)
+    look = (await client.get(made.headers["location"])).json()
+    assert (look["status"], look["counts"]["completed"], look["counts"]["failed"]) == ("completed", 7, 2)
+    failed = {member["position"]: member["error"] for member in look["members"] if member["error"]}
+    assert {position: (error["code"], error["retry"]) for position, error in failed.items()} == {
+        0: ("moderated", False),
+        8: ("taken_down", False),
+    }
+    assert services.image_provider.submits == 8
+    pictures = [await client.get(member["url"]) for member in look["members"] if member["status"] == "completed"]
+    assert {(picture.status_code, picture.headers["x-cache"]) for picture in pictures} == {(200, "HIT")}
+
+
+async def test_on_vercel_the_call_itself_makes_some_at_its_end() -> None:
+    services = memory_services(environ={"VERCEL": "1", "VERCEL_URL": "pictures.test"})
+    headers = {"x-api-key": (await keep_key(services.ledger)).text}
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="https://pictures.test") as client:
+        made = await client.post(POST, json={"items": foxes(6)}, headers=headers)
+        look = (await client.get(made.headers["location"])).json()
+    # Kept and answered before any of them was begun.
+    assert (made.status_code, made.json()["counts"]["pending"]) == (202, 6)
+    assert look["counts"]["completed"] == services.settings.work_items == services.image_provider.submits
+    await services.request_meter.close()
+
+
+async def test_who_asks_for_a_member_does_not_wait_for_its_turn_and_pays_once(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
+) -> None:
+    address = (await client.post(POST, json={"items": foxes(5)}, headers=key)).headers["location"]
+    urgent = await client.get("/64x64.jpg?text=fox%204")
+    assert (urgent.status_code, urgent.headers["x-cache"]) == (200, "MISS")
+    look = (await client.get(address)).json()
+    assert (look["members"][4]["status"], look["members"][4]["cached"]) == ("completed", False)
+    assert look["counts"]["pending"] == 4
+    await make_all(services)
+    assert services.image_provider.submits == 5
+
+
+async def test_a_revoked_key_pays_for_nothing_more(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    kept = await keep_key(services.ledger)
+    headers = {"authorization": f"Bearer {kept.text}"}
+    address = (await client.post(POST, json={"items": foxes(3)}, headers=headers)).headers["location"]
+    await services.ledger.revoke_api_key(kept.record.prefix)
+    assert (await make_all(services)).failed == 3
+    look = (await client.get(address)).json()
+    assert [member["error"]["code"] for member in look["members"]] == ["budget_exhausted"] * 3
+    assert services.image_provider.submits == 0
+
+
+async def test_of_a_forgotten_user_nothing_more_is_made(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    await services.ledger.grant_credits(ALICE, 5, "g")
+    await client.post(POST, json={"items": [*foxes(2), {"kind": "memoji"}]}, headers=of(ALICE))
+    await services.ledger.forget_user(ALICE)
+    await make_all(services)
+    assert services.image_provider.submits == 0
+
+
+async def test_memoji_of_a_batch_cost_credits_and_are_told_to_who_asked(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    await services.ledger.grant_credits(ALICE, 1, "g")
+    items = [{"kind": "memoji", "hair": "bob"}, {"kind": "memoji", "hair": "bun"}]
+    address = (await client.post(POST, json={"items": items}, headers=of(ALICE))).headers["location"]
+    await services.work.run(within_seconds=60, in_flight=1)
+    look = (await client.get(address, headers=of(ALICE))).json()
+    assert [member["status"] for member in look["members"]] == ["completed", "failed"]
+    assert look["members"][1]["error"]["code"] == "not_enough_credits"
+    assert await services.ledger.credits(ALICE) == Credits(balance=0, held=0)
+    assert (await client.get(look["members"][0]["url"])).headers["content-type"] == "image/png"
+    told = await client.get(f"/api/generations/{look['members'][0]['key']}", headers=of(ALICE))
+    assert (told.status_code, told.json()["status"]) == (200, "completed")
 
 
 # --- what is told ---------------------------------------------------------------------------------
@@ -356,18 +450,18 @@ async def test_a_page_that_is_none_is_a_fault(client: httpx.AsyncClient, key: di
 @pytest.mark.parametrize(
     "name",
     [
-        str(uuid4()),
+        str(NOBODYS),
         "0",
         "x" * 5_000,
         "%00",
         "%F0%9F%A6%8A",
-        "{0}".format(uuid4().hex),
-        str(uuid4()).upper(),
-        f"%7B{uuid4()}%7D",
-        f"urn:uuid:{uuid4()}",
+        NOBODYS.hex,
+        str(NOBODYS).upper(),
+        f"%7B{NOBODYS}%7D",
+        f"urn:uuid:{NOBODYS}",
         "' or 1=1 --",
         "..%2F..",
-        f"{uuid4()}%20",
+        f"{NOBODYS}%20",
         "٣" * 8,
     ],
 )
@@ -379,7 +473,7 @@ async def test_an_id_of_nothing_is_not_found(client: httpx.AsyncClient, key: dic
 
 async def test_any_origin_may_ask(client: httpx.AsyncClient, key: dict[str, str]) -> None:
     address = (await client.post(POST, json={"items": [fox()]}, headers=key)).headers["location"]
-    for path in (address, f"{address}/cancel", f"/api/batches/{uuid4()}"):
+    for path in (address, f"{address}/cancel", f"/api/batches/{NOBODYS}"):
         answer = await client.request("OPTIONS", path)
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -473,6 +567,18 @@ async def test_of_many_faulty_items_twenty_are_named(client: httpx.AsyncClient, 
     assert len(answer.content) < 10_000
 
 
+async def test_what_is_said_of_faulty_items_is_short_however_long_they_are(
+    client: httpx.AsyncClient, key: dict[str, str]
+) -> None:
+    long = "x" * 40_000
+    names = ("prompt", "model", "kind", "priority", "format", "seed", "dimensions", "fit", "title", "n", long)
+    items = [{**fox(), name: long} for name in names] + [{"kind": "memoji", "hair": long}, {"kind": "memoji", long: 1}]
+    answer = await client.post(POST, json={"items": items}, headers=key)
+    assert is_problem(answer, 400, "invalid_items")
+    assert [each["index"] for each in answer.json()["items"]] == list(range(len(items)))
+    assert len(answer.content) < 8_000
+
+
 async def test_a_body_has_a_mebibyte_at_most(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:
@@ -485,21 +591,15 @@ async def test_a_body_has_a_mebibyte_at_most(
     assert kept_by(services) == kept
 
 
-async def test_a_denial_of_the_gate_comes_before_anything_is_kept() -> None:
-    services = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET, "COPPERPLATE_ACCESS": "keys"})
-    from copperplate.http.app import create_app
+async def test_too_many_items_are_counted(client: httpx.AsyncClient, key: dict[str, str]) -> None:
+    answer = await client.post(POST, json={"items": [{}] * 10_000}, headers=key)
+    assert answer.json()["detail"].startswith("There are 10,000 items")
 
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(create_app(services=services)), base_url="http://pictures.test"
-    ) as client:
-        assert (await client.post(POST, json={"items": [fox()]}, headers=of(ALICE))).status_code == 202
-        kept = kept_by(services)
-        assert is_problem(await client.post(POST, json={"items": [fox()]}), 401, "unauthorized")
-        assert kept_by(services) == kept
-    await services.request_meter.close()
+
+async def test_a_page_of_another_origin_may_read_why_it_was_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post(POST, json={"items": [{}]})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, "*")
 
 
 def test_every_state_has_its_count() -> None:
-    from copperplate.http.schemas.batches import CountsOut
-
     assert set(CountsOut.model_fields) == {state.value for state in State}

@@ -146,7 +146,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         placeholders=DrawnPlaceholders(images),
         promises=promises,
         work=work,
-        watches=Watches(ledger),
+        watches=Watches(ledger, clock),
         user_requests=UserRequests(
             coordinator=coordinator,
             promises=promises,

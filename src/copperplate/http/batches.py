@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from copperplate.access.owners import named_owner
 from copperplate.batch_errors import InvalidBatch, InvalidItems
 from copperplate.budgets import Charge
-from copperplate.errors import IdempotencyConflict, InvalidBody, InvalidRequest, InvalidSeed, Unauthorized
+from copperplate.errors import IdempotencyConflict, InvalidBody, InvalidRequest, InvalidSeed, NotFound, Unauthorized
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http.items import PRIORITIES, read_echo, read_item
 from copperplate.http.parameters import refuse_unknown_members
@@ -63,10 +63,10 @@ async def keep_batch(
     batch = NewBatch(
         owner=owner, wishes=wishes, idempotency_key=idempotency_key, digest=digest_of(wishes), thread_id=thread_id
     )
-    kept = await services.ledger.create_batch(batch)
-    found = None if kept is None else await services.ledger.find_batch(kept)
-    if found is None:
+    if (kept := await services.ledger.create_batch(batch)) is None:
         raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
+    if (found := await services.ledger.find_batch(kept)) is None:
+        raise NotFound("The batch was kept, and its user was forgotten since.")
     # `serve` is told by the ledger; on Vercel the end of this very call makes some.
     services.work.note_due()
     return KeptBatch(batch=found, duplicates=duplicates)

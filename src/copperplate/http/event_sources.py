@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from copperplate.http.generation_states import is_private
 from copperplate.serving.watches import Pace, View
 from copperplate.wishes import State
+from copperplate.work.step import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +26,6 @@ RETRY_MS: Final = 3_000
 # An answer to a reconnect with such an id may be 204: nothing more will come.
 FINAL: Final = "final-"
 ID_CHARS: Final = 16
-# What ledgers announce when a wish was made, taken or settled.
-WORK_HINT: Final = "work"
 PAGE: Final = 100
 GENERATION_PACE: Final = Pace(first_seconds=0.25, factor=1.3, max_seconds=2.0)
 BATCH_PACE: Final = Pace(first_seconds=0.5, factor=1.3, max_seconds=2.0, least_seconds=0.25)
@@ -67,6 +66,7 @@ class GenerationSource:
             pieces if has_changed else (),
             last_id=event_id,
             is_final=is_final,
+            is_idle=state.state is State.PENDING,
             is_private=is_private(state.kind),
         )
 
@@ -74,7 +74,7 @@ class GenerationSource:
 class BatchSource:
     """One batch, with the members as they were last seen: only what may have changed is read again."""
 
-    hint = WORK_HINT
+    hint = WORK
     pace = BATCH_PACE
 
     def __init__(
@@ -118,6 +118,7 @@ class BatchSource:
             changes,
             last_id=last_id,
             is_final=batch.is_final,
+            is_idle=batch.counts[State.PENDING] > 0 and not batch.counts[State.GENERATING],
             is_private=batch.is_private,
             owner=batch.owner,
         )

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.denials import TooManyStreams, TooManyStreamsOfAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Generator
 
     from starlette.types import Receive, Send
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from copperplate.serving.watches import Watch
 
 COMMENT: Final = b":\n\n"
-# Of a scope: closes the connection at once, although not everything was taken from it.
+# In the scope of our own server: closes the connection at once, although not everything was taken from it.
 ABORT: Final = "copperplate.abort"
 
 
@@ -38,11 +38,15 @@ class StreamTimes:
 
 
 class Follower:
-    """One caller of a stream. `abort` closes its connection, where the server can."""
+    """One caller of a stream.
+
+    Its answer ends after `life_seconds`, or where nobody makes what is watched for `idle_seconds`. `abort` closes its
+    connection, where the server can.
+    """
 
     __slots__ = (
-        *("_abort", "_all", "_ends_at", "_is_over", "_is_stuck", "_send", "_sending", "_since", "_task", "_told"),
-        "_watch",
+        *("_abort", "_all", "_ends_at", "_idle_seconds", "_is_over", "_is_stuck", "_send", "_sending", "_since"),
+        *("_task", "_told", "_watch"),
     )
 
     def __init__(
@@ -52,6 +56,7 @@ class Follower:
         send: Send,
         *,
         life_seconds: float,
+        idle_seconds: float,
         abort: Callable[[], None] | None,
     ) -> None:
         self._all = followers
@@ -65,20 +70,12 @@ class Follower:
         # Since when it is sent something, or was sent nothing.
         self._since = asyncio.get_running_loop().time()
         self._ends_at = self._since + life_seconds
+        self._idle_seconds = idle_seconds
         self._is_over = self._is_stuck = False
 
     async def run(self, headers: RawHeaders, receive: Receive) -> None:
         """Answer: the view there is, and what follows, until the caller goes, the watch is over, or the time is."""
-        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._follow(receive)
-            if not self._is_stuck:
-                async with asyncio.timeout(self._all.times.send):
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif self._abort is not None:
-                self._abort()
-
-    async def _follow(self, receive: Receive) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._watch.followers[self] = None
         self._all.add(self)
         self.wake()
@@ -94,6 +91,17 @@ class Follower:
             del self._watch.followers[self]
             if self._sending is not None:
                 self._sending.cancel()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """End the answer, where its caller takes it."""
+        if not self._is_stuck:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(self._all.times.send):
+                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+        if self._abort is not None:
+            self._abort()
 
     def wake(self) -> None:
         """See `Woken.wake`."""
@@ -111,19 +119,29 @@ class Follower:
         if self._sending is not None:
             if now - self._since >= times.send:
                 self.end(is_stuck=True)
-        elif now >= self._ends_at:
+        elif now >= self._ends_at or self._is_idle_too_long(now):
             self.end()
         elif now - self._since >= times.comment:
             self._begin(COMMENT)
 
+    def _is_idle_too_long(self, now: float) -> bool:
+        idle_since = self._watch.idle_since
+        return idle_since is not None and now - idle_since >= self._idle_seconds
+
     def _begin(self, first: bytes) -> None:
         self._since = asyncio.get_running_loop().time()
-        self._sending = asyncio.create_task(self._tell(first))
+        telling = self._tell(first)
+        try:
+            # Most sends end without a wait: a task for each would cost more than the send does.
+            waits_for = telling.send(None)
+        except StopIteration:
+            return
+        self._sending = asyncio.create_task(_finish(_Begun(telling, waits_for)))
 
     async def _tell(self, first: bytes) -> None:
         """Send what comes first and what this follower was not told yet; end with the watch."""
         watch = self._watch
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
             if first:
                 await self._send_piece(first)
             while self._told != watch.version and watch.view is not None:
@@ -140,6 +158,27 @@ class Follower:
         self._since = asyncio.get_running_loop().time()
 
 
+class _Begun:
+    """What is left of a coroutine that was begun outside of a task, and waits for something."""
+
+    __slots__ = ("_coroutine", "_waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        try:
+            yield self._waits_for
+            yield from self._coroutine.__await__()
+        finally:
+            self._coroutine.close()
+
+
+async def _finish(begun: _Begun) -> None:
+    await begun
+
+
 class Followers:
     """All followers of a process: how many there may be, and the one timer."""
 
@@ -151,6 +190,7 @@ class Followers:
         self._ticking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
+        """How many places are taken."""
         return self._places
 
     def enter(self, address: str, *, most: int, most_of_address: int) -> None:

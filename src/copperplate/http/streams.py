@@ -7,6 +7,7 @@ was told the final event is answered 204, after which an EventSource stops.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from copperplate.http.followers import ABORT, Follower, Followers
 from copperplate.http.generation_states import told_of
 from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
-from copperplate.http.vercel import seconds_left
+from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
 SUFFIX: Final = "/events"
 METHODS: Final = "GET, HEAD, OPTIONS"
 LAST_EVENT_ID: Final = "last_event_id"
-# Reserved at the end of a call on Vercel, for the work that it takes then.
-WORK_SECONDS: Final = 15.0
+# On Vercel work is done at the end of calls: where nobody does what is waited for, a stream ends after so long, and its
+# call takes some.
+IDLE_SECONDS: Final = 10.0
+# A stream on Vercel ends so long before the time for that is over.
+LAST_SECONDS: Final = 5.0
 _PATH: Final = re.compile(r"/api/(?:generations/(?P<key>[^/]+)|batches/(?P<batch>[^/]+))/events")
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -60,7 +64,7 @@ _NEVER_KEPT: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"access-control-allow-origin", b"*"),
 ]
-_OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), *_NEVER_KEPT]
+OF_A_STREAM: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), *_NEVER_KEPT]
 # To a reconnect while the ledger is away: any other status would end an EventSource for good.
 COME_BACK: Final = b"retry: %d\n: the database does not answer\n\n" % RETRY_MS
 
@@ -116,51 +120,65 @@ class Streams:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the address of a stream; else pass the request on."""
         services = self._wiring.services
-        is_stream = scope["type"] == "http" and scope["path"].endswith(SUFFIX)
-        if services is None or not is_stream or (path := _PATH.fullmatch(scope["path"])) is None:
+        if services is None or scope["type"] != "http" or not is_stream(scope["path"]):
             await self._app(scope, receive, send)
             return
         seat = Seat(self.followers, services.watches)
         try:
-            if (answer := await _open(seat, path, scope, services)) is not None:
+            if (answer := await _open(seat, scope, services)) is not None:
                 await send_answer(send, scope, answer, None, 0.0)
             else:
-                await self._follower(seat, scope, send, services).run(_OF_A_STREAM, receive)
+                assert seat.watch is not None  # noqa: S101 - it was opened
+                follower = self._follower(seat.watch, scope, send, services)
+                await follower.run(OF_A_STREAM, receive)
+                if seat.watch.view is not None and not seat.watch.view.is_final:
+                    services.work.note_due()
         finally:
             seat.give_back()
 
-    def _follower(self, seat: Seat, scope: Scope, send: Send, services: Services) -> Follower:
-        assert seat.watch is not None  # noqa: S101 - it was opened
-        life_seconds = self.followers.times.life
+    def _follower(self, watch: Watch, scope: Scope, send: Send, services: Services) -> Follower:
+        life_seconds, idle_seconds = self.followers.times.life, math.inf
         if services.settings.on_vercel:
-            life_seconds = min(life_seconds, seconds_left() - WORK_SECONDS)
-        abort = scope.get("extensions", {}).get(ABORT)
-        return Follower(self.followers, seat.watch, send, life_seconds=life_seconds, abort=abort)
+            life_seconds = min(life_seconds, work_seconds_left() - MIN_WORK_SECONDS - LAST_SECONDS)
+            idle_seconds = IDLE_SECONDS
+        return Follower(
+            self.followers,
+            watch,
+            send,
+            life_seconds=life_seconds,
+            idle_seconds=idle_seconds,
+            abort=scope.get(ABORT),
+        )
 
 
-async def _open(seat: Seat, path: re.Match[str], scope: Scope, services: Services) -> Answer | None:
+def is_stream(path: str) -> bool:
+    """Whether a decoded path is that of a stream."""
+    return path.endswith(SUFFIX) and _PATH.fullmatch(path) is not None
+
+
+async def _open(seat: Seat, scope: Scope, services: Services) -> Answer | None:
     """What is answered in place of a stream; None where the stream may begin."""
     told_id = _last_event_id(scope)
     try:
         if scope["method"] == "OPTIONS":
             return Answer(204, headers.PREFLIGHT, b"", None)
-        view = await _look(seat, path, scope, services)
+        view = await _look(seat, scope, services)
     except LedgerUnavailable as error:
-        return error_answer(error, None) if told_id is None else Answer(200, _OF_A_STREAM, COME_BACK, None)
+        return error_answer(error, None) if told_id is None else Answer(200, OF_A_STREAM, COME_BACK, None)
     except Exception as error:  # noqa: BLE001 - nothing above would answer
         return error_answer(error, None)
     if view.is_final and told_id == view.last_id:
         return Answer(204, _NEVER_KEPT, b"", None)
-    return Answer(200, _OF_A_STREAM, b"", None) if scope["method"] == "HEAD" else None
+    return Answer(200, OF_A_STREAM, b"", None) if scope["method"] == "HEAD" else None
 
 
-async def _look(seat: Seat, path: re.Match[str], scope: Scope, services: Services) -> View:
+async def _look(seat: Seat, scope: Scope, services: Services) -> View:
     """The first view of what is watched, which this caller may see. Raises whatever is in the way."""
     if not has_one_host(scope):
         raise InvalidHost("Send one Host header.")
     if scope["method"] not in ("GET", "HEAD"):
         raise MethodNotAllowed(METHODS)
-    watched = _watched(path, scope, services)
+    watched = _watched(scope, services)
     seat.take(caller_address(scope, services), services.settings)
     caller = await caller_of(scope, services)
     token = event_tokens.parameter_in(scope["query_string"], event_tokens.PARAMETER)
@@ -179,9 +197,11 @@ async def _is_owner(caller: Caller, view: View, watched: Watched, services: Serv
     return caller.user is not None and await services.ledger.is_requested_by(caller.user.id, watched.key)
 
 
-def _watched(path: re.Match[str], scope: Scope, services: Services) -> Watched:
+def _watched(scope: Scope, services: Services) -> Watched:
     """What an address names. Raises `NotFound` where it can be nothing, and `InvalidHost`."""
     base = base_url_of(scope, services.settings)
+    path = _PATH.fullmatch(scope["path"])
+    assert path is not None  # noqa: S101 - see `is_stream`
     key, batch = path["key"], path["batch"]
     if key is not None and _KEY.fullmatch(key):
         tell = partial(told_of, url_of=picture_addresses(scope, services))
@@ -197,10 +217,11 @@ def _batch_source(batch: UUID, services: Services, base: str) -> BatchSource:
     # Imported here: pictures are answered without these shapes.
     from copperplate.http.schemas.batches import BatchOut, MemberOut
 
+    events = base + event_tokens.batch_events(batch)
     return BatchSource(
         batch,
         services.ledger,
-        tell=lambda batch: BatchOut.of(batch).model_dump(mode="json"),
+        tell=lambda batch: BatchOut.of(batch, events=events).model_dump(mode="json"),
         tell_member=lambda member: MemberOut.of(member, base=base).model_dump(mode="json"),
     )
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import CopperplateError
-from copperplate.repeats import growing_pauses
+from copperplate.repeats import growing_pauses, nap
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from copperplate.ports import Ledger
+    from copperplate.ports import Clock, Ledger
 
 
 class View:
@@ -26,18 +26,20 @@ class View:
 
     `changes` are for followers who were told the view before, `whole` for those who come or fell behind. Both are in
     pieces, each sent on its own, so that what a caller leaves unread stays small. `last_id` is that of the last event
-    of a final view. Where it is private, `owner` may follow; None where the ledger alone knows who.
+    of a final view. `is_idle`: something is to be made, and nobody makes any of it. Where it is private, `owner` may
+    follow; None where the ledger alone knows who.
     """
 
-    __slots__ = ("_render", "_whole", "changes", "is_final", "is_private", "last_id", "owner")
+    __slots__ = ("_render", "_whole", "changes", "is_final", "is_idle", "is_private", "last_id", "owner")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its fields
         self,
         render: Callable[[], Sequence[bytes]],
         changes: Sequence[bytes],
         *,
         last_id: str,
         is_final: bool,
+        is_idle: bool,
         is_private: bool,
         owner: str | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class View:
         self.changes = changes
         self.last_id = last_id
         self.is_final = is_final
+        self.is_idle = is_idle
         self.is_private = is_private
         self.owner = owner
 
@@ -85,16 +88,23 @@ class Woken(Protocol):
 
 
 class Watch:
-    """One watched thing. `version` counts its views; `is_over`: none will follow."""
+    """One watched thing. `version` counts its views; `is_over`: none will follow.
 
-    __slots__ = ("_ready", "_source", "_task", "followers", "is_over", "users", "version", "view")
+    `idle_since` is the moment of the event loop since when nobody makes what it waits for; None while somebody does.
+    """
 
-    def __init__(self, source: Source, ledger: Ledger) -> None:
+    __slots__ = (
+        *("_clock", "_ready", "_source", "_task", "followers", "idle_since", "is_over", "users", "version", "view"),
+    )
+
+    def __init__(self, source: Source, ledger: Ledger, clock: Clock) -> None:
         self.followers: dict[Woken, None] = {}
         self.view: View | None = None
         self.version = 0
+        self.idle_since: float | None = None
         self.is_over = False
         self.users = 0
+        self._clock = clock
         self._source = source
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._run(ledger))
@@ -137,11 +147,8 @@ class Watch:
         pace = self._source.pace
         pauses = self._pauses()
         while not self.is_over:
-            await asyncio.sleep(pace.least_seconds)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next(pauses) - pace.least_seconds):
-                    await hint.wait()
-            hint.clear()
+            await self._clock.sleep(pace.least_seconds)
+            await nap(self._clock, next(pauses) - pace.least_seconds, hint)
             # An outage of the ledger is not the end: followers are kept by comments.
             with contextlib.suppress(CopperplateError):
                 if self._show(await self._source.look()):
@@ -159,6 +166,7 @@ class Watch:
             return False
         self.view = view
         self.version += 1
+        self.idle_since = asyncio.get_running_loop().time() if view.is_idle else None
         for follower in self.followers:
             follower.wake()
         return True
@@ -167,19 +175,21 @@ class Watch:
 class Watches:
     """Every watch of a process, by what is watched."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._watches: dict[Hashable, Watch] = {}
         self._is_closed = False
 
     def __len__(self) -> int:
+        """How many things are watched."""
         return len(self._watches)
 
     def join(self, thing: Hashable, make_source: Callable[[], Source]) -> Watch:
         """The watch of a thing, begun if there is none. Whoever joins leaves."""
         watch = self._watches.get(thing)
         if watch is None or watch.is_over:
-            watch = self._watches[thing] = Watch(make_source(), self._ledger)
+            watch = self._watches[thing] = Watch(make_source(), self._ledger, self._clock)
             watch.is_over = self._is_closed
         watch.users += 1
         return watch

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.owners import owner_of
-from copperplate.denials import NotOwner
+from copperplate.batch_errors import NotOwner
 from copperplate.errors import NotFound, Unauthorized
 from copperplate.http.batches import PAGE, keep_batch
 from copperplate.http.callers import caller_of
@@ -74,7 +74,7 @@ async def cancel_batch(batch_id: str, request: Request, services: ServicesDep) -
     if owner_of(caller) != batch.owner:
         if caller.is_unknown:
             raise Unauthorized("Only who asked for a batch may cancel it: send the same credential.")
-        raise NotOwner("Only who asked for a batch may cancel it.")
+        raise NotOwner
     if (canceled := await services.ledger.cancel_batch(batch.id)) is None:
         raise NotFound(_UNKNOWN)
     return schemas.CanceledAnswer.of(batch, canceled)
@@ -99,6 +99,8 @@ async def answer_batch(
     """Keep the batch that a body asks for, and tell its maker; `base` is this server's origin. See `keep_batch`."""
     kept = await keep_batch(body, caller, services, idempotency_key=idempotency_key)
     response.status_code = 200 if kept.batch.is_final else 202
+    if not kept.batch.is_final:
+        response.headers["retry-after"] = str(RETRY_SECONDS)
     response.headers["location"] = f"/api/batches/{kept.batch.id}"
     events = await _events_of(kept.batch, services, base)
     return schemas.BatchAnswer.kept(kept.batch, duplicates=kept.duplicates, events=events)
