@@ -620,6 +620,7 @@ $statement$-- One row per generation: what the provider is paid for. Kept while 
 --                                                                  ▼
 --                                                              completed
 --
+-- A picture that exists already is given, not submitted: intend_upload takes its generation from pending to uploading.
 -- A lease that ran out is taken over by acquire: a higher fence, the same phase.
 create table public.generation_status (
     -- The generation's key: SHA-256 of the canonical recipe.
@@ -4289,6 +4290,8 @@ create table copperplate.cache_entries (
     -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb; '' for none.
     thumbhash text,
     color text,
+    -- Whether a model made it; false of an imported picture of which nobody says so: its renditions have no label.
+    is_ai_made boolean not null default true,
     -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
     has_c2pa boolean,
     generation_ms bigint,
@@ -5118,7 +5121,8 @@ create type copperplate.acquire_result as (
     thumbhash text,
     color text,
     -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
-    near_caps jsonb
+    near_caps jsonb,
+    is_ai_made boolean
 )$statement$,
 $statement$comment on type copperplate.acquire_result is 'What the ledger answers about one picture.'$statement$,
 $statement$revoke all on type copperplate.acquire_result from public, anon, authenticated$statement$,
@@ -5137,10 +5141,10 @@ begin
     -- The asked rendition, by primary key: the common case ends here.
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -5189,10 +5193,10 @@ begin
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select
             e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-            e.encoder_version, e.thumbhash, e.color
+            e.encoder_version, e.thumbhash, e.color, e.is_ai_made
         into
             v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-            v.is_original, v.encoder_version, v.thumbhash, v.color
+            v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then
@@ -5695,7 +5699,7 @@ $statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to serv
 $statement$create function public.intend_upload(
     p_key text,
     p_fence bigint,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_usage jsonb,
     p_rendition_paths text[] default '{}',
@@ -5714,7 +5718,7 @@ begin
     select g.kind, g.intent ->> 'path'
     into v_kind, v_path
     from public.generation_status as g
-    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
     if not found then
         return false;
@@ -5730,6 +5734,8 @@ begin
 
     update public.generation_status as g
     set
+        -- Pending until now: a picture that was given, and never submitted.
+        status = 'generating',
         phase = 'uploading',
         decode_no = 0,
         intent = p_upload,
@@ -5745,7 +5751,7 @@ end;
 $$$statement$,
 $statement$comment on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) is
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it, which
-are removed if they are not completed within the grace.
+are removed if they are not completed within the grace. A picture that is given is stored without a submit.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
 $statement$revoke all on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint)
 from public, anon, authenticated$statement$,
@@ -5762,10 +5768,10 @@ declare
 begin
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_key;
     if not found then
@@ -5803,21 +5809,26 @@ as $$
 begin
     insert into copperplate.cache_entries (
         key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
-        quality, is_sized, encoder_version, thumbhash, color, has_c2pa, generation_ms, created_at, last_accessed_at
+        quality, is_sized, encoder_version, thumbhash, color, is_ai_made, has_c2pa, generation_ms,
+        created_at, last_accessed_at
     )
     select
         p_key, p_generation_key, g.kind, p_is_original, p_is_shown, k.bucket, u.path, u.digest, u.size_bytes,
         u.format, u.width, u.height, u.quality, coalesce(u.is_sized, false), coalesce(u.encoder_version, 0),
-        -- A rendition's placeholder is that of its original.
-        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color),
+        -- A rendition's placeholder is that of its original, and so is who made it.
+        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color), coalesce(u.is_ai_made, o.is_ai_made, true),
         case when p_is_original then coalesce(u.has_c2pa, false) end,
-        case when p_is_original then extract(epoch from copperplate.clock() - g.started_at) * 1000 end,
+        case
+            when p_is_original and g.submit_no > 0
+                then extract(epoch from copperplate.clock() - g.started_at) * 1000
+        end,
         copperplate.clock(), copperplate.clock()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name
     cross join jsonb_to_record(p_upload) as u (
         path text, digest text, size_bytes bigint, format text, width integer, height integer, quality integer,
-        is_sized boolean, encoder_version integer, thumbhash text, color text, has_c2pa boolean
+        is_sized boolean, encoder_version integer, thumbhash text, color text, is_ai_made boolean,
+        has_c2pa boolean
     )
     left join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
     where g.prompt_hash = p_generation_key
@@ -6114,7 +6125,7 @@ $statement$create function public.complete_generation(
     p_key text,
     p_fence bigint,
     p_original_key text,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_url text,
     -- [{key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}], the asked one first
@@ -6139,7 +6150,8 @@ begin
     -- Of what was taken down the row goes: nothing is stored, and the objects are discarded below.
     perform copperplate.enforce_takedown(p_key);
     perform copperplate.enforce_takedown(p_key, r.value ->> 'key') from jsonb_array_elements(p_renditions) as r;
-    select g.provider, g.kind, g.model, g.started_at, g.reserved
+    -- A picture that was given says nothing of a provider.
+    select case when g.submit_no > 0 then g.provider end, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'

@@ -60,6 +60,10 @@ class Services:
         made = self.kinds.get(kind)
         return require_provider(kind, None if made is None else made.provider)
 
+    def offers(self, kind: str, model: str) -> bool:
+        """Whether somebody here makes pictures of this kind by this model."""
+        return kind in self.kinds and model in self.kinds[kind].provider.models
+
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.
 

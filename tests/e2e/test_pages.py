@@ -26,9 +26,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
         yield running
 
 
-def run_page(server: DevServer, name: str) -> str:
-    """What the first commands of a page print that begin with a token."""
-    block = re.search(r"```sh\n(TOKEN=.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+def run_page(server: DevServer, name: str, *, beginning: str = "TOKEN=") -> str:
+    """What the first commands of a page print that begin with a token, or otherwise."""
+    page = (ROOT / "docs" / name).read_text()
+    block = re.search(rf"```sh\n({re.escape(beginning)}.*?)```", page, re.DOTALL)
     assert block is not None
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block[1].replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")],
@@ -44,6 +45,16 @@ def test_the_page_on_memoji_works_as_written(server: DevServer) -> None:
     url = re.search(r'"url":"([^"]+)"', printed)
     assert url is not None
     assert httpx.get(url[1]).content.startswith(PNG)
+
+
+def test_the_page_on_bodies_works_as_written(server: DevServer) -> None:
+    printed = run_page(server, "http.md", beginning="ask()")
+    told, status = json.JSONDecoder().raw_decode(printed)
+    assert (told["cached"], told["width"], told["height"], told["cost_usd"]) == (False, 640, 480, 0)
+    picture = httpx.get(told["url"])
+    assert (picture.headers["x-cache"], len(picture.content)) == ("HIT", told["size_bytes"])
+    # On a fast machine the painter is done before the server looks.
+    assert printed[status:].strip() in ("200", "202")
 
 
 def test_the_page_on_batches_works_as_written(server: DevServer) -> None:

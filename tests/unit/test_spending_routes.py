@@ -39,6 +39,7 @@ OPERATOR: Final = {"authorization": f"Bearer {CRON_SECRET}"}
 PICTURE: Final = "/{width}x{height}.{format}"
 KEPT: Final = "/api/images/{id}"
 MEMOJI: Final = "/api/generate-memoji"
+GENERATE: Final = "/api/generate"
 FORGED: Final = f"kid=one&exp=4102444800&sig={'A' * 43}"
 KEY: Final = "0" * 64
 NOBODYS: Final = "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b"
@@ -66,6 +67,13 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at("/64x64.png?text=a%20green%20fox", if_none_match="*"),
         _at("/64x64.webp?text=a%20grey%20fox", cache_control="no-cache", x_forwarded_for="192.0.2.9"),
         _at(f"/64x64.webp?text=a%20white%20fox&{FORGED}"),
+        _at("/64x64.jpg?text=a%20fox%20that%20can%20wait", prefer="respond-async"),
+    ),
+    GENERATE: (
+        Asked(path=GENERATE, body={"prompt": "a red hen", "width": 64, "height": 64}),
+        Asked(path=GENERATE, body={"prompt": "a blue hen", "w": 32}, headers={"idempotency-key": "order 1"}),
+        Asked(path=GENERATE, body={"text": "a grey hen", "seed": 7}, headers={"prefer": "respond-async"}),
+        Asked(path=GENERATE, body={"prompt": "a green hen", "format": "auto"}, headers={"prefer": "wait=9"}),
     ),
     MEMOJI: (
         Asked(path=MEMOJI, body={}),
@@ -112,7 +120,7 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     "/openapi.json": (_at("/openapi.json"),),
 }
 # What can cause a provider's call.
-SPENDS: Final = {("GET", PICTURE), ("POST", MEMOJI)}
+SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI)}
 # What answers before routing, and what of it can spend. A new one needs a row here, and its addresses one in TABLE.
 FRONT: Final = {
     "Invocation": (),
@@ -258,7 +266,9 @@ async def test_nobody_spends_anything_behind_a_wall_of_nothing(make_callers: Any
         assert {answer.headers["cache-control"] for answer in callers.answers[route]} == {"no-store"}
 
 
-@pytest.mark.parametrize(("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE)})])
+@pytest.mark.parametrize(
+    ("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE), ("POST", GENERATE)})]
+)
 async def test_with_a_permit_the_same_requests_reach_the_provider_where_they_can_spend(
     make_callers: Any, who: str, may: set[tuple[str, str]]
 ) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copperplate.api_keys import Scope
 from copperplate.batch_errors import BatchNeedsName
-from copperplate.denials import MissingScope
 from copperplate.errors import Unauthorized
 
 if TYPE_CHECKING:
@@ -14,13 +12,10 @@ if TYPE_CHECKING:
 
 
 def named_owner(caller: Caller) -> str:
-    """Who asks for many pictures at once: an API key that may generate, or a person signed in with a name.
+    """Who asks for many pictures at once: an API key, or a person signed in with a name. What they may is the gate's.
 
-    Raises `Unauthorized` for a caller nobody knows, `BatchNeedsName` for one who signed in without a name,
-    `MissingScope`.
+    Raises `Unauthorized` for a caller nobody knows, `BatchNeedsName` for one who signed in without a name.
     """
-    if caller.key is not None and Scope.GENERATE not in caller.key.scopes:
-        raise MissingScope("This API key has no scope `generate`.")
     if (owner := owner_of(caller)) is not None:
         return owner
     if caller.is_unknown:

@@ -18,6 +18,7 @@ from copperplate.cli import (
     sign,
     takedowns,
     token,
+    warm,
     work,
 )
 from copperplate.cli import operations as care
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     database.add_stats(commands)
     work.add(commands)
     care.add(commands)
+    warm.add(commands)
     takedowns.add(commands)
     budget.add(commands)
     accounts.add(commands)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from copperplate.budgets import Spending
+    from copperplate.generation.job_collector import Verified
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lease import Lease
     from copperplate.generation.pending_uploads import PendingUploads
@@ -25,5 +26,7 @@ class Attempt:
     noted_at: float
     # What each submit books to budgets; None where the provider bills nothing.
     spending: Spending | None = None
-    # The picture that is paid for and not stored yet.
+    # The picture itself, where it exists already: it is stored, and nothing is submitted or collected.
+    given: Verified | None = None
+    # The picture that is not stored yet, though it is paid for or given.
     unstored: PendingUploads | None = None

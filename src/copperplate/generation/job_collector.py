@@ -43,11 +43,12 @@ MAX_PAUSE_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A picture as the provider made it, decoded once, and what was found."""
+    """A picture as the provider made it, or as it was given, decoded once, and what was found."""
 
     body: bytes = field(repr=False)
     usage: Mapping[str, int]
     facts: PictureFacts
+    is_ai_made: bool = True
 
 
 class JobCollector:

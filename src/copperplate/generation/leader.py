@@ -118,7 +118,9 @@ class Leader:
         return stored
 
     async def _make(self) -> Verified:
-        """The verified picture: of the job that a predecessor noted, or of a new submit."""
+        """The verified picture: the one that was given, of the job that a predecessor noted, or of a new submit."""
+        if (given := self.attempt.given) is not None:
+            return given
         if (job := self.attempt.lead.job) is not None:
             log_state(self.attempt.lease.key, State.GENERATING)
         answer = job or await self._submit()
@@ -196,7 +198,7 @@ class Leader:
         request, lease = attempt.request, attempt.lease
         body, original_format, size, has_c2pa = verified.body, facts.format, facts.size, facts.has_c2pa
         if KINDS[request.kind].is_own_original and not self._is_finished(verified):
-            body = await self._finish(body)
+            body = await self._finish(verified)
             original_format, size, has_c2pa = FINISHED.format, request.canvas, False
         digest, now = await digest_of(body), self.clock.now()
         upload = OriginalUpload(
@@ -208,6 +210,7 @@ class Leader:
             height=size.height,
             placeholder=facts.placeholder,
             has_c2pa=has_c2pa,
+            is_ai_made=verified.is_ai_made,
         )
         return PendingUploads(original=upload, original_body=body, plan=self._plan(digest, now))
 
@@ -230,22 +233,24 @@ class Leader:
             and (max_bytes is None or len(verified.body) <= max_bytes)
         )
 
-    async def _finish(self, body: bytes) -> bytes:
+    async def _finish(self, verified: Verified) -> bytes:
         request = self.attempt.request
-        async with self.images.open(body, model=request.model) as picture:
+        model = request.model if verified.is_ai_made else None
+        async with self.images.open(verified.body, model=model) as picture:
             return await picture.encode(FINISHED, canvas=request.canvas, at_most_bytes=self.attempt.kind.max_bytes)
 
     async def _intend(self, verified: Verified, pending: PendingUploads) -> bool:
         """Record where the picture is about to be stored, and what it cost."""
         attempt, usage = self.attempt, verified.usage
-        lease = attempt.lease
+        lease, provider = attempt.lease, attempt.kind.provider
+        cost = provider.cost_micro_usd(attempt.request.recipe, usage) if attempt.given is None else None
         return await lease.retry_until_recorded(
             lambda: self.ledger.intend_upload(
                 lease.key,
                 lease.fence,
                 pending.original,
                 usage=usage,
-                cost_micro_usd=attempt.kind.provider.cost_micro_usd(attempt.request.recipe, usage),
+                cost_micro_usd=cost,
                 rendition_paths=[planned.path for planned in pending.plan],
             )
         )

@@ -27,6 +27,7 @@ from copperplate.http.routes import (
     operations,
     page,
     statistics,
+    warming,
     work,
 )
 from copperplate.http.wiring import Wiring
@@ -92,7 +93,7 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
     app.state.wiring = wiring
     for routes in (
         *(health, statistics, budget, explain, operations, work),
-        *(generate, generations, batches, memoji, images, objects, page),
+        *(generate, generations, batches, warming, memoji, images, objects, page),
     ):
         app.include_router(routes.router)
     problems.install(app)

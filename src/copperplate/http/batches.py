@@ -59,9 +59,7 @@ async def keep_batch(
     owner = named_owner(caller)
     refuse_unknown_members(dict(body), MEMBERS)
     usual, thread_id = _priority_of(body), read_echo(body, "thread_id")
-    items = await _read_all(_variants_of(_sent_items(body)), services)
-    members = [_with_priority(member, usual) for member in merged(items)]
-    wishes = await _wishes_of(members, caller, services, owner=owner)
+    wishes, duplicates = await read_wishes(sent_items(body), caller, services, owner=owner, usual=usual)
     batch = NewBatch(
         owner=owner, wishes=wishes, idempotency_key=idempotency_key, digest=digest_of(wishes), thread_id=thread_id
     )
@@ -71,7 +69,19 @@ async def keep_batch(
         raise NotFound("The batch was kept, and its user was forgotten since.")
     # `serve` is told by the ledger; on Vercel the end of this very call makes some.
     services.work.note_due()
-    return KeptBatch(batch=found, duplicates=len(items) - len(members))
+    return KeptBatch(batch=found, duplicates=duplicates)
+
+
+async def read_wishes(
+    sent: Sequence[Any], caller: Caller, services: Services, *, owner: str, usual: Priority
+) -> tuple[tuple[NewWish, ...], int]:
+    """The wishes of a caller for items, no generation twice, and how many items repeated another one's.
+
+    `usual` is the priority of items that name none. Raises what `keep_batch` raises of items.
+    """
+    items = await _read_all(_variants_of(sent), services)
+    members = [_with_priority(member, usual) for member in merged(items)]
+    return await _wishes_of(members, caller, services, owner=owner), len(items) - len(members)
 
 
 def merged(items: Sequence[Item]) -> list[Item]:
@@ -98,12 +108,13 @@ def digest_of(wishes: Sequence[NewWish]) -> str:
     return hashlib.sha256(json.dumps(asked, separators=(",", ":")).encode()).hexdigest()
 
 
-def _sent_items(body: Mapping[str, Any]) -> list[Any]:
-    sent = body.get("items")
+def sent_items(body: Mapping[str, Any], name: str = "items") -> list[Any]:
+    """The items that a body sends under this name. Raises `InvalidBatch` for none, and for too many."""
+    sent = body.get(name)
     if not isinstance(sent, list):
-        raise InvalidBatch(f"items is an array of 1 to {MAX_ITEMS:,} objects.")
+        raise InvalidBatch(f"{name} is an array of 1 to {MAX_ITEMS:,}.")
     if not sent:
-        raise InvalidBatch(f"items is empty: a batch has 1 to {MAX_ITEMS:,} items.")
+        raise InvalidBatch(f"{name} is empty: a batch has 1 to {MAX_ITEMS:,} items.")
     if len(sent) > MAX_ITEMS:
         raise InvalidBatch(f"There are {len(sent):,} items: a batch has 1 to {MAX_ITEMS:,}. Send several batches.")
     return sent

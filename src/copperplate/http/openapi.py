@@ -8,6 +8,7 @@ from copperplate.http.dependencies import PROBLEMS
 from copperplate.http.schemas.batches import batch_schemas
 from copperplate.http.schemas.generate import item_schemas
 from copperplate.http.schemas.problems import ProblemOut, SpendingProblemOut
+from copperplate.http.schemas.warming import warm_schema
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import PictureFormat
 from copperplate.recipes.display import FITS, MAX_DISPLAY_SIDE_PX, MAX_QUALITY
@@ -148,7 +149,7 @@ def describe_pictures(document: dict[str, Any]) -> None:
         components.setdefault("schemas", {})[problem.__name__] = problem.model_json_schema()
     memoji = components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
     items = item_schemas(memoji["properties"])
-    components["schemas"] |= {**items, **batch_schemas(items["ImageItem"])}
+    components["schemas"] |= {**items, **batch_schemas(items["ImageItem"]), "WarmBody": warm_schema()}
     components["securitySchemes"] = {
         SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
         API_KEY: {"type": "http", "scheme": "bearer", "description": "An API key, `cp_…`; also as `X-API-Key`"},

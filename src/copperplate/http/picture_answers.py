@@ -179,7 +179,8 @@ async def _placeholder_answer(services: Services, picture_request: PictureReques
         raise NotGenerated(_NO_PICTURE) from None
     if entry.placeholder is None:
         raise NotFound("The placeholder of this picture is not known yet: the daily cleanup makes some of them.")
-    body = await services.placeholders.draw(entry.placeholder, picture_request)
+    model = picture_request.model if entry.is_ai_made else None
+    body = await services.placeholders.draw(entry.placeholder, picture_request, model=model)
     drawn = replace(entry, digest=sha256_hex(body), size_bytes=len(body))
     if headers.is_held(headers.if_none_match(scope["headers"]), drawn, Outcome.HIT):
         return Answer(304, headers.validators(drawn, Outcome.HIT), b"", None)

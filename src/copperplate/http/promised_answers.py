@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.budgets import ANONYMOUS
-from copperplate.errors import LedgerUnavailable
+from copperplate.errors import LedgerUnavailable, StillGenerating
 from copperplate.http.event_tokens import generation_events, make_token
 from copperplate.http.problems import HEADERS
 from copperplate.model import Outcome
@@ -61,14 +61,19 @@ class _Tally:
         self._is_promised = False
 
     async def find(self, options: LookupOptions) -> LookupResult:
-        outcome = Outcome.FAILED
         try:
             found = await self._services.renditions.find(self._request, options)
-            outcome = found.outcome
-        finally:
-            self._outcome = outcome
-            self._count()
+        except StillGenerating:  # it is made all the same, by whoever goes on
+            raise
+        except Exception:
+            self._end(Outcome.FAILED)
+            raise
+        self._end(found.outcome)
         return found
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._count()
 
     def count_when_ended(self) -> None:
         self._is_promised = True

@@ -217,10 +217,11 @@ def _batch_source(batch: UUID, services: Services, base: str) -> BatchSource:
     # Imported here: pictures are answered without these shapes.
     from copperplate.http.schemas.batches import BatchOut, MemberOut
 
+    events = base + event_tokens.batch_events(batch)
     return BatchSource(
         batch,
         services.ledger,
-        tell=lambda batch: BatchOut.of(batch).model_dump(mode="json"),
+        tell=lambda batch: BatchOut.of(batch, events=events).model_dump(mode="json"),
         tell_member=lambda member: MemberOut.of(member, base=base).model_dump(mode="json"),
     )
 

@@ -181,8 +181,9 @@ class MemoryLedger(
     ) -> bool:
         """See `Ledger.intend_upload`."""
         row = self._held(key, fence)
-        if row is None or row.status != "generating":
+        if row is None:
             return False
+        row.status = "generating"
         if row.intent is not None and row.intent.path != upload.path:
             self._discard(row, row.intent)
         if row.phase is not Phase.UPLOADING:
@@ -210,7 +211,8 @@ class MemoryLedger(
         if row is None or row.status != "generating":
             return self._complete_again(key, upload, renditions)
         row.status, row.leader, row.intent = "completed", None, None
-        self._note_success(row.breakers, row.asked_at)
+        # A picture that was given says nothing of a provider.
+        self._note_success(row.breakers if row.submit_no else row.breakers[-1:], row.asked_at)
         self._settle(key)
         self._release_spending(key)
         self._totals["completed"] += 1

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, Field
 
 from copperplate.http.batches import MAX_ITEMS, MAX_VARIANTS
-from copperplate.http.event_tokens import batch_events
 from copperplate.http.failure_codes import detail_of, may_help_to_ask_anew
 from copperplate.http.items import MAX_ECHO_CHARS, PRIORITIES
 from copperplate.http.schemas.statistics import MICRO
@@ -103,8 +102,8 @@ class BatchOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, batch: Batch, *, events: str | None = None) -> Self:
-        """Without its members; `events` are at their path on this server unless said."""
+    def of(cls, batch: Batch, *, events: str) -> Self:
+        """Without its members; `events` is where they are streamed."""
         estimate = batch.estimate_micro_usd
         return cls(
             id=str(batch.id),
@@ -116,7 +115,7 @@ class BatchOut(BaseModel):
             cached=batch.cached,
             counts=CountsOut.of(batch),
             estimate_usd=None if estimate is None else estimate / MICRO,
-            events=events or batch_events(batch.id),
+            events=events,
         )
 
 
@@ -180,7 +179,8 @@ def status_of(batch: Batch) -> Literal["pending", "generating", "completed", "ca
         return "canceled"
     if batch.is_final:
         return "completed"
-    return "pending" if batch.counts.get(State.PENDING, 0) == batch.total else "generating"
+    # What was there before it says nothing of what has begun.
+    return "pending" if batch.counts.get(State.PENDING, 0) + batch.cached == batch.total else "generating"
 
 
 def batch_schemas(image: dict[str, Any]) -> dict[str, Any]:

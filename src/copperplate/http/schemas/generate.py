@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 _NULL: Final = {"type": "null"}
 
 
-class EchoOut(BaseModel):
-    """What the caller sent to be told again."""
-
-    thread_id: str | None = Field(default=None, description="As it was sent, like `style` and `title`")
-    style: str | None = None
-    title: str | None = None
-
-
-class GeneratedAnswer(EchoOut):
+class GeneratedAnswer(BaseModel):
     """A picture that is stored."""
 
     success: bool
@@ -45,6 +37,9 @@ class GeneratedAnswer(EchoOut):
     placeholder: PlaceholderOut | None = Field(description="What is shown until the picture has come, if it is known")
     cost_usd: float | None = Field(description="What this request cost at the provider; null: no price is known")
     credits: int | None = Field(default=None, description="Of a memoji: credits left when this was first answered")
+    thread_id: str | None = Field(description="As it was sent, like `style` and `title`")
+    style: str | None
+    title: str | None
 
     @classmethod
     def of(
@@ -74,7 +69,7 @@ class GeneratedAnswer(EchoOut):
         )
 
 
-class PromisedAnswer(EchoOut):
+class PromisedAnswer(BaseModel):
     """A picture that is being made, or will be; what became of it is at `Location`."""
 
     success: bool
@@ -86,6 +81,9 @@ class PromisedAnswer(EchoOut):
         description="Where its progress is streamed, `text/event-stream`; of a memoji it can be opened for ten minutes"
     )
     usual_seconds: float | None = Field(description="The median of this model's last pictures, if there are any")
+    thread_id: str | None = Field(default=None, description="As it was sent, like `style` and `title`")
+    style: str | None = None
+    title: str | None = None
 
 
 def item_schemas(memoji: Mapping[str, Any]) -> dict[str, Any]:
