@@ -183,8 +183,19 @@ insert into copperplate.wishes (
     forget_at
 )
 select
-    b.id, w.position, b.owner, pg_temp.key(w.name), 'image', jsonb_build_object('prompt', w.name),
-    '{"amount_micro_usd": 3000}', w.priority, w.status, w.cached, b.created_at, w.settled_at, w.forget_at
+    b.id,
+    w.position,
+    b.owner,
+    pg_temp.key(w.name) as generation_key,
+    'image' as kind,
+    jsonb_build_object('prompt', w.name) as recipe,
+    '{"amount_micro_usd": 3000}'::jsonb as spending,
+    w.priority,
+    w.status,
+    w.cached,
+    b.created_at,
+    w.settled_at,
+    w.forget_at
 from copperplate.batches as b
 cross join jsonb_to_recordset(
     '[
