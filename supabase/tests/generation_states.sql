@@ -175,9 +175,8 @@ select is_empty('select * from copperplate.event_tokens', 'and it is forgotten')
 -- Warmed.
 select set_config('copperplate.clock_offset', '', true);
 reset role;
-insert into copperplate.batches (owner, purpose, created_at)
-select 'owner', p.purpose, now()
-from unnest(array['warm', 'batch']) as p (purpose);
+insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'warm', now());
+insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'batch', now());
 insert into copperplate.wishes (
     batch_id, position, owner, generation_key, kind, recipe, spending, priority, status, cached, created_at, settled_at,
     forget_at
