@@ -175,16 +175,26 @@ select is_empty('select * from copperplate.event_tokens', 'and it is forgotten')
 -- Warmed.
 select set_config('copperplate.clock_offset', '', true);
 reset role;
-insert into copperplate.batches (owner, purpose, created_at)
-select 'owner', p.purpose, now()
-from unnest(array['warm', 'batch']) as p (purpose);
+insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'warm', now());
+insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'batch', now());
 insert into copperplate.wishes (
     batch_id, position, owner, generation_key, kind, recipe, spending, priority, status, cached, created_at, settled_at,
     forget_at
 )
 select
-    b.id, w.position, b.owner, pg_temp.key(w.name), 'image', jsonb_build_object('prompt', w.name),
-    '{"amount_micro_usd": 3000}', w.priority, w.status, w.cached, b.created_at, w.settled_at, w.forget_at
+    b.id,
+    w.position,
+    b.owner,
+    pg_temp.key(w.name) as generation_key,
+    'image' as kind,
+    jsonb_build_object('prompt', w.name) as recipe,
+    '{"amount_micro_usd": 3000}'::jsonb as spending,
+    w.priority,
+    w.status,
+    w.cached,
+    b.created_at,
+    w.settled_at,
+    w.forget_at
 from copperplate.batches as b
 cross join jsonb_to_recordset(
     '[
