@@ -49,6 +49,7 @@ MEASUREMENTS = (
     "poolers",
     "cleanup",
     "refusing_stores",
+    "warming",
     "signatures",
     "verification",
     "encoders",

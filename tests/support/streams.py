@@ -45,11 +45,11 @@ class Desk:
         self.services = services
         self.followers = Followers(times)
         self.passed_on: list[str] = []
-        self._app = Streams(self._pass_on, Wiring(services), self.followers)
+        self.app = Streams(self._pass_on, Wiring(services), self.followers)
 
     def open(self, url: str, *, method: str = "GET", **headers: str) -> Stream:
         """Send a request."""
-        return Stream(self._app, url, method, {name.replace("_", "-"): value for name, value in headers.items()})
+        return Stream(self.app, url, method, {name.replace("_", "-"): value for name, value in headers.items()})
 
     async def whole(self, url: str, *, method: str = "GET", **headers: str) -> Stream:
         """Send a request and wait until it is answered."""
@@ -116,6 +116,7 @@ class Stream:
 
     def _abort(self) -> None:
         self.was_aborted = True
+        self._gone.set()
 
     async def _receive(self) -> dict[str, Any]:
         if not self._is_asked:

@@ -328,6 +328,17 @@ async def test_a_caller_that_reads_nothing_is_gone_after_one_send(services: Memo
     assert desk.is_empty()
 
 
+async def test_a_caller_that_does_not_take_the_end_is_closed(services: MemoryServices) -> None:
+    desk = Desk(services, StreamTimes(comment=60, send=0.05, life=0.05, tick=0.01))
+    await wish_for(services)
+    frozen = desk.open(EVENTS)
+    await frozen.told(1)
+    frozen.may_read.clear()
+    await asyncio.wait_for(frozen.task, 10)
+    assert (frozen.was_aborted, frozen.is_complete) == (True, False)
+    assert desk.is_empty()
+
+
 async def test_who_fell_behind_is_told_the_newest_state_alone(
     desk: Desk, services: MemoryServices, provider: GatedProvider
 ) -> None:

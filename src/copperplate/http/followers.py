@@ -91,10 +91,10 @@ class Follower:
             del self._watch.followers[self]
             if self._sending is not None:
                 self._sending.cancel()
-        await self._leave()
+        await self._leave(receive)
 
-    async def _leave(self) -> None:
-        """End the answer, where its caller takes it."""
+    async def _leave(self, receive: Receive) -> None:
+        """End the answer, or the connection of a caller that does not take it."""
         if not self._is_stuck:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(self._all.times.send):
@@ -102,6 +102,9 @@ class Follower:
                 return
         if self._abort is not None:
             self._abort()
+            # Until the server has closed it, an answer that is not complete counts as a fault of ours.
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
     def wake(self) -> None:
         """See `Woken.wake`."""
