@@ -6,11 +6,8 @@ CopperplateError
 ├── Forbidden                 the caller is known and may not; 403
 │   ├── MissingScope          the API key lacks a scope
 │   ├── InvalidSignature      the link's signature is not one of ours
-│   ├── SignatureExpired      the link's time is over
-│   └── InvalidEventToken     the token of a private stream does not permit to watch this; 403
+│   └── SignatureExpired      the link's time is over
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
-├── TooManyStreams            the process holds as many streams as it may; 503
-├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
 ├── NotEnoughCredits          the caller has no credit to have the picture made; 402
 └── SpendingRefused           a budget has no room; its code, status and members are those of the refusal
@@ -53,36 +50,12 @@ class SignatureExpired(Forbidden, code="signature_expired", title="The signature
     """The address was signed for a time that is over."""
 
 
-class InvalidEventToken(Forbidden, code="invalid_event_token", title="The token of this stream is not valid"):
-    """The token in the address of a stream does not permit to watch this, or does so no more."""
-
-
 class TooManyWrongKeys(CopperplateError, code="too_many_wrong_keys", status=429, title="Too many wrong API keys"):
     """So many API keys that do not exist came from this address that no more are looked up for a while."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__("Too many API keys from this address do not exist. Send a valid one after Retry-After.")
         self.retry_after_seconds = retry_after_seconds
-
-
-class TooManyStreams(CopperplateError, code="too_many_streams", status=503, title="Too many streams are followed here"):
-    """This process holds as many streams as it may."""
-
-    retry_after_seconds = 5
-
-    def __init__(self) -> None:
-        super().__init__("Ask for the status instead, or for the stream again after Retry-After.")
-
-
-class TooManyStreamsOfAddress(
-    CopperplateError, code="too_many_streams_of_address", status=429, title="Too many streams from one address"
-):
-    """This address follows as many streams of this process as one address may."""
-
-    retry_after_seconds = 5
-
-    def __init__(self, most: int) -> None:
-        super().__init__(f"One address may follow {most} streams at once. Close one, or ask for the status instead.")
 
 
 class TakenDown(CopperplateError, code="taken_down", status=410, title="This picture was taken down"):

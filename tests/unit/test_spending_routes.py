@@ -40,6 +40,8 @@ PICTURE: Final = "/{width}x{height}.{format}"
 KEPT: Final = "/api/images/{id}"
 MEMOJI: Final = "/api/generate-memoji"
 GENERATE: Final = "/api/generate"
+GENERATION_EVENTS: Final = "/api/generations/{key}/events"
+BATCH_EVENTS: Final = "/api/batches/{batch_id}/events"
 FORGED: Final = f"kid=one&exp=4102444800&sig={'A' * 43}"
 KEY: Final = "0" * 64
 NOBODYS: Final = "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b"
@@ -88,6 +90,11 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     ),
     "/api/images/{id:path}/info.json": (_at(f"/api/images/{KEY}/info.json"),),
     "/api/generations/{key}": (_at(f"/api/generations/{KEY}"), _at(f"/api/generations/{'f' * 64}")),
+    GENERATION_EVENTS: (
+        _at(f"/api/generations/{KEY}/events"),
+        _at(f"/api/generations/{'f' * 64}/events?token=x", last_event_id="final-0"),
+    ),
+    BATCH_EVENTS: (_at(f"/api/batches/{NOBODYS}/events"), _at(f"/api/batches/{KEY}/events")),
     # Batches are kept, looked at and canceled here; work steps make their members.
     "/api/batches/{batch_id}": (_at(f"/api/batches/{NOBODYS}"), _at(f"/api/batches/{KEY}")),
     "/api/batches/{batch_id}/cancel": (_at(f"/api/batches/{NOBODYS}/cancel"),),
@@ -124,6 +131,7 @@ SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI)}
 # What answers before routing, and what of it can spend. A new one needs a row here, and its addresses one in TABLE.
 FRONT: Final = {
     "Invocation": (),
+    "Streams": (GENERATION_EVENTS, BATCH_EVENTS),
     "Pictures": (PICTURE, KEPT),
     "Configured": (),
     "Identified": (),
@@ -154,7 +162,7 @@ def _front(app: Application) -> Iterator[str]:
 def undeclared(app: Application) -> str:
     """What to add to the table; empty where it is complete."""
     wanting = sorted(_routes(app.routes) - TABLE.keys())
-    gone = sorted(TABLE.keys() - {PICTURE, KEPT} - _routes(app.routes))
+    gone = sorted(TABLE.keys() - {PICTURE, KEPT, GENERATION_EVENTS, BATCH_EVENTS} - _routes(app.routes))
     before = sorted(set(_front(app)) - FRONT.keys())
     return "".join(
         (

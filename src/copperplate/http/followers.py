@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.denials import TooManyStreams, TooManyStreamsOfAddress
+from copperplate.stream_errors import TooManyStreams, TooManyStreamsOfAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator

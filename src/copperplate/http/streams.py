@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from copperplate.access.owners import owner_of
-from copperplate.denials import InvalidEventToken
+from copperplate.stream_errors import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
 from copperplate.http import event_tokens, headers
 from copperplate.http.addresses import picture_addresses
