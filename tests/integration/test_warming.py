@@ -234,6 +234,23 @@ def test_a_refused_prompt_is_a_failure_of_its_line_and_the_others_are_made(
     assert figures["failures"] == [{"line": 2, "code": "moderated"}]
 
 
+def test_memoji_are_warmed_for_no_credit(
+    database: str, standin: Standin, warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "stand-in")
+    monkeypatch.setenv("OPENAI_BASE_URL", standin.openai_url)
+    listed = tmp_path / "list.jsonl"
+    listed.write_text('{"kind": "memoji", "familyType": "mother"}\n{"prompt": "a lynx", "format": "webp"}\n')
+    before = query(database, "select count(*) from copperplate.reservations")
+    code, figures = warm(str(listed))
+    assert (code, figures["made"], len(standin.scenario_log.posts)) == (0, 2, 2)
+    assert query(database, "select count(*) from copperplate.reservations") == before
+    booked = (
+        "select count(*) from copperplate.wishes where kind = 'memoji' and charge_user is null and spending is not null"
+    )
+    assert query(database, booked) == (1,)
+
+
 def test_what_was_warmed_and_asked_for_is_told_by_stats(
     database: str, standin: Standin, warm: Warm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

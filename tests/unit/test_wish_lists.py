@@ -148,7 +148,7 @@ def test_a_list_that_cannot_be_read_on_is_refused_with_its_line(raw: str, said: 
 def test_a_list_above_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wish_lists, "MAX_ITEMS", 2)
     assert len(read("a\nb\n", ListForm.TEXT)) == 2
-    with pytest.raises(InvalidRequest, match="^line 4: one run takes 2 items"):
+    with pytest.raises(InvalidRequest, match=r"^line 4: one run takes 2 items"):
         read("a\nb\n\nc\n", ListForm.TEXT)
 
 
