@@ -8858,8 +8858,8 @@ as $$
     from public.warmed_pictures as p;
 $$$statement$,
 $statement$comment on function public.get_warming_stats() is
-'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all of
-them, and those that nobody asked for, were estimated to cost in millionths of a dollar.'$statement$,
+'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all
+of them, and those that nobody asked for, were estimated to cost in millionths of a dollar.'$statement$,
 $statement$revoke all on function public.get_warming_stats() from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_warming_stats() to service_role$statement$
 ]);
