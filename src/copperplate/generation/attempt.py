@@ -22,6 +22,8 @@ class Attempt:
     kind: Kind
     lead: Lead
     lease: Lease
+    # When its lease was asked for, on our monotonic clock in seconds.
+    began_at: float
     # When the job was noted, by a predecessor or by us, on our monotonic clock in seconds.
     noted_at: float
     # What each submit books to budgets; None where the provider bills nothing.

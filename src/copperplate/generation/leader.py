@@ -30,6 +30,7 @@ from copperplate.generation.failed_attempts import log_failure, record_failure
 from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.rendition_plan import plan_renditions
+from copperplate.generation.state_log import log_begin, log_submit
 from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
@@ -76,6 +77,7 @@ class Leader:
         """
         lease = self.attempt.lease
         crash_point("acquired")
+        log_begin(self.attempt)
         try:
             async with lease.renewing():
                 stored = await self._obtain()
@@ -90,7 +92,7 @@ class Leader:
             await self.uploader.hold_or_release(self.attempt)
             raise
         except Exception as error:
-            raise await record_failure(self.ledger, self.attempt, error) from error
+            raise await record_failure(self.ledger, self.attempt, error, self.clock) from error
         self.uploader.forget(lease.key)
         return generated
 
@@ -158,6 +160,7 @@ class Leader:
         if granted is None:
             raise LeaseLost
         self.cap_watch.near(granted.near_caps)
+        log_submit(attempt)
         crash_point("announced")
         lease.check()
         answer = await provider.submit(recipe, attempt.request.inputs)
