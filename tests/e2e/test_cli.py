@@ -77,6 +77,7 @@ GIVEN = {
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
     "keys show": ("abcdEFG1",),
+    "import": ("list.csv", "--root", "."),
     **{f"keys {part}": ("abcdEFG1", "--yes") for part in ("rotate", "revoke")},
     "sign": (FOX,),
     **dict.fromkeys(("takedown", "pin", "unpin"), ("1" * 64,)),

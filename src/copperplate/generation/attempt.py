@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from copperplate.budgets import Spending
-    from copperplate.generation.job_collector import Verified
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lease import Lease
     from copperplate.generation.pending_uploads import PendingUploads
+    from copperplate.generation.verified import Verified
     from copperplate.model import Lead, PictureRequest
 
 

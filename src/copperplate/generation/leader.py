@@ -27,10 +27,10 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
-from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.rendition_plan import plan_renditions
 from copperplate.generation.state_log import log_begin, log_submit
+from copperplate.generation.verified import Verified
 from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
