@@ -39,6 +39,7 @@ MEASUREMENTS = (
     "rendition_flood",
     "crashes",
     "restarts",
+    "work",
     "slow_machine",
     "half_sent",
     "long_snapshot",
