@@ -620,6 +620,7 @@ $statement$-- One row per generation: what the provider is paid for. Kept while 
 --                                                                  ▼
 --                                                              completed
 --
+-- A picture that exists already is given, not submitted: intend_upload takes its generation from pending to uploading.
 -- A lease that ran out is taken over by acquire: a higher fence, the same phase.
 create table public.generation_status (
     -- The generation's key: SHA-256 of the canonical recipe.
@@ -4289,6 +4290,8 @@ create table copperplate.cache_entries (
     -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb; '' for none.
     thumbhash text,
     color text,
+    -- Whether a model made it; false of an imported picture of which nobody says so: its renditions have no label.
+    is_ai_made boolean not null default true,
     -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
     has_c2pa boolean,
     generation_ms bigint,
@@ -5118,7 +5121,8 @@ create type copperplate.acquire_result as (
     thumbhash text,
     color text,
     -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
-    near_caps jsonb
+    near_caps jsonb,
+    is_ai_made boolean
 )$statement$,
 $statement$comment on type copperplate.acquire_result is 'What the ledger answers about one picture.'$statement$,
 $statement$revoke all on type copperplate.acquire_result from public, anon, authenticated$statement$,
@@ -5137,10 +5141,10 @@ begin
     -- The asked rendition, by primary key: the common case ends here.
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -5189,10 +5193,10 @@ begin
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select
             e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-            e.encoder_version, e.thumbhash, e.color
+            e.encoder_version, e.thumbhash, e.color, e.is_ai_made
         into
             v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-            v.is_original, v.encoder_version, v.thumbhash, v.color
+            v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then
@@ -5695,7 +5699,7 @@ $statement$grant execute on function copperplate.add_usage(jsonb, jsonb) to serv
 $statement$create function public.intend_upload(
     p_key text,
     p_fence bigint,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_usage jsonb,
     p_rendition_paths text[] default '{}',
@@ -5714,7 +5718,7 @@ begin
     select g.kind, g.intent ->> 'path'
     into v_kind, v_path
     from public.generation_status as g
-    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
     if not found then
         return false;
@@ -5730,6 +5734,8 @@ begin
 
     update public.generation_status as g
     set
+        -- Pending until now: a picture that was given, and never submitted.
+        status = 'generating',
         phase = 'uploading',
         decode_no = 0,
         intent = p_upload,
@@ -5745,7 +5751,7 @@ end;
 $$$statement$,
 $statement$comment on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) is
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it, which
-are removed if they are not completed within the grace.
+are removed if they are not completed within the grace. A picture that is given is stored without a submit.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.'$statement$,
 $statement$revoke all on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint)
 from public, anon, authenticated$statement$,
@@ -5762,10 +5768,10 @@ declare
 begin
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_key;
     if not found then
@@ -5803,21 +5809,26 @@ as $$
 begin
     insert into copperplate.cache_entries (
         key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
-        quality, is_sized, encoder_version, thumbhash, color, has_c2pa, generation_ms, created_at, last_accessed_at
+        quality, is_sized, encoder_version, thumbhash, color, is_ai_made, has_c2pa, generation_ms,
+        created_at, last_accessed_at
     )
     select
         p_key, p_generation_key, g.kind, p_is_original, p_is_shown, k.bucket, u.path, u.digest, u.size_bytes,
         u.format, u.width, u.height, u.quality, coalesce(u.is_sized, false), coalesce(u.encoder_version, 0),
-        -- A rendition's placeholder is that of its original.
-        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color),
+        -- A rendition's placeholder is that of its original, and so is who made it.
+        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color), coalesce(u.is_ai_made, o.is_ai_made, true),
         case when p_is_original then coalesce(u.has_c2pa, false) end,
-        case when p_is_original then extract(epoch from copperplate.clock() - g.started_at) * 1000 end,
+        case
+            when p_is_original and g.submit_no > 0
+                then extract(epoch from copperplate.clock() - g.started_at) * 1000
+        end,
         copperplate.clock(), copperplate.clock()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name
     cross join jsonb_to_record(p_upload) as u (
         path text, digest text, size_bytes bigint, format text, width integer, height integer, quality integer,
-        is_sized boolean, encoder_version integer, thumbhash text, color text, has_c2pa boolean
+        is_sized boolean, encoder_version integer, thumbhash text, color text, is_ai_made boolean,
+        has_c2pa boolean
     )
     left join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
     where g.prompt_hash = p_generation_key
@@ -6114,7 +6125,7 @@ $statement$create function public.complete_generation(
     p_key text,
     p_fence bigint,
     p_original_key text,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_url text,
     -- [{key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}], the asked one first
@@ -6139,7 +6150,8 @@ begin
     -- Of what was taken down the row goes: nothing is stored, and the objects are discarded below.
     perform copperplate.enforce_takedown(p_key);
     perform copperplate.enforce_takedown(p_key, r.value ->> 'key') from jsonb_array_elements(p_renditions) as r;
-    select g.provider, g.kind, g.model, g.started_at, g.reserved
+    -- A picture that was given says nothing of a provider.
+    select case when g.submit_no > 0 then g.provider end, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
@@ -7838,7 +7850,7 @@ create table copperplate.wishes (
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85)$statement$,
 $statement$create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open'$statement$,
-$statement$-- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
+$statement$-- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'$statement$,
 $statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
 $statement$create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open'$statement$,
@@ -7847,8 +7859,8 @@ $statement$create unique index wishes_single_idx
 on copperplate.wishes (owner, generation_key)
 where status = 'open' and batch_id is null$statement$,
 $statement$create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null$statement$,
-$statement$-- For the deletion of a user.
-create index wishes_user_idx on copperplate.wishes (owner) where owner like 'user:%'$statement$,
+$statement$-- For the deletion of a user, and for whom a generation is told.
+create index wishes_user_idx on copperplate.wishes (owner, generation_key) where owner like 'user:%'$statement$,
 $statement$comment on table copperplate.wishes is
 'What was promised to be made although nobody waits: one row per generation and caller, members of batches included.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
@@ -8011,14 +8023,14 @@ security invoker
 set search_path = ''
 as $$
 begin
-    -- From the leases, which are few, to the wishes.
+    -- From the leases, which are few, to the wishes. Two wishes for one generation are one picture at the provider.
     return count(*)
     from (
-        select w.id
+        select w.generation_key
         from copperplate.wishes as w
         where w.status = 'open' and w.held_until is not null and w.held_until > p_now
         union
-        select w.id
+        select w.generation_key
         from (
             select g.prompt_hash
             from public.generation_status as g
@@ -8030,7 +8042,7 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.count_wishes_in_flight(timestamptz) is
-'How many open wishes are held, or wait for a generation that is under a live lease.'$statement$,
+'For how many generations open wishes are held, or wait while they are under a live lease.'$statement$,
 $statement$revoke all on function copperplate.count_wishes_in_flight(timestamptz) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.count_wishes_in_flight(timestamptz) to service_role$statement$,
 $statement$create function public.is_work_due()
@@ -8799,7 +8811,7 @@ $statement$-- What warming was good for.
 create view public.warmed_pictures
 with (security_invoker = true)
 as
-select
+select distinct on (w.generation_key)
     w.generation_key as prompt_hash,
     w.kind,
     w.recipe ->> 'prompt' as prompt,
@@ -8816,12 +8828,40 @@ select
     )::bigint as requests_since
 from copperplate.batches as b
 inner join copperplate.wishes as w on b.id = w.batch_id
-where b.purpose = 'warm' and w.status = 'completed' and not w.cached$statement$,
+where b.purpose = 'warm' and w.status = 'completed' and not w.cached
+-- A run that was killed and run again wished for the same picture twice: the first wish had it made.
+order by w.generation_key, w.created_at, w.id$statement$,
 $statement$comment on view public.warmed_pictures is
 'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and
 how often it was asked for since.'$statement$,
 $statement$revoke all on table public.warmed_pictures from public, anon, authenticated, service_role$statement$,
-$statement$grant select on table public.warmed_pictures to service_role$statement$
+$statement$grant select on table public.warmed_pictures to service_role$statement$,
+$statement$create function public.get_warming_stats()
+returns table (
+    pictures bigint,
+    asked_for bigint,
+    requests bigint,
+    estimated_micro_usd bigint,
+    unused_micro_usd bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        count(*),
+        count(*) filter (where p.requests_since > 0),
+        coalesce(sum(p.requests_since), 0)::bigint,
+        coalesce(sum(p.estimate_micro_usd), 0)::bigint,
+        coalesce(sum(p.estimate_micro_usd) filter (where p.requests_since = 0), 0)::bigint
+    from public.warmed_pictures as p;
+$$$statement$,
+$statement$comment on function public.get_warming_stats() is
+'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all
+of them, and those that nobody asked for, were estimated to cost in millionths of a dollar.'$statement$,
+$statement$revoke all on function public.get_warming_stats() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_warming_stats() to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000865', 'create_wish_retention', array[
@@ -9024,24 +9064,30 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select exists (
-        select from copperplate.accounts as a
-        where
-            a.user_id = p_user
-            and (
-                exists (
-                    select from copperplate.user_requests as q
-                    where q.account_id = a.id and q.generation_key = p_generation_key
+    select
+        exists (
+            select from copperplate.accounts as a
+            where
+                a.user_id = p_user
+                and (
+                    exists (
+                        select from copperplate.user_requests as q
+                        where q.account_id = a.id and q.generation_key = p_generation_key
+                    )
+                    or exists (
+                        select from copperplate.reservations as r
+                        where r.account_id = a.id and r.generation_key = p_generation_key
+                    )
                 )
-                or exists (
-                    select from copperplate.reservations as r
-                    where r.account_id = a.id and r.generation_key = p_generation_key
-                )
-            )
-    );
+        )
+        -- The second condition is the index's.
+        or exists (
+            select from copperplate.wishes as w
+            where w.owner = 'user:' || p_user and w.owner like 'user:%' and w.generation_key = p_generation_key
+        );
 $$$statement$,
 $statement$comment on function public.is_requested_by(uuid, text) is
-'Whether this user requested this generation, or paid for it: nobody else is told of it.'$statement$,
+'Whether this user requested this generation, alone or in a batch, or paid for it: nobody else is told of it.'$statement$,
 $statement$revoke all on function public.is_requested_by(uuid, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.is_requested_by(uuid, text) to service_role$statement$,
 $statement$create function copperplate.forget_old_requests(p_limit integer)
@@ -9535,6 +9581,7 @@ as $$
     select jsonb_build_object(
         'generation_key', g.prompt_hash, 'kind', g.kind, 'model', g.model, 'dimensions', g.dimensions,
         'created_at', o.created_at, 'generation_ms', o.generation_ms, 'has_c2pa', o.has_c2pa,
+        'is_ai_made', o.is_ai_made,
         'thumbhash', o.thumbhash, 'color', o.color,
         'entries', (
             select jsonb_agg(

@@ -136,14 +136,14 @@ class PlainImages:
         return PictureFacts(format="png", size=covers)
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
+    async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         yield PlainPicture(original)
 
     async def placeholder(self, body: bytes) -> Placeholder:
         raise NotImplementedError
 
     async def draw_placeholder(
-        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str | None
     ) -> bytes:
         raise NotImplementedError
 

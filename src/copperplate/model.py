@@ -166,6 +166,8 @@ class OriginalUpload(Upload):
 
     placeholder: Placeholder | None = None
     has_c2pa: bool = False
+    # False of an imported picture of which nobody says that a model made it.
+    is_ai_made: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,14 +192,15 @@ class RenditionUpload(Upload):
         entry = self.as_entry(
             kind=original.kind, key=self.key, generation_key=original.generation_key, is_original=False
         )
-        return replace(entry, placeholder=original.placeholder)
+        return replace(entry, placeholder=original.placeholder, is_ai_made=original.is_ai_made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One stored object as the ledger knows it. `key` is the rendition's key.
 
-    `encoder_version` is that of the encoders that made a rendition (see `Images`), 0 for an original.
+    `encoder_version` is that of the encoders that made a rendition (see `Images`), 0 for an original. `is_ai_made` is
+    False of imported pictures of which nobody says that a model made them: their renditions carry no label.
     """
 
     kind: str
@@ -212,6 +215,7 @@ class Entry:
     is_original: bool
     placeholder: Placeholder | None = None
     encoder_version: int = 0
+    is_ai_made: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
+    from copperplate.serving.watches import Watches
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
     from copperplate.work.promises import Promises
@@ -47,6 +48,7 @@ class Services:
     placeholders: DrawnPlaceholders
     promises: Promises
     work: WorkStep
+    watches: Watches
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
@@ -57,6 +59,10 @@ class Services:
         """Who makes pictures of this kind; raises `Misconfigured` where nobody does. Other kinds do not need it."""
         made = self.kinds.get(kind)
         return require_provider(kind, None if made is None else made.provider)
+
+    def offers(self, kind: str, model: str) -> bool:
+        """Whether somebody here makes pictures of this kind by this model."""
+        return kind in self.kinds and model in self.kinds[kind].provider.models
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.
@@ -69,7 +75,8 @@ class Services:
         await self.request_meter.flush()
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let generations under way land for a while, give up every lease and wish, and flush."""
+        """The process ends: send followers away, let work land for a while, give up leases and wishes, and flush."""
+        self.watches.close()
         stop_at = self.clock.monotonic() + within_seconds
         self.work.stop()
         for part in (self.coordinator, self.promises, self.work, self.renditions):

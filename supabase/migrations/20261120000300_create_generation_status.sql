@@ -12,6 +12,7 @@
 --                                                                  ▼
 --                                                              completed
 --
+-- A picture that exists already is given, not submitted: intend_upload takes its generation from pending to uploading.
 -- A lease that ran out is taken over by acquire: a higher fence, the same phase.
 create table public.generation_status (
     -- The generation's key: SHA-256 of the canonical recipe.

@@ -24,6 +24,8 @@ create table copperplate.cache_entries (
     -- What stands in its place until it has come: ThumbHash in base64, and a colour as #rrggbb; '' for none.
     thumbhash text,
     color text,
+    -- Whether a model made it; false of an imported picture of which nobody says so: its renditions have no label.
+    is_ai_made boolean not null default true,
     -- Of an original: whether the provider signed its origin (C2PA), and how long it took from its first submit on.
     has_c2pa boolean,
     generation_ms bigint,

@@ -33,7 +33,8 @@ create type copperplate.acquire_result as (
     thumbhash text,
     color text,
     -- Of a submit: budgets of which 800 thousandths are used or more, [{budget, permille}].
-    near_caps jsonb
+    near_caps jsonb,
+    is_ai_made boolean
 );
 
 comment on type copperplate.acquire_result is 'What the ledger answers about one picture.';
@@ -54,10 +55,10 @@ begin
     -- The asked rendition, by primary key: the common case ends here.
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_rendition_key;
     if found then
@@ -106,10 +107,10 @@ begin
         -- Another format was asked before: the original is kept, the rendition can be made from it.
         select
             e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-            e.encoder_version, e.thumbhash, e.color
+            e.encoder_version, e.thumbhash, e.color, e.is_ai_made
         into
             v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-            v.is_original, v.encoder_version, v.thumbhash, v.color
+            v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
         from copperplate.cache_entries as e
         where e.generation_key = p_generation_key and e.is_original;
         if found then

@@ -33,7 +33,7 @@ grant execute on function copperplate.add_usage(jsonb, jsonb) to service_role;
 create function public.intend_upload(
     p_key text,
     p_fence bigint,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_usage jsonb,
     p_rendition_paths text[] default '{}',
@@ -52,7 +52,7 @@ begin
     select g.kind, g.intent ->> 'path'
     into v_kind, v_path
     from public.generation_status as g
-    where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'
+    where g.prompt_hash = p_key and g.fence = p_fence and g.status in ('pending', 'generating')
     for update;
     if not found then
         return false;
@@ -68,6 +68,8 @@ begin
 
     update public.generation_status as g
     set
+        -- Pending until now: a picture that was given, and never submitted.
+        status = 'generating',
         phase = 'uploading',
         decode_no = 0,
         intent = p_upload,
@@ -84,7 +86,7 @@ $$;
 
 comment on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint) is
 'Write ahead where the original is about to be stored, so that a successor can adopt it; and renditions beside it, which
-are removed if they are not completed within the grace.
+are removed if they are not completed within the grace. A picture that is given is stored without a submit.
 p_usage, what the provider reported to bill for it, is added up once a submit; p_cost_micro_usd is that in money.';
 revoke all on function public.intend_upload(text, bigint, jsonb, jsonb, text[], bigint)
 from public, anon, authenticated;
@@ -102,10 +104,10 @@ declare
 begin
     select
         e.kind, e.key, e.generation_key, e.path, e.digest, e.file_size, e.format, e.width, e.height, e.is_original,
-        e.encoder_version, e.thumbhash, e.color
+        e.encoder_version, e.thumbhash, e.color, e.is_ai_made
     into
         v.kind, v.entry_key, v.generation_key, v.path, v.digest, v.file_size, v.format, v.width, v.height,
-        v.is_original, v.encoder_version, v.thumbhash, v.color
+        v.is_original, v.encoder_version, v.thumbhash, v.color, v.is_ai_made
     from copperplate.cache_entries as e
     where e.key = p_key;
     if not found then
@@ -147,21 +149,26 @@ as $$
 begin
     insert into copperplate.cache_entries (
         key, generation_key, kind, is_original, is_shown, bucket, path, digest, file_size, format, width, height,
-        quality, is_sized, encoder_version, thumbhash, color, has_c2pa, generation_ms, created_at, last_accessed_at
+        quality, is_sized, encoder_version, thumbhash, color, is_ai_made, has_c2pa, generation_ms,
+        created_at, last_accessed_at
     )
     select
         p_key, p_generation_key, g.kind, p_is_original, p_is_shown, k.bucket, u.path, u.digest, u.size_bytes,
         u.format, u.width, u.height, u.quality, coalesce(u.is_sized, false), coalesce(u.encoder_version, 0),
-        -- A rendition's placeholder is that of its original.
-        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color),
+        -- A rendition's placeholder is that of its original, and so is who made it.
+        coalesce(u.thumbhash, o.thumbhash), coalesce(u.color, o.color), coalesce(u.is_ai_made, o.is_ai_made, true),
         case when p_is_original then coalesce(u.has_c2pa, false) end,
-        case when p_is_original then extract(epoch from copperplate.clock() - g.started_at) * 1000 end,
+        case
+            when p_is_original and g.submit_no > 0
+                then extract(epoch from copperplate.clock() - g.started_at) * 1000
+        end,
         copperplate.clock(), copperplate.clock()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name
     cross join jsonb_to_record(p_upload) as u (
         path text, digest text, size_bytes bigint, format text, width integer, height integer, quality integer,
-        is_sized boolean, encoder_version integer, thumbhash text, color text, has_c2pa boolean
+        is_sized boolean, encoder_version integer, thumbhash text, color text, is_ai_made boolean,
+        has_c2pa boolean
     )
     left join copperplate.cache_entries as o on g.prompt_hash = o.generation_key and o.is_original
     where g.prompt_hash = p_generation_key

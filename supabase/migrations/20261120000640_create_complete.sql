@@ -47,7 +47,7 @@ create function public.complete_generation(
     p_key text,
     p_fence bigint,
     p_original_key text,
-    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa}
+    -- {path, digest, size_bytes, format, width, height, thumbhash, color, has_c2pa, is_ai_made}
     p_upload jsonb,
     p_url text,
     -- [{key, path, digest, size_bytes, format, width, height, quality, is_sized, encoder_version}], the asked one first
@@ -72,7 +72,8 @@ begin
     -- Of what was taken down the row goes: nothing is stored, and the objects are discarded below.
     perform copperplate.enforce_takedown(p_key);
     perform copperplate.enforce_takedown(p_key, r.value ->> 'key') from jsonb_array_elements(p_renditions) as r;
-    select g.provider, g.kind, g.model, g.started_at, g.reserved
+    -- A picture that was given says nothing of a provider.
+    select case when g.submit_no > 0 then g.provider end, g.kind, g.model, g.started_at, g.reserved
     into v_provider, v_kind, v_model, v_asked_at, v_reserved
     from public.generation_status as g
     where g.prompt_hash = p_key and g.fence = p_fence and g.status = 'generating'

@@ -1,6 +1,6 @@
 -- Row-level security: on everywhere, and what a grant alone would not show.
 begin;
-select plan(26);
+select plan(29);
 
 select is_empty(
     $$ select c.relname from pg_class as c
@@ -55,6 +55,9 @@ select policy_cmd_is('copperplate', 'accounts', 'accounts_are_their_owners', 'se
 select policies_are('copperplate', 'credit_ledger', array['credit_ledger_is_its_owners'], 'so does the ledger');
 select policies_are('copperplate', 'reservations', array['reservations_are_their_owners'], 'and reservations');
 select policies_are('copperplate', 'user_requests', array[]::name[], 'user requests are opened to nobody');
+select policies_are('copperplate', 'wishes', array[]::name[], 'nor are wishes');
+select policies_are('copperplate', 'batches', array[]::name[], 'nor are batches');
+select policies_are('copperplate', 'event_tokens', array[]::name[], 'nor are tokens of events');
 select policies_are('copperplate', 'submits', array[]::name[], 'nor are submits');
 select policies_are('copperplate', 'money_totals', array[]::name[], 'nor sums of money');
 select policies_are('copperplate', 'usage_batches', array[]::name[], 'nor batches of counts');

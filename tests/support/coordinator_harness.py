@@ -111,7 +111,7 @@ class PlainImages:
         return PictureFacts(format="png", size=covers)
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
+    async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         yield PlainPicture(original, self)
 
     async def placeholder(self, body: bytes) -> Placeholder:
@@ -121,7 +121,7 @@ class PlainImages:
         return PLACEHOLDER
 
     async def draw_placeholder(
-        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str | None
     ) -> bytes:
         """A body that names what it was drawn from."""
         return f"{placeholder.color} as {picture_format} by {model}".encode()

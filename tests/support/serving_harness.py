@@ -60,7 +60,7 @@ class CountingImages(PlainImages):
     gate: asyncio.Event | None = None
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
+    async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         self.opened += 1
         self.is_open += 1
         try:

@@ -61,7 +61,7 @@ class CountingImages(PlainImages):
         return replace(await super().verify(body, covers=covers, begin=begin), **self.facts)
 
     @contextlib.asynccontextmanager
-    async def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
+    async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
         self.opened += 1
         async with super().open(original, model=model, is_urgent=is_urgent) as picture:
             yield picture

@@ -91,6 +91,10 @@ class Gate:
             spending = replace(spending, max_in_flight=None)
         return Permit(spending=spending)
 
+    def permit_to_import(self) -> Permit:
+        """For the owner, to keep a picture that exists already: nothing is submitted, so nothing is spent."""
+        return Permit()
+
     def budgets_of(self, caller: Caller) -> tuple[Budget, ...]:
         """The budgets that are this caller's own, and the wall."""
         return (*self._own_of(caller)[1], self._wall)

@@ -119,10 +119,17 @@ class UserRequests:
         return await self._deliver(user, found, idempotency_key)
 
     async def start(
-        self, user: UUID, request: PictureRequest, permit: Permit, *, idempotency_key: str | None
+        self,
+        user: UUID,
+        request: PictureRequest,
+        permit: Permit,
+        *,
+        idempotency_key: str | None,
+        within_seconds: float | None = 0.0,
     ) -> Delivered | Pending:
         """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
 
+        It waits `within_seconds` for the picture before; None: as long as any.
         `NotEnoughCredits` is raised here and never later. What is pending is made although this process dies.
         """
         if (known := await self._recall(user, request, idempotency_key)) is not None:
@@ -130,7 +137,9 @@ class UserRequests:
         options = LookupOptions(permit=permit, charge=Charge(user=user))
         wish = new_wish(request, options, owner=f"user:{user}")
         # With the lease that a promise waits for, what it costs is reserved.
-        found = await self._promises.start(request, options, wish, find=lambda: self._find(user, request, permit))
+        found = await self._promises.start(
+            request, options, wish, find=lambda: self._find(user, request, permit), within_seconds=within_seconds
+        )
         if isinstance(found, Promised):
             return Pending(key=found.key)
         return await self._deliver(user, found, idempotency_key)

@@ -12,12 +12,14 @@ from copperplate.cli import (
     database,
     doctor,
     explain,
+    importing,
     keys,
     prices,
     serve,
     sign,
     takedowns,
     token,
+    warm,
     work,
 )
 from copperplate.cli import operations as care
@@ -79,7 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     sign.add(commands)
     database.add_stats(commands)
     work.add(commands)
+    importing.add(commands)
     care.add(commands)
+    warm.add(commands)
     takedowns.add(commands)
     budget.add(commands)
     accounts.add(commands)

@@ -23,6 +23,7 @@ from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
+from copperplate.serving.watches import Watches
 from copperplate.work.promises import Promises
 from copperplate.work.step import WorkStep
 
@@ -145,6 +146,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         placeholders=DrawnPlaceholders(images),
         promises=promises,
         work=work,
+        watches=Watches(ledger, clock),
         user_requests=UserRequests(
             coordinator=coordinator,
             promises=promises,

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
-    from copperplate.budgets import Spending
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lookup import LookupOptions
     from copperplate.model import PictureRequest
@@ -177,7 +176,8 @@ class Coordinator:
     ) -> LookupResult:
         leader, kind, charge = uuid4(), self._kinds[request.kind], options.charge
         spending = None if options.permit is None else options.permit.spending
-        breakers = kind.breakers(request.model)
+        # Who has the picture already needs the store alone.
+        breakers = kind.breakers(request.model) if options.given is None else (kind.store_breaker,)
         charges = (charge,) if charge is not None and kind.provider.is_billable else ()
         outcome = Outcome.HIT
         # Subscribe before the first acquire, so that no completion is missed.
@@ -200,7 +200,7 @@ class Coordinator:
                     case Lead():
                         self._sweep_now_and_then()
                         with contextlib.suppress(LeaseLost):
-                            return await self._lead(request, result, asked_at, spending)
+                            return await self._lead(request, result, asked_at, options)
                     case Wait():
                         await self._follow(request, flight_key, hint)
                     case Negative(failure_class=failure_class, retry_after=retry_after):
@@ -217,9 +217,7 @@ class Coordinator:
                         assert_never(result)
                 outcome = Outcome.COALESCED
 
-    async def _lead(
-        self, request: PictureRequest, lead: Lead, asked_at: float, spending: Spending | None
-    ) -> LookupResult:
+    async def _lead(self, request: PictureRequest, lead: Lead, asked_at: float, options: LookupOptions) -> LookupResult:
         """Generate under a lease that was acquired at `asked_at`, on our monotonic clock in seconds."""
         lease = Lease(
             key=request.generation_key,
@@ -234,9 +232,11 @@ class Coordinator:
             kind=self._kinds[request.kind],
             lead=lead,
             lease=lease,
+            began_at=asked_at,
             # From the answer on: an acquire that took long must not make a paid job seem older than it is.
             noted_at=self._clock.monotonic() - lead.job_age.total_seconds(),
-            spending=spending,
+            spending=None if options.permit is None else options.permit.spending,
+            given=options.given,
         )
         leader = Leader(
             attempt=attempt,

@@ -27,14 +27,13 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
-from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.rendition_plan import plan_renditions
-from copperplate.generation.state_log import log_state
+from copperplate.generation.state_log import log_begin, log_submit
+from copperplate.generation.verified import Verified
 from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
-from copperplate.wishes import State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,7 +77,7 @@ class Leader:
         """
         lease = self.attempt.lease
         crash_point("acquired")
-        log_state(lease.key, State.PENDING)
+        log_begin(self.attempt)
         try:
             async with lease.renewing():
                 stored = await self._obtain()
@@ -93,11 +92,8 @@ class Leader:
             await self.uploader.hold_or_release(self.attempt)
             raise
         except Exception as error:
-            failed = await record_failure(self.ledger, self.attempt, error)
-            log_state(lease.key, State.FAILED)
-            raise failed from error
+            raise await record_failure(self.ledger, self.attempt, error, self.clock) from error
         self.uploader.forget(lease.key)
-        log_state(lease.key, State.COMPLETED)
         return generated
 
     async def _obtain(self) -> StoredUploads:
@@ -118,10 +114,10 @@ class Leader:
         return stored
 
     async def _make(self) -> Verified:
-        """The verified picture: of the job that a predecessor noted, or of a new submit."""
-        if (job := self.attempt.lead.job) is not None:
-            log_state(self.attempt.lease.key, State.GENERATING)
-        answer = job or await self._submit()
+        """The verified picture: the one that was given, of the job that a predecessor noted, or of a new submit."""
+        if (given := self.attempt.given) is not None:
+            return given
+        answer = self.attempt.lead.job or await self._submit()
         if isinstance(answer, ProviderResult):
             return await self._verify(answer)
         return await self.collector.collect(self.attempt, answer, self._verify)
@@ -164,7 +160,7 @@ class Leader:
         if granted is None:
             raise LeaseLost
         self.cap_watch.near(granted.near_caps)
-        log_state(lease.key, State.GENERATING)
+        log_submit(attempt)
         crash_point("announced")
         lease.check()
         answer = await provider.submit(recipe, attempt.request.inputs)
@@ -196,7 +192,7 @@ class Leader:
         request, lease = attempt.request, attempt.lease
         body, original_format, size, has_c2pa = verified.body, facts.format, facts.size, facts.has_c2pa
         if KINDS[request.kind].is_own_original and not self._is_finished(verified):
-            body = await self._finish(body)
+            body = await self._finish(verified)
             original_format, size, has_c2pa = FINISHED.format, request.canvas, False
         digest, now = await digest_of(body), self.clock.now()
         upload = OriginalUpload(
@@ -208,6 +204,7 @@ class Leader:
             height=size.height,
             placeholder=facts.placeholder,
             has_c2pa=has_c2pa,
+            is_ai_made=verified.is_ai_made,
         )
         return PendingUploads(original=upload, original_body=body, plan=self._plan(digest, now))
 
@@ -230,22 +227,24 @@ class Leader:
             and (max_bytes is None or len(verified.body) <= max_bytes)
         )
 
-    async def _finish(self, body: bytes) -> bytes:
+    async def _finish(self, verified: Verified) -> bytes:
         request = self.attempt.request
-        async with self.images.open(body, model=request.model) as picture:
+        model = request.model if verified.is_ai_made else None
+        async with self.images.open(verified.body, model=model) as picture:
             return await picture.encode(FINISHED, canvas=request.canvas, at_most_bytes=self.attempt.kind.max_bytes)
 
     async def _intend(self, verified: Verified, pending: PendingUploads) -> bool:
         """Record where the picture is about to be stored, and what it cost."""
         attempt, usage = self.attempt, verified.usage
-        lease = attempt.lease
+        lease, provider = attempt.lease, attempt.kind.provider
+        cost = provider.cost_micro_usd(attempt.request.recipe, usage) if attempt.given is None else None
         return await lease.retry_until_recorded(
             lambda: self.ledger.intend_upload(
                 lease.key,
                 lease.fence,
                 pending.original,
                 usage=usage,
-                cost_micro_usd=attempt.kind.provider.cost_micro_usd(attempt.request.recipe, usage),
+                cost_micro_usd=cost,
                 rendition_paths=[planned.path for planned in pending.plan],
             )
         )

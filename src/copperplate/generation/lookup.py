@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge, Spending
     from copperplate.errors import CopperplateError
+    from copperplate.generation.verified import Verified
     from copperplate.model import Entry, PictureRequest
 
 
@@ -29,10 +30,14 @@ class Permit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupOptions:
-    """What a miss may do: nothing without a permit. `charge` is the credit that pays for it, if one does."""
+    """What a miss may do: nothing without a permit. `charge` is the credit that pays for it, if one does.
+
+    A picture that is `given` is kept at a miss, and no provider is asked for one.
+    """
 
     permit: Permit | None = None
     charge: Charge | None = None
+    given: Verified | None = None
 
     @property
     def payer(self) -> str | None:

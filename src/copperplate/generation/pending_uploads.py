@@ -68,9 +68,10 @@ class StoredUploads:
         stands = upload.as_entry(
             kind=entry.kind, key=key, generation_key=entry.generation_key, is_original=upload is self.original
         )
-        placeholder, version = self.original.placeholder, 0 if stands.is_original else entry.encoder_version
-        return LookupResult(
-            entry=replace(stands, placeholder=placeholder, encoder_version=version),
-            outcome=Outcome.GENERATED,
-            body=body,
+        stands = replace(
+            stands,
+            placeholder=self.original.placeholder,
+            encoder_version=0 if stands.is_original else entry.encoder_version,
+            is_ai_made=self.original.is_ai_made,
         )
+        return LookupResult(entry=stands, outcome=Outcome.GENERATED, body=body)

@@ -41,6 +41,7 @@ class RenditionUploads:
         plan = self.pending.plan
         if not plan:
             return ()
+        model = self.request.model if self.pending.original.is_ai_made else None
         ahead_ends_at = asyncio.get_running_loop().time() + AHEAD_SECONDS
         is_asked_for = not plan[0].is_ahead
         with self._failing("all of them"):
@@ -48,7 +49,7 @@ class RenditionUploads:
             async with (
                 asyncio.timeout_at(None if is_asked_for else ahead_ends_at),
                 asyncio.TaskGroup() as storing,
-                self.images.open(self.pending.original_body, model=self.request.model) as picture,
+                self.images.open(self.pending.original_body, model=model) as picture,
             ):
                 making = (
                     self._make(picture, planned, storing, ahead_ends_at if planned.is_ahead else None)

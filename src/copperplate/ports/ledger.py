@@ -115,7 +115,7 @@ class Ledger(Sweeper, Protocol):
         cost_micro_usd: int | None = None,
         rendition_paths: Sequence[str] = (),
     ) -> bool:
-        """Write ahead where the original is about to be stored; an earlier intent is discarded.
+        """Write ahead where the original is about to be stored, submitted or given; an earlier intent is discarded.
 
         Renditions are about to be stored beside it, at `rendition_paths`; what is not completed within the grace is
         removed.

@@ -86,9 +86,12 @@ class Images(Protocol):
         Raises `ProviderFailed` (bad output), `StillGenerating` where its turn did not come in time.
         """
 
-    def open(self, original: bytes, *, model: str, is_urgent: bool = True) -> AbstractAsyncContextManager[OpenPicture]:
+    def open(
+        self, original: bytes, *, model: str | None, is_urgent: bool = True
+    ) -> AbstractAsyncContextManager[OpenPicture]:
         """Open an original, made by `model`, to encode renditions of it; it holds memory until it is closed.
 
+        Without a model renditions are labelled only where the original's own bytes say that one made it.
         What is not urgent works beside what is: in fewer threads, of a lower priority, with memory of its own.
         Raises `ProviderFailed` (bad output) if it cannot be decoded, `StillGenerating` where its turn did not come in
         time; both also at the first `encode`.
@@ -102,7 +105,7 @@ class Images(Protocol):
         """
 
     async def draw_placeholder(
-        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str
+        self, placeholder: Placeholder, picture_format: PictureFormat, *, canvas: Size, model: str | None
     ) -> bytes:
         """The tiny picture of a ThumbHash, at most 32 px a side, in the shape of `canvas`, labelled like a rendition.
 

@@ -26,7 +26,8 @@ class Wishes(Protocol):
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
-        within `held_for`. A wish that stayed open for a day fails as `abandoned`.
+        within `held_for`. Wishes for one generation count as one in flight. A wish that stayed open for a day fails as
+        `abandoned`.
         """
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
@@ -52,7 +53,10 @@ class Wishes(Protocol):
         """Its members in their order, those with a position above `after`."""
 
     async def cancel_batch(self, batch: UUID) -> Canceled | None:
-        """Withdraw every member that is not in flight and not paid; None where there is no such batch."""
+        """Withdraw every member that is not in flight and not paid; None where there is no such batch.
+
+        A member in flight goes on; put back, or with its hold over, and not paid, it is withdrawn then.
+        """
 
     async def generation_state(self, generation_key: str) -> GenerationState | None:
         """The state of a generation, also of one that an open wish waits for; None where neither is known."""

@@ -21,9 +21,9 @@ class DrawnPlaceholders:
         # The least recently used first.
         self._drawn: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
 
-    async def draw(self, placeholder: Placeholder, request: PictureRequest) -> bytes:
-        """The tiny picture in the format of a request and the shape of its canvas."""
-        picture_format, canvas, model = request.rendition.format, request.canvas, request.model
+    async def draw(self, placeholder: Placeholder, request: PictureRequest, *, model: str | None) -> bytes:
+        """The tiny picture in the format of a request and the shape of its canvas, labelled as made by `model`."""
+        picture_format, canvas = request.rendition.format, request.canvas
         key = (placeholder, picture_format, canvas, model)
         if (drawn := self._drawn.get(key)) is not None:
             self._drawn.move_to_end(key)

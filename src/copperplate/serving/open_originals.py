@@ -35,7 +35,9 @@ class OpenOriginals:
         self._users = 0
 
     @contextlib.asynccontextmanager
-    async def use(self, path: str, *, model: str, load: Callable[[], Awaitable[bytes]]) -> AsyncIterator[OpenPicture]:
+    async def use(
+        self, path: str, *, model: str | None, load: Callable[[], Awaitable[bytes]]
+    ) -> AsyncIterator[OpenPicture]:
         """The original at `path`, open until the last user's block ends; raises what `load` and `Images.open` raise."""
         original = self._open.get(path)
         if self._users >= MAX_USERS or (original is not None and original.users >= MAX_USERS_EACH):
@@ -55,12 +57,12 @@ class OpenOriginals:
                 del self._open[path]
                 original.opening.cancel()
 
-    def _begin(self, model: str, load: Callable[[], Awaitable[bytes]]) -> _Original:
+    def _begin(self, model: str | None, load: Callable[[], Awaitable[bytes]]) -> _Original:
         picture: asyncio.Future[OpenPicture] = asyncio.get_running_loop().create_future()
         return _Original(picture, asyncio.create_task(self._hold_open(picture, model, load)))
 
     async def _hold_open(
-        self, picture: asyncio.Future[OpenPicture], model: str, load: Callable[[], Awaitable[bytes]]
+        self, picture: asyncio.Future[OpenPicture], model: str | None, load: Callable[[], Awaitable[bytes]]
     ) -> None:
         """Open the picture and hold it until cancelled. Opened and closed by one task, whoever uses it."""
         try:

@@ -88,8 +88,9 @@ class RenditionMaker:
         async def source() -> bytes:
             return found.body or await load()
 
+        model = request.model if original.is_ai_made else None
         try:
-            async with self._room.turn(original.path, model=request.model, load=source) as (picture, has_waited):
+            async with self._room.turn(original.path, model=model, load=source) as (picture, has_waited):
                 if has_waited and (kept := await self._look_again(request)) is not None:
                     return kept
                 body = await picture.encode(request.rendition, canvas=request.canvas)

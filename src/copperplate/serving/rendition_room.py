@@ -32,7 +32,7 @@ class RenditionRoom:
 
     @contextlib.asynccontextmanager
     async def turn(
-        self, path: str, *, model: str, load: Callable[[], Awaitable[bytes]]
+        self, path: str, *, model: str | None, load: Callable[[], Awaitable[bytes]]
     ) -> AsyncIterator[tuple[OpenPicture, bool]]:
         """The original at `path`, open, once it is its turn; and whether it waited for that.
 

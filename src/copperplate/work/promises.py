@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from copperplate.budgets import ANONYMOUS
-from copperplate.errors import LedgerUnavailable
+from copperplate.errors import LedgerUnavailable, StillGenerating
 from copperplate.model import Wait
 from copperplate.single_flight import SingleFlight
 from copperplate.wishes import NewWish, Priority
@@ -18,7 +19,6 @@ from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from datetime import timedelta
     from typing import Any, Protocol
 
     from copperplate.budgets import Spending
@@ -61,9 +61,12 @@ class Promises:
         wish: NewWish,
         *,
         find: Callable[[], Coroutine[Any, Any, LookupResult]] | None = None,
+        within_seconds: float | None = 0.0,
     ) -> LookupResult | Promised:
-        """The picture if it is stored, or else `Promised` as soon as somebody holds a lease for it.
+        """The picture if it is there `within_seconds`, or else `Promised` as soon as somebody holds a lease for it.
 
+        None waits for as long as `find` does. Where that ends before the picture is there, its `StillGenerating` is a
+        promise as well: the wish is due after its pause.
         What `find` raises before that (`Coordinator.find`, unless another is given) is raised here: refusals of gate,
         budgets and credits among them. The wish is written once a lease is held: a hit or a refusal writes nothing, and
         nobody was told anything yet. A caller who may not lead follows somebody else's generation, without a wish.
@@ -71,6 +74,8 @@ class Promises:
         work = find or (lambda: self._coordinator.find(request, options))
         finding = self._flights.start(uuid4().hex, work)
         is_denied = options.permit is None or options.permit.denial is not None
+        if within_seconds != 0:
+            await asyncio.wait((finding,), timeout=within_seconds)
         while not finding.done():
             await asyncio.wait((finding,), timeout=LOOK_SECONDS)
             if finding.done():
@@ -80,7 +85,13 @@ class Promises:
                     if not is_denied:
                         await self._promise(finding, wish)
                     return Promised(key=request.generation_key)
-        found = finding.result()
+        try:
+            found = finding.result()
+        except StillGenerating as error:
+            if is_denied or error.retry_after_seconds is None:
+                raise
+            await self._ledger.make_wish(wish, held_for=timedelta(seconds=error.retry_after_seconds))
+            return Promised(key=request.generation_key)
         assert found is not None  # noqa: S101 - only what settles a wish answers None
         return found
 

@@ -111,6 +111,7 @@ def stored_entry(row: Mapping[str, Any]) -> Entry:
         is_original=row["is_original"],
         placeholder=placeholder_of(row),
         encoder_version=row["encoder_version"],
+        is_ai_made=row["is_ai_made"],
     )
 
 

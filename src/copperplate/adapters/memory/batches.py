@@ -11,8 +11,9 @@ from uuid import uuid4
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.generation_states import MemoryGenerationStates
 from copperplate.errors import GenerationFailed
-from copperplate.recipes.kinds import IMAGE
-from copperplate.wishes import Batch, Canceled, Member, State, WishStatus
+from copperplate.ports.statistics import WarmingStats
+from copperplate.recipes.kinds import KINDS
+from copperplate.wishes import Batch, Canceled, Member, Purpose, State, WishStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from copperplate.adapters.memory.wishes import WishRow
     from copperplate.ports import Clock
-    from copperplate.wishes import NewBatch
+    from copperplate.wishes import NewBatch, Settlement, Wish
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +79,7 @@ class MemoryBatches(MemoryGenerationStates):
             counts={state: states[state] for state in State},
             cached=sum(member.cached for member in members),
             estimate_micro_usd=row.estimate_micro_usd,
-            is_private=any(_kind_of(member) != IMAGE.name for member in members),
+            is_private=any(KINDS[_kind_of(member)].is_private for member in members),
         )
 
     async def batch_members(self, batch: UUID, *, after: int = -1, limit: int = 100) -> Sequence[Member]:
@@ -104,6 +105,45 @@ class MemoryBatches(MemoryGenerationStates):
             saved_micro_usd=sum(spending.amount_micro_usd for spending in saved if spending is not None),
         )
 
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+        """See `Wishes.take_wishes`: what was held when its batch was canceled is withdrawn."""
+        for row in list(self._due_wishes()):
+            self._withdraw_canceled(row)
+        return await super().take_wishes(in_flight=in_flight, held_for=held_for)
+
+    async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
+        """See `Wishes.settle_wish`."""
+        is_settled = await super().settle_wish(wish, settlement)
+        if is_settled and self._wishes[wish].is_open:
+            self._withdraw_canceled(self._wishes[wish])
+        return is_settled
+
+    async def warming_stats(self) -> WarmingStats:
+        """See `Statistics.warming_stats`."""
+        # Of two wishes for one generation the first one had it made.
+        warmed = {
+            row.key: row
+            for row in reversed(self._wishes.values())
+            if row.batch is not None
+            and self._wish_batches[row.batch].asked.purpose is Purpose.WARM
+            and row.status is WishStatus.COMPLETED
+            and not row.cached
+        }
+        uses = {row: self._saved_since(row) for row in warmed.values()}
+        prices = {row: 0 if row.asked.spending is None else row.asked.spending.amount_micro_usd for row in uses}
+        return WarmingStats(
+            pictures=len(uses),
+            asked_for=sum(number > 0 for number in uses.values()),
+            requests=sum(uses.values()),
+            estimated_micro_usd=sum(prices.values()),
+            unused_micro_usd=sum(price for row, price in prices.items() if not uses[row]),
+        )
+
+    def _saved_since(self, row: WishRow) -> int:
+        return sum(
+            submit.saved for submit in self._submits if submit.generation_key == row.key and submit.sent >= row.created
+        )
+
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`: their batches go with them."""
         owner = f"user:{user}"
@@ -118,6 +158,11 @@ class MemoryBatches(MemoryGenerationStates):
             if batch.idempotency_key is not None and is_alike and row.created_at > since:
                 return name
         return None
+
+    def _withdraw_canceled(self, row: WishRow) -> None:
+        is_canceled = row.batch is not None and self._wish_batches[row.batch].canceled_at is not None
+        if is_canceled and not self._member_state(row).is_final and not self._is_submitted(row.key):
+            row.status = WishStatus.CANCELED
 
     def _members_of(self, batch: UUID) -> list[WishRow]:
         # Rows are as they were added: by position.

@@ -30,7 +30,7 @@ class MemoryEntries(MemoryTables):
         now = self._clock.monotonic()
         entry_key = original_key(key)
         entry = upload.as_entry(kind=row.kind, key=entry_key, generation_key=key, is_original=True)
-        entry = replace(entry, placeholder=upload.placeholder)
+        entry = replace(entry, placeholder=upload.placeholder, is_ai_made=upload.is_ai_made)
         duration_ms = round((now - row.asked_at) * 1_000) if row.submit_no else None
         self._entries[entry_key] = EntryRow(
             entry, row.kind, now, now, has_c2pa=upload.has_c2pa, generation_ms=duration_ms
@@ -76,11 +76,7 @@ class MemoryEntries(MemoryTables):
 
     def _put(self, row: GenerationRow, key: str, upload: RenditionUpload) -> Entry:
         now, replaced = self._clock.monotonic(), self._entries.get(upload.key)
-        entry = replace(
-            upload.as_entry(kind=row.kind, key=upload.key, generation_key=key, is_original=False),
-            placeholder=self._entries[original_key(key)].entry.placeholder,
-            encoder_version=upload.encoder_version,
-        )
+        entry = upload.beside(self._entries[original_key(key)].entry)
         if replaced is None:
             if upload.is_sized and self._has_no_place(key) and (displaced := self._disused(key)):
                 self._remove([displaced.entry.key])

@@ -127,7 +127,7 @@ class MemoryLedger(
         row.api_calls_made += 1
         row.intent = None
         submit = Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd)
-        submit.day = self._clock.now().date()
+        submit.day, submit.sent = self._clock.now().date(), self._clock.monotonic()
         near_caps = self._book_submit(key, submit, spending)
         self._submits.append(submit)
         self._totals["api_calls"] += 1
@@ -181,8 +181,9 @@ class MemoryLedger(
     ) -> bool:
         """See `Ledger.intend_upload`."""
         row = self._held(key, fence)
-        if row is None or row.status != "generating":
+        if row is None:
             return False
+        row.status = "generating"
         if row.intent is not None and row.intent.path != upload.path:
             self._discard(row, row.intent)
         if row.phase is not Phase.UPLOADING:
@@ -210,7 +211,8 @@ class MemoryLedger(
         if row is None or row.status != "generating":
             return self._complete_again(key, upload, renditions)
         row.status, row.leader, row.intent = "completed", None, None
-        self._note_success(row.breakers, row.asked_at)
+        # A picture that was given says nothing of a provider.
+        self._note_success(row.breakers if row.submit_no else row.breakers[-1:], row.asked_at)
         self._settle(key)
         self._release_spending(key)
         self._totals["completed"] += 1
