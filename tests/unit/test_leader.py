@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
