@@ -8,9 +8,9 @@
  *     const url = await signUrl("https://pictures.example.com/512x512.jpg?text=a%20red%20fox", key);
  *
  * What is signed is the key of the generation, so every spelling, format and size of one picture has one signature, and
- * so has its placeholder: `w`, `h`, `fit`, `q`, `thumb` and `placeholder` are outside of it. Sign one address, and give
- * `sign()`'s answer to the others as `access` of picture_url.ts. It depends on the model: where the deployment's default
- * is not `fal-ai/flux/schnell`, say so in the options.
+ * so has its placeholder: `w`, `h`, `fit`, `q`, `thumb`, `placeholder` and `only-if-cached` are outside of it. Sign one
+ * address, and give `sign()`'s answer to the others as `access` of picture_url.ts. It depends on the model: where the
+ * deployment's default is not `fal-ai/flux/schnell`, say so in the options.
  */
 
 /** The id and the secret of a key in `COPPERPLATE_URL_SIGNING_KEYS`. */
@@ -57,8 +57,15 @@ const [MAX_QUERY_BYTES, MAX_PARAMETERS] = [16_384, 100];
 const SIGNATURE_NAMES: readonly string[] = ["kid", "exp", "sig"];
 const DISPLAY_NAMES: readonly string[] = ["w", "h", "fit", "q", "thumb"];
 const PLACEHOLDER_NAME = "placeholder";
+const CACHED_NAME = "only-if-cached";
 const RECIPE_NAMES: readonly string[] = ["text", "prompt", "model", "seed"];
-const KNOWN_NAMES: readonly string[] = [...RECIPE_NAMES, ...SIGNATURE_NAMES, ...DISPLAY_NAMES, PLACEHOLDER_NAME];
+const KNOWN_NAMES: readonly string[] = [
+  ...RECIPE_NAMES,
+  ...SIGNATURE_NAMES,
+  ...DISPLAY_NAMES,
+  PLACEHOLDER_NAME,
+  CACHED_NAME,
+];
 
 const ORIGIN = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/;
 const PATH = /^\/([1-9][0-9]{1,3})x([1-9][0-9]{1,3})\.(?:jpg|jpeg|png|webp|avif|auto)$/;

@@ -45,6 +45,8 @@ ASIDE: Final = frozenset(
         "_follow",
     }
     | {"is_lost", "_require_address", "report_missing", "resume", "forget"}
+    # Callers who want nothing made, or an answer before the picture is there, leave the way of all others.
+    | {"_cached_answer", "_early_answer"}
     # A miss that goes well has its rendition made by the leader, and a hit has one by the encoders of today.
     | {"make", "_renew"}
     # Keys are made in the pure recipes; headers are made of an entry.

@@ -54,8 +54,9 @@ KILLS: dict[str, tuple[int, int]] = {
 }
 STOPS: dict[str, tuple[int, int]] = {"answered": (2, 2), "made": (1, 2), "intended": (1, 2), "uploaded": (1, 1)}
 
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["bench.harness.request_worker", "psycopg", "psycopg_pool", "postgrest", "httpx_aiohttp"])
+# Processes that start with what they import already loaded.
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["bench.harness.request_worker", "psycopg", "psycopg_pool", "postgrest", "httpx_aiohttp"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ async def _trial(
         await ended(leader)
         assert leader.exitcode == -signal.SIGKILL, f"{point} was not reached: {leader.exitcode}"
     else:
-        await _until(lambda: _is_stopped(leader.pid))
+        await _until(lambda: is_stopped(leader.pid))
     ended_at = time.time()
     await ended(followers)
     if how == "stop":
@@ -227,7 +228,7 @@ async def _trial(
 
 def begin(order: Order) -> ForkServerProcess:
     """Start a process."""
-    process = _forks.Process(target=ask, args=(order,), daemon=True)
+    process = forks.Process(target=ask, args=(order,), daemon=True)
     process.start()
     return process
 
@@ -243,7 +244,8 @@ async def _until(holds: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-def _is_stopped(pid: int | None) -> bool:
+def is_stopped(pid: int | None) -> bool:
+    """Whether a process stands still after SIGSTOP."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 

@@ -22,6 +22,7 @@ CopperplateError
 ├── NotFound                  no such page; 404
 ├── MethodNotAllowed          the page is there, the method is not; 405
 ├── NotGenerated              no picture yet, and this request may not make one; 404
+├── NotCached                 nothing is stored, and the request wants nothing made; 504
 ├── GenerationFailed          the provider would not or could not; 422, 502 or 503 by class
 ├── StillGenerating           the wait is over, the generation goes on; 503
 ├── TooManyWaiters            the process holds enough waiters for this key; 503
@@ -33,6 +34,7 @@ CopperplateError
 │   ├── CdnUnavailable        the CDN, at a purge
 │   └── KeysUnavailable       Supabase Auth, whose keys verify tokens
 ├── (denials.py)              access and spending; 401, 402, 403, 410, 429, 503
+├── (batch_errors.py)         batches; 400, 403
 ├── Misconfigured             settings are missing or wrong; 503
 │   ├── LedgerMisconfigured   those of the database; the generation is resumed
 │   └── StoreMisconfigured    those of the object store; the generation is resumed
@@ -185,6 +187,10 @@ class NotGenerated(CopperplateError, code="not_generated", status=404, title="Th
     """There is no such picture yet, and this request may not make one."""
 
 
+class NotCached(CopperplateError, code="not_cached", status=504, title="This picture is not stored"):
+    """The request asks for what is stored and nothing else (RFC 9111, 5.2.1.7), and nothing is."""
+
+
 class GenerationFailed(CopperplateError, code="generation_failed", title="The picture could not be made"):
     """The picture could not be made; a negative entry remembers it until `retry_after_seconds` have passed."""
 
@@ -212,6 +218,7 @@ class StillGenerating(CopperplateError, code="still_generating", status=503, tit
 
     def __init__(self, rest: timedelta | None = None) -> None:
         super().__init__(*(() if rest is None else (_UNCOLLECTED,)))
+        self.rest = rest
         if rest is not None:
             self.retry_after_seconds = max(1, round(rest.total_seconds()))
 

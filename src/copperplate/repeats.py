@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from typing import Any
 
     from copperplate.ports import Clock
 
@@ -41,3 +43,14 @@ def growing_pauses(first_seconds: float, *, factor: float = 2.0, max_seconds: fl
     while True:
         yield pause
         pause = min(pause * factor, max_seconds)
+
+
+async def nap(clock: Clock, seconds: float, hint: asyncio.Event, tasks: Iterable[asyncio.Task[Any]] = ()) -> None:
+    """Pause until the `seconds` are over, the `hint` is set (which clears it), or one of the `tasks` is done."""
+    naps = (asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(hint.wait()))
+    try:
+        await asyncio.wait((*naps, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in naps:
+            each.cancel()
+    hint.clear()

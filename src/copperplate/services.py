@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
+    from copperplate.serving.watches import Watches
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
+    from copperplate.work.promises import Promises
+    from copperplate.work.step import WorkStep
 
 
 class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Wishes, Protocol):
@@ -43,6 +46,9 @@ class Services:
     images: Images
     renditions: Renditions
     placeholders: DrawnPlaceholders
+    promises: Promises
+    work: WorkStep
+    watches: Watches
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier
@@ -54,18 +60,27 @@ class Services:
         made = self.kinds.get(kind)
         return require_provider(kind, None if made is None else made.provider)
 
+    def offers(self, kind: str, model: str) -> bool:
+        """Whether somebody here makes pictures of this kind by this model."""
+        return kind in self.kinds and model in self.kinds[kind].provider.models
+
     async def finish(self, call: Call, *, within_seconds: float) -> None:
-        """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush."""
+        """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.
+
+        What the ledger says at the flush of due work, `work.is_due` says afterwards.
+        """
         stop_at = self.clock.monotonic() + within_seconds
-        await self.coordinator.finish(call, within_seconds=within_seconds)
-        await self.renditions.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
+        for part in (self.coordinator, self.promises, self.work, self.renditions):
+            await part.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
     async def shut_down(self, *, within_seconds: float) -> None:
-        """The process ends: let generations under way land for a while, give up every lease, and flush."""
+        """The process ends: send followers away, let work land for a while, give up leases and wishes, and flush."""
+        self.watches.close()
         stop_at = self.clock.monotonic() + within_seconds
-        await self.coordinator.shut_down(within_seconds=within_seconds)
-        await self.renditions.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
+        self.work.stop()
+        for part in (self.coordinator, self.promises, self.work, self.renditions):
+            await part.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
 

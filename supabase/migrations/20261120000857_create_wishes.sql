@@ -66,7 +66,7 @@ create table copperplate.wishes (
 ) with (fillfactor = 85);
 
 create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open';
--- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
+-- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open';
 create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null;
 create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open';
@@ -75,8 +75,8 @@ create unique index wishes_single_idx
 on copperplate.wishes (owner, generation_key)
 where status = 'open' and batch_id is null;
 create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null;
--- For the deletion of a user.
-create index wishes_user_idx on copperplate.wishes (owner) where owner like 'user:%';
+-- For the deletion of a user, and for whom a generation is told.
+create index wishes_user_idx on copperplate.wishes (owner, generation_key) where owner like 'user:%';
 
 comment on table copperplate.wishes is
 'What was promised to be made although nobody waits: one row per generation and caller, members of batches included.

@@ -126,25 +126,31 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select exists (
-        select from copperplate.accounts as a
-        where
-            a.user_id = p_user
-            and (
-                exists (
-                    select from copperplate.user_requests as q
-                    where q.account_id = a.id and q.generation_key = p_generation_key
+    select
+        exists (
+            select from copperplate.accounts as a
+            where
+                a.user_id = p_user
+                and (
+                    exists (
+                        select from copperplate.user_requests as q
+                        where q.account_id = a.id and q.generation_key = p_generation_key
+                    )
+                    or exists (
+                        select from copperplate.reservations as r
+                        where r.account_id = a.id and r.generation_key = p_generation_key
+                    )
                 )
-                or exists (
-                    select from copperplate.reservations as r
-                    where r.account_id = a.id and r.generation_key = p_generation_key
-                )
-            )
-    );
+        )
+        -- The second condition is the index's.
+        or exists (
+            select from copperplate.wishes as w
+            where w.owner = 'user:' || p_user and w.owner like 'user:%' and w.generation_key = p_generation_key
+        );
 $$;
 
 comment on function public.is_requested_by(uuid, text) is
-'Whether this user requested this generation, or paid for it: nobody else is told of it.';
+'Whether this user requested this generation, alone or in a batch, or paid for it: nobody else is told of it.';
 revoke all on function public.is_requested_by(uuid, text) from public, anon, authenticated;
 grant execute on function public.is_requested_by(uuid, text) to service_role;
 

@@ -34,10 +34,14 @@ async def failure_of(images: OpenAIImages, scenario: str) -> ProviderFailed:
     return failed.value
 
 
-async def test_submit_is_one_post_that_leaves_nothing_to_resolve(images: OpenAIImages, standin: Standin) -> None:
-    made = await images.submit(recipe_of(images, "a red fox", width=1536, height=864))
+@pytest.mark.parametrize("seed", ["", "3"])
+async def test_submit_is_one_post_that_leaves_nothing_to_resolve(
+    images: OpenAIImages, standin: Standin, seed: str
+) -> None:
+    made = await images.submit(recipe_of(images, "a red fox", width=1536, height=864, seed=seed))
     assert number_of(made.body) == 1
     (sent,) = standin.scenario_log.requests
+    # No model of OpenAI has a seed: there it only makes another picture.
     assert sent["body"] == {
         "prompt": "a red fox",
         "model": "gpt-image-2.5-flare",

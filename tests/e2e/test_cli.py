@@ -76,6 +76,7 @@ GIVEN = {
     "budget override": ("all", "--usd", "1", "--until", "1h"),
     "credits grant": ("11111111-1111-1111-1111-111111111111", "5"),
     "credits show": ("1" * 32,),
+    "warm": ("--popular", "7"),
     "keys show": ("abcdEFG1",),
     "import": ("list.csv", "--root", "."),
     **{f"keys {part}": ("abcdEFG1", "--yes") for part in ("rotate", "revoke")},

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.standin.supabase import Supabase
     from tests.standin.turnstile import Turnstile
 
+MEMOJI = {"kind": "memoji", "familyType": "aunt"}
 EXAMPLE = Path(__file__).parents[2] / "examples" / "public.html"
 
 
@@ -109,6 +110,39 @@ def test_strangers_generate_within_their_share_and_leave_the_rest_to_users_and_k
     assert (by_nobody.status, by_nobody.headers["x-cache"], by_nobody.body) == (200, "HIT", by_key.body)
 
 
+@pytest.mark.parametrize("wish", [{"kind": "image", "prompt": "A heron", "format": "webp", "w": 256}, MEMOJI])
+def test_a_stranger_is_answered_at_once_follows_the_picture_and_shows_its_plain_address(
+    public_server: Served,
+    public_project: Supabase,
+    turnstile: Turnstile,
+    standin: Standin,
+    wish: dict[str, object],
+) -> None:
+    token = stranger(public_project, turnstile)
+    signed_in, early = {"authorization": f"Bearer {token}"}, {"prefer": "respond-async"}
+    address = f"{public_server.url}/api/generate"
+    nobody = httpx.post(address, json=wish, headers=early)
+    assert (nobody.status_code, calls(standin)) == (401, 0)
+    ordered = httpx.post(address, json=wish, headers={**signed_in, **early}, timeout=30)
+    assert ordered.status_code == 202, ordered.text
+    told = ordered.json()
+    assert (token in ordered.text, told["status"] in ("pending", "generating")) == (False, True)
+    # Without any credential, as an EventSource asks; a memoji's has a token of its own.
+    assert ("?token=" in told["events"]) == (wish["kind"] == "memoji")
+    with httpx.stream("GET", told["events"], timeout=30) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        names = [line.removeprefix("event: ") for line in stream.iter_lines() if line.startswith("event: ")]
+    assert names[-1] == "completed"
+    assert set(names[:-1]) <= {"progress"}
+    looked = httpx.get(public_server.url + ordered.headers["location"], headers=signed_in).json()
+    assert (looked["status"], looked["key"]) == ("completed", told["key"])
+    shown = httpx.get(told["url"])
+    assert (shown.status_code, shown.headers["x-cache"]) == (200, "HIT")
+    again = httpx.post(address, json=wish, headers={**signed_in, **early}, timeout=30).json()
+    assert (again["cached"], again["url"]) == (True, told["url"])
+    assert calls(standin) == 1
+
+
 def test_nobody_without_a_sign_in_or_a_key_causes_a_call(
     public_server: Served, public_project: Supabase, turnstile: Turnstile, standin: Standin
 ) -> None:
@@ -117,6 +151,8 @@ def test_nobody_without_a_sign_in_or_a_key_causes_a_call(
     assert refused.headers["cache-control"] == "no-store"
     unsigned = httpx.post(f"{public_server.url}/api/generate-memoji", json=WISHES[0])
     assert (unsigned.status_code, unsigned.json()["code"]) == (401, "unauthorized")
+    by_body = httpx.post(f"{public_server.url}/api/generate", json={"prompt": "A heron"})
+    assert (by_body.status_code, by_body.json()["code"]) == (401, "access_denied")
     assert calls(standin) == 0
 
 

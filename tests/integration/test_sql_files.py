@@ -19,6 +19,7 @@ from copperplate.recipes import explain
 from copperplate.recipes.memoji import MemojiRecipe, request_of
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, complete_charged
 from tests.contract.ledger.harness import LEASE, complete, failure, lead, record, request_count
+from tests.contract.ledger.wishing import new_wish
 from tests.support.pictures import MODEL, picture_request, upload
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ FILES = sorted(file for file in FOLDER.glob("*.sql") if file.name != "setup.sql"
 CHANGING = {
     "fences_after_restore.sql",
     "schedule_cleanup.sql",
+    "schedule_work.sql",
     "setup.sql",
     "unschedule_cleanup.sql",
     "welcome_strangers.sql",
@@ -472,10 +474,13 @@ async def test_schedule_and_unschedule_cleanup(owner_url: str, ledger: PostgresL
     await check_schedule(owner_url, ledger)
 
 
-async def test_real_pg_cron_takes_the_schedule(cron_cluster: Cluster) -> None:
+async def test_real_pg_cron_takes_the_schedules(cron_cluster: Cluster) -> None:
     ledger = PostgresLedger(cron_cluster.owner_url)
     await ledger.open()
     await check_schedule(cron_cluster.owner_url, ledger)
+    with psycopg.connect(cron_cluster.owner_url) as connection:
+        connection.execute(NET.encode())
+    await check_work_schedule(cron_cluster.owner_url, ledger)
     await ledger.close()
 
 
@@ -495,3 +500,52 @@ async def test_taken_down(
         ("pinned", kept.generation_key, None, "kept", None),
         ("taken down", wrong.generation_key, wrong.rendition_key, None, "a letter"),
     ]
+
+
+# STAND-IN: the function of pg_net and the view of Vault that sql/schedule_work.sql uses, with the arguments and columns
+# of their documentation. That a call arrives is for the real pg_net, which is not here.
+NET = """
+create schema net;
+create table net.asked (url text, body jsonb, headers jsonb, timeout_milliseconds integer);
+create function net.http_post(
+    url text,
+    body jsonb default '{}'::jsonb,
+    params jsonb default '{}'::jsonb,
+    headers jsonb default '{"Content-Type": "application/json"}'::jsonb,
+    timeout_milliseconds integer default 5000
+) returns bigint language sql as $$
+    insert into net.asked values (url, body, headers, timeout_milliseconds) returning 1::bigint
+$$;
+create schema vault;
+create table vault.decrypted_secrets (name text, decrypted_secret text);
+insert into vault.decrypted_secrets values ('of somebody else', 'x'), ('copperplate-cron', 'the secret of the cron');
+"""
+
+
+async def check_work_schedule(url: str, ledger: PostgresLedger) -> None:
+    """Schedule twice; the job asks the deployment while something is due, and does not while nothing is."""
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as editor:
+        for _ in range(2):
+            editor.execute((FOLDER / "schedule_work.sql").read_bytes())
+        [job] = editor.execute("select * from cron.job where jobname = 'copperplate-work'").fetchall()
+        assert job["schedule"] == "* * * * *"
+        editor.execute(job["command"].encode())
+        assert editor.execute("select * from net.asked").fetchall() == []
+        await ledger.make_wish(new_wish("a fox"), held_for=timedelta(0))
+        editor.execute(job["command"].encode())
+        assert editor.execute("select * from net.asked").fetchall() == [
+            {
+                "url": "https://your-deployment.example/api/work",
+                "body": {},
+                "headers": {"Content-Type": "application/json", "Authorization": "Bearer the secret of the cron"},
+                "timeout_milliseconds": 60_000,
+            }
+        ]
+        editor.execute("select cron.unschedule('copperplate-work')")
+
+
+async def test_schedule_work(owner_url: str, ledger: PostgresLedger) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(CRON.encode())
+        connection.execute(NET.encode())
+    await check_work_schedule(owner_url, ledger)

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.failure_classes import FailureClass
+from copperplate.generation.timings import Timings
 from copperplate.recipes.objects import original_key
 from copperplate.testing import PERMIT
+from copperplate.work.promises import Promises
 from tests.simulation.loop import run_now
 
 if TYPE_CHECKING:
@@ -165,6 +167,7 @@ def make_asking(
     uncounted: Any = Uncounted()
     return UserRequests(
         coordinator=coordinator,
+        promises=Promises(coordinator=coordinator, ledger=ledger, lease=Timings().lease),
         ledger=ledger,
         stores={kind.store.bucket: kind.store for kind in kinds.values()},
         accounts=accounts,

@@ -62,6 +62,7 @@ CASES: Final = (
     case("a thumb shares its generation", f"/1024x1024.jpg?{SUNSET}&thumb=96"),
     case("a placeholder shares its generation", f"/1024x1024.webp?{SUNSET}&placeholder"),
     case("a placeholder by number", f"/1024x1024.png?placeholder=1&{SUNSET}"),
+    case("only what is stored", f"/1024x1024.jpg?{SUNSET}&only-if-cached"),
     # Other generations.
     case("letter case counts", f"/1024x1024.jpg?{SUNSET.lower()}"),
     case("width and height", f"/1024x768.jpg?{SUNSET}"),
@@ -152,6 +153,7 @@ REFUSED: Final = {
     "another fit": "/64x64.jpg?text=a&w=64&h=64&fit=fill",
     "a placeholder with another value": "/64x64.jpg?text=a&placeholder=yes",
     "a placeholder twice": "/64x64.jpg?text=a&placeholder&placeholder",
+    "only what is stored, twice": "/64x64.jpg?text=a&only-if-cached&only-if-cached=1",
     "a placeholder of a size": "/64x64.jpg?text=a&w=32&placeholder=1",
     "too many parameters": "/64x64.jpg?text=a" + "&u" * 97,
     "too many bytes": "/64x64.jpg?text=a&u=" + "u" * 16_320,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate import denials, errors
+from copperplate import batch_errors, denials, errors, stream_errors
 from copperplate.budgets import Refusal, RefusalReason
 from copperplate.denials import NotEnoughCredits, error_of
 from copperplate.errors import CopperplateError, Signal
@@ -30,7 +30,7 @@ OF_ANY_STATUS = {"generation_failed"}
 
 def descendants(parent: type[CopperplateError]) -> Iterator[type[CopperplateError]]:
     for child in parent.__subclasses__():
-        if child.__module__ in (errors.__name__, denials.__name__):
+        if child.__module__ in (errors.__name__, denials.__name__, batch_errors.__name__, stream_errors.__name__):
             yield child
             yield from descendants(child)
 

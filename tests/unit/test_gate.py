@@ -20,9 +20,12 @@ from copperplate.api_keys import ApiKey, Scope
 from copperplate.budgets import Budget
 from copperplate.denials import AccessDenied, InvalidSignature, MissingScope, SignatureExpired
 from copperplate.generation.kinds import Kind
+from copperplate.generation.lookup import LookupOptions
 from copperplate.model import User
 from copperplate.prices import dearest_micro_usd
 from copperplate.settings import Settings
+from copperplate.wishes import Wish
+from copperplate.work.promises import new_wish
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.pictures import picture_request
 
@@ -141,6 +144,53 @@ def test_what_credits_pay_is_bound_by_the_house_and_strangers_by_their_share(who
 def test_the_owners_own_tools_are_bound_by_the_house() -> None:
     permit = gate(COPPERPLATE_ACCESS="keys").permit_of_owner(REQUEST)
     assert (permit.denial, names(permit), names(permit, is_own=False)) == (None, [], HOUSE)
+
+
+def kept_wish(permit: Permit, **fields: Any) -> Wish:
+    """A wish of who has this permit, as the ledger gives it to whom takes it."""
+    wish = new_wish(REQUEST, LookupOptions(permit=permit), owner="somebody")
+    given = {"generation_key": wish.generation_key, "recipe": wish.recipe, "spending": wish.spending, "charge": None}
+    return Wish(id=1, owner=wish.owner, tries=1, **{**given, **fields})
+
+
+@pytest.mark.parametrize(("who", "own"), [(who, own) for who, (_, _, own) in CALLERS.items()])
+def test_a_wish_is_booked_as_its_caller_was_but_to_no_address(who: str, own: list[str]) -> None:
+    caller, signed, _ = CALLERS[who]
+    wish = kept_wish(gate().permit(caller, REQUEST, signed))
+    permit = gate().permit_of_wish(wish, REQUEST)
+    assert permit.denial is None
+    assert names(permit) == [name for name in own if name != ADDRESS]
+    assert names(permit, is_own=False) == HOUSE
+    assert permit.spending is not None
+    assert permit.spending.payer == ("anonymous" if who == "a stranger" else own[0])
+    assert NETWORK not in repr((wish, permit))
+
+
+def test_a_wish_is_booked_at_the_caps_and_prices_of_today() -> None:
+    nameless = CALLERS["a user without a name"][0]
+    wish = kept_wish(gate().permit(nameless, REQUEST))
+    changed = {"COPPERPLATE_DAILY_BUDGET_USD": "7", "COPPERPLATE_ANONYMOUS_BUDGET_USD": "2"}
+    later = gate(Unpriced(FakeClock(), name="fal"), **changed, COPPERPLATE_USER_BUDGET_USD="1")
+    permit = later.permit_of_wish(wish, REQUEST)
+    caps = {name: budget(permit, name).cap_micro_usd for name in ("all", "anonymous", f"user:{USER}")}
+    assert caps == {"all": 7_000_000, "anonymous": 2_000_000, f"user:{USER}": 1_000_000}
+    assert permit.spending is not None
+    assert permit.spending.amount_micro_usd == dearest_micro_usd("fal", REQUEST.size, str(REQUEST.recipe["prompt"]))
+
+
+def test_a_wish_of_a_stranger_is_not_bound_by_what_others_have_in_flight() -> None:
+    bound = gate(COPPERPLATE_CALLER_IN_FLIGHT="3")
+    for who, most in (("a stranger", None), ("a user without a name", 3), ("a key", 3)):
+        permit = bound.permit_of_wish(kept_wish(bound.permit(CALLERS[who][0], REQUEST)), REQUEST)
+        assert permit.spending is not None
+        assert permit.spending.max_in_flight == most
+
+
+def test_a_wish_that_cost_nothing_is_refused_where_it_would_cost_something_now() -> None:
+    free = gate(ScriptedProvider(FakeClock(), is_billable=False))
+    wish = kept_wish(free.permit(STRANGER, REQUEST))
+    assert (wish.spending, free.permit_of_wish(wish, REQUEST).denial) == (None, None)
+    assert isinstance(gate().permit_of_wish(wish, REQUEST).denial, AccessDenied)
 
 
 def test_what_the_painter_makes_is_booked_to_nothing_and_needs_the_mode_all_the_same() -> None:

@@ -341,4 +341,4 @@ async def test_visible_key_spends_what_was_set_aside_for_it_and_no_more(
 
 async def test_pages_of_other_origins_may_send_a_key(client: httpx.AsyncClient) -> None:
     answer = await client.options(FOX, headers={"access-control-request-headers": "authorization"})
-    assert (answer.status_code, answer.headers["access-control-allow-headers"]) == (204, "authorization, *")
+    assert (answer.status_code, answer.headers["access-control-allow-headers"]) == (204, "authorization, prefer, *")

@@ -297,7 +297,7 @@ async def test_a_wrong_url_is_a_problem_that_nobody_keeps(client: httpx.AsyncCli
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "Retry-After, X-Copperplate-Ignored",
+        "access-control-expose-headers": "Location, Preference-Applied, Retry-After, X-Copperplate-Ignored",
         "content-type": "application/problem+json",
         "content-length": str(len(answer.content)),
     }

@@ -66,6 +66,8 @@ ABSURD = {
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
     "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
     "COPPERPLATE_MAX_CONNECTIONS": ("0", "-1", "1.5", "many"),
+    "COPPERPLATE_MAX_STREAMS": ("0", "-1", "1.5", "all"),
+    "COPPERPLATE_STREAMS_PER_ADDRESS": ("0", "-1", "1.5", "all"),
     "COPPERPLATE_MAX_WAITERS": ("0", "-1", "1.5", "1e3", "²"),
     "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),

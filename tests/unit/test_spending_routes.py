@@ -39,8 +39,12 @@ OPERATOR: Final = {"authorization": f"Bearer {CRON_SECRET}"}
 PICTURE: Final = "/{width}x{height}.{format}"
 KEPT: Final = "/api/images/{id}"
 MEMOJI: Final = "/api/generate-memoji"
+GENERATE: Final = "/api/generate"
+GENERATION_EVENTS: Final = "/api/generations/{key}/events"
+BATCH_EVENTS: Final = "/api/batches/{batch_id}/events"
 FORGED: Final = f"kid=one&exp=4102444800&sig={'A' * 43}"
 KEY: Final = "0" * 64
+NOBODYS: Final = "5b2e7a44-0c1d-4f3e-9a6b-7c8d9e0f1a2b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,13 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at("/64x64.png?text=a%20green%20fox", if_none_match="*"),
         _at("/64x64.webp?text=a%20grey%20fox", cache_control="no-cache", x_forwarded_for="192.0.2.9"),
         _at(f"/64x64.webp?text=a%20white%20fox&{FORGED}"),
+        _at("/64x64.jpg?text=a%20fox%20that%20can%20wait", prefer="respond-async"),
+    ),
+    GENERATE: (
+        Asked(path=GENERATE, body={"prompt": "a red hen", "width": 64, "height": 64}),
+        Asked(path=GENERATE, body={"prompt": "a blue hen", "w": 32}, headers={"idempotency-key": "order 1"}),
+        Asked(path=GENERATE, body={"text": "a grey hen", "seed": 7}, headers={"prefer": "respond-async"}),
+        Asked(path=GENERATE, body={"prompt": "a green hen", "format": "auto"}, headers={"prefer": "wait=9"}),
     ),
     MEMOJI: (
         Asked(path=MEMOJI, body={}),
@@ -79,6 +90,14 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     ),
     "/api/images/{id:path}/info.json": (_at(f"/api/images/{KEY}/info.json"),),
     "/api/generations/{key}": (_at(f"/api/generations/{KEY}"), _at(f"/api/generations/{'f' * 64}")),
+    GENERATION_EVENTS: (
+        _at(f"/api/generations/{KEY}/events"),
+        _at(f"/api/generations/{'f' * 64}/events?token=x", last_event_id="final-0"),
+    ),
+    BATCH_EVENTS: (_at(f"/api/batches/{NOBODYS}/events"), _at(f"/api/batches/{KEY}/events")),
+    # Batches are kept, looked at and canceled here; work steps make their members.
+    "/api/batches/{batch_id}": (_at(f"/api/batches/{NOBODYS}"), _at(f"/api/batches/{KEY}")),
+    "/api/batches/{batch_id}/cancel": (_at(f"/api/batches/{NOBODYS}/cancel"),),
     "/api/credits": (_at("/api/credits"),),
     "/api/budget": (_at("/api/budget"),),
     "/api/explain": (
@@ -93,6 +112,8 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at("/api/cache/cleanup", **OPERATOR),
         _at("/api/cache/cleanup?dry_run=true", **OPERATOR),
     ),
+    # What it makes was permitted when it was wished for, and is booked by its wish: tests/unit/test_http_work.py.
+    "/api/work": (_at("/api/work"), _at("/api/work", **OPERATOR)),
     "/storage/v1/object/public/{bucket}/{path:path}": (
         _at(f"/storage/v1/object/public/generated-images/2026/11/{KEY}.png"),
         _at(f"/storage/v1/object/public/memoji-images/2026/11/{KEY}.png"),
@@ -104,12 +125,15 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     "/docs": (_at("/docs"),),
     "/robots.txt": (_at("/robots.txt"),),
     "/openapi.json": (_at("/openapi.json"),),
+    # It keeps a batch. The last one: the work steps of operators' requests would make it.
+    "/api/cache/warm": (Asked(path="/api/cache/warm", body={"prompts": ["a warm fox"], "dimensions": "64x64"}),),
 }
 # What can cause a provider's call.
-SPENDS: Final = {("GET", PICTURE), ("POST", MEMOJI)}
+SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI)}
 # What answers before routing, and what of it can spend. A new one needs a row here, and its addresses one in TABLE.
 FRONT: Final = {
     "Invocation": (),
+    "Streams": (GENERATION_EVENTS, BATCH_EVENTS),
     "Pictures": (PICTURE, KEPT),
     "Configured": (),
     "Identified": (),
@@ -140,7 +164,7 @@ def _front(app: Application) -> Iterator[str]:
 def undeclared(app: Application) -> str:
     """What to add to the table; empty where it is complete."""
     wanting = sorted(_routes(app.routes) - TABLE.keys())
-    gone = sorted(TABLE.keys() - {PICTURE, KEPT} - _routes(app.routes))
+    gone = sorted(TABLE.keys() - {PICTURE, KEPT, GENERATION_EVENTS, BATCH_EVENTS} - _routes(app.routes))
     before = sorted(set(_front(app)) - FRONT.keys())
     return "".join(
         (
@@ -252,7 +276,9 @@ async def test_nobody_spends_anything_behind_a_wall_of_nothing(make_callers: Any
         assert {answer.headers["cache-control"] for answer in callers.answers[route]} == {"no-store"}
 
 
-@pytest.mark.parametrize(("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE)})])
+@pytest.mark.parametrize(
+    ("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE), ("POST", GENERATE)})]
+)
 async def test_with_a_permit_the_same_requests_reach_the_provider_where_they_can_spend(
     make_callers: Any, who: str, may: set[tuple[str, str]]
 ) -> None:

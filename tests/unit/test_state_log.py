@@ -25,13 +25,13 @@ KEY = picture_request().generation_key[:12]
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.INFO, "copperplate.generation"):
+    with caplog.at_level(logging.INFO, "copperplate.generations"):
         yield caplog
 
 
 def lines(said: pytest.LogCaptureFixture) -> list[str]:
     """Lines of states without the key they all have, once."""
-    states = [record.getMessage() for record in said.records if record.name == "copperplate.generation"]
+    states = [record.getMessage() for record in said.records if record.name == "copperplate.generations"]
     said.clear()
     assert all(line.startswith(f"generation key={KEY} ") for line in states)
     assert not any("sunset" in line for line in states)

@@ -26,9 +26,11 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.failure_classes import FailureClass
+from copperplate.generation.timings import Timings
 from copperplate.model import Condition, Outcome
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.testing import PERMIT
+from copperplate.work.promises import Promises
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -55,8 +57,10 @@ class Harness:
         self.user_requests = self.another_process()
 
     def another_process(self) -> UserRequests:
+        coordinator = self.coordinator_harness.process()
         return UserRequests(
-            coordinator=self.coordinator_harness.process(),
+            coordinator=coordinator,
+            promises=Promises(coordinator=coordinator, ledger=self.ledger, lease=Timings().lease),
             ledger=self.ledger,
             stores={self.coordinator_harness.store.bucket: self.coordinator_harness.store},
             accounts=self.ledger,

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,58 +14,21 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import StoreMisconfigured
 from copperplate.http import vercel
-from copperplate.http.app import create_app
 from copperplate.model import Lead, Outcome
 from copperplate.testing import GENERATE
-from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.function_calls import Call, GatedProvider, runtime
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from copperplate.model import CanonicalValue, Job, ProviderResult
+    from types import ModuleType
 
 SUNSET = "/64x64.jpg?text=a%20beautiful%20sunset"
 MOON = "/64x64.jpg?text=a%20moon"
 ON_VERCEL = {"VERCEL": "1"}
+__all__ = ["runtime"]
+
 CRON_SECRET = "sixteen characters or more"
-
-
-@dataclass
-class GatedProvider(ScriptedProvider):
-    """Makes nothing until the gate is opened."""
-
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
-        await self.gate.wait()
-        return await super().submit(recipe, inputs)
-
-
-class Call:
-    """One request as a server makes it; `answered` is set when the answer is out, the task ends with the call."""
-
-    def __init__(self, services: MemoryServices, url: str, **headers: str) -> None:
-        self.answered = asyncio.Event()
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.body = b""
-        path, _, query = url.partition("?")
-        sent = [(name.encode(), value.encode()) for name, value in {"host": "pictures.test", **headers}.items()]
-        scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": sent}
-        self.task = asyncio.create_task(create_app(services=services)(scope, self._receive, self._send))
-
-    async def _receive(self) -> dict[str, Any]:
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
-        else:
-            self.body += message["body"]
-            self.answered.set()
 
 
 @pytest.fixture
@@ -106,14 +66,6 @@ async def test_counts_are_handed_over_before_the_call_is_over() -> None:
     await Call(services, SUNSET).task
     assert (await services.ledger.generation_stats()).total_requests == 1
     await services.request_meter.close()
-
-
-@pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Vercel's runtime, as far as it tells deadlines."""
-    module = ModuleType("vercel_runtime")
-    monkeypatch.setitem(sys.modules, "vercel_runtime", module)
-    return module
 
 
 def end_in(runtime: ModuleType, *seconds: float) -> None:

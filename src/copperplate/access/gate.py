@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from copperplate.access import shares
 from copperplate.access.signatures import SigningKeys, Verdict, verify
 from copperplate.api_keys import Scope
-from copperplate.budgets import Budget, Spending
+from copperplate.budgets import ANONYMOUS, Budget, Spending
 from copperplate.denials import AccessDenied, InvalidSignature, MissingScope, SignatureExpired
 from copperplate.generation.lookup import Permit
 from copperplate.prices import dearest_micro_usd
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock
     from copperplate.recipes.url import UrlSignature
     from copperplate.settings import Settings
+    from copperplate.wishes import Wish
 
 # Who pays for what the owner's own tools have made.
 OWNER: Final = "owner"
+_USER: Final = "user:"
+_FREE_ONCE: Final = "This picture was asked for while pictures cost nothing here. Ask for it again."
 _DENIED: Final[Mapping[str, str]] = {
     "signed": "This picture has to be made. Here that needs a signed URL, an API key or a sign-in.",
     "keys": "This picture has to be made. Here that needs an API key or a sign-in.",
@@ -72,6 +76,21 @@ class Gate:
         """For the owner's own tools: the wall holds for them too."""
         return Permit(spending=self._spending(OWNER, (), request))
 
+    def permit_of_wish(self, wish: Wish, request: PictureRequest) -> Permit:
+        """For a wish that is taken: booked to the budgets that it names, at the prices and caps of today.
+
+        One that was made while pictures cost nothing names none: where they cost something now, it is refused.
+        """
+        if wish.spending is None:
+            is_free = self._spending(wish.owner, (), request) is None
+            return Permit() if is_free else Permit(denial=AccessDenied(_FREE_ONCE))
+        own = tuple(self._own_today(budget) for budget in wish.spending.budgets if budget.is_own)
+        spending = self._spending(wish.spending.payer, own, request)
+        if spending is not None and own and own[0].name == ANONYMOUS:
+            # The bound is of one caller, and this budget is of all whom nobody knows.
+            spending = replace(spending, max_in_flight=None)
+        return Permit(spending=spending)
+
     def permit_to_import(self) -> Permit:
         """For the owner, to keep a picture that exists already: nothing is submitted, so nothing is spent."""
         return Permit()
@@ -105,6 +124,14 @@ class Gate:
             return address.name, (address, self._anonymous)
         user = shares.of_user(self._settings, caller.user.id)
         return user.name, (user, address, self._anonymous) if caller.user.is_anonymous else (user,)
+
+    def _own_today(self, budget: Budget) -> Budget:
+        """A caller's own budget by its name, as the settings make it now."""
+        if budget.name == ANONYMOUS:
+            return self._anonymous
+        if budget.name.startswith(_USER):
+            return shares.of_user(self._settings, budget.name.removeprefix(_USER))
+        return Budget(name=budget.name, is_own=True)
 
     def _denial_of_link(self, verdict: Verdict) -> CopperplateError | None:
         match verdict:

@@ -27,6 +27,7 @@ from copperplate.generation.losses import is_lost
 from copperplate.model import Gone, Hit, Miss, Negative, Outcome, Wait
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
+from copperplate.work.promises import Promised, new_wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, PeekResult, PictureRequest
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
+    from copperplate.work.promises import Promises
 
-# Between two peeks of a request that is answered early.
-LOOK_SECONDS: Final = 0.05
 # A lost picture is made anew; if the store loses the new one too, the store is at fault.
 FINDS: Final = 3
 
@@ -78,10 +78,11 @@ class Failed:
 class UserRequests:
     """Finds or generates pictures for users; a generation is charged to the account of one of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part once
         self,
         *,
         coordinator: Coordinator,
+        promises: Promises,
         ledger: Ledger,
         stores: Mapping[str, ObjectStore],
         accounts: CreditLedger,
@@ -89,6 +90,7 @@ class UserRequests:
         clock: Clock,
     ) -> None:
         self._coordinator = coordinator
+        self._promises = promises
         self._ledger = ledger
         self._stores = stores
         self._accounts = accounts
@@ -117,26 +119,29 @@ class UserRequests:
         return await self._deliver(user, found, idempotency_key)
 
     async def start(
-        self, user: UUID, request: PictureRequest, permit: Permit, *, idempotency_key: str | None
+        self,
+        user: UUID,
+        request: PictureRequest,
+        permit: Permit,
+        *,
+        idempotency_key: str | None,
+        within_seconds: float | None = 0.0,
     ) -> Delivered | Pending:
         """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
 
-        `NotEnoughCredits` is raised here and never later.
+        It waits `within_seconds` for the picture before; None: as long as any.
+        `NotEnoughCredits` is raised here and never later. What is pending is made although this process dies.
         """
         if (known := await self._recall(user, request, idempotency_key)) is not None:
             return known
-        finding = asyncio.create_task(self._find(user, request, permit))
-        # Retrieve the exception, or asyncio warns: the caller may be gone by then.
-        finding.add_done_callback(lambda task: task.cancelled() or task.exception())
-        while True:
-            await asyncio.wait((finding,), timeout=LOOK_SECONDS)
-            if finding.done():
-                break
-            with contextlib.suppress(LedgerUnavailable):  # `finding` decides, and says what is wrong
-                result = await self._ledger.peek(request.generation_key, request.rendition_key)
-                if isinstance(result, Wait):  # a lease is held, and what it costs is reserved with it
-                    return Pending(key=request.generation_key)
-        found = finding.result()
+        options = LookupOptions(permit=permit, charge=Charge(user=user))
+        wish = new_wish(request, options, owner=f"user:{user}")
+        # With the lease that a promise waits for, what it costs is reserved.
+        found = await self._promises.start(
+            request, options, wish, find=lambda: self._find(user, request, permit), within_seconds=within_seconds
+        )
+        if isinstance(found, Promised):
+            return Pending(key=found.key)
         return await self._deliver(user, found, idempotency_key)
 
     async def status(self, user: UUID, key: str) -> Delivered | Pending | Failed:

@@ -19,6 +19,8 @@ from copperplate.cli import (
     sign,
     takedowns,
     token,
+    warm,
+    work,
 )
 from copperplate.cli import operations as care
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE
@@ -78,8 +80,10 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add(commands)
     sign.add(commands)
     database.add_stats(commands)
+    work.add(commands)
     importing.add(commands)
     care.add(commands)
+    warm.add(commands)
     takedowns.add(commands)
     budget.add(commands)
     accounts.add(commands)

@@ -23,6 +23,9 @@ from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
+from copperplate.serving.watches import Watches
+from copperplate.work.promises import Promises
+from copperplate.work.step import WorkStep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -119,7 +122,18 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ahead=settings.render_ahead,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
-    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock)
+    promises = Promises(coordinator=coordinator, ledger=ledger, lease=timings.lease)
+    gate = Gate(settings=settings, kinds=kinds, clock=clock)
+    work = WorkStep(
+        ledger=ledger,
+        coordinator=coordinator,
+        gate=gate,
+        kinds=kinds,
+        clock=clock,
+        lease=timings.lease,
+        in_flight=settings.work_items,
+    )
+    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
     return Services(
         settings=settings,
         clock=clock,
@@ -130,13 +144,22 @@ def assemble(  # noqa: PLR0913 - each adapter once
         images=images,
         renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
         placeholders=DrawnPlaceholders(images),
+        promises=promises,
+        work=work,
+        watches=Watches(ledger, clock),
         user_requests=UserRequests(
-            coordinator=coordinator, ledger=ledger, stores=stores, accounts=ledger, request_meter=meter, clock=clock
+            coordinator=coordinator,
+            promises=promises,
+            ledger=ledger,
+            stores=stores,
+            accounts=ledger,
+            request_meter=meter,
+            clock=clock,
         ),
         request_meter=meter,
         verifier=SignIns(make_verifier(settings, clock), clock),
         key_ring=KeyRing(keys=ledger, clock=clock),
-        gate=Gate(settings=settings, kinds=kinds, clock=clock),
+        gate=gate,
     )
 
 

@@ -28,7 +28,7 @@ from copperplate.generation.lookup import LookupResult
 from copperplate.generation.timings import Timings
 from copperplate.generation.uploader import Uploader
 from copperplate.model import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, PictureFormat, Wait
-from copperplate.repeats import growing_pauses
+from copperplate.repeats import growing_pauses, nap
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -256,20 +256,12 @@ class Coordinator:
             timings.poll_first_seconds, factor=timings.poll_factor, max_seconds=timings.poll_max_seconds
         )
         while self._flights.is_awaited(flight_key):
-            await self._nap(hint, next(delays) * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            pause = next(delays) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
+            await nap(self._clock, pause, hint)
             with contextlib.suppress(LedgerUnavailable):  # poll again: an outage of the ledger may be short
                 if not isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
                     return
         raise StillGenerating
-
-    async def _nap(self, hint: asyncio.Event, seconds: float) -> None:
-        naps = (asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(hint.wait()))
-        try:
-            await asyncio.wait(naps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for nap in naps:
-                nap.cancel()
-        hint.clear()
 
     def _sweep_now_and_then(self) -> None:
         """Start a sweep of abandoned generations in the background, at most once a minute."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from copperplate.generation.attempt import Attempt
     from copperplate.ports import Clock
 
-logger = logging.getLogger("copperplate.generation")
+logger = logging.getLogger("copperplate.generations")
 
 
 def log_begin(attempt: Attempt) -> None:

@@ -11,9 +11,25 @@ from fastapi import FastAPI
 from copperplate.http import problems
 from copperplate.http.front import make_front
 from copperplate.http.lifespan import lifespan
-from copperplate.http.openapi import describe_pictures
+from copperplate.http.openapi import API_KEY, SESSION, describe_pictures
+from copperplate.http.openapi_streams import describe_streams
 from copperplate.http.parameters import IgnoredParameters
-from copperplate.http.routes import budget, explain, health, images, memoji, objects, operations, page, statistics
+from copperplate.http.routes import (
+    batches,
+    budget,
+    explain,
+    generate,
+    generations,
+    health,
+    images,
+    memoji,
+    objects,
+    operations,
+    page,
+    statistics,
+    warming,
+    work,
+)
 from copperplate.http.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -44,6 +60,7 @@ class Application(FastAPI):
         """The OpenAPI document, with the picture's URL, which is no route."""
         if not self.openapi_schema:
             describe_pictures(super().openapi())
+            describe_streams(super().openapi(), security=[{}, {API_KEY: []}, {SESSION: []}])
         return super().openapi()
 
 
@@ -74,7 +91,10 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         redoc_url=None,
     )
     app.state.wiring = wiring
-    for routes in (health, statistics, budget, explain, operations, memoji, images, objects, page):
+    for routes in (
+        *(health, statistics, budget, explain, operations, work),
+        *(generate, generations, batches, warming, memoji, images, objects, page),
+    ):
         app.include_router(routes.router)
     problems.install(app)
     app.add_middleware(IgnoredParameters)

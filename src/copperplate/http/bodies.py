@@ -22,8 +22,8 @@ def has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
-async def read_json_object(request: Request) -> dict[str, Any]:
-    """The JSON object that a request brings.
+async def read_json_object(request: Request, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The JSON object that a request brings, in at most `max_bytes`.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, and `InvalidBody` for what is no object, has a member twice,
     holds a number that JSON does not have, or did not arrive within ten seconds.
@@ -33,7 +33,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
         raise UnsupportedMediaType("Send Content-Type: application/json.")
     try:
         async with asyncio.timeout(READ_SECONDS):
-            body = await _read(request)
+            body = await _read(request, max_bytes)
     except TimeoutError:
         raise InvalidBody(f"The body did not arrive within {READ_SECONDS:.0f} seconds.") from None
     except ClientDisconnect:
@@ -44,10 +44,10 @@ async def read_json_object(request: Request) -> dict[str, Any]:
         raise InvalidBody(str(fault)) from None
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, max_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BYTES:
-            raise BodyTooLarge(f"Send at most {MAX_BYTES} bytes.")
+        if len(body) > max_bytes:
+            raise BodyTooLarge(f"Send at most {max_bytes} bytes.")
     return bytes(body)

@@ -8,12 +8,15 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query
 
+from copperplate.markup import Picture, picture_url
 from copperplate.model import PictureFormat
 from copperplate.recipes.display import FITS, parse_display
 from copperplate.recipes.image import parse_format
 
 if TYPE_CHECKING:
-    from copperplate.model import PictureRequest
+    from collections.abc import Mapping
+
+    from copperplate.model import PictureRequest, Rendition
 
 AUTO: Final = "auto"
 _SIDE: Final = {"pattern": "^[1-9][0-9]{0,4}$"}
@@ -53,6 +56,7 @@ class DisplayPath:
     """Where a picture is shown in the form asked for, and the names of the parameters that make no difference."""
 
     path: str
+    rendition: Rendition
     ignored: tuple[str, ...]
 
 
@@ -66,6 +70,39 @@ def display_path(given: dict[str, str], picture_request: PictureRequest) -> Disp
     values = dict(given)
     name = values.pop("format", picture_request.rendition.format.value)
     picture_format = PictureFormat.JPG if name == AUTO else parse_format(name)
-    ignored = parse_display(values, picture_request.canvas, picture_format).ignored
+    display = parse_display(values, picture_request.canvas, picture_format)
+    ignored = display.ignored
     query = urlencode({name: value for name, value in given.items() if name not in ignored})
-    return DisplayPath(path=f"/api/images/{picture_request.generation_key}" + (query and f"?{query}"), ignored=ignored)
+    path = kept_path(picture_request.generation_key) + (query and f"?{query}")
+    return DisplayPath(path=path, rendition=display.rendition, ignored=ignored)
+
+
+def kept_path(generation_key: str) -> str:
+    """Where the original of a generation is, once it is kept."""
+    return f"/api/images/{generation_key}"
+
+
+def image_path(
+    given: Mapping[str, str], picture_request: PictureRequest, *, picture_format: str, model: str | None
+) -> str:
+    """Path and query of an image in the form asked for, display parameters at their rungs: its one address.
+
+    `given` are display parameters that were found valid, `model` is the model where the caller named one.
+    """
+    recipe, thumb = picture_request.recipe, given.get("thumb")
+    w, h = given.get("w", thumb), given.get("h", thumb)
+    picture = Picture(
+        text=str(recipe["prompt"]),
+        width=picture_request.canvas.width,
+        height=picture_request.canvas.height,
+        model=model or "",
+        seed=int(str(recipe["seed"])) if recipe["seed"] else None,
+    )
+    return picture_url(
+        picture,
+        format=picture_format,
+        w=None if w is None else int(w),
+        h=None if h is None else int(h),
+        fit=given.get("fit", "cover"),
+        q=int(given["q"]) if "q" in given else None,
+    )

@@ -1,4 +1,4 @@
-"""The middleware around every application: pictures before routing, and one answer for faults of the setup."""
+"""The middleware around every application: pictures and streams before routing, one answer for faults of the setup."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from copperplate.http.callers import Identified
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
+from copperplate.http.streams import Streams
 from copperplate.http.vercel import Invocation
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ HEALTH: Final = "/healthz"
 
 
 def make_front(app: ASGIApp, wiring: Wiring) -> ASGIApp:
-    """`app` behind `Invocation`, `Pictures`, `Configured` and `Identified`, in this order."""
-    return Invocation(Pictures(Configured(Identified(app, wiring), wiring), wiring), wiring)
+    """`app` behind `Invocation`, `Streams`, `Pictures`, `Configured` and `Identified`, in this order."""
+    return Invocation(Streams(Pictures(Configured(Identified(app, wiring), wiring), wiring), wiring), wiring)
 
 
 class Configured:

@@ -54,7 +54,7 @@ PREFLIGHT: Final[RawHeaders] = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
     # The asterisk does not stand for Authorization (Fetch standard, "CORS non-wildcard request-header name").
-    (b"access-control-allow-headers", b"authorization, *"),
+    (b"access-control-allow-headers", b"authorization, prefer, *"),
     (b"access-control-max-age", b"86400"),
 ]
 

@@ -10,6 +10,7 @@ from copperplate.compose import open_services
 from copperplate.errors import Misconfigured, Unavailable
 from copperplate.http.graceful_shutdown import draining_on_sigterm
 from copperplate.settings import Settings
+from copperplate.work.background import background_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def lifespan(wiring: Wiring, settings: Settings | None = None) -> AsyncIterator[None]:
-    """Open the services into `wiring` until the block ends; `settings` are read from the environment by default.
+    """Open the services into `wiring` until the block ends, and work in the background; but on Vercel.
+
+    `settings` are read from the environment by default.
 
     A wrong setting does not stop the server: its requests are answered with the fault.
     """
@@ -30,6 +33,9 @@ async def lifespan(wiring: Wiring, settings: Settings | None = None) -> AsyncIte
             opening = open_services(Settings.from_env() if settings is None else settings)
             services = await stack.enter_async_context(opening)
             stack.enter_context(draining_on_sigterm(services))
+            if not services.settings.on_vercel:  # there nothing runs between calls
+                working = background_work(services.work, ledger=services.ledger, clock=services.clock)
+                await stack.enter_async_context(working)
             wiring.open(services)
             stack.callback(wiring.close, Unavailable("the server has stopped"))
         except Misconfigured as fault:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from copperplate.http.dependencies import PROBLEMS
+from copperplate.http.schemas.batches import batch_schemas
+from copperplate.http.schemas.generate import item_schemas
 from copperplate.http.schemas.problems import ProblemOut, SpendingProblemOut
+from copperplate.http.schemas.warming import warm_schema
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import PictureFormat
 from copperplate.recipes.display import FITS, MAX_DISPLAY_SIDE_PX, MAX_QUALITY
@@ -71,6 +74,12 @@ _QUERY: Final = [
         "description": f"A whole number up to {MAX_SEED}; another seed is another picture",
     },
     *_DISPLAY,
+    {
+        "name": "only-if-cached",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "With any value: what is stored, or 504; nothing is made. It makes no other picture.",
+    },
     {
         "name": "key",
         "in": "query",
@@ -144,7 +153,9 @@ def describe_pictures(document: dict[str, Any]) -> None:
     components = document.setdefault("components", {})
     for problem in (ProblemOut, SpendingProblemOut):
         components.setdefault("schemas", {})[problem.__name__] = problem.model_json_schema()
-    components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
+    memoji = components["schemas"]["MemojiConfiguration"] = _memoji_configuration()
+    items = item_schemas(memoji["properties"])
+    components["schemas"] |= {**items, **batch_schemas(items["ImageItem"]), "WarmBody": warm_schema()}
     components["securitySchemes"] = {
         SESSION: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
         API_KEY: {"type": "http", "scheme": "bearer", "description": "An API key, `cp_…`; also as `X-API-Key`"},
@@ -195,6 +206,20 @@ _FOUND: Final[dict[str, Any]] = {
 }
 
 
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": {"type": "string"},
+    "example": "respond-async, wait=5",
+    "description": "`respond-async`: 202 where the picture is not stored, or not made within `wait` seconds (RFC 7240)",
+}
+_PROMISED: Final[dict[str, Any]] = {
+    "202": {
+        "description": "It is being made, as `Prefer: respond-async` wants to be told",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "What became of it"}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PromisedAnswer"}}},
+    },
+}
 # A HEAD has no body.
 _HEAD_PROBLEMS: Final = {status: {"description": problem["description"]} for status, problem in PROBLEMS.items()}
 
@@ -207,7 +232,8 @@ def _operations() -> dict[str, Any]:
             "named in `X-Copperplate-Ignored`.",
             "operationId": "get_picture",
             "tags": ["pictures"],
-            "responses": {**_FOUND, **_refusals(), **PROBLEMS},
+            "parameters": [_PREFER],
+            "responses": {**_FOUND, **_PROMISED, **_refusals(), **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture has been made",

@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from copperplate.errors import CopperplateError, NotFound, NotGenerated, StillGenerating, Unavailable
-from copperplate.generation.lookup import LOOK_ONLY, LookupOptions
+from copperplate.errors import (
+    CopperplateError,
+    GenerationFailed,
+    NotCached,
+    NotFound,
+    NotGenerated,
+    StillGenerating,
+    Unavailable,
+)
+from copperplate.generation.lookup import LOOK_ONLY, LookupOptions, LookupResult
 from copperplate.http import headers
 from copperplate.http.callers import caller_of
+from copperplate.http.origin import base_url_of
+from copperplate.http.preferences import read_preferences
 from copperplate.http.problems import Problem, is_expected
+from copperplate.http.promised_answers import asker_of, find_or_promise, promise_headers, promise_told
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.kept_names import not_kept
 from copperplate.unexpected import log_unexpected
+from copperplate.work.promises import new_wish
 
 if TYPE_CHECKING:
     from starlette.types import Scope, Send
 
-    from copperplate.generation.lookup import LookupResult
     from copperplate.http.headers import RawHeaders
     from copperplate.http.picture_urls import RequestedPicture
+    from copperplate.http.preferences import Preferences
     from copperplate.model import PictureRequest
     from copperplate.services import Services
 
 _NO_PICTURE: Final = "A placeholder is there once its picture is. Ask for the same address without placeholder."
+_NOT_CACHED: Final = "This request wants what is stored and nothing else, and this picture is not. Nothing was made."
 logger = logging.getLogger(__name__)
 
 
@@ -81,21 +95,66 @@ async def _answer(services: Services, requested: RequestedPicture, scope: Scope)
         caller = await caller_of(scope, services)
     except CopperplateError as error:  # not counted: it was refused whatever it asks for
         return error_answer(error, None)
+    preferences = read_preferences(scope["headers"])
+    is_cached_only = requested.is_cached_only or preferences.is_cached_only
+    if is_cached_only and not requested.is_placeholder:
+        return await _cached_answer(services, requested, scope)
     permit = services.gate.permit(caller, requested.picture_request, requested.signature)
-    return await _find_answer(services, requested, LookupOptions(permit=permit), scope)
+    options = LookupOptions(permit=permit)
+    if preferences.is_async and scope["method"] == "GET" and not requested.is_placeholder:
+        owner = asker_of(caller, requested.signature)
+        return await _early_answer(services, requested, options, owner, preferences, scope)
+    return await _find_answer(services, requested, options, scope)
 
 
-async def _find_answer(services: Services, requested: RequestedPicture, options: LookupOptions, scope: Scope) -> Answer:
+async def _cached_answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
+    """What is stored; else an answer that is counted as nothing, since nobody went without a picture they wanted."""
+    try:
+        return await _find_answer(services, requested, LOOK_ONLY, scope)
+    except (NotGenerated, GenerationFailed, StillGenerating):
+        return error_answer(NotCached(_NOT_CACHED), None)
+
+
+async def _early_answer(
+    services: Services,
+    requested: RequestedPicture,
+    options: LookupOptions,
+    owner: str,
+    preferences: Preferences,
+    scope: Scope,
+) -> Answer:
+    """The picture if it is stored, or made within the time preferred; else 202, and it is made."""
+    request = requested.picture_request
+    base = base_url_of(scope, services.settings)
+    wish = new_wish(request, options, owner=owner)
+    found = await find_or_promise(services, request, options, wish, within_seconds=preferences.within_seconds)
+    if isinstance(found, LookupResult):
+        return await _find_answer(services, requested, options, scope, found)
+    told = await promise_told(services, request.kind, found.key, base=base)
+    body = json.dumps(told, separators=(",", ":")).encode()
+    sent = {**promise_headers(found.key, preferences), "content-type": "application/json"}
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+    return Answer(202, [*raw, (b"content-length", b"%d" % len(body))], body, None)
+
+
+async def _find_answer(
+    services: Services,
+    requested: RequestedPicture,
+    options: LookupOptions,
+    scope: Scope,
+    looked_up: LookupResult | None = None,
+) -> Answer:
+    """The answer with the picture, of `looked_up` where it was found a moment ago."""
     if requested.is_placeholder:
         return await _placeholder_answer(services, requested.picture_request, scope)
     picture_request = requested.picture_request
     held = headers.if_none_match(scope["headers"])
     is_head = scope["method"] == "HEAD"
-    looked_up: LookupResult | None = None
     if is_head:
         options = LOOK_ONLY
-    if held or is_head:
+    if looked_up is None and (held or is_head):
         looked_up = await services.renditions.find(picture_request, options)
+    if looked_up is not None:
         entry, outcome = looked_up.entry, looked_up.outcome
         if headers.is_held(held, entry, outcome):
             return Answer(304, headers.validators(entry, outcome), b"", outcome)

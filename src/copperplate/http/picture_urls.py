@@ -26,7 +26,8 @@ REMEMBERED_QUERY_BYTES = 1_024
 class RequestedPicture(NamedTuple):
     """What a picture's URL asks for, the header that names its ignored parameters, and its signature, not judged.
 
-    `is_placeholder`: its placeholder alone. `is_kept`: a kept picture, which is never generated.
+    `is_placeholder`: its placeholder alone. `is_kept`: a kept picture, which is never generated. `is_cached_only`: it
+    may not be generated for this request.
     """
 
     picture_request: PictureRequest
@@ -34,6 +35,7 @@ class RequestedPicture(NamedTuple):
     signature: UrlSignature | None = None
     is_placeholder: bool = False
     is_kept: bool = False
+    is_cached_only: bool = False
 
 
 class PictureUrls:
@@ -67,6 +69,7 @@ class PictureUrls:
             ignored_header(url.query.ignored),
             url.query.signature,
             is_placeholder=url.query.is_placeholder,
+            is_cached_only=url.query.is_cached_only,
         )
 
 

@@ -32,7 +32,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
-    "access-control-expose-headers": "Retry-After, X-Copperplate-Ignored",
+    "access-control-expose-headers": "Location, Preference-Applied, Retry-After, X-Copperplate-Ignored",
 }
 
 # For errors that are raised without a message.

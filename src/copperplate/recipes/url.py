@@ -42,7 +42,11 @@ _SIZE_HINT = f"Write the size as /1024x1024.jpg: plain digits, a lower-case x, {
 _TEXT_NAMES: Final = ("text", "prompt")
 # Who may cause a miss, never which picture: in no key, and never named to anybody.
 SIGNATURE_NAMES: Final = ("kid", "exp", "sig")
-_KNOWN: Final = frozenset({*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES, *DISPLAY_NAMES, PLACEHOLDER_NAME})
+# Asks for what is stored and nothing else, whatever its value: for links and preloads, which send no header of theirs.
+CACHED_NAME: Final = "only-if-cached"
+_KNOWN: Final = frozenset(
+    {*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES, *DISPLAY_NAMES, PLACEHOLDER_NAME, CACHED_NAME}
+)
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -65,8 +69,8 @@ class PictureQuery:
     """What the query says, decoded and otherwise as received; nothing is folded yet.
 
     `model` and `seed` are "" where they were not given. `display` are the display parameters; `is_placeholder`: the
-    placeholder is asked for. `used` and `ignored` are the names of the parameters that count and of those that do not,
-    in the order received. Those of a signature are in neither.
+    placeholder is asked for; `is_cached_only`: nothing may be made for it. `used` and `ignored` are the names of the
+    parameters that count and of those that do not, in the order received. Those of a signature are in neither.
     """
 
     text: str = field(repr=False)  # may be private; reprs end up in logs
@@ -74,6 +78,7 @@ class PictureQuery:
     seed: str = ""
     display: Mapping[str, str] = field(default_factory=dict)
     is_placeholder: bool = False
+    is_cached_only: bool = False
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     signature: UrlSignature | None = None
@@ -210,6 +215,7 @@ def parse_picture_query(query: bytes) -> PictureQuery:
         seed=values.get("seed", ""),
         display={name: values[name] for name in values if name in DISPLAY_NAMES},
         is_placeholder=is_placeholder(values),
+        is_cached_only=CACHED_NAME in values,
         used=tuple(name for name in values if name not in SIGNATURE_NAMES),
         ignored=tuple(ignored),
         signature=_signature_of(values),

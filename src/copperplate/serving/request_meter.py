@@ -17,7 +17,7 @@ from copperplate.errors import CopperplateError
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, RequestCount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from copperplate.model import PictureRequest
@@ -67,13 +67,22 @@ class RequestMeter:
     """Sums up requests and flushes the sums to the ledger at most every two seconds, and at the end.
 
     Counting never fails or delays an answer. A batch without an answer is sent again for an hour, under an id by which
-    the ledger tells repeats apart; then it is lost and logged.
+    the ledger tells repeats apart; then it is lost and logged. `note_due` is called where the ledger answers that work
+    is due.
     """
 
-    def __init__(self, *, ledger: Ledger, providers: Mapping[str, Provider], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        note_due: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ledger = ledger
         self._providers = providers
         self._clock = clock
+        self._note_due = note_due
         self._sums: dict[tuple[str, Outcome], _Sum] = {}
         self._sent: _Batch | None = None
         self._uncounted = 0
@@ -142,12 +151,14 @@ class RequestMeter:
             logger.warning("usage of %d requests lost: the database did not answer for an hour", count)
             return True
         try:
-            await self._ledger.record_usage(batch.counts, batch=batch.id)
+            is_due = await self._ledger.record_usage(batch.counts, batch=batch.id)
         except CopperplateError as error:
             if is_new:  # logged once, not with every try
                 logger.warning("usage of %d requests is sent again until it is taken: %s", count, error.code)
             return False
         self._sent = None
+        if is_due:
+            self._note_due()
         return True
 
     def _cut(self) -> _Batch | None:

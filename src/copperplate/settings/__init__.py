@@ -196,6 +196,13 @@ class Settings(AccessSettings):
         "5000",
         "Requests that may wait for one picture in one process; more are answered 503.",
     )
+    work_items: int = setting(
+        "COPPERPLATE_WORK_ITEMS",
+        formats.count,
+        "4",
+        "Pictures that nobody waits for (promised ones, batches, warming) made at once, over all processes together; "
+        "on Vercel also how many the end of one call takes. See [work](work.md).",
+    )
     max_connections: int = setting(
         "COPPERPLATE_MAX_CONNECTIONS",
         formats.count,

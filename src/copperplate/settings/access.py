@@ -11,7 +11,7 @@ from copperplate.settings.fields import setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
-    """Who may cause a miss, and how much may be spent a UTC day. Money is in millionths of a dollar."""
+    """Who may cause a miss, how much may be spent a UTC day in millionths of a dollar, and how much one may follow."""
 
     access: Literal["open", "signed", "keys"] = setting(
         "COPPERPLATE_ACCESS",
@@ -64,4 +64,16 @@ class AccessSettings:
         None,
         "How many pictures one caller may have under way; more are answered 429. What credits pay for is not counted.",
         example="4",
+    )
+    max_streams: int = setting(
+        "COPPERPLATE_MAX_STREAMS",
+        formats.count,
+        "2000",
+        "Streams of progress that one process holds; more are answered 503.",
+    )
+    streams_per_address: int = setting(
+        "COPPERPLATE_STREAMS_PER_ADDRESS",
+        formats.count,
+        "20",
+        "Streams of progress that one address may follow in one process; more are answered 429.",
     )

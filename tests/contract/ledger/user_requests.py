@@ -8,6 +8,7 @@ from uuid import UUID
 from copperplate.budgets import Credits
 from copperplate.model import IdempotencyRecord, Lead
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, acquire_charged, complete_charged, finish
+from tests.contract.ledger.wishing import memoji, new_batch
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class UserRequestContract:
         assert await ledger.is_requested_by(ALICE, key)
         assert await ledger.is_requested_by(BOB, key)
         assert not await ledger.is_requested_by(UUID(int=3), key)
+
+    async def test_a_member_of_a_batch_is_told_to_who_asked_for_the_batch(self, harness: LedgerHarness) -> None:
+        ledger, asked = harness.ledger, memoji()
+        await ledger.create_batch(new_batch(asked, owner=f"user:{ALICE}"))
+        assert await ledger.is_requested_by(ALICE, asked.generation_key)
+        assert not await ledger.is_requested_by(ALICE, memoji("long").generation_key)
+        assert not await ledger.is_requested_by(BOB, asked.generation_key)
 
     async def test_the_sweep_forgets_asks_of_yesterday(self, harness: LedgerHarness) -> None:
         ledger, key = harness.ledger, picture_request().generation_key

@@ -85,7 +85,8 @@ class MemoryWishes(MemoryEntries):
     async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
         """See `Wishes.take_wishes`."""
         self._abandon_old_wishes()
-        under_way = sum(self._is_in_flight(row) for row in self._open_wishes())
+        # Two wishes for one generation are one picture at the provider.
+        under_way = len({row.key for row in self._open_wishes() if self._is_in_flight(row)})
         taken = sorted(self._due_wishes(), key=lambda row: row.urgency)[: max(0, in_flight - under_way)]
         for row in taken:
             row.held_until = self._clock.monotonic() + held_for.total_seconds()
@@ -110,6 +111,11 @@ class MemoryWishes(MemoryEntries):
         """See `Wishes.pending_prompts`."""
         rows = sorted(self._open_wishes(), key=lambda row: row.urgency)[:limit]
         return [(row.key, str(row.asked.recipe.get("prompt") or row.asked.recipe["kind"])) for row in rows]
+
+    async def is_requested_by(self, user: UUID, generation_key: str) -> bool:
+        """See `CreditLedger.is_requested_by`."""
+        asked = ((row.asked.owner, row.key) for row in self._wishes.values())
+        return (f"user:{user}", generation_key) in asked or await super().is_requested_by(user, generation_key)
 
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`: what they wished for goes with them."""

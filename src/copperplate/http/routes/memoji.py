@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.caller import Caller
-from copperplate.accounts.user_requests import Delivered, Failed, Pending
-from copperplate.errors import InvalidIdempotencyKey, NotFound
+from copperplate.accounts.user_requests import Delivered, Pending
+from copperplate.http.addresses import addresses_of
 from copperplate.http.bodies import read_json_object
 from copperplate.http.callers import caller_address
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.display import DisplayQuery, display_path
+from copperplate.http.idempotency import read_idempotency_key
 from copperplate.http.openapi import SESSION
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import HEADER, ignored_header, refuse_unknown
+from copperplate.http.preferences import read_preferences
+from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
-from copperplate.http.routes.objects import addresses_of
 from copperplate.http.schemas import memoji as schemas
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
@@ -27,13 +28,14 @@ from copperplate.recipes.kinds import MEMOJI
 from copperplate.recipes.memoji import memoji_request
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from copperplate.generation.lookup import Permit
+    from copperplate.http.preferences import Preferences
     from copperplate.model import PictureRequest
     from copperplate.services import Services
 
-RETRY_SECONDS: Final = 2
 FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 PREFLIGHT: Final = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, OPTIONS",
@@ -68,45 +70,27 @@ async def generate_memoji(
     202 as soon as the picture is certain to be made, and `GET /api/generations/{key}` tells the rest.
     """
     refuse_unknown(request.scope)
-    idempotency_key, is_early = _idempotency_key(request), _prefers_async(request)
+    idempotency_key, preferences = read_idempotency_key(request), read_preferences(request.scope["headers"])
     picture_request = memoji_request(await read_json_object(request), provider=services.provider_of(MEMOJI.name))
     started = services.clock.monotonic()
-    find = services.user_requests.start if is_early else services.user_requests.request
-    url_of = addresses_of(request, services)
+    url_of = addresses_of(request.scope, services)
+    base = base_url_of(request.scope, services.settings) if preferences.is_async else ""
     display_url = _display_url(display, picture_request, request, response, services)
     # A key beside the sign-in was refused before; the token was verified.
     caller = Caller(address=caller_address(request.scope, services), user=user)
     permit = services.gate.permit_with_credits(caller, picture_request)
-    result = await find(user.id, picture_request, permit, idempotency_key=idempotency_key)
+    result = await _find(user.id, picture_request, permit, idempotency_key, preferences, services)
     _log(services, picture_request, result, services.clock.monotonic() - started)
-    if is_early:
-        response.headers["preference-applied"] = "respond-async"
     if isinstance(result, Delivered):
+        if preferences.is_async:
+            response.headers["preference-applied"] = preferences.applied
         return schemas.MemojiAnswer.of(result, url_of, display_url=display_url)
     response.status_code = 202
-    response.headers["location"] = f"/api/generations/{result.key}"
-    response.headers["retry-after"] = str(RETRY_SECONDS)
-    return schemas.PendingAnswer(success=True, status="generating", key=result.key, display_url=display_url)
-
-
-@router.get("/api/generations/{key}", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
-async def look_at_generation(
-    key: str, user: SignedIn, request: Request, response: Response, services: ServicesDep
-) -> schemas.GenerationAnswer:
-    """What became of a picture you asked for. 404 for everybody else's, whether there is one or not."""
-    if _KEY.fullmatch(key) is None:
-        raise NotFound("A key has 64 hexadecimal digits.")
-    url_of = addresses_of(request, services)
-    status = await services.user_requests.status(user.id, key)
-    match status:
-        case Delivered():
-            return schemas.GenerationAnswer.completed(status, url_of)
-        case Pending():
-            response.headers["retry-after"] = str(RETRY_SECONDS)
-            return schemas.GenerationAnswer(success=True, status="generating", key=key)
-        case Failed():
-            error = schemas.GenerationError.of(status)
-            return schemas.GenerationAnswer(success=True, status="failed", key=key, error=error)
+    response.headers.update(promise_headers(result.key, preferences))
+    told = await promise_told(services, picture_request.kind, result.key, base=base)
+    return schemas.PendingAnswer(
+        success=True, status=told["status"], key=result.key, events=told["events"], display_url=display_url
+    )
 
 
 @router.get("/api/credits", responses=PROBLEMS, tags=["memoji"], openapi_extra=FOR_USERS)
@@ -120,11 +104,29 @@ async def read_credits(user: SignedIn, services: ServicesDep) -> schemas.Credits
 
 
 @router.options("/api/generate-memoji", include_in_schema=False)
-@router.options("/api/generations/{key}", include_in_schema=False)
 @router.options("/api/credits", include_in_schema=False)
 async def preflight() -> Response:
     """Any origin may ask: the token is no cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
+
+
+async def _find(
+    user: UUID,
+    picture_request: PictureRequest,
+    permit: Permit,
+    idempotency_key: str | None,
+    preferences: Preferences,
+    services: Services,
+) -> Delivered | Pending:
+    if not preferences.is_async:
+        return await services.user_requests.request(user, picture_request, permit, idempotency_key=idempotency_key)
+    return await services.user_requests.start(
+        user,
+        picture_request,
+        permit,
+        idempotency_key=idempotency_key,
+        within_seconds=preferences.within_seconds,
+    )
 
 
 def _display_url(
@@ -157,18 +159,3 @@ def _log(services: Services, picture_request: PictureRequest, result: Delivered 
         size_bytes=0,
         cost_micro_usd=services.provider_of(MEMOJI.name).price_micro_usd(picture_request.recipe) if is_paid else 0,
     )
-
-
-def _idempotency_key(request: Request) -> str | None:
-    sent = request.headers.getlist("idempotency-key")
-    if not sent:
-        return None
-    if len(sent) > 1 or _IDEMPOTENCY_KEY.fullmatch(sent[0]) is None:
-        raise InvalidIdempotencyKey("Send one Idempotency-Key of 1 to 255 printable ASCII characters.")
-    return sent[0]
-
-
-def _prefers_async(request: Request) -> bool:
-    """RFC 7240: preferences are tokens in a list, in any case, with parameters that are not ours."""
-    listed: list[Any] = ",".join(request.headers.getlist("prefer")).split(",")
-    return any(each.partition(";")[0].strip().lower() == "respond-async" for each in listed)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
+from copperplate.http.addresses import PREFIX
 from copperplate.http.dependencies import PROBLEMS, ServicesDep
-from copperplate.http.origin import base_url_of
-from copperplate.http.routes.operations import NO_OBJECT
 from copperplate.model import PictureFormat
-from copperplate.recipes.kinds import KINDS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from copperplate.model import Entry
-    from copperplate.services import Services
-
-PREFIX: Final = "/storage/v1/object/public"
 # An object is never changed, and its name cannot be guessed.
 HEADERS: Final = {
     "cache-control": "public, max-age=3600, immutable",
@@ -32,21 +23,6 @@ HEADERS: Final = {
 }
 
 router = APIRouter()
-
-
-def addresses_of(request: Request, services: Services) -> Callable[[Entry], str]:
-    """Where the caller of this request can load the object of an entry, whatever its kind.
-
-    Raises `InvalidHost` where that would be at a host that is not known to be ours: before anything is spent.
-    """
-    has_own = all(store.public_url(NO_OBJECT) is not None for store in services.stores.values())
-    base = "" if has_own else f"{base_url_of(request.scope, services.settings)}{PREFIX}"
-
-    def address_of(entry: Entry) -> str:
-        bucket = KINDS[entry.kind].bucket
-        return services.stores[bucket].public_url(entry.path) or f"{base}/{bucket}/{entry.path}"
-
-    return address_of
 
 
 @router.api_route(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
+import logging
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -12,25 +13,26 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.budget_states import read_all
 from copperplate.api_keys import Scope
-from copperplate.denials import MissingScope
-from copperplate.errors import LedgerUnavailable, Misconfigured, ObjectMissing, StoreUnavailable, Unauthorized
+from copperplate.errors import CopperplateError, LedgerUnavailable, ObjectMissing, StoreUnavailable
 from copperplate.http import metrics
 from copperplate.http.bodies import has_body, read_json_object
-from copperplate.http.callers import key_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
+from copperplate.http.operators import authorise
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas import operations as schemas
 from copperplate.http.vercel import seconds_left
 from copperplate.operations.backfill import Backfill
 from copperplate.operations.cleanup import TIME, clean, count
 from copperplate.recipes.kinds import KINDS
-from copperplate.services import Services  # noqa: TC001 - FastAPI reads annotations of this module
+from copperplate.work.step import WorkStep  # noqa: TC001 - FastAPI reads annotations of this module
 
 READY_SECONDS: Final = 2.0
-# The share of an invocation's time that a run may use; the rest is for a slow last step.
-CLEANUP_SHARE: Final = 0.75
+# The shares of an invocation's time that a cleanup and the work after it may use; the rest is for slow last steps.
+CLEANUP_SHARE: Final = 0.5
+WORK_SHARE: Final = 0.25
 # An object that is never there: a store that answers "missing" is up.
 NO_OBJECT: Final = f"2000/01/{'0' * 64}.png"
+logger = logging.getLogger(__name__)
 router = APIRouter(dependencies=[Depends(no_store)])
 
 DryRun = Annotated[bool, Query(description="Only count what would be removed of pictures")]
@@ -44,10 +46,11 @@ async def clean_up(
     """Remove what was not served for 30 days, and memoji of 90 days that hardly anybody used, with their objects.
 
     Needs `Authorization: Bearer <CRON_SECRET>`, or an API key with the scope `purge`. Runs may overlap and may be
-    repeated; each ends within four minutes, and the next one goes on. With `dry_run=true` nothing is removed: the
-    answer is how much of pictures would be. A parameter, or a member of a body, that is not known is refused.
+    repeated; each ends within four minutes, and the next one goes on. Then pictures that were promised and that nobody
+    makes are made, for two minutes at most (`/api/work`). With `dry_run=true` nothing is removed or made: the answer is
+    how much of pictures would be removed. A parameter, or a member of a body, that is not known is refused.
     """
-    await _authorise(request, services, services.settings.cron_secret, "CRON_SECRET", Scope.PURGE)
+    await authorise(request, services, services.settings.cron_secret, "CRON_SECRET", Scope.PURGE)
     refuse_unknown(request.scope)
     if has_body(request):
         refuse_unknown_members(await read_json_object(request), ())
@@ -55,12 +58,22 @@ async def clean_up(
         counted = await count(services.ledger)
         return schemas.CleanupCount(success=True, dry_run=True, **counted)
     # The platform may grant a function less than the four minutes of a run.
-    left = seconds_left() * CLEANUP_SHARE if services.settings.on_vercel else TIME.total_seconds()
-    within = min(TIME, timedelta(seconds=max(0.0, left)))
+    left = seconds_left() if services.settings.on_vercel else TIME.total_seconds() / CLEANUP_SHARE
+    within = min(TIME, timedelta(seconds=max(0.0, left * CLEANUP_SHARE)))
     ledger, stores, clock = services.ledger, services.stores, services.clock
     backfill = Backfill(ledger, stores, services.images, clock)
     cleaned = await clean(ledger, stores.values(), clock=clock, backfill=backfill, within=within)
-    return schemas.CleanupAnswer(success=True, **cleaned.as_dict())
+    work = await _work(services.work, max(0.0, left * WORK_SHARE))
+    return schemas.CleanupAnswer(success=True, work=work, **cleaned.as_dict())
+
+
+async def _work(work: WorkStep, within_seconds: float) -> schemas.Work | None:
+    """What a step did; None where the database does not answer, which does not undo the cleanup."""
+    try:
+        return schemas.Work(**asdict(await work.run(within_seconds=within_seconds)))
+    except CopperplateError as error:
+        logger.warning("promised pictures wait for the next step: %s", error.code)
+        return None
 
 
 @router.get("/readyz", responses=PROBLEMS, tags=["operations"], response_model_exclude_none=True)
@@ -88,31 +101,10 @@ async def read_metrics(request: Request, services: ServicesDep) -> Response:
 
     Needs `Authorization: Bearer <COPPERPLATE_METRICS_TOKEN>`, or an API key with the scope `admin`.
     """
-    await _authorise(request, services, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN", Scope.ADMIN)
+    await authorise(request, services, services.settings.metrics_token, "COPPERPLATE_METRICS_TOKEN", Scope.ADMIN)
     await services.request_meter.flush()
     kept = {kind: await services.ledger.kind_stats(kind) for kind in KINDS}
     budgets = await read_all(services.ledger, services.settings)
     prefixes = {str(key.id): key.prefix for key in await services.ledger.list_api_keys()}
     text = metrics.render(await services.ledger.usage_totals(), kept, budgets, prefixes)
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})
-
-
-async def _authorise(request: Request, services: Services, expected: str | None, variable: str, scope: Scope) -> None:
-    """By the secret that is set, or by an API key with this scope. Without either, every request is refused."""
-    if expected is not None and _is_secret(request, expected):
-        return
-    key = await key_of(request.scope, services)
-    if key is None and expected is None:
-        raise Misconfigured(f"This route is closed until {variable} is set. See docs/settings.md.")
-    if key is None:
-        raise Unauthorized(f"Send Authorization: Bearer with the value of {variable}, or an API key with `{scope}`.")
-    if scope not in key.scopes:
-        raise MissingScope(f"This API key has no scope `{scope}`.")
-
-
-def _is_secret(request: Request, expected: str) -> bool:
-    """Compares in constant time."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    # Headers are decoded as latin-1; the secret was set as UTF-8. Bytes are compared.
-    is_right = hmac.compare_digest(secret.encode("latin-1"), expected.encode(errors="surrogateescape"))
-    return is_right and scheme.lower() == "bearer"

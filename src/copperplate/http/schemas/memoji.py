@@ -1,4 +1,4 @@
-"""Memoji, generations and credits of signed-in people."""
+"""Memoji and credits of signed-in people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from copperplate.http.schemas.placeholders import PlaceholderOut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from copperplate.accounts.user_requests import Delivered, Failed
+    from copperplate.accounts.user_requests import Delivered
     from copperplate.model import Entry
 
 
@@ -37,7 +37,7 @@ class MemojiAnswer(BaseModel):
             url=url_of(delivered.entry),
             key=delivered.entry.generation_key,
             credits=delivered.credits,
-            **_webp(delivered, url_of),
+            **webp_of(delivered, url_of),
             placeholder=PlaceholderOut.of(delivered.entry.placeholder),
             display_url=display_url,
         )
@@ -47,54 +47,14 @@ class PendingAnswer(BaseModel):
     """A memoji is being made; ask for it at `Location`."""
 
     success: bool
-    status: Literal["generating"]
+    status: Literal["pending", "generating"]
     key: str
+    events: str | None = Field(description="Where its progress is streamed; it can be opened for ten minutes")
     display_url: str | None = Field(description="Where the form asked for will be, if display parameters asked for one")
 
 
-class GenerationError(BaseModel):
-    """Why a generation came to nothing."""
-
-    code: str = Field(examples=["moderated"])
-    detail: str
-    retry_after_seconds: int = Field(description="Asking anew before this changes nothing")
-
-    @classmethod
-    def of(cls, failed: Failed) -> Self:
-        """As the ledger remembers it."""
-        return cls(
-            code=failed.failure_class.value,
-            detail=failed.failure_class.public_message,
-            retry_after_seconds=round(failed.retry_after.total_seconds()),
-        )
-
-
-class GenerationAnswer(BaseModel):
-    """What became of a generation."""
-
-    success: bool
-    status: Literal["generating", "completed", "failed"]
-    key: str
-    url: str | None = Field(default=None, description="Once it is completed")
-    webp_url: str | None = Field(default=None, description="The same picture as WebP, if one is kept")
-    webp_size_bytes: int | None = None
-    placeholder: PlaceholderOut | None = Field(default=None, description="What is shown until it has come, if known")
-    error: GenerationError | None = Field(default=None, description="Where it failed")
-
-    @classmethod
-    def completed(cls, delivered: Delivered, url_of: Callable[[Entry], str]) -> Self:
-        """The picture is there."""
-        return cls(
-            success=True,
-            status="completed",
-            key=delivered.entry.generation_key,
-            url=url_of(delivered.entry),
-            **_webp(delivered, url_of),
-            placeholder=PlaceholderOut.of(delivered.entry.placeholder),
-        )
-
-
-def _webp(delivered: Delivered, url_of: Callable[[Entry], str]) -> dict[str, Any]:
+def webp_of(delivered: Delivered, url_of: Callable[[Entry], str]) -> dict[str, Any]:
+    """Where the WebP beside a memoji is, and its bytes, by the names that answers give to them."""
     webp = delivered.webp
     return {
         "webp_url": None if webp is None else url_of(webp),

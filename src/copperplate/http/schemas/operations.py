@@ -28,6 +28,20 @@ class _ByKind(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Work(BaseModel):
+    """What one step of work did with pictures that were promised and that nobody waited for."""
+
+    made: int = Field(description="Pictures that are there now")
+    failed: int = Field(description="Those that failed for good; who asked is told why")
+    put_back: int = Field(description="Those that a later step makes: refused for a while, or out of time")
+
+
+class WorkAnswer(Work):
+    """What this step did."""
+
+    success: bool
+
+
 class CleanupAnswer(_ByKind):
     """What one cleanup did."""
 
@@ -45,6 +59,9 @@ class CleanupAnswer(_ByKind):
     bytes: int = Field(description="Bytes of the pictures and originals that went")
     seconds: float
     is_complete: bool = Field(description="False: the time of one run was over, or a store did not answer")
+    work: Work | None = Field(
+        description="Promised pictures that were made afterwards; null: no answer of the database"
+    )
 
 
 class CleanupCount(_ByKind):

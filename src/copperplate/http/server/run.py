@@ -40,6 +40,8 @@ LOGGING = {
         "uvicorn.error": {"level": "WARNING"},
     },
 }
+# Their lines are for whoever looks on, by `--verbose`.
+LINES = ("copperplate.requests", "copperplate.generations")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -72,8 +74,8 @@ def run(
     Workers read their settings from the environment. `announce_ready` is called once the first of them listens; a
     start has no time limit, and says every few seconds what it waits for. A worker that serves is replaced when it
     answers nothing for one and a half leases, 30 s at least. A stop waits `settings.stop` for the answers under way.
-    Each worker holds at most `settings.max_connections`, fewer where open files are limited. Request lines are logged
-    only where `verbose`; no log line holds a query. Raises `WorkersFailed`.
+    Each worker holds at most `settings.max_connections`, fewer where open files are limited. Lines of requests and
+    generations are logged only where `verbose`; no log line holds a query. Raises `WorkersFailed`.
     """
     import uvicorn
 
@@ -82,14 +84,14 @@ def run(
 
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     stop_seconds = settings.stop.total_seconds()
-    logging_level = "INFO" if verbose else "WARNING"
+    level = "INFO" if verbose else "WARNING"
     config = uvicorn.Config(
         "copperplate.http.server.run:create_worker_app",
         factory=True,
         workers=workers,
         # One request line of ours replaces uvicorn's, which would hold the prompt.
         access_log=False,
-        log_config={**LOGGING, "loggers": {**LOGGING["loggers"], "copperplate.requests": {"level": logging_level}}},  # type: ignore[dict-item]
+        log_config={**LOGGING, "loggers": {**LOGGING["loggers"], **{name: {"level": level} for name in LINES}}},  # type: ignore[dict-item]
         server_header=False,
         proxy_headers=False,
         http=protocol(Connections(most=room_for(settings.max_connections))),

@@ -1,0 +1,32 @@
+"""Who owns what somebody asks for, by the names that budgets give to payers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from copperplate.batch_errors import BatchNeedsName
+from copperplate.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from copperplate.access.caller import Caller
+
+
+def named_owner(caller: Caller) -> str:
+    """Who asks for many pictures at once: an API key, or a person signed in with a name. What they may is the gate's.
+
+    Raises `Unauthorized` for a caller nobody knows, `BatchNeedsName` for one who signed in without a name.
+    """
+    if (owner := owner_of(caller)) is not None:
+        return owner
+    if caller.is_unknown:
+        raise Unauthorized("A batch needs an API key, or a sign-in with a name.")
+    raise BatchNeedsName
+
+
+def owner_of(caller: Caller) -> str | None:
+    """The owner that a caller with a name is; None for everybody else. A key counts before a sign-in."""
+    if caller.key is not None:
+        return f"key:{caller.key.id}"
+    if caller.user is not None and not caller.user.is_anonymous:
+        return f"user:{caller.user.id}"
+    return None

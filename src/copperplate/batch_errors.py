@@ -1,0 +1,55 @@
+"""Errors of batches.
+
+InvalidRequest
+├── InvalidBatch              no items, too many, or a member of the wrong type; 400
+└── InvalidItems              some items are faulty: which ones, and why; 400
+Forbidden
+├── BatchNeedsName            a batch is for API keys, and for sign-ins with a name; 403
+└── NotOwner                  somebody else asked for this batch; 403
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from copperplate.denials import Forbidden
+from copperplate.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from copperplate.errors import CopperplateError
+
+
+class InvalidBatch(InvalidRequest, code="invalid_batch", title="This is not a batch"):
+    """The batch has no items, too many, or a member that cannot be read."""
+
+
+class InvalidItems(InvalidRequest, code="invalid_items", title="Some items of the batch are faulty"):
+    """Some items are faulty, and nothing was done. `faults` are their indexes, from 0, each with its error."""
+
+    def __init__(self, faults: Sequence[tuple[int, CopperplateError]], *, has_more: bool) -> None:
+        count = f"At least {len(faults)}" if has_more else f"{len(faults)}"
+        super().__init__(f"{count} of the items cannot be read: `items` has the index and the fault of each.")
+        self.faults = tuple(faults)
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What a problem document tells beside its code."""
+        return {
+            "items": [{"index": index, "code": error.code, "detail": str(error)} for index, error in self.faults],
+        }
+
+
+class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an API key or a sign-in with a name"):
+    """Many pictures at once are for callers who can be named: this one signed in without saying who they are."""
+
+    def __init__(self) -> None:
+        super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
+
+
+class NotOwner(Forbidden, code="not_owner", title="Somebody else asked for this batch"):
+    """Only who asked for a batch may cancel it."""
+
+    def __init__(self) -> None:
+        super().__init__("Only who asked for a batch may cancel it.")

@@ -1,0 +1,123 @@
+"""Pictures whose callers need not wait: found, or promised and told of by 202 (RFC 7240, 4.1)."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+from copperplate.budgets import ANONYMOUS
+from copperplate.errors import LedgerUnavailable, StillGenerating
+from copperplate.http.event_tokens import generation_events, make_token
+from copperplate.http.problems import HEADERS
+from copperplate.model import Outcome
+from copperplate.recipes.kinds import IMAGE
+from copperplate.wishes import State
+from copperplate.work.promises import Promised
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from copperplate.access.caller import Caller
+    from copperplate.generation.lookup import LookupOptions, LookupResult
+    from copperplate.http.preferences import Preferences
+    from copperplate.model import PictureRequest
+    from copperplate.recipes.url import UrlSignature
+    from copperplate.services import Services
+    from copperplate.wishes import GenerationState, NewWish
+
+# Between two looks at a generation.
+RETRY_SECONDS: Final = 2
+
+
+async def find_or_promise(
+    services: Services,
+    request: PictureRequest,
+    options: LookupOptions,
+    wish: NewWish,
+    *,
+    within_seconds: float | None,
+) -> LookupResult | Promised:
+    """The form asked for if it is there `within_seconds` (see `Promises.start`), or the promise that it will be.
+
+    What is promised is counted as one request once it has ended; whoever gets a result, or an error, counts it.
+    """
+    tally = _Tally(services, request)
+    found = await services.promises.start(
+        request, options, wish, find=lambda: tally.find(options), within_seconds=within_seconds
+    )
+    if isinstance(found, Promised):
+        tally.count_when_ended()
+    return found
+
+
+class _Tally:
+    """One request whose caller may leave before its outcome is known."""
+
+    def __init__(self, services: Services, request: PictureRequest) -> None:
+        self._services = services
+        self._request = request
+        self._started = services.clock.monotonic()
+        self._outcome: Outcome | None = None
+        self._is_promised = False
+
+    async def find(self, options: LookupOptions) -> LookupResult:
+        try:
+            found = await self._services.renditions.find(self._request, options)
+        except StillGenerating:  # it is made all the same, by whoever goes on
+            raise
+        except Exception:
+            self._end(Outcome.FAILED)
+            raise
+        self._end(found.outcome)
+        return found
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._count()
+
+    def count_when_ended(self) -> None:
+        self._is_promised = True
+        self._count()
+
+    def _count(self) -> None:
+        if self._is_promised and self._outcome is not None:
+            seconds = self._services.clock.monotonic() - self._started
+            self._services.request_meter.count(self._request, self._outcome, size_bytes=0, seconds=seconds)
+
+
+def asker_of(caller: Caller, signature: UrlSignature | None = None) -> str:
+    """Whose wish it is, as budgets name payers. What is kept names no address: strangers are all one."""
+    if caller.key is not None:
+        return f"key:{caller.key.id}"
+    if caller.user is not None:
+        return f"user:{caller.user.id}"
+    return ANONYMOUS if signature is None else f"link:{signature.key_id}"
+
+
+async def promise_told(services: Services, kind: str, key: str, *, base: str) -> dict[str, Any]:
+    """What a 202 tells its caller of the generation: its state, and where its progress is streamed."""
+    state = events = None
+    with contextlib.suppress(LedgerUnavailable):  # the promise stands
+        state = await services.ledger.generation_state(key)
+        events = base + generation_events(key, None if kind == IMAGE.name else await make_token(services.ledger, key))
+    return {
+        "success": True,
+        "status": _status_of(state),
+        "kind": kind,
+        "key": key,
+        "events": events,
+        "usual_seconds": None if state is None else state.usual_seconds,
+    }
+
+
+def promise_headers(key: str, preferences: Preferences) -> Mapping[str, str]:
+    """The headers of such an answer, in lower case."""
+    applied = {"preference-applied": preferences.applied} if preferences.applied else {}
+    location = {"location": f"/api/generations/{key}", "retry-after": str(RETRY_SECONDS)}
+    return {**HEADERS, **location, **applied}
+
+
+def _status_of(state: GenerationState | None) -> str:
+    is_pending = state is not None and state.state is State.PENDING
+    # What ended in the meantime is told by the next look.
+    return State.PENDING.value if is_pending else State.GENERATING.value

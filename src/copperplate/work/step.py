@@ -1,0 +1,228 @@
+"""The work step: one bounded run that takes due wishes, has the coordinator make them, and settles them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, Misconfigured, StillGenerating
+from copperplate.generation.lookup import LookupOptions
+from copperplate.recipes.models import model_parameters
+from copperplate.recipes.requests import request_of_recipe
+from copperplate.repeats import nap
+from copperplate.single_flight import SingleFlight
+from copperplate.unexpected import log_unexpected
+from copperplate.wishes import WishStatus
+from copperplate.work.settled import settle
+from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+    from typing import Protocol
+
+    from copperplate.access.gate import Gate
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.kinds import Kind
+    from copperplate.model import PictureRequest
+    from copperplate.ports import Clock, Ledger, Wishes
+    from copperplate.single_flight import Call
+    from copperplate.wishes import Settlement, Wish
+
+    class WorkingLedger(Ledger, Wishes, Protocol):
+        """The ports of the ledger that work needs."""
+
+
+logger = logging.getLogger(__name__)
+
+# What the ledger's hints are about where a wish may be due.
+WORK: Final = "work"
+SWEEP_SECONDS: Final = 60.0
+SWEEP_ROWS: Final = 100
+# While wishes are being made, the ledger is asked this often for more.
+TAKE_SECONDS: Final = 2.0
+# Before a picture is waited for anew whose wait was over.
+AGAIN_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one step did: wishes whose picture is there now, that failed for good, and that were put back for later."""
+
+    made: int = 0
+    failed: int = 0
+    put_back: int = 0
+
+    def __add__(self, other: Report) -> Report:
+        """What two steps did together."""
+        return Report(
+            made=self.made + other.made, failed=self.failed + other.failed, put_back=self.put_back + other.put_back
+        )
+
+
+class WorkStep:
+    """Makes what was promised. A process has one; any number of steps may run at once, here and elsewhere.
+
+    `is_due` says that a wish may be due: somebody told of one since the last step began.
+    """
+
+    def __init__(  # noqa: PLR0913 - each part once
+        self,
+        *,
+        ledger: WorkingLedger,
+        coordinator: Coordinator,
+        gate: Gate,
+        kinds: Mapping[str, Kind],
+        clock: Clock,
+        lease: timedelta,
+        in_flight: int,
+    ) -> None:
+        self._ledger = ledger
+        self._coordinator = coordinator
+        self._gate = gate
+        self._kinds = kinds
+        self._clock = clock
+        self._lease = lease
+        self._in_flight = in_flight
+        self._flights: SingleFlight[Settlement] = SingleFlight()
+        self._sweep_at = -math.inf
+        self._is_stopped = False
+        self.is_due = False
+
+    def note_due(self) -> None:
+        """The ledger told this process that a wish is due, or a caller asks for one that nobody makes yet."""
+        self.is_due = True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether this process takes no more wishes."""
+        return self._is_stopped
+
+    async def run(self, *, within_seconds: float, in_flight: int | None = None, at_most: int | None = None) -> Report:
+        """Make due wishes until none is due, `at_most` were taken, or the time is over.
+
+        No more than `in_flight` are in flight over all processes (`COPPERPLATE_WORK_ITEMS` unless given). What is late
+        is put back; its generation goes on for as long as this process lets it. A wish that cannot be made is settled
+        and raises nothing. Raises `LedgerUnavailable` and `LedgerMisconfigured` where nothing can be taken; what was
+        taken before goes on.
+        """
+        self.is_due = False
+        stop_at = self._clock.monotonic() + within_seconds
+        most = math.inf if at_most is None else at_most
+        making: list[asyncio.Task[Settlement]] = []
+        await self._sweep_now_and_then()
+        with self._ledger.hints(WORK) as hint:
+            while (left := stop_at - self._clock.monotonic()) > 0:
+                under_way = [task for task in making if not task.done()]
+                room = int(min(in_flight or self._in_flight, len(under_way) + most - len(making)))
+                making += await self._take(room, is_waiting=bool(under_way))
+                under_way = [task for task in making if not task.done()]
+                if not under_way:
+                    break
+                await nap(self._clock, min(TAKE_SECONDS, left), hint, under_way)
+        return await self._report(making)
+
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """Let what `call` took be made; what is late is put back."""
+        await self._flights.finish(call, within_seconds=within_seconds)
+
+    def stop(self) -> None:
+        """From now on nothing is taken: the process ends."""
+        self._is_stopped = True
+
+    async def shut_down(self, *, within_seconds: float) -> None:
+        """At the end of the process: let what was taken be made for a while, then put the rest back."""
+        self.stop()
+        await self._flights.drain(within_seconds=within_seconds)
+
+    async def _take(self, room: int, *, is_waiting: bool) -> list[asyncio.Task[Settlement]]:
+        """Begin what is due, so that at most `room` are in flight."""
+        if self._is_stopped or room <= 0:
+            return []
+        try:
+            wishes = await self._ledger.take_wishes(in_flight=room, held_for=self._lease)
+        except (LedgerUnavailable, LedgerMisconfigured):
+            if not is_waiting:
+                raise
+            return []
+        return [self._begin(wish) for wish in wishes]
+
+    def _begin(self, wish: Wish) -> asyncio.Task[Settlement]:
+        # A name of its own: a wish may be taken anew before the end of the flight that was late with it.
+        return self._flights.start(f"{wish.id} {uuid4().hex}", lambda: self._keep(wish))
+
+    async def _keep(self, wish: Wish) -> Settlement:
+        """Make one wish, and settle it."""
+        try:
+            settlement = await self._make(wish)
+        except asyncio.CancelledError:
+            settlement = HANDED_OVER
+        await settle(self._ledger, wish.id, settlement)
+        return settlement
+
+    async def _make(self, wish: Wish) -> Settlement:
+        try:
+            request = self._request_of(wish)
+            options = LookupOptions(permit=self._gate.permit_of_wish(wish, request), charge=wish.charge)
+            await self._find(request, options)
+        except Exception as error:  # noqa: BLE001 - one bad wish must not keep others from being made
+            if not isinstance(error, CopperplateError):
+                log_unexpected(error, "a work step")
+            settlement = settlement_of(error, tries=wish.tries)
+            if settlement.status is WishStatus.FAILED:
+                logger.warning(
+                    "a wish failed: wish=%d key=%s code=%s", wish.id, wish.generation_key[:12], settlement.code
+                )
+            return settlement
+        return MADE
+
+    def _request_of(self, wish: Wish) -> PictureRequest:
+        """Raises `Misconfigured` and `InvalidModel` where nobody makes this picture here, any longer or yet."""
+        request = request_of_recipe(wish.recipe)
+        if request.generation_key != wish.generation_key:
+            message = f"wish {wish.id} has another recipe than its key"
+            raise ValueError(message)
+        if request.kind not in self._kinds:
+            raise Misconfigured(f"nobody makes pictures of kind {request.kind} here")
+        model_parameters(self._kinds[request.kind].provider, request.model)
+        return request
+
+    async def _find(self, request: PictureRequest, options: LookupOptions) -> None:
+        """Until it is there: a wait that is over ends no generation."""
+        while True:
+            try:
+                await self._coordinator.find(request, options)
+            except StillGenerating as waited:
+                if waited.rest is not None:  # nobody makes it before that
+                    raise
+                await self._clock.sleep(AGAIN_SECONDS)
+            else:
+                return
+
+    async def _report(self, making: list[asyncio.Task[Settlement]]) -> Report:
+        """The counts, once what is late was put back."""
+        for task in making:
+            task.cancel()
+        if making:
+            await asyncio.wait(making)
+        ended = [HANDED_OVER if task.cancelled() else task.result() for task in making]
+        by_status = Counter(settlement.status for settlement in ended)
+        return Report(
+            made=by_status[WishStatus.COMPLETED],
+            failed=by_status[WishStatus.FAILED],
+            put_back=by_status[WishStatus.OPEN],
+        )
+
+    async def _sweep_now_and_then(self) -> None:
+        """Give up on dead leaders that nobody asks for, at most once a minute."""
+        if self._clock.monotonic() < self._sweep_at:
+            return
+        self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
+        with contextlib.suppress(CopperplateError):  # correctness does not depend on the sweep
+            await self._ledger.sweep(SWEEP_ROWS)

@@ -1,0 +1,177 @@
+"""Promises: a caller who need not wait is told so once a lease is held, and the wish ends as its generation does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from copperplate.budgets import Budget, Charge, Spending
+from copperplate.denials import AccessDenied, NotEnoughCredits
+from copperplate.errors import LedgerUnavailable, ProviderFailed
+from copperplate.failure_classes import FailureClass
+from copperplate.generation.lookup import LookupOptions, LookupResult
+from copperplate.generation.timings import Timings
+from copperplate.model import Outcome
+from copperplate.single_flight import call_scope
+from copperplate.testing import GENERATE
+from copperplate.wishes import Settlement, WishStatus
+from copperplate.work.promises import Promised, Promises, new_wish, without_address
+from copperplate.work.settling import HANDED_OVER, MADE
+from tests.support.coordinator_harness import CoordinatorHarness
+from tests.support.permits import permit
+from tests.support.pictures import picture_request
+
+if TYPE_CHECKING:
+    from copperplate.generation.coordinator import Coordinator
+    from copperplate.wishes import NewWish
+
+LEASE = timedelta(seconds=20)
+ALICE = UUID(int=1)
+
+
+class Harness:
+    """One process that promises, and what it has the ledger keep."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **provider: Any) -> None:
+        self.harness = CoordinatorHarness(**provider)
+        self.ledger, self.clock = self.harness.ledger, self.harness.clock
+        self.wishes: list[NewWish] = []
+        self.settled: list[tuple[int, Settlement]] = []
+        self.outages = 0
+        monkeypatch.setattr(self.ledger, "make_wish", self._make_wish, raising=False)
+        monkeypatch.setattr(self.ledger, "settle_wish", self._settle_wish, raising=False)
+        self.coordinator = self.harness.process()
+        self.promises = self.promises_over(self.coordinator)
+
+    def promises_over(self, coordinator: Coordinator) -> Promises:
+        return Promises(coordinator=coordinator, ledger=self.ledger, lease=LEASE)
+
+    async def _make_wish(self, wish: NewWish, *, held_for: timedelta) -> int:
+        assert held_for == LEASE
+        if self.outages:
+            self.outages -= 1
+            raise LedgerUnavailable("away")
+        self.wishes.append(wish)
+        return len(self.wishes)
+
+    async def _settle_wish(self, wish: int, settlement: Settlement) -> bool:
+        self.settled.append((wish, settlement))
+        return True
+
+    async def start(
+        self, options: LookupOptions = GENERATE, promises: Promises | None = None
+    ) -> LookupResult | Promised:
+        request = picture_request()
+        wish = new_wish(request, options, owner="anonymous")
+        return await (promises or self.promises).start(request, options, wish)
+
+
+async def test_a_promise_is_told_once_a_lease_is_held_and_ends_as_the_picture_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    told = await harness.start()
+    assert told == Promised(key=picture_request().generation_key)
+    assert [wish.generation_key for wish in harness.wishes] == [picture_request().generation_key]
+    assert harness.settled == []
+    await harness.clock.advance(6)
+    assert harness.settled == [(1, MADE)]
+    assert harness.harness.provider.submits == 1
+
+
+async def test_a_stored_picture_is_answered_and_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(monkeypatch)
+    await harness.coordinator.find(picture_request(), GENERATE)
+    found = await harness.start()
+    assert isinstance(found, LookupResult)
+    assert found.outcome is Outcome.HIT
+    assert (harness.wishes, harness.settled) == ([], [])
+
+
+async def test_a_refusal_is_raised_and_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(monkeypatch)
+    with pytest.raises(NotEnoughCredits):
+        await harness.start(LookupOptions(permit=permit(), charge=Charge(user=ALICE)))
+    with pytest.raises(AccessDenied):
+        await harness.start(LookupOptions(permit=permit(denial=AccessDenied("no"))))
+    assert (harness.wishes, harness.settled) == ([], [])
+
+
+async def test_who_may_not_lead_is_told_of_somebody_elses_generation_without_a_wish(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    await harness.start()
+    denied = LookupOptions(permit=permit(denial=AccessDenied("no")))
+    assert isinstance(await harness.start(denied), Promised)
+    assert len(harness.wishes) == 1
+    await harness.clock.advance(6)
+
+
+async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(monkeypatch, seconds=5, failures=[ProviderFailed(FailureClass.MODERATED, "no")])
+    await harness.start()
+    await harness.clock.advance(6)
+    assert harness.settled == [(1, Settlement(status=WishStatus.FAILED, code="moderated"))]
+
+
+async def test_a_wait_that_is_over_puts_the_wish_back_while_the_generation_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    promises = harness.promises_over(harness.harness.process(timings=Timings(wait=timedelta(milliseconds=200))))
+    await harness.start(promises=promises)
+    await asyncio.sleep(0.4)
+    assert harness.settled == [(1, Settlement(status=WishStatus.OPEN, retry_after=timedelta(seconds=5)))]
+    assert harness.harness.provider.submits == 1
+    await harness.clock.advance(6)
+
+
+async def test_an_outage_while_a_promise_is_kept_only_delays_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    harness.outages = 2
+    assert isinstance(await harness.start(), Promised)
+    assert len(harness.wishes) == 1
+    await harness.clock.advance(6)
+
+
+async def test_the_end_of_a_call_waits_for_its_promises_and_puts_late_ones_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    with call_scope() as call:
+        await harness.start()
+        await harness.coordinator.finish(call, within_seconds=0)
+        await harness.promises.finish(call, within_seconds=0)
+    assert harness.settled == [(1, HANDED_OVER)]
+
+
+async def test_the_end_of_the_process_puts_promises_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    await harness.start()
+    await harness.coordinator.shut_down(within_seconds=0)
+    await harness.promises.shut_down(within_seconds=0)
+    assert harness.settled == [(1, HANDED_OVER)]
+
+
+def test_what_is_kept_names_no_address() -> None:
+    house = (Budget(name="model:p/m"), Budget(name="all"))
+    anonymous = Budget(name="anonymous", is_own=True)
+    address = Budget(name="address:192.0.2.1", is_own=True)
+    user = Budget(name="user:1", is_own=True)
+    stranger = Spending(payer=address.name, amount_micro_usd=3, budgets=(address, anonymous, *house), max_in_flight=2)
+    assert without_address(stranger) == Spending(
+        payer="anonymous", amount_micro_usd=3, budgets=(anonymous, *house), max_in_flight=None
+    )
+    nameless = Spending(
+        payer=user.name, amount_micro_usd=3, budgets=(user, address, anonymous, *house), max_in_flight=2
+    )
+    assert without_address(nameless) == Spending(
+        payer=user.name, amount_micro_usd=3, budgets=(user, anonymous, *house), max_in_flight=2
+    )
+    named = Spending(payer=user.name, amount_micro_usd=3, budgets=(user, *house), max_in_flight=2)
+    assert without_address(named) == named

@@ -1,0 +1,155 @@
+"""How a wish ends, row by row: every error there is, and every class of failure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import pytest
+
+from copperplate import denials, errors
+from copperplate.budgets import Refusal, RefusalReason
+from copperplate.errors import CopperplateError
+from copperplate.failure_classes import FailureClass
+from copperplate.wishes import Settlement, WishStatus
+from copperplate.work.settling import settlement_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAILED, OPEN = WishStatus.FAILED, WishStatus.OPEN
+# Seconds until it is due again; None: it has failed, under the error's own code.
+ROWS: Final[dict[str, float | None]] = {
+    "CopperplateError": None,
+    "InvalidRequest": None,
+    "InvalidText": None,
+    "InvalidSize": None,
+    "InvalidFormat": None,
+    "InvalidDisplay": None,
+    "InvalidSeed": None,
+    "InvalidModel": None,
+    "InvalidConfiguration": None,
+    "InvalidQuery": None,
+    "InvalidHost": None,
+    "UnknownParameter": None,
+    "InvalidBody": None,
+    "BodyTooLarge": None,
+    "UnsupportedMediaType": None,
+    "InvalidIdempotencyKey": None,
+    "Unauthorized": None,
+    "IdempotencyConflict": None,
+    "PictureGone": None,
+    "NotFound": None,
+    "MethodNotAllowed": None,
+    "NotGenerated": None,
+    "NotCached": None,
+    "StillGenerating": 5,
+    "TooManyWaiters": 5,
+    "Unavailable": 5,
+    "LedgerUnavailable": 5,
+    "PoolerExhausted": 5,
+    "StoreUnavailable": 5,
+    "FolderUnavailable": 5,
+    "CdnUnavailable": 5,
+    "KeysUnavailable": 5,
+    "Misconfigured": 60,
+    "LedgerMisconfigured": 60,
+    "StoreMisconfigured": 60,
+    "Signal": 60,
+    "LeaseLost": 60,
+    "ObjectMissing": 60,
+    "ObjectConflict": 60,
+    "ProviderFailed": 60,
+    "NoPicture": 60,
+    "Uncollected": 60,
+    "AccessDenied": None,
+    "Forbidden": None,
+    "MissingScope": None,
+    "InvalidSignature": None,
+    "SignatureExpired": None,
+    "TooManyWrongKeys": None,
+    "TakenDown": None,
+    "NotEnoughCredits": None,
+    "SpendingRefused": None,
+    "BudgetExhausted": None,
+    "BudgetInFlight": 7,
+    "TooManyInFlight": 7,
+}
+CLASSES: Final[dict[FailureClass, bool]] = {
+    FailureClass.MODERATED: False,
+    FailureClass.INVALID: False,
+    FailureClass.RATE_LIMITED: True,
+    FailureClass.TRANSIENT: True,
+    FailureClass.AMBIGUOUS: False,
+    FailureClass.BAD_OUTPUT: False,
+    FailureClass.ACCOUNT: True,
+    FailureClass.STORE: True,
+    FailureClass.ABANDONED: True,
+    FailureClass.MISSING_OBJECT: True,
+    FailureClass.UNCOLLECTED: True,
+    FailureClass.LOST: False,
+}
+REFUSAL: Final = Refusal(reason=RefusalReason.USED_UP, budget="all", retry_after=timedelta(seconds=7))
+# What it takes to raise those that need more than words.
+ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
+    "MethodNotAllowed": ("GET",),
+    "StillGenerating": (),
+    "TooManyWrongKeys": (60,),
+    "TakenDown": (),
+    "NotEnoughCredits": (UUID(int=1),),
+    "SpendingRefused": (REFUSAL, None),
+    "BudgetExhausted": (REFUSAL, None),
+    "BudgetInFlight": (REFUSAL, None),
+    "TooManyInFlight": (REFUSAL, None),
+    "ProviderFailed": (FailureClass.TRANSIENT, "words"),
+}
+
+
+def tree(error: type[CopperplateError]) -> Iterator[type[CopperplateError]]:
+    yield error
+    for leaf in error.__subclasses__():
+        yield from tree(leaf)
+
+
+def everything() -> dict[str, type[CopperplateError]]:
+    """Every error of the program; a failed generation has a table of its own."""
+    ours = (errors.__name__, denials.__name__)
+    found = {error.__name__: error for error in tree(CopperplateError) if error.__module__ in ours}
+    del found["GenerationFailed"]
+    return found
+
+
+def test_every_error_has_a_row() -> None:
+    assert set(ROWS) == set(everything())
+    assert set(CLASSES) == set(FailureClass)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_error_ends_a_wish_as_its_row_says(name: str) -> None:
+    error = everything()[name](*ARGUMENTS.get(name, ("words",)))
+    seconds = ROWS[name]
+    if seconds is None:
+        assert settlement_of(error) == Settlement(status=FAILED, code=error.code)
+    else:
+        assert settlement_of(error) == Settlement(status=OPEN, retry_after=timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("failure_class", CLASSES)
+def test_each_class_of_failure_ends_a_wish_as_its_row_says(failure_class: FailureClass) -> None:
+    settlement = settlement_of(errors.GenerationFailed(failure_class, timedelta(seconds=30)))
+    if CLASSES[failure_class]:
+        assert settlement == Settlement(status=OPEN, retry_after=timedelta(seconds=30))
+    else:
+        assert settlement == Settlement(status=FAILED, code=failure_class.value)
+
+
+def test_a_job_that_is_not_collected_yet_is_due_when_it_may_be() -> None:
+    error = errors.StillGenerating(timedelta(seconds=90))
+    assert settlement_of(error) == Settlement(status=OPEN, retry_after=timedelta(seconds=90))
+
+
+@pytest.mark.parametrize(("tries", "minutes"), [(0, 1), (1, 1), (2, 2), (3, 4), (7, 60), (10**9, 60)])
+def test_an_error_nobody_planned_puts_it_back_each_time_for_longer(tries: int, minutes: int) -> None:
+    settlement = settlement_of(ValueError("a bug"), tries=tries)
+    assert settlement == Settlement(status=OPEN, retry_after=timedelta(minutes=minutes))
