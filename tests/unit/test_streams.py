@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,12 +17,15 @@ from copperplate.errors import LedgerUnavailable, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http import streams as module
+from copperplate.http.event_sources import GenerationSource
 from copperplate.http.event_tokens import make_token
 from copperplate.http.followers import StreamTimes
-from copperplate.http.vercel import MIN_WORK_SECONDS
+from copperplate.http.vercel import MIN_WORK_SECONDS, Invocation
+from copperplate.http.wiring import Wiring
 from copperplate.recipes.memoji import memoji_request
+from copperplate.serving.watches import Pace
 from copperplate.testing import GENERATE
-from copperplate.wishes import Settlement, WishStatus
+from copperplate.wishes import NewBatch, Settlement, WishStatus
 from copperplate.work.promises import new_wish
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, memory_services
@@ -244,10 +247,14 @@ async def test_one_watcher_serves_all_followers_and_ends_with_the_last(
     assert desk.is_empty()
 
 
+@pytest.mark.parametrize("is_hinted", [True, False])
 async def test_a_hint_is_followed_at_once_and_a_missed_one_by_the_next_look(
-    desk: Desk, services: MemoryServices, provider: GatedProvider, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, services: MemoryServices, provider: GatedProvider, monkeypatch: pytest.MonkeyPatch, *, is_hinted: bool
 ) -> None:
-    monkeypatch.setattr(services.ledger._hints, "announce", lambda key: None)
+    if is_hinted:
+        monkeypatch.setattr(GenerationSource, "pace", Pace(first_seconds=600, factor=1, max_seconds=600))
+    else:
+        monkeypatch.setattr(services.ledger._hints, "announce", lambda key: None)
     finding = begin(services)
     await asyncio.sleep(0)
     stream = desk.open(EVENTS)
@@ -479,3 +486,21 @@ async def test_a_wish_that_is_withdrawn_ends_the_stream_without_an_end(desk: Des
     await asyncio.wait_for(stream.task, 10)
     assert (stream.is_complete, len(stream.events)) == (True, 1)
     assert (await desk.whole(EVENTS)).status == 404
+
+
+async def test_on_vercel_the_call_of_a_stream_makes_what_nobody_made(
+    services: MemoryServices, provider: GatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    on_vercel = replace(services, settings=replace(services.settings, on_vercel=True))
+    desk = Desk(on_vercel)
+    desk.app = Invocation(desk.app, Wiring(on_vercel))  # type: ignore[assignment]
+    options = LookupOptions(permit=services.gate.permit_of_owner(REQUEST))
+    wish = new_wish(REQUEST, options, owner="owner", paths=("/64x64.jpg",))
+    name = await services.ledger.create_batch(NewBatch(owner="owner", wishes=(wish,)))
+    provider.gate.set()
+    stream = await desk.whole(f"/api/batches/{name}/events")
+    assert [event.name for event in stream.events] == ["progress"]
+    assert provider.submits == 1
+    back = await desk.whole(f"/api/batches/{name}/events", last_event_id=stream.events[-1].id)
+    assert back.events[-1].data["counts"]["completed"] == 1
