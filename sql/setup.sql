@@ -7850,7 +7850,7 @@ create table copperplate.wishes (
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85)$statement$,
 $statement$create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open'$statement$,
-$statement$-- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
+$statement$-- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'$statement$,
 $statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
 $statement$create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open'$statement$,
@@ -8023,14 +8023,14 @@ security invoker
 set search_path = ''
 as $$
 begin
-    -- From the leases, which are few, to the wishes.
+    -- From the leases, which are few, to the wishes. Two wishes for one generation are one picture at the provider.
     return count(*)
     from (
-        select w.id
+        select w.generation_key
         from copperplate.wishes as w
         where w.status = 'open' and w.held_until is not null and w.held_until > p_now
         union
-        select w.id
+        select w.generation_key
         from (
             select g.prompt_hash
             from public.generation_status as g
@@ -8042,7 +8042,7 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.count_wishes_in_flight(timestamptz) is
-'How many open wishes are held, or wait for a generation that is under a live lease.'$statement$,
+'For how many generations open wishes are held, or wait while they are under a live lease.'$statement$,
 $statement$revoke all on function copperplate.count_wishes_in_flight(timestamptz) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.count_wishes_in_flight(timestamptz) to service_role$statement$,
 $statement$create function public.is_work_due()
@@ -8811,7 +8811,7 @@ $statement$-- What warming was good for.
 create view public.warmed_pictures
 with (security_invoker = true)
 as
-select
+select distinct on (w.generation_key)
     w.generation_key as prompt_hash,
     w.kind,
     w.recipe ->> 'prompt' as prompt,
@@ -8828,12 +8828,40 @@ select
     )::bigint as requests_since
 from copperplate.batches as b
 inner join copperplate.wishes as w on b.id = w.batch_id
-where b.purpose = 'warm' and w.status = 'completed' and not w.cached$statement$,
+where b.purpose = 'warm' and w.status = 'completed' and not w.cached
+-- A run that was killed and run again wished for the same picture twice: the first wish had it made.
+order by w.generation_key, w.created_at, w.id$statement$,
 $statement$comment on view public.warmed_pictures is
 'Pictures that were made by warming in the last 90 days, what each was estimated to cost in millionths of a dollar, and
 how often it was asked for since.'$statement$,
 $statement$revoke all on table public.warmed_pictures from public, anon, authenticated, service_role$statement$,
-$statement$grant select on table public.warmed_pictures to service_role$statement$
+$statement$grant select on table public.warmed_pictures to service_role$statement$,
+$statement$create function public.get_warming_stats()
+returns table (
+    pictures bigint,
+    asked_for bigint,
+    requests bigint,
+    estimated_micro_usd bigint,
+    unused_micro_usd bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        count(*),
+        count(*) filter (where p.requests_since > 0),
+        coalesce(sum(p.requests_since), 0)::bigint,
+        coalesce(sum(p.estimate_micro_usd), 0)::bigint,
+        coalesce(sum(p.estimate_micro_usd) filter (where p.requests_since = 0), 0)::bigint
+    from public.warmed_pictures as p;
+$$$statement$,
+$statement$comment on function public.get_warming_stats() is
+'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all
+of them, and those that nobody asked for, were estimated to cost in millionths of a dollar.'$statement$,
+$statement$revoke all on function public.get_warming_stats() from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_warming_stats() to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000865', 'create_wish_retention', array[
@@ -9553,6 +9581,7 @@ as $$
     select jsonb_build_object(
         'generation_key', g.prompt_hash, 'kind', g.kind, 'model', g.model, 'dimensions', g.dimensions,
         'created_at', o.created_at, 'generation_ms', o.generation_ms, 'has_c2pa', o.has_c2pa,
+        'is_ai_made', o.is_ai_made,
         'thumbhash', o.thumbhash, 'color', o.color,
         'entries', (
             select jsonb_agg(

@@ -56,14 +56,14 @@ security invoker
 set search_path = ''
 as $$
 begin
-    -- From the leases, which are few, to the wishes.
+    -- From the leases, which are few, to the wishes. Two wishes for one generation are one picture at the provider.
     return count(*)
     from (
-        select w.id
+        select w.generation_key
         from copperplate.wishes as w
         where w.status = 'open' and w.held_until is not null and w.held_until > p_now
         union
-        select w.id
+        select w.generation_key
         from (
             select g.prompt_hash
             from public.generation_status as g
@@ -76,7 +76,7 @@ end;
 $$;
 
 comment on function copperplate.count_wishes_in_flight(timestamptz) is
-'How many open wishes are held, or wait for a generation that is under a live lease.';
+'For how many generations open wishes are held, or wait while they are under a live lease.';
 revoke all on function copperplate.count_wishes_in_flight(timestamptz) from public, anon, authenticated;
 grant execute on function copperplate.count_wishes_in_flight(timestamptz) to service_role;
 

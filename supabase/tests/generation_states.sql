@@ -1,6 +1,6 @@
 -- What callers are told of generations, what is usual and popular, who may watch, and what warming was good for.
 begin;
-select plan(34);
+select plan(36);
 
 create function pg_temp.key(p_name text)
 returns text
@@ -175,16 +175,26 @@ select is_empty('select * from copperplate.event_tokens', 'and it is forgotten')
 -- Warmed.
 select set_config('copperplate.clock_offset', '', true);
 reset role;
-insert into copperplate.batches (owner, purpose, created_at)
-select 'owner', p.purpose, now()
-from unnest(array['warm', 'batch']) as p (purpose);
+insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'warm', now());
+insert into copperplate.batches (owner, purpose, created_at) values ('owner', 'batch', now());
 insert into copperplate.wishes (
     batch_id, position, owner, generation_key, kind, recipe, spending, priority, status, cached, created_at, settled_at,
     forget_at
 )
 select
-    b.id, w.position, b.owner, pg_temp.key(w.name), 'image', jsonb_build_object('prompt', w.name),
-    '{"amount_micro_usd": 3000}', w.priority, w.status, w.cached, b.created_at, w.settled_at, w.forget_at
+    b.id,
+    w.position,
+    b.owner,
+    pg_temp.key(w.name) as generation_key,
+    'image' as kind,
+    jsonb_build_object('prompt', w.name) as recipe,
+    '{"amount_micro_usd": 3000}'::jsonb as spending,
+    w.priority,
+    w.status,
+    w.cached,
+    b.created_at,
+    w.settled_at,
+    w.forget_at
 from copperplate.batches as b
 cross join jsonb_to_recordset(
     '[
@@ -210,12 +220,18 @@ select results_eq(
     $$ values ('picture', 'image', 3000::bigint, 0::bigint), ('slow', 'image', 3000::bigint, 2::bigint) $$,
     'warmed is what warming made, with how often it was asked for since'
 );
+select results_eq(
+    'select * from public.get_warming_stats()',
+    'values (2::bigint, 1::bigint, 2::bigint, 6000::bigint, 3000::bigint)',
+    'and in sum'
+);
 
 -- Who may.
 set local role anon;
 select throws_ok($$ select public.get_generation_state('') $$, '42501', null, 'anon asks for no state');
 select throws_ok($$ select public.begin_watch('', '', '0') $$, '42501', null, 'and hands no token out');
 select throws_ok('select * from public.warmed_pictures', '42501', null, 'nor sees what was warmed');
+select throws_ok('select * from public.get_warming_stats()', '42501', null, 'nor how much');
 
 select * from finish();
 rollback;

@@ -512,6 +512,16 @@ export type Database = {
       };
       get_stored_keys: { Args: { p_generation_keys: string[] }; Returns: Json };
       get_usage_totals: { Args: Record<PropertyKey, never>; Returns: Json };
+      get_warming_stats: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          asked_for: number;
+          estimated_micro_usd: number;
+          pictures: number;
+          requests: number;
+          unused_micro_usd: number;
+        }[];
+      };
       grant_credits: { Args: { p_amount: number; p_ref: string; p_user: string }; Returns: Json };
       heartbeat_generation: { Args: { p_fence: number; p_key: string; p_lease: string }; Returns: boolean };
       image_cache_key: {

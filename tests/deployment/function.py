@@ -72,7 +72,7 @@ class Function:
 
     @contextlib.contextmanager
     def calling(
-        self, path: str, *, method: str = "GET", timeout: float = 60, **headers: str
+        self, path: str, *, method: str = "GET", body: str | None = None, timeout: float = 60, **headers: str
     ) -> Iterator[tuple[http.client.HTTPConnection, str]]:
         """A request that was sent, and its invocation; leaving the block hangs up."""
         invocation = f"invocation-{next(self._invocations)}"
@@ -87,7 +87,7 @@ class Function:
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
         try:
-            connection.request(method, path, headers=sent)
+            connection.request(method, path, body, sent)
             yield connection, invocation
         finally:
             connection.close()

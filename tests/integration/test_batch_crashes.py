@@ -27,7 +27,7 @@ def test_batch_whose_worker_is_killed_again_and_again_is_made_whole_and_paid_onc
     assert 1 < after.most_at_once <= AT_ONCE
     # Somebody asked for the last member in a hurry: it came before others, and its wish made no second call.
     assert after.urgent_submits == 1
-    assert after.passed >= MEMBERS // 3
+    assert after.passed >= MEMBERS // 6
 
 
 def test_spans_that_touch_do_not_overlap() -> None:

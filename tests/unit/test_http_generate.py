@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from dataclasses import dataclass, field
@@ -84,17 +85,30 @@ async def services() -> AsyncIterator[MemoryServices]:
     await made.request_meter.close()
 
 
-@pytest.fixture
-async def gated() -> AsyncIterator[MemoryServices]:
-    """Services whose provider makes nothing until its gate is opened."""
+@contextlib.asynccontextmanager
+async def gated_services(*, wait_seconds: float) -> AsyncIterator[MemoryServices]:
     made = memory_services(
-        environ={"SUPABASE_JWT_SECRET": SECRET}, provider=GatedProvider(FakeClock()), wait_seconds=0.1
+        environ={"SUPABASE_JWT_SECRET": SECRET}, provider=GatedProvider(FakeClock()), wait_seconds=wait_seconds
     )
     await made.ledger.grant_credits(ALICE, 10, "g")
     yield made
     made.image_provider.gate.set()  # type: ignore[attr-defined]
     await made.shut_down(within_seconds=5)
     await made.request_meter.close()
+
+
+@pytest.fixture
+async def gated() -> AsyncIterator[MemoryServices]:
+    """Services whose provider makes nothing until its gate is opened."""
+    async with gated_services(wait_seconds=30) as made:
+        yield made
+
+
+@pytest.fixture
+async def hurried() -> AsyncIterator[MemoryServices]:
+    """The same, whose callers wait 0.1 s."""
+    async with gated_services(wait_seconds=0.1) as made:
+        yield made
 
 
 def reach(services: MemoryServices) -> httpx.AsyncClient:
@@ -247,33 +261,30 @@ async def test_a_caller_who_need_not_wait_is_told_where_to_look(gated: MemorySer
     assert (await counted(gated))[0] == 1
 
 
-async def test_when_the_wait_is_over_the_wish_is_kept(gated: MemoryServices) -> None:
-    async with reach(gated) as client:
+async def test_when_the_wait_is_over_the_wish_is_kept(hurried: MemoryServices) -> None:
+    async with reach(hurried) as client:
         late = await client.post(POST, json=FOX)  # without any preference: after 0.1 s here
         assert (late.status_code, late.json()["url"]) == (202, f"http://pictures.test{FOX_URL}")
         assert "preference-applied" not in late.headers
-        assert open_wishes(gated) == [late.json()["key"]]
+        assert open_wishes(hurried) == [late.json()["key"]]
         again = await client.post(POST, json=FOX)
-        assert (again.status_code, open_wishes(gated)) == (202, [late.json()["key"]])
-        await finish(gated)
+        assert (again.status_code, open_wishes(hurried)) == (202, [late.json()["key"]])
+        await finish(hurried)
         assert (await client.post(POST, json=FOX)).json()["cached"] is True
-    assert gated.image_provider.submits == 1
+    assert hurried.image_provider.submits == 1
 
 
-async def test_a_caller_waits_no_longer_than_they_prefer(monkeypatch: pytest.MonkeyPatch) -> None:
-    services = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET}, provider=GatedProvider(FakeClock()))
-    async with reach(services) as client:
+async def test_a_caller_waits_no_longer_than_they_prefer(gated: MemoryServices) -> None:
+    async with reach(gated) as client:
         for prefer in ("wait=0", "respond-async, wait=0", 'wait="0"; x="a, b"'):
             late = await client.post(POST, json=FOX, headers={"prefer": prefer})
             assert (late.status_code, "wait=0" in late.headers["preference-applied"]) == (202, True)
         waiting = asyncio.create_task(client.post(POST, json=FOX, headers={"prefer": "respond-async, wait=20"}))
         await asyncio.sleep(0.01)
-        services.image_provider.gate.set()  # type: ignore[attr-defined]
+        gated.image_provider.gate.set()  # type: ignore[attr-defined]
         done = await waiting
         assert (done.status_code, done.headers["preference-applied"]) == (200, "respond-async, wait=20")
-    assert services.image_provider.submits == 1
-    await services.shut_down(within_seconds=5)
-    await services.request_meter.close()
+    assert gated.image_provider.submits == 1
 
 
 @pytest.mark.parametrize(
@@ -468,20 +479,20 @@ async def test_a_promise_stands_where_the_ledger_cannot_tell_of_it(
         assert is_problem(await client.get(ordered.headers["location"]), 503, "ledger_unavailable")
 
 
-async def test_a_memoji_is_promised_with_its_credit(gated: MemoryServices) -> None:
-    async with reach(gated) as client:
+async def test_a_memoji_is_promised_with_its_credit(hurried: MemoryServices) -> None:
+    async with reach(hurried) as client:
         for headers in ({}, EARLY, {"prefer": "wait=0"}):
             ordered = await client.post(POST, json={"kind": "memoji"}, headers={**of(ALICE), **headers})
             assert (ordered.status_code, ordered.json()["kind"]) == (202, "memoji")
         assert "/events?token=" in ordered.json()["events"]
-        assert await gated.ledger.credits(ALICE) == Credits(balance=10, held=1)
+        assert await hurried.ledger.credits(ALICE) == Credits(balance=10, held=1)
         assert is_problem(await client.get(ordered.headers["location"]), 404, "not_found")
         assert is_problem(await client.get(ordered.headers["location"], headers=of(BOB)), 404, "not_found")
-        await finish(gated)
+        await finish(hurried)
         done = (await client.get(ordered.headers["location"], headers=of(ALICE))).json()
         assert (done["status"], done["events"]) == ("completed", None)
-    assert await gated.ledger.credits(ALICE) == Credits(balance=9, held=0)
-    assert gated.image_provider.submits == 1
+    assert await hurried.ledger.credits(ALICE) == Credits(balance=9, held=0)
+    assert hurried.image_provider.submits == 1
 
 
 async def test_no_prompt_and_no_token_is_in_the_log(gated: MemoryServices, caplog: pytest.LogCaptureFixture) -> None:

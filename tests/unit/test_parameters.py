@@ -25,6 +25,7 @@ IGNORED = "x-copperplate-ignored"
 OPERATOR = {"authorization": f"Bearer {CRON}"}
 # Reading is what all other methods do, and GET too, but for what Vercel's cron can only ask with GET.
 CHANGES_BY_GET = {CLEANUP}
+WORK = "/api/work"
 
 
 @pytest.fixture
@@ -57,7 +58,16 @@ def changing_routes() -> list[tuple[str, str]]:
 
 
 def test_those_that_change_something_are_known() -> None:
-    assert changing_routes() == [("GET", CLEANUP), ("POST", CLEANUP), ("POST", "/api/generate-memoji")]
+    assert changing_routes() == [
+        ("DELETE", "/api/batches/{batch_id}"),
+        ("GET", CLEANUP),
+        ("POST", "/api/batches/{batch_id}/cancel"),
+        ("POST", CLEANUP),
+        ("POST", "/api/cache/warm"),
+        ("POST", "/api/generate"),
+        ("POST", "/api/generate-memoji"),
+        ("POST", WORK),
+    ]
 
 
 @pytest.mark.parametrize(("method", "path"), changing_routes())
@@ -67,7 +77,7 @@ def test_those_that_change_something_are_known() -> None:
 async def test_what_changes_something_refuses_a_parameter_it_does_not_know(
     client: httpx.AsyncClient, services: MemoryServices, cleanups: list[Any], method: str, path: str, query: str
 ) -> None:
-    token = CRON if path == CLEANUP else make_local_token(ALICE, SECRET, seconds=60)
+    token = CRON if path in (CLEANUP, WORK) else make_local_token(ALICE, SECRET, seconds=60)
     headers = {"authorization": f"Bearer {token}"}
     answer = await client.request(method, f"{path}?{query}", headers=headers, json={} if method == "POST" else None)
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
@@ -88,7 +98,7 @@ async def test_what_changes_something_refuses_a_query_longer_than_it_reads(
     client: httpx.AsyncClient, services: MemoryServices, cleanups: list[Any], method: str, path: str
 ) -> None:
     """The second value of a parameter, or an unknown one, would stand behind what is looked at."""
-    token = CRON if path == CLEANUP else make_local_token(ALICE, SECRET, seconds=60)
+    token = CRON if path in (CLEANUP, WORK) else make_local_token(ALICE, SECRET, seconds=60)
     headers = {"authorization": f"Bearer {token}"}
     query = f"dry_run=true{'&' * MAX_QUERY_BYTES}dry_run=false&preview=1"
     answer = await client.request(method, f"{path}?{query}", headers=headers, json={} if method == "POST" else None)

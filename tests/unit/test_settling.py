@@ -43,6 +43,7 @@ ROWS: Final[dict[str, float | None]] = {
     "NotFound": None,
     "MethodNotAllowed": None,
     "NotGenerated": None,
+    "NotCached": None,
     "StillGenerating": 5,
     "TooManyWaiters": 5,
     "Unavailable": 5,

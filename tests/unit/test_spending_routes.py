@@ -125,6 +125,8 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     "/docs": (_at("/docs"),),
     "/robots.txt": (_at("/robots.txt"),),
     "/openapi.json": (_at("/openapi.json"),),
+    # It keeps a batch. The last one: the work steps of operators' requests would make it.
+    "/api/cache/warm": (Asked(path="/api/cache/warm", body={"prompts": ["a warm fox"], "dimensions": "64x64"}),),
 }
 # What can cause a provider's call.
 SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI)}

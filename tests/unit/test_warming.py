@@ -67,12 +67,19 @@ def texts(number: int) -> list[str]:
 
 
 async def run(
-    services: MemoryServices, wishes: Sequence[NewWish], *, steps: Any = None, stop: asyncio.Event | None = None
+    services: MemoryServices,
+    wishes: Sequence[NewWish],
+    *,
+    steps: Any = None,
+    stop: asyncio.Event | None = None,
+    in_flight: int = 4,
 ) -> tuple[Warmed, list[int]]:
     """What the run came to, and what it said on its way."""
     said: list[int] = []
     run_ = Warming(wishes, owner=OWNER, ledger=services.ledger, clock=HurriedClock())
-    warmed = await run_.run(steps or services.work, in_flight=4, stop=stop or asyncio.Event(), on_look=said.append)
+    warmed = await run_.run(
+        steps or services.work, in_flight=in_flight, stop=stop or asyncio.Event(), on_look=said.append
+    )
     return warmed, said
 
 
@@ -114,6 +121,14 @@ async def test_one_failure_is_a_result_and_the_others_are_made(services: MemoryS
     assert (warmed.made, warmed.left, warmed.failed_by_code) == (4, 0, {"moderated": 1})
     assert warmed.failures == [(wishes[0].generation_key, "moderated")]
     assert warmed.booked_micro_usd == 12_000
+
+
+async def test_behind_the_wall_nothing_more_is_made_and_the_run_ends() -> None:
+    services = memory_services(environ={"COPPERPLATE_DAILY_BUDGET_USD": "0.006"})
+    warmed, _ = await run(services, wishes_of(services, *texts(4)), in_flight=1)
+    assert (warmed.made, warmed.failed_by_code, warmed.left) == (2, {"budget_exhausted": 2}, 0)
+    assert services.image_provider.submits == 2
+    await services.request_meter.close()
 
 
 async def test_what_somebody_else_made_since_the_plan_costs_nothing(services: MemoryServices) -> None:

@@ -58,6 +58,11 @@ def test_csv_holds_memoji_whose_accessories_are_parted_by_semicolons() -> None:
     ]
 
 
+def test_the_names_of_columns_may_have_capitals() -> None:
+    rows = "Kind,FAMILYTYPE,Prompt,Width\nmemoji,mother,,\n,,a fox,64\n"
+    assert read(rows) == [(2, {"kind": "memoji", "familyType": "mother"}), (3, {"prompt": "a fox", "width": 64})]
+
+
 def test_a_side_that_is_no_number_is_left_to_who_judges_items() -> None:
     assert read("prompt,width\na fox,wide\n", ListForm.CSV) == [(2, {"prompt": "a fox", "width": "wide"})]
 
@@ -143,7 +148,7 @@ def test_a_list_that_cannot_be_read_on_is_refused_with_its_line(raw: str, said: 
 def test_a_list_above_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wish_lists, "MAX_ITEMS", 2)
     assert len(read("a\nb\n", ListForm.TEXT)) == 2
-    with pytest.raises(InvalidRequest, match="^line 4: one run takes 2 items"):
+    with pytest.raises(InvalidRequest, match=r"^line 4: one run takes 2 items"):
         read("a\nb\n\nc\n", ListForm.TEXT)
 
 

@@ -12,6 +12,7 @@ from copperplate.cli import (
     database,
     doctor,
     explain,
+    importing,
     keys,
     prices,
     serve,
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     sign.add(commands)
     database.add_stats(commands)
     work.add(commands)
+    importing.add(commands)
     care.add(commands)
     warm.add(commands)
     takedowns.add(commands)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from copperplate.ports.budgets import BudgetState
-    from copperplate.ports.statistics import KindStats, MoneySum
+    from copperplate.ports.statistics import KindStats, MoneySum, WarmingStats
     from copperplate.settings import Settings
 
 
@@ -92,7 +92,11 @@ def run_stats(arguments: argparse.Namespace) -> int:
 
     async def read(settings: Settings) -> tuple[dict[str, Any], Sequence[MoneySum], BudgetState]:
         async with open_backend(settings) as (ledger, _):
-            figures = {**asdict(await ledger.generation_stats()), **_kept(await ledger.kind_stats(IMAGE.name))}
+            figures = {
+                **asdict(await ledger.generation_stats()),
+                **_kept(await ledger.kind_stats(IMAGE.name)),
+                **_warmed(await ledger.warming_stats()),
+            }
             [wall, *_] = await ledger.read_budgets(shares.named(settings, ()))
             return figures, (await ledger.usage_totals()).money, wall
 
@@ -117,6 +121,17 @@ def _kept(stats: KindStats) -> dict[str, Any]:
         "avg_access_count": stats.avg_accesses,
         "total_size_bytes": stats.size_bytes,
         "total_stored_bytes": stats.stored_bytes,
+    }
+
+
+def _warmed(stats: WarmingStats) -> dict[str, Any]:
+    """Of the last 90 days: pictures made by warming, those of them that were asked for since, and what both cost."""
+    return {
+        "warmed_pictures": stats.pictures,
+        "warmed_and_asked_for": stats.asked_for,
+        "warmed_requests": stats.requests,
+        "warmed_usd": stats.estimated_micro_usd / MICRO,
+        "warmed_in_vain_usd": stats.unused_micro_usd / MICRO,
     }
 
 

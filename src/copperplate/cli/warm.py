@@ -86,9 +86,11 @@ def run_warm(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     try:
         listed = None if arguments.file is None else _read(arguments.file, arguments.form)
-    except (OSError, InvalidRequest) as fault:
-        # An OSError names the file and what is wrong with it; a fault of the list its line.
-        say(f"copperplate: {fault}. Nothing was spent [usage]".replace("..", "."))
+    except OSError as fault:
+        say(f"copperplate: {arguments.file} cannot be read: {fault.strerror} [usage]")
+        return EXIT_USAGE
+    except InvalidRequest as fault:
+        say(f"copperplate: {fault} Nothing was spent [usage]")
         return EXIT_USAGE
     with with_database(settings_of(arguments)) as settings:
         return asyncio.run(_warm(arguments, listed, settings))

@@ -75,6 +75,12 @@ _QUERY: Final = [
     },
     *_DISPLAY,
     {
+        "name": "only-if-cached",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "With any value: what is stored, or 504; nothing is made. It makes no other picture.",
+    },
+    {
         "name": "key",
         "in": "query",
         "schema": {"type": "string", "pattern": "^cp_[0-9A-Za-z]{57}$"},
@@ -200,6 +206,20 @@ _FOUND: Final[dict[str, Any]] = {
 }
 
 
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": {"type": "string"},
+    "example": "respond-async, wait=5",
+    "description": "`respond-async`: 202 where the picture is not stored, or not made within `wait` seconds (RFC 7240)",
+}
+_PROMISED: Final[dict[str, Any]] = {
+    "202": {
+        "description": "It is being made, as `Prefer: respond-async` wants to be told",
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "What became of it"}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PromisedAnswer"}}},
+    },
+}
 # A HEAD has no body.
 _HEAD_PROBLEMS: Final = {status: {"description": problem["description"]} for status, problem in PROBLEMS.items()}
 
@@ -212,7 +232,8 @@ def _operations() -> dict[str, Any]:
             "named in `X-Copperplate-Ignored`.",
             "operationId": "get_picture",
             "tags": ["pictures"],
-            "responses": {**_FOUND, **_refusals(), **PROBLEMS},
+            "parameters": [_PREFER],
+            "responses": {**_FOUND, **_PROMISED, **_refusals(), **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture has been made",

@@ -27,6 +27,16 @@ _PARAMETERS: Final = [
     },
 ]
 # By path: the name of its parameter, its pattern, what is watched, and the events.
+# Of one event: OpenAPI 3.1 cannot say that a body is many.
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+        "data": {"type": "string", "description": "JSON in one line"},
+    },
+}
 _STREAMS: Final = {
     "/api/generations/{key}/events": (
         *("key", "^[0-9a-f]{64}$", "picture"),
@@ -53,7 +63,7 @@ def describe_streams(document: dict[str, Any], security: list[dict[str, list[str
                 "responses": {
                     "200": {
                         "description": "Server-sent events",
-                        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                        "content": {"text/event-stream": {"schema": _EVENT}},
                     },
                     "204": {"description": "The caller was told the end"},
                     **PROBLEMS,

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 RESPOND_ASYNC: Final = "respond-async"
 _NAMES: Final = frozenset({b"cache-control", b"prefer", b"sec-purpose"})
@@ -41,11 +41,14 @@ class Preferences(NamedTuple):
 NONE: Final = Preferences()
 
 
-def read_preferences(headers: Iterable[tuple[bytes, bytes]]) -> Preferences:
+def read_preferences(headers: Collection[tuple[bytes, bytes]]) -> Preferences:
     """The preferences in the headers of a request of ASGI. Most have none, and cost a look at each name."""
-    told = [header for header in headers if header[0] in _NAMES]
-    if not told:
+    for name, _ in headers:
+        if name in _NAMES:
+            break
+    else:
         return NONE
+    told = [header for header in headers if header[0] in _NAMES]
     preferred = dict(_preferred(told))
     seconds = preferred.get(b"wait", b"")
     return Preferences(

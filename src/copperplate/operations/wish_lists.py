@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.errors import InvalidBody, InvalidRequest
 from copperplate.recipes.kinds import IMAGE
+from copperplate.recipes.memoji import FIELDS
 from copperplate.strict_json import InvalidJSON, parse_object
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ MAX_LINE_CHARS: Final = 65_536
 MAX_FAULTS: Final = 20
 
 _SIZE_NAMES: Final = frozenset({"width", "height", "dimensions", "size"})
+# Spreadsheets like capitals; the fields of a memoji have some of their own.
+_NAMES: Final = {name.lower(): name for name in FIELDS}
 _WHOLE: Final = re.compile(r"[0-9]{1,6}")
 _DELIMITERS: Final = ",;\t"
 
@@ -172,7 +175,7 @@ def _header(first: str) -> list[str]:
         [names] = csv.reader([first], delimiter=_delimiter_of(first), strict=True)
     except (csv.Error, ValueError):
         return []
-    return [name.strip() for name in names]
+    return [_NAMES.get(name.strip().lower(), name.strip().lower()) for name in names]
 
 
 def _item_of(names: Sequence[str], row: Sequence[str]) -> dict[str, Any]:

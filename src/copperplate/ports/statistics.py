@@ -84,6 +84,21 @@ class Savings(_Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarmingStats(_Row):
+    """One row of `get_warming_stats()`: pictures that warming made in the last 90 days.
+
+    `asked_for` counts those that were asked for since, `requests` how often. Money is what they were estimated to cost,
+    in millionths of a dollar; `unused_micro_usd` that of those nobody asked for.
+    """
+
+    pictures: int
+    asked_for: int
+    requests: int
+    estimated_micro_usd: int
+    unused_micro_usd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageSum(_Row):
     """Requests and bytes since the beginning."""
 
@@ -154,6 +169,9 @@ class Statistics(Protocol):
 
     async def savings(self) -> Sequence[Savings]:
         """What was spent and saved, a row for each kind, by name."""
+
+    async def warming_stats(self) -> WarmingStats:
+        """What warming was good for, over the last 90 days."""
 
     async def usage_totals(self) -> UsageTotals:
         """Everything that `/metrics` shows."""

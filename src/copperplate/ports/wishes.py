@@ -26,7 +26,8 @@ class Wishes(Protocol):
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
-        within `held_for`. A wish that stayed open for a day fails as `abandoned`.
+        within `held_for`. Wishes for one generation count as one in flight. A wish that stayed open for a day fails as
+        `abandoned`.
         """
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from copperplate.budgets import ANONYMOUS
-from copperplate.errors import CopperplateError, LedgerUnavailable, StillGenerating
+from copperplate.errors import LedgerUnavailable, StillGenerating
 from copperplate.model import Wait
 from copperplate.single_flight import SingleFlight
 from copperplate.wishes import NewWish, Priority
+from copperplate.work.settled import settle
 from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ class Promises:
             settlement = _settlement_of(finding)
         except asyncio.CancelledError:
             settlement = HANDED_OVER
-        # An outage leaves the wish open: a work step finds the picture.
-        with contextlib.suppress(CopperplateError):
-            await self._ledger.settle_wish(wish, settlement)
+        await settle(self._ledger, wish, settlement)
 
 
 def _settlement_of(finding: asyncio.Task[LookupResult | None]) -> Settlement:

@@ -19,6 +19,7 @@ from copperplate.repeats import nap
 from copperplate.single_flight import SingleFlight
 from copperplate.unexpected import log_unexpected
 from copperplate.wishes import WishStatus
+from copperplate.work.settled import settle
 from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
 
 if TYPE_CHECKING:
@@ -162,9 +163,7 @@ class WorkStep:
             settlement = await self._make(wish)
         except asyncio.CancelledError:
             settlement = HANDED_OVER
-        # It stays held for a lease then, and the next one to take it finds its picture.
-        with contextlib.suppress(CopperplateError):
-            await self._ledger.settle_wish(wish.id, settlement)
+        await settle(self._ledger, wish.id, settlement)
         return settlement
 
     async def _make(self, wish: Wish) -> Settlement:

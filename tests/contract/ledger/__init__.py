@@ -12,6 +12,7 @@ from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.form_limits import FormLimitContract
 from tests.contract.ledger.forms import FormContract
 from tests.contract.ledger.generation_states import GenerationStateContract, WatchContract
+from tests.contract.ledger.given_pictures import GivenPictureContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
 from tests.contract.ledger.maintenance import MaintenanceContract
@@ -29,7 +30,7 @@ from tests.contract.ledger.user_requests import UserRequestContract
 from tests.contract.ledger.wishes import WishContract
 
 
-class GenerationContract(LeaseContract, SubmitContract, UploadContract, RenditionContract):
+class GenerationContract(LeaseContract, SubmitContract, UploadContract, GivenPictureContract, RenditionContract):
     """A generation from its lease to its renditions."""
 
 

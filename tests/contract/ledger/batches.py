@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.failure_classes import FailureClass
+from copperplate.model import Outcome
 from copperplate.wishes import Canceled, Purpose, Settlement, State, WishStatus
-from tests.contract.ledger.harness import complete, failure, lead
+from tests.contract.ledger.harness import complete, failure, lead, request_count
 from tests.contract.ledger.wishing import (
     DAY_SECONDS,
     OTHER,
@@ -26,7 +27,7 @@ from tests.contract.ledger.wishing import (
     seen,
     take,
 )
-from tests.support.pictures import picture_request
+from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -275,3 +276,31 @@ class BatchContract:
         # By order of urgency the single wish comes first.
         assert sorted(prompts(await take(harness, in_flight=2))) == ["taken", "wanted"]
         return batch
+
+    async def test_what_warming_was_good_for_is_counted_once_a_picture(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        await complete(ledger, picture_request("stored"))
+        warm = ("used", "unused", "stored", "failed")
+        await ledger.create_batch(new_batch(*warm, purpose=Purpose.WARM))
+        await harness.advance(1)
+        used = picture_request("used")
+        held = await lead(ledger, used)
+        await ledger.begin_submit(used.generation_key, held.fence, submit_no=1, provider="painter")
+        await harness.advance(1)
+        # The run is killed and run again, and then the picture comes.
+        await ledger.create_batch(new_batch(*warm, purpose=Purpose.WARM))
+        await ledger.intend_upload(used.generation_key, held.fence, upload("used"), usage={})
+        await ledger.complete(used.generation_key, held.fence, upload("used"), url=None)
+        await complete(ledger, picture_request("unused"), "unused")
+        await ledger.create_batch(new_batch("of no warming"))
+        await complete(ledger, picture_request("of no warming"), "of no warming")
+        for wish in await take(harness):
+            await ledger.settle_wish(wish.id, REFUSED if wish.recipe["prompt"] == "failed" else DONE)
+        nobody = await ledger.warming_stats()
+        assert (nobody.pictures, nobody.asked_for, nobody.requests) == (2, 0, 0)
+        await ledger.record_usage(
+            [request_count(picture_request(prompt), Outcome.HIT, 3) for prompt in ("used", "stored", "of no warming")]
+        )
+        stats = await ledger.warming_stats()
+        assert (stats.pictures, stats.asked_for, stats.requests) == (2, 1, 3)
+        assert (stats.estimated_micro_usd, stats.unused_micro_usd) == (2 * PRICE, PRICE)

@@ -115,6 +115,14 @@ class WishContract:
         await pass_hold(harness)
         assert prompts(await take(harness)) == ["other"]
 
+    async def test_two_wishes_for_one_generation_are_one_in_flight(self, harness: LedgerHarness) -> None:
+        for owner in (OWNER, OTHER):
+            await make(harness, "led", owner=owner)
+        await make(harness, "other")
+        assert isinstance(await acquire(harness.ledger, picture_request("led"), lease_duration=HOLD), Lead)
+        assert await take(harness, in_flight=1) == []
+        assert prompts(await take(harness, in_flight=2)) == ["other"]
+
     async def test_a_wish_whose_leader_died_is_due(self, harness: LedgerHarness) -> None:
         await make(harness, "dead")
         assert isinstance(await acquire(harness.ledger, picture_request("dead"), lease_duration=HOLD), Lead)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.ledger.transport import Calls
-from copperplate.ports.statistics import GenerationStats, KindStats, Savings, UsageTotals
+from copperplate.ports.statistics import GenerationStats, KindStats, Savings, UsageTotals, WarmingStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,11 @@ class StatisticsCalls(Calls):
     async def savings(self) -> Sequence[Savings]:
         """See `Statistics.savings`."""
         return [Savings.from_row(row) for row in await self._transport.rows("get_savings", {})]
+
+    async def warming_stats(self) -> WarmingStats:
+        """See `Statistics.warming_stats`."""
+        [row] = await self._transport.rows("get_warming_stats", {})
+        return WarmingStats.from_row(row)
 
     async def usage_totals(self) -> UsageTotals:
         """See `Statistics.usage_totals`."""

@@ -11,8 +11,9 @@ from uuid import uuid4
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.generation_states import MemoryGenerationStates
 from copperplate.errors import GenerationFailed
+from copperplate.ports.statistics import WarmingStats
 from copperplate.recipes.kinds import KINDS
-from copperplate.wishes import Batch, Canceled, Member, State, WishStatus
+from copperplate.wishes import Batch, Canceled, Member, Purpose, State, WishStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +117,32 @@ class MemoryBatches(MemoryGenerationStates):
         if is_settled and self._wishes[wish].is_open:
             self._withdraw_canceled(self._wishes[wish])
         return is_settled
+
+    async def warming_stats(self) -> WarmingStats:
+        """See `Statistics.warming_stats`."""
+        # Of two wishes for one generation the first one had it made.
+        warmed = {
+            row.key: row
+            for row in reversed(self._wishes.values())
+            if row.batch is not None
+            and self._wish_batches[row.batch].asked.purpose is Purpose.WARM
+            and row.status is WishStatus.COMPLETED
+            and not row.cached
+        }
+        uses = {row: self._saved_since(row) for row in warmed.values()}
+        prices = {row: 0 if row.asked.spending is None else row.asked.spending.amount_micro_usd for row in uses}
+        return WarmingStats(
+            pictures=len(uses),
+            asked_for=sum(number > 0 for number in uses.values()),
+            requests=sum(uses.values()),
+            estimated_micro_usd=sum(prices.values()),
+            unused_micro_usd=sum(price for row, price in prices.items() if not uses[row]),
+        )
+
+    def _saved_since(self, row: WishRow) -> int:
+        return sum(
+            submit.saved for submit in self._submits if submit.generation_key == row.key and submit.sent >= row.created
+        )
 
     async def forget_user(self, user: UUID) -> bool:
         """See `CreditLedger.forget_user`: their batches go with them."""

@@ -61,6 +61,8 @@ class Submit:
     # The UTC day of `begin_submit`, which it settles in, and what it booked in budgets: None where nothing was, or
     # where it was given back.
     day: date = date.min
+    # On the clock, in seconds.
+    sent: float = 0.0
     booked_micro_usd: int | None = None
     budgets: tuple[str, ...] = ()
 

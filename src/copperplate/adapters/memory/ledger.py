@@ -127,7 +127,7 @@ class MemoryLedger(
         row.api_calls_made += 1
         row.intent = None
         submit = Submit(key, row.kind, provider, str(row.recipe["model"]), estimate_micro_usd)
-        submit.day = self._clock.now().date()
+        submit.day, submit.sent = self._clock.now().date(), self._clock.monotonic()
         near_caps = self._book_submit(key, submit, spending)
         self._submits.append(submit)
         self._totals["api_calls"] += 1

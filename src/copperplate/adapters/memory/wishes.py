@@ -85,7 +85,8 @@ class MemoryWishes(MemoryEntries):
     async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
         """See `Wishes.take_wishes`."""
         self._abandon_old_wishes()
-        under_way = sum(self._is_in_flight(row) for row in self._open_wishes())
+        # Two wishes for one generation are one picture at the provider.
+        under_way = len({row.key for row in self._open_wishes() if self._is_in_flight(row)})
         taken = sorted(self._due_wishes(), key=lambda row: row.urgency)[: max(0, in_flight - under_way)]
         for row in taken:
             row.held_until = self._clock.monotonic() + held_for.total_seconds()

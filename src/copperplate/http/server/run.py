@@ -91,7 +91,7 @@ def run(
         workers=workers,
         # One request line of ours replaces uvicorn's, which would hold the prompt.
         access_log=False,
-        log_config={**LOGGING, "loggers": {**LOGGING["loggers"], **dict.fromkeys(LINES, {"level": level})}},  # type: ignore[dict-item]
+        log_config={**LOGGING, "loggers": {**LOGGING["loggers"], **{name: {"level": level} for name in LINES}}},  # type: ignore[dict-item]
         server_header=False,
         proxy_headers=False,
         http=protocol(Connections(most=room_for(settings.max_connections))),
