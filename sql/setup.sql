@@ -7850,7 +7850,7 @@ create table copperplate.wishes (
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85)$statement$,
 $statement$create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open'$statement$,
-$statement$-- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
+$statement$-- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'$statement$,
 $statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
 $statement$create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open'$statement$,
@@ -8858,8 +8858,8 @@ as $$
     from public.warmed_pictures as p;
 $$$statement$,
 $statement$comment on function public.get_warming_stats() is
-'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all of
-them, and those that nobody asked for, were estimated to cost in millionths of a dollar.'$statement$,
+'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all
+of them, and those that nobody asked for, were estimated to cost in millionths of a dollar.'$statement$,
 $statement$revoke all on function public.get_warming_stats() from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_warming_stats() to service_role$statement$
 ]);
@@ -9581,6 +9581,7 @@ as $$
     select jsonb_build_object(
         'generation_key', g.prompt_hash, 'kind', g.kind, 'model', g.model, 'dimensions', g.dimensions,
         'created_at', o.created_at, 'generation_ms', o.generation_ms, 'has_c2pa', o.has_c2pa,
+        'is_ai_made', o.is_ai_made,
         'thumbhash', o.thumbhash, 'color', o.color,
         'entries', (
             select jsonb_agg(

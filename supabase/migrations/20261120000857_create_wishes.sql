@@ -66,7 +66,7 @@ create table copperplate.wishes (
 ) with (fillfactor = 85);
 
 create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open';
--- Whether anything is due is asked with every write of usage, also where all that is open has to wait.
+-- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open';
 create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null;
 create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open';

@@ -53,7 +53,7 @@ as $$
 $$;
 
 comment on function public.get_warming_stats() is
-'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all of
-them, and those that nobody asked for, were estimated to cost in millionths of a dollar.';
+'How many pictures warming made in the last 90 days, how many of them were asked for since and how often, and what all
+of them, and those that nobody asked for, were estimated to cost in millionths of a dollar.';
 revoke all on function public.get_warming_stats() from public, anon, authenticated;
 grant execute on function public.get_warming_stats() to service_role;

@@ -60,6 +60,7 @@ as $$
     select jsonb_build_object(
         'generation_key', g.prompt_hash, 'kind', g.kind, 'model', g.model, 'dimensions', g.dimensions,
         'created_at', o.created_at, 'generation_ms', o.generation_ms, 'has_c2pa', o.has_c2pa,
+        'is_ai_made', o.is_ai_made,
         'thumbhash', o.thumbhash, 'color', o.color,
         'entries', (
             select jsonb_agg(

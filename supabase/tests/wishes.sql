@@ -1,6 +1,6 @@
 -- Wishes: kept under the key of their recipe, taken by one at a time, settled once, forgotten with their user.
 begin;
-select plan(42);
+select plan(44);
 
 create function pg_temp.recipe(p_prompt text)
 returns jsonb
@@ -61,6 +61,10 @@ as $$
     limit 1
 $$;
 
+select has_index(
+    'copperplate', 'wishes', 'wishes_open_generation_idx', 'generation_key', 'open wishes are found by their generation'
+);
+select has_index('copperplate', 'wishes', 'wishes_due_idx', 'due_at', 'whether anything is due by its time alone');
 set local role service_role;
 
 -- Kept.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from datetime import UTC, datetime
 from functools import partial
@@ -17,9 +16,10 @@ from tests.support.clusters import eventually, query
 from tests.support.tokens import SECRET, USER, Tokens
 
 if TYPE_CHECKING:
-    import http.client
+    from contextlib import AbstractContextManager
 
     from tests.deployment.fixtures import Start
+    from tests.deployment.function import Function
     from tests.standin.server import Standin
     from tests.standin.supabase import Supabase
 
@@ -28,14 +28,14 @@ __all__ = ["deploy"]
 # The first test waits for npm and the build.
 pytestmark = pytest.mark.timeout(900)
 ORDER = "/api/generate-memoji"
-CRON = {"authorization": f"Bearer {CRON_SECRET}"}
+CRON: dict[str, Any] = {"authorization": f"Bearer {CRON_SECRET}"}
 
 
 @pytest.fixture
 def headers(project: Supabase, owner_url: str) -> dict[str, str]:
-    """Of somebody with one credit, who does not wait."""
+    """Of somebody with three credits, who does not wait."""
     with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute("select public.grant_credits(%s, 1, 'order 1')", [USER])
+        connection.execute("select public.grant_credits(%s, 3, 'order 1')", [USER])
     token = Tokens(f"{project.url}/auth/v1", datetime.now(UTC)).hs()
     return {"authorization": f"Bearer {token}", "prefer": "respond-async", "content_type": "application/json"}
 
@@ -52,58 +52,56 @@ def deploy_fal(deploy: Start) -> Start:
     )
 
 
-def count_polled(standin: Standin) -> int:
-    """How many jobs were asked after: their ids are noted by then."""
-    return sum(drawing.polls > 0 for drawing in standin.scenario_log.drawings.values())
+def has_polled(standin: Standin, jobs: int) -> bool:
+    """Whether so many jobs were asked after: their ids are noted by then."""
+    return sum(drawing.polls > 0 for drawing in standin.scenario_log.drawings.values()) >= jobs
 
 
 def wishes(owner_url: str) -> Any:
-    return query(owner_url, "select string_agg(status, ' ' order by id) from copperplate.wishes")
+    return query(owner_url, "select string_agg(distinct status, ' ') from copperplate.wishes")
 
 
-def read(connection: http.client.HTTPConnection) -> tuple[int, dict[str, Any]]:
-    response = connection.getresponse()
-    return response.status, json.loads(response.read())
+def order(function: Function, headers: dict[str, str], hair: str) -> AbstractContextManager[tuple[Any, str]]:
+    """A memoji that is asked for without waiting."""
+    sent: dict[str, Any] = {**headers, "body": json.dumps({"hair": hair})}
+    return function.calling(ORDER, method="POST", **sent)
 
 
-def test_a_call_that_promised_is_not_over_before_the_promise_is_kept(
+def test_a_promise_is_kept_by_its_call_and_once_that_is_frozen_by_the_next_runner(
     deploy_fal: Start, standin: Standin, headers: dict[str, str], owner_url: str
 ) -> None:
-    begin_stuck(standin)
-    with deploy_fal() as function:
-        with function.calling(ORDER, method="POST", body="{}", **headers) as (connection, invocation):
-            assert read(connection)[0] == 202
-        assert not function.has_ended(invocation)
-        finish(standin)
-        function.wait_for_end(invocation)
-        assert wishes(owner_url) == "completed"
-    assert count_calls(standin) == 1
-
-
-@pytest.mark.parametrize("runner", ["cron", "hit"])
-def test_a_promise_of_an_instance_that_is_frozen_is_kept_by_the_next_runner(
-    deploy_fal: Start, standin: Standin, headers: dict[str, str], owner_url: str, runner: str
-) -> None:
     with deploy_fal() as frozen, deploy_fal() as successor:
-        if runner == "hit":
-            successor.call(FOX)
-        calls = count_calls(standin)
+        # Its call is not over before the promise is kept, though its answer was 202.
         begin_stuck(standin)
-        with frozen.calling(ORDER, method="POST", body="{}", **headers) as (connection, _):
-            assert read(connection)[0] == 202
-            eventually(lambda: count_polled(standin) > calls)
-            frozen.process.send_signal(signal.SIGSTOP)
-        try:
+        with order(frozen, headers, "bob") as (connection, invocation):
+            assert connection.getresponse().status == 202
+        assert not frozen.has_ended(invocation)
+        finish(standin)
+        frozen.wait_for_end(invocation)
+        assert wishes(owner_url) == "completed"
+
+        def cron() -> None:
+            told = json.loads(successor.call("/api/cache/cleanup", **CRON).body)
+            assert told["work"] == {"made": 1, "failed": 0, "put_back": 0}
+
+        def hit() -> None:
+            assert successor.call(FOX).headers["x-cache"] == "HIT"
+
+        standin.scenario_log.tell("*", "ok")
+        successor.call(FOX)
+        for hair, runner in (("curly", cron), ("locs", hit)):
+            calls = count_calls(standin)
+            begin_stuck(standin)
+            with order(frozen, headers, hair) as (connection, invocation):
+                assert connection.getresponse().status == 202
+                eventually(partial(has_polled, standin, calls + 1))
+                frozen.process.send_signal(signal.SIGSTOP)
             finish(standin)
             # The lease of a process that stands still runs out, and the hold with it.
             eventually(lambda: query(owner_url, "select public.is_work_due()"))
-            if runner == "cron":
-                told = json.loads(successor.call("/api/cache/cleanup", **CRON).body)
-                assert told["work"] == {"made": 1, "failed": 0, "put_back": 0}
-            else:
-                assert successor.call(FOX).headers["x-cache"] == "HIT"
-            assert wishes(owner_url) == "completed"
-        finally:
-            os.kill(frozen.process.pid, signal.SIGCONT)
-        assert count_calls(standin) == calls + 1
+            runner()
+            assert wishes(owner_url) == "completed", hair
+            frozen.process.send_signal(signal.SIGCONT)
+            frozen.wait_for_end(invocation)
+            assert count_calls(standin) == calls + 1
     assert query(owner_url, "select balance from copperplate.accounts") == 0

@@ -78,6 +78,7 @@ GIVEN = {
     "credits show": ("1" * 32,),
     "warm": ("--popular", "7"),
     "keys show": ("abcdEFG1",),
+    "import": ("list.csv", "--root", "."),
     **{f"keys {part}": ("abcdEFG1", "--yes") for part in ("rotate", "revoke")},
     "sign": (FOX,),
     **dict.fromkeys(("takedown", "pin", "unpin"), ("1" * 64,)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -526,17 +525,3 @@ async def test_picture_that_two_successors_died_of_is_not_decoded_again() -> Non
         await last
     assert failed.value.failure_class is FailureClass.BAD_OUTPUT
     assert (images.decodings, harness.provider.submits) == (3, 1)
-
-
-async def test_each_state_of_a_generation_is_a_line_without_its_prompt(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "copperplate.generations")
-    harness = CoordinatorHarness(failures=[ProviderFailed(FailureClass.MODERATED, "no")])
-    with pytest.raises(GenerationFailed):
-        await harness.process().find(picture_request("a refused zebra"), GENERATE)
-    await harness.process().find(picture_request("a zebra"), GENERATE)
-    lines = [record.getMessage() for record in caplog.records if record.name == "copperplate.generations"]
-    keys = [picture_request(prompt).generation_key[:12] for prompt in ("a refused zebra", "a zebra")]
-    states = ["pending", "generating", "failed"], ["pending", "generating", "completed"]
-    assert lines == [
-        f"generation key={key} status={state}" for key, told in zip(keys, states, strict=True) for state in told
-    ]

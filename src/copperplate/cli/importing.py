@@ -49,6 +49,7 @@ def add(commands: Any) -> None:
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Keep what the list names; 1 if some of it could not be."""
+    settings = settings_of(arguments)
     if not arguments.root.is_dir():
         say(f"copperplate: --root is no folder: {arguments.root} [usage]")
         return EXIT_USAGE
@@ -57,8 +58,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     except (OSError, FaultyList) as error:
         say(f"copperplate: {arguments.list} cannot be read as a list: {error} [usage]")
         return EXIT_USAGE
-    with with_database(settings_of(arguments)) as settings, progress(total, "import") as bar:
-        figures = asyncio.run(_import(settings, arguments, bar))
+    with with_database(settings) as opened, progress(total, "import") as bar:
+        figures = asyncio.run(_import(opened, arguments, bar))
     show(figures, as_json=arguments.json)
     return EXIT_FAILED if figures["failed"] else EXIT_OK
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from copperplate.budgets import Spending
-    from copperplate.generation.job_collector import Verified
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lease import Lease
     from copperplate.generation.pending_uploads import PendingUploads
+    from copperplate.generation.verified import Verified
     from copperplate.model import Lead, PictureRequest
 
 
@@ -22,6 +22,8 @@ class Attempt:
     kind: Kind
     lead: Lead
     lease: Lease
+    # When its lease was asked for, on our monotonic clock in seconds.
+    began_at: float
     # When the job was noted, by a predecessor or by us, on our monotonic clock in seconds.
     noted_at: float
     # What each submit books to budgets; None where the provider bills nothing.

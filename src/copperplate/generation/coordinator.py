@@ -232,6 +232,7 @@ class Coordinator:
             kind=self._kinds[request.kind],
             lead=lead,
             lease=lease,
+            began_at=asked_at,
             # From the answer on: an acquire that took long must not make a paid job seem older than it is.
             noted_at=self._clock.monotonic() - lead.job_age.total_seconds(),
             spending=None if options.permit is None else options.permit.spending,

@@ -19,6 +19,7 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.kinds import model_of
 from copperplate.generation.retry_policy import REFUSAL_PAUSE, refusal_pause, retry_after
+from copperplate.generation.state_log import log_failure_state
 from copperplate.model import Failure
 from copperplate.recipes.kinds import provider_input_of
 from copperplate.refusals import WITHHELD, repeats_prompt
@@ -27,13 +28,15 @@ from copperplate.unexpected import log_unexpected
 if TYPE_CHECKING:
     from copperplate.errors import CopperplateError
     from copperplate.generation.attempt import Attempt
-    from copperplate.ports import Ledger
+    from copperplate.ports import Clock, Ledger
 
 # docs/http.md names this logger.
 logger = logging.getLogger(__name__)
 
 
-async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> GenerationFailed | LeaseLost:
+async def record_failure(
+    ledger: Ledger, attempt: Attempt, error: Exception, clock: Clock
+) -> GenerationFailed | LeaseLost:
     """Write the negative entry, and return the error to raise. An unexpected error counts as transient and as billed.
 
     A failure of our account or of a setting concerns every prompt: it also opens the provider's breaker.
@@ -60,6 +63,7 @@ async def record_failure(ledger: Ledger, attempt: Attempt, error: Exception) -> 
     )
     if not await ledger.fail(request.generation_key, attempt.lead.fence, failure):
         return LeaseLost()  # a successor took over: its result counts, not ours
+    log_failure_state(attempt, cause.failure_class, clock)
     return GenerationFailed(cause.failure_class, pause)
 
 

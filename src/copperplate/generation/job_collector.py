@@ -6,7 +6,6 @@ A job is given up only when the provider says that it failed, or when its retent
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -27,11 +26,12 @@ from copperplate.repeats import growing_pauses
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from copperplate.generation.attempt import Attempt
     from copperplate.generation.timings import Timings
-    from copperplate.model import Job, PictureFacts, ProviderResult
+    from copperplate.generation.verified import Verified
+    from copperplate.model import Job, ProviderResult
     from copperplate.ports import Clock, Ledger, Provider
 
 logger = logging.getLogger(__name__)
@@ -39,16 +39,6 @@ logger = logging.getLogger(__name__)
 # Between two fetches within one collection.
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """A picture as the provider made it, or as it was given, decoded once, and what was found."""
-
-    body: bytes = field(repr=False)
-    usage: Mapping[str, int]
-    facts: PictureFacts
-    is_ai_made: bool = True
 
 
 class JobCollector:

@@ -27,14 +27,13 @@ from copperplate.failure_classes import FailureClass
 from copperplate.generation.crash_points import crash_point
 from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import log_failure, record_failure
-from copperplate.generation.job_collector import Verified
 from copperplate.generation.pending_uploads import PendingUploads
 from copperplate.generation.rendition_plan import plan_renditions
-from copperplate.generation.state_log import log_state
+from copperplate.generation.state_log import log_begin, log_submit
+from copperplate.generation.verified import Verified
 from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
-from copperplate.wishes import State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,7 +77,7 @@ class Leader:
         """
         lease = self.attempt.lease
         crash_point("acquired")
-        log_state(lease.key, State.PENDING)
+        log_begin(self.attempt)
         try:
             async with lease.renewing():
                 stored = await self._obtain()
@@ -93,11 +92,8 @@ class Leader:
             await self.uploader.hold_or_release(self.attempt)
             raise
         except Exception as error:
-            failed = await record_failure(self.ledger, self.attempt, error)
-            log_state(lease.key, State.FAILED)
-            raise failed from error
+            raise await record_failure(self.ledger, self.attempt, error, self.clock) from error
         self.uploader.forget(lease.key)
-        log_state(lease.key, State.COMPLETED)
         return generated
 
     async def _obtain(self) -> StoredUploads:
@@ -121,9 +117,7 @@ class Leader:
         """The verified picture: the one that was given, of the job that a predecessor noted, or of a new submit."""
         if (given := self.attempt.given) is not None:
             return given
-        if (job := self.attempt.lead.job) is not None:
-            log_state(self.attempt.lease.key, State.GENERATING)
-        answer = job or await self._submit()
+        answer = self.attempt.lead.job or await self._submit()
         if isinstance(answer, ProviderResult):
             return await self._verify(answer)
         return await self.collector.collect(self.attempt, answer, self._verify)
@@ -166,7 +160,7 @@ class Leader:
         if granted is None:
             raise LeaseLost
         self.cap_watch.near(granted.near_caps)
-        log_state(lease.key, State.GENERATING)
+        log_submit(attempt)
         crash_point("announced")
         lease.check()
         answer = await provider.submit(recipe, attempt.request.inputs)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge, Spending
     from copperplate.errors import CopperplateError
-    from copperplate.generation.job_collector import Verified
+    from copperplate.generation.verified import Verified
     from copperplate.model import Entry, PictureRequest
 
 

@@ -12,6 +12,7 @@ from copperplate.generation.digests import digest_of
 from copperplate.generation.failed_attempts import record_withdrawal, report_store
 from copperplate.generation.pending_uploads import StoredUploads
 from copperplate.generation.rendition_uploads import RenditionUploads
+from copperplate.generation.state_log import log_completion
 from copperplate.generation.unstored_pictures import UnstoredPicture, UnstoredPictures
 from copperplate.model import PictureFormat
 from copperplate.repeats import repeat
@@ -92,6 +93,7 @@ class Uploader:
         if entry is None:
             raise LeaseLost
         crash_point("completed")
+        log_completion(attempt, self._clock)
         return stored.recorded(entry)
 
     async def handle_store_failure(self, attempt: Attempt, error: CopperplateError) -> None:

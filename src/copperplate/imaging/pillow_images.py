@@ -15,7 +15,7 @@ from copperplate.errors import ProviderFailed
 from copperplate.imaging import encoders, placeholders, verification
 from copperplate.imaging.decode import Pixels
 from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
-from copperplate.imaging.provenance import xmp_packet
+from copperplate.imaging.provenance import says_ai_made, xmp_packet
 from copperplate.imaging.room import Room
 from copperplate.recipes.display import default_rendition
 
@@ -100,7 +100,7 @@ class PillowImages:
         header = read_header(original)
         room = self._urgent if is_urgent or not self._is_small(original, header) else self._not_urgent
         give_back = await room.hold(HELD_BYTES_PER_PIXEL * _pixels(header.size))
-        picture = _OpenPicture(self, room, original, header, self._label_of(model))
+        picture = _OpenPicture(self, room, original, header, self._label_of(model, original))
         try:
             yield picture
         finally:
@@ -125,8 +125,10 @@ class PillowImages:
         # No room: it takes less memory than the answer's headers, and two milliseconds.
         return await asyncio.to_thread(draw)
 
-    def _label_of(self, model: str | None) -> bytes | None:
-        return xmp_packet(model) if self._has_labels and model is not None else None
+    def _label_of(self, model: str | None, original: bytes = b"") -> bytes | None:
+        # Nobody names a model: no more is said than the original says itself.
+        is_ai_made = model is not None or says_ai_made(original)
+        return xmp_packet(model) if self._has_labels and is_ai_made else None
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has. A later call starts afresh."""

@@ -15,16 +15,25 @@ SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgo
 MAX_MODEL_CHARS: Final = 1_000
 
 _NO_XML: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REPLACEMENT: Final = "\ufffd"
+_AI_MADE: Final = re.compile(rb"trainedAlgorithmicMedia", re.IGNORECASE)
 _PACKET: Final = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    'Iptc4xmpExt:DigitalSourceType="{source_type}" Iptc4xmpExt:AISystemUsed={model}/>'
+    'Iptc4xmpExt:DigitalSourceType="{source_type}"{system}/>'
     '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
 )
 
 
-def xmp_packet(model: str) -> bytes:
-    """The XMP packet of a picture that `model` made (IPTC Photo Metadata Standard 2025.1), UTF-8."""
-    name = quoteattr(_NO_XML.sub("\ufffd", model[:MAX_MODEL_CHARS]))
-    return _PACKET.format(source_type=SOURCE_TYPE, model=name).encode()
+def xmp_packet(model: str | None) -> bytes:
+    """The XMP packet of a picture that `model` made, None: that nobody names (IPTC Photo Metadata 2025.1); UTF-8."""
+    system = ""
+    if model is not None:
+        system = f" Iptc4xmpExt:AISystemUsed={quoteattr(_NO_XML.sub(_REPLACEMENT, model[:MAX_MODEL_CHARS]))}"
+    return _PACKET.format(source_type=SOURCE_TYPE, system=system).encode()
+
+
+def says_ai_made(body: bytes) -> bool:
+    """Whether a picture's own bytes say so, in XMP or in a signed manifest, as far as those are not compressed."""
+    return _AI_MADE.search(body) is not None

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import CopperplateError, Misconfigured, ProviderFailed, Unavailable
-from copperplate.generation.job_collector import Verified
 from copperplate.generation.lookup import LookupOptions
+from copperplate.generation.verified import Verified
 from copperplate.model import Outcome
 from copperplate.operations.import_lists import FaultyRow, ImportRow
 from copperplate.ports.sources import SourceRefused
 from copperplate.recipes.image import image_request
+from copperplate.recipes.models import model_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE: Final = 100
 # Each holds one picture in memory, as it came and decoded.
 PICTURES_AT_ONCE: Final = 4
-# IPTC's word, in XMP and in signed manifests alike, as far as those are not compressed.
-AI_MADE: Final = re.compile(rb"trainedAlgorithmicMedia", re.IGNORECASE)
 
 
 class Ending(StrEnum):
@@ -45,10 +43,6 @@ class Ending(StrEnum):
     KEPT = "kept"
     SKIPPED = "skipped"  # stored before, or made by somebody else meanwhile
     FAILED = "failed"
-
-
-class _RowFailed(Exception):
-    """What is wrong with one row, for whoever wrote the list."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -100,7 +94,7 @@ class PictureImport:
             format=row.format,
             model=model,
             seed=row.seed,
-            settings=self.provider.settings(model),
+            settings=model_parameters(self.provider, model),
         )
 
     async def _keep_all(self, rows: Sequence[tuple[ImportRow, PictureRequest]]) -> None:
@@ -126,7 +120,7 @@ class PictureImport:
             ending = await self._keep(row, request)
         except (Unavailable, Misconfigured):
             raise
-        except (SourceRefused, ProviderFailed, _RowFailed) as error:
+        except (SourceRefused, ProviderFailed) as error:
             self._end(row.line, Ending.FAILED, str(error))
         except CopperplateError as error:
             self._end(row.line, Ending.FAILED, f"{error} [{error.code}]")
@@ -135,8 +129,6 @@ class PictureImport:
 
     async def _keep(self, row: ImportRow, request: PictureRequest) -> Ending:
         body = await (self.web if row.is_on_web else self.files).read(row.source)
-        if row.model is None and AI_MADE.search(body) is not None:
-            raise _RowFailed("its bytes say that a model made it: name that in the column model")
         # Before anything is led: a faulty picture is no failure of its prompt.
         facts = await self.images.verify(body, covers=request.canvas, begin=_begin_at_once)
         given = Verified(body=body, usage={}, facts=facts, is_ai_made=row.model is not None)

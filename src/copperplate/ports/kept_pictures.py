@@ -96,6 +96,7 @@ class KeptPictureInfo:
     created_at: datetime
     generation_ms: int | None
     has_c2pa: bool
+    is_ai_made: bool
     placeholder: Placeholder | None
     forms: Sequence[KeptForm]
 
@@ -115,6 +116,7 @@ class KeptPictureInfo:
             created_at=datetime.fromisoformat(row["created_at"]),
             generation_ms=row["generation_ms"],
             has_c2pa=row["has_c2pa"],
+            is_ai_made=row["is_ai_made"],
             placeholder=placeholder_of(row),
             forms=tuple(KeptForm.from_row(each) for each in row["entries"]),
         )

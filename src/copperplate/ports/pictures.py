@@ -91,7 +91,7 @@ class Images(Protocol):
     ) -> AbstractAsyncContextManager[OpenPicture]:
         """Open an original, made by `model`, to encode renditions of it; it holds memory until it is closed.
 
-        Without a model nobody says that one made it, and renditions are not labelled.
+        Without a model renditions are labelled only where the original's own bytes say that one made it.
         What is not urgent works beside what is: in fewer threads, of a lower priority, with memory of its own.
         Raises `ProviderFailed` (bad output) if it cannot be decoded, `StillGenerating` where its turn did not come in
         time; both also at the first `encode`.

@@ -106,4 +106,4 @@ class GivenPictureContract:
         assert await ledger.complete(KEY, held.fence, GIVEN, url=None)
         kept = await ledger.describe_kept(KEY)
         assert kept is not None
-        assert kept.generation_ms is None
+        assert (kept.generation_ms, kept.is_ai_made) == (None, False)

@@ -56,6 +56,7 @@ class MemoryKeptPictures(MemoryEntries):
             created_at=self._clock.now() - age,
             generation_ms=original.generation_ms,
             has_c2pa=original.has_c2pa,
+            is_ai_made=original.entry.is_ai_made,
             placeholder=original.entry.placeholder,
             forms=tuple(forms),
         )

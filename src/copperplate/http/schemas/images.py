@@ -36,11 +36,12 @@ class WebpOut(BaseModel):
 class ProvenanceOut(BaseModel):
     """Who made the picture: docs/provenance.md."""
 
-    digital_source_type: str = Field(
-        description="A term of IPTC for what the picture is; renditions carry it where COPPERPLATE_PROVENANCE is xmp",
+    digital_source_type: str | None = Field(
+        description="A term of IPTC for what the picture is; renditions carry it where COPPERPLATE_PROVENANCE is xmp. "
+        "Null for an imported picture of which nobody says so",
         examples=[SOURCE_TYPE],
     )
-    model: str
+    model: str | None = Field(description="That made it; null where nobody says so")
     c2pa: bool = Field(description="Whether the original carries its provider's signature")
 
 
@@ -89,7 +90,11 @@ class ImageInfo(BaseModel):
             original=OriginalOut(format=info.original.format, file_size=info.original.size_bytes, c2pa=info.has_c2pa),
             webp=_webp(renditions, url_of),
             placeholder=PlaceholderOut.of(info.placeholder),
-            provenance=ProvenanceOut(digital_source_type=SOURCE_TYPE, model=info.model, c2pa=info.has_c2pa),
+            provenance=ProvenanceOut(
+                digital_source_type=SOURCE_TYPE if info.is_ai_made else None,
+                model=info.model if info.is_ai_made else None,
+                c2pa=info.has_c2pa,
+            ),
             renditions=[
                 RenditionOut(
                     url=url_of(form.key),
