@@ -110,6 +110,30 @@ def test_two_imports_at_once_keep_each_picture_once_and_faults_are_told_by_line(
     assert spent(owner_url) == (0, 0, 0)
 
 
+def test_the_page_on_warming_shows_what_the_command_prints(
+    variables: dict[str, str],
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    page = (
+        (Path(__file__).parents[2] / "docs" / "warming.md").read_text().partition("## Pictures that exist already")[2]
+    )
+    command, shown = (block.partition("\n")[2] for block in page.split("```")[1:4:2])
+    monkeypatch.chdir(pictures.parent)
+    pictures.rename("old-pictures")
+    rows = [f"picture {number},64x64,,{number}.png,\n" for number in (0, 1, 1)]
+    Path("pictures.csv").write_text(HEADER + "".join(rows))
+    assert main(command.split()[1:]) == 0
+    printed = capsys.readouterr().out
+    # Encoders of other versions make other numbers of bytes.
+    assert [line for line in printed.splitlines() if "bytes" not in line] == [
+        line for line in shown.splitlines() if "bytes" not in line
+    ]
+
+
 def test_a_dry_run_keeps_nothing(
     owner_url: str,
     variables: dict[str, str],
