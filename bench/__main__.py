@@ -41,6 +41,7 @@ MEASUREMENTS = (
     "crashes",
     "batches",
     "restarts",
+    "work",
     "slow_machine",
     "half_sent",
     "long_snapshot",

@@ -79,12 +79,12 @@ def test_a_promise_outlives_the_processes_that_made_it_and_then_the_whole_server
         wait_until(lambda: not any(map(is_running, family)), seconds=30, what="every process is gone")
         pending = json.loads(server.run("work", "--dry-run", "--json").stdout)["pending"]
         assert [each["prompt"] for each in pending] == ["memoji"]
-        made = []
+        made: list[int] = []
 
         def works() -> bool:
             told = server.run("work", "--limit", "5", "--json")
             assert told.returncode == 0, told.stderr
-            made.append(json.loads(told.stdout)["made"])
+            made.append(int(json.loads(told.stdout)["made"]))
             return made[-1] > 0
 
         wait_until(works, seconds=30, what="what the dead processes held is due")
