@@ -235,12 +235,16 @@ async def test_a_picture_that_is_being_generated_is_awaited_and_skipped(harness:
     assert harness.provider.submits == 1
 
 
-async def test_a_picture_whose_leader_died_is_kept_and_no_call_is_made(harness: CoordinatorHarness) -> None:
+async def test_a_picture_whose_leader_died_is_kept_and_no_call_is_made(
+    harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = picture_request().generation_key
     held = await lead(harness.ledger, picture_request())
     await harness.ledger.begin_submit(key, held.fence, submit_no=1, provider="scripted", estimate_micro_usd=3_000)
     await harness.ledger.note_request(key, held.fence, Job(request_id="r"))
     await harness.clock.advance(60)
+    # A provider whose pictures are free says so of any report.
+    monkeypatch.setattr(harness.provider, "cost_micro_usd", lambda *_: 0)
     importing, _ = await run(a_process(harness), [row(2)])
     assert importing.endings == Counter({KEPT: 1})
     assert (harness.provider.submits, harness.provider.collects) == (0, 0)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Condition, Job, Outcome
 from copperplate.wishes import Settlement, State, WishStatus
@@ -35,6 +33,15 @@ async def sent(harness: LedgerHarness) -> Lead:
     held = await lead(harness.ledger, picture_request())
     assert await harness.ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
     return held
+
+
+async def fail_with(harness: LedgerHarness, failure_class: FailureClass) -> None:
+    """Fail a picture named after the class, whose job was noted."""
+    asked = picture_request(failure_class)
+    held = await lead(harness.ledger, asked)
+    assert await harness.ledger.begin_submit(asked.generation_key, held.fence, submit_no=1, provider="painter")
+    await harness.ledger.note_request(asked.generation_key, held.fence, Job(request_id="r"))
+    assert await harness.ledger.fail(asked.generation_key, held.fence, failure(failure_class, rest=3_600))
 
 
 class GenerationStateContract:
@@ -94,30 +101,28 @@ class GenerationStateContract:
         found = await state(harness)
         assert (found.state, found.retry_after) == (State.FAILED, timedelta(0))
 
-    @pytest.mark.parametrize(
-        ("failure_class", "expected"),
-        [
-            (FailureClass.RATE_LIMITED, State.PENDING),
-            (FailureClass.TRANSIENT, State.PENDING),
-            (FailureClass.ACCOUNT, State.PENDING),
-            (FailureClass.UNCOLLECTED, State.GENERATING),
-            (FailureClass.MODERATED, State.FAILED),
-            (FailureClass.INVALID, State.FAILED),
-            (FailureClass.BAD_OUTPUT, State.FAILED),
-            (FailureClass.AMBIGUOUS, State.FAILED),
-        ],
-    )
     async def test_a_failure_that_may_pass_is_none_while_somebody_wishes_for_the_picture(
-        self, harness: LedgerHarness, failure_class: FailureClass, expected: State
+        self, harness: LedgerHarness
     ) -> None:
-        held = await sent(harness)
-        await harness.ledger.note_request(KEY, held.fence, Job(request_id="r"))
-        assert await harness.ledger.fail(KEY, held.fence, failure(failure_class, rest=3_600))
-        assert (await state(harness)).state is State.FAILED
-        await make(harness, "a beautiful sunset")
-        found = await state(harness)
-        assert found.state is expected
-        assert (found.failure_class is None) == (expected is not State.FAILED)
+        expected = {
+            FailureClass.RATE_LIMITED: State.PENDING,
+            FailureClass.TRANSIENT: State.PENDING,
+            FailureClass.ACCOUNT: State.PENDING,
+            FailureClass.UNCOLLECTED: State.GENERATING,
+            FailureClass.MODERATED: State.FAILED,
+            FailureClass.INVALID: State.FAILED,
+            FailureClass.BAD_OUTPUT: State.FAILED,
+            FailureClass.AMBIGUOUS: State.FAILED,
+        }
+        for failure_class in expected:
+            await fail_with(harness, failure_class)
+            key = picture_request(failure_class).generation_key
+            assert (await state(harness, key)).state is State.FAILED
+            await make(harness, failure_class)
+        found = {each: await state(harness, picture_request(each).generation_key) for each in expected}
+        assert {each: told.state for each, told in found.items()} == expected
+        for told in found.values():
+            assert (told.failure_class is None) == (told.state is not State.FAILED)
 
     async def test_a_new_attempt_is_told_and_not_the_failure_before_it(self, harness: LedgerHarness) -> None:
         held = await sent(harness)
