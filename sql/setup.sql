@@ -8201,7 +8201,7 @@ begin
             jsonb_build_object(
                 'id', t.id, 'generation_key', t.generation_key, 'recipe', t.recipe, 'owner', t.owner,
                 'spending', t.spending, 'charge_user', t.charge_user, 'charge_credits', t.charge_credits,
-                'tries', t.tries
+                'tries', t.tries, 'paths', t.paths
             )
             order by t.priority, t.id
         )
@@ -8213,7 +8213,7 @@ $$$statement$,
 $statement$comment on function public.take_wishes(integer, interval) is
 'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting
 for a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
-tries}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.'$statement$,
+tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.'$statement$,
 $statement$revoke all on function public.take_wishes(integer, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.take_wishes(integer, interval) to service_role$statement$,
 $statement$create function public.settle_wish(

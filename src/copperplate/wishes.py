@@ -76,7 +76,10 @@ class NewWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A wish that this process took, to be settled by it. `tries` counts how often it was taken, this time included."""
+    """A wish that this process took, to be settled by it.
+
+    `tries` counts how often it was taken, this time included. `paths` are those of `NewWish`.
+    """
 
     id: int
     generation_key: str
@@ -85,6 +88,7 @@ class Wish:
     spending: Spending | None
     charge: Charge | None
     tries: int
+    paths: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

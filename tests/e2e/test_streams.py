@@ -145,6 +145,28 @@ def order(server: DevServer, hair: str) -> tuple[str, str]:
     return answer.headers["location"].rpartition("/")[2], token
 
 
+def test_a_batch_is_followed_to_its_end(server: DevServer) -> None:
+    token = make_local_token(uuid4(), server.jwt_secret, seconds=3_600)
+    items = [
+        {"prompt": f"followed {number}", "width": 64, "height": 64, "title": f"No {number}"} for number in range(3)
+    ]
+    answer = httpx.post(
+        f"http://127.0.0.1:{server.port}/api/generate",
+        json={"items": items, "thread_id": "t"},
+        headers={"authorization": f"Bearer {token}"},
+        timeout=60,
+    )
+    reader = Reader(server, f"/api/batches/{answer.json()['id']}/events", token)
+    reader.join(wall(60))
+    assert reader.events[0].name == "progress"
+    changed = {event.data["member"]["position"] for event in reader.events if event.name == "concept_progress"}
+    assert changed == {0, 1, 2}
+    last = reader.events[-1]
+    assert (last.name, last.data["thread_id"], last.data["counts"]["completed"]) == ("concepts_generated", "t", 3)
+    assert [member["title"] for member in last.data["members"]] == ["No 0", "No 1", "No 2"]
+    assert server.get(last.data["members"][0]["url"].partition(str(server.port))[2]).headers["x-cache"] == "HIT"
+
+
 def test_streams_outlive_the_worker_that_makes_the_picture(server: DevServer) -> None:
     assert FOLLOW is not None
     key, token = order(server, "locs")

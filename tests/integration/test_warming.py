@@ -234,17 +234,20 @@ def test_a_refused_prompt_is_a_failure_of_its_line_and_the_others_are_made(
     assert figures["failures"] == [{"line": 2, "code": "moderated"}]
 
 
-def test_memoji_are_warmed_for_no_credit(
+def test_memoji_are_warmed_for_no_credit_and_images_in_the_form_asked_for(
     database: str, standin: Standin, warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "stand-in")
     monkeypatch.setenv("OPENAI_BASE_URL", standin.openai_url)
     listed = tmp_path / "list.jsonl"
-    listed.write_text('{"kind": "memoji", "familyType": "mother"}\n{"prompt": "a lynx", "format": "webp"}\n')
-    before = query(database, "select count(*) from copperplate.reservations")
+    listed.write_text('{"kind": "memoji", "familyType": "mother"}\n{"prompt": "a lynx", "format": "png"}\n')
+    reservations = "select count(*) from copperplate.reservations"
+    before = query(database, reservations)
     code, figures = warm(str(listed))
     assert (code, figures["made"], len(standin.scenario_log.posts)) == (0, 2, 2)
-    assert query(database, "select count(*) from copperplate.reservations") == before
+    assert query(database, reservations) == before
+    formats = "select array_agg(c.format order by c.format) from public.image_cache as c where c.prompt = 'a lynx'"
+    assert query(database, formats) == (["png", "webp"],)
     booked = (
         "select count(*) from copperplate.wishes where kind = 'memoji' and charge_user is null and spending is not null"
     )

@@ -112,12 +112,19 @@ def _bad_pictures() -> Iterator[Path]:
 LONG = (("x-long", "a" * 100_000), ("cookie", "b" * 10_000), ("if-none-match", '"c", ' * 5_000))
 
 
+PREFETCHED = (("sec-purpose", "prefetch"), ("prefer", "respond-async"))
+
+
 def _pictures() -> Iterator[Path]:
     base = Path(route="picture", method="GET", cause="", code="not_generated", status=404, target=PICTURE)
     yield replace(base, method="HEAD", cause="never made")
     yield replace(base, method="HEAD", cause="never made, whatever is held", headers=(("if-none-match", "*"),))
     yield replace(base, method="HEAD", cause="never made, only a part", headers=(("range", "bytes=0-1"),))
     yield replace(base, method="HEAD", cause="never made, long headers", headers=LONG)
+    for method in ("GET", "HEAD"):
+        stored = replace(base, method=method, code="not_cached", status=504)
+        yield replace(stored, cause="only what is stored", headers=(("cache-control", "only-if-cached"),))
+        yield replace(stored, cause="only what is stored, asked early", headers=PREFETCHED)
     failing = {
         "wait over": ("still_generating", 503, "not_generated", 404),
         "waiters full": ("too_many_waiters", 503, "not_generated", 404),

@@ -44,6 +44,8 @@ NOT_SIGNED_IN: dict[str, Headers] = {
     "no ascii": (("authorization", "Bearer \xe9\xff"),),
     "long": (("authorization", "Bearer " + "a" * 100_000),),
 }
+# Of images anybody is told: what has no form of a token is nobody's, and one token sent twice is one.
+REFUSED = {"expired", "service_role", "another secret", "a key nobody has"}
 BAD_WISHES: dict[str, tuple[str, int, Headers, bytes]] = {
     "no media type": ("unsupported_media_type", 415, (), b"{}"),
     "a form": ("unsupported_media_type", 415, (("content-type", "application/x-www-form-urlencoded"),), b"a=b"),
@@ -69,7 +71,8 @@ def user_paths() -> Iterator[Path]:
     """The whole table."""
     for route, method in ROUTES.items():
         for cause, headers in NOT_SIGNED_IN.items():
-            yield Path(route=route, method=method, cause=cause, code="unauthorized", status=401, headers=headers)
+            refused = ("unauthorized", 401) if route != GENERATION or cause in REFUSED else ("not_found", 404)
+            yield Path(route=route, method=method, cause=cause, code=refused[0], status=refused[1], headers=headers)
         for wrong in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE"):
             if wrong != method:
                 yield Path(route=route, method=wrong, cause="method", code="method_not_allowed", status=405)
@@ -95,7 +98,10 @@ def _in_worlds(route: str, method: str) -> Iterator[Path]:
     base = Path(route=route, method=method, cause="asked", code="", status=503, headers=(*SIGNED_IN, *JSON), body=b"{}")
     yield replace(base, code="ledger_unavailable", world="ledger down")
     yield replace(base, code="internal", status=500, world="broken")
-    yield replace(base, code="misconfigured", world="no cron secret")
+    if route == GENERATION:  # where nobody can sign in, a token is not valid
+        yield replace(base, code="unauthorized", status=401, world="no cron secret")
+    else:
+        yield replace(base, code="misconfigured", world="no cron secret")
     yield replace(base, code="misconfigured", world="misconfigured")
     unknown = (("authorization", f"Bearer {TOKENS.es(iss=UNREACHABLE_ISSUER)}"),)
     yield replace(base, code="keys_unavailable", world="keys down", headers=unknown)

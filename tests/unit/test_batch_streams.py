@@ -20,9 +20,9 @@ from copperplate.wishes import NewBatch, Settlement, State, WishStatus
 from copperplate.work.promises import new_wish
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
+from tests.support.streaming import ALLOWED, LEASE, GatedProvider
 from tests.support.streams import Desk
 from tests.unit.test_http_memoji import ALICE, BOB, of
-from tests.unit.test_streams import ALLOWED, LEASE, GatedProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

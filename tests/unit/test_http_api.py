@@ -458,6 +458,7 @@ async def test_the_secret_opens_the_cleanup(client: httpx.AsyncClient, method: s
         "bytes": 0,
         "seconds": answer.json()["seconds"],
         "is_complete": True,
+        "work": {"made": 0, "failed": 0, "put_back": 0},
     }
 
 

@@ -269,6 +269,7 @@ async def test_when_the_wait_is_over_the_wish_is_kept(hurried: MemoryServices) -
         assert open_wishes(hurried) == [late.json()["key"]]
         again = await client.post(POST, json=FOX)
         assert (again.status_code, open_wishes(hurried)) == (202, [late.json()["key"]])
+        assert await counted(hurried) == (0, 0, 0)  # nobody failed
         await finish(hurried)
         assert (await client.post(POST, json=FOX)).json()["cached"] is True
     assert hurried.image_provider.submits == 1

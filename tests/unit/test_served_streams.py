@@ -13,9 +13,9 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http.followers import StreamTimes
 from copperplate.http.server.connections import Connections, protocol
 from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.streaming import ALLOWED, GatedProvider
 from tests.support.streams import Desk, events_in
 from tests.unit.test_batch_streams import keep, pictures
-from tests.unit.test_streams import ALLOWED, GatedProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -69,6 +69,7 @@ ABSURD = {
     "COPPERPLATE_MAX_STREAMS": ("0", "-1", "1.5", "all"),
     "COPPERPLATE_STREAMS_PER_ADDRESS": ("0", "-1", "1.5", "all"),
     "COPPERPLATE_MAX_WAITERS": ("0", "-1", "1.5", "1e3", "²"),
+    "COPPERPLATE_WORK_ITEMS": ("0", "-1", "1.5", "1e3", "²"),
     "COPPERPLATE_PAINTER_SECONDS": ("-1", "nan", "x"),
     "COPPERPLATE_PUBLIC_BASE_URL": ("pictures.example.com", "None"),
     "CRON_SECRET": ("None", "undefined", "null", "fifteen letters"),

@@ -184,7 +184,7 @@ class WorkStep:
 
     def _request_of(self, wish: Wish) -> PictureRequest:
         """Raises `Misconfigured` and `InvalidModel` where nobody makes this picture here, any longer or yet."""
-        request = request_of_recipe(wish.recipe)
+        request = request_of_recipe(wish.recipe, wish.paths)
         if request.generation_key != wish.generation_key:
             message = f"wish {wish.id} has another recipe than its key"
             raise ValueError(message)

@@ -51,6 +51,7 @@ class WishContract:
             dict(wanted.recipe),
         )
         assert (taken.owner, taken.spending, taken.charge, taken.tries) == (OWNER, spending(), charge, 1)
+        assert taken.paths == wanted.paths
 
     async def test_a_wish_without_spending_and_charge_has_none_when_it_is_taken(self, harness: LedgerHarness) -> None:
         await make(harness, "free", spending=None)

@@ -43,6 +43,7 @@ def wish_of(row: Mapping[str, Any]) -> Wish:
         spending=_spending_of(row["spending"]) if row["spending"] else None,
         charge=Charge(user=UUID(row["charge_user"]), credits=row["charge_credits"]) if row["charge_user"] else None,
         tries=row["tries"],
+        paths=tuple(row["paths"]),
     )
 
 

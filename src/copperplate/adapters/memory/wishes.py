@@ -63,6 +63,7 @@ class WishRow:
             spending=self.asked.spending,
             charge=self.asked.charge,
             tries=self.tries,
+            paths=self.asked.paths,
         )
 
 
