@@ -8310,7 +8310,9 @@ $statement$comment on function copperplate.check_recipes(jsonb) is
 'Raises ZC002 where a key is not the key of its recipe, and ZC003 where nobody knows a kind.'$statement$,
 $statement$revoke all on function copperplate.check_recipes(jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.check_recipes(jsonb) to service_role$statement$,
-$statement$create function copperplate.add_members(p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean)
+$statement$create function copperplate.add_members(
+    p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean, p_held_for interval
+)
 returns void
 language plpgsql
 volatile
@@ -8323,14 +8325,16 @@ declare
 begin
     insert into copperplate.wishes (
         batch_id, position, owner, generation_key, kind, recipe, spending, charge_user, charge_credits, priority, paths,
-        echo, status, code, cached, created_at, settled_at, forget_at
+        echo, status, code, cached, held_until, created_at, settled_at, forget_at
     )
     select
         p_batch, m.n - 1, p_owner, w.generation_key, w.recipe ->> 'kind', w.recipe,
         case when p_is_kept then w.spending end,
         case when p_is_kept then w.charge_user end,
         case when p_is_kept then w.charge_credits end,
-        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed', v_now,
+        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed',
+        case when s.status = 'open' and p_held_for > interval '0' then v_now + p_held_for end,
+        v_now,
         case when s.status <> 'open' then v_now end,
         case when s.status <> 'open' then v_forget_at end
     from jsonb_array_elements(p_wishes) with ordinality as m (wish, n)
@@ -8358,14 +8362,15 @@ begin
     order by m.n;
 end;
 $$$statement$,
-$statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean) is
-'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were
+$statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean, interval) is
+'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are completed at once, those that were
 taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.'$statement$,
-$statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean) to service_role$statement$,
+$statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean, interval) to service_role$statement$,
 $statement$create function public.create_batch(
     -- {id, owner, purpose, thread_id, idempotency_key, digest, wishes: [make_wish's, without owner]}
-    p_batch jsonb
+    p_batch jsonb,
+    p_held_for interval default '0'
 )
 returns uuid
 language plpgsql
@@ -8377,7 +8382,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_owner text := copperplate.owner_to_keep(p_batch ->> 'owner');
     v_batch copperplate.batches;
-    v_has_open boolean;
+    v_is_due boolean;
 begin
     -- A day later the key is free again.
     update copperplate.batches as b
@@ -8410,7 +8415,9 @@ begin
     end if;
 
     perform copperplate.check_recipes(p_batch -> 'wishes');
-    perform copperplate.add_members(v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner');
+    perform copperplate.add_members(
+        v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
+    );
     update copperplate.batches as b
     set estimate_micro_usd = (
         select
@@ -8422,22 +8429,23 @@ begin
         where w.batch_id = b.id and w.status = 'open'
     )
     where b.id = v_batch.id;
-    v_has_open := exists (
+    -- What is held is its maker's to begin.
+    v_is_due := p_held_for <= interval '0' and exists (
         select from copperplate.wishes as w where w.batch_id = v_batch.id and w.status = 'open'
     );
-    if v_has_open then
+    if v_is_due then
         perform pg_notify('copperplate', 'work');
     end if;
     return v_batch.id;
 end;
 $$$statement$,
-$statement$comment on function public.create_batch(jsonb) is
+$statement$comment on function public.create_batch(jsonb, interval) is
 'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
-Its wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
+Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the same idempotency key within a day it is
 the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
 make_wish does.'$statement$,
-$statement$revoke all on function public.create_batch(jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.create_batch(jsonb) to service_role$statement$
+$statement$revoke all on function public.create_batch(jsonb, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.create_batch(jsonb, interval) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000861', 'create_batch_reads', array[
@@ -8545,7 +8553,7 @@ set search_path = ''
 as $$
     select coalesce(jsonb_agg(to_jsonb(p) order by p.position), '[]')
     from (
-        select m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
+        select m.id as wish, m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
         from copperplate.members as m
         where m.batch_id = p_batch and m.position > p_after
         order by m.position
@@ -8553,8 +8561,8 @@ as $$
     ) as p;
 $$$statement$,
 $statement$comment on function public.list_members(uuid, integer, integer) is
-'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind,
-state, cached, code, paths, echo}].'$statement$,
+'At most p_limit members of a batch with a position above p_after, in their order: [{wish, position, generation_key,
+kind, state, cached, code, paths, echo}].'$statement$,
 $statement$revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.list_members(uuid, integer, integer) to service_role$statement$,
 $statement$create function public.cancel_batch(p_batch uuid)

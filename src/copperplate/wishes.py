@@ -151,11 +151,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One member of a batch.
+    """One member of a batch. `wish` is what `settle_wish` takes.
 
     `position` counts from 0; `code` says why it failed; `cached`: it was stored before the batch.
     """
 
+    wish: int
     position: int
     generation_key: str
     kind: str

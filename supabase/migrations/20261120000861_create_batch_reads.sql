@@ -109,7 +109,7 @@ set search_path = ''
 as $$
     select coalesce(jsonb_agg(to_jsonb(p) order by p.position), '[]')
     from (
-        select m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
+        select m.id as wish, m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
         from copperplate.members as m
         where m.batch_id = p_batch and m.position > p_after
         order by m.position
@@ -118,8 +118,8 @@ as $$
 $$;
 
 comment on function public.list_members(uuid, integer, integer) is
-'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind,
-state, cached, code, paths, echo}].';
+'At most p_limit members of a batch with a position above p_after, in their order: [{wish, position, generation_key,
+kind, state, cached, code, paths, echo}].';
 revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated;
 grant execute on function public.list_members(uuid, integer, integer) to service_role;
 

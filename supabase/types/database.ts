@@ -383,7 +383,7 @@ export type Database = {
         };
         Returns: Json;
       };
-      create_batch: { Args: { p_batch: Json }; Returns: string };
+      create_batch: { Args: { p_batch: Json; p_held_for?: string }; Returns: string };
       deliver_generation: {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import timedelta
     from uuid import UUID
 
     from copperplate.wishes import Batch, Canceled, GenerationState, Member, NewBatch, NewWish, Settlement, Wish
@@ -39,8 +39,10 @@ class Wishes(Protocol):
     async def pending_prompts(self, limit: int) -> Sequence[tuple[str, str]]:
         """Generation key and prompt (or kind, where there is no prompt) of open wishes, the most urgent first."""
 
-    async def create_batch(self, batch: NewBatch) -> UUID | None:
+    async def create_batch(self, batch: NewBatch, *, held_for: timedelta = timedelta(0)) -> UUID | None:
         """Keep a batch; its id. Members that are stored already are completed at once.
+
+        For `held_for` nobody takes the others: its maker begins at once, and settles them.
 
         Repeated by its owner under the same idempotency key within a day it is the same batch, and nothing is
         written; None where that key stands for something else.

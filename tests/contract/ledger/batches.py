@@ -13,6 +13,7 @@ from copperplate.wishes import Canceled, Purpose, Settlement, State, WishStatus
 from tests.contract.ledger.harness import complete, failure, lead, request_count
 from tests.contract.ledger.wishing import (
     DAY_SECONDS,
+    HOLD,
     OTHER,
     OWNER,
     PRICE,
@@ -107,6 +108,18 @@ class BatchContract:
         assert len(await harness.ledger.batch_members(batch)) == 100
         assert [each.position for each in await members(harness, batch)] == list(range(1_000))
         assert prompts(await take(harness, in_flight=3)) == ["picture 0", "picture 1", "picture 2"]
+
+    async def test_a_batch_that_is_held_is_its_makers_until_the_hold_is_over(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        await complete(ledger, picture_request("stored"))
+        batch = await ledger.create_batch(new_batch("stored", "asked", "died"), held_for=HOLD)
+        assert not await ledger.is_work_due()
+        assert await take(harness) == []
+        stored, asked, _ = await members(harness, batch)
+        assert (stored.state, stored.cached) == (State.COMPLETED, True)
+        assert await ledger.settle_wish(asked.wish, DONE)
+        await pass_hold(harness)
+        assert prompts(await take(harness)) == ["died"]
 
     # --- said twice -------------------------------------------------------------------------------
 

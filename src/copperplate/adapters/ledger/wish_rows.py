@@ -66,6 +66,7 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
 def member_of(row: Mapping[str, Any]) -> Member:
     """One of the answers of `list_members`."""
     return Member(
+        wish=row["wish"],
         position=row["position"],
         generation_key=row["generation_key"],
         kind=row["kind"],

@@ -42,7 +42,7 @@ class MemoryBatches(MemoryGenerationStates):
         super().__init__(clock)
         self._wish_batches: dict[UUID, _BatchRow] = {}
 
-    async def create_batch(self, batch: NewBatch) -> UUID | None:
+    async def create_batch(self, batch: NewBatch, *, held_for: timedelta = timedelta(0)) -> UUID | None:
         """See `Wishes.create_batch`."""
         if (known := self._repeated(batch)) is not None:
             return known if self._wish_batches[known].asked.digest == batch.digest else None
@@ -58,6 +58,7 @@ class MemoryBatches(MemoryGenerationStates):
         self._wish_batches[name] = _BatchRow(batch, self._clock.now(), estimate)
         for position, wish in enumerate(batch.wishes):
             row = self._add_wish(wish, batch=name, position=position)
+            row.held_until = self._clock.monotonic() + held_for.total_seconds()
             row.cached = wish.generation_key in stored
             row.status = WishStatus.COMPLETED if row.cached else WishStatus.OPEN
         return name
@@ -176,6 +177,7 @@ class MemoryBatches(MemoryGenerationStates):
     def _member(self, row: WishRow) -> Member:
         state = self._member_state(row)
         return Member(
+            wish=row.id,
             position=row.position,
             generation_key=row.key,
             kind=_kind_of(row),
