@@ -7759,6 +7759,8 @@ create table copperplate.batches (
     canceled_at timestamptz,
     -- What members that were not stored when it began cost at most; null where a price is not known.
     estimate_micro_usd bigint,
+    -- It has members of a kind that is told to its owner alone.
+    is_private boolean not null default false,
     constraint batches_pkey primary key (id),
     constraint batches_idempotency_key unique (owner, idempotency_key),
     constraint batches_idempotency_key_is_short check (length(idempotency_key) between 1 and 255),
@@ -8419,15 +8421,21 @@ begin
         v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
     );
     update copperplate.batches as b
-    set estimate_micro_usd = (
-        select
-            case
-                when count(*) filter (where w.spending is null) = 0
-                    then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
-            end
-        from copperplate.wishes as w
-        where w.batch_id = b.id and w.status = 'open'
-    )
+    set
+        estimate_micro_usd = (
+            select
+                case
+                    when count(*) filter (where w.spending is null) = 0
+                        then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+                end
+            from copperplate.wishes as w
+            where w.batch_id = b.id and w.status = 'open'
+        ),
+        is_private = exists (
+            select from copperplate.wishes as w
+            inner join copperplate.kinds as k on w.kind = k.name
+            where w.batch_id = b.id and k.is_private
+        )
     where b.id = v_batch.id;
     -- What is held is its maker's to begin.
     v_is_due := p_held_for <= interval '0' and exists (
@@ -8493,18 +8501,25 @@ select
     case when w.status = 'open' then coalesce(s.state, 'pending') else w.status end as state,
     w.cached,
     -- As whoever takes the wish is going to be told.
-    case when w.status = 'open' and s.state = 'failed' then 'generation_failed' else w.code end as code,
+    case when w.status = 'open' and s.state = 'failed' then s.error_class else w.code end as code,
+    w.status = 'open' and (coalesce(w.held_until > s.now, false) or coalesce(s.is_led, false)) as is_led,
     w.paths,
     w.echo
 from copperplate.wishes as w
 left join lateral (
-    select copperplate.wished_state(g, copperplate.clock()) as state
-    from public.generation_status as g
-    where w.status = 'open' and w.generation_key = g.prompt_hash
+    select
+        c.now,
+        copperplate.wished_state(g, c.now) as state,
+        g.error_class,
+        g.status in ('pending', 'generating') and g.lease_until > c.now as is_led
+    from copperplate.clock() as c (now)
+    left join public.generation_status as g on w.generation_key = g.prompt_hash
+    where w.status = 'open'
 ) as s on true
 where w.batch_id is not null$statement$,
 $statement$comment on view copperplate.members is
-'Members of batches with the state that callers are told: of open ones, that of their generation.'$statement$,
+'Members of batches with the state that callers are told: of open ones, that of their generation. is_led: somebody is at
+work on it.'$statement$,
 $statement$revoke all on table copperplate.members from public, anon, authenticated, service_role$statement$,
 $statement$grant select on table copperplate.members to service_role$statement$,
 $statement$create function public.find_batch(p_batch uuid)
@@ -8517,22 +8532,22 @@ as $$
     select jsonb_build_object(
         'id', b.id, 'owner', b.owner, 'purpose', b.purpose, 'thread_id', b.thread_id,
         'created_at', b.created_at, 'canceled_at', b.canceled_at, 'estimate_micro_usd', b.estimate_micro_usd,
-        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', coalesce(c.is_private, false)
+        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', b.is_private,
+        'is_led', coalesce(c.is_led, false)
     )
     from copperplate.batches as b
     cross join lateral (
         select
             jsonb_object_agg(s.state, s.number) as counts,
             sum(s.cached) as cached,
-            bool_or(s.is_private) as is_private
+            bool_or(s.is_led) as is_led
         from (
             select
                 m.state,
                 count(*) as number,
                 count(*) filter (where m.cached) as cached,
-                bool_or(k.is_private) as is_private
+                bool_or(m.is_led) as is_led
             from copperplate.members as m
-            inner join copperplate.kinds as k on m.kind = k.name
             where m.batch_id = b.id
             group by m.state
         ) as s
@@ -8541,7 +8556,7 @@ as $$
 $$$statement$,
 $statement$comment on function public.find_batch(uuid) is
 'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state,
-cached, is_private}; null where there is none.'$statement$,
+cached, is_private, is_led}; null where there is none.'$statement$,
 $statement$revoke all on function public.find_batch(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.find_batch(uuid) to service_role$statement$,
 $statement$create function public.list_members(p_batch uuid, p_after integer default -1, p_limit integer default 100)
@@ -8653,7 +8668,7 @@ $statement$comment on function copperplate.usual_ms(text, text) is
 are among the last 200 entries; null where there are none.'$statement$,
 $statement$revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.usual_ms(text, text) to service_role$statement$,
-$statement$create function public.get_generation_state(p_generation_key text)
+$statement$create function public.get_generation_state(p_generation_key text, p_with_usual boolean default false)
 returns jsonb
 language plpgsql
 stable
@@ -8701,15 +8716,27 @@ begin
                 where e.generation_key = p_generation_key and e.is_original
             )
         end,
-        'usual_ms', copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+        'is_led', v_state in ('pending', 'generating') and (
+            coalesce(v.status in ('pending', 'generating') and v.lease_until > v_now, false)
+            or exists (
+                select from copperplate.wishes as w
+                where w.generation_key = p_generation_key and w.status = 'open' and w.held_until > v_now
+            )
+        ),
+        -- Of many rows: whoever looks again and again asks for it once.
+        'usual_ms', case
+            when p_with_usual
+                then copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+        end
     );
 end;
 $$$statement$,
-$statement$comment on function public.get_generation_state(text) is
+$statement$comment on function public.get_generation_state(text, boolean) is
 'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state,
-created_at, started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.'$statement$,
-$statement$revoke all on function public.get_generation_state(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.get_generation_state(text) to service_role$statement$,
+created_at, started_at, error_class, retry_after_ms, entry (the original''s), is_led (somebody is at work on it),
+usual_ms (asked for by p_with_usual)}; null where neither is known.'$statement$,
+$statement$revoke all on function public.get_generation_state(text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_generation_state(text, boolean) to service_role$statement$,
 $statement$create function public.get_stored_keys(p_generation_keys text[])
 returns jsonb
 language sql

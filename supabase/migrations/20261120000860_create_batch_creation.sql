@@ -136,15 +136,21 @@ begin
         v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
     );
     update copperplate.batches as b
-    set estimate_micro_usd = (
-        select
-            case
-                when count(*) filter (where w.spending is null) = 0
-                    then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
-            end
-        from copperplate.wishes as w
-        where w.batch_id = b.id and w.status = 'open'
-    )
+    set
+        estimate_micro_usd = (
+            select
+                case
+                    when count(*) filter (where w.spending is null) = 0
+                        then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+                end
+            from copperplate.wishes as w
+            where w.batch_id = b.id and w.status = 'open'
+        ),
+        is_private = exists (
+            select from copperplate.wishes as w
+            inner join copperplate.kinds as k on w.kind = k.name
+            where w.batch_id = b.id and k.is_private
+        )
     where b.id = v_batch.id;
     -- What is held is its maker's to begin.
     v_is_due := p_held_for <= interval '0' and exists (

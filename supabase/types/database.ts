@@ -434,7 +434,7 @@ export type Database = {
         }[];
       };
       get_credits: { Args: { p_user: string }; Returns: Json };
-      get_generation_state: { Args: { p_generation_key: string }; Returns: Json };
+      get_generation_state: { Args: { p_generation_key: string; p_with_usual?: boolean }; Returns: Json };
       get_generation_stats: {
         Args: Record<PropertyKey, never>;
         Returns: {

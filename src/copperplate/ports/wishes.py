@@ -60,8 +60,11 @@ class Wishes(Protocol):
         A member in flight goes on; put back, or with its hold over, and not paid, it is withdrawn then.
         """
 
-    async def generation_state(self, generation_key: str) -> GenerationState | None:
-        """The state of a generation, also of one that an open wish waits for; None where neither is known."""
+    async def generation_state(self, generation_key: str, *, with_usual_time: bool = False) -> GenerationState | None:
+        """The state of a generation, also of one that an open wish waits for; None where neither is known.
+
+        The usual time is computed from many rows: ask for it once, and not with each of many looks.
+        """
 
     async def stored_keys(self, generation_keys: Collection[str]) -> frozenset[str]:
         """Those of the generations whose original is stored."""

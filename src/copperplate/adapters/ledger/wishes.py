@@ -76,9 +76,10 @@ class WishCalls(Calls):
         row = await self._transport.value("cancel_batch", {"p_batch": str(batch)}, object)
         return canceled_of(row) if isinstance(row, dict) else None
 
-    async def generation_state(self, generation_key: str) -> GenerationState | None:
+    async def generation_state(self, generation_key: str, *, with_usual_time: bool = False) -> GenerationState | None:
         """See `Wishes.generation_state`."""
-        row = await self._transport.value("get_generation_state", {"p_generation_key": generation_key}, object)
+        arguments = {"p_generation_key": generation_key, "p_with_usual": with_usual_time}
+        row = await self._transport.value("get_generation_state", arguments, object)
         return state_of(row) if isinstance(row, dict) else None
 
     async def stored_keys(self, generation_keys: Collection[str]) -> frozenset[str]:
