@@ -21,6 +21,7 @@ from copperplate.imaging.pillow_images import PillowImages
 from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
+from copperplate.serving.event_tokens import EventTokens
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.serving.watches import Watches
@@ -147,6 +148,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         promises=promises,
         work=work,
         watches=Watches(ledger, clock),
+        event_tokens=EventTokens(ledger=ledger, clock=clock),
         user_requests=UserRequests(
             coordinator=coordinator,
             promises=promises,

@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.http.generation_states import is_private
+from copperplate.http.api import PAGE
+from copperplate.recipes.kinds import KINDS
 from copperplate.serving.watches import Pace, View
 from copperplate.wishes import State
 from copperplate.work.step import WORK
@@ -26,7 +27,6 @@ RETRY_MS: Final = 3_000
 # An answer to a reconnect with such an id may be 204: nothing more will come.
 FINAL: Final = "final-"
 ID_CHARS: Final = 16
-PAGE: Final = 100
 GENERATION_PACE: Final = Pace(first_seconds=0.25, factor=1.3, max_seconds=2.0)
 BATCH_PACE: Final = Pace(first_seconds=0.5, factor=1.3, max_seconds=2.0, least_seconds=0.25)
 # They change by themselves: none makes an event, and an id that is final stays the same.
@@ -67,7 +67,7 @@ class GenerationSource:
             last_id=event_id,
             is_final=is_final,
             is_idle=state.state is State.PENDING,
-            is_private=is_private(state.kind),
+            is_private=KINDS[state.kind].is_private,
         )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from copperplate.budgets import ANONYMOUS
 from copperplate.errors import LedgerUnavailable, StillGenerating
-from copperplate.http.event_tokens import generation_events, make_token
+from copperplate.http.api import RETRY_SECONDS
+from copperplate.http.event_addresses import generation_events
 from copperplate.http.problems import HEADERS
 from copperplate.model import Outcome
-from copperplate.recipes.kinds import IMAGE
+from copperplate.recipes.kinds import KINDS
 from copperplate.wishes import State
 from copperplate.work.promises import Promised
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from copperplate.recipes.url import UrlSignature
     from copperplate.services import Services
     from copperplate.wishes import GenerationState, NewWish
-
-# Between two looks at a generation.
-RETRY_SECONDS: Final = 2
 
 
 async def find_or_promise(
@@ -99,7 +97,8 @@ async def promise_told(services: Services, kind: str, key: str, *, base: str) ->
     state = events = None
     with contextlib.suppress(LedgerUnavailable):  # the promise stands
         state = await services.ledger.generation_state(key)
-        events = base + generation_events(key, None if kind == IMAGE.name else await make_token(services.ledger, key))
+        token = await services.event_tokens.hand_out(key) if KINDS[kind].is_private else None
+        events = base + generation_events(key, token)
     return {
         "success": True,
         "status": _status_of(state),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -11,13 +11,14 @@ from copperplate.access.owners import owner_of
 from copperplate.accounts.user_requests import Delivered
 from copperplate.errors import Unauthorized
 from copperplate.generation.lookup import LookupOptions, LookupResult
+from copperplate.http.api import preflight
 from copperplate.http.batches import MAX_BODY_BYTES
 from copperplate.http.bodies import MAX_BYTES, read_json_object
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.idempotency import read_idempotency_key, remembered
 from copperplate.http.items import read_item
-from copperplate.http.openapi import API_KEY, SESSION
+from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, refuse_unknown
 from copperplate.http.preferences import read_preferences
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from copperplate.services import Services
     from copperplate.wishes import NewWish
 
-# As for a picture's address: without any of them where the access mode allows it.
-FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
 BODY: Final = {
     "required": True,
     "content": {
@@ -55,13 +54,7 @@ BODY: Final = {
         }
     },
 }
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "POST, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer, x-api-key",
-    "access-control-max-age": "86400",
-}
+PREFLIGHT: Final = preflight("POST", "content-type", "idempotency-key", "prefer", "x-api-key")
 
 router = APIRouter(dependencies=[Depends(no_store)])
 
@@ -128,7 +121,7 @@ async def generate(
 
 
 @router.options("/api/generate", include_in_schema=False)
-async def preflight() -> Response:
+async def answer_preflight() -> Response:
     """Any origin may ask: neither key nor token is a cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
