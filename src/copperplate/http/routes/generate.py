@@ -33,6 +33,8 @@ from copperplate.model import Outcome
 from copperplate.recipes.kinds import MEMOJI
 from copperplate.wishes import Priority
 from copperplate.work.promises import new_wish
+from copperplate.work.settled import settle
+from copperplate.work.settling import MADE
 
 if TYPE_CHECKING:
     from copperplate.access.caller import Caller
@@ -186,15 +188,18 @@ class _Wished:
         # Strangers have no name that a key of theirs could be kept under.
         if idempotency_key is None or owner_of(self._caller) is None or permit.denial is not None:
             return await self._find(options, wish)
-        async with remembered(wish, idempotency_key, self._services.ledger) as was_stored:
-            made = await self._find(options, wish)
-            return None if made is None else replace(made, cached=was_stored)
+        ledger, held_for = self._services.ledger, self._services.promises.lease
+        async with remembered(wish, idempotency_key, ledger, held_for=held_for) as known:
+            made = await self._find(options, wish, kept=known.wish)
+            if made is not None and known.wish is not None:
+                await settle(ledger, known.wish, MADE)
+            return None if made is None else replace(made, cached=known.was_stored)
 
-    async def _find(self, options: LookupOptions, wish: NewWish) -> Made | None:
+    async def _find(self, options: LookupOptions, wish: NewWish, *, kept: int | None = None) -> Made | None:
         outcome: Outcome | None = Outcome.FAILED
         try:
             found = await find_or_promise(
-                self._services, self._request, options, wish, within_seconds=self._within_seconds
+                self._services, self._request, options, wish, kept=kept, within_seconds=self._within_seconds
             )
             outcome = found.outcome if isinstance(found, LookupResult) else None
         finally:
