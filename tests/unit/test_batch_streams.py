@@ -296,3 +296,10 @@ async def test_an_outage_amid_the_pages_ends_the_stream_for_its_client_to_come_b
     assert not watching.task.done()
     await watching.go()
     assert desk.is_empty()
+
+
+async def test_a_batch_is_idle_while_nobody_is_at_work_on_a_member(services: MemoryServices) -> None:
+    source = source_of(services, await keep(services, *pictures(2)))
+    assert (await source.look()).is_idle  # type: ignore[union-attr]
+    await services.ledger.take_wishes(in_flight=1, held_for=LEASE)
+    assert not (await source.look()).is_idle  # type: ignore[union-attr]

@@ -76,7 +76,7 @@ class GenerationSource:
             is_news=has_changed,
             last_id=event_id,
             is_final=is_final,
-            is_idle=state.state is State.PENDING,
+            is_idle=not is_final and not state.is_led,
             is_private=is_private(state.kind),
         )
 
@@ -125,7 +125,7 @@ class BatchSource:
             last_id=await self._last_id(batch, standings) if batch.is_final else "",
             is_news=is_first or changes.are_any or batch.is_final,
             is_final=batch.is_final,
-            is_idle=batch.counts[State.PENDING] > 0 and not batch.counts[State.GENERATING],
+            is_idle=not batch.is_final and not batch.is_led,
             is_private=batch.is_private,
             owner=batch.owner,
         )

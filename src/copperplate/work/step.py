@@ -158,7 +158,7 @@ class WorkStep:
         return [self._begin(wish) for wish in wishes]
 
     def _begin(self, wish: Wish) -> asyncio.Task[Settlement]:
-        # A name of its own: a wish may be taken anew before the end of the flight that was late with it.
+        # Not by the wish alone: a late flight may still be ending when its wish is taken anew.
         return self._flights.start(f"{wish.id} {uuid4().hex}", lambda: self._keep(wish))
 
     async def _keep(self, wish: Wish) -> Settlement:

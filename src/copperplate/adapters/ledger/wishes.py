@@ -11,6 +11,7 @@ from copperplate.adapters.ledger.wish_rows import batch_of, canceled_of, member_
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
     from copperplate.wishes import Batch, Canceled, GenerationState, Member, NewBatch, NewWish, Settlement, Wish
 
 
