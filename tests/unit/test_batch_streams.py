@@ -12,7 +12,7 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
-from copperplate.http import event_sources
+from copperplate.http import event_sources, followers
 from copperplate.http.event_sources import BatchSource
 from copperplate.http.event_tokens import make_token
 from copperplate.http.schemas.batches import BatchOut, MemberOut
@@ -303,3 +303,17 @@ async def test_a_batch_is_idle_while_nobody_is_at_work_on_a_member(services: Mem
     assert (await source.look()).is_idle  # type: ignore[union-attr]
     await services.ledger.take_wishes(in_flight=1, held_for=LEASE)
     assert not (await source.look()).is_idle  # type: ignore[union-attr]
+
+
+async def test_pages_that_nobody_takes_are_bounded(
+    desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"/api/batches/{await keep(services, *pictures(2))}/events"
+    monkeypatch.setattr(followers, "MAX_HELD_BYTES", 1_000)  # a page has about 1,200
+    with desk.followers.holding(900):
+        refused = await desk.whole(url)
+    assert (refused.is_complete, refused.events) == (True, [])
+    back = desk.open(url)
+    await back.told(1)
+    await back.go()
+    assert desk.followers._held_bytes == 0

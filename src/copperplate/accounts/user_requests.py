@@ -60,13 +60,6 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """The picture is being made; `key` is the key of its generation, for `status`."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The last attempt failed; a new request after `retry_after` makes another."""
 
@@ -126,8 +119,8 @@ class UserRequests:
         *,
         idempotency_key: str | None,
         within_seconds: float | None = 0.0,
-    ) -> Delivered | Pending:
-        """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
+    ) -> Delivered | Promised:
+        """Like `request`, but answers `Promised` as soon as a lease is held, and with it the credit.
 
         It waits `within_seconds` for the picture before; None: as long as any.
         `NotEnoughCredits` is raised here and never later. What is pending is made although this process dies.
@@ -141,10 +134,10 @@ class UserRequests:
             request, options, wish, find=lambda: self._find(user, request, permit), within_seconds=within_seconds
         )
         if isinstance(found, Promised):
-            return Pending(key=found.key)
+            return found
         return await self._deliver(user, found, idempotency_key)
 
-    async def status(self, user: UUID, key: str) -> Delivered | Pending | Failed:
+    async def status(self, user: UUID, key: str) -> Delivered | Promised | Failed:
         """The state of a generation this user requested; `Failed` where the object of its picture is gone.
 
         Raises `NotFound` for another user's, whether there is one or not.
@@ -155,7 +148,7 @@ class UserRequests:
             case Hit(entry=entry):
                 return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
-                return Pending(key=key)
+                return Promised(key=key)
             case Gone():
                 raise TakenDown
             case Negative(failure_class=failure_class, retry_after=retry_after):
