@@ -63,13 +63,6 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """The picture is being made; `key` is the key of its generation, for `status`."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The last attempt failed; a new request after `retry_after` makes another."""
 
@@ -130,8 +123,8 @@ class UserRequests:
         *,
         idempotency_key: str | None,
         within_seconds: float | None = 0.0,
-    ) -> Delivered | Pending:
-        """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
+    ) -> Delivered | Promised:
+        """Like `request`, but answers `Promised` as soon as a lease is held, and with it the credit.
 
         It waits `within_seconds` for the picture before; None: as long as any.
         `NotEnoughCredits` is raised here and never later. What is pending is made although this process dies.
@@ -146,10 +139,10 @@ class UserRequests:
         )
         found = await self._counted(request, starting)
         if isinstance(found, Promised):
-            return Pending(key=found.key)
+            return found
         return await self._deliver(user, found, idempotency_key)
 
-    async def status(self, user: UUID, key: str) -> Delivered | Pending | Failed:
+    async def status(self, user: UUID, key: str) -> Delivered | Promised | Failed:
         """The state of a generation this user requested; `Failed` where the object of its picture is gone.
 
         Raises `NotFound` for another user's, whether there is one or not.
@@ -160,7 +153,7 @@ class UserRequests:
             case Hit(entry=entry):
                 return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
-                return Pending(key=key)
+                return Promised(key=key)
             case Gone():
                 raise TakenDown
             case Negative(failure_class=failure_class, retry_after=retry_after):

@@ -103,8 +103,8 @@ async def generate(
     item = read_item(body, services)
     for name, value in ignored_header(item.ignored):
         response.headers[name.decode()] = value.decode()
-    wished = _Wished(services, caller, item, preferences)
-    made = await wished.answer(idempotency_key)
+    asked = _AskedItem(services, caller, item, preferences)
+    made = await asked.answer(idempotency_key)
     if made is None:
         response.status_code = 202
         response.headers.update(promise_headers(item.picture_request.generation_key, preferences))
@@ -117,7 +117,7 @@ async def generate(
         made.entry,
         url=base + item.paths[0],
         cached=made.cached,
-        cost=wished.cost_of(made),
+        cost=asked.cost_of(made),
         credits_left=made.credits,
     )
 
@@ -128,7 +128,7 @@ async def answer_preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-class _Wished:
+class _AskedItem:
     """One item that a caller asks for."""
 
     def __init__(self, services: Services, caller: Caller, item: Item, preferences: Preferences) -> None:
