@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
-from copperplate.batch_errors import InvalidBatch, InvalidItems
 from copperplate.budgets import Charge
+from copperplate.denials import InvalidBatch, InvalidItems
 from copperplate.errors import IdempotencyConflict, InvalidBody, InvalidRequest, InvalidSeed, NotFound, Unauthorized
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http.items import PRIORITIES, read_echo, read_item

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from copperplate.access.owners import owner_of
+from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
 from copperplate.http import event_tokens, headers
 from copperplate.http.addresses import picture_addresses
@@ -25,7 +26,6 @@ from copperplate.http.generation_states import told_of
 from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
 from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
-from copperplate.stream_errors import InvalidEventToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.owners import owner_of
-from copperplate.batch_errors import NotOwner
+from copperplate.denials import NotOwner
 from copperplate.errors import NotFound, Unauthorized
 from copperplate.http.batches import PAGE, keep_batch
 from copperplate.http.callers import caller_of
