@@ -69,18 +69,21 @@ class Promises:
         promise as well: the wish is due after its pause.
         What `find` raises before that (`Coordinator.find`, unless another is given) is raised here: refusals of gate,
         budgets and credits among them. The wish is written once a lease is held: a hit or a refusal writes nothing, and
-        nobody was told anything yet. A caller who may not lead follows somebody else's generation, without a wish.
+        nobody was told anything yet. A caller who may not lead is promised nothing: they wait for what another caller
+        has made, as without a preference.
         """
-        finding = self._flights.start(uuid4().hex, find or (lambda: self._coordinator.find(request, options)))
-        is_denied = options.permit is None or options.permit.denial is not None
+        work = find or (lambda: self._coordinator.find(request, options))
+        if options.permit is None or options.permit.denial is not None:
+            return await work()
+        finding = self._flights.start(uuid4().hex, work)
         if within_seconds != 0:
             await asyncio.wait((finding,), timeout=within_seconds)
-        if await self._is_led_before_the_end(finding, request, None if is_denied else wish):
+        if await self._is_led_before_the_end(finding, request, wish):
             return Promised(key=request.generation_key)
         try:
             found = finding.result()
         except StillGenerating as error:
-            if is_denied or error.retry_after_seconds is None:
+            if error.retry_after_seconds is None:
                 raise
             await self._ledger.make_wish(wish, held_for=timedelta(seconds=error.retry_after_seconds))
             return Promised(key=request.generation_key)
@@ -99,9 +102,9 @@ class Promises:
             within_seconds = 0.0
 
     async def _is_led_before_the_end(
-        self, finding: asyncio.Task[LookupResult | None], request: PictureRequest, wish: NewWish | None
+        self, finding: asyncio.Task[LookupResult | None], request: PictureRequest, wish: NewWish
     ) -> bool:
-        """Wait until somebody holds a lease, then keep the `wish` if there is one; False where `finding` ended first.
+        """Wait until somebody holds a lease, then keep the `wish`; False where `finding` ended first.
 
         `finding` decides what is answered, and says what is wrong: an outage here is looked over.
         """
@@ -111,8 +114,7 @@ class Promises:
                 return False
             with contextlib.suppress(LedgerUnavailable):
                 if isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
-                    if wish is not None:
-                        await self._promise(finding, wish)
+                    await self._promise(finding, wish)
                     return True
 
     async def _promise(self, finding: asyncio.Task[LookupResult | None], wish: NewWish) -> None:
