@@ -7841,7 +7841,7 @@ create table copperplate.wishes (
             'open',      -- to be made
             'completed', -- its original is stored
             'failed',    -- asking later does not help, or it was not made within a day
-            'canceled'   -- withdrawn, or its caller was told the error at once
+            'canceled'   -- withdrawn: its batch was canceled, or its caller was answered without it
         )
     ),
     constraint wishes_settled_has_end check (
@@ -8741,7 +8741,11 @@ begin
     end if;
 
     v_state := case
-        when v_wish.id is null then v.status else coalesce(copperplate.wished_state(v, v_now), 'pending')
+        -- A follower takes over within seconds. Here nobody did, and nobody will unless somebody asks anew.
+        when v_wish.id is null and v.status in ('pending', 'generating') and v.lease_until < v_now - interval '10 seconds'
+            then 'failed'
+        when v_wish.id is null then v.status
+        else coalesce(copperplate.wished_state(v, v_now), 'pending')
     end;
     return jsonb_build_object(
         'generation_key', p_generation_key,
@@ -8753,7 +8757,7 @@ begin
             else coalesce(v.created_at, v_wish.created_at)
         end,
         'started_at', case when v_state <> 'pending' then v.started_at end,
-        'error_class', case when v_state = 'failed' then v.error_class end,
+        'error_class', case when v_state = 'failed' then coalesce(v.error_class, 'abandoned') end,
         'retry_after_ms', case
             when v_state = 'failed' then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
         end,
@@ -8839,40 +8843,43 @@ $statement$grant execute on function public.get_popular_recipes(integer, integer
 ]);
 
 select pg_temp.apply_migration('20261120000863', 'create_event_tokens', array[
-$statement$-- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its
+$statement$-- Who may watch a generation or a batch that is not told to everybody. A browser sends no header with a stream of events: its
 -- address has a token, and the ledger its digest.
 create table copperplate.event_tokens (
-    generation_key text not null,
+    -- The key of a generation, or the id of a batch.
+    subject text not null,
     -- SHA-256 of the token.
     digest text not null,
     expires_at timestamptz not null,
-    constraint event_tokens_pkey primary key (generation_key, digest),
-    constraint event_tokens_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
+    constraint event_tokens_pkey primary key (subject, digest),
+    constraint event_tokens_subject_is_key_or_batch check (
+        subject ~ '^([0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$'
+    ),
     constraint event_tokens_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$')
 )$statement$,
 $statement$create index event_tokens_expires_idx on copperplate.event_tokens (expires_at)$statement$,
 $statement$comment on table copperplate.event_tokens is
-'Digests of tokens that permit to watch one generation for some minutes.
+'Digests of tokens that permit to watch one generation or batch for some minutes.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$alter table copperplate.event_tokens enable row level security$statement$,
 $statement$revoke all on table copperplate.event_tokens from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update, delete on table copperplate.event_tokens to service_role$statement$,
-$statement$create function public.begin_watch(p_generation_key text, p_digest text, p_valid_for interval)
+$statement$create function public.begin_watch(p_subject text, p_digest text, p_valid_for interval)
 returns void
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    insert into copperplate.event_tokens (generation_key, digest, expires_at)
-    values (p_generation_key, p_digest, copperplate.clock() + p_valid_for)
-    on conflict (generation_key, digest) do update set expires_at = excluded.expires_at;
+    insert into copperplate.event_tokens (subject, digest, expires_at)
+    values (p_subject, p_digest, copperplate.clock() + p_valid_for)
+    on conflict (subject, digest) do update set expires_at = excluded.expires_at;
 $$$statement$,
 $statement$comment on function public.begin_watch(text, text, interval) is
-'Keep the SHA-256 of a token that permits to watch this generation for p_valid_for.'$statement$,
+'Keep the SHA-256 of a token that permits to watch this generation or batch for p_valid_for.'$statement$,
 $statement$revoke all on function public.begin_watch(text, text, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.begin_watch(text, text, interval) to service_role$statement$,
-$statement$create function public.may_watch(p_generation_key text, p_digest text)
+$statement$create function public.may_watch(p_subject text, p_digest text)
 returns boolean
 language sql
 stable
@@ -8881,11 +8888,11 @@ set search_path = ''
 as $$
     select exists (
         select from copperplate.event_tokens as t
-        where t.generation_key = p_generation_key and t.digest = p_digest and t.expires_at > copperplate.clock()
+        where t.subject = p_subject and t.digest = p_digest and t.expires_at > copperplate.clock()
     );
 $$$statement$,
 $statement$comment on function public.may_watch(text, text) is
-'Whether a token with this SHA-256 permits to watch this generation now.'$statement$,
+'Whether a token with this SHA-256 permits to watch this generation or batch now.'$statement$,
 $statement$revoke all on function public.may_watch(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.may_watch(text, text) to service_role$statement$
 ]);
@@ -8987,8 +8994,8 @@ begin
         for update skip locked
     ));
     delete from copperplate.event_tokens as t
-    where (t.generation_key, t.digest) in (
-        select o.generation_key, o.digest
+    where (t.subject, t.digest) in (
+        select o.subject, o.digest
         from copperplate.event_tokens as o
         where o.expires_at <= v_now
         order by o.expires_at
@@ -9016,16 +9023,25 @@ begin
         delete from copperplate.wishes as w
         where w.owner = v_owner and w.owner like 'user:%'
         returning w.generation_key
+    ),
+
+    gone as (
+        delete from copperplate.batches as b
+        where b.owner = v_owner
+        returning b.id
     )
 
     delete from copperplate.event_tokens as t
-    using removed as r
-    where t.generation_key = r.generation_key;
-    delete from copperplate.batches as b where b.owner = v_owner;
+    using (
+        select r.generation_key as subject from removed as r
+        union all
+        select g.id::text from gone as g
+    ) as s
+    where t.subject = s.subject;
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_wishes_of(uuid) is
-'Remove the wishes and batches of a user, and the tokens to watch what they wished for.'$statement$,
+'Remove the wishes and batches of a user, and the tokens to watch them.'$statement$,
 $statement$revoke all on function copperplate.forget_wishes_of(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_wishes_of(uuid) to service_role$statement$
 ]);

@@ -74,8 +74,11 @@ class Wishes(Protocol):
     async def popular_recipes(self, *, days: int, limit: int) -> Sequence[dict[str, object]]:
         """Canonical recipes of what was asked for most in the last days, the most asked first."""
 
-    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
-        """Keep the digest of a token that permits to watch a private generation for so long."""
+    async def begin_watch(self, subject: str, token_digest: str, valid_for: timedelta) -> None:
+        """Keep the digest of a token that permits to watch what is private for so long.
 
-    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
-        """Whether a token of this digest permits to watch this generation now."""
+        `subject` is the key of a generation, or the id of a batch.
+        """
+
+    async def may_watch(self, subject: str, token_digest: str) -> bool:
+        """Whether a token of this digest permits to watch this generation or batch now."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
 
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Condition, Job, Outcome
 from copperplate.wishes import Settlement, State, WishStatus
+from tests.contract.ledger.credits import ALICE
 from tests.contract.ledger.harness import LONG_LEASE, acquire, complete, failure, lead, request_count
-from tests.contract.ledger.wishing import DAY_SECONDS, make, memoji, new_wish, pass_hold, take
+from tests.contract.ledger.wishing import DAY_SECONDS, make, memoji, new_batch, new_wish, pass_hold, take
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY = picture_request().generation_key
 UNKNOWN = "0" * 64
+BATCH = str(UUID(int=1))
 DIGEST = "a" * 64
 
 
@@ -92,13 +97,18 @@ class GenerationStateContract:
         await harness.ledger.make_wish(new_wish(), held_for=LONG_LEASE)
         assert not (await state(harness)).is_led
 
-    async def test_what_is_paid_stays_generating_when_its_leader_dies(self, harness: LedgerHarness) -> None:
+    async def test_what_is_paid_goes_on_when_its_leader_dies_while_somebody_wishes_for_it(
+        self, harness: LedgerHarness
+    ) -> None:
         held = await sent(harness)
         await harness.ledger.note_request(KEY, held.fence, Job(request_id="r"))
-        await harness.advance(60)
-        assert (await state(harness)).state is State.GENERATING
-        # Given up by the sweep, it goes on while somebody wishes for it.
+        await harness.advance(120)
+        # Nobody took over, and nobody wishes for it.
+        left = await state(harness)
+        assert (left.state, left.failure_class) == (State.FAILED, FailureClass.ABANDONED)
         await make(harness, "a beautiful sunset")
+        assert (await state(harness)).state is State.GENERATING
+        # Also once the sweep has given up on that leader.
         await harness.advance(900)
         await harness.ledger.sweep(10)
         assert (await state(harness)).state is State.GENERATING
@@ -204,17 +214,32 @@ class GenerationStateContract:
 
 
 class WatchContract:
-    """A token permits to watch one generation for a while."""
+    """A token permits to watch one generation or batch for a while."""
 
-    async def test_a_token_permits_one_generation_until_it_expires(self, harness: LedgerHarness) -> None:
+    @pytest.mark.parametrize(("subject", "another"), [(KEY, UNKNOWN), (BATCH, str(UUID(int=2)))], ids=["key", "batch"])
+    async def test_a_token_permits_one_subject_until_it_expires(
+        self, harness: LedgerHarness, subject: str, another: str
+    ) -> None:
         ledger = harness.ledger
-        assert not await ledger.may_watch(KEY, DIGEST)
-        await ledger.begin_watch(KEY, DIGEST, LONG_LEASE)
-        assert await ledger.may_watch(KEY, DIGEST)
-        assert not await ledger.may_watch(UNKNOWN, DIGEST)
-        assert not await ledger.may_watch(KEY, "b" * 64)
+        assert not await ledger.may_watch(subject, DIGEST)
+        await ledger.begin_watch(subject, DIGEST, LONG_LEASE)
+        assert await ledger.may_watch(subject, DIGEST)
+        assert not await ledger.may_watch(another, DIGEST)
+        assert not await ledger.may_watch(subject, "b" * 64)
         await harness.advance(LONG_LEASE.total_seconds() + 1)
-        assert not await ledger.may_watch(KEY, DIGEST)
+        assert not await ledger.may_watch(subject, DIGEST)
+
+    async def test_tokens_of_a_forgotten_user_go_with_what_they_wished_for(self, harness: LedgerHarness) -> None:
+        ledger, owner = harness.ledger, f"user:{ALICE}"
+        await ledger.grant_credits(ALICE, 1, "g")
+        theirs = str(await ledger.create_batch(new_batch("in a batch", owner=owner)))
+        others = str(await ledger.create_batch(new_batch("in a batch")))
+        await make(harness, "a beautiful sunset", owner=owner)
+        for subject in (theirs, others, KEY, UNKNOWN):
+            await ledger.begin_watch(subject, DIGEST, LONG_LEASE)
+        assert await ledger.forget_user(ALICE)
+        permitted = [await ledger.may_watch(subject, DIGEST) for subject in (theirs, others, KEY, UNKNOWN)]
+        assert permitted == [False, True, False, True]
 
     async def test_tokens_of_one_generation_stand_side_by_side(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger

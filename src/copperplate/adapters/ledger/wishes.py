@@ -92,12 +92,12 @@ class WishCalls(Calls):
         """See `Wishes.popular_recipes`."""
         return await self._transport.value("get_popular_recipes", {"p_days": days, "p_limit": limit}, list)
 
-    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
+    async def begin_watch(self, subject: str, token_digest: str, valid_for: timedelta) -> None:
         """See `Wishes.begin_watch`."""
-        arguments = {"p_generation_key": generation_key, "p_digest": token_digest, "p_valid_for": valid_for}
+        arguments = {"p_subject": subject, "p_digest": token_digest, "p_valid_for": valid_for}
         await self._transport.value("begin_watch", arguments, object)
 
-    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
+    async def may_watch(self, subject: str, token_digest: str) -> bool:
         """See `Wishes.may_watch`."""
-        arguments = {"p_generation_key": generation_key, "p_digest": token_digest}
+        arguments = {"p_subject": subject, "p_digest": token_digest}
         return await self._transport.value("may_watch", arguments, bool)

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from copperplate.adapters.memory.tables import GenerationRow
+    from uuid import UUID
+
     from copperplate.model import CanonicalValue, Entry
     from copperplate.ports import Clock
 
 # Of a model, for its usual time.
 LAST_PICTURES: Final = 20
+# After the end of a lease: a follower has taken over by then, if there is one.
+TAKEOVER_SECONDS: Final = 10.0
 # An open wish outlasts them: its picture is asked for again.
 PASSING: Final = frozenset(
     {
@@ -59,7 +63,7 @@ class MemoryGenerationStates(MemoryWishes):
             state=state,
             created_at=self._at_time(created),
             started_at=self._at_time(row.asked_at) if row is not None and row.submit_no else None,
-            failure_class=None if failure is None else failure.failure_class,
+            failure_class=None if failure is None else failure.failure_class or FailureClass.ABANDONED,
             retry_after=timedelta(0) if failure is None else self._pause_of(failure),
             entry=self._original_of(generation_key) if state is State.COMPLETED else None,
             is_led=not state.is_final and self._is_worked_on(generation_key),
@@ -78,15 +82,22 @@ class MemoryGenerationStates(MemoryWishes):
         rows.sort(key=lambda row: -row.total_requests)
         return [dict(row.recipe) for row in rows[:limit]]
 
-    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
+    async def begin_watch(self, subject: str, token_digest: str, valid_for: timedelta) -> None:
         """See `Wishes.begin_watch`."""
         now = self._clock.monotonic()
         self._watches = {watch: until for watch, until in self._watches.items() if until > now}
-        self._watches[generation_key, token_digest] = now + valid_for.total_seconds()
+        self._watches[subject, token_digest] = now + valid_for.total_seconds()
 
-    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
+    async def may_watch(self, subject: str, token_digest: str) -> bool:
         """See `Wishes.may_watch`."""
-        return self._watches.get((generation_key, token_digest), 0.0) > self._clock.monotonic()
+        return self._watches.get((subject, token_digest), 0.0) > self._clock.monotonic()
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`: so do the tokens to watch what they wished for."""
+        theirs = [row for row in self._wishes.values() if row.asked.owner == f"user:{user}"]
+        subjects = {row.key for row in theirs} | {str(row.batch) for row in theirs}
+        self._watches = {watch: until for watch, until in self._watches.items() if watch[0] not in subjects}
+        return await super().forget_user(user)
 
     def _state_of(self, key: str, *, is_awaited: bool) -> State | None:
         """The state of a generation; `is_awaited`: an open wish asks for it again where that may help."""
@@ -96,7 +107,8 @@ class MemoryGenerationStates(MemoryWishes):
         if row is None or row.status == "completed":
             return State.PENDING if is_awaited else None
         if row.is_live:
-            return State(row.status)
+            is_left = not is_awaited and row.lease_until < self._clock.monotonic() - TAKEOVER_SECONDS
+            return State.FAILED if is_left else State(row.status)
         if not is_awaited or row.failure_class not in PASSING:
             return State.FAILED
         return State.GENERATING if self._is_submitted(key) else State.PENDING
