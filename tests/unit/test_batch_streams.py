@@ -14,7 +14,6 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.http import event_sources, followers
 from copperplate.http.event_sources import BatchSource
-from copperplate.http.event_tokens import make_token
 from copperplate.http.schemas.batches import BatchOut, MemberOut
 from copperplate.recipes.memoji import memoji_request
 from copperplate.serving.watches import Pace
@@ -195,7 +194,7 @@ async def test_a_batch_with_a_memoji_is_told_to_its_owner_alone(desk: Desk, serv
     memoji = memoji_request({"familyType": "mother"}, provider=services.provider_of("memoji"))
     batch = await keep(services, picture_request(), memoji)
     url = f"/api/batches/{batch}/events"
-    token = await make_token(services.ledger, batch)
+    token = await services.event_tokens.hand_out(batch)
     for mine in (desk.open(url, **of(ALICE)), desk.open(f"{url}?token={token}")):
         await mine.told(1)
         await mine.go()

@@ -60,7 +60,13 @@ class Harness:
         coordinator = self.coordinator_harness.process()
         return UserRequests(
             coordinator=coordinator,
-            promises=Promises(coordinator=coordinator, ledger=self.ledger, lease=Timings().lease),
+            promises=Promises(
+                coordinator=coordinator,
+                ledger=self.ledger,
+                request_meter=self.usage,
+                clock=self.clock,
+                lease=Timings().lease,
+            ),
             ledger=self.ledger,
             stores={self.coordinator_harness.store.bucket: self.coordinator_harness.store},
             accounts=self.ledger,

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.accounts.webp_beside import find_webp
 from copperplate.budgets import Charge
@@ -30,7 +31,7 @@ from copperplate.recipes.objects import original_key
 from copperplate.work.promises import Promised, new_wish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from uuid import UUID
 
     from copperplate.generation.coordinator import Coordinator
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 # A lost picture is made anew; if the store loses the new one too, the store is at fault.
 FINDS: Final = 3
+
+Found = TypeVar("Found", bound="LookupResult | Promised")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +105,9 @@ class UserRequests:
             known = await self._recall(user, request, idempotency_key)
             if known is not None:
                 return known
+        options = LookupOptions(permit=permit, charge=Charge(user=user))
         try:
-            found = await self._find(user, request, permit)
+            found = await self._counted(request, self._find_stored(request, options))
         except (StillGenerating, StoreUnavailable, StoreMisconfigured):  # it may be made all the same
             if idempotency_key is None:
                 with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):  # else `status` would not know it
@@ -130,9 +134,10 @@ class UserRequests:
         options = LookupOptions(permit=permit, charge=Charge(user=user))
         wish = new_wish(request, options, owner=f"user:{user}")
         # With the lease that a promise waits for, what it costs is reserved.
-        found = await self._promises.start(
-            request, options, wish, find=lambda: self._find(user, request, permit), within_seconds=within_seconds
+        starting = self._promises.start(
+            request, options, wish, find=partial(self._find_stored, request), within_seconds=within_seconds
         )
+        found = await self._counted(request, starting)
         if isinstance(found, Promised):
             return found
         return await self._deliver(user, found, idempotency_key)
@@ -192,19 +197,20 @@ class UserRequests:
             is_lost = True
         raise StoreUnavailable("the object store loses objects")
 
-    async def _find(self, user: UUID, request: PictureRequest, permit: Permit) -> LookupResult:
+    async def _counted(self, request: PictureRequest, finding: Coroutine[Any, Any, Found]) -> Found:
+        """What is found, counted as one request; what is promised is counted by whoever keeps the promise."""
         started = self._clock.monotonic()
-        outcome = Outcome.FAILED
+        outcome: Outcome | None = Outcome.FAILED
         try:
-            found = await self._find_stored(user, request, permit)
-            outcome = found.outcome
+            found = await finding
+            outcome = found.outcome if isinstance(found, LookupResult) else None
         finally:
-            self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
+            if outcome is not None:
+                self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
-    async def _find_stored(self, user: UUID, request: PictureRequest, permit: Permit) -> LookupResult:
+    async def _find_stored(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """Find the picture, and verify a hit against the store; a picture that was just made is not checked."""
-        options = LookupOptions(permit=permit, charge=Charge(user=user))
         for _ in range(FINDS):
             found = await self._coordinator.find(request, options)
             if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry):

@@ -17,8 +17,9 @@ from uuid import UUID
 from copperplate.access.owners import owner_of
 from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
-from copperplate.http import event_tokens, headers
+from copperplate.http import event_addresses, headers
 from copperplate.http.addresses import picture_addresses
+from copperplate.http.api import BATCH_ID
 from copperplate.http.callers import caller_address, caller_of
 from copperplate.http.event_sources import RETRY_MS, BatchSource, GenerationSource
 from copperplate.http.followers import ABORT, Follower, Followers
@@ -26,6 +27,7 @@ from copperplate.http.generation_states import told_of
 from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
 from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
+from copperplate.recipes.objects import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +49,6 @@ IDLE_SECONDS: Final = 10.0
 # A stream on Vercel ends so long before the time for that is over.
 LAST_SECONDS: Final = 5.0
 _PATH: Final = re.compile(r"/api/(?:generations/(?P<key>[^/]+)|batches/(?P<batch>[^/]+))/events")
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNKNOWN: Final = (
     "There is nothing to watch here, or it is told to those alone who asked for it: they send the address that was "
     "handed out as `events`, with its token, or the credential they asked with."
@@ -181,9 +181,9 @@ async def _look(place: Place, scope: Scope, services: Services) -> View:
     watched = _watched(scope, services)
     place.take(caller_address(scope, services), services.settings)
     caller = await caller_of(scope, services)
-    token = event_tokens.parameter_in(scope["query_string"], event_tokens.PARAMETER)
+    token = event_addresses.parameter_in(scope["query_string"], event_addresses.PARAMETER)
     # Whether there is such a thing or not: a token that does not permit it tells nothing else.
-    if token is not None and not await event_tokens.permits(services.ledger, watched.key, token):
+    if token is not None and not await services.event_tokens.permits(watched.key, token):
         raise InvalidEventToken(_NOT_PERMITTED)
     view = await place.join(watched).first()
     if view is None or (view.is_private and token is None and not await _is_owner(caller, view, watched, services)):
@@ -203,10 +203,10 @@ def _watched(scope: Scope, services: Services) -> Watched:
     path = _PATH.fullmatch(scope["path"])
     assert path is not None  # noqa: S101 - see `is_stream`
     key, batch = path["key"], path["batch"]
-    if key is not None and _KEY.fullmatch(key):
+    if key is not None and KEY.fullmatch(key):
         tell = partial(told_of, url_of=picture_addresses(scope, services))
         make_source: Callable[[], Source] = partial(GenerationSource, key, services.ledger, tell)
-    elif batch is not None and _ID.fullmatch(batch):
+    elif batch is not None and BATCH_ID.fullmatch(batch):
         key, make_source = batch, partial(_batch_source, UUID(batch), services, base)
     else:
         raise NotFound(_UNKNOWN)
@@ -217,7 +217,7 @@ def _batch_source(batch: UUID, services: Services, base: str) -> BatchSource:
     # Imported here: pictures are answered without these shapes.
     from copperplate.http.schemas.batches import BatchOut, MemberOut
 
-    events = base + event_tokens.batch_events(batch)
+    events = base + event_addresses.batch_events(batch)
     return BatchSource(
         batch,
         services.ledger,
@@ -231,4 +231,4 @@ def _last_event_id(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"last-event-id":
             return str(value.decode("latin-1"))
-    return event_tokens.parameter_in(scope["query_string"], LAST_EVENT_ID)
+    return event_addresses.parameter_in(scope["query_string"], LAST_EVENT_ID)

@@ -58,6 +58,11 @@ class Report:
     failed: int = 0
     put_back: int = 0
 
+    @property
+    def taken(self) -> int:
+        """How many it took."""
+        return self.made + self.failed + self.put_back
+
     def __add__(self, other: Report) -> Report:
         """What two steps did together."""
         return Report(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from copperplate.access.caller import Caller
 from copperplate.accounts.user_requests import Delivered
 from copperplate.http.addresses import addresses_of
+from copperplate.http.api import preflight
 from copperplate.http.bodies import read_json_object
 from copperplate.http.callers import caller_address
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
@@ -37,13 +38,7 @@ if TYPE_CHECKING:
     from copperplate.work.promises import Promised
 
 FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer",
-    "access-control-max-age": "86400",
-}
+PREFLIGHT: Final = preflight("GET, POST", "content-type", "idempotency-key", "prefer")
 
 router = APIRouter(dependencies=[Depends(no_store)])
 
@@ -106,7 +101,7 @@ async def read_credits(user: SignedIn, services: ServicesDep) -> schemas.Credits
 
 @router.options("/api/generate-memoji", include_in_schema=False)
 @router.options("/api/credits", include_in_schema=False)
-async def preflight() -> Response:
+async def answer_preflight() -> Response:
     """Any origin may ask: the token is no cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
