@@ -80,7 +80,8 @@ $$;
 
 comment on function copperplate.add_members(uuid, text, jsonb, boolean, interval) is
 'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are
-completed at once, those that were taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.';
+completed at once, those that were taken down failed. Unless p_is_kept, what is not taken down is refused, and names
+nobody.';
 revoke all on function copperplate.add_members(uuid, text, jsonb, boolean, interval) from public, anon, authenticated;
 grant execute on function copperplate.add_members(uuid, text, jsonb, boolean, interval) to service_role;
 
@@ -168,7 +169,7 @@ $$;
 comment on function public.create_batch(jsonb, interval) is
 'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
 Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the
-same idempotency key within a day it is the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002, ZC003 and
-ZC014 as make_wish does.';
+same idempotency key within a day it is the same batch, and nothing is written; null where that key stands for another
+digest. Raises ZC002, ZC003 and ZC014 as make_wish does.';
 revoke all on function public.create_batch(jsonb, interval) from public, anon, authenticated;
 grant execute on function public.create_batch(jsonb, interval) to service_role;
