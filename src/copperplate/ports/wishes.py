@@ -21,8 +21,10 @@ class Wishes(Protocol):
         An open wish of the same owner for the same generation, outside of batches, is that wish.
         """
 
-    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """Take due wishes, the most urgent first, so that at most `in_flight` are in flight over all processes.
+
+        No more than `limit` are taken, however few are in flight.
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
