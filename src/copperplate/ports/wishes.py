@@ -24,7 +24,9 @@ class Wishes(Protocol):
     async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """Take due wishes, the most urgent first, so that at most `in_flight` are in flight over all processes.
 
-        No more than `limit` are taken, however few are in flight.
+        Of one priority what was paid for comes first: whoever collects it pays nothing more, and until then it is one
+        more at the provider. Then come wishes outside of batches, then members; of those what waits longest. No more
+        than `limit` are taken, however few are in flight.
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice

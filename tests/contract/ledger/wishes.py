@@ -35,6 +35,14 @@ REFUSED = Settlement(status=WishStatus.FAILED, code="generation_failed")
 WITHDRAWN = Settlement(status=WishStatus.CANCELED)
 
 
+async def submit(harness: LedgerHarness, prompt: str) -> None:
+    """Lead a picture for as long as a hold, and send its submit."""
+    held = await acquire(harness.ledger, picture_request(prompt), lease_duration=HOLD)
+    assert isinstance(held, Lead), held
+    key = picture_request(prompt).generation_key
+    assert await harness.ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
+
+
 class WishContract:
     """A wish is made once, taken by one at a time, and settled."""
 
@@ -180,6 +188,44 @@ class WishContract:
         await make(harness, "second")
         assert prompts(await take(harness, in_flight=1)) == ["first"]
         assert prompts(await take(harness, in_flight=3)) == ["second", "low"]
+
+    async def test_what_was_paid_for_and_lost_its_leader_is_taken_first(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        await ledger.create_batch(new_batch("low", "low paid"))
+        await ledger.create_batch(new_batch(wishes=(new_wish("member"), new_wish("member paid"))))
+        await make(harness, "alone")
+        await ledger.make_wish(new_wish("told"), held_for=HOLD)
+        await take(harness)
+        for prompt in ("low paid", "member paid", "told"):
+            await submit(harness, prompt)
+        await pass_hold(harness)
+        await make(harness, "new")
+        order = prompts(await take(harness, in_flight=9))
+        assert order == ["told", "member paid", "alone", "new", "member", "low paid", "low"]
+
+    async def test_what_is_put_back_paid_is_taken_first(self, harness: LedgerHarness) -> None:
+        await harness.ledger.create_batch(new_batch("one", "two", "three"))
+        one, two = await take(harness, in_flight=2)
+        await submit(harness, "two")
+        await pass_hold(harness)
+        for wish in (one, two):
+            await harness.ledger.settle_wish(wish.id, Settlement(status=WishStatus.OPEN))
+        assert prompts(await take(harness, in_flight=9)) == ["two", "three", "one"]
+
+    async def test_jobs_that_outlast_their_workers_are_the_only_ones_at_the_provider(
+        self, harness: LedgerHarness
+    ) -> None:
+        await harness.ledger.create_batch(new_batch(*(f"picture {n}" for n in range(12))))
+        sent = set()
+        for _ in range(3):
+            taken = prompts(await take(harness, in_flight=4))
+            assert len(taken) == 4
+            for prompt in set(taken) - sent:
+                await submit(harness, prompt)
+            sent.update(taken)
+            # The worker is killed while its jobs go on.
+            await pass_hold(harness)
+        assert sent == {f"picture {n}" for n in range(4)}
 
     async def test_a_wish_that_stayed_open_for_a_day_is_abandoned(self, harness: LedgerHarness) -> None:
         batch = await harness.ledger.create_batch(new_batch("old"))
