@@ -46,6 +46,31 @@ first, then wishes outside of batches, then members of batches; of those what wa
 revoke all on function copperplate.next_wishes(bigint, timestamptz) from public, anon, authenticated;
 grant execute on function copperplate.next_wishes(bigint, timestamptz) to service_role;
 
+create function copperplate.is_key_over(p_owner text, p_now timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_owner !~ '^key:[0-9a-f-]{36}$' then
+        return false;
+    end if;
+    return exists (
+        select from copperplate.api_keys as k
+        where
+            k.id = substr(p_owner, length('key:') + 1)::uuid
+            and (k.revoked_at is not null or k.expires_at <= p_now)
+    );
+end;
+$$;
+
+comment on function copperplate.is_key_over(text, timestamptz) is
+'Whether this owner of wishes is an API key that is revoked or has expired.';
+revoke all on function copperplate.is_key_over(text, timestamptz) from public, anon, authenticated;
+grant execute on function copperplate.is_key_over(text, timestamptz) to service_role;
+
 create function public.take_wishes(p_in_flight integer, p_held_for interval, p_limit integer default null)
 returns jsonb
 language plpgsql
@@ -57,6 +82,7 @@ declare
     v_now timestamptz;
     v_due bigint[];
     v_withdrawn bigint[];
+    v_refused bigint[];
     v_taken jsonb;
 begin
     -- Most who ask find nothing, and wait for nobody.
@@ -78,8 +104,17 @@ begin
             inner join copperplate.batches as b on w.batch_id = b.id
             where w.id = any(v_due) and b.canceled_at is not null and not copperplate.is_paid(w.generation_key)
         );
-        exit when v_withdrawn = '{}';
+        -- Nor does an API key spend more by its wishes than by its requests. What it paid for is collected.
+        v_refused := array(
+            select w.id
+            from copperplate.wishes as w
+            where
+                w.id = any(v_due) and w.id <> all(v_withdrawn) and copperplate.is_key_over(w.owner, v_now)
+                and not copperplate.is_paid(w.generation_key)
+        );
+        exit when v_withdrawn = '{}' and v_refused = '{}';
         perform copperplate.end_wishes(v_withdrawn, 'canceled');
+        perform copperplate.end_wishes(v_refused, 'failed', 'unauthorized');
     end loop;
 
     with taken as (
@@ -108,7 +143,7 @@ comment on function public.take_wishes(integer, interval, integer) is
 'Take due wishes in the order of next_wishes, so that at most p_in_flight are in flight over all callers: held, or
 waiting for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner,
 spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open
-for a day fail as abandoned.';
+for a day fail as abandoned, those of an API key that is revoked or has expired as unauthorized.';
 revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated;
 grant execute on function public.take_wishes(integer, interval, integer) to service_role;
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 from copperplate.budgets import Charge
 from copperplate.model import Lead, Outcome
 from copperplate.wishes import Priority, Settlement, WishStatus
+from tests.contract.ledger.api_keys import new_key
 from tests.contract.ledger.credits import ALICE
 from tests.contract.ledger.harness import LONG_LEASE, acquire, complete, request_count
 from tests.contract.ledger.wishing import (
@@ -17,6 +18,7 @@ from tests.contract.ledger.wishing import (
     OTHER,
     OWNER,
     make,
+    members,
     memoji,
     new_batch,
     new_wish,
@@ -236,6 +238,23 @@ class WishContract:
         assert not await harness.ledger.settle_wish(old, DONE)
         [member] = await harness.ledger.batch_members(batch)
         assert (member.state, member.code) == ("failed", "abandoned")
+
+    async def test_wishes_of_a_key_that_is_over_are_unauthorized_unless_they_are_paid(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, batches = harness.ledger, {}
+        for name, ends in (("good", {}), ("revoked", {}), ("expired", {"expires_in": HOLD})):
+            key = await ledger.create_api_key(new_key(f"{name:0<8}", **ends))
+            batches[name] = await ledger.create_batch(new_batch(f"{name} new", f"{name} paid", owner=f"key:{key.id}"))
+        await take(harness)
+        for name in batches:
+            await submit(harness, f"{name} paid")
+        await pass_hold(harness)
+        await ledger.revoke_api_key("revoked0")
+        assert prompts(await take(harness)) == ["good paid", "revoked paid", "expired paid", "good new"]
+        codes = {name: [each.code for each in await members(harness, batch)] for name, batch in batches.items()}
+        over = ["unauthorized", None]
+        assert codes == {"good": [None, None], "revoked": over, "expired": over}
 
     async def test_work_is_due_while_a_wish_is(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
