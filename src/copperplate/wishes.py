@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from copperplate.budgets import Charge, Spending
     from copperplate.failure_classes import FailureClass
     from copperplate.model import CanonicalValue, Entry
+
+
+# Of one caller, but for the owner of the service; the functions of the database have it too.
+MAX_OPEN_WISHES: Final = 10_000
 
 
 class Priority(IntEnum):
