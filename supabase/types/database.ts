@@ -650,7 +650,7 @@ export type Database = {
       };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
       take_down: { Args: { p_key: string; p_reason?: string }; Returns: Json };
-      take_wishes: { Args: { p_held_for: string; p_in_flight: number }; Returns: Json };
+      take_wishes: { Args: { p_held_for: string; p_in_flight: number; p_limit?: number }; Returns: Json };
       unpin_picture: { Args: { p_key: string }; Returns: Json };
     };
     Enums: {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from copperplate.denials import BudgetInFlight, TooManyInFlight
+from copperplate.denials import BudgetInFlight, SpendingRefused, TooManyInFlight
 from copperplate.errors import (
     CopperplateError,
     GenerationFailed,
@@ -69,6 +69,9 @@ def settlement_of(error: Exception, *, tries: int = 1) -> Settlement:
         if _IS_PASSING[error.failure_class]:
             return _put_back(error, tries)
         return Settlement(status=WishStatus.FAILED, code=error.failure_class.value)
+    if isinstance(error, SpendingRefused) and error.refusal.is_closed:
+        # Of a cap of zero: no reset helps.
+        return Settlement(status=WishStatus.FAILED, code=SpendingRefused.code)
     if isinstance(error, CopperplateError) and not isinstance(error, _PASSING):
         return Settlement(status=WishStatus.FAILED, code=error.code)
     return _put_back(error, tries)

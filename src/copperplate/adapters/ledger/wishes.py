@@ -23,9 +23,9 @@ class WishCalls(Calls):
         arguments = {"p_wish": Json(wish_row(wish)), "p_held_for": held_for}
         return await self._transport.value("make_wish", arguments, int)
 
-    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """See `Wishes.take_wishes`."""
-        arguments = {"p_in_flight": in_flight, "p_held_for": held_for}
+        arguments = {"p_in_flight": in_flight, "p_held_for": held_for, "p_limit": limit}
         return [wish_of(row) for row in await self._transport.value("take_wishes", arguments, list)]
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:

@@ -15,10 +15,9 @@ from copperplate.wishes import GenerationState, State
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
-
-    from copperplate.adapters.memory.tables import GenerationRow
     from uuid import UUID
 
+    from copperplate.adapters.memory.tables import GenerationRow
     from copperplate.model import CanonicalValue, Entry
     from copperplate.ports import Clock
 
