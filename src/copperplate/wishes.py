@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
+from copperplate.budgets import ANONYMOUS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -73,6 +75,11 @@ class NewWish:
     paths: tuple[str, ...] = ()
     echo: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def is_of_stranger(self) -> bool:
+        """Whether it lost the budget of an address: no budget of its own bounds what one caller is promised."""
+        return _is_of_stranger(self.owner, self.spending)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -89,6 +96,11 @@ class Wish:
     charge: Charge | None
     tries: int
     paths: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def is_of_stranger(self) -> bool:
+        """Whether it lost the budget of an address: no budget of its own bounds what one caller is promised."""
+        return _is_of_stranger(self.owner, self.spending)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,3 +206,9 @@ class GenerationState:
     retry_after: timedelta = timedelta(0)
     entry: Entry | None = None
     usual_seconds: float | None = None
+
+
+def _is_of_stranger(owner: str, spending: Spending | None) -> bool:
+    # Whoever signed in without a name is bounded as a stranger is: by their address, whoever they say they are.
+    budgets = () if spending is None else spending.budgets
+    return owner == ANONYMOUS or any(budget.name == ANONYMOUS for budget in budgets)

@@ -109,23 +109,23 @@ class Promises:
     async def _promise(self, finding: asyncio.Task[LookupResult | None], wish: NewWish) -> None:
         # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
         kept = await self._ledger.make_wish(wish, held_for=self._lease)
-        self._flights.start(f"wish {kept} {uuid4().hex}", lambda: self._settle_at_end(finding, kept))
+        self._flights.start(f"wish {kept} {uuid4().hex}", lambda: self._settle_at_end(finding, wish, kept))
 
-    async def _settle_at_end(self, finding: asyncio.Task[LookupResult | None], wish: int) -> None:
+    async def _settle_at_end(self, finding: asyncio.Task[LookupResult | None], wish: NewWish, kept: int) -> None:
         try:
             await asyncio.wait((finding,))
-            settlement = _settlement_of(finding)
+            settlement = _settlement_of(finding, wish)
         except asyncio.CancelledError:
             settlement = HANDED_OVER
-        await settle(self._ledger, wish, settlement)
+        await settle(self._ledger, kept, settlement)
 
 
-def _settlement_of(finding: asyncio.Task[LookupResult | None]) -> Settlement:
+def _settlement_of(finding: asyncio.Task[LookupResult | None], wish: NewWish) -> Settlement:
     if finding.cancelled():
         return HANDED_OVER
     if (error := finding.exception()) is None:
         return MADE
-    return settlement_of(error) if isinstance(error, Exception) else HANDED_OVER
+    return settlement_of(error, is_of_stranger=wish.is_of_stranger) if isinstance(error, Exception) else HANDED_OVER
 
 
 def new_wish(
