@@ -13,7 +13,7 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http import streams as module
-from copperplate.http.followers import StreamTimes
+from copperplate.http.followers import COMMENT, StreamTimes
 from copperplate.http.vercel import MIN_WORK_SECONDS, Invocation
 from copperplate.http.wiring import Wiring
 from copperplate.wishes import NewBatch, Settlement, WishStatus
@@ -251,3 +251,23 @@ async def test_on_vercel_the_call_of_a_stream_makes_what_nobody_made(
     assert provider.submits == 1
     back = await desk.whole(f"/api/batches/{name}/events", last_event_id=stream.events[-1].id)
     assert back.events[-1].data["counts"]["completed"] == 1
+
+
+async def test_a_send_that_fails_ends_its_stream_alone_and_is_logged_once(
+    services: MemoryServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(services, StreamTimes(comment=0.02, send=60, life=60, tick=0.01))
+    await wish_for(services)
+    bad, worse, reading = (desk.open(EVENTS) for _ in range(3))
+    for stream in (bad, worse, reading):
+        await stream.told(1)
+    bad.is_broken = worse.is_broken = True
+    await asyncio.wait_for(asyncio.gather(bad.task, worse.task), 10)
+    assert bad.was_aborted
+    reading.body = b""
+    async with asyncio.timeout(10):
+        while COMMENT not in reading.body:  # the timer goes on
+            await asyncio.sleep(0.002)
+    assert [record.levelname for record in caplog.records if "a stream" in record.getMessage()] == ["ERROR"]
+    await reading.go()
+    assert desk.is_empty()

@@ -71,20 +71,12 @@ class Promises:
         budgets and credits among them. The wish is written once a lease is held: a hit or a refusal writes nothing, and
         nobody was told anything yet. A caller who may not lead follows somebody else's generation, without a wish.
         """
-        work = find or (lambda: self._coordinator.find(request, options))
-        finding = self._flights.start(uuid4().hex, work)
+        finding = self._flights.start(uuid4().hex, find or (lambda: self._coordinator.find(request, options)))
         is_denied = options.permit is None or options.permit.denial is not None
         if within_seconds != 0:
             await asyncio.wait((finding,), timeout=within_seconds)
-        while not finding.done():
-            await asyncio.wait((finding,), timeout=LOOK_SECONDS)
-            if finding.done():
-                break
-            with contextlib.suppress(LedgerUnavailable):  # `finding` decides, and says what is wrong
-                if isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
-                    if not is_denied:
-                        await self._promise(finding, wish)
-                    return Promised(key=request.generation_key)
+        if await self._is_led_before_the_end(finding, request, None if is_denied else wish):
+            return Promised(key=request.generation_key)
         try:
             found = finding.result()
         except StillGenerating as error:
@@ -105,6 +97,23 @@ class Promises:
         while self._flights:
             await self._flights.drain(within_seconds=within_seconds)
             within_seconds = 0.0
+
+    async def _is_led_before_the_end(
+        self, finding: asyncio.Task[LookupResult | None], request: PictureRequest, wish: NewWish | None
+    ) -> bool:
+        """Wait until somebody holds a lease, then keep the `wish` if there is one; False where `finding` ended first.
+
+        `finding` decides what is answered, and says what is wrong: an outage here is looked over.
+        """
+        while True:
+            await asyncio.wait((finding,), timeout=LOOK_SECONDS)
+            if finding.done():
+                return False
+            with contextlib.suppress(LedgerUnavailable):
+                if isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
+                    if wish is not None:
+                        await self._promise(finding, wish)
+                    return True
 
     async def _promise(self, finding: asyncio.Task[LookupResult | None], wish: NewWish) -> None:
         # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
