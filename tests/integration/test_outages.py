@@ -9,18 +9,22 @@ from tests.support.clusters import open_folder
 from tests.support.walls import wall
 
 LEASE_SECONDS = 10.0
+MAX_LEASE_SECONDS = 30.0
 PROMISED_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
 def aftermath() -> outages.Aftermath:
     with open_folder() as folder:
-        return outages.run(folder, ("kill", "hold down"), up_seconds=0.5, lease_seconds=LEASE_SECONDS)
+        # A process that does not run for a lease loses it, and a busy machine lets it wait longer.
+        lease_seconds = min(wall(LEASE_SECONDS), MAX_LEASE_SECONDS)
+        return outages.run(folder, ("kill", "hold down"), up_seconds=0.5, lease_seconds=lease_seconds)
 
 
 def test_no_picture_is_paid_for_twice(aftermath: outages.Aftermath) -> None:
-    assert len(aftermath.submits) >= 10
-    assert set(aftermath.submits.values()) == {1}
+    # As many were submitted before the first blow, however slow the machine is.
+    assert aftermath.submits.total() >= 2 * outages.PROCESSES
+    assert {prompt: number for prompt, number in aftermath.submits.items() if number != 1} == {}
 
 
 def test_who_asks_while_it_is_down_is_refused_in_time_and_nothing_is_spent(aftermath: outages.Aftermath) -> None:
@@ -35,5 +39,5 @@ def test_nobody_is_told_anything_but_a_picture_or_that_it_is_down(aftermath: out
 
 def test_nothing_is_left_stuck_and_every_picture_can_be_had(aftermath: outages.Aftermath) -> None:
     # Promised: a minute for leases of twenty seconds. A lease may be renewed after the last question.
-    assert aftermath.stuck_seconds <= wall(3 * LEASE_SECONDS)
+    assert aftermath.stuck_seconds <= wall(3 * aftermath.lease_seconds)
     assert {each.answer for each in aftermath.asks_again} == {"picture"}
