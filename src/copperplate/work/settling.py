@@ -62,7 +62,6 @@ _IS_PASSING: Final[Mapping[FailureClass, bool]] = {
 }
 
 
-
 def settlement_of(error: Exception, *, tries: int = 1, is_of_stranger: bool = False) -> Settlement:
     """How a wish ends whose generation raised `error`; `tries` counts how often it was taken.
 
