@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from copperplate.budgets import ANONYMOUS
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from copperplate.budgets import Charge, Spending
     from copperplate.failure_classes import FailureClass
     from copperplate.model import CanonicalValue, Entry
+
+# Forms of one picture that a wish remembers.
+MAX_PATHS: Final = 64
 
 
 class Priority(IntEnum):

@@ -12,9 +12,8 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
-from copperplate.http import event_sources
+from copperplate.http import event_sources, followers
 from copperplate.http.event_sources import BatchSource
-from copperplate.http.event_tokens import make_token
 from copperplate.http.schemas.batches import BatchOut, MemberOut
 from copperplate.recipes.memoji import memoji_request
 from copperplate.serving.watches import Pace
@@ -195,7 +194,7 @@ async def test_a_batch_with_a_memoji_is_told_to_its_owner_alone(desk: Desk, serv
     memoji = memoji_request({"familyType": "mother"}, provider=services.provider_of("memoji"))
     batch = await keep(services, picture_request(), memoji)
     url = f"/api/batches/{batch}/events"
-    token = await make_token(services.ledger, batch)
+    token = await services.event_tokens.hand_out(batch)
     for mine in (desk.open(url, **of(ALICE)), desk.open(f"{url}?token={token}")):
         await mine.told(1)
         await mine.go()
@@ -296,3 +295,24 @@ async def test_an_outage_amid_the_pages_ends_the_stream_for_its_client_to_come_b
     assert not watching.task.done()
     await watching.go()
     assert desk.is_empty()
+
+
+async def test_a_batch_is_idle_while_nobody_is_at_work_on_a_member(services: MemoryServices) -> None:
+    source = source_of(services, await keep(services, *pictures(2)))
+    assert (await source.look()).is_idle  # type: ignore[union-attr]
+    await services.ledger.take_wishes(in_flight=1, held_for=LEASE)
+    assert not (await source.look()).is_idle  # type: ignore[union-attr]
+
+
+async def test_pages_that_nobody_takes_are_bounded(
+    desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"/api/batches/{await keep(services, *pictures(2))}/events"
+    monkeypatch.setattr(followers, "MAX_HELD_BYTES", 1_000)  # a page has about 1,200
+    with desk.followers.holding(900):
+        refused = await desk.whole(url)
+    assert (refused.is_complete, refused.events) == (True, [])
+    back = desk.open(url)
+    await back.told(1)
+    await back.go()
+    assert desk.followers._held_bytes == 0

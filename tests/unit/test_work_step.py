@@ -414,7 +414,7 @@ async def test_a_run_keeps_nothing_of_what_has_ended_and_sweeps_on(monkeypatch: 
 
     async def then_another(wish: int, settlement: Settlement) -> bool:
         """Each wish that is settled makes another one due: the run does not end."""
-        ended.append(weakref.ref(asyncio.current_task()))  # type: ignore[arg-type]
+        ended.append(weakref.ref(asyncio.current_task()))
         is_settled = await settle_wish(wish, settlement)
         if len(ended) < 50:
             await harness.wish(f"picture {len(ended)}")

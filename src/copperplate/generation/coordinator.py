@@ -86,7 +86,7 @@ class Coordinator:
         if (permit := options.permit) is None:
             return await self._look(request)
         if permit.denial is not None:
-            return await self._look_or_follow(request, permit.denial)
+            return await self._look_or_follow(request, permit.denial, options)
         result = await self._join_or_start(request, options)
         return result.form_for(request) or await self._look_again(request)
 
@@ -101,22 +101,34 @@ class Coordinator:
         return await self._fly(request, f"{request.generation_key} {options.payer}", options)
 
     async def _fly(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
-        return await self._share(request, flight_key, lambda: self._acquire_until_done(request, flight_key, options))
+        return await self._share(
+            request, flight_key, lambda: self._acquire_until_done(request, flight_key, options), options
+        )
 
-    async def _look_or_follow(self, request: PictureRequest, denial: CopperplateError) -> LookupResult:
+    async def _look_or_follow(
+        self, request: PictureRequest, denial: CopperplateError, options: LookupOptions
+    ) -> LookupResult:
         """For a caller who may not lead: a hit, or what another caller's generation ends with; else the denial."""
         flight_key = f"{request.generation_key} follow"
         try:
-            result = await self._share(request, flight_key, lambda: self._peek_until_done(request, flight_key))
+            result = await self._share(request, flight_key, lambda: self._peek_until_done(request, flight_key), options)
             return result.form_for(request) or await self._look_again(request)
         except NotGenerated:
             raise denial from None
 
+    def wait_seconds(self, kind: str) -> float:
+        """How long a caller waits for a picture of this kind."""
+        return (self._kinds[kind].wait or self._timings.wait).total_seconds()
+
     async def _share(
-        self, request: PictureRequest, flight_key: str, work: Callable[[], Coroutine[Any, Any, LookupResult]]
+        self,
+        request: PictureRequest,
+        flight_key: str,
+        work: Callable[[], Coroutine[Any, Any, LookupResult]],
+        options: LookupOptions,
     ) -> LookupResult:
-        wait = self._kinds[request.kind].wait or self._timings.wait
-        result, joined = await self._flights.run(flight_key, work, within_seconds=wait.total_seconds())
+        within_seconds = None if options.is_patient else self.wait_seconds(request.kind)
+        result, joined = await self._flights.run(flight_key, work, within_seconds=within_seconds)
         return result.coalesced() if joined else result
 
     async def _look_again(self, request: PictureRequest) -> LookupResult:

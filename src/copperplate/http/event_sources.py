@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.http.generation_states import is_private
+from copperplate.http.api import PAGE
+from copperplate.recipes.kinds import KINDS
 from copperplate.serving.watches import Pace, View
 from copperplate.wishes import State
 
@@ -28,7 +29,6 @@ RETRY_MS: Final = 3_000
 # An answer to a reconnect with such an id may be 204: nothing more will come.
 FINAL: Final = "final-"
 ID_CHARS: Final = 16
-PAGE: Final = 100
 # Changes of more bytes are told as a snapshot, which is read for each follower: a watch holds no more than this.
 MAX_CHANGE_BYTES: Final = 64 * 1024
 GENERATION_PACE: Final = Pace(first_seconds=0.25, factor=1.3, max_seconds=2.0)
@@ -76,8 +76,8 @@ class GenerationSource:
             is_news=has_changed,
             last_id=event_id,
             is_final=is_final,
-            is_idle=state.state is State.PENDING,
-            is_private=is_private(state.kind),
+            is_idle=not is_final and not state.is_led,
+            is_private=KINDS[state.kind].is_private,
         )
 
 
@@ -125,7 +125,7 @@ class BatchSource:
             last_id=await self._last_id(batch, standings) if batch.is_final else "",
             is_news=is_first or changes.are_any or batch.is_final,
             is_final=batch.is_final,
-            is_idle=batch.counts[State.PENDING] > 0 and not batch.counts[State.GENERATING],
+            is_idle=not batch.is_final and not batch.is_led,
             is_private=batch.is_private,
             owner=batch.owner,
         )

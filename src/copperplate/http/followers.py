@@ -17,7 +17,7 @@ from copperplate.errors import CopperplateError
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
 
     from starlette.types import Receive, Send
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from copperplate.serving.watches import View, Watch
 
 COMMENT: Final = b":\n\n"
+# Pages of batches that callers of this process are being sent.
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 # In the scope of our own server: closes the connection at once, although not everything was taken from it.
 ABORT: Final = "copperplate.abort"
 
@@ -176,7 +178,8 @@ class Follower:
         if view.read_pages is not None and (view.has_end or not knows_last):
             async with contextlib.aclosing(view.read_pages()) as pages:
                 async for page in pages:
-                    await self._send_piece(page)
+                    with self._all.holding(len(page)):
+                        await self._send_piece(page)
 
     def _knows_last(self) -> bool:
         return self._told > 0 and self._told == self._watch.version - 1
@@ -223,6 +226,7 @@ class Followers:
         self._places = 0
         self._ticking: asyncio.Task[None] | None = None
         self._has_logged = False
+        self._held_bytes = 0
 
     def __len__(self) -> int:
         """How many places are taken."""
@@ -256,6 +260,20 @@ class Followers:
         if not self._followers and self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
+
+    @contextlib.contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold a page of so many bytes until its caller has taken it.
+
+        Raises `TooManyStreams` where too many are held: callers that read nothing must not take all memory.
+        """
+        if self._held_bytes and self._held_bytes + size > MAX_HELD_BYTES:
+            raise TooManyStreams
+        self._held_bytes += size
+        try:
+            yield
+        finally:
+            self._held_bytes -= size
 
     def log_failure(self, error: Exception) -> None:
         """Log what a send raised, once in a process: it is the server's fault, and comes with every send."""

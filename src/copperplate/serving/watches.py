@@ -147,11 +147,14 @@ class Watch:
         """Wake the followers if there is something new; whether there is."""
         if view is None or view.is_final:
             self.is_over = True
-        if view is None or not view.is_news:
+        if view is None:
+            return False
+        # A leader that dies changes nothing that is told.
+        self.idle_since = (self.idle_since or asyncio.get_running_loop().time()) if view.is_idle else None
+        if not view.is_news:
             return False
         self.view = view
         self.version += 1
-        self.idle_since = asyncio.get_running_loop().time() if view.is_idle else None
         for follower in tuple(self.followers):
             follower.wake()
         return True

@@ -57,6 +57,11 @@ class Report:
     failed: int = 0
     put_back: int = 0
 
+    @property
+    def taken(self) -> int:
+        """How many it took."""
+        return self.made + self.failed + self.put_back
+
     def __add__(self, other: Report) -> Report:
         """What two steps did together."""
         return Report(
@@ -157,7 +162,7 @@ class WorkStep:
         return [self._begin(wish) for wish in wishes if wish.id not in self._under_way]
 
     def _begin(self, wish: Wish) -> asyncio.Task[Settlement]:
-        # A name of its own: a wish may be taken anew before the end of the flight that was late with it.
+        # Not by the wish alone: a late flight may still be ending when its wish is taken anew.
         return self._flights.start(f"{wish.id} {uuid4().hex}", lambda: self._keep(wish))
 
     async def _keep(self, wish: Wish) -> Settlement:
