@@ -80,7 +80,8 @@ def settlement_of(error: Exception, *, tries: int = 1, is_of_stranger: bool = Fa
 def _is_passing(error: Exception) -> bool:
     if isinstance(error, GenerationFailed):
         # A pause of a day is for what was billed too often: its day ends before.
-        return _IS_PASSING[error.failure_class] and error.retry_after_seconds <= MAX_PAUSE.total_seconds()
+        is_late = timedelta(seconds=error.retry_after_seconds or 0) > MAX_PAUSE
+        return _IS_PASSING[error.failure_class] and not is_late
     return not isinstance(error, CopperplateError) or isinstance(error, _PASSING)
 
 
@@ -103,4 +104,5 @@ def _put_back(error: Exception, tries: int) -> Settlement:
 
 def _growing(first: timedelta, tries: int) -> timedelta:
     # Bounded before it is raised to a power: a wish may be taken any number of times.
-    return min(MAX_PAUSE, first * 2 ** min(max(0, tries - 1), 10))
+    doublings = min(max(0, tries - 1), 10)
+    return min(MAX_PAUSE, first * (1 << doublings))
