@@ -166,7 +166,9 @@ async def test_items_of_one_generation_are_one_member(
 async def test_a_member_has_a_bounded_number_of_forms(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:
-    forms = [{"format": name, "w": width} for width in WIDTHS for name in ("jpg", "png", "webp", "avif")]
+    forms: list[dict[str, Any]] = [
+        {"format": name, "w": width} for width in WIDTHS for name in ("jpg", "png", "webp", "avif")
+    ]
     assert len(forms) < MAX_PATHS
     items = [fox(width=2048, height=2048, q=q, **form) for form in forms for q in (40, 60)]
     made = (await client.post(POST, json={"items": items}, headers=key)).json()
