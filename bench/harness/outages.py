@@ -50,7 +50,6 @@ class Aftermath:
     asks_again: list[IdempotencyRecord]  # each picture once more, when no lease was left
     outages: list[Outage]
     submits: Counter[str]  # by prompt
-    lease_seconds: float
     stuck_seconds: float  # from the last question to the moment when no lease held anybody up any more
 
     @property
@@ -89,14 +88,7 @@ def run(folder: Path, blows: Sequence[Blow], *, up_seconds: float, lease_seconds
         submits = Counter(line.partition(" ")[2] for line in _book(folder))
     finally:
         database.stop()
-    return Aftermath(
-        asks=asks,
-        asks_again=asks_again,
-        outages=outages,
-        submits=submits,
-        lease_seconds=lease_seconds,
-        stuck_seconds=stuck_seconds,
-    )
+    return Aftermath(asks=asks, asks_again=asks_again, outages=outages, submits=submits, stuck_seconds=stuck_seconds)
 
 
 class _Database:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from copperplate.denials import BudgetInFlight, TooManyInFlight
+from copperplate.denials import BudgetInFlight, SpendingRefused, TooManyInFlight
 from copperplate.errors import (
     CopperplateError,
     GenerationFailed,
@@ -82,12 +82,21 @@ def _is_passing(error: Exception) -> bool:
         # A pause of a day is for what was billed too often: its day ends before.
         is_late = timedelta(seconds=error.retry_after_seconds or 0) > MAX_PAUSE
         return _IS_PASSING[error.failure_class] and not is_late
+    if _is_closed(error):
+        return False
     return not isinstance(error, CopperplateError) or isinstance(error, _PASSING)
+
+
+def _is_closed(error: Exception) -> bool:
+    # Of a cap of zero: no reset helps.
+    return isinstance(error, SpendingRefused) and error.refusal.is_closed
 
 
 def _code_of(error: Exception) -> str:
     if isinstance(error, GenerationFailed):
         return error.failure_class.value
+    if _is_closed(error):
+        return SpendingRefused.code
     return error.code if isinstance(error, CopperplateError) else GenerationFailed.code
 
 
