@@ -107,7 +107,7 @@ async def test_a_wish_is_refused_by_the_wall_of_today() -> None:
     report = await services.work.run(within_seconds=60)
     assert (report.failed, services.image_provider.submits) == (1, 0)
     [row] = services.ledger._wishes.values()
-    assert (row.status, row.code) == (WishStatus.FAILED, "budget_exhausted")
+    assert (row.status, row.code) == (WishStatus.FAILED, "spending_refused")
 
 
 async def test_a_stranger_gets_no_more_than_the_share_of_the_address_while_the_provider_fails() -> None:
