@@ -77,10 +77,14 @@ class Harness:
         return True
 
     async def start(
-        self, options: LookupOptions = GENERATE, promises: Promises | None = None, kept: int | None = None
+        self,
+        options: LookupOptions = GENERATE,
+        promises: Promises | None = None,
+        kept: int | None = None,
+        owner: str = "anonymous",
     ) -> LookupResult | Promised:
         request = picture_request()
-        wish = new_wish(request, options, owner="anonymous")
+        wish = new_wish(request, options, owner=owner)
         return await (promises or self.promises).start(request, options, wish, kept=kept)
 
 
@@ -141,6 +145,31 @@ async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.Monk
     await harness.clock.advance(6)
     assert harness.settled == [(1, Settlement(status=WishStatus.FAILED, code="moderated"))]
     assert harness.meter.counted == [Outcome.FAILED]
+
+
+STRANGER = Spending(
+    payer=f"user:{ALICE}",
+    amount_micro_usd=3,
+    budgets=tuple(Budget(name=name, is_own=True) for name in (f"user:{ALICE}", "address:192.0.2.1", "anonymous")),
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "spending", "ended"),
+    [
+        ("anonymous", None, Settlement(status=WishStatus.FAILED, code="rate_limited")),
+        (f"user:{ALICE}", STRANGER, Settlement(status=WishStatus.FAILED, code="rate_limited")),
+        (f"user:{ALICE}", None, Settlement(status=WishStatus.OPEN, retry_after=timedelta(seconds=30))),
+    ],
+)
+async def test_a_strangers_promise_is_not_put_back_where_its_generation_fails(
+    monkeypatch: pytest.MonkeyPatch, owner: str, spending: Spending | None, ended: Settlement
+) -> None:
+    limit = ProviderFailed(FailureClass.RATE_LIMITED, "slow", billed=False, retry_after=timedelta(seconds=30))
+    harness = Harness(monkeypatch, seconds=5, failures=[limit])
+    await harness.start(LookupOptions(permit=permit(spending=spending)), owner=owner)
+    await harness.clock.advance(6)
+    assert harness.settled == [(1, ended)]
 
 
 async def test_a_wait_that_is_over_ends_no_promise(

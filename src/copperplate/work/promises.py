@@ -154,7 +154,7 @@ class Promises:
         except asyncio.CancelledError:
             settlement = HANDED_OVER
         except Exception as error:  # noqa: BLE001 - its caller has gone; the wish says what became of it
-            settlement = settlement_of(error)
+            settlement = settlement_of(error, is_of_stranger=asked.wish.is_of_stranger)
             # Paid, and collected later by somebody else: it is not over.
             outcome = None if isinstance(error, StillGenerating) else Outcome.FAILED
         if outcome is not None:
