@@ -10,23 +10,32 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
-from copperplate.batch_errors import InvalidBatch, InvalidItems
+from copperplate.batch_errors import InvalidBatch, InvalidItems, MemojiNeedsSignIn
 from copperplate.budgets import Charge
-from copperplate.errors import IdempotencyConflict, InvalidBody, InvalidRequest, InvalidSeed, NotFound, Unauthorized
+from copperplate.errors import (
+    IdempotencyConflict,
+    InvalidBody,
+    InvalidRequest,
+    InvalidSeed,
+    LedgerMisconfigured,
+    LedgerUnavailable,
+    NotFound,
+)
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http.items import PRIORITIES, read_echo, read_item
 from copperplate.http.parameters import refuse_unknown_members
-from copperplate.recipes.kinds import MEMOJI
-from copperplate.wishes import MAX_PATHS, NewBatch, Priority
+from copperplate.recipes.kinds import KINDS, MEMOJI
+from copperplate.wishes import MAX_PATHS, Batch, NewBatch, Priority, State
 from copperplate.work.promises import new_wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from uuid import UUID
 
     from copperplate.access.caller import Caller
     from copperplate.http.items import Item
     from copperplate.services import Services
-    from copperplate.wishes import Batch, NewWish
+    from copperplate.wishes import NewWish
 
 MAX_ITEMS: Final = 1_000
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -63,11 +72,31 @@ async def keep_batch(
     )
     if (kept := await services.ledger.create_batch(batch)) is None:
         raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
-    if (found := await services.ledger.find_batch(kept)) is None:
-        raise NotFound("The batch was kept, and its user was forgotten since.")
     # `serve` is told by the ledger; on Vercel the end of this very call makes some.
     services.work.note_due()
+    try:
+        found = await services.ledger.find_batch(kept)
+    except (LedgerUnavailable, LedgerMisconfigured):
+        found = _as_asked(kept, batch, services)
+    if found is None:
+        raise NotFound("The batch was kept, and its user was forgotten since.")
     return KeptBatch(batch=found, duplicates=duplicates)
+
+
+def _as_asked(kept: UUID, asked: NewBatch, services: Services) -> Batch:
+    """A batch of which the ledger tells no more at this moment: its maker learns its id, and the rest by a look."""
+    return Batch(
+        id=kept,
+        owner=asked.owner,
+        purpose=asked.purpose,
+        thread_id=asked.thread_id,
+        created_at=services.clock.now(),
+        canceled_at=None,
+        counts={state: len(asked.wishes) if state is State.PENDING else 0 for state in State},
+        cached=0,
+        estimate_micro_usd=None,
+        is_private=any(KINDS[str(wish.recipe["kind"])].is_private for wish in asked.wishes),
+    )
 
 
 async def read_wishes(
@@ -205,7 +234,7 @@ async def _wishes_of(members: Sequence[Item], caller: Caller, services: Services
 
 
 def _options_of(member: Item, caller: Caller, services: Services) -> LookupOptions:
-    """What its miss may cause, and who pays. Raises the denial of the gate, and `Unauthorized`."""
+    """What its miss may cause, and who pays. Raises the denial of the gate, and `MemojiNeedsSignIn`."""
     request = member.picture_request
     if request.kind != MEMOJI.name:
         permit = services.gate.permit(caller, request)
@@ -213,7 +242,7 @@ def _options_of(member: Item, caller: Caller, services: Services) -> LookupOptio
             raise permit.denial
         return LookupOptions(permit=permit)
     if caller.user is None:
-        raise Unauthorized("A memoji needs a sign-in: an API key has no credits.")
+        raise MemojiNeedsSignIn
     return LookupOptions(permit=services.gate.permit_with_credits(caller, request), charge=Charge(user=caller.user.id))
 
 

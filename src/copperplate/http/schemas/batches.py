@@ -97,12 +97,13 @@ class BatchOut(BaseModel):
     cached: int = Field(description="How many were there before it")
     counts: CountsOut
     estimate_usd: float | None = Field(description="What the others cost at most; null where a price is not known")
-    events: str = Field(
-        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten minutes"
+    events: str | None = Field(
+        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten minutes. "
+        "Null where that is not possible now: look again"
     )
 
     @classmethod
-    def of(cls, batch: Batch, *, events: str) -> Self:
+    def of(cls, batch: Batch, *, events: str | None) -> Self:
         """Without its members; `events` is where they are streamed."""
         estimate = batch.estimate_micro_usd
         return cls(
@@ -126,7 +127,7 @@ class BatchAnswer(BatchOut):
     duplicates: int = Field(description="Items whose generation another item had asked for already")
 
     @classmethod
-    def kept(cls, batch: Batch, *, duplicates: int, events: str) -> Self:
+    def kept(cls, batch: Batch, *, duplicates: int, events: str | None) -> Self:
         """What its maker is told."""
         return cls(success=True, duplicates=duplicates, **BatchOut.of(batch, events=events).model_dump())
 
@@ -139,7 +140,7 @@ class BatchPage(BatchOut):
     next_after: int | None = Field(description="`?after=` of the next page; null on the last one")
 
     @classmethod
-    def page(cls, batch: Batch, members: Sequence[Member], *, base: str, events: str) -> Self:
+    def page(cls, batch: Batch, members: Sequence[Member], *, base: str, events: str | None) -> Self:
         """These members; `base` is this server's origin."""
         last = members[-1].position if members else batch.total
         return cls(
