@@ -7759,6 +7759,8 @@ create table copperplate.batches (
     canceled_at timestamptz,
     -- What members that were not stored when it began cost at most; null where a price is not known.
     estimate_micro_usd bigint,
+    -- It has members of a kind that is told to its owner alone.
+    is_private boolean not null default false,
     constraint batches_pkey primary key (id),
     constraint batches_idempotency_key unique (owner, idempotency_key),
     constraint batches_idempotency_key_is_short check (length(idempotency_key) between 1 and 255),
@@ -8310,7 +8312,9 @@ $statement$comment on function copperplate.check_recipes(jsonb) is
 'Raises ZC002 where a key is not the key of its recipe, and ZC003 where nobody knows a kind.'$statement$,
 $statement$revoke all on function copperplate.check_recipes(jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.check_recipes(jsonb) to service_role$statement$,
-$statement$create function copperplate.add_members(p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean)
+$statement$create function copperplate.add_members(
+    p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean, p_held_for interval
+)
 returns void
 language plpgsql
 volatile
@@ -8323,14 +8327,16 @@ declare
 begin
     insert into copperplate.wishes (
         batch_id, position, owner, generation_key, kind, recipe, spending, charge_user, charge_credits, priority, paths,
-        echo, status, code, cached, created_at, settled_at, forget_at
+        echo, status, code, cached, held_until, created_at, settled_at, forget_at
     )
     select
         p_batch, m.n - 1, p_owner, w.generation_key, w.recipe ->> 'kind', w.recipe,
         case when p_is_kept then w.spending end,
         case when p_is_kept then w.charge_user end,
         case when p_is_kept then w.charge_credits end,
-        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed', v_now,
+        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed',
+        case when s.status = 'open' and p_held_for > interval '0' then v_now + p_held_for end,
+        v_now,
         case when s.status <> 'open' then v_now end,
         case when s.status <> 'open' then v_forget_at end
     from jsonb_array_elements(p_wishes) with ordinality as m (wish, n)
@@ -8358,14 +8364,15 @@ begin
     order by m.n;
 end;
 $$$statement$,
-$statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean) is
-'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were
+$statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean, interval) is
+'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are completed at once, those that were
 taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.'$statement$,
-$statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean) to service_role$statement$,
+$statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean, interval) to service_role$statement$,
 $statement$create function public.create_batch(
     -- {id, owner, purpose, thread_id, idempotency_key, digest, wishes: [make_wish's, without owner]}
-    p_batch jsonb
+    p_batch jsonb,
+    p_held_for interval default '0'
 )
 returns uuid
 language plpgsql
@@ -8377,7 +8384,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_owner text := copperplate.owner_to_keep(p_batch ->> 'owner');
     v_batch copperplate.batches;
-    v_has_open boolean;
+    v_is_due boolean;
 begin
     -- A day later the key is free again.
     update copperplate.batches as b
@@ -8410,34 +8417,43 @@ begin
     end if;
 
     perform copperplate.check_recipes(p_batch -> 'wishes');
-    perform copperplate.add_members(v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner');
+    perform copperplate.add_members(
+        v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
+    );
     update copperplate.batches as b
-    set estimate_micro_usd = (
-        select
-            case
-                when count(*) filter (where w.spending is null) = 0
-                    then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
-            end
-        from copperplate.wishes as w
-        where w.batch_id = b.id and w.status = 'open'
-    )
+    set
+        estimate_micro_usd = (
+            select
+                case
+                    when count(*) filter (where w.spending is null) = 0
+                        then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+                end
+            from copperplate.wishes as w
+            where w.batch_id = b.id and w.status = 'open'
+        ),
+        is_private = exists (
+            select from copperplate.wishes as w
+            inner join copperplate.kinds as k on w.kind = k.name
+            where w.batch_id = b.id and k.is_private
+        )
     where b.id = v_batch.id;
-    v_has_open := exists (
+    -- What is held is its maker's to begin.
+    v_is_due := p_held_for <= interval '0' and exists (
         select from copperplate.wishes as w where w.batch_id = v_batch.id and w.status = 'open'
     );
-    if v_has_open then
+    if v_is_due then
         perform pg_notify('copperplate', 'work');
     end if;
     return v_batch.id;
 end;
 $$$statement$,
-$statement$comment on function public.create_batch(jsonb) is
+$statement$comment on function public.create_batch(jsonb, interval) is
 'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
-Its wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
+Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the same idempotency key within a day it is
 the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
 make_wish does.'$statement$,
-$statement$revoke all on function public.create_batch(jsonb) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.create_batch(jsonb) to service_role$statement$
+$statement$revoke all on function public.create_batch(jsonb, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.create_batch(jsonb, interval) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000861', 'create_batch_reads', array[
@@ -8485,18 +8501,25 @@ select
     case when w.status = 'open' then coalesce(s.state, 'pending') else w.status end as state,
     w.cached,
     -- As whoever takes the wish is going to be told.
-    case when w.status = 'open' and s.state = 'failed' then 'generation_failed' else w.code end as code,
+    case when w.status = 'open' and s.state = 'failed' then s.error_class else w.code end as code,
+    w.status = 'open' and (coalesce(w.held_until > s.now, false) or coalesce(s.is_led, false)) as is_led,
     w.paths,
     w.echo
 from copperplate.wishes as w
 left join lateral (
-    select copperplate.wished_state(g, copperplate.clock()) as state
-    from public.generation_status as g
-    where w.status = 'open' and w.generation_key = g.prompt_hash
+    select
+        c.now,
+        copperplate.wished_state(g, c.now) as state,
+        g.error_class,
+        g.status in ('pending', 'generating') and g.lease_until > c.now as is_led
+    from copperplate.clock() as c (now)
+    left join public.generation_status as g on w.generation_key = g.prompt_hash
+    where w.status = 'open'
 ) as s on true
 where w.batch_id is not null$statement$,
 $statement$comment on view copperplate.members is
-'Members of batches with the state that callers are told: of open ones, that of their generation.'$statement$,
+'Members of batches with the state that callers are told: of open ones, that of their generation. is_led: somebody is at
+work on it.'$statement$,
 $statement$revoke all on table copperplate.members from public, anon, authenticated, service_role$statement$,
 $statement$grant select on table copperplate.members to service_role$statement$,
 $statement$create function public.find_batch(p_batch uuid)
@@ -8509,22 +8532,22 @@ as $$
     select jsonb_build_object(
         'id', b.id, 'owner', b.owner, 'purpose', b.purpose, 'thread_id', b.thread_id,
         'created_at', b.created_at, 'canceled_at', b.canceled_at, 'estimate_micro_usd', b.estimate_micro_usd,
-        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', coalesce(c.is_private, false)
+        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', b.is_private,
+        'is_led', coalesce(c.is_led, false)
     )
     from copperplate.batches as b
     cross join lateral (
         select
             jsonb_object_agg(s.state, s.number) as counts,
             sum(s.cached) as cached,
-            bool_or(s.is_private) as is_private
+            bool_or(s.is_led) as is_led
         from (
             select
                 m.state,
                 count(*) as number,
                 count(*) filter (where m.cached) as cached,
-                bool_or(k.is_private) as is_private
+                bool_or(m.is_led) as is_led
             from copperplate.members as m
-            inner join copperplate.kinds as k on m.kind = k.name
             where m.batch_id = b.id
             group by m.state
         ) as s
@@ -8533,7 +8556,7 @@ as $$
 $$$statement$,
 $statement$comment on function public.find_batch(uuid) is
 'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state,
-cached, is_private}; null where there is none.'$statement$,
+cached, is_private, is_led}; null where there is none.'$statement$,
 $statement$revoke all on function public.find_batch(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.find_batch(uuid) to service_role$statement$,
 $statement$create function public.list_members(p_batch uuid, p_after integer default -1, p_limit integer default 100)
@@ -8545,7 +8568,7 @@ set search_path = ''
 as $$
     select coalesce(jsonb_agg(to_jsonb(p) order by p.position), '[]')
     from (
-        select m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
+        select m.id as wish, m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
         from copperplate.members as m
         where m.batch_id = p_batch and m.position > p_after
         order by m.position
@@ -8553,8 +8576,8 @@ as $$
     ) as p;
 $$$statement$,
 $statement$comment on function public.list_members(uuid, integer, integer) is
-'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind,
-state, cached, code, paths, echo}].'$statement$,
+'At most p_limit members of a batch with a position above p_after, in their order: [{wish, position, generation_key,
+kind, state, cached, code, paths, echo}].'$statement$,
 $statement$revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.list_members(uuid, integer, integer) to service_role$statement$,
 $statement$create function public.cancel_batch(p_batch uuid)
@@ -8645,7 +8668,7 @@ $statement$comment on function copperplate.usual_ms(text, text) is
 are among the last 200 entries; null where there are none.'$statement$,
 $statement$revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.usual_ms(text, text) to service_role$statement$,
-$statement$create function public.get_generation_state(p_generation_key text)
+$statement$create function public.get_generation_state(p_generation_key text, p_with_usual boolean default false)
 returns jsonb
 language plpgsql
 stable
@@ -8693,15 +8716,27 @@ begin
                 where e.generation_key = p_generation_key and e.is_original
             )
         end,
-        'usual_ms', copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+        'is_led', v_state in ('pending', 'generating') and (
+            coalesce(v.status in ('pending', 'generating') and v.lease_until > v_now, false)
+            or exists (
+                select from copperplate.wishes as w
+                where w.generation_key = p_generation_key and w.status = 'open' and w.held_until > v_now
+            )
+        ),
+        -- Of many rows: whoever looks again and again asks for it once.
+        'usual_ms', case
+            when p_with_usual
+                then copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+        end
     );
 end;
 $$$statement$,
-$statement$comment on function public.get_generation_state(text) is
+$statement$comment on function public.get_generation_state(text, boolean) is
 'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state,
-created_at, started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.'$statement$,
-$statement$revoke all on function public.get_generation_state(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.get_generation_state(text) to service_role$statement$,
+created_at, started_at, error_class, retry_after_ms, entry (the original''s), is_led (somebody is at work on it),
+usual_ms (asked for by p_with_usual)}; null where neither is known.'$statement$,
+$statement$revoke all on function public.get_generation_state(text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_generation_state(text, boolean) to service_role$statement$,
 $statement$create function public.get_stored_keys(p_generation_keys text[])
 returns jsonb
 language sql

@@ -127,7 +127,7 @@ class Batch:
 
     `counts` has every state; a canceled batch may have members that go on, since they are paid.
     `estimate_micro_usd` is what its members that were not stored when it began cost at most, None where a price is not
-    known. `is_private`: members of it are told to its owner alone.
+    known. `is_private`: it has members that are told to its owner alone. `is_led`: somebody is at work on a member.
     """
 
     id: UUID
@@ -140,6 +140,7 @@ class Batch:
     cached: int
     estimate_micro_usd: int | None
     is_private: bool
+    is_led: bool = False
 
     @property
     def total(self) -> int:
@@ -154,11 +155,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One member of a batch.
+    """One member of a batch. `wish` is what `settle_wish` takes.
 
     `position` counts from 0; `code` says why it failed; `cached`: it was stored before the batch.
     """
 
+    wish: int
     position: int
     generation_key: str
     kind: str
@@ -185,7 +187,8 @@ class Canceled:
 class GenerationState:
     """A generation as callers are told of it. Times are aware UTC; `entry` is the original's once it is completed.
 
-    `usual_seconds` is the median of this model's last pictures, an estimate, None where there is none yet.
+    `is_led`: somebody is at work on it, by a live lease or by holding a wish for it. `usual_seconds` is the median of
+    this model's last pictures, an estimate, None where there is none yet or it was not asked for.
     """
 
     generation_key: str
@@ -196,4 +199,5 @@ class GenerationState:
     failure_class: FailureClass | None = None
     retry_after: timedelta = timedelta(0)
     entry: Entry | None = None
+    is_led: bool = False
     usual_seconds: float | None = None

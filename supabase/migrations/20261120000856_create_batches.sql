@@ -15,6 +15,8 @@ create table copperplate.batches (
     canceled_at timestamptz,
     -- What members that were not stored when it began cost at most; null where a price is not known.
     estimate_micro_usd bigint,
+    -- It has members of a kind that is told to its owner alone.
+    is_private boolean not null default false,
     constraint batches_pkey primary key (id),
     constraint batches_idempotency_key unique (owner, idempotency_key),
     constraint batches_idempotency_key_is_short check (length(idempotency_key) between 1 and 255),

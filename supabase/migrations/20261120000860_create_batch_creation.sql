@@ -25,7 +25,9 @@ comment on function copperplate.check_recipes(jsonb) is
 revoke all on function copperplate.check_recipes(jsonb) from public, anon, authenticated;
 grant execute on function copperplate.check_recipes(jsonb) to service_role;
 
-create function copperplate.add_members(p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean)
+create function copperplate.add_members(
+    p_batch uuid, p_owner text, p_wishes jsonb, p_is_kept boolean, p_held_for interval
+)
 returns void
 language plpgsql
 volatile
@@ -38,14 +40,16 @@ declare
 begin
     insert into copperplate.wishes (
         batch_id, position, owner, generation_key, kind, recipe, spending, charge_user, charge_credits, priority, paths,
-        echo, status, code, cached, created_at, settled_at, forget_at
+        echo, status, code, cached, held_until, created_at, settled_at, forget_at
     )
     select
         p_batch, m.n - 1, p_owner, w.generation_key, w.recipe ->> 'kind', w.recipe,
         case when p_is_kept then w.spending end,
         case when p_is_kept then w.charge_user end,
         case when p_is_kept then w.charge_credits end,
-        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed', v_now,
+        w.priority, w.paths, w.echo, s.status, s.code, s.status = 'completed',
+        case when s.status = 'open' and p_held_for > interval '0' then v_now + p_held_for end,
+        v_now,
         case when s.status <> 'open' then v_now end,
         case when s.status <> 'open' then v_forget_at end
     from jsonb_array_elements(p_wishes) with ordinality as m (wish, n)
@@ -74,15 +78,16 @@ begin
 end;
 $$;
 
-comment on function copperplate.add_members(uuid, text, jsonb, boolean) is
-'Insert the members of a batch in their order. Those whose original is stored are completed at once, those that were
+comment on function copperplate.add_members(uuid, text, jsonb, boolean, interval) is
+'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are completed at once, those that were
 taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.';
-revoke all on function copperplate.add_members(uuid, text, jsonb, boolean) from public, anon, authenticated;
-grant execute on function copperplate.add_members(uuid, text, jsonb, boolean) to service_role;
+revoke all on function copperplate.add_members(uuid, text, jsonb, boolean, interval) from public, anon, authenticated;
+grant execute on function copperplate.add_members(uuid, text, jsonb, boolean, interval) to service_role;
 
 create function public.create_batch(
     -- {id, owner, purpose, thread_id, idempotency_key, digest, wishes: [make_wish's, without owner]}
-    p_batch jsonb
+    p_batch jsonb,
+    p_held_for interval default '0'
 )
 returns uuid
 language plpgsql
@@ -94,7 +99,7 @@ declare
     v_now timestamptz := copperplate.clock();
     v_owner text := copperplate.owner_to_keep(p_batch ->> 'owner');
     v_batch copperplate.batches;
-    v_has_open boolean;
+    v_is_due boolean;
 begin
     -- A day later the key is free again.
     update copperplate.batches as b
@@ -127,32 +132,41 @@ begin
     end if;
 
     perform copperplate.check_recipes(p_batch -> 'wishes');
-    perform copperplate.add_members(v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner');
+    perform copperplate.add_members(
+        v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
+    );
     update copperplate.batches as b
-    set estimate_micro_usd = (
-        select
-            case
-                when count(*) filter (where w.spending is null) = 0
-                    then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
-            end
-        from copperplate.wishes as w
-        where w.batch_id = b.id and w.status = 'open'
-    )
+    set
+        estimate_micro_usd = (
+            select
+                case
+                    when count(*) filter (where w.spending is null) = 0
+                        then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
+                end
+            from copperplate.wishes as w
+            where w.batch_id = b.id and w.status = 'open'
+        ),
+        is_private = exists (
+            select from copperplate.wishes as w
+            inner join copperplate.kinds as k on w.kind = k.name
+            where w.batch_id = b.id and k.is_private
+        )
     where b.id = v_batch.id;
-    v_has_open := exists (
+    -- What is held is its maker's to begin.
+    v_is_due := p_held_for <= interval '0' and exists (
         select from copperplate.wishes as w where w.batch_id = v_batch.id and w.status = 'open'
     );
-    if v_has_open then
+    if v_is_due then
         perform pg_notify('copperplate', 'work');
     end if;
     return v_batch.id;
 end;
 $$;
 
-comment on function public.create_batch(jsonb) is
+comment on function public.create_batch(jsonb, interval) is
 'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
-Its wishes are those of make_wish, without an owner. Repeated by its owner under the same idempotency key within a day it is
+Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the same idempotency key within a day it is
 the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
 make_wish does.';
-revoke all on function public.create_batch(jsonb) from public, anon, authenticated;
-grant execute on function public.create_batch(jsonb) to service_role;
+revoke all on function public.create_batch(jsonb, interval) from public, anon, authenticated;
+grant execute on function public.create_batch(jsonb, interval) to service_role;

@@ -44,19 +44,26 @@ select
     case when w.status = 'open' then coalesce(s.state, 'pending') else w.status end as state,
     w.cached,
     -- As whoever takes the wish is going to be told.
-    case when w.status = 'open' and s.state = 'failed' then 'generation_failed' else w.code end as code,
+    case when w.status = 'open' and s.state = 'failed' then s.error_class else w.code end as code,
+    w.status = 'open' and (coalesce(w.held_until > s.now, false) or coalesce(s.is_led, false)) as is_led,
     w.paths,
     w.echo
 from copperplate.wishes as w
 left join lateral (
-    select copperplate.wished_state(g, copperplate.clock()) as state
-    from public.generation_status as g
-    where w.status = 'open' and w.generation_key = g.prompt_hash
+    select
+        c.now,
+        copperplate.wished_state(g, c.now) as state,
+        g.error_class,
+        g.status in ('pending', 'generating') and g.lease_until > c.now as is_led
+    from copperplate.clock() as c (now)
+    left join public.generation_status as g on w.generation_key = g.prompt_hash
+    where w.status = 'open'
 ) as s on true
 where w.batch_id is not null;
 
 comment on view copperplate.members is
-'Members of batches with the state that callers are told: of open ones, that of their generation.';
+'Members of batches with the state that callers are told: of open ones, that of their generation. is_led: somebody is at
+work on it.';
 
 revoke all on table copperplate.members from public, anon, authenticated, service_role;
 grant select on table copperplate.members to service_role;
@@ -71,22 +78,22 @@ as $$
     select jsonb_build_object(
         'id', b.id, 'owner', b.owner, 'purpose', b.purpose, 'thread_id', b.thread_id,
         'created_at', b.created_at, 'canceled_at', b.canceled_at, 'estimate_micro_usd', b.estimate_micro_usd,
-        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', coalesce(c.is_private, false)
+        'counts', coalesce(c.counts, '{}'), 'cached', coalesce(c.cached, 0), 'is_private', b.is_private,
+        'is_led', coalesce(c.is_led, false)
     )
     from copperplate.batches as b
     cross join lateral (
         select
             jsonb_object_agg(s.state, s.number) as counts,
             sum(s.cached) as cached,
-            bool_or(s.is_private) as is_private
+            bool_or(s.is_led) as is_led
         from (
             select
                 m.state,
                 count(*) as number,
                 count(*) filter (where m.cached) as cached,
-                bool_or(k.is_private) as is_private
+                bool_or(m.is_led) as is_led
             from copperplate.members as m
-            inner join copperplate.kinds as k on m.kind = k.name
             where m.batch_id = b.id
             group by m.state
         ) as s
@@ -96,7 +103,7 @@ $$;
 
 comment on function public.find_batch(uuid) is
 'A batch as it is now: {id, owner, purpose, thread_id, created_at, canceled_at, estimate_micro_usd, counts by state,
-cached, is_private}; null where there is none.';
+cached, is_private, is_led}; null where there is none.';
 revoke all on function public.find_batch(uuid) from public, anon, authenticated;
 grant execute on function public.find_batch(uuid) to service_role;
 
@@ -109,7 +116,7 @@ set search_path = ''
 as $$
     select coalesce(jsonb_agg(to_jsonb(p) order by p.position), '[]')
     from (
-        select m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
+        select m.id as wish, m.position, m.generation_key, m.kind, m.state, m.cached, m.code, m.paths, m.echo
         from copperplate.members as m
         where m.batch_id = p_batch and m.position > p_after
         order by m.position
@@ -118,8 +125,8 @@ as $$
 $$;
 
 comment on function public.list_members(uuid, integer, integer) is
-'At most p_limit members of a batch with a position above p_after, in their order: [{position, generation_key, kind,
-state, cached, code, paths, echo}].';
+'At most p_limit members of a batch with a position above p_after, in their order: [{wish, position, generation_key,
+kind, state, cached, code, paths, echo}].';
 revoke all on function public.list_members(uuid, integer, integer) from public, anon, authenticated;
 grant execute on function public.list_members(uuid, integer, integer) to service_role;
 

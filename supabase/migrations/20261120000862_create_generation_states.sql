@@ -26,7 +26,7 @@ are among the last 200 entries; null where there are none.';
 revoke all on function copperplate.usual_ms(text, text) from public, anon, authenticated;
 grant execute on function copperplate.usual_ms(text, text) to service_role;
 
-create function public.get_generation_state(p_generation_key text)
+create function public.get_generation_state(p_generation_key text, p_with_usual boolean default false)
 returns jsonb
 language plpgsql
 stable
@@ -74,16 +74,28 @@ begin
                 where e.generation_key = p_generation_key and e.is_original
             )
         end,
-        'usual_ms', copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+        'is_led', v_state in ('pending', 'generating') and (
+            coalesce(v.status in ('pending', 'generating') and v.lease_until > v_now, false)
+            or exists (
+                select from copperplate.wishes as w
+                where w.generation_key = p_generation_key and w.status = 'open' and w.held_until > v_now
+            )
+        ),
+        -- Of many rows: whoever looks again and again asks for it once.
+        'usual_ms', case
+            when p_with_usual
+                then copperplate.usual_ms(coalesce(v.kind, v_wish.kind), coalesce(v.model, v_wish.recipe ->> 'model'))
+        end
     );
 end;
 $$;
 
-comment on function public.get_generation_state(text) is
+comment on function public.get_generation_state(text, boolean) is
 'What callers are told of a generation, also of one that an open wish waits for: {generation_key, kind, state,
-created_at, started_at, error_class, retry_after_ms, entry (the original''s), usual_ms}; null where neither is known.';
-revoke all on function public.get_generation_state(text) from public, anon, authenticated;
-grant execute on function public.get_generation_state(text) to service_role;
+created_at, started_at, error_class, retry_after_ms, entry (the original''s), is_led (somebody is at work on it),
+usual_ms (asked for by p_with_usual)}; null where neither is known.';
+revoke all on function public.get_generation_state(text, boolean) from public, anon, authenticated;
+grant execute on function public.get_generation_state(text, boolean) to service_role;
 
 create function public.get_stored_keys(p_generation_keys text[])
 returns jsonb

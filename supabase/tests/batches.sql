@@ -106,7 +106,7 @@ select is(
 select is(
     public.find_batch(pg_temp.of('first')) - array['id', 'created_at'],
     '{"owner": "key:1", "purpose": "batch", "thread_id": null, "canceled_at": null, "estimate_micro_usd": 3000,
-    "cached": 1, "is_private": false, "counts": {"completed": 1, "failed": 1, "pending": 1}}'::jsonb,
+    "cached": 1, "is_private": false, "is_led": false, "counts": {"completed": 1, "failed": 1, "pending": 1}}'::jsonb,
     'the batch is told with its counts, and costs what is to be made'
 );
 select is(public.find_batch(gen_random_uuid()), null, 'a batch that is not known is not told');
@@ -157,7 +157,7 @@ update public.generation_status as g
 set error_class = 'moderated'
 where g.prompt_hash = pg_temp.key('new');
 select is(
-    pg_temp.states(pg_temp.of('first')), 'completed, failed taken_down, failed generation_failed',
+    pg_temp.states(pg_temp.of('first')), 'completed, failed taken_down, failed moderated',
     'what does not has failed'
 );
 select pg_temp.move('61 seconds');

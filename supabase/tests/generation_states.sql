@@ -120,7 +120,7 @@ select is(pg_temp.state('given up'), 'generating', 'what was paid is collected')
 select is(pg_temp.state('never sent'), 'pending', 'and what was not is begun anew');
 
 -- Completed, and how long that takes.
-select is(public.get_generation_state(pg_temp.key('new')) -> 'usual_ms', 'null'::jsonb, 'nothing is usual yet');
+select is(public.get_generation_state(pg_temp.key('new'), true) -> 'usual_ms', 'null'::jsonb, 'nothing is usual yet');
 reset role;
 select pg_temp.store('picture', 1000, '1 minute');
 select pg_temp.store('slow', 9000, '2 minutes');
@@ -137,7 +137,7 @@ select is(
     'and told with its original'
 );
 select is(
-    (public.get_generation_state(pg_temp.key('new')) ->> 'usual_ms')::numeric, 1000::numeric,
+    (public.get_generation_state(pg_temp.key('new'), true) ->> 'usual_ms')::numeric, 1000::numeric,
     'the median of this model is usual'
 );
 select is(

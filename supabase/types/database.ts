@@ -383,7 +383,7 @@ export type Database = {
         };
         Returns: Json;
       };
-      create_batch: { Args: { p_batch: Json }; Returns: string };
+      create_batch: { Args: { p_batch: Json; p_held_for?: string }; Returns: string };
       deliver_generation: {
         Args: { p_answer: Json; p_generation_key: string; p_idempotency_key?: string; p_user: string };
         Returns: Json;
@@ -434,7 +434,7 @@ export type Database = {
         }[];
       };
       get_credits: { Args: { p_user: string }; Returns: Json };
-      get_generation_state: { Args: { p_generation_key: string }; Returns: Json };
+      get_generation_state: { Args: { p_generation_key: string; p_with_usual?: boolean }; Returns: Json };
       get_generation_stats: {
         Args: Record<PropertyKey, never>;
         Returns: {

@@ -140,6 +140,7 @@ async def test_new_work_and_the_end_of_a_wish_are_announced(ledger: PostgresLedg
         single = await ledger.make_wish(new_wish("two"), held_for=NO_HOLD)
         # Of one that its maker begins at once nobody has to hear.
         await ledger.make_wish(new_wish("three"), held_for=HOLD)
+        await ledger.create_batch(new_batch("four"), held_for=HOLD)
         [_, member] = await ledger.take_wishes(in_flight=9, held_for=HOLD)
         for wish in (member.id, single):
             await ledger.settle_wish(wish, DONE)

@@ -48,12 +48,17 @@ class GenerationSource:
         self._ledger = ledger
         self._tell = tell
         self._last_id = ""
+        self._usual_seconds: float | None = None
 
     async def look(self) -> View | None:
         """See `Source.look`."""
-        state = await self._ledger.generation_state(self.hint)
+        # The usual time is asked for once: it makes no event, and costs more than all the rest.
+        state = await self._ledger.generation_state(self.hint, with_usual_time=not self._last_id)
         if state is None:
             return None
+        if not self._last_id:
+            self._usual_seconds = state.usual_seconds
+        state = replace(state, usual_seconds=self._usual_seconds)
         told = self._tell(state)
         is_final = state.state.is_final
         event_id = _id_of(_json(_standing(told, is_final=is_final)), is_final=is_final)

@@ -96,7 +96,7 @@ async def promise_told(services: Services, kind: str, key: str, *, base: str) ->
     """What a 202 tells its caller of the generation: its state, and where its progress is streamed."""
     state = events = None
     with contextlib.suppress(LedgerUnavailable):  # the promise stands
-        state = await services.ledger.generation_state(key)
+        state = await services.ledger.generation_state(key, with_usual_time=True)
         token = await services.event_tokens.hand_out(key) if KINDS[kind].is_private else None
         events = base + generation_events(key, token)
     return {

@@ -145,7 +145,9 @@ async def _work_seconds(chosen: Sequence[NewWish], stored: Sequence[NewWish], le
     samples = {_model_of(wish): wish.generation_key for wish in stored}
     seconds = 0.0
     for model, number in by_model.items():
-        known = await ledger.generation_state(samples[model]) if model in samples else None
+        if model not in samples:
+            return None
+        known = await ledger.generation_state(samples[model], with_usual_time=True)
         if known is None or known.usual_seconds is None:
             return None
         seconds += number * known.usual_seconds

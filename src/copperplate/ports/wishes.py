@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import timedelta
     from uuid import UUID
 
     from copperplate.wishes import Batch, Canceled, GenerationState, Member, NewBatch, NewWish, Settlement, Wish
@@ -39,8 +39,10 @@ class Wishes(Protocol):
     async def pending_prompts(self, limit: int) -> Sequence[tuple[str, str]]:
         """Generation key and prompt (or kind, where there is no prompt) of open wishes, the most urgent first."""
 
-    async def create_batch(self, batch: NewBatch) -> UUID | None:
+    async def create_batch(self, batch: NewBatch, *, held_for: timedelta = timedelta(0)) -> UUID | None:
         """Keep a batch; its id. Members that are stored already are completed at once.
+
+        For `held_for` nobody takes the others: its maker begins at once, and settles them.
 
         Repeated by its owner under the same idempotency key within a day it is the same batch, and nothing is
         written; None where that key stands for something else.
@@ -58,8 +60,11 @@ class Wishes(Protocol):
         A member in flight goes on; put back, or with its hold over, and not paid, it is withdrawn then.
         """
 
-    async def generation_state(self, generation_key: str) -> GenerationState | None:
-        """The state of a generation, also of one that an open wish waits for; None where neither is known."""
+    async def generation_state(self, generation_key: str, *, with_usual_time: bool = False) -> GenerationState | None:
+        """The state of a generation, also of one that an open wish waits for; None where neither is known.
+
+        The usual time is computed from many rows: ask for it once, and not with each of many looks.
+        """
 
     async def stored_keys(self, generation_keys: Collection[str]) -> frozenset[str]:
         """Those of the generations whose original is stored."""

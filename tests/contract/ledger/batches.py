@@ -10,9 +10,10 @@ from uuid import uuid4
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Outcome
 from copperplate.wishes import Canceled, Purpose, Settlement, State, WishStatus
-from tests.contract.ledger.harness import complete, failure, lead, request_count
+from tests.contract.ledger.harness import acquire, complete, failure, lead, request_count
 from tests.contract.ledger.wishing import (
     DAY_SECONDS,
+    HOLD,
     OTHER,
     OWNER,
     PRICE,
@@ -108,6 +109,18 @@ class BatchContract:
         assert [each.position for each in await members(harness, batch)] == list(range(1_000))
         assert prompts(await take(harness, in_flight=3)) == ["picture 0", "picture 1", "picture 2"]
 
+    async def test_a_batch_that_is_held_is_its_makers_until_the_hold_is_over(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        await complete(ledger, picture_request("stored"))
+        batch = await ledger.create_batch(new_batch("stored", "asked", "died"), held_for=HOLD)
+        assert not await ledger.is_work_due()
+        assert await take(harness) == []
+        stored, asked, _ = await members(harness, batch)
+        assert (stored.state, stored.cached) == (State.COMPLETED, True)
+        assert await ledger.settle_wish(asked.wish, DONE)
+        await pass_hold(harness)
+        assert prompts(await take(harness)) == ["died"]
+
     # --- said twice -------------------------------------------------------------------------------
 
     async def test_a_batch_that_is_sent_again_is_the_same_batch(self, harness: LedgerHarness) -> None:
@@ -194,10 +207,24 @@ class BatchContract:
             assert await ledger.fail(key, held.fence, failure(reason, rest=3_600, billed=False))
         # What may pass is asked for again.
         assert [(each.state, each.code) for each in await members(harness, batch)] == [
-            (State.FAILED, "generation_failed"),
+            (State.FAILED, "moderated"),
             (State.PENDING, None),
         ]
         assert await counts(harness, batch) == {State.FAILED: 1, State.PENDING: 1}
+
+    async def test_it_is_told_whether_somebody_is_at_work_on_a_member(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        batch = await ledger.create_batch(new_batch("one", "two"))
+        assert not (await seen(harness, batch)).is_led
+        await take(harness, in_flight=1)
+        assert (await seen(harness, batch)).is_led
+        await pass_hold(harness)
+        assert not (await seen(harness, batch)).is_led
+        held = await acquire(ledger, picture_request("two"), lease_duration=HOLD)
+        assert await ledger.begin_submit(picture_request("two").generation_key, held.fence, submit_no=1, provider="p")
+        assert (await seen(harness, batch)).is_led
+        await pass_hold(harness)
+        assert not (await seen(harness, batch)).is_led
 
     # --- canceled ---------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ UNKNOWN = "0" * 64
 DIGEST = "a" * 64
 
 
-async def state(harness: LedgerHarness, key: str = KEY) -> GenerationState:
-    found: GenerationState | None = await harness.ledger.generation_state(key)
+async def state(harness: LedgerHarness, key: str = KEY, *, with_usual_time: bool = False) -> GenerationState:
+    found: GenerationState | None = await harness.ledger.generation_state(key, with_usual_time=with_usual_time)
     assert found is not None
     return found
 
@@ -71,6 +71,26 @@ class GenerationStateContract:
         assert found.state is State.GENERATING
         assert found.started_at is not None
         assert found.started_at >= found.created_at
+
+    async def test_it_is_told_whether_somebody_is_at_work(self, harness: LedgerHarness) -> None:
+        await make(harness, "a beautiful sunset")
+        assert not (await state(harness)).is_led
+        await take(harness)
+        assert (await state(harness)).is_led
+        await pass_hold(harness)
+        assert not (await state(harness)).is_led
+        held = await acquire(harness.ledger, picture_request(), lease_duration=LONG_LEASE)
+        assert await harness.ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")  # type: ignore[union-attr]
+        assert (await state(harness)).is_led
+        # Its leader died: it is paid, and nobody collects it.
+        await pass_hold(harness)
+        found = await state(harness)
+        assert (found.state, found.is_led) == (State.GENERATING, False)
+
+    async def test_what_has_ended_nobody_is_at_work_on(self, harness: LedgerHarness) -> None:
+        await complete(harness.ledger, picture_request())
+        await harness.ledger.make_wish(new_wish(), held_for=LONG_LEASE)
+        assert not (await state(harness)).is_led
 
     async def test_what_is_paid_stays_generating_when_its_leader_dies(self, harness: LedgerHarness) -> None:
         held = await sent(harness)
@@ -142,7 +162,7 @@ class GenerationStateContract:
     async def test_the_usual_time_is_the_median_of_the_models_last_pictures(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
         await make(harness, "a beautiful sunset")
-        assert (await state(harness)).usual_seconds is None
+        assert (await state(harness, with_usual_time=True)).usual_seconds is None
         for prompt, seconds in (("slow", 9_000), ("quick", 100), ("usual", 1_000)):
             key = picture_request(prompt).generation_key
             held = await acquire(ledger, picture_request(prompt), lease_duration=timedelta(days=1))
@@ -151,11 +171,12 @@ class GenerationStateContract:
             assert await ledger.intend_upload(key, held.fence, upload(prompt), usage={})  # type: ignore[union-attr]
             assert await ledger.complete(key, held.fence, upload(prompt), url=None)  # type: ignore[union-attr]
         # Generous: on a real database time passes on its own.
-        usual = (await state(harness)).usual_seconds
+        assert (await state(harness)).usual_seconds is None
+        usual = (await state(harness, with_usual_time=True)).usual_seconds
         assert usual is not None
         assert 1_000 <= usual < 1_300
         await harness.ledger.make_wish(new_wish(memoji()), held_for=LONG_LEASE)
-        assert (await state(harness, memoji().generation_key)).usual_seconds is None
+        assert (await state(harness, memoji().generation_key, with_usual_time=True)).usual_seconds is None
 
     async def test_stored_keys_are_those_whose_original_is_stored(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger

@@ -60,12 +60,14 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
         cached=row["cached"],
         estimate_micro_usd=row["estimate_micro_usd"],
         is_private=row["is_private"],
+        is_led=row["is_led"],
     )
 
 
 def member_of(row: Mapping[str, Any]) -> Member:
     """One of the answers of `list_members`."""
     return Member(
+        wish=row["wish"],
         position=row["position"],
         generation_key=row["generation_key"],
         kind=row["kind"],
@@ -93,6 +95,7 @@ def state_of(row: Mapping[str, Any]) -> GenerationState:
         failure_class=FailureClass(row["error_class"]) if row["error_class"] else None,
         retry_after=timedelta(milliseconds=row["retry_after_ms"]),
         entry=stored_entry(row["entry"]) if row["entry"] else None,
+        is_led=row["is_led"],
         usual_seconds=None if row["usual_ms"] is None else row["usual_ms"] / 1000,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -10,8 +11,6 @@ from copperplate.adapters.ledger.wish_rows import batch_of, canceled_of, member_
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import timedelta
-
     from copperplate.wishes import Batch, Canceled, GenerationState, Member, NewBatch, NewWish, Settlement, Wish
 
 
@@ -47,7 +46,7 @@ class WishCalls(Calls):
         rows = await self._transport.rows("get_pending_prompts", {"p_limit": min(limit, self._transport.max_rows)})
         return [(row["generation_key"], row["prompt"]) for row in rows]
 
-    async def create_batch(self, batch: NewBatch) -> UUID | None:
+    async def create_batch(self, batch: NewBatch, *, held_for: timedelta = timedelta(0)) -> UUID | None:
         """See `Wishes.create_batch`."""
         row = {
             # Made here: a call that is repeated, since its answer was lost, makes no second batch.
@@ -59,7 +58,7 @@ class WishCalls(Calls):
             "digest": batch.digest,
             "wishes": [wish_row(wish) for wish in batch.wishes],
         }
-        made = await self._transport.value("create_batch", {"p_batch": Json(row)}, object)
+        made = await self._transport.value("create_batch", {"p_batch": Json(row), "p_held_for": held_for}, object)
         return None if made is None else UUID(str(made))
 
     async def find_batch(self, batch: UUID) -> Batch | None:
@@ -77,9 +76,10 @@ class WishCalls(Calls):
         row = await self._transport.value("cancel_batch", {"p_batch": str(batch)}, object)
         return canceled_of(row) if isinstance(row, dict) else None
 
-    async def generation_state(self, generation_key: str) -> GenerationState | None:
+    async def generation_state(self, generation_key: str, *, with_usual_time: bool = False) -> GenerationState | None:
         """See `Wishes.generation_state`."""
-        row = await self._transport.value("get_generation_state", {"p_generation_key": generation_key}, object)
+        arguments = {"p_generation_key": generation_key, "p_with_usual": with_usual_time}
+        row = await self._transport.value("get_generation_state", arguments, object)
         return state_of(row) if isinstance(row, dict) else None
 
     async def stored_keys(self, generation_keys: Collection[str]) -> frozenset[str]:

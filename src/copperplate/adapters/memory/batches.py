@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.generation_states import MemoryGenerationStates
-from copperplate.errors import GenerationFailed
 from copperplate.ports.statistics import WarmingStats
 from copperplate.recipes.kinds import KINDS
 from copperplate.wishes import Batch, Canceled, Member, Purpose, State, WishStatus
@@ -42,7 +41,7 @@ class MemoryBatches(MemoryGenerationStates):
         super().__init__(clock)
         self._wish_batches: dict[UUID, _BatchRow] = {}
 
-    async def create_batch(self, batch: NewBatch) -> UUID | None:
+    async def create_batch(self, batch: NewBatch, *, held_for: timedelta = timedelta(0)) -> UUID | None:
         """See `Wishes.create_batch`."""
         if (known := self._repeated(batch)) is not None:
             return known if self._wish_batches[known].asked.digest == batch.digest else None
@@ -58,6 +57,7 @@ class MemoryBatches(MemoryGenerationStates):
         self._wish_batches[name] = _BatchRow(batch, self._clock.now(), estimate)
         for position, wish in enumerate(batch.wishes):
             row = self._add_wish(wish, batch=name, position=position)
+            row.held_until = self._clock.monotonic() + held_for.total_seconds()
             row.cached = wish.generation_key in stored
             row.status = WishStatus.COMPLETED if row.cached else WishStatus.OPEN
         return name
@@ -79,7 +79,8 @@ class MemoryBatches(MemoryGenerationStates):
             counts={state: states[state] for state in State},
             cached=sum(member.cached for member in members),
             estimate_micro_usd=row.estimate_micro_usd,
-            is_private=any(KINDS[_kind_of(member)].is_private for member in members),
+            is_private=any(KINDS[str(wish.recipe["kind"])].is_private for wish in row.asked.wishes),
+            is_led=any(member.is_open and self._is_in_flight(member) for member in members),
         )
 
     async def batch_members(self, batch: UUID, *, after: int = -1, limit: int = 100) -> Sequence[Member]:
@@ -173,15 +174,20 @@ class MemoryBatches(MemoryGenerationStates):
             return State(row.status)
         return self._state_of(row.key, is_awaited=True) or State.PENDING
 
+    def _failure_of(self, row: WishRow) -> str | None:
+        failure = self._generations[row.key].failure_class
+        return None if failure is None else failure.value
+
     def _member(self, row: WishRow) -> Member:
         state = self._member_state(row)
         return Member(
+            wish=row.id,
             position=row.position,
             generation_key=row.key,
             kind=_kind_of(row),
             state=state,
             cached=row.cached,
-            code=GenerationFailed.code if row.is_open and state is State.FAILED else row.code,
+            code=self._failure_of(row) if row.is_open and state is State.FAILED else row.code,
             paths=row.asked.paths,
             echo=row.asked.echo,
         )

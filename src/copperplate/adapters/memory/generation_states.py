@@ -43,7 +43,7 @@ class MemoryGenerationStates(MemoryWishes):
         super().__init__(clock)
         self._watches: dict[tuple[str, str], float] = {}
 
-    async def generation_state(self, generation_key: str) -> GenerationState | None:
+    async def generation_state(self, generation_key: str, *, with_usual_time: bool = False) -> GenerationState | None:
         """See `Wishes.generation_state`."""
         wish = next(self._open_wishes(generation_key), None)
         state = self._state_of(generation_key, is_awaited=wish is not None)
@@ -62,7 +62,8 @@ class MemoryGenerationStates(MemoryWishes):
             failure_class=None if failure is None else failure.failure_class,
             retry_after=timedelta(0) if failure is None else self._pause_of(failure),
             entry=self._original_of(generation_key) if state is State.COMPLETED else None,
-            usual_seconds=self._usual_seconds(recipe),
+            is_led=not state.is_final and self._is_worked_on(generation_key),
+            usual_seconds=self._usual_seconds(recipe) if with_usual_time else None,
         )
 
     async def stored_keys(self, generation_keys: Collection[str]) -> frozenset[str]:
@@ -99,6 +100,9 @@ class MemoryGenerationStates(MemoryWishes):
         if not is_awaited or row.failure_class not in PASSING:
             return State.FAILED
         return State.GENERATING if self._is_submitted(key) else State.PENDING
+
+    def _is_worked_on(self, key: str) -> bool:
+        return self._is_led(key) or any(self._is_in_flight(wish) for wish in self._open_wishes(key))
 
     def _original_of(self, key: str) -> Entry | None:
         stored = self._entries.get(original_key(key))

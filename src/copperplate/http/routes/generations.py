@@ -45,7 +45,7 @@ async def look_at_generation(key: str, request: Request, response: Response, ser
     if KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
     base = base_url_of(request.scope, services.settings)
-    state = await services.ledger.generation_state(key)
+    state = await services.ledger.generation_state(key, with_usual_time=True)
     if state is not None and not KINDS[state.kind].is_private:
         answer = GenerationAnswer.of(told_of(state, picture_addresses(request.scope, services)), state.entry)
     else:
