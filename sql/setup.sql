@@ -8150,7 +8150,7 @@ $statement$grant execute on function copperplate.abandon_wishes(integer) to serv
 select pg_temp.apply_migration('20261120000859', 'create_work_steps', array[
 $statement$-- The steps of work: take what is due, and settle it.
 
-create function public.take_wishes(p_in_flight integer, p_held_for interval)
+create function public.take_wishes(p_in_flight integer, p_held_for interval, p_limit integer default null)
 returns jsonb
 language plpgsql
 volatile
@@ -8177,7 +8177,7 @@ begin
             from copperplate.wishes as w
             where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
             order by w.priority, w.due_at, w.id
-            limit greatest(p_in_flight - copperplate.count_wishes_in_flight(v_now), 0)
+            limit greatest(least(p_in_flight - copperplate.count_wishes_in_flight(v_now), p_limit), 0)
             for update skip locked
         );
         -- Its batch was canceled while it was held: it goes on only where something was paid.
@@ -8212,12 +8212,12 @@ begin
     return coalesce(v_taken, '[]');
 end;
 $$$statement$,
-$statement$comment on function public.take_wishes(integer, interval) is
+$statement$comment on function public.take_wishes(integer, interval, integer) is
 'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting
-for a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
+for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
 tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.'$statement$,
-$statement$revoke all on function public.take_wishes(integer, interval) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.take_wishes(integer, interval) to service_role$statement$,
+$statement$revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.take_wishes(integer, interval, integer) to service_role$statement$,
 $statement$create function public.settle_wish(
     p_wish bigint, p_status text, p_code text default null, p_retry_after interval default '0'
 )
@@ -8790,40 +8790,43 @@ $statement$grant execute on function public.get_popular_recipes(integer, integer
 ]);
 
 select pg_temp.apply_migration('20261120000863', 'create_event_tokens', array[
-$statement$-- Who may watch a generation that is not told to everybody. A browser sends no header with a stream of events: its
+$statement$-- Who may watch a generation or a batch that is not told to everybody. A browser sends no header with a stream of events: its
 -- address has a token, and the ledger its digest.
 create table copperplate.event_tokens (
-    generation_key text not null,
+    -- The key of a generation, or the id of a batch.
+    subject text not null,
     -- SHA-256 of the token.
     digest text not null,
     expires_at timestamptz not null,
-    constraint event_tokens_pkey primary key (generation_key, digest),
-    constraint event_tokens_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
+    constraint event_tokens_pkey primary key (subject, digest),
+    constraint event_tokens_subject_is_key_or_batch check (
+        subject ~ '^([0-9a-f]{64}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$'
+    ),
     constraint event_tokens_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$')
 )$statement$,
 $statement$create index event_tokens_expires_idx on copperplate.event_tokens (expires_at)$statement$,
 $statement$comment on table copperplate.event_tokens is
-'Digests of tokens that permit to watch one generation for some minutes.
+'Digests of tokens that permit to watch one generation or batch for some minutes.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$alter table copperplate.event_tokens enable row level security$statement$,
 $statement$revoke all on table copperplate.event_tokens from public, anon, authenticated, service_role$statement$,
 $statement$grant select, insert, update, delete on table copperplate.event_tokens to service_role$statement$,
-$statement$create function public.begin_watch(p_generation_key text, p_digest text, p_valid_for interval)
+$statement$create function public.begin_watch(p_subject text, p_digest text, p_valid_for interval)
 returns void
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    insert into copperplate.event_tokens (generation_key, digest, expires_at)
-    values (p_generation_key, p_digest, copperplate.clock() + p_valid_for)
-    on conflict (generation_key, digest) do update set expires_at = excluded.expires_at;
+    insert into copperplate.event_tokens (subject, digest, expires_at)
+    values (p_subject, p_digest, copperplate.clock() + p_valid_for)
+    on conflict (subject, digest) do update set expires_at = excluded.expires_at;
 $$$statement$,
 $statement$comment on function public.begin_watch(text, text, interval) is
-'Keep the SHA-256 of a token that permits to watch this generation for p_valid_for.'$statement$,
+'Keep the SHA-256 of a token that permits to watch this generation or batch for p_valid_for.'$statement$,
 $statement$revoke all on function public.begin_watch(text, text, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.begin_watch(text, text, interval) to service_role$statement$,
-$statement$create function public.may_watch(p_generation_key text, p_digest text)
+$statement$create function public.may_watch(p_subject text, p_digest text)
 returns boolean
 language sql
 stable
@@ -8832,11 +8835,11 @@ set search_path = ''
 as $$
     select exists (
         select from copperplate.event_tokens as t
-        where t.generation_key = p_generation_key and t.digest = p_digest and t.expires_at > copperplate.clock()
+        where t.subject = p_subject and t.digest = p_digest and t.expires_at > copperplate.clock()
     );
 $$$statement$,
 $statement$comment on function public.may_watch(text, text) is
-'Whether a token with this SHA-256 permits to watch this generation now.'$statement$,
+'Whether a token with this SHA-256 permits to watch this generation or batch now.'$statement$,
 $statement$revoke all on function public.may_watch(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.may_watch(text, text) to service_role$statement$
 ]);
@@ -8935,8 +8938,8 @@ begin
         b.id = any(v_batches)
         and not exists (select from copperplate.wishes as w where w.batch_id = b.id);
     delete from copperplate.event_tokens as t
-    where (t.generation_key, t.digest) in (
-        select o.generation_key, o.digest
+    where (t.subject, t.digest) in (
+        select o.subject, o.digest
         from copperplate.event_tokens as o
         where o.expires_at <= v_now
         order by o.expires_at
@@ -8964,16 +8967,25 @@ begin
         delete from copperplate.wishes as w
         where w.owner = v_owner and w.owner like 'user:%'
         returning w.generation_key
+    ),
+
+    gone as (
+        delete from copperplate.batches as b
+        where b.owner = v_owner
+        returning b.id
     )
 
     delete from copperplate.event_tokens as t
-    using removed as r
-    where t.generation_key = r.generation_key;
-    delete from copperplate.batches as b where b.owner = v_owner;
+    using (
+        select r.generation_key as subject from removed as r
+        union all
+        select g.id::text from gone as g
+    ) as s
+    where t.subject = s.subject;
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_wishes_of(uuid) is
-'Remove the wishes and batches of a user, and the tokens to watch what they wished for.'$statement$,
+'Remove the wishes and batches of a user, and the tokens to watch them.'$statement$,
 $statement$revoke all on function copperplate.forget_wishes_of(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_wishes_of(uuid) to service_role$statement$
 ]);

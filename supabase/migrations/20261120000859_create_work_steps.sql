@@ -1,6 +1,6 @@
 -- The steps of work: take what is due, and settle it.
 
-create function public.take_wishes(p_in_flight integer, p_held_for interval)
+create function public.take_wishes(p_in_flight integer, p_held_for interval, p_limit integer default null)
 returns jsonb
 language plpgsql
 volatile
@@ -27,7 +27,7 @@ begin
             from copperplate.wishes as w
             where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
             order by w.priority, w.due_at, w.id
-            limit greatest(p_in_flight - copperplate.count_wishes_in_flight(v_now), 0)
+            limit greatest(least(p_in_flight - copperplate.count_wishes_in_flight(v_now), p_limit), 0)
             for update skip locked
         );
         -- Its batch was canceled while it was held: it goes on only where something was paid.
@@ -63,12 +63,12 @@ begin
 end;
 $$;
 
-comment on function public.take_wishes(integer, interval) is
+comment on function public.take_wishes(integer, interval, integer) is
 'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting
-for a generation under a live lease. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
+for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
 tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.';
-revoke all on function public.take_wishes(integer, interval) from public, anon, authenticated;
-grant execute on function public.take_wishes(integer, interval) to service_role;
+revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated;
+grant execute on function public.take_wishes(integer, interval, integer) to service_role;
 
 create function public.settle_wish(
     p_wish bigint, p_status text, p_code text default null, p_retry_after interval default '0'

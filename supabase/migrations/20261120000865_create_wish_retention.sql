@@ -33,8 +33,8 @@ begin
         b.id = any(v_batches)
         and not exists (select from copperplate.wishes as w where w.batch_id = b.id);
     delete from copperplate.event_tokens as t
-    where (t.generation_key, t.digest) in (
-        select o.generation_key, o.digest
+    where (t.subject, t.digest) in (
+        select o.subject, o.digest
         from copperplate.event_tokens as o
         where o.expires_at <= v_now
         order by o.expires_at
@@ -64,16 +64,25 @@ begin
         delete from copperplate.wishes as w
         where w.owner = v_owner and w.owner like 'user:%'
         returning w.generation_key
+    ),
+
+    gone as (
+        delete from copperplate.batches as b
+        where b.owner = v_owner
+        returning b.id
     )
 
     delete from copperplate.event_tokens as t
-    using removed as r
-    where t.generation_key = r.generation_key;
-    delete from copperplate.batches as b where b.owner = v_owner;
+    using (
+        select r.generation_key as subject from removed as r
+        union all
+        select g.id::text from gone as g
+    ) as s
+    where t.subject = s.subject;
 end;
 $$;
 
 comment on function copperplate.forget_wishes_of(uuid) is
-'Remove the wishes and batches of a user, and the tokens to watch what they wished for.';
+'Remove the wishes and batches of a user, and the tokens to watch them.';
 revoke all on function copperplate.forget_wishes_of(uuid) from public, anon, authenticated;
 grant execute on function copperplate.forget_wishes_of(uuid) to service_role;

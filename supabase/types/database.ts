@@ -312,7 +312,7 @@ export type Database = {
           isSetofReturn: false;
         };
       };
-      begin_watch: { Args: { p_digest: string; p_generation_key: string; p_valid_for: string }; Returns: undefined };
+      begin_watch: { Args: { p_digest: string; p_subject: string; p_valid_for: string }; Returns: undefined };
       cache_key: { Args: { p_recipe: Json }; Returns: string };
       cancel_batch: { Args: { p_batch: string }; Returns: Json };
       check_setup: { Args: Record<PropertyKey, never>; Returns: Json };
@@ -557,7 +557,7 @@ export type Database = {
       list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       list_members: { Args: { p_after?: number; p_batch: string; p_limit?: number }; Returns: Json };
       make_wish: { Args: { p_held_for: string; p_wish: Json }; Returns: number };
-      may_watch: { Args: { p_digest: string; p_generation_key: string }; Returns: boolean };
+      may_watch: { Args: { p_digest: string; p_subject: string }; Returns: boolean };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
       originals_without_placeholder: {
@@ -650,7 +650,7 @@ export type Database = {
       };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
       take_down: { Args: { p_key: string; p_reason?: string }; Returns: Json };
-      take_wishes: { Args: { p_held_for: string; p_in_flight: number }; Returns: Json };
+      take_wishes: { Args: { p_held_for: string; p_in_flight: number; p_limit?: number }; Returns: Json };
       unpin_picture: { Args: { p_key: string }; Returns: Json };
     };
     Enums: {

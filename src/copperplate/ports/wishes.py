@@ -21,8 +21,10 @@ class Wishes(Protocol):
         An open wish of the same owner for the same generation, outside of batches, is that wish.
         """
 
-    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """Take due wishes, the most urgent first, so that at most `in_flight` are in flight over all processes.
+
+        No more than `limit` are taken, however few are in flight.
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
@@ -72,8 +74,11 @@ class Wishes(Protocol):
     async def popular_recipes(self, *, days: int, limit: int) -> Sequence[dict[str, object]]:
         """Canonical recipes of what was asked for most in the last days, the most asked first."""
 
-    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
-        """Keep the digest of a token that permits to watch a private generation for so long."""
+    async def begin_watch(self, subject: str, token_digest: str, valid_for: timedelta) -> None:
+        """Keep the digest of a token that permits to watch what is private for so long.
 
-    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
-        """Whether a token of this digest permits to watch this generation now."""
+        `subject` is the key of a generation, or the id of a batch.
+        """
+
+    async def may_watch(self, subject: str, token_digest: str) -> bool:
+        """Whether a token of this digest permits to watch this generation or batch now."""

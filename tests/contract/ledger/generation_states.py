@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
 
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Condition, Job, Outcome
 from copperplate.wishes import Settlement, State, WishStatus
+from tests.contract.ledger.credits import ALICE
 from tests.contract.ledger.harness import LONG_LEASE, acquire, complete, failure, lead, request_count
-from tests.contract.ledger.wishing import DAY_SECONDS, make, memoji, new_wish, pass_hold, take
+from tests.contract.ledger.wishing import DAY_SECONDS, make, memoji, new_batch, new_wish, pass_hold, take
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY = picture_request().generation_key
 UNKNOWN = "0" * 64
+BATCH = str(UUID(int=1))
 DIGEST = "a" * 64
 
 
@@ -204,17 +209,32 @@ class GenerationStateContract:
 
 
 class WatchContract:
-    """A token permits to watch one generation for a while."""
+    """A token permits to watch one generation or batch for a while."""
 
-    async def test_a_token_permits_one_generation_until_it_expires(self, harness: LedgerHarness) -> None:
+    @pytest.mark.parametrize(("subject", "another"), [(KEY, UNKNOWN), (BATCH, str(UUID(int=2)))], ids=["key", "batch"])
+    async def test_a_token_permits_one_subject_until_it_expires(
+        self, harness: LedgerHarness, subject: str, another: str
+    ) -> None:
         ledger = harness.ledger
-        assert not await ledger.may_watch(KEY, DIGEST)
-        await ledger.begin_watch(KEY, DIGEST, LONG_LEASE)
-        assert await ledger.may_watch(KEY, DIGEST)
-        assert not await ledger.may_watch(UNKNOWN, DIGEST)
-        assert not await ledger.may_watch(KEY, "b" * 64)
+        assert not await ledger.may_watch(subject, DIGEST)
+        await ledger.begin_watch(subject, DIGEST, LONG_LEASE)
+        assert await ledger.may_watch(subject, DIGEST)
+        assert not await ledger.may_watch(another, DIGEST)
+        assert not await ledger.may_watch(subject, "b" * 64)
         await harness.advance(LONG_LEASE.total_seconds() + 1)
-        assert not await ledger.may_watch(KEY, DIGEST)
+        assert not await ledger.may_watch(subject, DIGEST)
+
+    async def test_tokens_of_a_forgotten_user_go_with_what_they_wished_for(self, harness: LedgerHarness) -> None:
+        ledger, owner = harness.ledger, f"user:{ALICE}"
+        await ledger.grant_credits(ALICE, 1, "g")
+        theirs = str(await ledger.create_batch(new_batch("in a batch", owner=owner)))
+        others = str(await ledger.create_batch(new_batch("in a batch")))
+        await make(harness, "a beautiful sunset", owner=owner)
+        for subject in (theirs, others, KEY, UNKNOWN):
+            await ledger.begin_watch(subject, DIGEST, LONG_LEASE)
+        assert await ledger.forget_user(ALICE)
+        permitted = [await ledger.may_watch(subject, DIGEST) for subject in (theirs, others, KEY, UNKNOWN)]
+        assert permitted == [False, True, False, True]
 
     async def test_tokens_of_one_generation_stand_side_by_side(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger

@@ -98,6 +98,14 @@ class WishContract:
         assert len(await take(harness, in_flight=4)) == 1
         assert await take(harness, in_flight=0) == []
 
+    async def test_no_more_are_taken_than_the_limit(self, harness: LedgerHarness) -> None:
+        await harness.ledger.create_batch(new_batch(*(f"picture {n}" for n in range(5))))
+        takes = [
+            await harness.ledger.take_wishes(in_flight=in_flight, held_for=HOLD, limit=limit)
+            for in_flight, limit in ((4, 0), (4, 1), (4, 2), (4, 2), (9, None))
+        ]
+        assert [len(taken) for taken in takes] == [0, 1, 2, 1, 1]
+
     async def test_a_hold_that_ran_out_is_taken_again_and_counted(self, harness: LedgerHarness) -> None:
         wish = await make(harness, "picture")
         assert [(each.id, each.tries) for each in await take(harness, in_flight=1)] == [(wish, 1)]

@@ -11,6 +11,7 @@ from copperplate.adapters.ledger.wish_rows import batch_of, canceled_of, member_
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
     from copperplate.wishes import Batch, Canceled, GenerationState, Member, NewBatch, NewWish, Settlement, Wish
 
 
@@ -22,9 +23,9 @@ class WishCalls(Calls):
         arguments = {"p_wish": Json(wish_row(wish)), "p_held_for": held_for}
         return await self._transport.value("make_wish", arguments, int)
 
-    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """See `Wishes.take_wishes`."""
-        arguments = {"p_in_flight": in_flight, "p_held_for": held_for}
+        arguments = {"p_in_flight": in_flight, "p_held_for": held_for, "p_limit": limit}
         return [wish_of(row) for row in await self._transport.value("take_wishes", arguments, list)]
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
@@ -91,12 +92,12 @@ class WishCalls(Calls):
         """See `Wishes.popular_recipes`."""
         return await self._transport.value("get_popular_recipes", {"p_days": days, "p_limit": limit}, list)
 
-    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
+    async def begin_watch(self, subject: str, token_digest: str, valid_for: timedelta) -> None:
         """See `Wishes.begin_watch`."""
-        arguments = {"p_generation_key": generation_key, "p_digest": token_digest, "p_valid_for": valid_for}
+        arguments = {"p_subject": subject, "p_digest": token_digest, "p_valid_for": valid_for}
         await self._transport.value("begin_watch", arguments, object)
 
-    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
+    async def may_watch(self, subject: str, token_digest: str) -> bool:
         """See `Wishes.may_watch`."""
-        arguments = {"p_generation_key": generation_key, "p_digest": token_digest}
+        arguments = {"p_subject": subject, "p_digest": token_digest}
         return await self._transport.value("may_watch", arguments, bool)

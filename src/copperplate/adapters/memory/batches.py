@@ -106,11 +106,11 @@ class MemoryBatches(MemoryGenerationStates):
             saved_micro_usd=sum(spending.amount_micro_usd for spending in saved if spending is not None),
         )
 
-    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """See `Wishes.take_wishes`: what was held when its batch was canceled is withdrawn."""
         for row in list(self._due_wishes()):
             self._withdraw_canceled(row)
-        return await super().take_wishes(in_flight=in_flight, held_for=held_for)
+        return await super().take_wishes(in_flight=in_flight, held_for=held_for, limit=limit)
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
         """See `Wishes.settle_wish`."""

@@ -15,6 +15,7 @@ from copperplate.wishes import GenerationState, State
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from copperplate.adapters.memory.tables import GenerationRow
     from copperplate.model import CanonicalValue, Entry
@@ -78,15 +79,22 @@ class MemoryGenerationStates(MemoryWishes):
         rows.sort(key=lambda row: -row.total_requests)
         return [dict(row.recipe) for row in rows[:limit]]
 
-    async def begin_watch(self, generation_key: str, token_digest: str, valid_for: timedelta) -> None:
+    async def begin_watch(self, subject: str, token_digest: str, valid_for: timedelta) -> None:
         """See `Wishes.begin_watch`."""
         now = self._clock.monotonic()
         self._watches = {watch: until for watch, until in self._watches.items() if until > now}
-        self._watches[generation_key, token_digest] = now + valid_for.total_seconds()
+        self._watches[subject, token_digest] = now + valid_for.total_seconds()
 
-    async def may_watch(self, generation_key: str, token_digest: str) -> bool:
+    async def may_watch(self, subject: str, token_digest: str) -> bool:
         """See `Wishes.may_watch`."""
-        return self._watches.get((generation_key, token_digest), 0.0) > self._clock.monotonic()
+        return self._watches.get((subject, token_digest), 0.0) > self._clock.monotonic()
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`: so do the tokens to watch what they wished for."""
+        theirs = [row for row in self._wishes.values() if row.asked.owner == f"user:{user}"]
+        subjects = {row.key for row in theirs} | {str(row.batch) for row in theirs}
+        self._watches = {watch: until for watch, until in self._watches.items() if watch[0] not in subjects}
+        return await super().forget_user(user)
 
     def _state_of(self, key: str, *, is_awaited: bool) -> State | None:
         """The state of a generation; `is_awaited`: an open wish asks for it again where that may help."""

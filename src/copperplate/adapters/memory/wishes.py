@@ -83,12 +83,13 @@ class MemoryWishes(MemoryEntries):
         row.asked = replace(row.asked, priority=min(row.asked.priority, wish.priority))
         return row.id
 
-    async def take_wishes(self, *, in_flight: int, held_for: timedelta) -> Sequence[Wish]:
+    async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """See `Wishes.take_wishes`."""
         self._abandon_old_wishes()
         # Two wishes for one generation are one picture at the provider.
         under_way = len({row.key for row in self._open_wishes() if self._is_in_flight(row)})
-        taken = sorted(self._due_wishes(), key=lambda row: row.urgency)[: max(0, in_flight - under_way)]
+        room = in_flight - under_way if limit is None else min(in_flight - under_way, limit)
+        taken = sorted(self._due_wishes(), key=lambda row: row.urgency)[: max(0, room)]
         for row in taken:
             row.held_until = self._clock.monotonic() + held_for.total_seconds()
             row.tries += 1
