@@ -265,7 +265,7 @@ async def test_a_caller_who_need_not_wait_is_told_where_to_look(gated: MemorySer
 
 
 async def test_the_address_of_a_promise_says_nothing_of_who_asks(gated: MemoryServices) -> None:
-    key = await keep_key(gated.ledger, is_visible=True)
+    key = await keep_key(gated.ledger, is_visible=True, cap_pictures=9)
     async with reach(gated) as client:
         ordered = await client.get(f"/256x256.auto?text=f%C3%BCchse&w=64&utm=1&key={key.text}", headers=EARLY)
         assert ordered.json()["url"] == "http://pictures.test/256x256.auto?text=f%C3%BCchse&w=64"

@@ -14,9 +14,7 @@ from copperplate.batch_errors import InvalidBatch, InvalidItems, MemojiNeedsSign
 from copperplate.budgets import Charge
 from copperplate.errors import (
     IdempotencyConflict,
-    InvalidBody,
     InvalidRequest,
-    InvalidSeed,
     LedgerMisconfigured,
     LedgerUnavailable,
     NotFound,
@@ -24,12 +22,13 @@ from copperplate.errors import (
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http.items import PRIORITIES, read_echo, read_item
 from copperplate.http.parameters import refuse_unknown_members
+from copperplate.operations.variants import variants_of
 from copperplate.recipes.kinds import KINDS, MEMOJI
 from copperplate.wishes import MAX_PATHS, Batch, NewBatch, Priority, State
 from copperplate.work.promises import new_wish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from copperplate.access.caller import Caller
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 MAX_ITEMS: Final = 1_000
 MAX_BODY_BYTES: Final = 1024 * 1024
-MAX_VARIANTS: Final = 16
 # So many faulty items are named.
 MAX_FAULTS: Final = 20
 MEMBERS: Final = ("items", "priority", "thread_id")
@@ -165,35 +163,11 @@ def _variants_of(sent: Sequence[Any]) -> list[tuple[int, Any]]:
 
     Raises `InvalidBatch` where these are more than a batch may have.
     """
-    each = ((index, variant) for index, item in enumerate(sent) for variant in _variants(item))
+    each = ((index, variant) for index, item in enumerate(sent) for variant in variants_of(item))
     variants = list(islice(each, MAX_ITEMS + 1))
     if len(variants) > MAX_ITEMS:
         raise InvalidBatch(f"With their variants (n) there are more than {MAX_ITEMS:,} items. Send several batches.")
     return variants
-
-
-def _variants(item: Any) -> Iterator[Any]:
-    """The first variant is the picture without a seed; the others have the seeds 1 to n - 1."""
-    if not isinstance(item, dict) or item.get("n") is None:
-        yield item
-        return
-    single = {name: value for name, value in item.items() if name != "n"}
-    if (fault := _fault_of_n(item)) is not None:
-        yield fault
-        return
-    yield single
-    yield from ({**single, "seed": str(number)} for number in range(1, item["n"]))
-
-
-def _fault_of_n(item: dict[str, Any]) -> InvalidRequest | None:
-    number = item["n"]
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_VARIANTS:
-        return InvalidBody(f"n is a whole number from 1 to {MAX_VARIANTS}.")
-    if item.get("kind") == MEMOJI.name:
-        return InvalidBody("n is for images: a memoji's configuration has no variants.")
-    if item.get("seed") is not None:
-        return InvalidSeed("n makes variants by their seeds. Give n or seed, not both.")
-    return None
 
 
 async def _read_all(variants: Sequence[tuple[int, Any]], services: Services) -> list[Item]:

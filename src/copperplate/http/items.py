@@ -209,8 +209,10 @@ def _sides_in(given: Mapping[str, Any], name: str) -> tuple[int, int]:
 
 def _prompt_of(given: Mapping[str, Any]) -> str:
     texts = [text for name in _TEXT_NAMES if (text := _text_of(given, name, InvalidText)) is not None]
-    if not texts:
-        raise InvalidText('There is no text. Describe the picture, as in {"prompt": "A beautiful sunset"}.')
+    if not any(text.strip() for text in texts):
+        raise InvalidText(
+            'There is no text, or it is empty. Describe the picture, as in {"prompt": "A beautiful sunset"}.'
+        )
     if len(texts) > 1 and fold_text(texts[0]) != fold_text(texts[1]):
         raise InvalidBody("prompt and text say different things. Give one of them; text is another name for prompt.")
     return texts[0]

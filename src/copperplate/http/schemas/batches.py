@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from copperplate.http.batches import MAX_ITEMS, MAX_VARIANTS
+from copperplate.http.batches import MAX_ITEMS
 from copperplate.http.failure_codes import detail_of, may_help_to_ask_anew
 from copperplate.http.items import MAX_ECHO_CHARS, PRIORITIES
 from copperplate.http.schemas.statistics import MICRO
+from copperplate.operations.variants import MAX_VARIANTS
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class BatchOut(BaseModel):
     counts: CountsOut
     estimate_usd: float | None = Field(description="What the others cost at most; null where a price is not known")
     events: str | None = Field(
-        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten minutes. "
-        "Null where that is not possible now: look again"
+        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten "
+        "minutes, and is null where it cannot be opened now: look again"
     )
 
     @classmethod
