@@ -180,10 +180,10 @@ async def test_one_watcher_serves_all_followers_and_ends_with_the_last(
     looks = 0
     state_of = services.ledger.generation_state
 
-    async def counting(key: str) -> Any:
+    async def counting(key: str, **options: Any) -> Any:
         nonlocal looks
         looks += 1
-        return await state_of(key)
+        return await state_of(key, **options)
 
     monkeypatch.setattr(services.ledger, "generation_state", counting)
     await wish_for(services)

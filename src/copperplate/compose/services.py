@@ -123,7 +123,6 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ahead=settings.render_ahead,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
-    promises = Promises(coordinator=coordinator, ledger=ledger, lease=timings.lease)
     gate = Gate(settings=settings, kinds=kinds, clock=clock)
     work = WorkStep(
         ledger=ledger,
@@ -135,6 +134,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         in_flight=settings.work_items,
     )
     meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
+    promises = Promises(coordinator=coordinator, ledger=ledger, request_meter=meter, clock=clock, lease=timings.lease)
     return Services(
         settings=settings,
         clock=clock,

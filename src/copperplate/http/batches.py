@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
-from copperplate.batch_errors import InvalidBatch, InvalidItems, MemojiNeedsSignIn
 from copperplate.budgets import Charge
+from copperplate.denials import InvalidBatch, InvalidItems, MemojiNeedsSignIn
 from copperplate.errors import (
     IdempotencyConflict,
     InvalidRequest,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from copperplate.access.owners import owner_of
+from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
 from copperplate.http import event_addresses, headers
 from copperplate.http.addresses import picture_addresses
@@ -27,7 +28,6 @@ from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
 from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
 from copperplate.recipes.objects import KEY
-from copperplate.stream_errors import InvalidEventToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class Watched:
     make_source: Callable[[], Source]
 
 
-class Seat:
+class Place:
     """What one request holds while it is answered: its place among the followers, and its part of a watch."""
 
     __slots__ = ("_address", "_followers", "_thing", "_watches", "watch")
@@ -123,18 +123,18 @@ class Streams:
         if services is None or scope["type"] != "http" or not is_stream(scope["path"]):
             await self._app(scope, receive, send)
             return
-        seat = Seat(self.followers, services.watches)
+        place = Place(self.followers, services.watches)
         try:
-            if (answer := await _open(seat, scope, services)) is not None:
+            if (answer := await _open(place, scope, services)) is not None:
                 await send_answer(send, scope, answer, None, 0.0)
             else:
-                assert seat.watch is not None  # noqa: S101 - it was opened
-                follower = self._follower(seat.watch, scope, send, services)
+                assert place.watch is not None  # noqa: S101 - it was opened
+                follower = self._follower(place.watch, scope, send, services)
                 await follower.run(OF_A_STREAM, receive)
-                if seat.watch.view is not None and not seat.watch.view.is_final:
+                if place.watch.view is not None and not place.watch.view.is_final:
                     services.work.note_due()
         finally:
-            seat.give_back()
+            place.give_back()
 
     def _follower(self, watch: Watch, scope: Scope, send: Send, services: Services) -> Follower:
         life_seconds, idle_seconds = self.followers.times.life, math.inf
@@ -156,13 +156,13 @@ def is_stream(path: str) -> bool:
     return path.endswith(SUFFIX) and _PATH.fullmatch(path) is not None
 
 
-async def _open(seat: Seat, scope: Scope, services: Services) -> Answer | None:
+async def _open(place: Place, scope: Scope, services: Services) -> Answer | None:
     """What is answered in place of a stream; None where the stream may begin."""
     told_id = _last_event_id(scope)
     try:
         if scope["method"] == "OPTIONS":
             return Answer(204, headers.PREFLIGHT, b"", None)
-        view = await _look(seat, scope, services)
+        view = await _look(place, scope, services)
     except LedgerUnavailable as error:
         return error_answer(error, None) if told_id is None else Answer(200, OF_A_STREAM, COME_BACK, None)
     except Exception as error:  # noqa: BLE001 - nothing above would answer
@@ -172,20 +172,20 @@ async def _open(seat: Seat, scope: Scope, services: Services) -> Answer | None:
     return Answer(200, OF_A_STREAM, b"", None) if scope["method"] == "HEAD" else None
 
 
-async def _look(seat: Seat, scope: Scope, services: Services) -> View:
+async def _look(place: Place, scope: Scope, services: Services) -> View:
     """The first view of what is watched, which this caller may see. Raises whatever is in the way."""
     if not has_one_host(scope):
         raise InvalidHost("Send one Host header.")
     if scope["method"] not in ("GET", "HEAD"):
         raise MethodNotAllowed(METHODS)
     watched = _watched(scope, services)
-    seat.take(caller_address(scope, services), services.settings)
+    place.take(caller_address(scope, services), services.settings)
     caller = await caller_of(scope, services)
     token = event_addresses.parameter_in(scope["query_string"], event_addresses.PARAMETER)
     # Whether there is such a thing or not: a token that does not permit it tells nothing else.
     if token is not None and not await services.event_tokens.permits(watched.key, token):
         raise InvalidEventToken(_NOT_PERMITTED)
-    view = await seat.join(watched).first()
+    view = await place.join(watched).first()
     if view is None or (view.is_private and token is None and not await _is_owner(caller, view, watched, services)):
         raise NotFound(_UNKNOWN)
     return view

@@ -83,7 +83,7 @@ class Warming:
 
     def __init__(self, wishes: Sequence[NewWish], *, owner: str, ledger: Wishes, clock: Clock) -> None:
         self._wishes = wishes
-        self._chunks: Iterator[tuple[NewWish, ...]] = iter(())
+        self._chunks: Iterator[tuple[NewWish, ...]] = chunks(wishes)
         self._owner = owner
         self._ledger = ledger
         self._clock = clock

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.owners import owner_of
-from copperplate.batch_errors import NotOwner
+from copperplate.denials import NotOwner
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable, NotFound, Unauthorized
 from copperplate.http.api import BATCH_ID, PAGE, RETRY_SECONDS, preflight
 from copperplate.http.batches import keep_batch

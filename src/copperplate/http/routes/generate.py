@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.owners import owner_of
 from copperplate.accounts.user_requests import Delivered
-from copperplate.batch_errors import MemojiNeedsSignIn
+from copperplate.denials import MemojiNeedsSignIn
 from copperplate.errors import Unauthorized
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.http.api import preflight
@@ -34,6 +34,8 @@ from copperplate.model import Outcome
 from copperplate.recipes.kinds import MEMOJI
 from copperplate.wishes import Priority
 from copperplate.work.promises import new_wish
+from copperplate.work.settled import settle
+from copperplate.work.settling import MADE
 
 if TYPE_CHECKING:
     from copperplate.access.caller import Caller
@@ -102,8 +104,8 @@ async def generate(
     item = read_item(body, services)
     for name, value in ignored_header(item.ignored):
         response.headers[name.decode()] = value.decode()
-    wished = _Wished(services, caller, item, preferences)
-    made = await wished.answer(idempotency_key)
+    asked = _AskedItem(services, caller, item, preferences)
+    made = await asked.answer(idempotency_key)
     if made is None:
         response.status_code = 202
         response.headers.update(promise_headers(item.picture_request.generation_key, preferences))
@@ -116,7 +118,7 @@ async def generate(
         made.entry,
         url=base + item.paths[0],
         cached=made.cached,
-        cost=wished.cost_of(made),
+        cost=asked.cost_of(made),
         credits_left=made.credits,
     )
 
@@ -127,7 +129,7 @@ async def answer_preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-class _Wished:
+class _AskedItem:
     """One item that a caller asks for."""
 
     def __init__(self, services: Services, caller: Caller, item: Item, preferences: Preferences) -> None:
@@ -189,15 +191,18 @@ class _Wished:
         # Strangers have no name that a key of theirs could be kept under.
         if idempotency_key is None or owner_of(self._caller) is None or permit.denial is not None:
             return await self._find(options, wish)
-        async with remembered(wish, idempotency_key, self._services.ledger) as was_stored:
-            made = await self._find(options, wish)
-            return None if made is None else replace(made, cached=was_stored)
+        ledger, held_for = self._services.ledger, self._services.promises.lease
+        async with remembered(wish, idempotency_key, ledger, held_for=held_for) as known:
+            made = await self._find(options, wish, kept=known.wish)
+            if made is not None and known.wish is not None:
+                await settle(ledger, known.wish, MADE)
+            return None if made is None else replace(made, cached=known.was_stored)
 
-    async def _find(self, options: LookupOptions, wish: NewWish) -> Made | None:
+    async def _find(self, options: LookupOptions, wish: NewWish, *, kept: int | None = None) -> Made | None:
         outcome: Outcome | None = Outcome.FAILED
         try:
             found = await find_or_promise(
-                self._services, self._request, options, wish, within_seconds=self._within_seconds
+                self._services, self._request, options, wish, kept=kept, within_seconds=self._within_seconds
             )
             outcome = found.outcome if isinstance(found, LookupResult) else None
         finally:

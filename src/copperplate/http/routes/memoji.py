@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.caller import Caller
-from copperplate.accounts.user_requests import Delivered, Pending
+from copperplate.accounts.user_requests import Delivered
 from copperplate.http.addresses import addresses_of
 from copperplate.http.api import preflight
 from copperplate.http.bodies import read_json_object
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from copperplate.http.preferences import Preferences
     from copperplate.model import PictureRequest
     from copperplate.services import Services
+    from copperplate.work.promises import Promised
 
 FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
 PREFLIGHT: Final = preflight("GET, POST", "content-type", "idempotency-key", "prefer")
@@ -112,7 +113,7 @@ async def _find(
     idempotency_key: str | None,
     preferences: Preferences,
     services: Services,
-) -> Delivered | Pending:
+) -> Delivered | Promised:
     if not preferences.is_async:
         return await services.user_requests.request(user, picture_request, permit, idempotency_key=idempotency_key)
     return await services.user_requests.start(
@@ -142,7 +143,7 @@ def _display_url(
     return base_url_of(request.scope, services.settings) + shown.path
 
 
-def _log(services: Services, picture_request: PictureRequest, result: Delivered | Pending, seconds: float) -> None:
+def _log(services: Services, picture_request: PictureRequest, result: Delivered | Promised, seconds: float) -> None:
     outcome = result.outcome if isinstance(result, Delivered) else None
     is_paid = outcome is Outcome.GENERATED
     log_request(
