@@ -64,9 +64,9 @@ end;
 $$;
 
 comment on function public.take_wishes(integer, interval, integer) is
-'Take due wishes, the most urgent first, so that at most p_in_flight are in flight over all callers: held, or waiting
-for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner, spending, charge_user, charge_credits,
-tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.';
+'Take due wishes, the most urgent first, so that at most p_in_flight that were taken are in flight over all callers:
+held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe,
+owner, spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.';
 revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated;
 grant execute on function public.take_wishes(integer, interval, integer) to service_role;
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from copperplate.local.cluster import Cluster
+    from tests.standin.server import Standin
 
 ALICE = UUID(int=0xA11CE)
 AS_ALICE = {"authorization": f"Bearer {make_local_token(ALICE, SECRET, seconds=600)}"}
@@ -33,12 +34,15 @@ def database(cluster: Cluster) -> Iterator[str]:
         yield cluster.url(database=make())
 
 
-async def test_a_batch_with_memoji_is_told_made_and_charged_once(database: str, tmp_path: Path) -> None:
+async def test_a_batch_with_memoji_is_told_made_and_charged_once(database: str, standin: Standin, tmp_path: Path) -> None:
     environ = {
         "DATABASE_URL": database,
         "COPPERPLATE_DATA_DIR": str(tmp_path),
         "SUPABASE_JWT_SECRET": SECRET,
         "COPPERPLATE_PUBLIC_BASE_URL": "http://pictures.test",
+        # The painter's memoji cost no credit.
+        "FAL_KEY": "stand-in",
+        "COPPERPLATE_FAL_QUEUE_URL": standin.url,
     }
     async with open_services(Settings.from_env(environ)) as services:
         await services.ledger.grant_credits(ALICE, 3, "test")

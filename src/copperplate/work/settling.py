@@ -28,6 +28,8 @@ HANDED_OVER: Final = Settlement(status=WishStatus.OPEN)
 # Where an error says no pause of its own: a setting is at fault, or the program.
 PAUSE: Final = timedelta(minutes=1)
 MAX_PAUSE: Final = timedelta(hours=1)
+# Shorter: another process may make it all the while.
+MAX_PAUSE_NOT_HERE: Final = timedelta(minutes=10)
 
 # Errors after which the same wish may be made later. All others end it: repeating would only repeat the refusal, or
 # cost a second time.
@@ -72,9 +74,18 @@ def settlement_of(error: Exception, *, tries: int = 1) -> Settlement:
     return _put_back(error, tries)
 
 
+def not_here(*, tries: int) -> Settlement:
+    """How a wish is put back whose kind or model this process does not offer: others may."""
+    return Settlement(status=WishStatus.OPEN, retry_after=_pause(tries, MAX_PAUSE_NOT_HERE))
+
+
 def _put_back(error: Exception, tries: int) -> Settlement:
     seconds = error.retry_after_seconds if isinstance(error, CopperplateError) else None
     if seconds is not None:
         return Settlement(status=WishStatus.OPEN, retry_after=timedelta(seconds=seconds))
+    return Settlement(status=WishStatus.OPEN, retry_after=_pause(tries, MAX_PAUSE))
+
+
+def _pause(tries: int, most: timedelta) -> timedelta:
     # Bounded before it is raised to a power: a wish may be taken any number of times.
-    return Settlement(status=WishStatus.OPEN, retry_after=min(MAX_PAUSE, PAUSE * 2 ** min(max(0, tries - 1), 6)))
+    return min(most, PAUSE * 2 ** min(max(0, tries - 1), 6))
