@@ -1,4 +1,4 @@
-"""Batches with memoji over a real Postgres: kept, told to their owner with a stream that opens, made and charged once."""
+"""Batches with memoji over a real Postgres: told to their owner with a stream that opens, made and charged once."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ def database(cluster: Cluster) -> Iterator[str]:
         yield cluster.url(database=make())
 
 
-async def test_a_batch_with_memoji_is_told_made_and_charged_once(database: str, standin: Standin, tmp_path: Path) -> None:
+async def test_a_batch_with_memoji_is_told_made_and_charged_once(
+    database: str, standin: Standin, tmp_path: Path
+) -> None:
     environ = {
         "DATABASE_URL": database,
         "COPPERPLATE_DATA_DIR": str(tmp_path),
         "SUPABASE_JWT_SECRET": SECRET,
         "COPPERPLATE_PUBLIC_BASE_URL": "http://pictures.test",
         # The painter's memoji cost no credit.
-        "FAL_KEY": "stand-in",
-        "COPPERPLATE_FAL_QUEUE_URL": standin.url,
+        "OPENAI_API_KEY": "sk-stand-in",
+        "OPENAI_BASE_URL": f"{standin.url}/v1",
     }
     async with open_services(Settings.from_env(environ)) as services:
         await services.ledger.grant_credits(ALICE, 3, "test")
