@@ -11,6 +11,8 @@ CopperplateError
 │   ├── InvalidSignature      the link's signature is not one of ours
 │   ├── SignatureExpired      the link's time is over
 │   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
+│   ├── WarmingNeedsKey       warming is for API keys
+│   ├── MemojiNeedsSignIn     memoji are paid by credits, which people have
 │   ├── NotOwner              somebody else asked for this batch
 │   └── InvalidEventToken     the token in the address does not permit to watch this
 ├── TooManyStreams            the process holds as many streams as it may; 503
@@ -159,6 +161,20 @@ class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an
 
     def __init__(self) -> None:
         super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
+
+
+class WarmingNeedsKey(Forbidden, code="warming_needs_key", title="Warming needs an API key"):
+    """Warming is spending ahead of need: whoever was given a key for it decides that, and nobody else."""
+
+    def __init__(self) -> None:
+        super().__init__("Send an API key with the scope `generate`: a sign-in warms nothing, a newer one neither.")
+
+
+class MemojiNeedsSignIn(Forbidden, code="memoji_needs_sign_in", title="A memoji needs a sign-in"):
+    """A memoji is paid by a credit of somebody who is signed in, and an API key has none."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the access token of somebody who is signed in: an API key has no credits.")
 
 
 class NotOwner(Forbidden, code="not_owner", title="Somebody else asked for this batch"):

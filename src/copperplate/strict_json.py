@@ -13,7 +13,9 @@ class InvalidJSON(ValueError):
 def parse_object(raw: str | bytes) -> dict[str, Any]:
     """The one object that `raw` is. Raises `InvalidJSON`, whatever is wrong."""
     try:
-        value = json.loads(raw, object_pairs_hook=_members, parse_constant=_refuse_constant)
+        # By itself `json` takes bytes of UTF-16 and UTF-32, too.
+        text = raw if isinstance(raw, str) else raw.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
     except InvalidJSON:
         raise
     except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested without end

@@ -14,7 +14,7 @@ from copperplate.adapters.supabase.users import LOCAL_ISSUER, make_local_token
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.api_keys import Scope
 from copperplate.budgets import Charge, Credits
-from copperplate.errors import ProviderFailed
+from copperplate.errors import LedgerUnavailable, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.http.batches import MAX_BODY_BYTES, MAX_FAULTS
@@ -255,8 +255,42 @@ async def test_memoji_of_a_key_are_refused(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:
     answer = await client.post(POST, json={"items": [fox(), {"kind": "memoji"}]}, headers=key)
-    assert is_problem(answer, 401, "unauthorized")
+    assert is_problem(answer, 403, "memoji_needs_sign_in")
+    assert is_problem(await client.post(POST, json={"kind": "memoji"}, headers=key), 403, "memoji_needs_sign_in")
     assert kept_by(services) == 0
+
+
+@pytest.mark.parametrize("asked", ["begin_watch", "find_batch"])
+async def test_a_batch_that_is_kept_is_told_whatever_fails_afterwards(
+    client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    async def away(*_: object) -> None:
+        raise LedgerUnavailable(asked)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.ledger, asked, away)
+        made = await client.post(POST, json={"items": [fox(), {"kind": "memoji"}]}, headers=of(ALICE))
+    told = made.json()
+    assert (made.status_code, told["status"], told["total"]) == (202, "pending", 2)
+    assert (told["events"] is None) is (asked == "begin_watch")
+    look = await client.get(made.headers["location"], headers=of(ALICE))
+    assert (look.status_code, look.json()["id"]) == (200, told["id"])
+    assert "?token=" in look.json()["events"]
+
+
+async def test_null_counts_as_absent_in_every_body(client: httpx.AsyncClient, key: dict[str, str]) -> None:
+    single = await client.post(POST, json={**fox(), "items": None, "n": None, "hair": None}, headers=key)
+    assert (single.status_code, single.json()["kind"]) == (200, "image")
+    many = await client.post(POST, json={"items": [fox("b", n=None)], "prompt": None}, headers=key)
+    assert (many.status_code, many.json()["total"]) == (202, 1)
+
+
+async def test_what_stands_elsewhere_is_said_to(client: httpx.AsyncClient, key: dict[str, str]) -> None:
+    alone = await client.post(POST, json=fox(n=2), headers=key)
+    assert is_problem(alone, 400, "unknown_parameter")
+    assert alone.json()["detail"].startswith("n is for the items of a batch alone")
+    nested = (await client.post(POST, json={"items": [fox(items=[fox()])]}, headers=key)).json()
+    assert nested["items"][0]["detail"].startswith("items stands in the body itself")
 
 
 async def test_more_open_wishes_than_one_caller_may_have_are_429_and_nothing_is_kept(
@@ -506,7 +540,16 @@ async def test_members_are_told_by_page(
 )
 async def test_a_page_that_is_none_is_a_fault(client: httpx.AsyncClient, key: dict[str, str], query: str) -> None:
     address = (await client.post(POST, json={"items": [fox()]}, headers=key)).headers["location"]
-    assert is_problem(await client.get(f"{address}?{query}"), 400, "invalid_request")
+    answer = await client.get(f"{address}?{query}")
+    assert is_problem(answer, 400, "invalid_request")
+    told = r"(limit|after) is (no whole number|-?[\d,]+ at (least|most))\."
+    assert re.fullmatch(told, answer.json()["detail"])
+
+
+async def test_a_page_that_is_said_twice_is_a_fault(client: httpx.AsyncClient, key: dict[str, str]) -> None:
+    address = (await client.post(POST, json={"items": [fox()]}, headers=key)).headers["location"]
+    assert is_problem(await client.get(f"{address}?limit=3&limit=4"), 400, "invalid_query")
+    assert (await client.get(f"{address}?utm=3&utm=4")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,10 @@ async def test_a_memoji_is_made_for_a_credit_and_shown_in_any_form(
 
 async def test_a_memoji_needs_a_sign_in_and_a_credit(client: httpx.AsyncClient, services: MemoryServices) -> None:
     key = (await keep_key(services.ledger)).text
-    for headers in ({}, {"x-api-key": key}, {"authorization": "Bearer of-somebody-else"}):
+    for headers in ({}, {"authorization": "Bearer of-somebody-else"}):
         assert is_problem(await client.post(POST, json={"kind": "memoji"}, headers=headers), 401, "unauthorized")
+    keyed = await client.post(POST, json={"kind": "memoji"}, headers={"x-api-key": key})
+    assert is_problem(keyed, 403, "memoji_needs_sign_in")
     refused = await client.post(POST, json={"kind": "memoji"}, headers=of(BOB))
     assert is_problem(refused, 402, "not_enough_credits")
     assert (services.image_provider.submits, open_wishes(services)) == (0, [])
@@ -243,6 +245,7 @@ async def test_a_caller_who_need_not_wait_is_told_where_to_look(gated: MemorySer
         assert "location" in ordered.headers["access-control-expose-headers"].lower()
         assert ordered.headers["content-type"].partition(";")[0] == "application/json"
         assert told["events"] == f"http://pictures.test/api/generations/{key}/events"
+        assert told["url"] == f"http://pictures.test{FOX_URL}"
         assert told.get("title") == ("Fox" if method == "POST" else None)
         assert open_wishes(gated) == [key]
         look = await client.get(ordered.headers["location"])
@@ -259,6 +262,14 @@ async def test_a_caller_who_need_not_wait_is_told_where_to_look(gated: MemorySer
         assert (picture.status_code, picture.headers["x-cache"]) == (200, "HIT")
     assert (gated.image_provider.submits, open_wishes(gated)) == (1, [])
     assert (await counted(gated))[0] == 1
+
+
+async def test_the_address_of_a_promise_says_nothing_of_who_asks(gated: MemoryServices) -> None:
+    key = await keep_key(gated.ledger, is_visible=True, cap_pictures=9)
+    async with reach(gated) as client:
+        ordered = await client.get(f"/256x256.auto?text=f%C3%BCchse&w=64&utm=1&key={key.text}", headers=EARLY)
+        assert ordered.json()["url"] == "http://pictures.test/256x256.auto?text=f%C3%BCchse&w=64"
+        await finish(gated)
 
 
 async def test_the_form_of_an_address_is_made_by_whoever_makes_the_picture(gated: MemoryServices) -> None:

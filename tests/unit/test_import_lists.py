@@ -46,6 +46,12 @@ def test_what_is_optional_may_be_missing_and_columns_stand_in_any_order() -> Non
     assert "token" not in repr(row)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_cells_may_be_parted_as_programs_of_other_countries_do(delimiter: str) -> None:
+    text = 'prompt,dimensions,file\n"fox",64x64,a.png\n'
+    assert read(text.replace(",", delimiter)) == read(text)
+
+
 def test_path_is_another_word_for_file() -> None:
     [row] = read("prompt,dimensions,path\nfox,64x64,a.png\n")
     assert isinstance(row, ImportRow)
@@ -67,6 +73,8 @@ def test_the_line_of_a_row_is_its_first_whatever_lies_before() -> None:
         ("fox,123456x64,,a.png,,,\n", "1024x1024"),
         ("fox,٦٤x٦٤,,a.png,,,\n", "1024x1024"),
         ("fox,64x64,gif,a.png,,,\n", "format"),
+        ("fox,64x64,auto,a.png,,,\n", "write jpg, png, webp or avif"),
+        ("caf\udce9,64x64,,a.png,,,\n", "save the list as UTF-8"),
         ("fox,64x64,,,,,\n", "no picture"),
         ("fox,64x64,,a.png,https://pictures.example/a.png,,\n", "two pictures"),
         (f'"{"x" * 200_000}",64x64,,a.png,,,\n', "limit"),

@@ -58,6 +58,15 @@ async def test_what_leaves_the_root_or_is_no_file_is_refused(folder: Folder, tmp
     assert str(tmp_path) not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("ring", "in a ring|too many levels"), ("sub", "no file"), ("x" * 5_000, "too long")],
+)
+async def test_a_file_that_cannot_be_read_is_told_in_words(folder: Folder, name: str, why: str) -> None:
+    with pytest.raises(SourceRefused, match=f"(?i){why}"):
+        await folder.read(name)
+
+
 async def test_a_file_has_as_many_bytes_as_a_picture_may_have(folder: Folder) -> None:
     assert len(await folder.read("whole.png")) == LIMIT
     with pytest.raises(SourceRefused, match=r"more than 1,000 bytes"):

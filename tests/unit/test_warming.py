@@ -167,8 +167,8 @@ class Hanging:
 
 async def test_a_run_that_is_stopped_withdraws_what_is_not_begun(services: MemoryServices) -> None:
     stop = asyncio.Event()
-    warmed, _ = await run(services, wishes_of(services, *texts(6)), steps=Hanging(services, stop), stop=stop)
-    assert (warmed.made, warmed.left) == (1, 5)
+    warmed, said = await run(services, wishes_of(services, *texts(6)), steps=Hanging(services, stop), stop=stop)
+    assert (warmed.made, warmed.left, said[-1]) == (1, 5, 1)
     found = await services.ledger.find_batch(warmed.batches[0])
     assert found is not None
     # One is under way: it is paid, and goes on.

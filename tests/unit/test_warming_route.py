@@ -149,9 +149,9 @@ async def test_what_others_ask_for_is_not_told_to_every_key(
 
 async def test_only_a_key_that_may_generate_warms(client: httpx.AsyncClient, services: MemoryServices) -> None:
     user = {"authorization": f"Bearer {make_local_token(UUID(int=7), SECRET, seconds=600)}"}
-    for headers in ({}, user):
+    for headers, status, code in (({}, 401, "unauthorized"), (user, 403, "warming_needs_key")):
         answer = await client.post(POST, json=PROMPTS, headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
     purge = await keep_key(services.ledger, Scope.PURGE)
     answer = await client.post(POST, json=PROMPTS, headers={"x-api-key": purge.text})
     assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")

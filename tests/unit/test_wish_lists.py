@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from copperplate.errors import InvalidRequest
-from copperplate.operations import wish_lists
+from copperplate.operations import variants, wish_lists
+from copperplate.operations.variants import with_variants
 from copperplate.operations.wish_lists import MAX_LINE_CHARS, Listed, ListFault, ListForm, form_of, read_list
 
 
@@ -83,6 +84,29 @@ def test_json_lines_are_items_and_others_are_faults_of_their_lines() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ('{"prompt": "a fox", "n": 3}\n{"prompt": "a heron", "n": 17}\n', ListForm.JSONL),
+        ("prompt,n\na fox,3\na heron,17\n", ListForm.CSV),
+    ],
+)
+def test_n_makes_variants_at_the_line_of_their_item(text: str, form: ListForm) -> None:
+    *made, fault = with_variants(read_list(io.StringIO(text), form))
+    line = 1 if form is ListForm.JSONL else 2
+    fox = {"prompt": "a fox"}
+    assert made == [Listed(line=line, item=item) for item in (fox, {**fox, "seed": "1"}, {**fox, "seed": "2"})]
+    assert isinstance(fault, ListFault)
+    assert (fault.line, fault.code) == (line + 1, "invalid_body")
+
+
+def test_variants_of_a_list_have_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "MAX_ITEMS", 5)
+    listed = [Listed(line=line, item={"prompt": "a", "n": 3}) for line in (1, 2)]
+    with pytest.raises(InvalidRequest, match="line 2: one run takes 5 pictures"):
+        list(with_variants(listed))
+
+
+@pytest.mark.parametrize(
     ("name", "form"),
     [
         ("a.txt", ListForm.TEXT),
@@ -120,9 +144,18 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
     assert read("\ufeffprompt\na fox\n", ListForm.CSV) == [(2, {"prompt": "a fox"})]
 
 
-def test_what_is_no_utf8_stays_in_its_item_for_the_reader_of_texts_to_refuse() -> None:
-    [(line, item)] = read(b"a caf\xe9\n", ListForm.TEXT)
-    assert (line, item) == (1, {"prompt": "a caf\udce9"})
+@pytest.mark.parametrize(
+    ("raw", "form"),
+    [
+        (b"a caf\xe9\n", ListForm.TEXT),
+        (b"prompt\na caf\xe9\n", ListForm.CSV),
+        (b'{"prompt": "a caf\xe9"}', ListForm.JSONL),
+    ],
+)
+def test_a_line_that_is_no_utf8_is_told_to_be_saved_as_such(raw: bytes, form: ListForm) -> None:
+    [fault] = read_list(stream_of(raw), form)
+    assert isinstance(fault, ListFault)
+    assert (fault.code, fault.message) == ("invalid_text", "This is not UTF-8. Save the list as UTF-8.")
 
 
 @pytest.mark.parametrize("raw", ["a fox".encode("utf-16"), "a fox".encode("utf-16-le"), b"\xfe\xff\x00a"])

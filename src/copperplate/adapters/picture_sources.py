@@ -46,8 +46,12 @@ class Folder:
             return self._read_whole(place)
         except FileNotFoundError:
             raise SourceRefused("there is no such file below --root") from None
-        except (OSError, RuntimeError) as error:  # a ring of links is a RuntimeError before Python 3.13
-            raise SourceRefused(f"the file cannot be read: {type(error).__name__}") from None
+        except IsADirectoryError:
+            raise SourceRefused("it is no file") from None
+        except RuntimeError:  # before Python 3.13; then an OSError
+            raise SourceRefused("the file cannot be read: its links lead in a ring") from None
+        except OSError as error:
+            raise SourceRefused(f"the file cannot be read: {error.strerror or 'no reason is known'}") from None
 
     def _read_whole(self, place: Path) -> bytes:
         with open(place, "rb", opener=_open) as file:

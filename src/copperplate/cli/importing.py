@@ -56,7 +56,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     try:
         total = _count_rows(arguments.list)
     except (OSError, FaultyList) as error:
-        say(f"copperplate: {arguments.list} cannot be read as a list: {error} [usage]")
+        why = error.strerror if isinstance(error, OSError) else error
+        say(f"copperplate: {arguments.list} cannot be read as a list: {why} [usage]")
         return EXIT_USAGE
     with with_database(settings) as opened, progress(total, "import") as bar:
         figures = asyncio.run(_import(opened, arguments, bar))

@@ -16,6 +16,7 @@ from copperplate.cli.shared import add_command, between, say, settings_of, with_
 from copperplate.cli.warm_figures import RunProgress, say_faults, show_plan, show_warmed
 from copperplate.errors import InvalidRequest
 from copperplate.operations.popular import MAX_DAYS, MAX_TOP, popular_items
+from copperplate.operations.variants import with_variants
 from copperplate.operations.warming import Warming
 from copperplate.operations.warming_plan import gather, plan_warming
 from copperplate.operations.wish_lists import Listed, ListForm, form_of, read_list, with_defaults
@@ -55,8 +56,7 @@ def add(commands: Any) -> None:
     warm.add_argument(
         "--as",
         dest="form",
-        type=ListForm,
-        choices=list(ListForm),
+        choices=[form.value for form in ListForm],
         metavar="|".join(ListForm),
         help="how the list is written (default: by the ending of FILE, else by its first line)",
     )
@@ -85,7 +85,7 @@ def run_warm(arguments: argparse.Namespace) -> int:
         say("copperplate: --top goes with --popular [usage]")
         return EXIT_USAGE
     try:
-        listed = None if arguments.file is None else _read(arguments.file, arguments.form)
+        listed = None if arguments.file is None else _read(arguments.file, arguments.form and ListForm(arguments.form))
     except OSError as fault:
         say(f"copperplate: {arguments.file} cannot be read: {fault.strerror} [usage]")
         return EXIT_USAGE
@@ -100,7 +100,7 @@ def _read(file: str, form: ListForm | None) -> list[Listed | ListFault]:
     # By bytes of its own: what is not UTF-8 is a fault of its line.
     with open(sys.stdin.fileno() if file == STDIN else file, "rb", closefd=file != STDIN) as raw:
         stream = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape")
-        return list(read_list(stream, form or form_of(file)))
+        return list(with_variants(read_list(stream, form or form_of(file))))
 
 
 async def _warm(arguments: argparse.Namespace, listed: list[Listed | ListFault] | None, settings: Settings) -> int:

@@ -47,7 +47,8 @@ def say_faults(wish_list: WishList) -> None:
     for fault in wish_list.faults:
         say(f"line {fault.line}: {fault.message} [{fault.code}]")
     more = f"; the first {len(wish_list.faults)} are named" if wish_list.faulty > len(wish_list.faults) else ""
-    say(f"copperplate: {wish_list.faulty:,} faulty items{more}. Mend the list: nothing was spent [usage]")
+    items = "1 faulty item" if wish_list.faulty == 1 else f"{wish_list.faulty:,} faulty items"
+    say(f"copperplate: {items}{more}. Mend the list: nothing was spent [usage]")
 
 
 def show_plan(wish_list: WishList, plan: WarmingPlan, *, in_flight: int, as_json: bool) -> None:

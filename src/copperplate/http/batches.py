@@ -11,26 +11,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
 from copperplate.budgets import Charge
-from copperplate.denials import InvalidBatch, InvalidItems
-from copperplate.errors import IdempotencyConflict, InvalidBody, InvalidRequest, InvalidSeed, NotFound, Unauthorized
+from copperplate.denials import InvalidBatch, InvalidItems, MemojiNeedsSignIn
+from copperplate.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    LedgerMisconfigured,
+    LedgerUnavailable,
+    NotFound,
+)
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http.items import PRIORITIES, read_echo, read_item
 from copperplate.http.parameters import refuse_unknown_members
-from copperplate.recipes.kinds import MEMOJI
-from copperplate.wishes import MAX_PATHS, NewBatch, Priority
+from copperplate.operations.variants import variants_of
+from copperplate.recipes.kinds import KINDS, MEMOJI
+from copperplate.wishes import MAX_PATHS, Batch, NewBatch, Priority, State
 from copperplate.work.promises import new_wish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
 
     from copperplate.access.caller import Caller
     from copperplate.http.items import Item
     from copperplate.services import Services
-    from copperplate.wishes import Batch, NewWish
+    from copperplate.wishes import NewWish
 
 MAX_ITEMS: Final = 1_000
 MAX_BODY_BYTES: Final = 1024 * 1024
-MAX_VARIANTS: Final = 16
 # So many faulty items are named.
 MAX_FAULTS: Final = 20
 MEMBERS: Final = ("items", "priority", "thread_id")
@@ -63,11 +70,31 @@ async def keep_batch(
     )
     if (kept := await services.ledger.create_batch(batch)) is None:
         raise IdempotencyConflict("Send a new Idempotency-Key with another request.")
-    if (found := await services.ledger.find_batch(kept)) is None:
-        raise NotFound("The batch was kept, and its user was forgotten since.")
     # `serve` is told by the ledger; on Vercel the end of this very call makes some.
     services.work.note_due()
+    try:
+        found = await services.ledger.find_batch(kept)
+    except (LedgerUnavailable, LedgerMisconfigured):
+        found = _as_asked(kept, batch, services)
+    if found is None:
+        raise NotFound("The batch was kept, and its user was forgotten since.")
     return KeptBatch(batch=found, duplicates=duplicates)
+
+
+def _as_asked(kept: UUID, asked: NewBatch, services: Services) -> Batch:
+    """A batch of which the ledger tells no more at this moment: its maker learns its id, and the rest by a look."""
+    return Batch(
+        id=kept,
+        owner=asked.owner,
+        purpose=asked.purpose,
+        thread_id=asked.thread_id,
+        created_at=services.clock.now(),
+        canceled_at=None,
+        counts={state: len(asked.wishes) if state is State.PENDING else 0 for state in State},
+        cached=0,
+        estimate_micro_usd=None,
+        is_private=any(KINDS[str(wish.recipe["kind"])].is_private for wish in asked.wishes),
+    )
 
 
 async def read_wishes(
@@ -136,35 +163,11 @@ def _variants_of(sent: Sequence[Any]) -> list[tuple[int, Any]]:
 
     Raises `InvalidBatch` where these are more than a batch may have.
     """
-    each = ((index, variant) for index, item in enumerate(sent) for variant in _variants(item))
+    each = ((index, variant) for index, item in enumerate(sent) for variant in variants_of(item))
     variants = list(islice(each, MAX_ITEMS + 1))
     if len(variants) > MAX_ITEMS:
         raise InvalidBatch(f"With their variants (n) there are more than {MAX_ITEMS:,} items. Send several batches.")
     return variants
-
-
-def _variants(item: Any) -> Iterator[Any]:
-    """The first variant is the picture without a seed; the others have the seeds 1 to n - 1."""
-    if not isinstance(item, dict) or item.get("n") is None:
-        yield item
-        return
-    single = {name: value for name, value in item.items() if name != "n"}
-    if (fault := _fault_of_n(item)) is not None:
-        yield fault
-        return
-    yield single
-    yield from ({**single, "seed": str(number)} for number in range(1, item["n"]))
-
-
-def _fault_of_n(item: dict[str, Any]) -> InvalidRequest | None:
-    number = item["n"]
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_VARIANTS:
-        return InvalidBody(f"n is a whole number from 1 to {MAX_VARIANTS}.")
-    if item.get("kind") == MEMOJI.name:
-        return InvalidBody("n is for images: a memoji's configuration has no variants.")
-    if item.get("seed") is not None:
-        return InvalidSeed("n makes variants by their seeds. Give n or seed, not both.")
-    return None
 
 
 async def _read_all(variants: Sequence[tuple[int, Any]], services: Services) -> list[Item]:
@@ -205,7 +208,7 @@ async def _wishes_of(members: Sequence[Item], caller: Caller, services: Services
 
 
 def _options_of(member: Item, caller: Caller, services: Services) -> LookupOptions:
-    """What its miss may cause, and who pays. Raises the denial of the gate, and `Unauthorized`."""
+    """What its miss may cause, and who pays. Raises the denial of the gate, and `MemojiNeedsSignIn`."""
     request = member.picture_request
     if request.kind != MEMOJI.name:
         permit = services.gate.permit(caller, request)
@@ -213,7 +216,7 @@ def _options_of(member: Item, caller: Caller, services: Services) -> LookupOptio
             raise permit.denial
         return LookupOptions(permit=permit)
     if caller.user is None:
-        raise Unauthorized("A memoji needs a sign-in: an API key has no credits.")
+        raise MemojiNeedsSignIn
     return LookupOptions(permit=services.gate.permit_with_credits(caller, request), charge=Charge(user=caller.user.id))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import ClientDisconnect
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 MAX_BYTES: Final = 16 * 1024
+_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*"?([^\s;"]*)""")
 READ_SECONDS: Final = 10.0
 
 
@@ -28,7 +30,10 @@ async def read_json_object(request: Request, *, max_bytes: int = MAX_BYTES) -> d
     Raises `UnsupportedMediaType`, `BodyTooLarge`, and `InvalidBody` for what is no object, has a member twice,
     holds a number that JSON does not have, or did not arrive within ten seconds.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    sent = request.headers.get("content-type", "").lower()
+    if (charset := _CHARSET.search(sent)) is not None and charset[1] not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("Send JSON in UTF-8.")
+    media_type = sent.partition(";")[0].strip()
     if media_type != "application/json":
         raise UnsupportedMediaType("Send Content-Type: application/json.")
     try:

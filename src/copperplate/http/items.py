@@ -18,6 +18,7 @@ from copperplate.errors import (
     InvalidSeed,
     InvalidSize,
     InvalidText,
+    UnknownParameter,
 )
 from copperplate.http.display import AUTO, display_path, image_path, kept_path
 from copperplate.http.parameters import refuse_unknown_members
@@ -49,6 +50,11 @@ _COMMON: Final = ("kind", "priority", *ECHO_NAMES, "format", *DISPLAY_NAMES)
 MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     IMAGE.name: (*_COMMON, *_TEXT_NAMES, "width", "height", *_SIZE_NAMES, "model", "seed"),
     MEMOJI.name: (*_COMMON, *FIELDS),
+}
+# Members that stand elsewhere, and what is said of them here.
+_OF_BATCHES: Final[Mapping[str, str]] = {
+    "items": "items stands in the body itself, and no item has items. Nothing was done.",
+    "n": 'n is for the items of a batch alone: {"items": [{"prompt": "a fox", "n": 3}]}. Nothing was done.',
 }
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _UNKEPT: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -96,7 +102,9 @@ def read_item(body: object, services: Services) -> Item:
         raise InvalidBody(f"An item is a JSON object, not {_noun(body)}.")
     given = {name: value for name, value in body.items() if value is not None}
     kind = _kind_of(given)
-    refuse_unknown_members(body, MEMBERS[kind])
+    for name in _OF_BATCHES.keys() & given.keys():
+        raise UnknownParameter(_OF_BATCHES[name])
+    refuse_unknown_members(given, MEMBERS[kind])
     echo, priority = _echo_of(given), _priority_of(given)
     read = _READERS[kind](given, services)
     return Item(
@@ -201,8 +209,10 @@ def _sides_in(given: Mapping[str, Any], name: str) -> tuple[int, int]:
 
 def _prompt_of(given: Mapping[str, Any]) -> str:
     texts = [text for name in _TEXT_NAMES if (text := _text_of(given, name, InvalidText)) is not None]
-    if not texts:
-        raise InvalidText('There is no text. Describe the picture, as in {"prompt": "A beautiful sunset"}.')
+    if not any(text.strip() for text in texts):
+        raise InvalidText(
+            'There is no text, or it is empty. Describe the picture, as in {"prompt": "A beautiful sunset"}.'
+        )
     if len(texts) > 1 and fold_text(texts[0]) != fold_text(texts[1]):
         raise InvalidBody("prompt and text say different things. Give one of them; text is another name for prompt.")
     return texts[0]

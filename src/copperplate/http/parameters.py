@@ -66,14 +66,19 @@ def refuse_unknown(scope: Scope) -> None:
     names, known = _names(scope), known_parameters(scope["route"])
     if unknown := [name for name in names if name not in known]:
         raise UnknownParameter(_unknown_message("parameter", unknown, known))
-    if len(names) > len(set(names)):
-        raise InvalidQuery("A parameter is given twice. Give it once.")
+    _refuse_repeated(names)
     del scope[REFUSED]
 
 
+def refuse_repeated(scope: Scope) -> None:
+    """For routes that only read: raises `InvalidQuery` where a parameter that its route knows is given twice."""
+    known = known_parameters(scope["route"])
+    _refuse_repeated([name for name in _names(scope) if name in known])
+
+
 def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:
-    """The same for the members of a JSON body."""
-    unknown = [name for name in body if name not in known]
+    """The same for the members of a JSON body. Null counts as absent."""
+    unknown = [name for name, value in body.items() if value is not None and name not in known]
     if unknown:
         raise UnknownParameter(_unknown_message("member of the body", unknown, known))
 
@@ -81,6 +86,11 @@ def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:
 def known_parameters(route: Any) -> frozenset[str]:
     """The query parameters that a route declares, those of what it depends on included."""
     return frozenset(_declared(route.dependant)) if hasattr(route, "dependant") else frozenset()
+
+
+def _refuse_repeated(names: list[str]) -> None:
+    if len(names) > len(set(names)):
+        raise InvalidQuery("A parameter is given twice. Give it once.")
 
 
 def _declared(dependant: Dependant) -> Iterable[str]:

@@ -29,6 +29,7 @@ from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 from copperplate.recipes.objects import sha256_hex
+from copperplate.recipes.url import plain_query
 from copperplate.serving.kept_names import not_kept
 from copperplate.unexpected import log_unexpected
 from copperplate.work.promises import new_wish
@@ -134,6 +135,7 @@ async def _early_answer(
     if isinstance(found, LookupResult):
         return await _find_answer(services, requested, options, scope, found)
     told = await promise_told(services, request.kind, found.key, base=base)
+    told["url"] = f"{base}{scope['path']}?{plain_query(scope['query_string'])}"
     body = json.dumps(told, separators=(",", ":")).encode()
     sent = {**promise_headers(found.key, preferences), "content-type": "application/json"}
     raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]

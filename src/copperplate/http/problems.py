@@ -192,5 +192,18 @@ def _methods_of(request: Request, allowed: str) -> str:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
     faults: list[Any] = getattr(error, "errors", list)()
-    detail = "; ".join(f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in faults[:5])
-    return Problem.of(InvalidRequest(detail)).response()
+    return Problem.of(InvalidRequest(" ".join(map(_told, faults[:5])))).response()
+
+
+def _told(fault: Mapping[str, Any]) -> str:
+    """A fault that FastAPI found in a parameter, in words of this API."""
+    name, bound = ".".join(str(part) for part in fault["loc"][1:]), fault.get("ctx", {})
+    match fault["type"]:
+        case "int_parsing" | "int_parsing_size":
+            return f"{name} is no whole number."
+        case "greater_than_equal":
+            return f"{name} is {bound['ge']:,} at least."
+        case "less_than_equal":
+            return f"{name} is {bound['le']:,} at most."
+        case _:
+            return f"{name}: {fault['msg']}."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
 from copperplate.api_keys import Scope
-from copperplate.denials import InvalidBatch, MissingScope
+from copperplate.denials import InvalidBatch, MissingScope, WarmingNeedsKey
 from copperplate.errors import IdempotencyConflict, InvalidBody, Unauthorized
 from copperplate.http.batches import read_wishes, sent_items
 from copperplate.http.parameters import refuse_unknown_members
@@ -57,7 +57,8 @@ async def keep_warming(
 ) -> WarmingRequest:
     """Keep the batch that a JSON object asks for; with `dry_run` nothing is written.
 
-    Where an error is raised nothing is kept: `Unauthorized`, `MissingScope`, `InvalidBody`, what `keep_batch` raises.
+    Where an error is raised nothing is kept: `Unauthorized`, `WarmingNeedsKey`, `MissingScope`, `InvalidBody`, what
+    `keep_batch` raises.
     """
     owner = _owner_of(caller)
     refuse_unknown_members(dict(body), MEMBERS)
@@ -102,9 +103,10 @@ async def _keep(
 
 
 def _owner_of(caller: Caller) -> str:
-    """Warming is spending ahead of need: whoever was given a key for it decides that, and nobody else."""
-    if caller.key is None:
+    if caller.is_unknown:
         raise Unauthorized("Warming needs an API key with the scope `generate`.")
+    if caller.key is None:
+        raise WarmingNeedsKey
     return named_owner(caller)
 
 

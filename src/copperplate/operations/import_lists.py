@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import InvalidFormat
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 PLACES: Final = ("file", "path", "url")
 REQUIRED: Final = ("prompt", "dimensions")
 COLUMNS: Final = frozenset({*REQUIRED, *PLACES, "format", "model", "seed"})
+_DELIMITERS: Final = ",;\t"
+# What bytes that are not UTF-8 are read as.
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _DIMENSIONS: Final = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
@@ -59,7 +63,10 @@ def read_list(
 
     `ignored` is told the columns that mean nothing here: perhaps a word is misspelt.
     """
-    reader = csv.reader(lines, strict=True)
+    rest = iter(lines)
+    first = next(rest, "")
+    # Programs part cells by what their country uses.
+    reader = csv.reader(chain([first], rest), delimiter=max(_DELIMITERS, key=first.count), strict=True)
     columns: list[str] | None = None
     while True:
         line = reader.line_num + 1
@@ -98,6 +105,8 @@ def _row(line: int, columns: list[str], cells: list[str]) -> ImportRow:
     if len(cells) != len(columns):
         message = f"it has {len(cells)} cells, and the header has {len(columns)}: is a comma or a quote missing?"
         raise _Fault(message)
+    if any(map(_NOT_UTF8.search, cells)):
+        raise _Fault("it is not UTF-8: save the list as UTF-8")
     values = dict(zip(columns, cells, strict=True))
     size = _DIMENSIONS.fullmatch(values["dimensions"].strip())
     if size is None:
@@ -124,6 +133,8 @@ def _source(values: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _format(name: str) -> PictureFormat:
+    if name == "auto":
+        raise _Fault("a stored form has one format: write jpg, png, webp or avif")
     try:
         return parse_format(name) if name else PictureFormat.JPG
     except InvalidFormat as error:

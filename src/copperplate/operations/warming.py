@@ -133,7 +133,9 @@ class Warming:
         if found is None:  # somebody removed its row
             kept.is_final = True
             return
-        kept.ended = sum(number for state, number in found.counts.items() if state.is_final)
+        # What was withdrawn is left, and not done.
+        ended = (State.COMPLETED, State.FAILED)
+        kept.ended = sum(number for state, number in found.counts.items() if state in ended)
         kept.is_final = found.is_final
 
     async def _withdraw(self) -> None:

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.errors import InvalidBody, InvalidRequest
+from copperplate.errors import InvalidBody, InvalidRequest, InvalidText
 from copperplate.recipes.kinds import IMAGE
 from copperplate.recipes.memoji import FIELDS
 from copperplate.strict_json import InvalidJSON, parse_object
@@ -34,6 +34,8 @@ _SIZE_NAMES: Final = frozenset({"width", "height", "dimensions", "size"})
 # Spreadsheets like capitals; the fields of a memoji have some of their own.
 _NAMES: Final = {name.lower(): name for name in FIELDS}
 _WHOLE: Final = re.compile(r"[0-9]{1,6}")
+# What bytes that are not UTF-8 are read as.
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _DELIMITERS: Final = ",;\t"
 
 
@@ -97,7 +99,15 @@ def read_list(stream: TextIO, form: ListForm | None = None) -> Iterator[Listed |
     for number, each in enumerate(read(whole)):
         if number == MAX_ITEMS:
             raise InvalidRequest(f"line {each.line}: one run takes {MAX_ITEMS:,} items. Split the list.")
-        yield each
+        yield _refused(each) if isinstance(each, Listed) and _is_garbled(each.item) else each
+
+
+def _is_garbled(item: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, str) and _NOT_UTF8.search(value) for value in item.values())
+
+
+def _refused(listed: Listed) -> ListFault:
+    return ListFault.of(listed.line, InvalidText("This is not UTF-8. Save the list as UTF-8."))
 
 
 def with_defaults(item: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _words(cell: str) -> list[str]:
 
 # What is no string in JSON.
 _VALUES: Final[Mapping[str, Callable[[str], Any]]] = {
-    **dict.fromkeys(("width", "height", "w", "h", "q", "thumb"), _number),
+    **dict.fromkeys(("width", "height", "w", "h", "q", "thumb", "n"), _number),
     "accessories": _words,
 }
 _READERS: Final[Mapping[ListForm, Callable[[Iterable[str]], Iterator[Listed | ListFault]]]] = {

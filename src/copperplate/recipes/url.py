@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from copperplate.errors import InvalidQuery, InvalidSize, InvalidText
 from copperplate.model import PictureFormat, Size
@@ -47,6 +47,7 @@ CACHED_NAME: Final = "only-if-cached"
 _KNOWN: Final = frozenset(
     {*_TEXT_NAMES, "model", "seed", *SIGNATURE_NAMES, *DISPLAY_NAMES, PLACEHOLDER_NAME, CACHED_NAME}
 )
+_OF_PICTURES: Final = frozenset({*_TEXT_NAMES, "model", "seed", *DISPLAY_NAMES})
 _ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
@@ -140,6 +141,12 @@ def without_signature(query: str) -> str:
     return "&".join(
         part for part in parts if parameter_name(part.encode(errors="surrogatepass")) not in SIGNATURE_NAMES
     )
+
+
+def plain_query(query: bytes) -> str:
+    """What a query says of the picture and its form, as it was sent: without who asks, and without what is ignored."""
+    parts = [part for part in query.split(b"&") if parameter_name(part) in _OF_PICTURES]
+    return quote(b"&".join(parts), safe="%&=+!$'()*,/:;?@")
 
 
 def parse_picture_path(path: str) -> tuple[int, int, PictureFormat] | None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.owners import owner_of
 from copperplate.denials import NotOwner
-from copperplate.errors import NotFound, Unauthorized
+from copperplate.errors import LedgerMisconfigured, LedgerUnavailable, NotFound, Unauthorized
 from copperplate.http.api import BATCH_ID, PAGE, RETRY_SECONDS, preflight
 from copperplate.http.batches import keep_batch
 from copperplate.http.callers import caller_of
@@ -17,7 +17,7 @@ from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.event_addresses import batch_events
 from copperplate.http.openapi import API_KEY, FOR_ANYBODY, SESSION
 from copperplate.http.origin import base_url_of
-from copperplate.http.parameters import refuse_unknown
+from copperplate.http.parameters import refuse_repeated, refuse_unknown
 from copperplate.http.schemas import batches as schemas
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ async def look_at_batch(
 
     Whoever has its id may look. One with memoji is told to its owner alone.
     """
+    refuse_repeated(request.scope)
     base = base_url_of(request.scope, services.settings)
     batch = await visible_batch(batch_id, await caller_of(request.scope, services), services)
     members = await services.ledger.batch_members(batch.id, after=after, limit=limit)
@@ -105,8 +106,15 @@ async def visible_batch(batch_id: str, caller: Caller, services: Services) -> Ba
     return batch
 
 
-async def _events_of(batch: Batch, services: Services, base: str) -> str:
-    """Where it is followed, for somebody who may: an EventSource sends no credential. What has ended needs no token."""
-    needs_token = batch.is_private and not batch.is_final
-    token = await services.event_tokens.hand_out(str(batch.id)) if needs_token else None
+async def _events_of(batch: Batch, services: Services, base: str) -> str | None:
+    """Where it is followed, for somebody who may: an EventSource sends no credential. What has ended needs no token.
+
+    None where no token can be kept: the batch is, and its maker has to learn its id all the same.
+    """
+    token = None
+    if batch.is_private and not batch.is_final:
+        try:
+            token = await services.event_tokens.hand_out(str(batch.id))
+        except (LedgerUnavailable, LedgerMisconfigured):
+            return None
     return base + batch_events(batch.id, token)

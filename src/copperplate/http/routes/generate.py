@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.owners import owner_of
 from copperplate.accounts.user_requests import Delivered
+from copperplate.denials import MemojiNeedsSignIn
 from copperplate.errors import Unauthorized
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.http.api import preflight
@@ -98,7 +99,7 @@ async def generate(
     base = base_url_of(request.scope, services.settings)
     # What a stranger sends is one item at most.
     body = await read_json_object(request, max_bytes=MAX_BYTES if owner_of(caller) is None else MAX_BODY_BYTES)
-    if "items" in body:
+    if body.get("items") is not None:
         return await answer_batch(body, caller, response, services, idempotency_key=idempotency_key, base=base)
     item = read_item(body, services)
     for name, value in ignored_header(item.ignored):
@@ -161,8 +162,10 @@ class _AskedItem:
         return self._services.provider_of(self._request.kind).price_micro_usd(self._request.recipe)
 
     async def _memoji(self, idempotency_key: str | None) -> Made | None:
-        if (user := self._caller.user) is None:
+        if self._caller.is_unknown:
             raise Unauthorized(HOW)
+        if (user := self._caller.user) is None:
+            raise MemojiNeedsSignIn
         found = await self._services.user_requests.start(
             user.id,
             self._request,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from copperplate.http.batches import MAX_ITEMS, MAX_VARIANTS
+from copperplate.http.batches import MAX_ITEMS
 from copperplate.http.failure_codes import detail_of, may_help_to_ask_anew
 from copperplate.http.items import MAX_ECHO_CHARS, PRIORITIES
 from copperplate.http.schemas.statistics import MICRO
+from copperplate.operations.variants import MAX_VARIANTS
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
@@ -97,12 +98,13 @@ class BatchOut(BaseModel):
     cached: int = Field(description="How many were there before it")
     counts: CountsOut
     estimate_usd: float | None = Field(description="What the others cost at most; null where a price is not known")
-    events: str = Field(
-        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten minutes"
+    events: str | None = Field(
+        description="Where its progress is streamed, `text/event-stream`; with memoji it can be opened for ten "
+        "minutes, and is null where it cannot be opened now: look again"
     )
 
     @classmethod
-    def of(cls, batch: Batch, *, events: str) -> Self:
+    def of(cls, batch: Batch, *, events: str | None) -> Self:
         """Without its members; `events` is where they are streamed."""
         estimate = batch.estimate_micro_usd
         return cls(
@@ -126,7 +128,7 @@ class BatchAnswer(BatchOut):
     duplicates: int = Field(description="Items whose generation another item had asked for already")
 
     @classmethod
-    def kept(cls, batch: Batch, *, duplicates: int, events: str) -> Self:
+    def kept(cls, batch: Batch, *, duplicates: int, events: str | None) -> Self:
         """What its maker is told."""
         return cls(success=True, duplicates=duplicates, **BatchOut.of(batch, events=events).model_dump())
 
@@ -139,7 +141,7 @@ class BatchPage(BatchOut):
     next_after: int | None = Field(description="`?after=` of the next page; null on the last one")
 
     @classmethod
-    def page(cls, batch: Batch, members: Sequence[Member], *, base: str, events: str) -> Self:
+    def page(cls, batch: Batch, members: Sequence[Member], *, base: str, events: str | None) -> Self:
         """These members; `base` is this server's origin."""
         last = members[-1].position if members else batch.total
         return cls(
