@@ -1,12 +1,20 @@
-"""Errors of access and spending: who may not cause a miss, and who has nothing left.
+"""Errors of access, spending, batches and streams: who may not do this, and who has nothing left.
 
 CopperplateError
+├── InvalidRequest
+│   ├── InvalidBatch          no items, too many, or a member of the wrong type; 400
+│   └── InvalidItems          some items are faulty: which ones, and why; 400
 ├── Unauthorized
 │   └── AccessDenied          a miss needs a signed URL, a key or a sign-in here; 401
 ├── Forbidden                 the caller is known and may not; 403
 │   ├── MissingScope          the API key lacks a scope
 │   ├── InvalidSignature      the link's signature is not one of ours
-│   └── SignatureExpired      the link's time is over
+│   ├── SignatureExpired      the link's time is over
+│   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
+│   ├── NotOwner              somebody else asked for this batch
+│   └── InvalidEventToken     the token in the address does not permit to watch this
+├── TooManyStreams            the process holds as many streams as it may; 503
+├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
 ├── TooManyOpenWishes         this caller has as many pictures promised as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
@@ -22,10 +30,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from copperplate.budgets import PREPAID, RefusalReason
-from copperplate.errors import CopperplateError, Unauthorized
+from copperplate.errors import CopperplateError, InvalidRequest, Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from copperplate.budgets import Refusal
@@ -124,6 +132,64 @@ class BudgetInFlight(SpendingRefused, code="budget_in_flight", status=503, title
 
 class TooManyInFlight(SpendingRefused, code="too_many_in_flight", status=429, title="Too many pictures at once"):
     """The caller has as many pictures under way as one caller may."""
+
+
+class InvalidBatch(InvalidRequest, code="invalid_batch", title="This is not a batch"):
+    """The batch has no items, too many, or a member that cannot be read."""
+
+
+class InvalidItems(InvalidRequest, code="invalid_items", title="Some items of the batch are faulty"):
+    """Some items are faulty, and nothing was done. `faults` are their indexes, from 0, each with its error."""
+
+    def __init__(self, faults: Sequence[tuple[int, CopperplateError]], *, has_more: bool) -> None:
+        count = f"At least {len(faults)}" if has_more else f"{len(faults)}"
+        super().__init__(f"{count} of the items cannot be read: `items` has the index and the fault of each.")
+        self.faults = tuple(faults)
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What a problem document tells beside its code."""
+        return {
+            "items": [{"index": index, "code": error.code, "detail": str(error)} for index, error in self.faults],
+        }
+
+
+class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an API key or a sign-in with a name"):
+    """Many pictures at once are for callers who can be named: this one signed in without saying who they are."""
+
+    def __init__(self) -> None:
+        super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
+
+
+class NotOwner(Forbidden, code="not_owner", title="Somebody else asked for this batch"):
+    """Only who asked for a batch may cancel it."""
+
+    def __init__(self) -> None:
+        super().__init__("Only who asked for a batch may cancel it.")
+
+
+class InvalidEventToken(Forbidden, code="invalid_event_token", title="The token of this stream is not valid"):
+    """The token in the address of a stream does not permit to watch this, or does so no more."""
+
+
+class TooManyStreams(CopperplateError, code="too_many_streams", status=503, title="Too many streams are followed here"):
+    """This process holds as many streams as it may."""
+
+    retry_after_seconds = 5
+
+    def __init__(self) -> None:
+        super().__init__("Ask for the status instead, or for the stream again after Retry-After.")
+
+
+class TooManyStreamsOfAddress(
+    CopperplateError, code="too_many_streams_of_address", status=429, title="Too many streams from one address"
+):
+    """This address follows as many streams of this process as one address may."""
+
+    retry_after_seconds = 5
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"One address may follow {most} streams at once. Close one, or ask for the status instead.")
 
 
 _MESSAGES: Final[Mapping[RefusalReason, str]] = {

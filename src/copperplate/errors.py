@@ -33,8 +33,7 @@ CopperplateError
 │   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, at a purge
 │   └── KeysUnavailable       Supabase Auth, whose keys verify tokens
-├── (denials.py)              access and spending; 401, 402, 403, 410, 429, 503
-├── (batch_errors.py)         batches; 400, 403
+├── (denials.py)              access, spending, batches, streams; 400, 401, 402, 403, 410, 429, 503
 ├── Misconfigured             settings are missing or wrong; 503
 │   ├── LedgerMisconfigured   those of the database; the generation is resumed
 │   └── StoreMisconfigured    those of the object store; the generation is resumed

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, Images, ObjectStore, Provider, Verifier
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
+    from copperplate.serving.event_tokens import EventTokens
     from copperplate.serving.renditions import Renditions
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.serving.watches import Watches
@@ -49,6 +50,7 @@ class Services:
     promises: Promises
     work: WorkStep
     watches: Watches
+    event_tokens: EventTokens
     user_requests: UserRequests
     request_meter: RequestMeter
     verifier: Verifier

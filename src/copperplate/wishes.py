@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from copperplate.failure_classes import FailureClass
     from copperplate.model import CanonicalValue, Entry
 
+# Forms of one picture that a wish remembers.
+MAX_PATHS: Final = 64
+
 
 # Of one caller, but for the owner of the service; the functions of the database have it too.
 MAX_OPEN_WISHES: Final = 10_000

@@ -54,7 +54,7 @@ create table copperplate.wishes (
             'open',      -- to be made
             'completed', -- its original is stored
             'failed',    -- asking later does not help, or it was not made within a day
-            'canceled'   -- withdrawn, or its caller was told the error at once
+            'canceled'   -- withdrawn: its batch was canceled, or its caller was answered without it
         )
     ),
     constraint wishes_settled_has_end check (

@@ -48,7 +48,7 @@ def test_the_page_on_memoji_works_as_written(server: DevServer) -> None:
 
 
 def test_the_page_on_bodies_works_as_written(server: DevServer) -> None:
-    printed = run_page(server, "http.md", beginning="ask()")
+    printed = run_page(server, "asking.md", beginning="ask()")
     told, status = json.JSONDecoder().raw_decode(printed)
     assert (told["cached"], told["width"], told["height"], told["cost_usd"]) == (False, 640, 480, 0)
     picture = httpx.get(told["url"])

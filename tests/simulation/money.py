@@ -167,7 +167,9 @@ def make_asking(
     uncounted: Any = Uncounted()
     return UserRequests(
         coordinator=coordinator,
-        promises=Promises(coordinator=coordinator, ledger=ledger, lease=Timings().lease),
+        promises=Promises(
+            coordinator=coordinator, ledger=ledger, request_meter=uncounted, clock=clock, lease=Timings().lease
+        ),
         ledger=ledger,
         stores={kind.store.bucket: kind.store for kind in kinds.values()},
         accounts=accounts,

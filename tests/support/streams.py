@@ -70,7 +70,7 @@ class Desk:
 
 
 class Stream:
-    """One request and what it was sent; `is_frozen` callers take no more."""
+    """One request and what it was sent; `is_broken`: its server raises at every send."""
 
     def __init__(self, app: Any, url: str, method: str, headers: dict[str, str]) -> None:
         path, _, query = url.partition("?")
@@ -79,7 +79,7 @@ class Stream:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
-        self.is_complete = self.was_aborted = False
+        self.is_complete = self.was_aborted = self.is_broken = False
         self.may_read = asyncio.Event()
         self.may_read.set()
         self._gone = asyncio.Event()
@@ -126,6 +126,8 @@ class Stream:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Any) -> None:
+        if self.is_broken:
+            raise RuntimeError("the handle is closed")
         if not self.may_read.is_set():
             await self.may_read.wait()
         if message["type"] == "http.response.start":

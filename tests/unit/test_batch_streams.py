@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
-from copperplate.http import event_sources
+from copperplate.errors import LedgerUnavailable
+from copperplate.http import event_sources, followers
 from copperplate.http.event_sources import BatchSource
-from copperplate.http.event_tokens import make_token
+from copperplate.http.schemas.batches import BatchOut, MemberOut
 from copperplate.recipes.memoji import memoji_request
 from copperplate.serving.watches import Pace
 from copperplate.testing import GENERATE
@@ -21,7 +23,7 @@ from copperplate.work.promises import new_wish
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 from tests.support.streaming import ALLOWED, LEASE, GatedProvider
-from tests.support.streams import Desk
+from tests.support.streams import Desk, events_in
 from tests.unit.test_http_memoji import ALICE, BOB, of
 
 if TYPE_CHECKING:
@@ -71,6 +73,16 @@ async def end_one(services: MemoryServices, status: WishStatus, code: str | None
     """Take one wish and end it."""
     [wish] = await services.ledger.take_wishes(in_flight=1, held_for=LEASE)
     await services.ledger.settle_wish(wish.id, Settlement(status=status, code=code))
+
+
+def source_of(services: MemoryServices, batch: str) -> BatchSource:
+    """What a watch of this batch looks through."""
+    return BatchSource(
+        UUID(batch),
+        services.ledger,
+        tell=lambda batch: BatchOut.of(batch, events="").model_dump(mode="json"),
+        tell_member=lambda member: MemberOut.of(member, base="http://pictures.test").model_dump(mode="json"),
+    )
 
 
 async def test_each_change_is_told_once_and_everything_at_the_end(desk: Desk, services: MemoryServices) -> None:
@@ -139,7 +151,8 @@ async def test_only_what_may_have_changed_is_read_again(
     monkeypatch.setattr(services.ledger, "batch_members", counting)
     stream = desk.open(f"/api/batches/{batch}/events")
     await stream.told(5)
-    assert read == [-1, 1, 3, 5, 7]
+    # For the watch, and for this follower's snapshot.
+    assert read == [-1, 1, 3, 5, 7] * 2
     read.clear()
     for number in range(3):
         await end_one(services, WishStatus.COMPLETED)
@@ -181,7 +194,7 @@ async def test_a_batch_with_a_memoji_is_told_to_its_owner_alone(desk: Desk, serv
     memoji = memoji_request({"familyType": "mother"}, provider=services.provider_of("memoji"))
     batch = await keep(services, picture_request(), memoji)
     url = f"/api/batches/{batch}/events"
-    token = await make_token(services.ledger, batch)
+    token = await services.event_tokens.hand_out(batch)
     for mine in (desk.open(url, **of(ALICE)), desk.open(f"{url}?token={token}")):
         await mine.told(1)
         await mine.go()
@@ -210,3 +223,96 @@ async def test_counts_are_those_of_the_members_that_are_told(desk: Desk, service
     assert snapshot.data["counts"]["completed"] == 1
     assert [member["status"] for member in snapshot.data["members"]] == ["completed", "pending"]
     await stream.go()
+
+
+async def test_the_end_of_a_member_is_looked_at_when_it_is_hinted(
+    desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BatchSource, "pace", Pace(first_seconds=60, factor=1, max_seconds=60))
+    batch = await keep(services, *pictures(1))
+    stream = desk.open(f"/api/batches/{batch}/events")
+    await stream.told(1)
+    await asyncio.sleep(0.01)  # until the watcher rests
+    await end_one(services, WishStatus.COMPLETED)
+    await asyncio.wait_for(stream.task, 10)
+
+
+async def test_what_is_too_much_to_hold_is_told_as_a_snapshot(
+    desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_sources, "MAX_CHANGE_BYTES", 700)  # a member has about 400
+    batch = await keep(services, *pictures(4))
+    stream = desk.open(f"/api/batches/{batch}/events")
+    await stream.told(1)
+    for wish in await services.ledger.take_wishes(in_flight=3, held_for=LEASE):
+        await services.ledger.settle_wish(wish.id, Settlement(status=WishStatus.COMPLETED))
+    _, snapshot = await stream.told(2)
+    assert snapshot.name == "progress"
+    assert [member["status"] for member in snapshot.data["members"]] == ["completed"] * 3 + ["pending"]
+    await end_one(services, WishStatus.COMPLETED)
+    await asyncio.wait_for(stream.task, 10)
+    assert [event.name for event in stream.events[2:]] == ["concept_progress", "concepts_generated"]
+
+
+async def test_pages_that_are_read_later_tell_members_as_they_stood(services: MemoryServices) -> None:
+    batch = await keep(services, *pictures(2))
+    view = await source_of(services, batch).look()
+    assert view is not None
+    assert view.read_pages is not None
+    await end_one(services, WishStatus.COMPLETED)
+    [page] = [page async for page in view.read_pages()]
+    [snapshot] = events_in(page)
+    assert snapshot.data["counts"]["pending"] == 2
+    assert [member["status"] for member in snapshot.data["members"]] == ["pending", "pending"]
+
+
+async def test_a_watch_keeps_little_of_each_member(services: MemoryServices) -> None:
+    batch = await keep(services, *pictures(300))
+    source = source_of(services, batch)
+    tracemalloc.start()
+    try:
+        view = await source.look()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert view is not None
+    assert held / 300 < 100  # the JSON of a member has more than 400 bytes
+
+
+async def test_an_outage_amid_the_pages_ends_the_stream_for_its_client_to_come_back(
+    desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await keep(services, *pictures(2))
+    watching = desk.open(f"/api/batches/{batch}/events")
+    await watching.told(1)
+
+    async def is_away(*_: Any, **__: Any) -> Sequence[Member]:
+        raise LedgerUnavailable
+
+    monkeypatch.setattr(services.ledger, "batch_members", is_away)
+    late = await desk.whole(f"/api/batches/{batch}/events")
+    assert (late.is_complete, late.events) == (True, [])
+    assert not watching.task.done()
+    await watching.go()
+    assert desk.is_empty()
+
+
+async def test_a_batch_is_idle_while_nobody_is_at_work_on_a_member(services: MemoryServices) -> None:
+    source = source_of(services, await keep(services, *pictures(2)))
+    assert (await source.look()).is_idle  # type: ignore[union-attr]
+    await services.ledger.take_wishes(in_flight=1, held_for=LEASE)
+    assert not (await source.look()).is_idle  # type: ignore[union-attr]
+
+
+async def test_pages_that_nobody_takes_are_bounded(
+    desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"/api/batches/{await keep(services, *pictures(2))}/events"
+    monkeypatch.setattr(followers, "MAX_HELD_BYTES", 1_000)  # a page has about 1,200
+    with desk.followers.holding(900):
+        refused = await desk.whole(url)
+    assert (refused.is_complete, refused.events) == (True, [])
+    back = desk.open(url)
+    await back.told(1)
+    await back.go()
+    assert desk.followers._held_bytes == 0

@@ -20,7 +20,8 @@ from copperplate.http.app import create_app
 from copperplate.http.batches import MAX_BODY_BYTES, MAX_FAULTS
 from copperplate.http.items import read_item
 from copperplate.http.schemas.batches import CountsOut
-from copperplate.wishes import Priority, Settlement, State, WishStatus
+from copperplate.recipes.display import WIDTHS
+from copperplate.wishes import MAX_PATHS, Priority, Settlement, State, WishStatus
 from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.tokens import SECRET, Tokens
@@ -162,6 +163,19 @@ async def test_items_of_one_generation_are_one_member(
     assert next(iter(services.ledger._wishes.values())).asked.priority == Priority.USUAL
 
 
+async def test_a_member_has_a_bounded_number_of_forms(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
+) -> None:
+    forms: list[dict[str, Any]] = [
+        {"format": name, "w": width} for width in WIDTHS for name in ("jpg", "png", "webp", "avif")
+    ]
+    assert len(forms) < MAX_PATHS
+    items = [fox(width=2048, height=2048, q=q, **form) for form in forms for q in (40, 60)]
+    made = (await client.post(POST, json={"items": items}, headers=key)).json()
+    assert (made["total"], made["duplicates"]) == (1, len(items) - 1)
+    assert [len(row.asked.paths) for row in services.ledger._wishes.values()] == [MAX_PATHS]
+
+
 async def test_n_makes_variants_by_their_seeds(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:
@@ -277,6 +291,12 @@ async def test_a_batch_with_memoji_is_told_to_its_owner_alone(
         assert re.fullmatch(rf"http://pictures\.test{address}/events\?token=[\w-]{{43}}", told["events"])
     assert [member["kind"] for member in look["members"]] == ["image", "memoji"]
     assert look["members"][1]["url"].startswith("http://pictures.test/api/images/")
+    assert len(services.ledger._watches) == 1
+    await services.ledger.cancel_batch(UUID(look["id"]))
+    # Nobody follows what has ended.
+    ended = (await client.get(address, headers=of(ALICE))).json()
+    assert (ended["status"], ended["events"]) == ("canceled", f"http://pictures.test{address}/events")
+    assert len(services.ledger._watches) == 1
 
 
 async def test_only_its_owner_cancels_a_batch(

@@ -14,7 +14,8 @@ import pytest
 import uvicorn
 
 from copperplate.http.server import connections
-from copperplate.http.server.connections import Connection, Connections, protocol, room_for
+from copperplate.http.server.connections import Connection, Connections, protocol
+from copperplate.http.server.open_files import room_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -261,6 +261,16 @@ async def test_a_caller_who_need_not_wait_is_told_where_to_look(gated: MemorySer
     assert (await counted(gated))[0] == 1
 
 
+async def test_the_form_of_an_address_is_made_by_whoever_makes_the_picture(gated: MemoryServices) -> None:
+    async with reach(gated) as client:
+        ordered = await client.get("/256x256.webp?w=60&text=a+red+fox&utm_source=x", headers=EARLY)
+        assert ordered.status_code == 202
+        [row] = gated.ledger._wishes.values()
+        [path] = row.asked.paths
+        assert path.startswith("/256x256.webp?text=a%20red%20fox&model=")
+        assert path.endswith("&w=64")
+
+
 async def test_when_the_wait_is_over_the_wish_is_kept(hurried: MemoryServices) -> None:
     async with reach(hurried) as client:
         late = await client.post(POST, json=FOX)  # without any preference: after 0.1 s here
@@ -271,6 +281,9 @@ async def test_when_the_wait_is_over_the_wish_is_kept(hurried: MemoryServices) -
         assert (again.status_code, open_wishes(hurried)) == (202, [late.json()["key"]])
         assert await counted(hurried) == (0, 0, 0)  # nobody failed
         await finish(hurried)
+        # Each request once, as its picture came: the second one waited for the first one's.
+        assert await counted(hurried) == (1, 0, 0)
+        assert open_wishes(hurried) == []
         assert (await client.post(POST, json=FOX)).json()["cached"] is True
     assert hurried.image_provider.submits == 1
 
@@ -365,8 +378,32 @@ async def test_one_key_stands_for_one_request_of_a_user_or_an_api_key(
         assert (made.json()["cached"], again.json()["cached"], again.json()["width"]) == (False, False, 64)
         other = await client.post(POST, json={**FOX, "seed": 99}, headers=headers)
         assert is_problem(other, 409, "idempotency_conflict")
-    await services.work.run(within_seconds=5)
-    assert (services.image_provider.submits, open_wishes(services)) == (3, [])
+        # Settled at once: no step has it to do again.
+        assert open_wishes(services) == []
+    assert services.image_provider.submits == 3
+
+
+async def test_no_step_makes_what_is_asked_for_under_a_key_before_its_caller(gated: MemoryServices) -> None:
+    key = {"x-api-key": (await keep_key(gated.ledger)).text, "idempotency-key": "order 1"}
+    async with reach(gated) as client:
+        asking = asyncio.create_task(client.post(POST, json=FOX, headers=key))
+        while not open_wishes(gated):
+            await asyncio.sleep(0)
+        assert await gated.ledger.take_wishes(in_flight=4, held_for=gated.promises.lease) == []
+        gated.image_provider.gate.set()  # type: ignore[attr-defined]
+        made = await asking
+    assert (made.status_code, made.json()["cost_usd"]) == (200, 0.003)
+    assert (await counted(gated), open_wishes(gated)) == ((1, 0, 0), [])
+
+
+async def test_what_is_promised_under_a_key_is_one_wish_and_ends_with_the_picture(gated: MemoryServices) -> None:
+    key = {"x-api-key": (await keep_key(gated.ledger)).text, "idempotency-key": "order 1"}
+    async with reach(gated) as client:
+        for _ in range(2):
+            ordered = await client.post(POST, json=FOX, headers={**key, **EARLY})
+            assert (ordered.status_code, open_wishes(gated)) == (202, [ordered.json()["key"]])
+        await finish(gated)
+    assert open_wishes(gated) == []
 
 
 async def test_a_key_of_a_stranger_has_no_effect(client: httpx.AsyncClient, services: MemoryServices) -> None:
@@ -387,6 +424,19 @@ async def test_what_failed_under_a_key_is_tried_again_and_by_nobody_else(
     assert (services.image_provider.submits, open_wishes(services)) == (1, [])
     services.ledger._generations.clear()
     assert (await client.post(POST, json=FOX, headers=headers)).json()["cached"] is False
+
+
+async def test_a_bug_under_a_key_withdraws_the_wish(services: MemoryServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(services.renditions, "find", break_)
+    transport = httpx.ASGITransport(create_app(services=services), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
+        answer = await client.post(POST, json=FOX, headers={**of(ALICE), "idempotency-key": "order 1"})
+    assert answer.status_code == 500
+    await services.work.run(within_seconds=5)
+    assert (services.image_provider.submits, open_wishes(services)) == (0, [])
 
 
 @pytest.mark.parametrize("sent", ["", " ", "é", "a" * 256, "a\tb"])
@@ -461,7 +511,8 @@ async def test_what_was_purged_is_unknown_and_what_was_taken_down_is_gone(
     await services.ledger.purge(Condition(key=key), limit=10, is_dry_run=False)
     assert is_problem(await client.get(f"/api/generations/{key}"), 404, "not_found")
     await services.ledger.take_down(key)
-    assert is_problem(await client.get(f"/api/generations/{key}"), 410, "taken_down")
+    for headers in ({}, of(BOB)):
+        assert is_problem(await client.get(f"/api/generations/{key}", headers=headers), 410, "taken_down")
     assert is_problem(await client.post(POST, json=FOX), 410, "taken_down")
     assert is_problem(await client.post(POST, json=FOX, headers=EARLY), 410, "taken_down")
 
@@ -492,6 +543,9 @@ async def test_a_memoji_is_promised_with_its_credit(hurried: MemoryServices) -> 
         await finish(hurried)
         done = (await client.get(ordered.headers["location"], headers=of(ALICE))).json()
         assert (done["status"], done["events"]) == ("completed", None)
+    # The other two found it, or waited for the first one's.
+    generated, _, failed = await counted(hurried)
+    assert (generated, failed) == (1, 0)
     assert await hurried.ledger.credits(ALICE) == Credits(balance=9, held=0)
     assert hurried.image_provider.submits == 1
 

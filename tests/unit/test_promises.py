@@ -33,6 +33,17 @@ LEASE = timedelta(seconds=20)
 ALICE = UUID(int=1)
 
 
+class Meter:
+    """Notes what is counted."""
+
+    def __init__(self) -> None:
+        self.counted: list[Outcome] = []
+
+    def count(self, request: object, outcome: Outcome, **told: object) -> None:
+        del request, told
+        self.counted.append(outcome)
+
+
 class Harness:
     """One process that promises, and what it has the ledger keep."""
 
@@ -42,13 +53,16 @@ class Harness:
         self.wishes: list[NewWish] = []
         self.settled: list[tuple[int, Settlement]] = []
         self.outages = 0
+        self.meter: Any = Meter()
         monkeypatch.setattr(self.ledger, "make_wish", self._make_wish, raising=False)
         monkeypatch.setattr(self.ledger, "settle_wish", self._settle_wish, raising=False)
         self.coordinator = self.harness.process()
         self.promises = self.promises_over(self.coordinator)
 
     def promises_over(self, coordinator: Coordinator) -> Promises:
-        return Promises(coordinator=coordinator, ledger=self.ledger, lease=LEASE)
+        return Promises(
+            coordinator=coordinator, ledger=self.ledger, request_meter=self.meter, clock=self.clock, lease=LEASE
+        )
 
     async def _make_wish(self, wish: NewWish, *, held_for: timedelta) -> int:
         assert held_for == LEASE
@@ -63,11 +77,11 @@ class Harness:
         return True
 
     async def start(
-        self, options: LookupOptions = GENERATE, promises: Promises | None = None
+        self, options: LookupOptions = GENERATE, promises: Promises | None = None, kept: int | None = None
     ) -> LookupResult | Promised:
         request = picture_request()
         wish = new_wish(request, options, owner="anonymous")
-        return await (promises or self.promises).start(request, options, wish)
+        return await (promises or self.promises).start(request, options, wish, kept=kept)
 
 
 async def test_a_promise_is_told_once_a_lease_is_held_and_ends_as_the_picture_is_made(
@@ -77,10 +91,17 @@ async def test_a_promise_is_told_once_a_lease_is_held_and_ends_as_the_picture_is
     told = await harness.start()
     assert told == Promised(key=picture_request().generation_key)
     assert [wish.generation_key for wish in harness.wishes] == [picture_request().generation_key]
-    assert harness.settled == []
+    assert (harness.settled, harness.meter.counted) == ([], [])
     await harness.clock.advance(6)
-    assert harness.settled == [(1, MADE)]
+    assert (harness.settled, harness.meter.counted) == ([(1, MADE)], [Outcome.GENERATED])
     assert harness.harness.provider.submits == 1
+
+
+async def test_a_wish_that_is_kept_already_is_settled_and_no_other_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(monkeypatch, seconds=5)
+    assert isinstance(await harness.start(kept=7), Promised)
+    await harness.clock.advance(6)
+    assert (harness.wishes, harness.settled) == ([], [(7, MADE)])
 
 
 async def test_a_stored_picture_is_answered_and_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +110,7 @@ async def test_a_stored_picture_is_answered_and_nothing_is_written(monkeypatch: 
     found = await harness.start()
     assert isinstance(found, LookupResult)
     assert found.outcome is Outcome.HIT
-    assert (harness.wishes, harness.settled) == ([], [])
+    assert (harness.wishes, harness.settled, harness.meter.counted) == ([], [], [])
 
 
 async def test_a_refusal_is_raised_and_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,15 +122,17 @@ async def test_a_refusal_is_raised_and_nothing_is_written(monkeypatch: pytest.Mo
     assert (harness.wishes, harness.settled) == ([], [])
 
 
-async def test_who_may_not_lead_is_told_of_somebody_elses_generation_without_a_wish(
+async def test_who_may_not_lead_is_promised_nothing_and_waits_for_what_others_have_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     harness = Harness(monkeypatch, seconds=5)
     await harness.start()
-    denied = LookupOptions(permit=permit(denial=AccessDenied("no")))
-    assert isinstance(await harness.start(denied), Promised)
-    assert len(harness.wishes) == 1
+    following = asyncio.create_task(harness.start(LookupOptions(permit=permit(denial=AccessDenied("no")))))
+    await harness.clock.advance(1)
+    assert not following.done()
     await harness.clock.advance(6)
+    assert isinstance(await following, LookupResult)
+    assert len(harness.wishes) == 1
 
 
 async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,18 +140,20 @@ async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.Monk
     await harness.start()
     await harness.clock.advance(6)
     assert harness.settled == [(1, Settlement(status=WishStatus.FAILED, code="moderated"))]
+    assert harness.meter.counted == [Outcome.FAILED]
 
 
-async def test_a_wait_that_is_over_puts_the_wish_back_while_the_generation_goes_on(
+async def test_a_wait_that_is_over_ends_no_promise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     harness = Harness(monkeypatch, seconds=5)
     promises = harness.promises_over(harness.harness.process(timings=Timings(wait=timedelta(milliseconds=200))))
     await harness.start(promises=promises)
     await asyncio.sleep(0.4)
-    assert harness.settled == [(1, Settlement(status=WishStatus.OPEN, retry_after=timedelta(seconds=5)))]
-    assert harness.harness.provider.submits == 1
+    assert (harness.settled, harness.meter.counted) == ([], [])
     await harness.clock.advance(6)
+    assert (harness.settled, harness.meter.counted) == ([(1, MADE)], [Outcome.GENERATED])
+    assert harness.harness.provider.submits == 1
 
 
 async def test_an_outage_while_a_promise_is_kept_only_delays_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,15 +15,21 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http import streams as module
-from copperplate.http.followers import StreamTimes
+from copperplate.http.event_sources import GenerationSource
+from copperplate.http.followers import COMMENT, StreamTimes
 from copperplate.http.vercel import MIN_WORK_SECONDS, Invocation
 from copperplate.http.wiring import Wiring
+from copperplate.model import Lead
+from copperplate.serving.watches import Pace
+from copperplate.testing import GENERATE
 from copperplate.wishes import NewBatch, Settlement, WishStatus
 from copperplate.work.promises import new_wish
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.streaming import (
     ALLOWED,
     EVENTS,
+    KEY,
+    LEASE,
     REQUEST,
     GatedProvider,
     begin,
@@ -32,6 +40,8 @@ from tests.support.streams import Desk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from copperplate.wishes import GenerationState
 
 
 @pytest.fixture
@@ -218,9 +228,37 @@ async def test_on_vercel_a_stream_of_what_nobody_makes_ends_soon_for_its_call_to
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
     services = memory_services(environ={**ALLOWED, "VERCEL": "1"}, provider=provider)
     desk = Desk(services)
-    await wish_for(services)
+    await services.ledger.make_wish(new_wish(REQUEST, GENERATE, owner="anonymous"), held_for=timedelta(0))
     stream = await desk.whole(EVENTS)
     assert stream.is_complete
+    assert services.work.is_due
+    await services.request_meter.close()
+
+
+async def test_on_vercel_a_stream_whose_leader_dies_ends_soon_and_one_that_is_led_goes_on(
+    provider: GatedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(GenerationSource, "pace", Pace(first_seconds=0.01, factor=1, max_seconds=0.01))
+    services = memory_services(environ={**ALLOWED, "VERCEL": "1"}, provider=provider)
+    desk = Desk(services)
+    await wish_for(services)
+    held = await services.ledger.acquire(REQUEST, leader=uuid4(), lease_duration=LEASE, spending=None)
+    assert isinstance(held, Lead)
+    await services.ledger.begin_submit(KEY, held.fence, submit_no=1, provider="painter")
+    stream = desk.open(EVENTS)
+    await asyncio.sleep(0.2)
+    assert not stream.task.done()
+
+    async def state_of(key: str, *, with_usual_time: bool = False) -> GenerationState | None:
+        """As it is told once its lease is over."""
+        state = await generation_state(key, with_usual_time=with_usual_time)
+        return None if state is None else replace(state, is_led=False)
+
+    generation_state = services.ledger.generation_state
+    monkeypatch.setattr(services.ledger, "generation_state", state_of)
+    await asyncio.wait_for(stream.task, 10)
+    assert [event.data["status"] for event in stream.events] == ["generating"]
     assert services.work.is_due
     await services.request_meter.close()
 
@@ -251,3 +289,23 @@ async def test_on_vercel_the_call_of_a_stream_makes_what_nobody_made(
     assert provider.submits == 1
     back = await desk.whole(f"/api/batches/{name}/events", last_event_id=stream.events[-1].id)
     assert back.events[-1].data["counts"]["completed"] == 1
+
+
+async def test_a_send_that_fails_ends_its_stream_alone_and_is_logged_once(
+    services: MemoryServices, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(services, StreamTimes(comment=0.02, send=60, life=60, tick=0.01))
+    await wish_for(services)
+    bad, worse, reading = (desk.open(EVENTS) for _ in range(3))
+    for stream in (bad, worse, reading):
+        await stream.told(1)
+    bad.is_broken = worse.is_broken = True
+    await asyncio.wait_for(asyncio.gather(bad.task, worse.task), 10)
+    assert bad.was_aborted
+    reading.body = b""
+    async with asyncio.timeout(10):
+        while COMMENT not in reading.body:  # the timer goes on
+            await asyncio.sleep(0.002)
+    assert [record.levelname for record in caplog.records if "a stream" in record.getMessage()] == ["ERROR"]
+    await reading.go()
+    assert desk.is_empty()

@@ -12,7 +12,6 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http.event_sources import GenerationSource
-from copperplate.http.event_tokens import make_token
 from copperplate.recipes.memoji import memoji_request
 from copperplate.serving.watches import Pace
 from tests.support.memory_services import MemoryServices, memory_services
@@ -229,8 +228,8 @@ async def test_a_memoji_is_told_to_those_alone_who_asked_for_it(
     await wish_for(services, request)
     await services.ledger.begin_request(ALICE, request.generation_key, None)
     url = f"/api/generations/{request.generation_key}/events"
-    token = await make_token(services.ledger, request.generation_key)
-    of_another = await make_token(services.ledger, KEY)
+    token = await services.event_tokens.hand_out(request.generation_key)
+    of_another = await services.event_tokens.hand_out(KEY)
     for mine in (desk.open(url, **of(ALICE)), desk.open(f"{url}?token={token}")):
         [event] = await mine.told(1)
         assert event.data["kind"] == "memoji"
@@ -251,7 +250,7 @@ async def test_a_token_is_over_after_ten_minutes(provider: GatedProvider) -> Non
     services = memory_services(environ=ALLOWED, provider=provider, clock=clock)
     desk = Desk(services)
     await wish_for(services)
-    token = await make_token(services.ledger, KEY)
+    token = await services.event_tokens.hand_out(KEY)
     await clock.advance(599)
     stream = desk.open(f"{EVENTS}?token={token}")
     await stream.told(1)

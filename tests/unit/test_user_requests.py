@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.accounts.user_requests import Delivered, Failed, Pending, UserRequests
+from copperplate.accounts.user_requests import Delivered, Failed, UserRequests
 from copperplate.budgets import Credits
 from copperplate.denials import NotEnoughCredits
 from copperplate.errors import (
@@ -30,7 +30,7 @@ from copperplate.generation.timings import Timings
 from copperplate.model import Condition, Outcome
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.testing import PERMIT
-from copperplate.work.promises import Promises
+from copperplate.work.promises import Promised, Promises
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -60,7 +60,13 @@ class Harness:
         coordinator = self.coordinator_harness.process()
         return UserRequests(
             coordinator=coordinator,
-            promises=Promises(coordinator=coordinator, ledger=self.ledger, lease=Timings().lease),
+            promises=Promises(
+                coordinator=coordinator,
+                ledger=self.ledger,
+                request_meter=self.usage,
+                clock=self.clock,
+                lease=Timings().lease,
+            ),
             ledger=self.ledger,
             stores={self.coordinator_harness.store.bucket: self.coordinator_harness.store},
             accounts=self.ledger,
@@ -85,10 +91,10 @@ class Harness:
 
     def order(
         self, user: UUID, asked: PictureRequest | None = None, key: str | None = None
-    ) -> Coroutine[Any, Any, Delivered | Pending]:
+    ) -> Coroutine[Any, Any, Delivered | Promised]:
         return self.user_requests.start(user, asked or picture_request(), PERMIT, idempotency_key=key)
 
-    def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Pending | Failed]:
+    def look(self, user: UUID) -> Coroutine[Any, Any, Delivered | Promised | Failed]:
         return self.user_requests.status(user, picture_request().generation_key)
 
     def lose(self) -> None:
@@ -200,8 +206,8 @@ async def test_an_order_is_pending_until_it_is_completed() -> None:
     await harness.ledger.grant_credits(ALICE, 1, "g")
     ordering = await harness.begin(harness.order(ALICE))
     await harness.clock.advance(0.1)
-    assert await ordering == Pending(key=picture_request().generation_key)
-    assert await harness.look(ALICE) == Pending(key=picture_request().generation_key)
+    assert await ordering == Promised(key=picture_request().generation_key)
+    assert await harness.look(ALICE) == Promised(key=picture_request().generation_key)
     with pytest.raises(NotFound):
         await harness.look(BOB)
     await harness.clock.advance(11)
@@ -313,7 +319,7 @@ async def test_an_order_for_a_lost_picture_is_pending_again() -> None:
     assert not (await first).cached
     harness.lose()
     ordered = await harness.begin(harness.order(ALICE))
-    assert await ordered == Pending(key=picture_request().generation_key)
+    assert await ordered == Promised(key=picture_request().generation_key)
     await harness.clock.advance(6)
     assert isinstance(await harness.look(ALICE), Delivered)
 
@@ -470,4 +476,4 @@ async def test_a_request_that_ends_before_its_picture_is_known_to_whoever_made_i
     kinds["image"] = replace(kinds["image"], wait=timedelta(microseconds=1))
     with pytest.raises(StillGenerating):  # he follows, so no credit of his is reserved
         await harness.ask(BOB, process=harness.another_process())
-    assert await harness.look(BOB) == Pending(key=picture_request().generation_key)
+    assert await harness.look(BOB) == Promised(key=picture_request().generation_key)

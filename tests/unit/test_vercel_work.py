@@ -12,7 +12,7 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http import vercel
-from copperplate.wishes import WishStatus
+from copperplate.wishes import NewBatch, WishStatus
 from copperplate.work.promises import Promised, new_wish
 from tests.support.function_calls import Call, GatedProvider, runtime
 from tests.support.memory_services import memory_services
@@ -115,6 +115,25 @@ async def test_one_call_takes_no_more_than_is_set() -> None:
     await wish(services, "a fox", "an owl", "a hare")
     await Call(services, SUNSET).task
     assert sorted(statuses(services)) == [WishStatus.COMPLETED, WishStatus.COMPLETED, WishStatus.OPEN]
+    # There may be more: the next call looks.
+    assert services.work.is_due
+    await close(services)
+
+
+async def test_polls_of_a_batch_have_the_rest_of_it_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vercel, "WORK_PAUSE_SECONDS", 0)
+    services = memory_services(
+        environ={**ON_VERCEL, "COPPERPLATE_WORK_ITEMS": "2", "COPPERPLATE_ALLOWED_HOSTS": "pictures.test"}
+    )
+    asked = []
+    for request in map(picture_request, ("a fox", "an owl", "a hare")):
+        options = LookupOptions(permit=services.gate.permit_of_owner(request))
+        asked.append(new_wish(request, options, owner="owner"))
+    batch = await services.ledger.create_batch(NewBatch(owner="owner", wishes=tuple(asked)))
+    for is_due in (True, False, False):
+        await Call(services, f"/api/batches/{batch}").task
+        assert services.work.is_due is is_due
+    assert statuses(services) == [WishStatus.COMPLETED] * 3
     await close(services)
 
 

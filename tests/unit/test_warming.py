@@ -114,6 +114,14 @@ async def test_two_batches_are_kept_at_a_time_and_all_are_made(
     assert [len(row.asked.wishes) for row in services.ledger._wish_batches.values()] == [3, 3, 3, 1]
 
 
+async def test_with_few_places_batches_are_small_enough_to_be_made_before_they_are_abandoned(
+    services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "WISHES_A_PLACE", 2)
+    await run(services, wishes_of(services, *texts(5)), in_flight=1)
+    assert [len(row.asked.wishes) for row in services.ledger._wish_batches.values()] == [2, 2, 1]
+
+
 async def test_one_failure_is_a_result_and_the_others_are_made(services: MemoryServices) -> None:
     services.image_provider.failures = [ProviderFailed(FailureClass.MODERATED, "no")]
     wishes = wishes_of(services, *texts(5))

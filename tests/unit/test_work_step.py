@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
+import weakref
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +23,7 @@ from copperplate.settings import Settings
 from copperplate.testing import GENERATE
 from copperplate.wishes import NewWish, WishStatus
 from copperplate.work.promises import new_wish
-from copperplate.work.step import Report, WorkStep
+from copperplate.work.step import SWEEP_ROWS, Report, WorkStep
 from tests.support.coordinator_harness import CoordinatorHarness, ScriptedProvider
 from tests.support.pictures import picture_request
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from copperplate.generation.coordinator import Coordinator
     from copperplate.model import CanonicalValue, Job, ProviderResult
+    from copperplate.wishes import Settlement
 
 LEASE: Final = timedelta(seconds=20)
 ALICE: Final = UUID(int=1)
@@ -336,3 +339,36 @@ async def test_that_work_is_due_is_noted_until_the_next_step(caplog: pytest.LogC
     assert harness.work.is_due
     await harness.work.run(within_seconds=60)
     assert not harness.work.is_due
+
+
+async def test_a_run_keeps_nothing_of_what_has_ended_and_sweeps_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness()
+    sweeps = []
+
+    async def sweep(limit: int) -> int:
+        sweeps.append(limit)
+        return 0
+
+    monkeypatch.setattr(harness.ledger, "sweep", sweep)
+    await harness.wish("picture 0")
+    ended: list[weakref.ref[Any]] = []
+    settle_wish = harness.ledger.settle_wish
+
+    async def then_another(wish: int, settlement: Settlement) -> bool:
+        """Each wish that is settled makes another one due: the run does not end."""
+        ended.append(weakref.ref(asyncio.current_task()))
+        is_settled = await settle_wish(wish, settlement)
+        if len(ended) < 50:
+            await harness.wish(f"picture {len(ended)}")
+            await harness.clock.advance(2)
+        return is_settled
+
+    monkeypatch.setattr(harness.ledger, "settle_wish", then_another)
+    run = asyncio.create_task(harness.work.run(within_seconds=math.inf))
+    async with asyncio.timeout(10):
+        while len(ended) < 40:
+            await asyncio.sleep(0)
+    gc.collect()
+    assert sum(task() is not None for task in ended) < 10
+    assert await run == Report(made=50)
+    assert sweeps.count(SWEEP_ROWS) == 2  # the coordinator sweeps as well

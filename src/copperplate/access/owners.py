@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copperplate.batch_errors import BatchNeedsName
+from copperplate.denials import BatchNeedsName
 from copperplate.errors import Unauthorized
 
 if TYPE_CHECKING:

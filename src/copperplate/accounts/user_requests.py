@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.accounts.webp_beside import find_webp
 from copperplate.budgets import Charge
@@ -30,7 +31,7 @@ from copperplate.recipes.objects import original_key
 from copperplate.work.promises import Promised, new_wish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from uuid import UUID
 
     from copperplate.generation.coordinator import Coordinator
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 # A lost picture is made anew; if the store loses the new one too, the store is at fault.
 FINDS: Final = 3
+
+Found = TypeVar("Found", bound="LookupResult | Promised")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +60,6 @@ class Delivered:
     cached: bool
     credits: int
     webp: Entry | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """The picture is being made; `key` is the key of its generation, for `status`."""
-
-    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +105,9 @@ class UserRequests:
             known = await self._recall(user, request, idempotency_key)
             if known is not None:
                 return known
+        options = LookupOptions(permit=permit, charge=Charge(user=user))
         try:
-            found = await self._find(user, request, permit)
+            found = await self._counted(request, self._find_stored(request, options))
         except (StillGenerating, StoreUnavailable, StoreMisconfigured):  # it may be made all the same
             if idempotency_key is None:
                 with contextlib.suppress(LedgerUnavailable, LedgerMisconfigured):  # else `status` would not know it
@@ -126,8 +123,8 @@ class UserRequests:
         *,
         idempotency_key: str | None,
         within_seconds: float | None = 0.0,
-    ) -> Delivered | Pending:
-        """Like `request`, but answers `Pending` as soon as a lease is held, and with it the credit.
+    ) -> Delivered | Promised:
+        """Like `request`, but answers `Promised` as soon as a lease is held, and with it the credit.
 
         It waits `within_seconds` for the picture before; None: as long as any.
         `NotEnoughCredits` is raised here and never later. What is pending is made although this process dies.
@@ -137,14 +134,15 @@ class UserRequests:
         options = LookupOptions(permit=permit, charge=Charge(user=user))
         wish = new_wish(request, options, owner=f"user:{user}")
         # With the lease that a promise waits for, what it costs is reserved.
-        found = await self._promises.start(
-            request, options, wish, find=lambda: self._find(user, request, permit), within_seconds=within_seconds
+        starting = self._promises.start(
+            request, options, wish, find=partial(self._find_stored, request), within_seconds=within_seconds
         )
+        found = await self._counted(request, starting)
         if isinstance(found, Promised):
-            return Pending(key=found.key)
+            return found
         return await self._deliver(user, found, idempotency_key)
 
-    async def status(self, user: UUID, key: str) -> Delivered | Pending | Failed:
+    async def status(self, user: UUID, key: str) -> Delivered | Promised | Failed:
         """The state of a generation this user requested; `Failed` where the object of its picture is gone.
 
         Raises `NotFound` for another user's, whether there is one or not.
@@ -155,7 +153,7 @@ class UserRequests:
             case Hit(entry=entry):
                 return await self._deliver(user, LookupResult(entry=entry, outcome=Outcome.HIT), None)
             case Wait():
-                return Pending(key=key)
+                return Promised(key=key)
             case Gone():
                 raise TakenDown
             case Negative(failure_class=failure_class, retry_after=retry_after):
@@ -199,19 +197,20 @@ class UserRequests:
             is_lost = True
         raise StoreUnavailable("the object store loses objects")
 
-    async def _find(self, user: UUID, request: PictureRequest, permit: Permit) -> LookupResult:
+    async def _counted(self, request: PictureRequest, finding: Coroutine[Any, Any, Found]) -> Found:
+        """What is found, counted as one request; what is promised is counted by whoever keeps the promise."""
         started = self._clock.monotonic()
-        outcome = Outcome.FAILED
+        outcome: Outcome | None = Outcome.FAILED
         try:
-            found = await self._find_stored(user, request, permit)
-            outcome = found.outcome
+            found = await finding
+            outcome = found.outcome if isinstance(found, LookupResult) else None
         finally:
-            self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
+            if outcome is not None:
+                self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
-    async def _find_stored(self, user: UUID, request: PictureRequest, permit: Permit) -> LookupResult:
+    async def _find_stored(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """Find the picture, and verify a hit against the store; a picture that was just made is not checked."""
-        options = LookupOptions(permit=permit, charge=Charge(user=user))
         for _ in range(FINDS):
             found = await self._coordinator.find(request, options)
             if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -127,7 +126,9 @@ WHERE_KEYS_ARE: Final = (
 
 def key_of(raw: str) -> str:
     """A key, or the error that argparse shows."""
-    if not re.fullmatch("[0-9a-f]{64}", raw):
+    from copperplate.recipes.objects import KEY
+
+    if not KEY.fullmatch(raw):
         advice = ": `copperplate explain URL` says the keys of an address" if "/" in raw else ""
         raise argparse.ArgumentTypeError(f"64 of 0-9 and a-f, not {raw!r}{advice}")
     return raw

@@ -13,7 +13,7 @@ from copperplate.cli.arguments import add_json, dollar_amount
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.progress_bar import progress
 from copperplate.cli.shared import add_command, between, say, settings_of, with_database
-from copperplate.cli.warm_figures import Looks, say_faults, show_plan, show_warmed
+from copperplate.cli.warm_figures import RunProgress, say_faults, show_plan, show_warmed
 from copperplate.errors import InvalidRequest
 from copperplate.operations.popular import MAX_DAYS, MAX_TOP, popular_items
 from copperplate.operations.warming import Warming
@@ -180,6 +180,6 @@ async def _make(plan: WarmingPlan, in_flight: int, services: Services) -> tuple[
 
     warming = Warming(plan.chosen, owner=OWNER, ledger=services.ledger, clock=services.clock)
     with progress(len(plan.chosen), "warming") as bar:
-        looks = Looks(bar, total=len(plan.chosen))
-        warmed = await warming.run(services.work, in_flight=in_flight, stop=stop, on_look=looks.see)
+        run_progress = RunProgress(bar, total=len(plan.chosen))
+        warmed = await warming.run(services.work, in_flight=in_flight, stop=stop, on_look=run_progress.see)
     return warmed, stop.is_set()

@@ -23,7 +23,7 @@ SAY_SECONDS: Final = 5.0
 _SHOWN_LINES: Final = 20
 
 
-class Looks:
+class RunProgress:
     """Tells how far a run has come: a bar moves, and where stderr is no terminal a line says it now and then."""
 
     def __init__(self, bar: ProgressBar, *, total: int) -> None:

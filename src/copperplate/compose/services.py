@@ -21,6 +21,7 @@ from copperplate.imaging.pillow_images import PillowImages
 from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
+from copperplate.serving.event_tokens import EventTokens
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
 from copperplate.serving.watches import Watches
@@ -122,7 +123,6 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ahead=settings.render_ahead,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
-    promises = Promises(coordinator=coordinator, ledger=ledger, lease=timings.lease)
     gate = Gate(settings=settings, kinds=kinds, clock=clock)
     work = WorkStep(
         ledger=ledger,
@@ -134,6 +134,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         in_flight=settings.work_items,
     )
     meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
+    promises = Promises(coordinator=coordinator, ledger=ledger, request_meter=meter, clock=clock, lease=timings.lease)
     return Services(
         settings=settings,
         clock=clock,
@@ -147,6 +148,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         promises=promises,
         work=work,
         watches=Watches(ledger, clock),
+        event_tokens=EventTokens(ledger=ledger, clock=clock),
         user_requests=UserRequests(
             coordinator=coordinator,
             promises=promises,

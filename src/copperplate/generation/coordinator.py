@@ -25,6 +25,7 @@ from copperplate.generation.job_collector import JobCollector
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import LookupResult
+from copperplate.generation.sweeps import Sweeps
 from copperplate.generation.timings import Timings
 from copperplate.generation.uploader import Uploader
 from copperplate.model import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, PictureFormat, Wait
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, Images, Ledger
     from copperplate.single_flight import Call
 
-SWEEP_SECONDS = 60.0
 SWEEP_ROWS = 20
 
 
@@ -73,7 +73,7 @@ class Coordinator:
         self._cap_watch = CapWatch(clock)
         self._flights: SingleFlight[LookupResult] = SingleFlight(max_waiters=max_waiters)
         self._sweeping: asyncio.Task[None] | None = None
-        self._sweep_at = 0.0
+        self._sweeps = Sweeps(ledger, clock, rows=SWEEP_ROWS)
 
     async def find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The entry for `request`, or the original it can be made from; generated if there is none and it is permitted.
@@ -86,7 +86,7 @@ class Coordinator:
         if (permit := options.permit) is None:
             return await self._look(request)
         if permit.denial is not None:
-            return await self._look_or_follow(request, permit.denial)
+            return await self._look_or_follow(request, permit.denial, options)
         result = await self._join_or_start(request, options)
         return result.form_for(request) or await self._look_again(request)
 
@@ -101,22 +101,34 @@ class Coordinator:
         return await self._fly(request, f"{request.generation_key} {options.payer}", options)
 
     async def _fly(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
-        return await self._share(request, flight_key, lambda: self._acquire_until_done(request, flight_key, options))
+        return await self._share(
+            request, flight_key, lambda: self._acquire_until_done(request, flight_key, options), options
+        )
 
-    async def _look_or_follow(self, request: PictureRequest, denial: CopperplateError) -> LookupResult:
+    async def _look_or_follow(
+        self, request: PictureRequest, denial: CopperplateError, options: LookupOptions
+    ) -> LookupResult:
         """For a caller who may not lead: a hit, or what another caller's generation ends with; else the denial."""
         flight_key = f"{request.generation_key} follow"
         try:
-            result = await self._share(request, flight_key, lambda: self._peek_until_done(request, flight_key))
+            result = await self._share(request, flight_key, lambda: self._peek_until_done(request, flight_key), options)
             return result.form_for(request) or await self._look_again(request)
         except NotGenerated:
             raise denial from None
 
+    def wait_seconds(self, kind: str) -> float:
+        """How long a caller waits for a picture of this kind."""
+        return (self._kinds[kind].wait or self._timings.wait).total_seconds()
+
     async def _share(
-        self, request: PictureRequest, flight_key: str, work: Callable[[], Coroutine[Any, Any, LookupResult]]
+        self,
+        request: PictureRequest,
+        flight_key: str,
+        work: Callable[[], Coroutine[Any, Any, LookupResult]],
+        options: LookupOptions,
     ) -> LookupResult:
-        wait = self._kinds[request.kind].wait or self._timings.wait
-        result, joined = await self._flights.run(flight_key, work, within_seconds=wait.total_seconds())
+        within_seconds = None if options.is_patient else self.wait_seconds(request.kind)
+        result, joined = await self._flights.run(flight_key, work, within_seconds=within_seconds)
         return result.coalesced() if joined else result
 
     async def _look_again(self, request: PictureRequest) -> LookupResult:
@@ -198,7 +210,7 @@ class Coordinator:
                     case Hit(entry=entry):
                         return LookupResult(entry=entry, outcome=outcome)
                     case Lead():
-                        self._sweep_now_and_then()
+                        self._sweep_beside()
                         with contextlib.suppress(LeaseLost):
                             return await self._lead(request, result, asked_at, options)
                     case Wait():
@@ -263,15 +275,10 @@ class Coordinator:
                     return
         raise StillGenerating
 
-    def _sweep_now_and_then(self) -> None:
-        """Start a sweep of abandoned generations in the background, at most once a minute."""
-        if self._clock.monotonic() >= self._sweep_at:
-            self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
-            self._sweeping = asyncio.create_task(self._sweep())
-
-    async def _sweep(self) -> None:
-        with contextlib.suppress(CopperplateError):  # correctness does not depend on the sweep
-            await self._ledger.sweep(SWEEP_ROWS)
+    def _sweep_beside(self) -> None:
+        """Start a sweep in the background where one is due."""
+        if self._sweeps.is_due:
+            self._sweeping = asyncio.create_task(self._sweeps.run_if_due())
 
 
 def _error_of(failure_class: FailureClass, retry_after: timedelta) -> GenerationFailed | StillGenerating:

@@ -32,12 +32,14 @@ class Permit:
 class LookupOptions:
     """What a miss may do: nothing without a permit. `charge` is the credit that pays for it, if one does.
 
-    A picture that is `given` is kept at a miss, and no provider is asked for one.
+    A picture that is `given` is kept at a miss, and no provider is asked for one. Who `is_patient` waits for as long as
+    it takes.
     """
 
     permit: Permit | None = None
     charge: Charge | None = None
     given: Verified | None = None
+    is_patient: bool = False
 
     @property
     def payer(self) -> str | None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from copperplate.http import problems
 from copperplate.http.front import make_front
 from copperplate.http.lifespan import lifespan
-from copperplate.http.openapi import API_KEY, SESSION, describe_pictures
+from copperplate.http.openapi import FOR_ANYBODY, describe_pictures
 from copperplate.http.openapi_streams import describe_streams
 from copperplate.http.parameters import IgnoredParameters
 from copperplate.http.routes import (
@@ -60,7 +60,7 @@ class Application(FastAPI):
         """The OpenAPI document, with the picture's URL, which is no route."""
         if not self.openapi_schema:
             describe_pictures(super().openapi())
-            describe_streams(super().openapi(), security=[{}, {API_KEY: []}, {SESSION: []}])
+            describe_streams(super().openapi(), FOR_ANYBODY)
         return super().openapi()
 
 

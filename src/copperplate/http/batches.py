@@ -10,14 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
-from copperplate.batch_errors import InvalidBatch, InvalidItems
 from copperplate.budgets import Charge
+from copperplate.denials import InvalidBatch, InvalidItems
 from copperplate.errors import IdempotencyConflict, InvalidBody, InvalidRequest, InvalidSeed, NotFound, Unauthorized
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http.items import PRIORITIES, read_echo, read_item
 from copperplate.http.parameters import refuse_unknown_members
 from copperplate.recipes.kinds import MEMOJI
-from copperplate.wishes import NewBatch, Priority
+from copperplate.wishes import MAX_PATHS, NewBatch, Priority
 from copperplate.work.promises import new_wish
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 MAX_ITEMS: Final = 1_000
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_VARIANTS: Final = 16
-# Members of one answer.
-PAGE: Final = 100
 # So many faulty items are named.
 MAX_FAULTS: Final = 20
 MEMBERS: Final = ("items", "priority", "thread_id")
@@ -87,7 +85,7 @@ async def read_wishes(
 def merged(items: Sequence[Item]) -> list[Item]:
     """One member for each generation, in the order of its first item.
 
-    It has the forms of all its items and what the first one echoes; the most urgent of them decides.
+    It has the forms of all its items, `MAX_PATHS` at most, and what the first one echoes; the most urgent decides.
     """
     members: dict[str, Item] = {}
     for item in items:
@@ -96,7 +94,7 @@ def merged(items: Sequence[Item]) -> list[Item]:
         if first is None:
             members[key] = item
             continue
-        paths = tuple(dict.fromkeys((*first.paths, *item.paths)))
+        paths = tuple(dict.fromkeys((*first.paths, *item.paths)))[:MAX_PATHS]
         asked = [each.priority for each in (first, item) if each.priority is not None]
         members[key] = replace(first, paths=paths, priority=min(asked, default=None))
     return list(members.values())

@@ -10,8 +10,9 @@ from fastapi import Depends, Query
 
 from copperplate.markup import Picture, picture_url
 from copperplate.model import PictureFormat
-from copperplate.recipes.display import FITS, parse_display
+from copperplate.recipes.display import DISPLAY_NAMES, FITS, parse_display
 from copperplate.recipes.image import parse_format
+from copperplate.recipes.url import read_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,3 +107,13 @@ def image_path(
         fit=given.get("fit", "cover"),
         q=int(given["q"]) if "q" in given else None,
     )
+
+
+def form_path(picture_request: PictureRequest, query: bytes) -> str:
+    """Path and query of the form that a picture's URL asks for, without credential and signature.
+
+    `query` is that of the URL, which was found valid.
+    """
+    values, _ = read_parameters(query, DISPLAY_NAMES)
+    picture_format = picture_request.rendition.format
+    return image_path(values, picture_request, picture_format=picture_format, model=picture_request.model)

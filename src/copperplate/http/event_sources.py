@@ -6,27 +6,31 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.http.generation_states import is_private
+from copperplate.http.api import PAGE
+from copperplate.recipes.kinds import KINDS
 from copperplate.serving.watches import Pace, View
 from copperplate.wishes import State
-from copperplate.work.step import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from uuid import UUID
 
     from copperplate.ports import Wishes
     from copperplate.wishes import Batch, GenerationState, Member
+
+    # Of a member, what may change: its state, and why it failed.
+    Standing = tuple[State, str | None]
 
 # How soon a client whose stream ended comes back.
 RETRY_MS: Final = 3_000
 # An answer to a reconnect with such an id may be 204: nothing more will come.
 FINAL: Final = "final-"
 ID_CHARS: Final = 16
-PAGE: Final = 100
+# Changes of more bytes are told as a snapshot, which is read for each follower: a watch holds no more than this.
+MAX_CHANGE_BYTES: Final = 64 * 1024
 GENERATION_PACE: Final = Pace(first_seconds=0.25, factor=1.3, max_seconds=2.0)
 BATCH_PACE: Final = Pace(first_seconds=0.5, factor=1.3, max_seconds=2.0, least_seconds=0.25)
 # They change by themselves: none makes an event, and an id that is final stays the same.
@@ -67,19 +71,19 @@ class GenerationSource:
         name = state.state.value if is_final else "progress"
         pieces = (event(name, _json(told), event_id),)
         return View(
-            lambda: pieces,
-            pieces if has_changed else (),
+            changes=pieces,
+            whole=pieces,
+            is_news=has_changed,
             last_id=event_id,
             is_final=is_final,
-            is_idle=state.state is State.PENDING,
-            is_private=is_private(state.kind),
+            is_idle=not is_final and not state.is_led,
+            is_private=KINDS[state.kind].is_private,
         )
 
 
 class BatchSource:
-    """One batch, with the members as they were last seen: only what may have changed is read again."""
+    """One batch. Of each member it keeps what may change; the rest is read when it is told, a page at a time."""
 
-    hint = WORK
     pace = BATCH_PACE
 
     def __init__(
@@ -90,66 +94,64 @@ class BatchSource:
         tell: Callable[[Batch], dict[str, Any]],
         tell_member: Callable[[Member], Mapping[str, Any]],
     ) -> None:
+        self.hint = str(batch)
         self._id = batch
         self._ledger = ledger
         self._tell = tell
         self._tell_member = tell_member
-        self._members: list[Member] = []
-        self._rendered: list[bytes] = []
+        # By position.
+        self._standings: list[Standing] = []
+        # Few differ: equal ones are one object.
+        self._known: dict[Standing, Standing] = {}
         self._counts: Counter[State] = Counter()
-        self._seen: Batch | None = None
+        self._is_first = True
 
     async def look(self) -> View | None:
         """See `Source.look`."""
         batch = await self._ledger.find_batch(self._id)
         if batch is None:
             return None
-        is_first = self._seen is None
-        changed = await self._read(batch)
+        # Nobody was told a view before the first one.
+        is_first, self._is_first = self._is_first, False
+        changes = Changes(are_too_many=is_first)
+        await self._read(batch, changes)
         # Of what is told here: the members may be newer than the batch.
-        self._seen = batch = replace(batch, counts={state: self._counts[state] for state in State})
-        changes = [self._progress(batch, position) for position in changed]
-        if batch.is_final:
-            pages = self._pages(batch, "concepts_generated", tuple(self._rendered))
-            return self._view(batch, lambda: pages, pages if is_first else [*changes, *pages], _id_in(pages[-1]))
-        rendered = tuple(self._rendered)
-        whole = cache(lambda: self._pages(batch, "progress", rendered))
-        return self._view(batch, whole, whole() if is_first else changes)
-
-    @staticmethod
-    def _view(batch: Batch, whole: Callable[[], Sequence[bytes]], changes: Sequence[bytes], last_id: str = "") -> View:
+        batch = replace(batch, counts={state: self._counts[state] for state in State})
+        standings = tuple(self._standings)
         return View(
-            whole,
-            changes,
-            last_id=last_id,
+            changes=[self._progress(batch, member) for member in changes.rendered],
+            read_pages=partial(self._pages, batch, standings),
+            has_end=batch.is_final or changes.are_too_many,
+            last_id=await self._last_id(batch, standings) if batch.is_final else "",
+            is_news=is_first or changes.are_any or batch.is_final,
             is_final=batch.is_final,
-            is_idle=batch.counts[State.PENDING] > 0 and not batch.counts[State.GENERATING],
+            is_idle=not batch.is_final and not batch.is_led,
             is_private=batch.is_private,
             owner=batch.owner,
         )
 
-    async def _read(self, batch: Batch) -> list[int]:
-        """Read the members that may have changed, in their order, until they add up; positions of those that did."""
-        changed: list[int] = []
-        after = next((member.position for member in self._members if not member.state.is_final), len(self._members)) - 1
+    async def _read(self, batch: Batch, changes: Changes) -> None:
+        """Read the members that may have changed, in their order, until they add up."""
+        open_ones = (number for number, (state, _) in enumerate(self._standings) if not state.is_final)
+        after = next(open_ones, len(self._standings)) - 1
         while after + 1 < batch.total and any(batch.counts[state] != self._counts[state] for state in batch.counts):
             page = await self._ledger.batch_members(self._id, after=after, limit=PAGE)
             if not page:
                 break
-            changed += [member.position for member in page if self._note(member)]
+            for member in page:
+                if self._note(member):
+                    changes.add(partial(self._render, member))
             after = page[-1].position
-        return changed
 
     def _note(self, member: Member) -> bool:
-        """Keep a member as it is now; whether it was another before."""
-        position = member.position
-        if position == len(self._members):
-            self._members.append(member)
-            self._rendered.append(self._render(member))
-        elif self._members[position] != member:
-            self._counts[self._members[position].state] -= 1
-            self._members[position] = member
-            self._rendered[position] = self._render(member)
+        """Keep how a member stands now; whether it stood otherwise before."""
+        now = (member.state, member.code)
+        now = self._known.setdefault(now, now)
+        if member.position == len(self._standings):
+            self._standings.append(now)
+        elif (before := self._standings[member.position]) != now:
+            self._counts[before[0]] -= 1
+            self._standings[member.position] = now
         else:
             return False
         self._counts[member.state] += 1
@@ -158,7 +160,8 @@ class BatchSource:
     def _render(self, member: Member) -> bytes:
         return _json(self._tell_member(member))
 
-    def _progress(self, batch: Batch, position: int) -> bytes:
+    @staticmethod
+    def _progress(batch: Batch, member: bytes) -> bytes:
         data = _with(
             {
                 "id": str(batch.id),
@@ -166,21 +169,51 @@ class BatchSource:
                 "total": batch.total,
                 "counts": {state.value: number for state, number in batch.counts.items()},
             },
-            member=self._rendered[position],
+            member=member,
         )
         return event("concept_progress", data, _id_of(data))
 
-    def _pages(self, batch: Batch, name: str, rendered: Sequence[bytes]) -> list[bytes]:
-        """The batch and all members, by pages; only the last page of the last events has the final id."""
-        told = self._tell(batch)
-        starts = range(0, len(rendered), PAGE)
-        pages = []
-        for number, start in enumerate(starts, start=1):
-            members = b"[%b]" % b",".join(rendered[start : start + PAGE])
-            data = _with({**told, "page": number, "pages": len(starts)}, members=members)
-            is_last = batch.is_final and number == len(starts)
-            pages.append(event(name, data, _id_of(data, is_final=is_last)))
-        return pages
+    async def _pages(self, batch: Batch, standings: Sequence[Standing]) -> AsyncGenerator[bytes]:
+        """The batch and all members as they stood, by pages."""
+        for start in range(0, len(standings), PAGE):
+            yield (await self._page(batch, standings, start))[0]
+
+    async def _last_id(self, batch: Batch, standings: Sequence[Standing]) -> str:
+        return (await self._page(batch, standings, (len(standings) - 1) // PAGE * PAGE))[1]
+
+    async def _page(self, batch: Batch, standings: Sequence[Standing], start: int) -> tuple[bytes, str]:
+        """One event and its id; only the last page of the last events has a final one."""
+        members = await self._ledger.batch_members(self._id, after=start - 1, limit=PAGE)
+        as_they_stood = (
+            replace(member, state=state, code=code)
+            for member, (state, code) in zip(members, standings[start : start + PAGE], strict=False)
+        )
+        number, pages = start // PAGE + 1, -(-len(standings) // PAGE)
+        rendered = b"[%b]" % b",".join(self._render(member) for member in as_they_stood)
+        data = _with({**self._tell(batch), "page": number, "pages": pages}, members=rendered)
+        event_id = _id_of(data, is_final=batch.is_final and number == pages)
+        return event("concepts_generated" if batch.is_final else "progress", data, event_id), event_id
+
+
+class Changes:
+    """Members that changed between two looks, rendered, up to a number of bytes; beyond it, that there are too many."""
+
+    def __init__(self, *, are_too_many: bool) -> None:
+        self.rendered: list[bytes] = []
+        self.are_any = False
+        self.are_too_many = are_too_many
+        self._bytes = 0
+
+    def add(self, render: Callable[[], bytes]) -> None:
+        """Another one."""
+        self.are_any = True
+        if self.are_too_many:
+            return
+        self.rendered.append(render())
+        self._bytes += len(self.rendered[-1])
+        if self._bytes > MAX_CHANGE_BYTES:
+            self.are_too_many = True
+            self.rendered.clear()
 
 
 def _standing(told: Mapping[str, Any], *, is_final: bool = True) -> dict[str, Any]:
@@ -204,7 +237,3 @@ def _with(told: Mapping[str, Any], **rendered: bytes) -> bytes:
 
 def _id_of(data: bytes, *, is_final: bool = False) -> str:
     return (FINAL if is_final else "") + hashlib.sha256(data).hexdigest()[:ID_CHARS]
-
-
-def _id_in(rendered: bytes) -> str:
-    return rendered.split(b"\nid: ", 1)[1].split(b"\n", 1)[0].decode()

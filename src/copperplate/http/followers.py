@@ -12,17 +12,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.stream_errors import TooManyStreams, TooManyStreamsOfAddress
+from copperplate.denials import TooManyStreams, TooManyStreamsOfAddress
+from copperplate.errors import CopperplateError
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
 
     from starlette.types import Receive, Send
 
     from copperplate.http.headers import RawHeaders
-    from copperplate.serving.watches import Watch
+    from copperplate.serving.watches import View, Watch
 
 COMMENT: Final = b":\n\n"
+# Pages of batches that callers of this process are being sent.
+MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 # In the scope of our own server: closes the connection at once, although not everything was taken from it.
 ABORT: Final = "copperplate.abort"
 
@@ -134,6 +138,10 @@ class Follower:
     def _begin(self, first: bytes) -> None:
         self._since = asyncio.get_running_loop().time()
         telling = self._tell(first)
+        if self._needs_pages():
+            # What reads the ledger has timeouts of its own, which need a task from their beginning.
+            self._sending = asyncio.create_task(telling)
+            return
         try:
             # Most sends end without a wait: a task for each would cost more than the send does.
             waits_for = telling.send(None)
@@ -142,19 +150,45 @@ class Follower:
         self._sending = asyncio.create_task(_finish(_Begun(telling, waits_for)))
 
     async def _tell(self, first: bytes) -> None:
-        """Send what comes first and what this follower was not told yet; end with the watch."""
-        watch = self._watch
-        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
+        """Send what comes first and what this follower was not told yet; end with the watch.
+
+        Raises nothing: the timer and the watcher, which serve all followers, begin this.
+        """
+        try:
             if first:
                 await self._send_piece(first)
-            while self._told != watch.version and watch.view is not None:
-                view, knows_last = watch.view, self._told and self._told == watch.version - 1
-                self._told = watch.version
-                for piece in view.changes if knows_last else view.whole:
-                    await self._send_piece(piece)
+            while self._told != self._watch.version and (view := self._watch.view) is not None:
+                knows_last = self._knows_last()
+                self._told = self._watch.version
+                await self._tell_view(view, knows_last=knows_last)
+        except OSError:
+            pass  # some servers raise it when the caller has disconnected
+        except CopperplateError:
+            self.end()  # the client comes back, and is told everything anew
+        except Exception as error:  # noqa: BLE001 - others follow as well
+            self._all.log_failure(error)
+            self.end(is_stuck=True)
         self._sending = None
-        if watch.is_over:
+        if self._watch.is_over:
             self.end()
+
+    async def _tell_view(self, view: View, *, knows_last: bool) -> None:
+        for piece in view.changes if knows_last else view.whole:
+            await self._send_piece(piece)
+        if view.read_pages is not None and (view.has_end or not knows_last):
+            async with contextlib.aclosing(view.read_pages()) as pages:
+                async for page in pages:
+                    with self._all.holding(len(page)):
+                        await self._send_piece(page)
+
+    def _knows_last(self) -> bool:
+        return self._told > 0 and self._told == self._watch.version - 1
+
+    def _needs_pages(self) -> bool:
+        view = self._watch.view
+        if view is None or view.read_pages is None or self._told == self._watch.version:
+            return False
+        return view.has_end or not self._knows_last()
 
     async def _send_piece(self, piece: bytes) -> None:
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -191,6 +225,8 @@ class Followers:
         self._addresses: Counter[str] = Counter()
         self._places = 0
         self._ticking: asyncio.Task[None] | None = None
+        self._has_logged = False
+        self._held_bytes = 0
 
     def __len__(self) -> int:
         """How many places are taken."""
@@ -224,6 +260,26 @@ class Followers:
         if not self._followers and self._ticking is not None:
             self._ticking.cancel()
             self._ticking = None
+
+    @contextlib.contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold a page of so many bytes until its caller has taken it.
+
+        Raises `TooManyStreams` where too many are held: callers that read nothing must not take all memory.
+        """
+        if self._held_bytes and self._held_bytes + size > MAX_HELD_BYTES:
+            raise TooManyStreams
+        self._held_bytes += size
+        try:
+            yield
+        finally:
+            self._held_bytes -= size
+
+    def log_failure(self, error: Exception) -> None:
+        """Log what a send raised, once in a process: it is the server's fault, and comes with every send."""
+        if not self._has_logged:
+            self._has_logged = True
+            log_unexpected(error, "a stream")
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

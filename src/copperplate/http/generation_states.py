@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.recipes.kinds import IMAGE
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
     from copperplate.wishes import GenerationState
 
 _ABANDONED: Final = "abandoned"
-
-
-def is_private(kind: str) -> bool:
-    """Whether generations of this kind are told to those alone who asked for them."""
-    return kind != IMAGE.name
 
 
 def told_of(state: GenerationState, url_of: Callable[[Entry], str]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from copperplate.recipes.text import MAX_CODE_POINTS
 # The name of the scheme by which routes say that they want a signed-in person.
 SESSION: Final = "session"
 API_KEY: Final = "api_key"
+# A caller may send either of them, or none.
+FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
 KEPT: Final = "/api/images/{id}"
 FORMATS: Final = ["jpg", "jpeg", "png", "webp", "avif", "auto"]
 _SIDE: Final = {"type": "integer", "minimum": MIN_SIDE_PX, "maximum": MAX_SIDE_PX}
@@ -165,7 +167,7 @@ def describe_pictures(document: dict[str, Any]) -> None:
     # Nobody has to be known to see a picture.
     for path in ("/{width}x{height}.{format}", KEPT):
         for method in ("get", "head"):
-            document["paths"][path][method]["security"] = [{}, {API_KEY: []}, {SESSION: []}]
+            document["paths"][path][method] |= FOR_ANYBODY
 
 
 def _memoji_configuration() -> dict[str, Any]:

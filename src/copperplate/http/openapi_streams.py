@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from copperplate.http.api import BATCH_ID
 from copperplate.http.dependencies import PROBLEMS
+from copperplate.recipes.objects import KEY
 
 _PARAMETERS: Final = [
     {
@@ -39,21 +41,21 @@ _EVENT: Final = {
 }
 _STREAMS: Final = {
     "/api/generations/{key}/events": (
-        *("key", "^[0-9a-f]{64}$", "picture"),
+        *("key", f"^{KEY.pattern}$", "picture"),
         "Events: `progress`, at the end `completed` or `failed`; the data is the whole state.",
     ),
     "/api/batches/{batch_id}/events": (
-        *("batch_id", "^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "batch"),
+        *("batch_id", f"^{BATCH_ID.pattern}$", "batch"),
         "Events: `progress` at first, `concept_progress` for each change, `concepts_generated` at the end.",
     ),
 }
 
 
-def describe_streams(document: dict[str, Any], security: list[dict[str, list[str]]]) -> None:
+def describe_streams(document: dict[str, Any], security: dict[str, Any]) -> None:
     """Add the addresses of streams to an OpenAPI document."""
     for path, (name, pattern, watched, events) in _STREAMS.items():
         parameter = {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern}}
-        common = {"tags": ["generate"], "security": security}
+        common = {"tags": ["generate"], **security}
         document["paths"][path] = {
             "parameters": [parameter, *_PARAMETERS],
             "get": {

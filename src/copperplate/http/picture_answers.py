@@ -124,9 +124,12 @@ async def _early_answer(
     scope: Scope,
 ) -> Answer:
     """The picture if it is stored, or made within the time preferred; else 202, and it is made."""
+    # Imported here: a picture that is stored is answered without FastAPI.
+    from copperplate.http.display import form_path
+
     request = requested.picture_request
     base = base_url_of(scope, services.settings)
-    wish = new_wish(request, options, owner=owner)
+    wish = new_wish(request, options, owner=owner, paths=(form_path(request, scope["query_string"]),))
     found = await find_or_promise(services, request, options, wish, within_seconds=preferences.within_seconds)
     if isinstance(found, LookupResult):
         return await _find_answer(services, requested, options, scope, found)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from copperplate.budgets import ANONYMOUS
-from copperplate.errors import LedgerUnavailable, StillGenerating
-from copperplate.http.event_tokens import generation_events, make_token
+from copperplate.errors import LedgerUnavailable
+from copperplate.http.api import RETRY_SECONDS
+from copperplate.http.event_addresses import generation_events
 from copperplate.http.problems import HEADERS
-from copperplate.model import Outcome
-from copperplate.recipes.kinds import IMAGE
+from copperplate.recipes.kinds import KINDS
 from copperplate.wishes import State
-from copperplate.work.promises import Promised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from copperplate.recipes.url import UrlSignature
     from copperplate.services import Services
     from copperplate.wishes import GenerationState, NewWish
-
-# Between two looks at a generation.
-RETRY_SECONDS: Final = 2
+    from copperplate.work.promises import Promised
 
 
 async def find_or_promise(
@@ -36,53 +34,17 @@ async def find_or_promise(
     wish: NewWish,
     *,
     within_seconds: float | None,
+    kept: int | None = None,
 ) -> LookupResult | Promised:
-    """The form asked for if it is there `within_seconds` (see `Promises.start`), or the promise that it will be.
-
-    What is promised is counted as one request once it has ended; whoever gets a result, or an error, counts it.
-    """
-    tally = _Tally(services, request)
-    found = await services.promises.start(
-        request, options, wish, find=lambda: tally.find(options), within_seconds=within_seconds
+    """The form asked for if it is there `within_seconds`, or the promise that it will be. See `Promises.start`."""
+    return await services.promises.start(
+        request,
+        options,
+        wish,
+        find=partial(services.renditions.find, request),
+        kept=kept,
+        within_seconds=within_seconds,
     )
-    if isinstance(found, Promised):
-        tally.count_when_ended()
-    return found
-
-
-class _Tally:
-    """One request whose caller may leave before its outcome is known."""
-
-    def __init__(self, services: Services, request: PictureRequest) -> None:
-        self._services = services
-        self._request = request
-        self._started = services.clock.monotonic()
-        self._outcome: Outcome | None = None
-        self._is_promised = False
-
-    async def find(self, options: LookupOptions) -> LookupResult:
-        try:
-            found = await self._services.renditions.find(self._request, options)
-        except StillGenerating:  # it is made all the same, by whoever goes on
-            raise
-        except Exception:
-            self._end(Outcome.FAILED)
-            raise
-        self._end(found.outcome)
-        return found
-
-    def _end(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        self._count()
-
-    def count_when_ended(self) -> None:
-        self._is_promised = True
-        self._count()
-
-    def _count(self) -> None:
-        if self._is_promised and self._outcome is not None:
-            seconds = self._services.clock.monotonic() - self._started
-            self._services.request_meter.count(self._request, self._outcome, size_bytes=0, seconds=seconds)
 
 
 def asker_of(caller: Caller, signature: UrlSignature | None = None) -> str:
@@ -99,7 +61,8 @@ async def promise_told(services: Services, kind: str, key: str, *, base: str) ->
     state = events = None
     with contextlib.suppress(LedgerUnavailable):  # the promise stands
         state = await services.ledger.generation_state(key, with_usual_time=True)
-        events = base + generation_events(key, None if kind == IMAGE.name else await make_token(services.ledger, key))
+        token = await services.event_tokens.hand_out(key) if KINDS[kind].is_private else None
+        events = base + generation_events(key, token)
     return {
         "success": True,
         "status": _status_of(state),

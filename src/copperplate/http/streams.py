@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from copperplate.access.owners import owner_of
+from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
-from copperplate.http import event_tokens, headers
+from copperplate.http import event_addresses, headers
 from copperplate.http.addresses import picture_addresses
+from copperplate.http.api import BATCH_ID
 from copperplate.http.callers import caller_address, caller_of
 from copperplate.http.event_sources import RETRY_MS, BatchSource, GenerationSource
 from copperplate.http.followers import ABORT, Follower, Followers
@@ -25,7 +27,7 @@ from copperplate.http.generation_states import told_of
 from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
 from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
-from copperplate.stream_errors import InvalidEventToken
+from copperplate.recipes.objects import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +49,6 @@ IDLE_SECONDS: Final = 10.0
 # A stream on Vercel ends so long before the time for that is over.
 LAST_SECONDS: Final = 5.0
 _PATH: Final = re.compile(r"/api/(?:generations/(?P<key>[^/]+)|batches/(?P<batch>[^/]+))/events")
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNKNOWN: Final = (
     "There is nothing to watch here, or it is told to those alone who asked for it: they send the address that was "
     "handed out as `events`, with its token, or the credential they asked with."
@@ -78,7 +78,7 @@ class Watched:
     make_source: Callable[[], Source]
 
 
-class Seat:
+class Place:
     """What one request holds while it is answered: its place among the followers, and its part of a watch."""
 
     __slots__ = ("_address", "_followers", "_thing", "_watches", "watch")
@@ -123,18 +123,18 @@ class Streams:
         if services is None or scope["type"] != "http" or not is_stream(scope["path"]):
             await self._app(scope, receive, send)
             return
-        seat = Seat(self.followers, services.watches)
+        place = Place(self.followers, services.watches)
         try:
-            if (answer := await _open(seat, scope, services)) is not None:
+            if (answer := await _open(place, scope, services)) is not None:
                 await send_answer(send, scope, answer, None, 0.0)
             else:
-                assert seat.watch is not None  # noqa: S101 - it was opened
-                follower = self._follower(seat.watch, scope, send, services)
+                assert place.watch is not None  # noqa: S101 - it was opened
+                follower = self._follower(place.watch, scope, send, services)
                 await follower.run(OF_A_STREAM, receive)
-                if seat.watch.view is not None and not seat.watch.view.is_final:
+                if place.watch.view is not None and not place.watch.view.is_final:
                     services.work.note_due()
         finally:
-            seat.give_back()
+            place.give_back()
 
     def _follower(self, watch: Watch, scope: Scope, send: Send, services: Services) -> Follower:
         life_seconds, idle_seconds = self.followers.times.life, math.inf
@@ -156,13 +156,13 @@ def is_stream(path: str) -> bool:
     return path.endswith(SUFFIX) and _PATH.fullmatch(path) is not None
 
 
-async def _open(seat: Seat, scope: Scope, services: Services) -> Answer | None:
+async def _open(place: Place, scope: Scope, services: Services) -> Answer | None:
     """What is answered in place of a stream; None where the stream may begin."""
     told_id = _last_event_id(scope)
     try:
         if scope["method"] == "OPTIONS":
             return Answer(204, headers.PREFLIGHT, b"", None)
-        view = await _look(seat, scope, services)
+        view = await _look(place, scope, services)
     except LedgerUnavailable as error:
         return error_answer(error, None) if told_id is None else Answer(200, OF_A_STREAM, COME_BACK, None)
     except Exception as error:  # noqa: BLE001 - nothing above would answer
@@ -172,20 +172,20 @@ async def _open(seat: Seat, scope: Scope, services: Services) -> Answer | None:
     return Answer(200, OF_A_STREAM, b"", None) if scope["method"] == "HEAD" else None
 
 
-async def _look(seat: Seat, scope: Scope, services: Services) -> View:
+async def _look(place: Place, scope: Scope, services: Services) -> View:
     """The first view of what is watched, which this caller may see. Raises whatever is in the way."""
     if not has_one_host(scope):
         raise InvalidHost("Send one Host header.")
     if scope["method"] not in ("GET", "HEAD"):
         raise MethodNotAllowed(METHODS)
     watched = _watched(scope, services)
-    seat.take(caller_address(scope, services), services.settings)
+    place.take(caller_address(scope, services), services.settings)
     caller = await caller_of(scope, services)
-    token = event_tokens.parameter_in(scope["query_string"], event_tokens.PARAMETER)
+    token = event_addresses.parameter_in(scope["query_string"], event_addresses.PARAMETER)
     # Whether there is such a thing or not: a token that does not permit it tells nothing else.
-    if token is not None and not await event_tokens.permits(services.ledger, watched.key, token):
+    if token is not None and not await services.event_tokens.permits(watched.key, token):
         raise InvalidEventToken(_NOT_PERMITTED)
-    view = await seat.join(watched).first()
+    view = await place.join(watched).first()
     if view is None or (view.is_private and token is None and not await _is_owner(caller, view, watched, services)):
         raise NotFound(_UNKNOWN)
     return view
@@ -203,10 +203,10 @@ def _watched(scope: Scope, services: Services) -> Watched:
     path = _PATH.fullmatch(scope["path"])
     assert path is not None  # noqa: S101 - see `is_stream`
     key, batch = path["key"], path["batch"]
-    if key is not None and _KEY.fullmatch(key):
+    if key is not None and KEY.fullmatch(key):
         tell = partial(told_of, url_of=picture_addresses(scope, services))
         make_source: Callable[[], Source] = partial(GenerationSource, key, services.ledger, tell)
-    elif batch is not None and _ID.fullmatch(batch):
+    elif batch is not None and BATCH_ID.fullmatch(batch):
         key, make_source = batch, partial(_batch_source, UUID(batch), services, base)
     else:
         raise NotFound(_UNKNOWN)
@@ -217,7 +217,7 @@ def _batch_source(batch: UUID, services: Services, base: str) -> BatchSource:
     # Imported here: pictures are answered without these shapes.
     from copperplate.http.schemas.batches import BatchOut, MemberOut
 
-    events = base + event_tokens.batch_events(batch)
+    events = base + event_addresses.batch_events(batch)
     return BatchSource(
         batch,
         services.ledger,
@@ -231,4 +231,4 @@ def _last_event_id(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"last-event-id":
             return str(value.decode("latin-1"))
-    return event_tokens.parameter_in(scope["query_string"], LAST_EVENT_ID)
+    return event_addresses.parameter_in(scope["query_string"], LAST_EVENT_ID)

@@ -72,12 +72,18 @@ class Invocation:
         if not services.work.is_due or is_early or within_seconds < MIN_WORK_SECONDS:
             return
         self._worked_at = now
+        most = services.settings.work_items
         try:
-            await services.work.run(within_seconds=within_seconds, at_most=services.settings.work_items)
+            report = await services.work.run(within_seconds=within_seconds, at_most=most)
+            is_more_due = report.taken >= most or report.put_back > 0
         except CopperplateError as error:
+            is_more_due = True
             logger.warning("promised pictures wait for the next call: %s", error.code)
         except Exception as error:  # noqa: BLE001 - the answer was sent, and the call has an end to come to
+            is_more_due = True
             log_unexpected(error, "work at the end of a call")
+        if is_more_due:
+            services.work.note_due()
         await services.finish(call, within_seconds=max(0.0, stop_at - services.clock.monotonic()))
 
 

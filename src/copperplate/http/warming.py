@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
 from copperplate.api_keys import Scope
-from copperplate.batch_errors import InvalidBatch
-from copperplate.denials import MissingScope
+from copperplate.denials import InvalidBatch, MissingScope
 from copperplate.errors import IdempotencyConflict, InvalidBody, Unauthorized
 from copperplate.http.batches import read_wishes, sent_items
 from copperplate.http.parameters import refuse_unknown_members

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from copperplate.errors import Unavailable
+from copperplate.operations import warming_plan
 from copperplate.operations.warming_plan import amount_of, chunks
 from copperplate.repeats import growing_pauses, repeat
 from copperplate.wishes import NewBatch, Purpose, State
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from copperplate.ports import Clock, Wishes
     from copperplate.wishes import Member, NewWish
 
-# Two batches at a time: the next one begins before the last member of the one before it has ended, and in a run of
-# days no wish is open for longer than wishes live.
-AT_ONCE: Final = 2
+# So many batches at a time: the next one begins before the last member of the one before it has ended.
+BATCHES_AT_ONCE: Final = 2
+# Wishes of one batch for each that may be in flight. A wish that is open for a day is abandoned: with two batches, a
+# picture may take nearly three minutes.
+WISHES_A_PLACE: Final = 250
 LOOK_SECONDS: Final = 0.5
 # How long a ledger that does not answer is waited for.
 PATIENCE_SECONDS: Final = 60.0
@@ -79,7 +82,7 @@ class Warming:
     """One run over the wishes of a plan, in their order."""
 
     def __init__(self, wishes: Sequence[NewWish], *, owner: str, ledger: Wishes, clock: Clock) -> None:
-        self._total = len(wishes)
+        self._wishes = wishes
         self._chunks: Iterator[tuple[NewWish, ...]] = chunks(wishes)
         self._owner = owner
         self._ledger = ledger
@@ -94,6 +97,7 @@ class Warming:
         `on_look` is told how many members have ended, again and again. Raises what the ledger raises once that lasts
         for a minute; what is kept by then is made by whoever works next.
         """
+        self._chunks = chunks(self._wishes, min(warming_plan.CHUNK, in_flight * WISHES_A_PLACE))
         working = asyncio.create_task(_work(steps, in_flight, stop))
         try:
             while not stop.is_set() and not await self._is_over():
@@ -113,7 +117,7 @@ class Warming:
         """Look at the batches that go on, and keep the next ones; whether all there is to do is done."""
         for kept in self._going_on():
             await self._look(kept)
-        while len(self._going_on()) < AT_ONCE and (chunk := next(self._chunks, ())):
+        while len(self._going_on()) < BATCHES_AT_ONCE and (chunk := next(self._chunks, ())):
             self._kept.append(_Kept(await self._keep(chunk), chunk))
         return not self._going_on()
 
@@ -165,7 +169,7 @@ class Warming:
         return Warmed(
             made=made,
             existed=existed,
-            left=self._total - made - existed - len(failures),
+            left=len(self._wishes) - made - existed - len(failures),
             booked_micro_usd=booked,
             failures=failures,
             batches=[kept.id for kept in self._kept],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import InvalidRequest
 from copperplate.operations.wish_lists import MAX_FAULTS, ListFault
+from copperplate.wishes import MAX_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 # Of one call of the ledger, and of one batch.
 CHUNK: Final = 1_000
-# Forms of one picture that a wish remembers; the ledger keeps no more of them either.
-MAX_PATHS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +163,8 @@ def amount_of(wish: NewWish) -> int:
     return 0 if wish.spending is None else wish.spending.amount_micro_usd
 
 
-def chunks(wishes: Sequence[NewWish]) -> Iterator[tuple[NewWish, ...]]:
-    """As many as one call of the ledger, or one batch, takes."""
+def chunks(wishes: Sequence[NewWish], size: int | None = None) -> Iterator[tuple[NewWish, ...]]:
+    """So many at a time: unless said, as many as one call of the ledger, or one batch, takes."""
     remaining = iter(wishes)
-    while chunk := tuple(islice(remaining, CHUNK)):
+    while chunk := tuple(islice(remaining, size or CHUNK)):
         yield chunk

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from copperplate.model import RenditionUpload
 from copperplate.recipes.canonical import cache_key
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from copperplate.model import CanonicalRecipe, PictureRequest
 
 
+# Of a generation, or of one of its forms.
+KEY: Final = re.compile(r"[0-9a-f]{64}")
 # What every picture is tagged with, so that a CDN can forget all of them.
 ALL_TAG = "copperplate"
 

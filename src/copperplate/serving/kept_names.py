@@ -11,11 +11,11 @@ from copperplate.model import Gone
 from copperplate.ports.kept_pictures import KeptPictures
 from copperplate.ports.ledger import Ledger
 from copperplate.recipes.kinds import BUCKETS, KINDS
+from copperplate.recipes.objects import KEY
 
 if TYPE_CHECKING:
     from copperplate.ports.kept_pictures import KeptPicture
 
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
 _OBJECT: Final = re.compile(r"(?:([a-z0-9-]{1,32})/)?[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(?:jpg|png|webp|avif)")
 _WHAT_IS_ONE: Final = (
     "A picture's id is a key of 64 lower-case hexadecimal digits, as in X-Copperplate-Generation-Key, or the name of "
@@ -31,7 +31,7 @@ async def find_kept(ledger: _Ledger, name: str) -> KeptPicture:
     """The picture of that name. Raises `NotFound`, `TakenDown` for a key of what was taken down, `Unavailable`."""
     _require_name(name)
     kept = await ledger.find_kept(name)
-    if kept is None and _KEY.fullmatch(name) and isinstance(await ledger.peek(name, name), Gone):
+    if kept is None and KEY.fullmatch(name) and isinstance(await ledger.peek(name, name), Gone):
         raise TakenDown
     if kept is None or not KINDS[kept.kind].is_public:
         raise not_kept()
@@ -44,7 +44,7 @@ def not_kept() -> NotFound:
 
 
 def _require_name(name: str) -> None:
-    if _KEY.fullmatch(name):
+    if KEY.fullmatch(name):
         return
     found = _OBJECT.fullmatch(name)
     if found is None or (found[1] is not None and found[1] not in BUCKETS):

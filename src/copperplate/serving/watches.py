@@ -16,48 +16,33 @@ from copperplate.repeats import growing_pauses, nap
 from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
 
     from copperplate.ports import Clock, Ledger
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What is told of a watched thing. Without `changes` it tells nothing that the view before did not.
+    """What is told of a watched thing. Without `is_news` it tells nothing that the view before did not.
 
-    `changes` are for followers who were told the view before, `whole` for those who come or fell behind. Both are in
-    pieces, each sent on its own, so that what a caller leaves unread stays small. `last_id` is that of the last event
-    of a final view. `is_idle`: something is to be made, and nobody makes any of it. Where it is private, `owner` may
-    follow; None where the ledger alone knows who.
+    `changes` are for followers who were told the view before, `whole` for those who come or fell behind. Where
+    `read_pages` is given the whole thing is more than a process should hold for everybody who is watched: it is read
+    anew for each follower who is told it, a page at a time, and `whole` is empty. `has_end`: those who know the view
+    before are told the whole as well, after the changes. Both are in pieces, each sent on its own, so that what a
+    caller leaves unread stays small. `last_id` is that of the last event of a final view. `is_idle`: something is to
+    be made, and nobody makes any of it. Where it is private, `owner` may follow; None where the ledger alone knows who.
     """
 
-    __slots__ = ("_render", "_whole", "changes", "is_final", "is_idle", "is_private", "last_id", "owner")
-
-    def __init__(  # noqa: PLR0913 - its fields
-        self,
-        render: Callable[[], Sequence[bytes]],
-        changes: Sequence[bytes],
-        *,
-        last_id: str,
-        is_final: bool,
-        is_idle: bool,
-        is_private: bool,
-        owner: str | None = None,
-    ) -> None:
-        self._render = render
-        self._whole: Sequence[bytes] | None = None
-        self.changes = changes
-        self.last_id = last_id
-        self.is_final = is_final
-        self.is_idle = is_idle
-        self.is_private = is_private
-        self.owner = owner
-
-    @property
-    def whole(self) -> Sequence[bytes]:
-        """Everything, rendered when somebody needs it, once."""
-        if self._whole is None:
-            self._whole = self._render()
-        return self._whole
+    changes: Sequence[bytes]
+    whole: Sequence[bytes] = ()
+    read_pages: Callable[[], AsyncGenerator[bytes]] | None = None
+    has_end: bool = False
+    last_id: str
+    is_news: bool
+    is_final: bool
+    is_idle: bool
+    is_private: bool
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +147,15 @@ class Watch:
         """Wake the followers if there is something new; whether there is."""
         if view is None or view.is_final:
             self.is_over = True
-        if view is None or not view.changes:
+        if view is None:
+            return False
+        # A leader that dies changes nothing that is told.
+        self.idle_since = (self.idle_since or asyncio.get_running_loop().time()) if view.is_idle else None
+        if not view.is_news:
             return False
         self.view = view
         self.version += 1
-        self.idle_since = asyncio.get_running_loop().time() if view.is_idle else None
-        for follower in self.followers:
+        for follower in tuple(self.followers):
             follower.wake()
         return True
 

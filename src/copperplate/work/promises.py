@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from copperplate.budgets import ANONYMOUS
 from copperplate.errors import LedgerUnavailable, StillGenerating
-from copperplate.model import Wait
+from copperplate.model import Outcome, Wait
 from copperplate.single_flight import SingleFlight
 from copperplate.wishes import NewWish, Priority
 from copperplate.work.settled import settle
@@ -19,15 +19,16 @@ from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from datetime import timedelta
     from typing import Any, Protocol
 
     from copperplate.budgets import Spending
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.lookup import LookupOptions, LookupResult
     from copperplate.model import PictureRequest
-    from copperplate.ports import Ledger, Wishes
+    from copperplate.ports import Clock, Ledger, Wishes
+    from copperplate.serving.request_meter import RequestMeter
     from copperplate.single_flight import Call
-    from copperplate.wishes import Settlement
 
     class PromisingLedger(Ledger, Wishes, Protocol):
         """The ports of the ledger that a promise needs."""
@@ -45,13 +46,36 @@ class Promised:
     key: str
 
 
-class Promises:
-    """Begins generations that nobody waits for. A process has one, for all kinds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What one caller asked for, and when; `kept` is the id of its wish where that is kept already."""
 
-    def __init__(self, *, coordinator: Coordinator, ledger: PromisingLedger, lease: timedelta) -> None:
+    request: PictureRequest
+    wish: NewWish
+    kept: int | None
+    at: float
+
+
+class Promises:
+    """Begins generations that nobody waits for. A process has one, for all kinds.
+
+    Of `lease` a wish is held: so long nobody else takes what this process begins at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        coordinator: Coordinator,
+        ledger: PromisingLedger,
+        request_meter: RequestMeter,
+        clock: Clock,
+        lease: timedelta,
+    ) -> None:
         self._coordinator = coordinator
         self._ledger = ledger
-        self._lease = lease
+        self._meter = request_meter
+        self._clock = clock
+        self.lease = lease
         self._flights: SingleFlight[LookupResult | None] = SingleFlight()
 
     async def start(
@@ -60,40 +84,39 @@ class Promises:
         options: LookupOptions,
         wish: NewWish,
         *,
-        find: Callable[[], Coroutine[Any, Any, LookupResult]] | None = None,
+        find: Callable[[LookupOptions], Coroutine[Any, Any, LookupResult]] | None = None,
+        kept: int | None = None,
         within_seconds: float | None = 0.0,
     ) -> LookupResult | Promised:
         """The picture if it is there `within_seconds`, or else `Promised` as soon as somebody holds a lease for it.
 
-        None waits for as long as `find` does. Where that ends before the picture is there, its `StillGenerating` is a
-        promise as well: the wish is due after its pause.
+        None waits for as long as callers wait for pictures of this kind.
         What `find` raises before that (`Coordinator.find`, unless another is given) is raised here: refusals of gate,
-        budgets and credits among them. The wish is written once a lease is held: a hit or a refusal writes nothing, and
-        nobody was told anything yet. A caller who may not lead follows somebody else's generation, without a wish.
+        budgets and credits among them. The wish is written once a lease is held, unless it is `kept` under that id: a
+        hit or a refusal writes nothing, and nobody was told anything yet. A caller who may not lead is promised
+        nothing: they wait for what another caller has made, as without a preference.
+
+        What is promised is counted as one request once it has ended here; whoever gets a result, or an error, counts
+        it. What this process hands over is not counted.
         """
-        work = find or (lambda: self._coordinator.find(request, options))
-        finding = self._flights.start(uuid4().hex, work)
-        is_denied = options.permit is None or options.permit.denial is not None
+        finder = find or partial(self._coordinator.find, request)
+        if options.permit is None or options.permit.denial is not None:
+            return await finder(options)
+        asked = _Asked(request=request, wish=wish, kept=kept, at=self._clock.monotonic())
+        if within_seconds is None:
+            within_seconds = self._coordinator.wait_seconds(request.kind)
+        # A wait that is over ends no promise.
+        finding = self._flights.start(uuid4().hex, partial(finder, replace(options, is_patient=True)))
         if within_seconds != 0:
             await asyncio.wait((finding,), timeout=within_seconds)
         while not finding.done():
-            await asyncio.wait((finding,), timeout=LOOK_SECONDS)
-            if finding.done():
-                break
             with contextlib.suppress(LedgerUnavailable):  # `finding` decides, and says what is wrong
-                if isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
-                    if not is_denied:
-                        await self._promise(finding, wish)
-                    return Promised(key=request.generation_key)
+                if await self._is_led(finding, request):
+                    return await self._promise(finding, asked)
         try:
-            found = finding.result()
-        except StillGenerating as error:
-            if is_denied or error.retry_after_seconds is None:
-                raise
-            await self._ledger.make_wish(wish, held_for=timedelta(seconds=error.retry_after_seconds))
-            return Promised(key=request.generation_key)
-        assert found is not None  # noqa: S101 - only what settles a wish answers None
-        return found
+            return _found_by(finding)
+        except StillGenerating:  # it is paid, and collected after a while
+            return await self._promise(finding, asked)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the promises of `call` be kept; a late one is put back, and another process keeps it."""
@@ -106,26 +129,44 @@ class Promises:
             await self._flights.drain(within_seconds=within_seconds)
             within_seconds = 0.0
 
-    async def _promise(self, finding: asyncio.Task[LookupResult | None], wish: NewWish) -> None:
-        # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
-        kept = await self._ledger.make_wish(wish, held_for=self._lease)
-        self._flights.start(f"wish {kept} {uuid4().hex}", lambda: self._settle_at_end(finding, kept))
+    async def _is_led(self, finding: asyncio.Task[LookupResult | None], request: PictureRequest) -> bool:
+        """After a moment: whether `finding` goes on, and somebody holds a lease for its picture."""
+        await asyncio.wait((finding,), timeout=LOOK_SECONDS)
+        if finding.done():
+            return False
+        return isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait)
 
-    async def _settle_at_end(self, finding: asyncio.Task[LookupResult | None], wish: int) -> None:
+    async def _promise(self, finding: asyncio.Task[LookupResult | None], asked: _Asked) -> Promised:
+        kept = asked.kept
+        if kept is None:
+            # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
+            kept = await self._ledger.make_wish(asked.wish, held_for=self.lease)
+        self._flights.start(f"wish {uuid4().hex}", lambda: self._end(finding, asked, kept))
+        return Promised(key=asked.request.generation_key)
+
+    async def _end(self, finding: asyncio.Task[LookupResult | None], asked: _Asked, kept: int) -> None:
+        """Wait for the end, however long it takes, count it, and settle the wish."""
+        outcome: Outcome | None = None
         try:
             await asyncio.wait((finding,))
-            settlement = _settlement_of(finding)
+            outcome = _found_by(finding).outcome
+            settlement = MADE
         except asyncio.CancelledError:
             settlement = HANDED_OVER
-        await settle(self._ledger, wish, settlement)
+        except Exception as error:  # noqa: BLE001 - its caller has gone; the wish says what became of it
+            settlement = settlement_of(error)
+            # Paid, and collected later by somebody else: it is not over.
+            outcome = None if isinstance(error, StillGenerating) else Outcome.FAILED
+        if outcome is not None:
+            seconds = self._clock.monotonic() - asked.at
+            self._meter.count(asked.request, outcome, size_bytes=0, seconds=seconds)
+        await settle(self._ledger, kept, settlement)
 
 
-def _settlement_of(finding: asyncio.Task[LookupResult | None]) -> Settlement:
-    if finding.cancelled():
-        return HANDED_OVER
-    if (error := finding.exception()) is None:
-        return MADE
-    return settlement_of(error) if isinstance(error, Exception) else HANDED_OVER
+def _found_by(finding: asyncio.Task[LookupResult | None]) -> LookupResult:
+    found = finding.result()
+    assert found is not None  # noqa: S101 - only what settles a wish answers None
+    return found
 
 
 def new_wish(

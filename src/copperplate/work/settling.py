@@ -91,4 +91,5 @@ def _put_back(error: Exception, tries: int) -> Settlement:
 
 def _pause(tries: int, most: timedelta) -> timedelta:
     # Bounded before it is raised to a power: a wish may be taken any number of times.
-    return min(most, PAUSE * 2 ** min(max(0, tries - 1), 6))
+    doublings = min(max(0, tries - 1), 6)
+    return min(most, PAUSE * int(2**doublings))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections import Counter
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, StillGenerating
 from copperplate.generation.lookup import LookupOptions
+from copperplate.generation.sweeps import Sweeps
 from copperplate.recipes.requests import request_of_recipe
 from copperplate.repeats import nap
 from copperplate.single_flight import SingleFlight
@@ -22,7 +22,7 @@ from copperplate.work.settled import settle
 from copperplate.work.settling import HANDED_OVER, MADE, not_here, settlement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import timedelta
     from typing import Protocol
 
@@ -42,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 # What the ledger's hints are about where a wish may be due.
 WORK: Final = "work"
-SWEEP_SECONDS: Final = 60.0
 SWEEP_ROWS: Final = 100
 # While wishes are being made, the ledger is asked this often for more.
 TAKE_SECONDS: Final = 2.0
@@ -57,6 +56,11 @@ class Report:
     made: int = 0
     failed: int = 0
     put_back: int = 0
+
+    @property
+    def taken(self) -> int:
+        """How many it took."""
+        return self.made + self.failed + self.put_back
 
     def __add__(self, other: Report) -> Report:
         """What two steps did together."""
@@ -90,7 +94,7 @@ class WorkStep:
         self._lease = lease
         self._in_flight = in_flight
         self._flights: SingleFlight[Settlement] = SingleFlight()
-        self._sweep_at = -math.inf
+        self._sweeps = Sweeps(ledger, clock, rows=SWEEP_ROWS)
         self._is_stopped = False
         self.is_due = False
 
@@ -114,18 +118,23 @@ class WorkStep:
         self.is_due = False
         stop_at = self._clock.monotonic() + within_seconds
         most = math.inf if at_most is None else at_most
-        making: list[asyncio.Task[Settlement]] = []
-        await self._sweep_now_and_then()
+        # A run may last as long as its process: of what has ended only the counts are kept.
+        report = Report()
+        making: set[asyncio.Task[Settlement]] = set()
         with self._ledger.hints(WORK) as hint:
             while (left := stop_at - self._clock.monotonic()) > 0:
-                under_way = [task for task in making if not task.done()]
-                room = int(min(in_flight or self._in_flight, len(under_way) + most - len(making)))
-                making += await self._take(room, is_waiting=bool(under_way))
-                under_way = [task for task in making if not task.done()]
-                if not under_way:
+                await self._sweeps.run_if_due()
+                room = int(min(in_flight or self._in_flight, len(making) + most))
+                begun = await self._take(room, is_waiting=bool(making))
+                most -= len(begun)
+                making.update(begun)
+                if not making:
                     break
-                await nap(self._clock, min(TAKE_SECONDS, left), hint, under_way)
-        return await self._report(making)
+                await nap(self._clock, min(TAKE_SECONDS, left), hint, making)
+                ended = {task for task in making if task.done()}
+                making -= ended
+                report += _report_of(ended)
+        return report + await _put_back(making)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let what `call` took be made; what is late is put back."""
@@ -153,7 +162,7 @@ class WorkStep:
         return [self._begin(wish) for wish in wishes]
 
     def _begin(self, wish: Wish) -> asyncio.Task[Settlement]:
-        # A name of its own: a wish may be taken anew before the end of the flight that was late with it.
+        # Not by the wish alone: a late flight may still be ending when its wish is taken anew.
         return self._flights.start(f"{wish.id} {uuid4().hex}", lambda: self._keep(wish))
 
     async def _keep(self, wish: Wish) -> Settlement:
@@ -210,24 +219,21 @@ class WorkStep:
             else:
                 return
 
-    async def _report(self, making: list[asyncio.Task[Settlement]]) -> Report:
-        """The counts, once what is late was put back."""
-        for task in making:
-            task.cancel()
-        if making:
-            await asyncio.wait(making)
-        ended = [HANDED_OVER if task.cancelled() else task.result() for task in making]
-        by_status = Counter(settlement.status for settlement in ended)
-        return Report(
-            made=by_status[WishStatus.COMPLETED],
-            failed=by_status[WishStatus.FAILED],
-            put_back=by_status[WishStatus.OPEN],
-        )
 
-    async def _sweep_now_and_then(self) -> None:
-        """Give up on dead leaders that nobody asks for, at most once a minute."""
-        if self._clock.monotonic() < self._sweep_at:
-            return
-        self._sweep_at = self._clock.monotonic() + SWEEP_SECONDS
-        with contextlib.suppress(CopperplateError):  # correctness does not depend on the sweep
-            await self._ledger.sweep(SWEEP_ROWS)
+async def _put_back(late: Collection[asyncio.Task[Settlement]]) -> Report:
+    """Put back what is late; its counts, and of what ended at the last moment."""
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
+    return _report_of(late)
+
+
+def _report_of(ended: Iterable[asyncio.Task[Settlement]]) -> Report:
+    settlements = [HANDED_OVER if task.cancelled() else task.result() for task in ended]
+    by_status = Counter(settlement.status for settlement in settlements)
+    return Report(
+        made=by_status[WishStatus.COMPLETED],
+        failed=by_status[WishStatus.FAILED],
+        put_back=by_status[WishStatus.OPEN],
+    )

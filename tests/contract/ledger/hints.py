@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from copperplate.wishes import Settlement, WishStatus
 from tests.contract.ledger.harness import complete, failure, lead
+from tests.contract.ledger.wishing import HOLD, new_batch
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -27,3 +29,11 @@ class HintContract:
             await harness.ledger.fail(picture_request("other").generation_key, held.fence, failure())
             async with asyncio.timeout(5):
                 await other.wait()
+
+    async def test_the_end_of_a_member_is_hinted_to_who_watches_its_batch(self, harness: LedgerHarness) -> None:
+        batch = await harness.ledger.create_batch(new_batch("a fox"))
+        [wish] = await harness.ledger.take_wishes(in_flight=1, held_for=HOLD)
+        with harness.ledger.hints(str(batch)) as hint:
+            await harness.ledger.settle_wish(wish.id, Settlement(status=WishStatus.FAILED, code="moderated"))
+            async with asyncio.timeout(5):
+                await hint.wait()

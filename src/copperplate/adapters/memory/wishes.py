@@ -111,6 +111,8 @@ class MemoryWishes(MemoryEntries):
         now = self._clock.monotonic()
         row.status, row.code, row.held_until = settlement.status, settlement.code, now
         row.due_at = now + settlement.retry_after.total_seconds()
+        if not row.is_open:
+            self._hints.announce(row.key if row.batch is None else str(row.batch))
         return True
 
     async def is_work_due(self) -> bool:

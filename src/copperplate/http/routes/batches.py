@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from copperplate.access.owners import owner_of
-from copperplate.batch_errors import NotOwner
+from copperplate.denials import NotOwner
 from copperplate.errors import NotFound, Unauthorized
-from copperplate.http.batches import PAGE, keep_batch
+from copperplate.http.api import BATCH_ID, PAGE, RETRY_SECONDS, preflight
+from copperplate.http.batches import keep_batch
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
-from copperplate.http.event_tokens import batch_events, make_token
-from copperplate.http.openapi import API_KEY, SESSION
+from copperplate.http.event_addresses import batch_events
+from copperplate.http.openapi import API_KEY, FOR_ANYBODY, SESSION
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import refuse_unknown
 from copperplate.http.schemas import batches as schemas
@@ -25,18 +25,8 @@ if TYPE_CHECKING:
     from copperplate.services import Services
     from copperplate.wishes import Batch
 
-RETRY_SECONDS: Final = 2
-# Whoever has the id may look; only members of its owner's are for them alone.
-FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
 FOR_OWNERS: Final[dict[str, Any]] = {"security": [{API_KEY: []}, {SESSION: []}]}
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, content-type, x-api-key",
-    "access-control-max-age": "86400",
-}
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+PREFLIGHT: Final = preflight("GET, POST, DELETE", "content-type", "x-api-key")
 _UNKNOWN: Final = "There is no such batch, or it is not yours to see."
 
 After = Annotated[int, Query(ge=-1, le=2**31 - 1, description="Members behind this position")]
@@ -57,6 +47,7 @@ async def look_at_batch(
     batch = await visible_batch(batch_id, await caller_of(request.scope, services), services)
     members = await services.ledger.batch_members(batch.id, after=after, limit=limit)
     if not batch.is_final:
+        services.work.note_due()
         response.headers["retry-after"] = str(RETRY_SECONDS)
     return schemas.BatchPage.page(batch, members, base=base, events=await _events_of(batch, services, base))
 
@@ -82,7 +73,7 @@ async def cancel_batch(batch_id: str, request: Request, services: ServicesDep) -
 
 @router.options("/api/batches/{batch_id}", include_in_schema=False)
 @router.options("/api/batches/{batch_id}/cancel", include_in_schema=False)
-async def preflight(batch_id: str) -> Response:  # noqa: ARG001 - any
+async def answer_preflight(batch_id: str) -> Response:  # noqa: ARG001 - any
     """Any origin may ask: keys and tokens are no cookies, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
@@ -108,13 +99,14 @@ async def answer_batch(
 
 async def visible_batch(batch_id: str, caller: Caller, services: Services) -> Batch:
     """The batch of this id, which this caller may see. Raises `NotFound`, whatever the reason."""
-    batch = await services.ledger.find_batch(UUID(batch_id)) if _ID.fullmatch(batch_id) else None
+    batch = await services.ledger.find_batch(UUID(batch_id)) if BATCH_ID.fullmatch(batch_id) else None
     if batch is None or (batch.is_private and owner_of(caller) != batch.owner):
         raise NotFound(_UNKNOWN)
     return batch
 
 
 async def _events_of(batch: Batch, services: Services, base: str) -> str:
-    """Where it is followed, for somebody who may: an EventSource sends no credential."""
-    token = await make_token(services.ledger, str(batch.id)) if batch.is_private else None
+    """Where it is followed, for somebody who may: an EventSource sends no credential. What has ended needs no token."""
+    needs_token = batch.is_private and not batch.is_final
+    token = await services.event_tokens.hand_out(str(batch.id)) if needs_token else None
     return base + batch_events(batch.id, token)

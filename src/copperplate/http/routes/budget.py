@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.budget_states import read_all
 from copperplate.api_keys import Scope
+from copperplate.http.api import preflight
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
-from copperplate.http.openapi import API_KEY, SESSION
+from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.schemas import budget as schemas
 
-# It may be asked without any of them.
-_FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, x-api-key",
-    "access-control-max-age": "86400",
-}
+PREFLIGHT: Final = preflight("GET", "x-api-key")
 
 router = APIRouter(dependencies=[Depends(no_store)])
 
 
-@router.get("/api/budget", responses=PROBLEMS, tags=["statistics"], openapi_extra=_FOR_ANYBODY)
+@router.get("/api/budget", responses=PROBLEMS, tags=["statistics"], openapi_extra=FOR_ANYBODY)
 async def read_budget(request: Request, services: ServicesDep) -> schemas.BudgetAnswer:
     """What your pictures are booked to, and what is left of it; every budget with an API key of scope `admin`.
 
@@ -42,6 +35,6 @@ async def read_budget(request: Request, services: ServicesDep) -> schemas.Budget
 
 
 @router.options("/api/budget", include_in_schema=False)
-async def preflight() -> Response:
+async def answer_preflight() -> Response:
     """Any origin may ask: neither key nor token is a cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)

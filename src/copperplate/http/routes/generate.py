@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -11,13 +11,14 @@ from copperplate.access.owners import owner_of
 from copperplate.accounts.user_requests import Delivered
 from copperplate.errors import Unauthorized
 from copperplate.generation.lookup import LookupOptions, LookupResult
+from copperplate.http.api import preflight
 from copperplate.http.batches import MAX_BODY_BYTES
 from copperplate.http.bodies import MAX_BYTES, read_json_object
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.idempotency import read_idempotency_key, remembered
 from copperplate.http.items import read_item
-from copperplate.http.openapi import API_KEY, SESSION
+from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, refuse_unknown
 from copperplate.http.preferences import read_preferences
@@ -32,6 +33,8 @@ from copperplate.model import Outcome
 from copperplate.recipes.kinds import MEMOJI
 from copperplate.wishes import Priority
 from copperplate.work.promises import new_wish
+from copperplate.work.settled import settle
+from copperplate.work.settling import MADE
 
 if TYPE_CHECKING:
     from copperplate.access.caller import Caller
@@ -41,8 +44,6 @@ if TYPE_CHECKING:
     from copperplate.services import Services
     from copperplate.wishes import NewWish
 
-# As for a picture's address: without any of them where the access mode allows it.
-FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
 BODY: Final = {
     "required": True,
     "content": {
@@ -55,13 +56,7 @@ BODY: Final = {
         }
     },
 }
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "POST, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer, x-api-key",
-    "access-control-max-age": "86400",
-}
+PREFLIGHT: Final = preflight("POST", "content-type", "idempotency-key", "prefer", "x-api-key")
 
 router = APIRouter(dependencies=[Depends(no_store)])
 
@@ -108,8 +103,8 @@ async def generate(
     item = read_item(body, services)
     for name, value in ignored_header(item.ignored):
         response.headers[name.decode()] = value.decode()
-    wished = _Wished(services, caller, item, preferences)
-    made = await wished.answer(idempotency_key)
+    asked = _AskedItem(services, caller, item, preferences)
+    made = await asked.answer(idempotency_key)
     if made is None:
         response.status_code = 202
         response.headers.update(promise_headers(item.picture_request.generation_key, preferences))
@@ -122,18 +117,18 @@ async def generate(
         made.entry,
         url=base + item.paths[0],
         cached=made.cached,
-        cost=wished.cost_of(made),
+        cost=asked.cost_of(made),
         credits_left=made.credits,
     )
 
 
 @router.options("/api/generate", include_in_schema=False)
-async def preflight() -> Response:
+async def answer_preflight() -> Response:
     """Any origin may ask: neither key nor token is a cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-class _Wished:
+class _AskedItem:
     """One item that a caller asks for."""
 
     def __init__(self, services: Services, caller: Caller, item: Item, preferences: Preferences) -> None:
@@ -193,15 +188,18 @@ class _Wished:
         # Strangers have no name that a key of theirs could be kept under.
         if idempotency_key is None or owner_of(self._caller) is None or permit.denial is not None:
             return await self._find(options, wish)
-        async with remembered(wish, idempotency_key, self._services.ledger) as was_stored:
-            made = await self._find(options, wish)
-            return None if made is None else replace(made, cached=was_stored)
+        ledger, held_for = self._services.ledger, self._services.promises.lease
+        async with remembered(wish, idempotency_key, ledger, held_for=held_for) as known:
+            made = await self._find(options, wish, kept=known.wish)
+            if made is not None and known.wish is not None:
+                await settle(ledger, known.wish, MADE)
+            return None if made is None else replace(made, cached=known.was_stored)
 
-    async def _find(self, options: LookupOptions, wish: NewWish) -> Made | None:
+    async def _find(self, options: LookupOptions, wish: NewWish, *, kept: int | None = None) -> Made | None:
         outcome: Outcome | None = Outcome.FAILED
         try:
             found = await find_or_promise(
-                self._services, self._request, options, wish, within_seconds=self._within_seconds
+                self._services, self._request, options, wish, kept=kept, within_seconds=self._within_seconds
             )
             outcome = found.outcome if isinstance(found, LookupResult) else None
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,17 +10,17 @@ from copperplate.accounts.user_requests import Delivered, Failed
 from copperplate.denials import TakenDown
 from copperplate.errors import NotFound
 from copperplate.http.addresses import picture_addresses
+from copperplate.http.api import RETRY_SECONDS, preflight
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
-from copperplate.http.event_tokens import generation_events, make_token
-from copperplate.http.generation_states import is_private, told_of
-from copperplate.http.openapi import API_KEY, SESSION
+from copperplate.http.event_addresses import generation_events
+from copperplate.http.generation_states import told_of
+from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
-from copperplate.http.promised_answers import RETRY_SECONDS
 from copperplate.http.schemas.generations import GenerationAnswer
 from copperplate.model import Gone
-from copperplate.recipes.kinds import IMAGE
-from copperplate.recipes.objects import original_key
+from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.objects import KEY, original_key
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
@@ -29,15 +28,7 @@ if TYPE_CHECKING:
     from copperplate.services import Services
     from copperplate.wishes import GenerationState
 
-FOR_ANYBODY: Final[dict[str, Any]] = {"security": [{}, {API_KEY: []}, {SESSION: []}]}
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, prefer, x-api-key",
-    "access-control-max-age": "86400",
-}
-_KEY: Final = re.compile(r"[0-9a-f]{64}")
+PREFLIGHT: Final = preflight("GET", "prefer", "x-api-key")
 _UNKNOWN: Final = "Nobody asked for such a picture, or it was long ago, or it is told to those alone who asked for it."
 
 router = APIRouter(dependencies=[Depends(no_store)])
@@ -47,27 +38,29 @@ router = APIRouter(dependencies=[Depends(no_store)])
 async def look_at_generation(key: str, request: Request, response: Response, services: ServicesDep) -> GenerationAnswer:
     """What became of a picture: of an image for whoever has its key, of a memoji for those who asked for it, signed in.
 
-    404 for every other key, whether there is such a picture or not.
+    410 for what was taken down, whatever it was: `/api/images` and its address tell the same. 404 for every other key,
+    whether there is such a picture or not.
     """
     caller = await caller_of(request.scope, services)
-    if _KEY.fullmatch(key) is None:
+    if KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
     base = base_url_of(request.scope, services.settings)
     state = await services.ledger.generation_state(key, with_usual_time=True)
-    if state is not None and not is_private(state.kind):
+    if state is not None and not KINDS[state.kind].is_private:
         answer = GenerationAnswer.of(told_of(state, picture_addresses(request.scope, services)), state.entry)
     else:
         answer = await _told_to_owner(key, state, caller, request, services)
     if answer.status in (State.PENDING.value, State.GENERATING.value):
         services.work.note_due()
         response.headers["retry-after"] = str(RETRY_SECONDS)
-        token = None if answer.kind == IMAGE.name else await make_token(services.ledger, key)
+        is_private = answer.kind is None or KINDS[answer.kind].is_private
+        token = await services.event_tokens.hand_out(key) if is_private else None
         answer.events = base + generation_events(key, token)
     return answer
 
 
 @router.options("/api/generations/{key}", include_in_schema=False)
-async def preflight(key: str) -> Response:  # noqa: ARG001 - part of the path
+async def answer_preflight(key: str) -> Response:  # noqa: ARG001 - part of the path
     """Any origin may ask: neither key nor token is a cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
@@ -75,10 +68,10 @@ async def preflight(key: str) -> Response:  # noqa: ARG001 - part of the path
 async def _told_to_owner(
     key: str, state: GenerationState | None, caller: Caller, request: Request, services: Services
 ) -> GenerationAnswer:
-    """What those who asked for a picture are told of it. Raises `NotFound` for everybody else, and `TakenDown`."""
+    """What those who asked for a picture are told of it. Raises `NotFound` for all others, and `TakenDown` for all."""
+    if state is None and isinstance(await services.ledger.peek(key, original_key(key)), Gone):
+        raise TakenDown
     if caller.user is None:
-        if state is None and isinstance(await services.ledger.peek(key, original_key(key)), Gone):
-            raise TakenDown
         raise NotFound(_UNKNOWN)
     status = await services.user_requests.status(caller.user.id, key)
     url_of = picture_addresses(request.scope, services)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.caller import Caller
-from copperplate.accounts.user_requests import Delivered, Pending
+from copperplate.accounts.user_requests import Delivered
 from copperplate.http.addresses import addresses_of
+from copperplate.http.api import preflight
 from copperplate.http.bodies import read_json_object
 from copperplate.http.callers import caller_address
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
@@ -34,15 +35,10 @@ if TYPE_CHECKING:
     from copperplate.http.preferences import Preferences
     from copperplate.model import PictureRequest
     from copperplate.services import Services
+    from copperplate.work.promises import Promised
 
 FOR_USERS: Final[dict[str, Any]] = {"security": [{SESSION: []}]}
-PREFLIGHT: Final = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    # "*" does not cover Authorization.
-    "access-control-allow-headers": "authorization, content-type, idempotency-key, prefer",
-    "access-control-max-age": "86400",
-}
+PREFLIGHT: Final = preflight("GET, POST", "content-type", "idempotency-key", "prefer")
 
 router = APIRouter(dependencies=[Depends(no_store)])
 
@@ -105,7 +101,7 @@ async def read_credits(user: SignedIn, services: ServicesDep) -> schemas.Credits
 
 @router.options("/api/generate-memoji", include_in_schema=False)
 @router.options("/api/credits", include_in_schema=False)
-async def preflight() -> Response:
+async def answer_preflight() -> Response:
     """Any origin may ask: the token is no cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
 
@@ -117,7 +113,7 @@ async def _find(
     idempotency_key: str | None,
     preferences: Preferences,
     services: Services,
-) -> Delivered | Pending:
+) -> Delivered | Promised:
     if not preferences.is_async:
         return await services.user_requests.request(user, picture_request, permit, idempotency_key=idempotency_key)
     return await services.user_requests.start(
@@ -147,7 +143,7 @@ def _display_url(
     return base_url_of(request.scope, services.settings) + shown.path
 
 
-def _log(services: Services, picture_request: PictureRequest, result: Delivered | Pending, seconds: float) -> None:
+def _log(services: Services, picture_request: PictureRequest, result: Delivered | Promised, seconds: float) -> None:
     outcome = result.outcome if isinstance(result, Delivered) else None
     is_paid = outcome is Outcome.GENERATED
     log_request(

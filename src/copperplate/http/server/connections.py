@@ -12,7 +12,6 @@ holds, and then `abort`.
 from __future__ import annotations
 
 import logging
-import resource
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from copperplate.http.followers import ABORT
 from copperplate.http.problems import Problem
+from copperplate.http.server.open_files import DOCS
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,9 +41,6 @@ LAST_LOOK_SECONDS: Final = 0.1
 # A caller that sends at all has sent its head by then.
 FRESH_SECONDS: Final = 1.0
 SAY_SECONDS: Final = 10.0
-# Descriptors for the ledger's pool, the store, providers, files, and what Python itself has open.
-RESERVED_FILES: Final = 256
-DOCS: Final = "docs/containers.md#connections"
 
 
 def _last(status: int, code: str, title: str, **headers: str) -> Problem:
@@ -55,27 +52,6 @@ HEAD_TOO_LARGE: Final = _last(431, "head_too_large", "The request's head is too 
 TOO_MANY_CONNECTIONS: Final = _last(
     503, "too_many_connections", "The server holds as many connections as it can", **{"retry-after": "1"}
 )
-
-
-def room_for(connections: int) -> int:
-    """How many connections a process may hold: `connections`, or fewer where the limit of open files is low.
-
-    The soft limit is raised as far as it is needed and the hard one permits.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + RESERVED_FILES
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return connections
-    room = max(soft - RESERVED_FILES, soft // 2)
-    logger.warning(
-        "at most %d connections per process instead of COPPERPLATE_MAX_CONNECTIONS=%d, because %d files may be open "
-        "(ulimit -n) and %d are kept for the database, the store and providers; see %s",
-        *(room, connections, soft, soft - room, DOCS),
-    )
-    return room
 
 
 class Connections:

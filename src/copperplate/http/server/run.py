@@ -79,7 +79,8 @@ def run(
     """
     import uvicorn
 
-    from copperplate.http.server.connections import Connections, protocol, room_for
+    from copperplate.http.server.connections import Connections, protocol
+    from copperplate.http.server.open_files import room_for
     from copperplate.http.server.workers import Workers
 
     os.environ[PARENT_VARIABLE] = str(os.getpid())
