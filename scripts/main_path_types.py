@@ -29,7 +29,7 @@ ASIDE: Final = frozenset(
         "_crash_point",
         "crash_point",
     }
-    | {"_sweep_now_and_then", "_look", "_look_again", "coalesced"}
+    | {"_sweep_beside", "_look", "_look_again", "coalesced"}
     # A miss that goes well leaves nothing unstored or uncollected and records no failure.
     | {"_give_up", "_fail", "_log_failure", "log_failure", "_failure_of", "record_failure", "record_withdrawal"}
     | {

@@ -7814,7 +7814,8 @@ create table copperplate.wishes (
     code text,
     -- How often it was taken.
     tries integer not null default 0,
-    -- Until then whoever took it is at work; longer, while the generation is under a live lease.
+    -- Until then whoever took it is at work; longer, while the generation is under a live lease. It stands when its
+    -- holder died; of what is put back, only where something was paid.
     held_until timestamptz,
     -- The pause of its last try.
     retry_at timestamptz,
@@ -7852,7 +7853,9 @@ create table copperplate.wishes (
     constraint wishes_charge_is_whole check ((charge_user is null) = (charge_credits is null)),
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85)$statement$,
-$statement$create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open'$statement$,
+$statement$create index wishes_open_idx
+on copperplate.wishes (priority, (batch_id is not null), due_at, id)
+where status = 'open'$statement$,
 $statement$-- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'$statement$,
 $statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
@@ -8196,7 +8199,74 @@ $statement$grant execute on function copperplate.abandon_wishes(integer) to serv
 select pg_temp.apply_migration('20261120000859', 'create_work_steps', array[
 $statement$-- The steps of work: take what is due, and settle it.
 
-create function public.take_wishes(p_in_flight integer, p_held_for interval, p_limit integer default null)
+create function copperplate.next_wishes(p_limit bigint, p_now timestamptz)
+returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_paid bigint[];
+    v_next bigint[];
+begin
+    -- Of what is due, that alone whose holder died, or which was put back paid, still has an end of its hold.
+    v_paid := array(
+        select w.id
+        from copperplate.wishes as w
+        where
+            w.status = 'open' and w.held_until is not null and w.held_until <= p_now and w.due_at <= p_now
+            and not copperplate.is_led(w.generation_key, p_now) and copperplate.is_paid(w.generation_key)
+        order by w.priority, w.due_at, w.id
+        limit p_limit
+        for update skip locked
+    );
+    v_next := array(
+        select w.id
+        from copperplate.wishes as w
+        where w.status = 'open' and w.due_at <= p_now and not copperplate.is_led(w.generation_key, p_now)
+        order by w.priority, (w.batch_id is not null), w.due_at, w.id
+        limit p_limit
+        for update skip locked
+    );
+    return array(
+        select w.id
+        from copperplate.wishes as w
+        where w.id = any(v_paid || v_next)
+        order by w.priority, (w.id <> all(v_paid)), (w.batch_id is not null), w.due_at, w.id
+        limit p_limit
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.next_wishes(bigint, timestamptz) is
+'At most p_limit due wishes, locked, the most urgent first. Of one urgency what was paid for and lost its leader comes
+first, then wishes outside of batches, then members of batches; of those what waits longest.'$statement$,
+$statement$revoke all on function copperplate.next_wishes(bigint, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.next_wishes(bigint, timestamptz) to service_role$statement$,
+$statement$create function copperplate.is_key_over(p_owner text, p_now timestamptz)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    if p_owner !~ '^key:[0-9a-f-]{36}$' then
+        return false;
+    end if;
+    return exists (
+        select from copperplate.api_keys as k
+        where
+            k.id = substr(p_owner, length('key:') + 1)::uuid
+            and (k.revoked_at is not null or k.expires_at <= p_now)
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.is_key_over(text, timestamptz) is
+'Whether this owner of wishes is an API key that is revoked or has expired.'$statement$,
+$statement$revoke all on function copperplate.is_key_over(text, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.is_key_over(text, timestamptz) to service_role$statement$,
+$statement$create function public.take_wishes(p_in_flight integer, p_held_for interval, p_limit integer default null)
 returns jsonb
 language plpgsql
 volatile
@@ -8207,24 +8277,20 @@ declare
     v_now timestamptz;
     v_due bigint[];
     v_withdrawn bigint[];
+    v_refused bigint[];
     v_taken jsonb;
 begin
     -- Most who ask find nothing, and wait for nobody.
     if not public.is_work_due() then
-        return '[]';
+        return '[]'::jsonb;
     end if;
     -- Until the commit nobody else counts what is in flight.
     perform pg_advisory_xact_lock(hashtextextended('copperplate work', 0));
     v_now := copperplate.clock();
     perform copperplate.abandon_wishes(1000);
     loop
-        v_due := array(
-            select w.id
-            from copperplate.wishes as w
-            where w.status = 'open' and w.due_at <= v_now and not copperplate.is_led(w.generation_key, v_now)
-            order by w.priority, w.due_at, w.id
-            limit greatest(least(p_in_flight - copperplate.count_wishes_in_flight(v_now), p_limit), 0)
-            for update skip locked
+        v_due := copperplate.next_wishes(
+            greatest(least(p_in_flight - copperplate.count_wishes_in_flight(v_now), p_limit), 0), v_now
         );
         -- Its batch was canceled while it was held: it goes on only where something was paid.
         v_withdrawn := array(
@@ -8233,8 +8299,17 @@ begin
             inner join copperplate.batches as b on w.batch_id = b.id
             where w.id = any(v_due) and b.canceled_at is not null and not copperplate.is_paid(w.generation_key)
         );
-        exit when v_withdrawn = '{}';
+        -- Nor does an API key spend more by its wishes than by its requests. What it paid for is collected.
+        v_refused := array(
+            select w.id
+            from copperplate.wishes as w
+            where
+                w.id = any(v_due) and w.id <> all(v_withdrawn) and copperplate.is_key_over(w.owner, v_now)
+                and not copperplate.is_paid(w.generation_key)
+        );
+        exit when v_withdrawn = '{}' and v_refused = '{}';
         perform copperplate.end_wishes(v_withdrawn, 'canceled');
+        perform copperplate.end_wishes(v_refused, 'failed', 'unauthorized');
     end loop;
 
     with taken as (
@@ -8251,7 +8326,7 @@ begin
                 'spending', t.spending, 'charge_user', t.charge_user, 'charge_credits', t.charge_credits,
                 'tries', t.tries, 'paths', t.paths
             )
-            order by t.priority, t.id
+            order by array_position(v_due, t.id)
         )
     into v_taken
     from taken as t;
@@ -8259,9 +8334,10 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.take_wishes(integer, interval, integer) is
-'Take due wishes, the most urgent first, so that at most p_in_flight that were taken are in flight over all callers:
-held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe,
-owner, spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open for a day fail as abandoned.'$statement$,
+'Take due wishes in the order of next_wishes, so that at most p_in_flight that were taken are in flight over all
+callers: held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner,
+spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open
+for a day fail as abandoned, those of an API key that is revoked or has expired as unauthorized.'$statement$,
 $statement$revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.take_wishes(integer, interval, integer) to service_role$statement$,
 $statement$create function public.settle_wish(
@@ -8294,7 +8370,10 @@ begin
         perform copperplate.end_wishes(array[p_wish], 'canceled');
     else
         update copperplate.wishes as w
-        set held_until = null, retry_at = copperplate.clock() + p_retry_after
+        set
+            -- next_wishes finds what was paid for by it.
+            held_until = case when copperplate.is_paid(w.generation_key) then copperplate.clock() end,
+            retry_at = copperplate.clock() + p_retry_after
         where w.id = p_wish;
     end if;
     return true;
@@ -8642,9 +8721,7 @@ declare
     v_withdrawn bigint[];
     v_saved bigint;
 begin
-    update copperplate.batches as b
-    set canceled_at = coalesce(b.canceled_at, v_now)
-    where b.id = p_batch;
+    perform from copperplate.batches as b where b.id = p_batch for no key update;
     if not found then
         return null;
     end if;
@@ -8656,6 +8733,17 @@ begin
         order by w.id
         for update
     );
+    -- One that has ended stays as it is told.
+    update copperplate.batches as b
+    set canceled_at = coalesce(b.canceled_at, v_now)
+    where
+        b.id = p_batch
+        and exists (
+            select from copperplate.members as m where m.batch_id = b.id and m.state in ('pending', 'generating')
+        );
+    if not found then
+        return '{"withdrawn": 0, "under_way": 0, "saved_micro_usd": 0}'::jsonb;
+    end if;
     v_withdrawn := array(
         select w.id
         from copperplate.wishes as w
@@ -8685,7 +8773,8 @@ end;
 $$$statement$,
 $statement$comment on function public.cancel_batch(uuid) is
 'Withdraw every member that is not in flight and that nothing was paid for. Answers {withdrawn, under_way,
-saved_micro_usd}: saved is what was estimated for those that nobody else wishes for. Null where there is no such batch.'$statement$,
+saved_micro_usd}: saved is what was estimated for those that nobody else wishes for. Of a batch that has ended nothing
+changes; repeated it withdraws and saves nothing more. Null where there is no such batch.'$statement$,
 $statement$revoke all on function public.cancel_batch(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.cancel_batch(uuid) to service_role$statement$
 ]);
@@ -8741,7 +8830,11 @@ begin
     end if;
 
     v_state := case
-        when v_wish.id is null then v.status else coalesce(copperplate.wished_state(v, v_now), 'pending')
+        -- A follower takes over within seconds. Here nobody did, and nobody will unless somebody asks anew.
+        when v_wish.id is null and v.status in ('pending', 'generating') and v.lease_until < v_now - interval '10 seconds'
+            then 'failed'
+        when v_wish.id is null then v.status
+        else coalesce(copperplate.wished_state(v, v_now), 'pending')
     end;
     return jsonb_build_object(
         'generation_key', p_generation_key,
@@ -8753,7 +8846,7 @@ begin
             else coalesce(v.created_at, v_wish.created_at)
         end,
         'started_at', case when v_state <> 'pending' then v.started_at end,
-        'error_class', case when v_state = 'failed' then v.error_class end,
+        'error_class', case when v_state = 'failed' then coalesce(v.error_class, 'abandoned') end,
         'retry_after_ms', case
             when v_state = 'failed' then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
         end,

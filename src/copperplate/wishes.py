@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final
 
+from copperplate.budgets import ANONYMOUS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -80,6 +82,11 @@ class NewWish:
     paths: tuple[str, ...] = ()
     echo: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def is_of_stranger(self) -> bool:
+        """Whether it lost the budget of an address: no budget of its own bounds what one caller is promised."""
+        return _is_of_stranger(self.owner, self.spending)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -96,6 +103,11 @@ class Wish:
     charge: Charge | None
     tries: int
     paths: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def is_of_stranger(self) -> bool:
+        """Whether it lost the budget of an address: no budget of its own bounds what one caller is promised."""
+        return _is_of_stranger(self.owner, self.spending)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,3 +217,9 @@ class GenerationState:
     entry: Entry | None = None
     is_led: bool = False
     usual_seconds: float | None = None
+
+
+def _is_of_stranger(owner: str, spending: Spending | None) -> bool:
+    # Whoever signed in without a name is bounded as a stranger is: by their address, whoever they say they are.
+    budgets = () if spending is None else spending.budgets
+    return owner == ANONYMOUS or any(budget.name == ANONYMOUS for budget in budgets)

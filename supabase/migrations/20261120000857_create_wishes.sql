@@ -26,7 +26,8 @@ create table copperplate.wishes (
     code text,
     -- How often it was taken.
     tries integer not null default 0,
-    -- Until then whoever took it is at work; longer, while the generation is under a live lease.
+    -- Until then whoever took it is at work; longer, while the generation is under a live lease. It stands when its
+    -- holder died; of what is put back, only where something was paid.
     held_until timestamptz,
     -- The pause of its last try.
     retry_at timestamptz,
@@ -65,7 +66,9 @@ create table copperplate.wishes (
     constraint wishes_tries_are_not_negative check (tries >= 0)
 ) with (fillfactor = 85);
 
-create index wishes_open_idx on copperplate.wishes (priority, due_at, id) where status = 'open';
+create index wishes_open_idx
+on copperplate.wishes (priority, (batch_id is not null), due_at, id)
+where status = 'open';
 -- Whether anything is due is asked with every write of usage, also where thousands that are open have to wait.
 create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open';
 create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null;

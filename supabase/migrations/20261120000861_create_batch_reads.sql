@@ -143,9 +143,7 @@ declare
     v_withdrawn bigint[];
     v_saved bigint;
 begin
-    update copperplate.batches as b
-    set canceled_at = coalesce(b.canceled_at, v_now)
-    where b.id = p_batch;
+    perform from copperplate.batches as b where b.id = p_batch for no key update;
     if not found then
         return null;
     end if;
@@ -157,6 +155,17 @@ begin
         order by w.id
         for update
     );
+    -- One that has ended stays as it is told.
+    update copperplate.batches as b
+    set canceled_at = coalesce(b.canceled_at, v_now)
+    where
+        b.id = p_batch
+        and exists (
+            select from copperplate.members as m where m.batch_id = b.id and m.state in ('pending', 'generating')
+        );
+    if not found then
+        return '{"withdrawn": 0, "under_way": 0, "saved_micro_usd": 0}'::jsonb;
+    end if;
     v_withdrawn := array(
         select w.id
         from copperplate.wishes as w
@@ -187,6 +196,7 @@ $$;
 
 comment on function public.cancel_batch(uuid) is
 'Withdraw every member that is not in flight and that nothing was paid for. Answers {withdrawn, under_way,
-saved_micro_usd}: saved is what was estimated for those that nobody else wishes for. Null where there is no such batch.';
+saved_micro_usd}: saved is what was estimated for those that nobody else wishes for. Of a batch that has ended nothing
+changes; repeated it withdraws and saves nothing more. Null where there is no such batch.';
 revoke all on function public.cancel_batch(uuid) from public, anon, authenticated;
 grant execute on function public.cancel_batch(uuid) to service_role;

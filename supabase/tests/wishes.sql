@@ -191,7 +191,13 @@ select is_empty(
 
 -- So many, and no more.
 insert into copperplate.wishes (owner, generation_key, kind, recipe, priority, created_at)
-select o.owner, encode(sha256(n.n::text::bytea), 'hex'), 'image', '{}', 3, copperplate.clock()
+select
+    o.owner,
+    encode(sha256(n.n::text::bytea), 'hex') as generation_key,
+    'image' as kind,
+    '{}' as recipe,
+    3 as priority,
+    copperplate.clock() as created_at
 from unnest(array['key:9', 'owner']) as o (owner)
 cross join generate_series(1, 10000) as n (n);
 select throws_ok(

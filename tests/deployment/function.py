@@ -153,6 +153,7 @@ def running(task: Path, python: Path, settings: Mapping[str, Any], **environ: st
                     "TZ": "UTC",
                     "VERCEL": "1",
                     "VERCEL_ENV": "production",
+                    "VERCEL_URL": HOST,
                     "VERCEL_IPC_PATH": address,
                     **settings["environment"],
                     **environ,

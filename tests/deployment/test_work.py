@@ -17,6 +17,7 @@ from tests.support.tokens import SECRET, USER, Tokens
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from http.client import HTTPConnection
 
     from tests.deployment.fixtures import Start
     from tests.deployment.function import Function
@@ -61,6 +62,12 @@ def wishes(owner_url: str) -> Any:
     return query(owner_url, "select string_agg(distinct status, ' ') from copperplate.wishes")
 
 
+def assert_promised(connection: HTTPConnection) -> None:
+    """Whether the caller is told that the picture will be made; a failure says what was told instead."""
+    answer = connection.getresponse()
+    assert answer.status == 202, answer.read()
+
+
 def order(function: Function, headers: dict[str, str], hair: str) -> AbstractContextManager[tuple[Any, str]]:
     """A memoji that is asked for without waiting."""
     sent: dict[str, Any] = {**headers, "body": json.dumps({"hair": hair})}
@@ -74,7 +81,7 @@ def test_a_promise_is_kept_by_its_call_and_once_that_is_frozen_by_the_next_runne
         # Its call is not over before the promise is kept, though its answer was 202.
         begin_stuck(standin)
         with order(frozen, headers, "bob") as (connection, invocation):
-            assert connection.getresponse().status == 202
+            assert_promised(connection)
         assert not frozen.has_ended(invocation)
         finish(standin)
         frozen.wait_for_end(invocation)
@@ -93,7 +100,7 @@ def test_a_promise_is_kept_by_its_call_and_once_that_is_frozen_by_the_next_runne
             calls = count_calls(standin)
             begin_stuck(standin)
             with order(frozen, headers, hair) as (connection, invocation):
-                assert connection.getresponse().status == 202
+                assert_promised(connection)
                 eventually(partial(has_polled, standin, calls + 1))
                 frozen.process.send_signal(signal.SIGSTOP)
             finish(standin)

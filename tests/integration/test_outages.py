@@ -19,8 +19,9 @@ def aftermath() -> outages.Aftermath:
 
 
 def test_no_picture_is_paid_for_twice(aftermath: outages.Aftermath) -> None:
-    assert len(aftermath.submits) >= 10
-    assert set(aftermath.submits.values()) == {1}
+    # As many were submitted before the first blow, however slow the machine is.
+    assert aftermath.submits.total() >= 2 * outages.PROCESSES
+    assert {prompt: number for prompt, number in aftermath.submits.items() if number != 1} == {}
 
 
 def test_who_asks_while_it_is_down_is_refused_in_time_and_nothing_is_spent(aftermath: outages.Aftermath) -> None:

@@ -124,8 +124,9 @@ async def test_what_a_revoked_key_wished_for_is_refused_by_its_budget(
         " values (%s, 'k', 'AAAAAAAA', repeat('a', 64), '{generate}', 'standard', false, now())",
         [key],
     )
-    editor.execute("select public.revoke_api_key('AAAAAAAA')")
     [wish] = await ledger.take_wishes(in_flight=1, held_for=HOLD)
+    # Between the take and the call of the provider.
+    editor.execute("select public.revoke_api_key('AAAAAAAA')")
     answer = await ledger.acquire(picture_request(), leader=UUID(int=1), lease_duration=LEASE, spending=wish.spending)
     assert isinstance(answer, Refused)
     assert (answer.refusal.budget, answer.refusal.is_closed) == (OWNER, True)

@@ -351,6 +351,18 @@ async def test_only_its_owner_cancels_a_batch(
 # --- cancel ---------------------------------------------------------------------------------------
 
 
+async def test_canceling_a_batch_that_has_ended_leaves_it_completed(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
+) -> None:
+    address = (await client.post(POST, json={"items": foxes(2)}, headers=key)).headers["location"]
+    await make_all(services)
+    before = (await client.get(address)).json()
+    told = (await client.delete(address, headers=key)).json()
+    assert (told["status"], told["withdrawn"], told["under_way"]) == ("completed", 0, 0)
+    assert (await client.get(address)).json() == before
+    assert (before["status"], before["canceled_at"]) == ("completed", None)
+
+
 async def test_canceling_withdraws_what_is_not_under_way_and_says_what_that_saves(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:
@@ -361,6 +373,7 @@ async def test_canceling_withdraws_what_is_not_under_way_and_says_what_that_save
     assert (answer.status_code, told["status"]) == (200, "canceled")
     assert (told["withdrawn"], told["under_way"], told["saved_usd"]) == (3, 2, 0.009)
     again = (await client.delete(address, headers=key)).json()
+    assert again["status"] == "canceled"
     assert (again["withdrawn"], again["under_way"], again["saved_usd"]) == (0, 2, 0)
     look = (await client.get(address)).json()
     assert (look["status"], look["counts"]["canceled"]) == ("canceled", 3)
@@ -438,10 +451,22 @@ async def test_a_revoked_key_pays_for_nothing_more(client: httpx.AsyncClient, se
     headers = {"authorization": f"Bearer {kept.text}"}
     address = (await client.post(POST, json={"items": foxes(3)}, headers=headers)).headers["location"]
     await services.ledger.revoke_api_key(kept.record.prefix)
-    assert (await make_all(services)).failed == 3
+    await make_all(services)
     look = (await client.get(address)).json()
-    assert [member["error"]["code"] for member in look["members"]] == ["budget_exhausted"] * 3
+    errors = [(member["error"]["code"], member["error"]["retry"]) for member in look["members"]]
+    assert errors == [("unauthorized", False)] * 3
     assert services.image_provider.submits == 0
+
+
+async def test_members_of_a_key_with_a_cap_of_zero_need_not_be_asked_for_anew(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    headers = {"authorization": f"Bearer {(await keep_key(services.ledger, cap_pictures=0)).text}"}
+    address = (await client.post(POST, json={"items": foxes(1)}, headers=headers)).headers["location"]
+    await make_all(services)
+    [member] = (await client.get(address)).json()["members"]
+    assert (member["error"]["code"], member["error"]["retry"]) == ("spending_refused", False)
+    assert "nothing is set aside" in member["error"]["detail"]
 
 
 async def test_of_a_forgotten_user_nothing_more_is_made(client: httpx.AsyncClient, services: MemoryServices) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+import httpx
 import pytest
 
 from copperplate.access.caller import Caller
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.api_keys import Scope
-from copperplate.errors import LedgerUnavailable
+from copperplate.errors import LedgerUnavailable, ProviderFailed
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
+from copperplate.http.app import create_app
 from copperplate.wishes import WishStatus
 from copperplate.work.promises import new_wish
+from copperplate.work.step import Report
 from tests.support.api_keys import keep_key
+from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import MemoryServices, client, memory_services
 from tests.support.pictures import picture_request
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["client"]
 
@@ -103,4 +107,24 @@ async def test_a_wish_is_refused_by_the_wall_of_today() -> None:
     report = await services.work.run(within_seconds=60)
     assert (report.failed, services.image_provider.submits) == (1, 0)
     [row] = services.ledger._wishes.values()
-    assert (row.status, row.code) == (WishStatus.FAILED, "budget_exhausted")
+    assert (row.status, row.code) == (WishStatus.FAILED, "spending_refused")
+
+
+async def test_a_stranger_gets_no_more_than_the_share_of_the_address_while_the_provider_fails() -> None:
+    clock = FakeClock()
+    limit = ProviderFailed(FailureClass.RATE_LIMITED, "slow", billed=False)
+    provider = ScriptedProvider(clock, seconds=5, failures=[limit] * 4)
+    # A picture costs $0.003: an address has room for one.
+    services = memory_services(clock=clock, provider=provider, environ={"COPPERPLATE_DAILY_BUDGET_USD": "0.10"})
+    transport = httpx.ASGITransport(create_app(services=services))
+    async with httpx.AsyncClient(transport=transport, base_url="http://pictures.test") as client:
+        for number in range(4):
+            told = await client.get(f"/64x64.jpg?text=fox{number}", headers={"prefer": "respond-async"})
+            assert told.status_code == 202
+            await clock.advance(6)
+    assert {row.code for row in services.ledger._wishes.values()} == {"rate_limited"}
+    await clock.advance(3_600)
+    step = asyncio.create_task(services.work.run(within_seconds=60))
+    await clock.advance(60)
+    assert await step == Report()
+    assert provider.submits == 4

@@ -77,10 +77,14 @@ class Harness:
         return True
 
     async def start(
-        self, options: LookupOptions = GENERATE, promises: Promises | None = None, kept: int | None = None
+        self,
+        options: LookupOptions = GENERATE,
+        promises: Promises | None = None,
+        kept: int | None = None,
+        owner: str = "anonymous",
     ) -> LookupResult | Promised:
         request = picture_request()
-        wish = new_wish(request, options, owner="anonymous")
+        wish = new_wish(request, options, owner=owner)
         return await (promises or self.promises).start(request, options, wish, kept=kept)
 
 
@@ -122,16 +126,17 @@ async def test_a_refusal_is_raised_and_nothing_is_written(monkeypatch: pytest.Mo
     assert (harness.wishes, harness.settled) == ([], [])
 
 
-async def test_who_may_not_lead_is_told_of_somebody_elses_generation_without_a_wish(
+async def test_who_may_not_lead_is_promised_nothing_and_waits_for_what_others_have_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     harness = Harness(monkeypatch, seconds=5)
     await harness.start()
-    denied = LookupOptions(permit=permit(denial=AccessDenied("no")))
-    assert isinstance(await harness.start(denied), Promised)
-    assert len(harness.wishes) == 1
+    following = asyncio.create_task(harness.start(LookupOptions(permit=permit(denial=AccessDenied("no")))))
+    await harness.clock.advance(1)
+    assert not following.done()
     await harness.clock.advance(6)
-    assert (len(harness.settled), len(harness.meter.counted)) == (1, 2)
+    assert isinstance(await following, LookupResult)
+    assert len(harness.wishes) == 1
 
 
 async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +145,31 @@ async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.Monk
     await harness.clock.advance(6)
     assert harness.settled == [(1, Settlement(status=WishStatus.FAILED, code="moderated"))]
     assert harness.meter.counted == [Outcome.FAILED]
+
+
+STRANGER = Spending(
+    payer=f"user:{ALICE}",
+    amount_micro_usd=3,
+    budgets=tuple(Budget(name=name, is_own=True) for name in (f"user:{ALICE}", "address:192.0.2.1", "anonymous")),
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "spending", "ended"),
+    [
+        ("anonymous", None, Settlement(status=WishStatus.FAILED, code="rate_limited")),
+        (f"user:{ALICE}", STRANGER, Settlement(status=WishStatus.FAILED, code="rate_limited")),
+        (f"user:{ALICE}", None, Settlement(status=WishStatus.OPEN, retry_after=timedelta(seconds=30))),
+    ],
+)
+async def test_a_strangers_promise_is_not_put_back_where_its_generation_fails(
+    monkeypatch: pytest.MonkeyPatch, owner: str, spending: Spending | None, ended: Settlement
+) -> None:
+    limit = ProviderFailed(FailureClass.RATE_LIMITED, "slow", billed=False, retry_after=timedelta(seconds=30))
+    harness = Harness(monkeypatch, seconds=5, failures=[limit])
+    await harness.start(LookupOptions(permit=permit(spending=spending)), owner=owner)
+    await harness.clock.advance(6)
+    assert harness.settled == [(1, ended)]
 
 
 async def test_a_wait_that_is_over_ends_no_promise(

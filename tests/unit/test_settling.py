@@ -76,6 +76,12 @@ ROWS: Final[dict[str, float | None]] = {
     "BudgetExhausted": None,
     "BudgetInFlight": 7,
     "TooManyInFlight": 7,
+    "InvalidBatch": None,
+    "BatchNeedsName": None,
+    "NotOwner": None,
+    "InvalidEventToken": None,
+    "TooManyStreams": None,
+    "TooManyStreamsOfAddress": None,
 }
 CLASSES: Final[dict[FailureClass, bool]] = {
     FailureClass.MODERATED: False,
@@ -96,6 +102,9 @@ REFUSAL: Final = Refusal(reason=RefusalReason.USED_UP, budget="all", retry_after
 ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
     "MethodNotAllowed": ("GET",),
     "StillGenerating": (),
+    "BatchNeedsName": (),
+    "NotOwner": (),
+    "TooManyStreams": (),
     "TooManyWrongKeys": (60,),
     "TooManyOpenWishes": (),
     "TakenDown": (),
@@ -119,6 +128,7 @@ def everything() -> dict[str, type[CopperplateError]]:
     ours = (errors.__name__, denials.__name__)
     found = {error.__name__: error for error in tree(CopperplateError) if error.__module__ in ours}
     del found["GenerationFailed"]
+    del found["InvalidItems"]  # of a whole batch, before there is a wish
     return found
 
 
@@ -155,3 +165,39 @@ def test_a_job_that_is_not_collected_yet_is_due_when_it_may_be() -> None:
 def test_an_error_nobody_planned_puts_it_back_each_time_for_longer(tries: int, minutes: int) -> None:
     settlement = settlement_of(ValueError("a bug"), tries=tries)
     assert settlement == Settlement(status=OPEN, retry_after=timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize(("tries", "seconds"), [(0, 5), (1, 5), (2, 10), (5, 80), (11, 3_600), (10**9, 3_600)])
+def test_a_limit_of_the_rate_puts_it_back_each_time_for_longer(tries: int, seconds: int) -> None:
+    error = errors.GenerationFailed(FailureClass.RATE_LIMITED, timedelta(seconds=4))
+    assert settlement_of(error, tries=tries) == Settlement(status=OPEN, retry_after=timedelta(seconds=seconds))
+
+
+def test_the_pause_that_a_provider_asks_for_is_kept() -> None:
+    error = errors.GenerationFailed(FailureClass.RATE_LIMITED, timedelta(minutes=15))
+    assert settlement_of(error, tries=3) == Settlement(status=OPEN, retry_after=timedelta(minutes=15))
+
+
+@pytest.mark.parametrize("failure_class", CLASSES)
+def test_a_pause_beyond_an_hour_ends_it(failure_class: FailureClass) -> None:
+    settlement = settlement_of(errors.GenerationFailed(failure_class, timedelta(days=1)))
+    assert settlement == Settlement(status=FAILED, code=failure_class.value)
+
+
+@pytest.mark.parametrize("failure_class", CLASSES)
+def test_a_strangers_ends_with_every_failure(failure_class: FailureClass) -> None:
+    settlement = settlement_of(errors.GenerationFailed(failure_class, timedelta(seconds=30)), is_of_stranger=True)
+    assert settlement == Settlement(status=FAILED, code=failure_class.value)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_strangers_is_kept_only_where_nothing_was_given_back(name: str) -> None:
+    error = everything()[name](*ARGUMENTS.get(name, ("words",)))
+    is_kept = name in ("StillGenerating", "TooManyWaiters", "LedgerUnavailable", "PoolerExhausted")
+    settlement = settlement_of(error, is_of_stranger=True)
+    assert (settlement.status, settlement.code) == ((OPEN, None) if is_kept else (FAILED, error.code))
+
+
+def test_a_strangers_ends_with_an_error_nobody_planned() -> None:
+    settlement = settlement_of(ValueError("a bug"), is_of_stranger=True)
+    assert settlement == Settlement(status=FAILED, code="generation_failed")

@@ -134,6 +134,43 @@ async def test_a_step_takes_at_most_so_many() -> None:
     assert await harness.ledger.is_work_due()
 
 
+async def test_a_step_takes_at_most_so_many_though_several_end_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(seconds=1)
+    await harness.wish(*(f"fox {number}" for number in range(20)))
+    settle_wish = harness.ledger.settle_wish
+
+    async def settle_and_answer_late(wish: int, settlement: Settlement) -> bool:
+        """Settled in the ledger, while all but the first flight do not know yet."""
+        is_settled = await settle_wish(wish, settlement)
+        if wish > 1:
+            await harness.clock.sleep(1)
+        return is_settled
+
+    monkeypatch.setattr(harness.ledger, "settle_wish", settle_and_answer_late)
+    step = await harness.begin(harness.work.run(within_seconds=60, in_flight=5, at_most=5))
+    await harness.clock.advance(20)
+    assert await step == Report(made=5)
+    assert harness.provider.submits == 5
+
+
+async def test_a_step_does_not_take_what_it_is_making(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = Harness(seconds=30)
+    impatient = harness.harness.process(timings=Timings(wait=timedelta(milliseconds=50)))
+    await harness.wish("a fox")
+    step = await harness.begin(harness.step_over(impatient).run(within_seconds=600))
+    await asyncio.sleep(0.1)  # the wait is real time, the rest is not
+    monkeypatch.setattr("copperplate.work.step.AGAIN_SECONDS", 30.0)
+    await harness.clock.advance(1)
+    await asyncio.sleep(0.1)
+    # Its hold is over, its generation has ended, and the flight looks for it in a while.
+    await harness.clock.advance(40)
+    await asyncio.sleep(0.1)
+    await harness.clock.advance(30)
+    assert await step == Report(made=1)
+    [row] = harness.ledger._wishes.values()
+    assert row.tries == 2  # taken, and then looked over
+
+
 async def test_a_bad_wish_is_put_back_for_longer_each_time_and_keeps_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -256,6 +293,37 @@ async def test_a_failure_that_passes_puts_the_wish_back_with_its_pause() -> None
     assert not await harness.ledger.is_work_due()
     await harness.clock.advance(31)
     assert await harness.work.run(within_seconds=60) == Report(made=1)
+
+
+async def test_a_strangers_wish_is_not_put_back_where_its_generation_fails() -> None:
+    limit = ProviderFailed(FailureClass.RATE_LIMITED, "slow", billed=False, retry_after=timedelta(seconds=30))
+    harness = Harness(failures=[limit])
+    spending = replace(SPENDING, payer="anonymous", budgets=(Budget(name="anonymous", is_own=True),))
+    await harness.wish("a fox", owner="anonymous", spending=spending)
+    assert await harness.work.run(within_seconds=60) == Report(failed=1)
+    assert harness.ended() == [(WishStatus.FAILED, "rate_limited")]
+
+
+async def test_what_was_billed_too_often_is_not_pending_for_a_day() -> None:
+    harness = Harness(failures=[ProviderFailed(FailureClass.TRANSIENT, "500")] * 3)
+    await harness.wish("a fox")
+    for _ in range(2):
+        assert await harness.work.run(within_seconds=60) == Report(put_back=1)
+        await harness.clock.advance(60)
+    assert await harness.work.run(within_seconds=60) == Report(failed=1)
+    assert harness.ended() == [(WishStatus.FAILED, "transient")]
+
+
+async def test_a_rate_limit_without_an_end_costs_few_calls_a_day() -> None:
+    limit = ProviderFailed(FailureClass.RATE_LIMITED, "slow", billed=False)
+    harness = Harness(failures=[limit] * 1_000)
+    await harness.wish("a fox")
+    [row] = harness.ledger._wishes.values()
+    while row.is_open:
+        await harness.clock.advance(max(0.0, row.due_at - harness.clock.monotonic()))
+        await harness.work.run(within_seconds=60)
+    assert harness.ended() == [(WishStatus.FAILED, "abandoned")]
+    assert harness.provider.submits < 50
 
 
 async def test_a_charge_is_of_whom_the_wish_says() -> None:

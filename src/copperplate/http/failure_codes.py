@@ -6,18 +6,28 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from copperplate import denials
-from copperplate.errors import CopperplateError, InvalidRequest
+from copperplate.errors import CopperplateError, InvalidRequest, Unauthorized
 from copperplate.failure_classes import FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # The same request fails again, whenever it is sent.
-_LASTING: Final = frozenset({FailureClass.MODERATED.value, FailureClass.INVALID.value, denials.TakenDown.code})
+_LASTING: Final = frozenset(
+    {
+        FailureClass.MODERATED.value,
+        FailureClass.INVALID.value,
+        denials.TakenDown.code,
+        denials.SpendingRefused.code,
+        Unauthorized.code,
+    }
+)
 _CLASSES: Final = frozenset(each.value for each in FailureClass)
 _TEXTS: Final[Mapping[str, str]] = {
     FailureClass.ABANDONED.value: "Nobody could make this picture within a day. Ask for it anew.",
     denials.TakenDown.code: "The owner of this service took the picture down. It is not made again.",
+    Unauthorized.code: "The API key that asked for this picture was revoked, or has expired.",
+    denials.SpendingRefused.code: "This picture has to be made, and nothing is set aside for whoever asked for it.",
     "budget_exhausted": "This picture has to be made, and the budget is used up. Ask again when it is reset.",
     "not_enough_credits": "This picture has to be made, and there was no credit left for it.",
 }

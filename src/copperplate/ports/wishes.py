@@ -25,13 +25,16 @@ class Wishes(Protocol):
     async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
         """Take due wishes, the most urgent first, so that at most `in_flight` of those taken are in flight.
 
-        No more than `limit` are taken, however few are in flight.
+        Of one priority what was paid for comes first: whoever collects it pays nothing more, and until then it is one
+        more at the provider. Then come wishes outside of batches, then members; of those what waits longest. No more
+        than `limit` are taken, however few are in flight.
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
         within `held_for`. All processes together keep to `in_flight`; wishes for one generation count as one, and what
         callers' own calls make does not count. A wish that stayed open for a day fails as `abandoned`, unless its
-        picture was made by somebody else.
+        picture was made by somebody else; one of an API key that is revoked or has expired, as `unauthorized`, unless it
+        is paid.
         """
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
@@ -61,7 +64,8 @@ class Wishes(Protocol):
     async def cancel_batch(self, batch: UUID) -> Canceled | None:
         """Withdraw every member that is not in flight and not paid; None where there is no such batch.
 
-        A member in flight goes on; put back, or with its hold over, and not paid, it is withdrawn then.
+        A member in flight goes on; put back, or with its hold over, and not paid, it is withdrawn then. A batch that
+        has ended stays as it is; repeated it withdraws and saves nothing more.
         """
 
     async def generation_state(self, generation_key: str, *, with_usual_time: bool = False) -> GenerationState | None:

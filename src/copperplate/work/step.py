@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -94,6 +93,7 @@ class WorkStep:
         self._lease = lease
         self._in_flight = in_flight
         self._flights: SingleFlight[Settlement] = SingleFlight()
+        self._under_way: set[int] = set()
         self._sweeps = Sweeps(ledger, clock, rows=SWEEP_ROWS)
         self._is_stopped = False
         self.is_due = False
@@ -117,16 +117,14 @@ class WorkStep:
         """
         self.is_due = False
         stop_at = self._clock.monotonic() + within_seconds
-        most = math.inf if at_most is None else at_most
         # A run may last as long as its process: of what has ended only the counts are kept.
         report = Report()
         making: set[asyncio.Task[Settlement]] = set()
         with self._ledger.hints(WORK) as hint:
             while (left := stop_at - self._clock.monotonic()) > 0:
                 await self._sweeps.run_if_due()
-                room = int(min(in_flight or self._in_flight, len(making) + most))
-                begun = await self._take(room, is_waiting=bool(making))
-                most -= len(begun)
+                begun = await self._take(in_flight or self._in_flight, limit=at_most, is_waiting=bool(making))
+                at_most = None if at_most is None else at_most - len(begun)
                 making.update(begun)
                 if not making:
                     break
@@ -149,17 +147,18 @@ class WorkStep:
         self.stop()
         await self._flights.drain(within_seconds=within_seconds)
 
-    async def _take(self, room: int, *, is_waiting: bool) -> list[asyncio.Task[Settlement]]:
-        """Begin what is due, so that at most `room` are in flight."""
-        if self._is_stopped or room <= 0:
+    async def _take(self, in_flight: int, *, limit: int | None, is_waiting: bool) -> list[asyncio.Task[Settlement]]:
+        """Begin what is due, no more than `limit`, so that at most `in_flight` are in flight."""
+        if self._is_stopped or (limit is not None and limit <= 0):
             return []
         try:
-            wishes = await self._ledger.take_wishes(in_flight=room, held_for=self._lease)
+            wishes = await self._ledger.take_wishes(in_flight=in_flight, held_for=self._lease, limit=limit)
         except (LedgerUnavailable, LedgerMisconfigured):
             if not is_waiting:
                 raise
             return []
-        return [self._begin(wish) for wish in wishes]
+        # Its hold is over before its picture is there, and at the end of a lease nothing says that it is being made.
+        return [self._begin(wish) for wish in wishes if wish.id not in self._under_way]
 
     def _begin(self, wish: Wish) -> asyncio.Task[Settlement]:
         # Not by the wish alone: a late flight may still be ending when its wish is taken anew.
@@ -167,11 +166,17 @@ class WorkStep:
 
     async def _keep(self, wish: Wish) -> Settlement:
         """Make one wish, and settle it."""
+        self._under_way.add(wish.id)
         try:
-            settlement = await self._make(wish)
-        except asyncio.CancelledError:
-            settlement = HANDED_OVER
-        await settle(self._ledger, wish.id, settlement)
+            try:
+                settlement = await self._make(wish)
+            except asyncio.CancelledError:
+                settlement = HANDED_OVER
+            if settlement.status is WishStatus.OPEN:
+                self._under_way.discard(wish.id)  # whoever takes it from now on makes it
+            await settle(self._ledger, wish.id, settlement)
+        finally:
+            self._under_way.discard(wish.id)
         return settlement
 
     async def _make(self, wish: Wish) -> Settlement:
@@ -184,7 +189,7 @@ class WorkStep:
         except Exception as error:  # noqa: BLE001 - one bad wish must not keep others from being made
             if not isinstance(error, CopperplateError):
                 log_unexpected(error, "a work step")
-            settlement = settlement_of(error, tries=wish.tries)
+            settlement = settlement_of(error, tries=wish.tries, is_of_stranger=wish.is_of_stranger)
             if settlement.status is WishStatus.FAILED:
                 logger.warning(
                     "a wish failed: wish=%d key=%s code=%s", wish.id, wish.generation_key[:12], settlement.code

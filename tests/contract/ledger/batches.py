@@ -254,8 +254,20 @@ class BatchContract:
         await harness.ledger.cancel_batch(batch)
         first = await seen(harness, batch)
         await harness.advance(5)
-        assert await harness.ledger.cancel_batch(batch) is not None
+        assert await harness.ledger.cancel_batch(batch) == Canceled(withdrawn=0, under_way=2, saved_micro_usd=0)
         assert await seen(harness, batch) == first
+
+    async def test_canceling_a_batch_that_has_ended_changes_nothing(self, harness: LedgerHarness) -> None:
+        batch = await harness.ledger.create_batch(new_batch("made", "settled"))
+        await complete(harness.ledger, picture_request("made"))
+        for wish in await take(harness):
+            if prompts([wish]) == ["settled"]:
+                await harness.ledger.settle_wish(wish.id, REFUSED)
+        ended = await seen(harness, batch)
+        assert ended.is_final
+        assert await harness.ledger.cancel_batch(batch) == Canceled(withdrawn=0, under_way=0, saved_micro_usd=0)
+        assert await seen(harness, batch) == ended
+        assert ended.canceled_at is None
 
     async def test_a_batch_that_is_canceled_before_it_begins_is_over(self, harness: LedgerHarness) -> None:
         batch = await harness.ledger.create_batch(new_batch("one", "two"))

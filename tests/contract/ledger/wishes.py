@@ -10,6 +10,7 @@ from uuid import uuid4
 from copperplate.budgets import Charge
 from copperplate.model import Lead, Outcome
 from copperplate.wishes import Priority, Settlement, WishStatus
+from tests.contract.ledger.api_keys import new_key
 from tests.contract.ledger.credits import ALICE
 from tests.contract.ledger.harness import LONG_LEASE, acquire, complete, request_count
 from tests.contract.ledger.wishing import (
@@ -18,6 +19,7 @@ from tests.contract.ledger.wishing import (
     OTHER,
     OWNER,
     make,
+    members,
     memoji,
     new_batch,
     new_wish,
@@ -34,6 +36,14 @@ if TYPE_CHECKING:
 DONE = Settlement(status=WishStatus.COMPLETED)
 REFUSED = Settlement(status=WishStatus.FAILED, code="generation_failed")
 WITHDRAWN = Settlement(status=WishStatus.CANCELED)
+
+
+async def submit(harness: LedgerHarness, prompt: str) -> None:
+    """Lead a picture for as long as a hold, and send its submit."""
+    held = await acquire(harness.ledger, picture_request(prompt), lease_duration=HOLD)
+    assert isinstance(held, Lead), held
+    key = picture_request(prompt).generation_key
+    assert await harness.ledger.begin_submit(key, held.fence, submit_no=1, provider="p")
 
 
 class WishContract:
@@ -203,6 +213,44 @@ class WishContract:
         assert prompts(await take(harness, in_flight=1)) == ["first"]
         assert prompts(await take(harness, in_flight=3)) == ["second", "low"]
 
+    async def test_what_was_paid_for_and_lost_its_leader_is_taken_first(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        await ledger.create_batch(new_batch("low", "low paid"))
+        await ledger.create_batch(new_batch(wishes=(new_wish("member"), new_wish("member paid"))))
+        await make(harness, "alone")
+        await ledger.make_wish(new_wish("told"), held_for=HOLD)
+        await take(harness)
+        for prompt in ("low paid", "member paid", "told"):
+            await submit(harness, prompt)
+        await pass_hold(harness)
+        await make(harness, "new")
+        order = prompts(await take(harness, in_flight=9))
+        assert order == ["told", "member paid", "alone", "new", "member", "low paid", "low"]
+
+    async def test_what_is_put_back_paid_is_taken_first(self, harness: LedgerHarness) -> None:
+        await harness.ledger.create_batch(new_batch("one", "two", "three"))
+        one, two = await take(harness, in_flight=2)
+        await submit(harness, "two")
+        await pass_hold(harness)
+        for wish in (one, two):
+            await harness.ledger.settle_wish(wish.id, Settlement(status=WishStatus.OPEN))
+        assert prompts(await take(harness, in_flight=9)) == ["two", "three", "one"]
+
+    async def test_jobs_that_outlast_their_workers_are_the_only_ones_at_the_provider(
+        self, harness: LedgerHarness
+    ) -> None:
+        await harness.ledger.create_batch(new_batch(*(f"picture {n}" for n in range(12))))
+        sent = set()
+        for _ in range(3):
+            taken = prompts(await take(harness, in_flight=4))
+            assert len(taken) == 4
+            for prompt in set(taken) - sent:
+                await submit(harness, prompt)
+            sent.update(taken)
+            # The worker is killed while its jobs go on.
+            await pass_hold(harness)
+        assert sent == {f"picture {n}" for n in range(4)}
+
     async def test_a_wish_that_stayed_open_for_a_day_is_abandoned(self, harness: LedgerHarness) -> None:
         batch = await harness.ledger.create_batch(new_batch("old"))
         old = await make(harness, "old")
@@ -213,6 +261,23 @@ class WishContract:
         [member] = await harness.ledger.batch_members(batch)
         assert (member.state, member.code) == ("failed", "abandoned")
 
+    async def test_wishes_of_a_key_that_is_over_are_unauthorized_unless_they_are_paid(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, batches = harness.ledger, {}
+        for name, ends in (("good", {}), ("revoked", {}), ("expired", {"expires_in": HOLD})):
+            key = await ledger.create_api_key(new_key(f"{name:0<8}", **ends))
+            batches[name] = await ledger.create_batch(new_batch(f"{name} new", f"{name} paid", owner=f"key:{key.id}"))
+        await take(harness)
+        for name in batches:
+            await submit(harness, f"{name} paid")
+        await pass_hold(harness)
+        await ledger.revoke_api_key("revoked0")
+        assert prompts(await take(harness)) == ["good paid", "revoked paid", "expired paid", "good new"]
+        codes = {name: [each.code for each in await members(harness, batch)] for name, batch in batches.items()}
+        over = ["unauthorized", None]
+        assert codes == {"good": [None, None], "revoked": over, "expired": over}
+
     async def test_a_wish_that_stayed_open_for_a_day_is_not_abandoned_where_its_picture_is_stored(
         self, harness: LedgerHarness
     ) -> None:
@@ -220,8 +285,8 @@ class WishContract:
         await complete(harness.ledger, picture_request("made"))
         await harness.advance(DAY_SECONDS + 60)
         assert await take(harness) == []
-        members = await harness.ledger.batch_members(batch)
-        assert [(each.state, each.code) for each in members] == [("completed", None), ("failed", "abandoned")]
+        told = await members(harness, batch)
+        assert [(each.state, each.code) for each in told] == [("completed", None), ("failed", "abandoned")]
 
     async def test_what_is_being_made_is_not_abandoned(self, harness: LedgerHarness) -> None:
         wish = await make(harness, "slow")

@@ -122,6 +122,11 @@ class MemoryApiKeys(MemoryTables):
     def _is_visible_key(self, name: str) -> bool:
         return any(row.budget == name and row.key.is_visible for row in self._api_keys.values())
 
+    def _is_key_over(self, name: str) -> bool:
+        now = self._clock.now()
+        over = (KeyState.REVOKED, KeyState.EXPIRED)
+        return any(row.budget == name and row.key.state(now) in over for row in self._api_keys.values())
+
     def _with_digest(self, digest: str) -> _KeyRow | None:
         rows = self._api_keys.values()
         return next((row for row in rows if digest in (row.digest, row.previous_digest)), None)

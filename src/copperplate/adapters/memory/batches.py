@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.generation_states import MemoryGenerationStates
+from copperplate.errors import Unauthorized
 from copperplate.ports.statistics import WarmingStats
 from copperplate.recipes.kinds import KINDS
 from copperplate.wishes import Batch, Canceled, Member, Purpose, State, WishStatus
@@ -94,8 +95,9 @@ class MemoryBatches(MemoryGenerationStates):
         row = self._wish_batches.get(batch)
         if row is None:
             return None
-        row.canceled_at = row.canceled_at or self._clock.now()
         unfinished = [member for member in self._members_of(batch) if not self._member_state(member).is_final]
+        if unfinished:
+            row.canceled_at = row.canceled_at or self._clock.now()
         withdrawn = [row for row in unfinished if not self._is_in_flight(row) and not self._is_submitted(row.key)]
         for member in withdrawn:
             member.status = WishStatus.CANCELED
@@ -111,6 +113,8 @@ class MemoryBatches(MemoryGenerationStates):
         """See `Wishes.take_wishes`: what was held when its batch was canceled is withdrawn."""
         for row in list(self._due_wishes()):
             self._withdraw_canceled(row)
+            if row.is_open and self._is_key_over(row.asked.owner) and not self._is_paid(row):
+                row.status, row.code = WishStatus.FAILED, Unauthorized.code
         return await super().take_wishes(in_flight=in_flight, held_for=held_for, limit=limit)
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
@@ -163,8 +167,11 @@ class MemoryBatches(MemoryGenerationStates):
 
     def _withdraw_canceled(self, row: WishRow) -> None:
         is_canceled = row.batch is not None and self._wish_batches[row.batch].canceled_at is not None
-        if is_canceled and not self._member_state(row).is_final and not self._is_submitted(row.key):
+        if is_canceled and not self._is_paid(row):
             row.status = WishStatus.CANCELED
+
+    def _is_paid(self, row: WishRow) -> bool:
+        return self._member_state(row).is_final or self._is_submitted(row.key)
 
     def _members_of(self, batch: UUID) -> list[WishRow]:
         # Rows are as they were added: by position.

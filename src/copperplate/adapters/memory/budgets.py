@@ -247,6 +247,10 @@ class MemoryBudgets(MemoryCredits):
         """Whether a budget is of a key that everybody can read; the keys know."""
         raise NotImplementedError
 
+    def _is_key_over(self, name: str) -> bool:
+        """Whether a budget is of a key that is revoked or has expired; the keys know."""
+        raise NotImplementedError
+
     # --- changes ----------------------------------------------------------------------------------
 
     def _book(self, states: Iterable[BudgetState], micro_usd: int) -> None:

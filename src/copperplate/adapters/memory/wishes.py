@@ -97,7 +97,7 @@ class MemoryWishes(MemoryEntries):
         # Two wishes for one generation are one picture at the provider.
         under_way = len({row.key for row in self._open_wishes() if row.tries and self._is_in_flight(row)})
         room = in_flight - under_way if limit is None else min(in_flight - under_way, limit)
-        taken = sorted(self._due_wishes(), key=lambda row: row.urgency)[: max(0, room)]
+        taken = sorted(self._due_wishes(), key=self._turn)[: max(0, room)]
         for row in taken:
             row.held_until = self._clock.monotonic() + held_for.total_seconds()
             row.tries += 1
@@ -160,6 +160,11 @@ class MemoryWishes(MemoryEntries):
 
     def _is_stored(self, key: str) -> bool:
         return original_key(key) in self._entries
+
+    def _turn(self, row: WishRow) -> tuple[object, ...]:
+        """Where it stands among those that are due: what lost its leader once it was paid comes first."""
+        is_paid = row.held_until > 0 and self._is_submitted(row.key)
+        return (row.asked.priority, not is_paid, row.batch is not None, max(row.due_at, row.held_until), row.id)
 
     def _is_in_flight(self, row: WishRow) -> bool:
         return row.held_until > self._clock.monotonic() or self._is_led(row.key)

@@ -157,18 +157,19 @@ class CanceledAnswer(BaseModel):
 
     success: bool
     id: str
-    status: Literal["canceled"]
+    status: Literal["completed", "canceled"] = Field(description="`completed`: it had ended, and is not changed")
     withdrawn: int = Field(description="Members that nobody makes for this batch any more")
     under_way: int = Field(description="Members that are paid for and go on")
     saved_usd: float = Field(description="What the withdrawn cost, but for those that somebody else has asked for")
 
     @classmethod
     def of(cls, batch: Batch, canceled: Canceled) -> Self:
-        """What its owner is told."""
+        """What its owner is told; `batch` is as it was found before."""
+        is_canceled = batch.canceled_at is not None or canceled.withdrawn + canceled.under_way > 0
         return cls(
             success=True,
             id=str(batch.id),
-            status="canceled",
+            status="canceled" if is_canceled else "completed",
             withdrawn=canceled.withdrawn,
             under_way=canceled.under_way,
             saved_usd=canceled.saved_micro_usd / MICRO,
