@@ -41,7 +41,7 @@ ANSWERED = [
     if not issubclass(each, Signal) and each.code not in NEVER_ANSWERED | OF_ANY_STATUS
 ]
 OF_BATCHES_AND_STREAMS = {
-    *("invalid_batch", "invalid_items", "batch_needs_name", "not_owner"),
+    *("invalid_batch", "invalid_items", "batch_needs_name", "not_owner", "warming_needs_key"),
     *("invalid_event_token", "too_many_streams", "too_many_streams_of_address"),
 }
 REFUSED = [each for each in ANSWERED if each.__module__ == denials.__name__ and each.code not in OF_BATCHES_AND_STREAMS]

@@ -30,7 +30,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     },
     403: {
         "description": "It has to be made, and `missing_scope`: the API key may not, `invalid_signature` or "
-        "`signature_expired`: the address does not allow it",
+        "`signature_expired`: the address does not allow it. `memoji_needs_sign_in`: an API key has no credits",
         "content": PROBLEM,
     },
     410: {
