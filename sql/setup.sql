@@ -8335,22 +8335,13 @@ end;
 $$$statement$,
 $statement$comment on function public.take_wishes(integer, interval, integer) is
 'Take due wishes in the order of next_wishes, so that at most p_in_flight that were taken are in flight over all
-<<<<<<< HEAD
 callers: held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id,
 generation_key, recipe, owner, spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes
 them. Wishes that stayed open for a day fail as abandoned, those of an API key that is revoked or has expired as
 unauthorized.'$statement$,
-$statement$=======
-callers: held, or waiting for a generation under a live lease$statement$,
-$statement$no more than p_limit at once. Answers [{id, generation_key, recipe, owner,
-spending, charge_user, charge_credits, tries, paths}]$statement$,
-$statement$for p_held_for nobody else takes them. Wishes that stayed open
-for a day fail as abandoned, those of an API key that is revoked or has expired as unauthorized.';
->>>>>>> mend-e
-revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated;
-grant execute on function public.take_wishes(integer, interval, integer) to service_role;
-
-create function public.settle_wish(
+$statement$revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.take_wishes(integer, interval, integer) to service_role$statement$,
+$statement$create function public.settle_wish(
     p_wish bigint, p_status text, p_code text default null, p_retry_after interval default '0'
 )
 returns boolean
@@ -8388,16 +8379,14 @@ begin
     end if;
     return true;
 end;
-$$;
-
-comment on function public.settle_wish(bigint, text, text, interval) is
+$$$statement$,
+$statement$comment on function public.settle_wish(bigint, text, text, interval) is
 'End a wish as completed, failed (with the code that callers are told) or canceled, or put it back as open, to be due
 after p_retry_after: a member of a canceled batch that nothing was paid for is canceled instead. False where it has ended
-before.';
-revoke all on function public.settle_wish(bigint, text, text, interval) from public, anon, authenticated;
-grant execute on function public.settle_wish(bigint, text, text, interval) to service_role;
-
-create function public.get_pending_prompts(p_limit integer default 5)
+before.'$statement$,
+$statement$revoke all on function public.settle_wish(bigint, text, text, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.settle_wish(bigint, text, text, interval) to service_role$statement$,
+$statement$create function public.get_pending_prompts(p_limit integer default 5)
 returns table (
     generation_key text,
     kind text,
@@ -8416,12 +8405,11 @@ as $$
     where w.status = 'open'
     order by w.priority, w.id
     limit p_limit;
-$$;
-
-comment on function public.get_pending_prompts(integer) is
-'What is still to be made, at most p_limit, the most urgent first: the prompt, or the kind of a picture without one.';
-revoke all on function public.get_pending_prompts(integer) from public, anon, authenticated;
-grant execute on function public.get_pending_prompts(integer) to service_role$statement$
+$$$statement$,
+$statement$comment on function public.get_pending_prompts(integer) is
+'What is still to be made, at most p_limit, the most urgent first: the prompt, or the kind of a picture without one.'$statement$,
+$statement$revoke all on function public.get_pending_prompts(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.get_pending_prompts(integer) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000860', 'create_batch_creation', array[
