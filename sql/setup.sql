@@ -7773,6 +7773,7 @@ create table copperplate.batches (
     ),
     constraint batches_estimate_is_not_negative check (estimate_micro_usd >= 0)
 )$statement$,
+$statement$create index batches_created_idx on copperplate.batches (created_at)$statement$,
 $statement$comment on table copperplate.batches is
 'Many wishes at once, one row each.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
@@ -7829,7 +7830,7 @@ create table copperplate.wishes (
     cached boolean not null default false,
     created_at timestamptz not null,
     settled_at timestamptz,
-    -- When a settled wish is removed.
+    -- When a settled wish may be removed.
     forget_at timestamptz,
     constraint wishes_pkey primary key (id),
     constraint wishes_batch_fkey foreign key (batch_id) references copperplate.batches (id) on delete cascade,
@@ -7860,10 +7861,13 @@ create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'
 $statement$create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null$statement$,
 $statement$create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open'$statement$,
 $statement$create index wishes_open_generation_idx on copperplate.wishes (generation_key) where status = 'open'$statement$,
+$statement$-- How many an owner has.
+create index wishes_open_owner_idx on copperplate.wishes (owner) where status = 'open' and owner <> 'owner'$statement$,
 $statement$create unique index wishes_single_idx
 on copperplate.wishes (owner, generation_key)
 where status = 'open' and batch_id is null$statement$,
-$statement$create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null$statement$,
+$statement$-- Of single ones: a batch is forgotten whole.
+create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null and batch_id is null$statement$,
 $statement$-- For the deletion of a user, and for whom a generation is told.
 create index wishes_user_idx on copperplate.wishes (owner, generation_key) where owner like 'user:%'$statement$,
 $statement$comment on table copperplate.wishes is
@@ -7916,6 +7920,30 @@ $statement$comment on function copperplate.check_recipe(jsonb, text) is
 'Raises ZC002 where the key is not the key of the recipe, and ZC003 where nobody knows its kind.'$statement$,
 $statement$revoke all on function copperplate.check_recipe(jsonb, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.check_recipe(jsonb, text) to service_role$statement$,
+$statement$create function copperplate.check_open_wishes(p_owner text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    -- The owner of the service may warm as much as the table takes.
+    if
+        (
+            select count(*)
+            from copperplate.wishes as w
+            where w.owner = p_owner and w.status = 'open' and w.owner <> 'owner'
+        ) > 10000
+    then
+        raise exception 'too many open wishes' using errcode = 'ZC014', hint = 'Wait until some of them are made.';
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.check_open_wishes(text) is
+'Raises ZC014 where more than 10,000 wishes of this owner are open, unless that is owner.'$statement$,
+$statement$revoke all on function copperplate.check_open_wishes(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.check_open_wishes(text) to service_role$statement$,
 $statement$create function public.make_wish(
     -- {generation_key, recipe, owner, spending, charge_user, charge_credits, priority, paths, echo}
     p_wish jsonb,
@@ -7956,8 +7984,12 @@ begin
         paths jsonb, echo jsonb
     )
     on conflict (owner, generation_key) where status = 'open' and batch_id is null do update
-    set held_until = greatest(w.held_until, excluded.held_until), priority = least(w.priority, excluded.priority)
+    -- Promised anew: it has its day again, and waits for no pause of an earlier try.
+    set
+        held_until = greatest(w.held_until, excluded.held_until), retry_at = null,
+        priority = least(w.priority, excluded.priority), created_at = excluded.created_at
     returning w.id into v_wish;
+    perform copperplate.check_open_wishes(v_owner);
     -- One that is held is its maker's to begin.
     if p_held_for <= interval '0' then
         perform pg_notify('copperplate', 'work');
@@ -7968,7 +8000,8 @@ $$$statement$,
 $statement$comment on function public.make_wish(jsonb, interval) is
 'Keep a wish, {generation_key, recipe, owner, spending, charge_user, charge_credits, priority, paths, echo}, and answer
 its id; for p_held_for nobody else takes it. An open wish of the same owner for the same generation, outside of batches,
-is that wish. Raises ZC002 where the key is not that of the recipe, ZC003 for an unknown kind.'$statement$,
+is that wish. Raises ZC002 where the key is not that of the recipe, ZC003 for an unknown kind, ZC014 where more than
+10,000 wishes of the owner are open.'$statement$,
 $statement$revoke all on function public.make_wish(jsonb, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.make_wish(jsonb, interval) to service_role$statement$
 ]);
@@ -8028,12 +8061,13 @@ security invoker
 set search_path = ''
 as $$
 begin
+    -- What callers' own calls make is not work of a step, which must not wait for it.
     -- From the leases, which are few, to the wishes. Two wishes for one generation are one picture at the provider.
     return count(*)
     from (
         select w.generation_key
         from copperplate.wishes as w
-        where w.status = 'open' and w.held_until is not null and w.held_until > p_now
+        where w.status = 'open' and w.held_until is not null and w.held_until > p_now and w.tries > 0
         union
         select w.generation_key
         from (
@@ -8042,12 +8076,12 @@ begin
             where g.status in ('pending', 'generating') and g.lease_until > p_now
             offset 0
         ) as l
-        inner join copperplate.wishes as w on l.prompt_hash = w.generation_key and w.status = 'open'
+        inner join copperplate.wishes as w on l.prompt_hash = w.generation_key and w.status = 'open' and w.tries > 0
     ) as f;
 end;
 $$$statement$,
 $statement$comment on function copperplate.count_wishes_in_flight(timestamptz) is
-'For how many generations open wishes are held, or wait while they are under a live lease.'$statement$,
+'For how many generations open wishes that were taken are held, or wait while they are under a live lease.'$statement$,
 $statement$revoke all on function copperplate.count_wishes_in_flight(timestamptz) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.count_wishes_in_flight(timestamptz) to service_role$statement$,
 $statement$create function public.is_work_due()
@@ -8129,6 +8163,7 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_old bigint[];
+    v_made bigint[];
 begin
     v_old := array(
         select w.id
@@ -8136,16 +8171,27 @@ begin
         where
             w.status = 'open' and w.created_at <= v_now - interval '1 day'
             and (w.held_until is null or w.held_until <= v_now)
+            and not copperplate.is_led(w.generation_key, v_now)
         order by w.created_at
         limit p_limit
         for update skip locked
     );
     -- The end of a transaction with a notification is not free.
-    return case when v_old = '{}' then 0 else copperplate.end_wishes(v_old, 'failed', 'abandoned') end;
+    if v_old = '{}' then
+        return 0;
+    end if;
+    v_made := array(
+        select w.id
+        from copperplate.wishes as w
+        inner join public.generation_status as g on w.generation_key = g.prompt_hash
+        where w.id = any(v_old) and g.status = 'completed'
+    );
+    return copperplate.end_wishes(v_made, 'completed') + copperplate.end_wishes(v_old, 'failed', 'abandoned');
 end;
 $$$statement$,
 $statement$comment on function copperplate.abandon_wishes(integer) is
-'Fail wishes that stayed open for a day, at most p_limit; answers how many.'$statement$,
+'End wishes that stayed open for a day and that nobody makes, at most p_limit: as completed where somebody else had the
+picture made, else as failed. Answers how many.'$statement$,
 $statement$revoke all on function copperplate.abandon_wishes(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.abandon_wishes(integer) to service_role$statement$
 ]);
@@ -8288,10 +8334,11 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.take_wishes(integer, interval, integer) is
-'Take due wishes in the order of next_wishes, so that at most p_in_flight are in flight over all callers: held, or
-waiting for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner,
-spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open
-for a day fail as abandoned, those of an API key that is revoked or has expired as unauthorized.'$statement$,
+'Take due wishes in the order of next_wishes, so that at most p_in_flight that were taken are in flight over all
+callers: held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id,
+generation_key, recipe, owner, spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes
+them. Wishes that stayed open for a day fail as abandoned, those of an API key that is revoked or has expired as
+unauthorized.'$statement$,
 $statement$revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.take_wishes(integer, interval, integer) to service_role$statement$,
 $statement$create function public.settle_wish(
@@ -8444,8 +8491,9 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.add_members(uuid, text, jsonb, boolean, interval) is
-'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are completed at once, those that were
-taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.'$statement$,
+'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are
+completed at once, those that were taken down failed. Unless p_is_kept, what is not taken down is refused, and names
+nobody.'$statement$,
 $statement$revoke all on function copperplate.add_members(uuid, text, jsonb, boolean, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.add_members(uuid, text, jsonb, boolean, interval) to service_role$statement$,
 $statement$create function public.create_batch(
@@ -8495,27 +8543,29 @@ begin
         );
     end if;
 
+    -- Of two batches of one owner the second one counts the first.
+    perform pg_advisory_xact_lock(hashtextextended('copperplate wishes ' || v_owner, 0));
     perform copperplate.check_recipes(p_batch -> 'wishes');
     perform copperplate.add_members(
         v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
     );
     update copperplate.batches as b
-    set
-        estimate_micro_usd = (
-            select
-                case
-                    when count(*) filter (where w.spending is null) = 0
-                        then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
-                end
-            from copperplate.wishes as w
-            where w.batch_id = b.id and w.status = 'open'
-        ),
-        is_private = exists (
-            select from copperplate.wishes as w
-            inner join copperplate.kinds as k on w.kind = k.name
-            where w.batch_id = b.id and k.is_private
-        )
+    set estimate_micro_usd = m.estimate_micro_usd, is_private = m.is_private
+    from (
+        select
+            case
+                when count(*) filter (where w.status = 'open' and w.spending is null) = 0
+                    then coalesce(
+                        sum((w.spending ->> 'amount_micro_usd')::bigint) filter (where w.status = 'open'), 0
+                    )
+            end as estimate_micro_usd,
+            coalesce(bool_or(k.is_private), false) as is_private
+        from copperplate.wishes as w
+        inner join copperplate.kinds as k on w.kind = k.name
+        where w.batch_id = v_batch.id
+    ) as m
     where b.id = v_batch.id;
+    perform copperplate.check_open_wishes(v_owner);
     -- What is held is its maker's to begin.
     v_is_due := p_held_for <= interval '0' and exists (
         select from copperplate.wishes as w where w.batch_id = v_batch.id and w.status = 'open'
@@ -8528,9 +8578,9 @@ end;
 $$$statement$,
 $statement$comment on function public.create_batch(jsonb, interval) is
 'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
-Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the same idempotency key within a day it is
-the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
-make_wish does.'$statement$,
+Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the
+same idempotency key within a day it is the same batch, and nothing is written; null where that key stands for another
+digest. Raises ZC002, ZC003 and ZC014 as make_wish does.'$statement$,
 $statement$revoke all on function public.create_batch(jsonb, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.create_batch(jsonb, interval) to service_role$statement$
 ]);
@@ -8781,7 +8831,11 @@ begin
     end if;
 
     v_state := case
-        when v_wish.id is null then v.status else coalesce(copperplate.wished_state(v, v_now), 'pending')
+        -- A follower takes over within seconds. Here nobody did, and nobody will unless somebody asks anew.
+        when v_wish.id is null and v.status in ('pending', 'generating') and v.lease_until < v_now - interval '10 seconds'
+            then 'failed'
+        when v_wish.id is null then v.status
+        else coalesce(copperplate.wished_state(v, v_now), 'pending')
     end;
     return jsonb_build_object(
         'generation_key', p_generation_key,
@@ -8793,7 +8847,7 @@ begin
             else coalesce(v.created_at, v_wish.created_at)
         end,
         'started_at', case when v_state <> 'pending' then v.started_at end,
-        'error_class', case when v_state = 'failed' then v.error_class end,
+        'error_class', case when v_state = 'failed' then coalesce(v.error_class, 'abandoned') end,
         'retry_after_ms', case
             when v_state = 'failed' then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
         end,
@@ -9003,29 +9057,32 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_batches uuid[];
 begin
     perform copperplate.abandon_wishes(p_limit);
-    with removed as (
-        delete from copperplate.wishes as w
-        where w.id = any(array(
-            select o.id
-            from copperplate.wishes as o
-            where o.forget_at is not null and o.forget_at <= v_now
-            order by o.forget_at
-            limit p_limit
-            for update skip locked
-        ))
-        returning w.batch_id
-    )
-
-    select array_agg(distinct r.batch_id) into v_batches from removed as r where r.batch_id is not null;
-
-    -- A batch goes with the last of its wishes.
+    delete from copperplate.wishes as w
+    where w.id = any(array(
+        select o.id
+        from copperplate.wishes as o
+        where o.forget_at is not null and o.batch_id is null and o.forget_at <= v_now
+        order by o.forget_at
+        limit p_limit
+        for update skip locked
+    ));
+    -- Whole, so that its counts and the order of its members hold for as long as it is known: a thousand rows at most.
     delete from copperplate.batches as b
-    where
-        b.id = any(v_batches)
-        and not exists (select from copperplate.wishes as w where w.batch_id = b.id);
+    where b.id = any(array(
+        select o.id
+        from copperplate.batches as o
+        where
+            o.created_at <= v_now - interval '7 days'
+            and not exists (
+                select from copperplate.wishes as w
+                where w.batch_id = o.id and (w.forget_at is null or w.forget_at > v_now)
+            )
+        order by o.created_at
+        limit greatest(p_limit / 100, 1)
+        for update skip locked
+    ));
     delete from copperplate.event_tokens as t
     where (t.subject, t.digest) in (
         select o.subject, o.digest
@@ -9038,8 +9095,8 @@ begin
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_old_wishes(integer) is
-'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens
-that expired: at most p_limit of each.'$statement$,
+'Fail wishes that stayed open for a day; remove single ones that are settled long enough, batches whole whose members
+all are, and tokens that expired: at most p_limit of each, and of batches a hundredth.'$statement$,
 $statement$revoke all on function copperplate.forget_old_wishes(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_old_wishes(integer) to service_role$statement$,
 $statement$create function copperplate.forget_wishes_of(p_user uuid)

@@ -16,6 +16,7 @@ CopperplateError
 ├── TooManyStreams            the process holds as many streams as it may; 503
 ├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
+├── TooManyOpenWishes         this caller has as many pictures promised as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
 ├── NotEnoughCredits          the caller has no credit to have the picture made; 402
 └── SpendingRefused           a budget has no room; its code, status and members are those of the refusal
@@ -64,6 +65,17 @@ class TooManyWrongKeys(CopperplateError, code="too_many_wrong_keys", status=429,
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__("Too many API keys from this address do not exist. Send a valid one after Retry-After.")
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyOpenWishes(
+    CopperplateError, code="too_many_open_wishes", status=429, title="Too many pictures are promised already"
+):
+    """As many pictures as one caller may have promised are still to be made for this one."""
+
+    retry_after_seconds = 60
+
+    def __init__(self) -> None:
+        super().__init__("10,000 pictures are still to be made for you. Ask again once some of them are there.")
 
 
 class TakenDown(CopperplateError, code="taken_down", status=410, title="This picture was taken down"):

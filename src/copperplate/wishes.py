@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 MAX_PATHS: Final = 64
 
 
+# Of one caller, but for the owner of the service; the functions of the database have it too.
+MAX_OPEN_WISHES: Final = 10_000
+
+
 class Priority(IntEnum):
     """Which wishes the work step takes first: the smaller number."""
 

@@ -30,6 +30,8 @@ create table copperplate.batches (
     constraint batches_estimate_is_not_negative check (estimate_micro_usd >= 0)
 );
 
+create index batches_created_idx on copperplate.batches (created_at);
+
 comment on table copperplate.batches is
 'Many wishes at once, one row each.
 Row-level security is on without a policy: only service_role and the owner see rows.';

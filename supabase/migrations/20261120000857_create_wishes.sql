@@ -42,7 +42,7 @@ create table copperplate.wishes (
     cached boolean not null default false,
     created_at timestamptz not null,
     settled_at timestamptz,
-    -- When a settled wish is removed.
+    -- When a settled wish may be removed.
     forget_at timestamptz,
     constraint wishes_pkey primary key (id),
     constraint wishes_batch_fkey foreign key (batch_id) references copperplate.batches (id) on delete cascade,
@@ -74,10 +74,13 @@ create index wishes_due_idx on copperplate.wishes (due_at) where status = 'open'
 create index wishes_held_idx on copperplate.wishes (held_until) where status = 'open' and held_until is not null;
 create index wishes_age_idx on copperplate.wishes (created_at) where status = 'open';
 create index wishes_open_generation_idx on copperplate.wishes (generation_key) where status = 'open';
+-- How many an owner has.
+create index wishes_open_owner_idx on copperplate.wishes (owner) where status = 'open' and owner <> 'owner';
 create unique index wishes_single_idx
 on copperplate.wishes (owner, generation_key)
 where status = 'open' and batch_id is null;
-create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null;
+-- Of single ones: a batch is forgotten whole.
+create index wishes_forget_idx on copperplate.wishes (forget_at) where forget_at is not null and batch_id is null;
 -- For the deletion of a user, and for whom a generation is told.
 create index wishes_user_idx on copperplate.wishes (owner, generation_key) where owner like 'user:%';
 
@@ -137,6 +140,32 @@ comment on function copperplate.check_recipe(jsonb, text) is
 revoke all on function copperplate.check_recipe(jsonb, text) from public, anon, authenticated;
 grant execute on function copperplate.check_recipe(jsonb, text) to service_role;
 
+create function copperplate.check_open_wishes(p_owner text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    -- The owner of the service may warm as much as the table takes.
+    if
+        (
+            select count(*)
+            from copperplate.wishes as w
+            where w.owner = p_owner and w.status = 'open' and w.owner <> 'owner'
+        ) > 10000
+    then
+        raise exception 'too many open wishes' using errcode = 'ZC014', hint = 'Wait until some of them are made.';
+    end if;
+end;
+$$;
+
+comment on function copperplate.check_open_wishes(text) is
+'Raises ZC014 where more than 10,000 wishes of this owner are open, unless that is owner.';
+revoke all on function copperplate.check_open_wishes(text) from public, anon, authenticated;
+grant execute on function copperplate.check_open_wishes(text) to service_role;
+
 create function public.make_wish(
     -- {generation_key, recipe, owner, spending, charge_user, charge_credits, priority, paths, echo}
     p_wish jsonb,
@@ -177,8 +206,12 @@ begin
         paths jsonb, echo jsonb
     )
     on conflict (owner, generation_key) where status = 'open' and batch_id is null do update
-    set held_until = greatest(w.held_until, excluded.held_until), priority = least(w.priority, excluded.priority)
+    -- Promised anew: it has its day again, and waits for no pause of an earlier try.
+    set
+        held_until = greatest(w.held_until, excluded.held_until), retry_at = null,
+        priority = least(w.priority, excluded.priority), created_at = excluded.created_at
     returning w.id into v_wish;
+    perform copperplate.check_open_wishes(v_owner);
     -- One that is held is its maker's to begin.
     if p_held_for <= interval '0' then
         perform pg_notify('copperplate', 'work');
@@ -190,6 +223,7 @@ $$;
 comment on function public.make_wish(jsonb, interval) is
 'Keep a wish, {generation_key, recipe, owner, spending, charge_user, charge_credits, priority, paths, echo}, and answer
 its id; for p_held_for nobody else takes it. An open wish of the same owner for the same generation, outside of batches,
-is that wish. Raises ZC002 where the key is not that of the recipe, ZC003 for an unknown kind.';
+is that wish. Raises ZC002 where the key is not that of the recipe, ZC003 for an unknown kind, ZC014 where more than
+10,000 wishes of the owner are open.';
 revoke all on function public.make_wish(jsonb, interval) from public, anon, authenticated;
 grant execute on function public.make_wish(jsonb, interval) to service_role;

@@ -56,12 +56,13 @@ security invoker
 set search_path = ''
 as $$
 begin
+    -- What callers' own calls make is not work of a step, which must not wait for it.
     -- From the leases, which are few, to the wishes. Two wishes for one generation are one picture at the provider.
     return count(*)
     from (
         select w.generation_key
         from copperplate.wishes as w
-        where w.status = 'open' and w.held_until is not null and w.held_until > p_now
+        where w.status = 'open' and w.held_until is not null and w.held_until > p_now and w.tries > 0
         union
         select w.generation_key
         from (
@@ -70,13 +71,13 @@ begin
             where g.status in ('pending', 'generating') and g.lease_until > p_now
             offset 0
         ) as l
-        inner join copperplate.wishes as w on l.prompt_hash = w.generation_key and w.status = 'open'
+        inner join copperplate.wishes as w on l.prompt_hash = w.generation_key and w.status = 'open' and w.tries > 0
     ) as f;
 end;
 $$;
 
 comment on function copperplate.count_wishes_in_flight(timestamptz) is
-'For how many generations open wishes are held, or wait while they are under a live lease.';
+'For how many generations open wishes that were taken are held, or wait while they are under a live lease.';
 revoke all on function copperplate.count_wishes_in_flight(timestamptz) from public, anon, authenticated;
 grant execute on function copperplate.count_wishes_in_flight(timestamptz) to service_role;
 
@@ -165,6 +166,7 @@ as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_old bigint[];
+    v_made bigint[];
 begin
     v_old := array(
         select w.id
@@ -172,16 +174,27 @@ begin
         where
             w.status = 'open' and w.created_at <= v_now - interval '1 day'
             and (w.held_until is null or w.held_until <= v_now)
+            and not copperplate.is_led(w.generation_key, v_now)
         order by w.created_at
         limit p_limit
         for update skip locked
     );
     -- The end of a transaction with a notification is not free.
-    return case when v_old = '{}' then 0 else copperplate.end_wishes(v_old, 'failed', 'abandoned') end;
+    if v_old = '{}' then
+        return 0;
+    end if;
+    v_made := array(
+        select w.id
+        from copperplate.wishes as w
+        inner join public.generation_status as g on w.generation_key = g.prompt_hash
+        where w.id = any(v_old) and g.status = 'completed'
+    );
+    return copperplate.end_wishes(v_made, 'completed') + copperplate.end_wishes(v_old, 'failed', 'abandoned');
 end;
 $$;
 
 comment on function copperplate.abandon_wishes(integer) is
-'Fail wishes that stayed open for a day, at most p_limit; answers how many.';
+'End wishes that stayed open for a day and that nobody makes, at most p_limit: as completed where somebody else had the
+picture made, else as failed. Answers how many.';
 revoke all on function copperplate.abandon_wishes(integer) from public, anon, authenticated;
 grant execute on function copperplate.abandon_wishes(integer) to service_role;

@@ -79,8 +79,9 @@ end;
 $$;
 
 comment on function copperplate.add_members(uuid, text, jsonb, boolean, interval) is
-'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are completed at once, those that were
-taken down failed. Unless p_is_kept, what is not taken down is refused, and names nobody.';
+'Insert the members of a batch in their order; for p_held_for nobody takes them. Those whose original is stored are
+completed at once, those that were taken down failed. Unless p_is_kept, what is not taken down is refused, and names
+nobody.';
 revoke all on function copperplate.add_members(uuid, text, jsonb, boolean, interval) from public, anon, authenticated;
 grant execute on function copperplate.add_members(uuid, text, jsonb, boolean, interval) to service_role;
 
@@ -131,27 +132,29 @@ begin
         );
     end if;
 
+    -- Of two batches of one owner the second one counts the first.
+    perform pg_advisory_xact_lock(hashtextextended('copperplate wishes ' || v_owner, 0));
     perform copperplate.check_recipes(p_batch -> 'wishes');
     perform copperplate.add_members(
         v_batch.id, v_owner, p_batch -> 'wishes', v_owner = p_batch ->> 'owner', p_held_for
     );
     update copperplate.batches as b
-    set
-        estimate_micro_usd = (
-            select
-                case
-                    when count(*) filter (where w.spending is null) = 0
-                        then coalesce(sum((w.spending ->> 'amount_micro_usd')::bigint), 0)
-                end
-            from copperplate.wishes as w
-            where w.batch_id = b.id and w.status = 'open'
-        ),
-        is_private = exists (
-            select from copperplate.wishes as w
-            inner join copperplate.kinds as k on w.kind = k.name
-            where w.batch_id = b.id and k.is_private
-        )
+    set estimate_micro_usd = m.estimate_micro_usd, is_private = m.is_private
+    from (
+        select
+            case
+                when count(*) filter (where w.status = 'open' and w.spending is null) = 0
+                    then coalesce(
+                        sum((w.spending ->> 'amount_micro_usd')::bigint) filter (where w.status = 'open'), 0
+                    )
+            end as estimate_micro_usd,
+            coalesce(bool_or(k.is_private), false) as is_private
+        from copperplate.wishes as w
+        inner join copperplate.kinds as k on w.kind = k.name
+        where w.batch_id = v_batch.id
+    ) as m
     where b.id = v_batch.id;
+    perform copperplate.check_open_wishes(v_owner);
     -- What is held is its maker's to begin.
     v_is_due := p_held_for <= interval '0' and exists (
         select from copperplate.wishes as w where w.batch_id = v_batch.id and w.status = 'open'
@@ -165,8 +168,8 @@ $$;
 
 comment on function public.create_batch(jsonb, interval) is
 'Keep a batch, {id, owner, purpose, thread_id, idempotency_key, digest, wishes}, no generation twice; answers its id.
-Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the same idempotency key within a day it is
-the same batch, and nothing is written; null where that key stands for another digest. Raises ZC002 and ZC003 as
-make_wish does.';
+Its wishes are those of make_wish, without an owner; for p_held_for nobody takes them. Repeated by its owner under the
+same idempotency key within a day it is the same batch, and nothing is written; null where that key stands for another
+digest. Raises ZC002, ZC003 and ZC014 as make_wish does.';
 revoke all on function public.create_batch(jsonb, interval) from public, anon, authenticated;
 grant execute on function public.create_batch(jsonb, interval) to service_role;

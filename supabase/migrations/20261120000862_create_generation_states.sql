@@ -50,7 +50,11 @@ begin
     end if;
 
     v_state := case
-        when v_wish.id is null then v.status else coalesce(copperplate.wished_state(v, v_now), 'pending')
+        -- A follower takes over within seconds. Here nobody did, and nobody will unless somebody asks anew.
+        when v_wish.id is null and v.status in ('pending', 'generating') and v.lease_until < v_now - interval '10 seconds'
+            then 'failed'
+        when v_wish.id is null then v.status
+        else coalesce(copperplate.wished_state(v, v_now), 'pending')
     end;
     return jsonb_build_object(
         'generation_key', p_generation_key,
@@ -62,7 +66,7 @@ begin
             else coalesce(v.created_at, v_wish.created_at)
         end,
         'started_at', case when v_state <> 'pending' then v.started_at end,
-        'error_class', case when v_state = 'failed' then v.error_class end,
+        'error_class', case when v_state = 'failed' then coalesce(v.error_class, 'abandoned') end,
         'retry_after_ms', case
             when v_state = 'failed' then greatest(ceil(extract(epoch from v.retry_at - v_now) * 1000), 0)::bigint else 0
         end,

@@ -9,29 +9,32 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_batches uuid[];
 begin
     perform copperplate.abandon_wishes(p_limit);
-    with removed as (
-        delete from copperplate.wishes as w
-        where w.id = any(array(
-            select o.id
-            from copperplate.wishes as o
-            where o.forget_at is not null and o.forget_at <= v_now
-            order by o.forget_at
-            limit p_limit
-            for update skip locked
-        ))
-        returning w.batch_id
-    )
-
-    select array_agg(distinct r.batch_id) into v_batches from removed as r where r.batch_id is not null;
-
-    -- A batch goes with the last of its wishes.
+    delete from copperplate.wishes as w
+    where w.id = any(array(
+        select o.id
+        from copperplate.wishes as o
+        where o.forget_at is not null and o.batch_id is null and o.forget_at <= v_now
+        order by o.forget_at
+        limit p_limit
+        for update skip locked
+    ));
+    -- Whole, so that its counts and the order of its members hold for as long as it is known: a thousand rows at most.
     delete from copperplate.batches as b
-    where
-        b.id = any(v_batches)
-        and not exists (select from copperplate.wishes as w where w.batch_id = b.id);
+    where b.id = any(array(
+        select o.id
+        from copperplate.batches as o
+        where
+            o.created_at <= v_now - interval '7 days'
+            and not exists (
+                select from copperplate.wishes as w
+                where w.batch_id = o.id and (w.forget_at is null or w.forget_at > v_now)
+            )
+        order by o.created_at
+        limit greatest(p_limit / 100, 1)
+        for update skip locked
+    ));
     delete from copperplate.event_tokens as t
     where (t.subject, t.digest) in (
         select o.subject, o.digest
@@ -45,8 +48,8 @@ end;
 $$;
 
 comment on function copperplate.forget_old_wishes(integer) is
-'Fail wishes that stayed open for a day; remove those that are settled long enough, batches without a wish, and tokens
-that expired: at most p_limit of each.';
+'Fail wishes that stayed open for a day; remove single ones that are settled long enough, batches whole whose members
+all are, and tokens that expired: at most p_limit of each, and of batches a hundredth.';
 revoke all on function copperplate.forget_old_wishes(integer) from public, anon, authenticated;
 grant execute on function copperplate.forget_old_wishes(integer) to service_role;
 

@@ -1,6 +1,6 @@
 -- Batches: kept whole or not at all, told as their generations are, canceled where nothing was paid, forgotten.
 begin;
-select plan(37);
+select plan(39);
 
 create function pg_temp.recipe(p_prompt text)
 returns jsonb
@@ -227,9 +227,24 @@ select public.sweep_generations(5);
 select is(public.find_batch(pg_temp.of('first')), null, 'a batch goes with the last of its members');
 select ok(public.find_batch(pg_temp.of('warm')) is not null, 'one that warmed stays');
 select pg_temp.move('83 days');
-select public.sweep_generations(5);
+select public.sweep_generations(40);
 select is_empty('select * from copperplate.wishes', 'for ninety days');
 select is_empty('select * from copperplate.batches', 'then nothing is left');
+
+insert into made values ('halves', public.create_batch(pg_temp.batch('{half, rest}')));
+select public.settle_wish(w.id, 'completed') from copperplate.wishes as w
+where w.generation_key = pg_temp.key('half');
+select pg_temp.move('20 hours');
+select public.settle_wish(w.id, 'completed') from copperplate.wishes as w
+where w.generation_key = pg_temp.key('rest');
+select pg_temp.move('6 days 6 hours');
+select public.sweep_generations(40);
+select is(
+    public.find_batch(pg_temp.of('halves')) -> 'counts', '{"completed": 2}'::jsonb, 'a batch is not forgotten by halves'
+);
+select pg_temp.move('20 hours');
+select public.sweep_generations(40);
+select is(public.find_batch(pg_temp.of('halves')), null, 'but whole');
 
 -- Who may.
 set local role anon;

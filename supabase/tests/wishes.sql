@@ -1,6 +1,6 @@
 -- Wishes: kept under the key of their recipe, taken by one at a time, settled once, forgotten with their user.
 begin;
-select plan(44);
+select plan(47);
 
 create function pg_temp.recipe(p_prompt text)
 returns jsonb
@@ -111,9 +111,9 @@ select is((select count(*) from public.get_pending_prompts(1)), 1::bigint, 'as m
 
 -- Taken.
 select ok(public.is_work_due(), 'work is due');
-select is(pg_temp.taken(1), array[]::text[], 'what its maker holds counts as in flight');
-select is(pg_temp.taken(2), array['usual'], 'the most urgent is taken, up to the bound');
-select is(pg_temp.taken(2), array[]::text[], 'and not twice');
+select is(pg_temp.taken(0), array[]::text[], 'nothing is taken without room');
+select is(pg_temp.taken(1), array['usual'], 'the most urgent is, beside what its maker holds, up to the bound');
+select is(pg_temp.taken(1), array[]::text[], 'and not twice');
 select is(pg_temp.taken(9), array['low'], 'whoever has room takes the rest');
 select ok(not public.is_work_due(), 'then nothing is due');
 select pg_temp.move('61 seconds');
@@ -188,6 +188,23 @@ select is(pg_temp.status('late'), 'failed spending_refused', 'what she wishes fo
 select is_empty(
     $$ select w.* from copperplate.wishes as w where to_jsonb(w)::text like '%a11c%' $$, 'no wish names her'
 );
+
+-- So many, and no more.
+insert into copperplate.wishes (owner, generation_key, kind, recipe, priority, created_at)
+select
+    o.owner,
+    encode(sha256(n.n::text::bytea), 'hex') as generation_key,
+    'image' as kind,
+    '{}' as recipe,
+    3 as priority,
+    copperplate.clock() as created_at
+from unnest(array['key:9', 'owner']) as o (owner)
+cross join generate_series(1, 10000) as n (n);
+select throws_ok(
+    $$ select public.make_wish(pg_temp.wish('more', 'key:9'), '0') $$, 'ZC014', null, 'a caller has so many open wishes'
+);
+select lives_ok($$ select public.make_wish(pg_temp.wish('more', 'key:8'), '0') $$, 'another one has room');
+select lives_ok($$ select public.make_wish(pg_temp.wish('more', 'owner'), '0') $$, 'and so has the owner');
 
 select * from finish();
 rollback;

@@ -14,6 +14,7 @@ from copperplate.adapters.ledger import postgrest
 from copperplate.adapters.ledger.postgrest import PostgrestLedger, PostgrestTransport
 from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refused, translate
 from copperplate.adapters.supabase.http import make_client
+from copperplate.denials import TooManyOpenWishes
 from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
 from copperplate.local.bootstrap import create_database
 from copperplate.model import Miss
@@ -104,6 +105,11 @@ async def test_refusal_nobody_knows_is_ours_without_its_words(
 
 def every_class(of: type[Exception]) -> set[type[Exception]]:
     return {of}.union(*(every_class(each) for each in of.__subclasses__()))
+
+
+def test_a_refusal_of_ours_is_told_as_it_is() -> None:
+    error, again = translate(Refused(400, "ZC014"))
+    assert (type(error), again) == (TooManyOpenWishes, False)
 
 
 def test_every_exception_of_the_transports_becomes_ours() -> None:

@@ -14,8 +14,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from copperplate.budgets import Refused
+from copperplate.denials import TooManyOpenWishes
 from copperplate.model import Outcome
-from copperplate.wishes import Canceled, Purpose, Settlement, State, WishStatus
+from copperplate.wishes import MAX_OPEN_WISHES, Canceled, Purpose, Settlement, State, WishStatus
 from tests.contract.ledger.harness import LEASE, complete, lead, request_count
 from tests.contract.ledger.wishing import HOLD, NO_HOLD, OWNER, PRICE, memoji, new_batch, new_wish
 from tests.support.pictures import picture_request
@@ -149,6 +150,28 @@ async def test_new_work_and_the_end_of_a_wish_are_announced(ledger: PostgresLedg
     assert said == ["work", "work", str(batch), picture_request("two").generation_key]
 
 
+# --- how many ---------------------------------------------------------------------------------
+
+
+async def test_a_caller_has_so_many_open_wishes_and_no_more(ledger: PostgresLedger, owner_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(owner_url, autocommit=True) as owner:
+        await owner.execute(
+            "insert into copperplate.wishes (owner, generation_key, kind, recipe, priority, created_at)"
+            " select %s, encode(sha256(n::text::bytea), 'hex'), 'image', '{}', 3, now()"
+            " from generate_series(1, %s) as n",
+            [OWNER, MAX_OPEN_WISHES - 1],
+        )
+    with pytest.raises(TooManyOpenWishes):
+        await ledger.create_batch(new_batch("one", "two"))
+    await complete(ledger, picture_request("stored"))
+    batch = await ledger.create_batch(new_batch("one", "stored", idempotency_key="k", digest="d"))
+    with pytest.raises(TooManyOpenWishes):
+        await ledger.make_wish(new_wish("another"), held_for=NO_HOLD)
+    # What it has already is no new one.
+    assert await ledger.create_batch(new_batch("one", "stored", idempotency_key="k", digest="d")) == batch
+    assert await ledger.create_batch(new_batch("another", owner="key:other")) is not None
+
+
 # --- in the SQL editor ------------------------------------------------------------------------
 
 
@@ -157,7 +180,7 @@ async def test_pending_work(ledger: PostgresLedger, ask: Ask) -> None:
     for prompt in ("resting", "led"):
         await ledger.make_wish(new_wish(prompt), held_for=NO_HOLD)
     await lead(ledger, picture_request("led"))
-    [resting, *_] = await ledger.take_wishes(in_flight=2, held_for=HOLD)
+    [resting] = await ledger.take_wishes(in_flight=1, held_for=HOLD)
     await ledger.settle_wish(resting.id, Settlement(status=WishStatus.OPEN, retry_after=timedelta(hours=1)))
     await ledger.make_wish(new_wish(memoji()), held_for=HOLD)
     assert {(row["prompt"], row["kind"], row["tries"], row["state"]) for row in ask("pending_work.sql")} == {

@@ -259,6 +259,23 @@ async def test_memoji_of_a_key_are_refused(
     assert kept_by(services) == 0
 
 
+async def test_more_open_wishes_than_one_caller_may_have_are_429_and_nothing_is_kept(
+    client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copperplate.adapters.memory.wishes.MAX_OPEN_WISHES", 3)
+    await client.post(POST, json={"items": foxes(2)}, headers=key)
+    kept = kept_by(services)
+    answer = await client.post(POST, json={"items": [fox("one"), fox("two")]}, headers=key)
+    assert is_problem(answer, 429, "too_many_open_wishes")
+    assert answer.headers["retry-after"] == "60"
+    assert kept_by(services) == kept
+    # Somebody else has room, and so has its caller for one more.
+    for headers in (of(ALICE), key):
+        assert (await client.post(POST, json={"items": [fox("one")]}, headers=headers)).status_code == 202
+    await make_all(services)
+    assert (await client.post(POST, json={"items": [fox("two"), fox("three")]}, headers=key)).status_code == 202
+
+
 async def test_a_batch_with_memoji_is_told_to_its_owner_alone(
     client: httpx.AsyncClient, services: MemoryServices, key: dict[str, str]
 ) -> None:

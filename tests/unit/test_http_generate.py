@@ -520,7 +520,7 @@ async def test_what_was_purged_is_unknown_and_what_was_taken_down_is_gone(
 async def test_a_promise_stands_where_the_ledger_cannot_tell_of_it(
     gated: MemoryServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(key: str, **_: object) -> None:
+    async def away(key: str, **_: bool) -> None:
         raise LedgerUnavailable(key)
 
     monkeypatch.setattr(gated.ledger, "generation_state", away)

@@ -28,6 +28,7 @@ ENTRY_ROW: dict[str, Any] = {
     "thumbhash": "AQID",
     "color": "#ff8000",
     "encoder_version": 2,
+    "is_ai_made": True,
 }
 ENTRY = Entry(
     key="e",

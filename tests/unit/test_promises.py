@@ -126,16 +126,17 @@ async def test_a_refusal_is_raised_and_nothing_is_written(monkeypatch: pytest.Mo
     assert (harness.wishes, harness.settled) == ([], [])
 
 
-async def test_who_may_not_lead_is_told_of_somebody_elses_generation_without_a_wish(
+async def test_who_may_not_lead_is_promised_nothing_and_waits_for_what_others_have_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     harness = Harness(monkeypatch, seconds=5)
     await harness.start()
-    denied = LookupOptions(permit=permit(denial=AccessDenied("no")))
-    assert isinstance(await harness.start(denied), Promised)
-    assert len(harness.wishes) == 1
+    following = asyncio.create_task(harness.start(LookupOptions(permit=permit(denial=AccessDenied("no")))))
+    await harness.clock.advance(1)
+    assert not following.done()
     await harness.clock.advance(6)
-    assert (len(harness.settled), len(harness.meter.counted)) == (1, 2)
+    assert isinstance(await following, LookupResult)
+    assert len(harness.wishes) == 1
 
 
 async def test_a_failure_after_the_answer_ends_the_wish(monkeypatch: pytest.MonkeyPatch) -> None:

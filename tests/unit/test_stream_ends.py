@@ -71,7 +71,7 @@ async def test_comments_go_on_while_the_ledger_is_away_and_the_event_follows(
     stream = desk.open(EVENTS)
     await stream.told(1)
 
-    async def away(key: str, **_: Any) -> Any:
+    async def away(key: str, **_: bool) -> Any:
         raise LedgerUnavailable(key)
 
     with monkeypatch.context() as outage:
@@ -87,7 +87,7 @@ async def test_comments_go_on_while_the_ledger_is_away_and_the_event_follows(
 async def test_an_outage_is_a_problem_to_who_comes_and_a_pause_to_who_comes_back(
     desk: Desk, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(key: str, **_: Any) -> Any:
+    async def away(key: str, **_: bool) -> Any:
         raise LedgerUnavailable(key)
 
     monkeypatch.setattr(services.ledger, "generation_state", away)

@@ -40,7 +40,8 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     },
     429: {
         "description": "`too_many_in_flight`: the caller has too many under way. `too_many_wrong_keys`: this address "
-        "sent too many API keys that do not exist",
+        "sent too many API keys that do not exist. `too_many_open_wishes`: as many pictures as one caller may have "
+        "promised are still to be made",
         "headers": _RETRY,
         "content": _EITHER,
     },

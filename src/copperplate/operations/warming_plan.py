@@ -163,8 +163,8 @@ def amount_of(wish: NewWish) -> int:
     return 0 if wish.spending is None else wish.spending.amount_micro_usd
 
 
-def chunks(wishes: Sequence[NewWish], size: int = CHUNK) -> Iterator[tuple[NewWish, ...]]:
+def chunks(wishes: Sequence[NewWish], size: int | None = None) -> Iterator[tuple[NewWish, ...]]:
     """So many at a time: unless said, as many as one call of the ledger, or one batch, takes."""
     remaining = iter(wishes)
-    while chunk := tuple(islice(remaining, size)):
+    while chunk := tuple(islice(remaining, size or CHUNK)):
         yield chunk

@@ -18,11 +18,12 @@ class Wishes(Protocol):
     async def make_wish(self, wish: NewWish, *, held_for: timedelta) -> int:
         """Keep a wish, and answer its id. For `held_for` nobody else takes it: its maker begins at once.
 
-        An open wish of the same owner for the same generation, outside of batches, is that wish.
+        An open wish of the same owner for the same generation, outside of batches, is that wish, promised anew. Raises
+        `TooManyOpenWishes` where `MAX_OPEN_WISHES` of an owner are open; the service's own may have any number.
         """
 
     async def take_wishes(self, *, in_flight: int, held_for: timedelta, limit: int | None = None) -> Sequence[Wish]:
-        """Take due wishes, the most urgent first, so that at most `in_flight` are in flight over all processes.
+        """Take due wishes, the most urgent first, so that at most `in_flight` of those taken are in flight.
 
         Of one priority what was paid for comes first: whoever collects it pays nothing more, and until then it is one
         more at the provider. Then come wishes outside of batches, then members; of those what waits longest. No more
@@ -30,8 +31,10 @@ class Wishes(Protocol):
 
         A wish is in flight while it is held, or its generation is under a live lease; it is due while it is open, not
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
-        within `held_for`. Wishes for one generation count as one in flight. A wish that stayed open for a day fails as
-        `abandoned`, one of an API key that is revoked or has expired as `unauthorized`, unless it is paid.
+        within `held_for`. All processes together keep to `in_flight`; wishes for one generation count as one, and what
+        callers' own calls make does not count. A wish that stayed open for a day fails as `abandoned`, unless its
+        picture was made by somebody else. One of an API key that is revoked or has expired fails as `unauthorized`,
+        unless it is paid.
         """
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:
@@ -49,7 +52,7 @@ class Wishes(Protocol):
         For `held_for` nobody takes the others: its maker begins at once, and settles them.
 
         Repeated by its owner under the same idempotency key within a day it is the same batch, and nothing is
-        written; None where that key stands for something else.
+        written; None where that key stands for something else. Raises `TooManyOpenWishes` as `make_wish` does.
         """
 
     async def find_batch(self, batch: UUID) -> Batch | None:

@@ -200,8 +200,8 @@ class Settings(AccessSettings):
         "COPPERPLATE_WORK_ITEMS",
         formats.count,
         "4",
-        "Pictures that nobody waits for (promised ones, batches, warming) made at once, over all processes together; "
-        "on Vercel also how many the end of one call takes. See [work](work.md).",
+        "Pictures that work steps make at once (batches, warming, promises whose process died), over all processes "
+        "together; on Vercel also how many the end of one call takes. See [work](work.md).",
     )
     max_connections: int = setting(
         "COPPERPLATE_MAX_CONNECTIONS",

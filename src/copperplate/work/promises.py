@@ -52,7 +52,6 @@ class _Asked:
 
     request: PictureRequest
     wish: NewWish
-    may_lead: bool
     kept: int | None
     at: float
 
@@ -94,22 +93,18 @@ class Promises:
         None waits for as long as callers wait for pictures of this kind.
         What `find` raises before that (`Coordinator.find`, unless another is given) is raised here: refusals of gate,
         budgets and credits among them. The wish is written once a lease is held, unless it is `kept` under that id: a
-        hit or a refusal writes nothing, and nobody was told anything yet. A caller who may not lead follows somebody
-        else's generation, without a wish.
+        hit or a refusal writes nothing, and nobody was told anything yet. A caller who may not lead is promised
+        nothing: they wait for what another caller has made, as without a preference.
 
         What is promised is counted as one request once it has ended here; whoever gets a result, or an error, counts
         it. What this process hands over is not counted.
         """
-        asked = _Asked(
-            request=request,
-            wish=wish,
-            may_lead=options.permit is not None and options.permit.denial is None,
-            kept=kept,
-            at=self._clock.monotonic(),
-        )
+        finder = find or partial(self._coordinator.find, request)
+        if options.permit is None or options.permit.denial is not None:
+            return await finder(options)
+        asked = _Asked(request=request, wish=wish, kept=kept, at=self._clock.monotonic())
         if within_seconds is None:
             within_seconds = self._coordinator.wait_seconds(request.kind)
-        finder = find or partial(self._coordinator.find, request)
         # A wait that is over ends no promise.
         finding = self._flights.start(uuid4().hex, partial(finder, replace(options, is_patient=True)))
         if within_seconds != 0:
@@ -121,8 +116,6 @@ class Promises:
         try:
             return _found_by(finding)
         except StillGenerating:  # it is paid, and collected after a while
-            if not asked.may_lead:
-                raise
             return await self._promise(finding, asked)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
@@ -145,14 +138,14 @@ class Promises:
 
     async def _promise(self, finding: asyncio.Task[LookupResult | None], asked: _Asked) -> Promised:
         kept = asked.kept
-        if kept is None and asked.may_lead:
+        if kept is None:
             # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
             kept = await self._ledger.make_wish(asked.wish, held_for=self.lease)
         self._flights.start(f"wish {uuid4().hex}", lambda: self._end(finding, asked, kept))
         return Promised(key=asked.request.generation_key)
 
-    async def _end(self, finding: asyncio.Task[LookupResult | None], asked: _Asked, kept: int | None) -> None:
-        """Wait for the end, however long it takes, count it, and settle the wish, if there is one."""
+    async def _end(self, finding: asyncio.Task[LookupResult | None], asked: _Asked, kept: int) -> None:
+        """Wait for the end, however long it takes, count it, and settle the wish."""
         outcome: Outcome | None = None
         try:
             await asyncio.wait((finding,))
@@ -167,8 +160,7 @@ class Promises:
         if outcome is not None:
             seconds = self._clock.monotonic() - asked.at
             self._meter.count(asked.request, outcome, size_bytes=0, seconds=seconds)
-        if kept is not None:
-            await settle(self._ledger, kept, settlement)
+        await settle(self._ledger, kept, settlement)
 
 
 def _found_by(finding: asyncio.Task[LookupResult | None]) -> LookupResult:

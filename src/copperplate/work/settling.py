@@ -31,6 +31,8 @@ PAUSE: Final = timedelta(minutes=1)
 # After a limit of the provider's rate, which may say no pause either.
 RATE_PAUSE: Final = timedelta(seconds=5)
 MAX_PAUSE: Final = timedelta(hours=1)
+# Shorter: another process may make it all the while.
+MAX_PAUSE_NOT_HERE: Final = timedelta(minutes=10)
 
 # Errors after which the same wish may be made later. All others end it: repeating would only repeat the refusal, or
 # cost a second time.
@@ -100,6 +102,11 @@ def _code_of(error: Exception) -> str:
     return error.code if isinstance(error, CopperplateError) else GenerationFailed.code
 
 
+def not_here(*, tries: int) -> Settlement:
+    """How a wish is put back whose kind or model this process does not offer: others may."""
+    return Settlement(status=WishStatus.OPEN, retry_after=_growing(PAUSE, tries, MAX_PAUSE_NOT_HERE))
+
+
 def _put_back(error: Exception, tries: int) -> Settlement:
     seconds = error.retry_after_seconds if isinstance(error, CopperplateError) else None
     if seconds is None:
@@ -111,7 +118,7 @@ def _put_back(error: Exception, tries: int) -> Settlement:
     return Settlement(status=WishStatus.OPEN, retry_after=pause)
 
 
-def _growing(first: timedelta, tries: int) -> timedelta:
+def _growing(first: timedelta, tries: int, most: timedelta = MAX_PAUSE) -> timedelta:
     # Bounded before it is raised to a power: a wish may be taken any number of times.
     doublings = min(max(0, tries - 1), 10)
-    return min(MAX_PAUSE, first * (1 << doublings))
+    return min(most, first * (1 << doublings))

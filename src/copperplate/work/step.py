@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, Misconfigured, StillGenerating
+from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, StillGenerating
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.sweeps import Sweeps
-from copperplate.recipes.models import model_parameters
 from copperplate.recipes.requests import request_of_recipe
 from copperplate.repeats import nap
 from copperplate.single_flight import SingleFlight
 from copperplate.unexpected import log_unexpected
 from copperplate.wishes import WishStatus
 from copperplate.work.settled import settle
-from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
+from copperplate.work.settling import HANDED_OVER, MADE, not_here, settlement_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -183,6 +182,8 @@ class WorkStep:
     async def _make(self, wish: Wish) -> Settlement:
         try:
             request = self._request_of(wish)
+            if not self._is_made_here(request):
+                return not_here(tries=wish.tries)
             options = LookupOptions(permit=self._gate.permit_of_wish(wish, request), charge=wish.charge)
             await self._find(request, options)
         except Exception as error:  # noqa: BLE001 - one bad wish must not keep others from being made
@@ -197,15 +198,19 @@ class WorkStep:
         return MADE
 
     def _request_of(self, wish: Wish) -> PictureRequest:
-        """Raises `Misconfigured` and `InvalidModel` where nobody makes this picture here, any longer or yet."""
         request = request_of_recipe(wish.recipe, wish.paths)
         if request.generation_key != wish.generation_key:
             message = f"wish {wish.id} has another recipe than its key"
             raise ValueError(message)
-        if request.kind not in self._kinds:
-            raise Misconfigured(f"nobody makes pictures of kind {request.kind} here")
-        model_parameters(self._kinds[request.kind].provider, request.model)
         return request
+
+    def _is_made_here(self, request: PictureRequest) -> bool:
+        """Whether this process offers its kind and model; if not, one with other settings or of another version may."""
+        kind = self._kinds.get(request.kind)
+        if kind is not None and request.model in kind.provider.models:
+            return True
+        logger.info("a wish is not made here: kind=%s model=%s", request.kind, request.model)
+        return False
 
     async def _find(self, request: PictureRequest, options: LookupOptions) -> None:
         """Until it is there: a wait that is over ends no generation."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Outcome
+from copperplate.model import Lead, Outcome
 from copperplate.wishes import Canceled, Purpose, Settlement, State, WishStatus
 from tests.contract.ledger.harness import acquire, complete, failure, lead, request_count
 from tests.contract.ledger.wishing import (
@@ -221,6 +221,7 @@ class BatchContract:
         await pass_hold(harness)
         assert not (await seen(harness, batch)).is_led
         held = await acquire(ledger, picture_request("two"), lease_duration=HOLD)
+        assert isinstance(held, Lead)
         assert await ledger.begin_submit(picture_request("two").generation_key, held.fence, submit_no=1, provider="p")
         assert (await seen(harness, batch)).is_led
         await pass_hold(harness)

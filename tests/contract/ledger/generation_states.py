@@ -97,13 +97,18 @@ class GenerationStateContract:
         await harness.ledger.make_wish(new_wish(), held_for=LONG_LEASE)
         assert not (await state(harness)).is_led
 
-    async def test_what_is_paid_stays_generating_when_its_leader_dies(self, harness: LedgerHarness) -> None:
+    async def test_what_is_paid_goes_on_when_its_leader_dies_while_somebody_wishes_for_it(
+        self, harness: LedgerHarness
+    ) -> None:
         held = await sent(harness)
         await harness.ledger.note_request(KEY, held.fence, Job(request_id="r"))
-        await harness.advance(60)
-        assert (await state(harness)).state is State.GENERATING
-        # Given up by the sweep, it goes on while somebody wishes for it.
+        await harness.advance(120)
+        # Nobody took over, and nobody wishes for it.
+        left = await state(harness)
+        assert (left.state, left.failure_class) == (State.FAILED, FailureClass.ABANDONED)
         await make(harness, "a beautiful sunset")
+        assert (await state(harness)).state is State.GENERATING
+        # Also once the sweep has given up on that leader.
         await harness.advance(900)
         await harness.ledger.sweep(10)
         assert (await state(harness)).state is State.GENERATING

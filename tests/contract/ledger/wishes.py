@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -124,6 +125,7 @@ class WishContract:
 
     async def test_a_wish_is_in_flight_while_its_generation_is_led(self, harness: LedgerHarness) -> None:
         await make(harness, "led")
+        assert prompts(await take(harness)) == ["led"]
         await make(harness, "other")
         long = 3 * LONG_LEASE
         assert isinstance(await acquire(harness.ledger, picture_request("led"), lease_duration=long), Lead)
@@ -135,10 +137,30 @@ class WishContract:
     async def test_two_wishes_for_one_generation_are_one_in_flight(self, harness: LedgerHarness) -> None:
         for owner in (OWNER, OTHER):
             await make(harness, "led", owner=owner)
+        assert prompts(await take(harness)) == ["led", "led"]
         await make(harness, "other")
         assert isinstance(await acquire(harness.ledger, picture_request("led"), lease_duration=HOLD), Lead)
         assert await take(harness, in_flight=1) == []
         assert prompts(await take(harness, in_flight=2)) == ["other"]
+
+    async def test_what_callers_own_calls_make_takes_no_room_of_the_steps(self, harness: LedgerHarness) -> None:
+        for prompt in ("held", "led"):
+            await harness.ledger.make_wish(new_wish(prompt), held_for=HOLD)
+        assert isinstance(await acquire(harness.ledger, picture_request("led"), lease_duration=HOLD), Lead)
+        await make(harness, "waiting")
+        assert prompts(await take(harness, in_flight=1)) == ["waiting"]
+        assert await take(harness, in_flight=1) == []
+
+    async def test_a_wish_that_is_promised_anew_is_due_when_its_hold_is_over(self, harness: LedgerHarness) -> None:
+        wish = await make(harness, "picture")
+        await take(harness)
+        await harness.advance(DAY_SECONDS - 3_600)
+        rest = Settlement(status=WishStatus.OPEN, retry_after=timedelta(days=1))
+        assert await harness.ledger.settle_wish(wish, rest)
+        assert await harness.ledger.make_wish(new_wish("picture"), held_for=HOLD) == wish
+        # It has its day again.
+        await harness.advance(2 * 3_600)
+        assert [each.id for each in await take(harness)] == [wish]
 
     async def test_a_wish_whose_leader_died_is_due(self, harness: LedgerHarness) -> None:
         await make(harness, "dead")
@@ -218,7 +240,7 @@ class WishContract:
         self, harness: LedgerHarness
     ) -> None:
         await harness.ledger.create_batch(new_batch(*(f"picture {n}" for n in range(12))))
-        sent = set()
+        sent: set[str] = set()
         for _ in range(3):
             taken = prompts(await take(harness, in_flight=4))
             assert len(taken) == 4
@@ -255,6 +277,23 @@ class WishContract:
         codes = {name: [each.code for each in await members(harness, batch)] for name, batch in batches.items()}
         over = ["unauthorized", None]
         assert codes == {"good": [None, None], "revoked": over, "expired": over}
+
+    async def test_a_wish_that_stayed_open_for_a_day_is_not_abandoned_where_its_picture_is_stored(
+        self, harness: LedgerHarness
+    ) -> None:
+        batch = await harness.ledger.create_batch(new_batch("made", "never made"))
+        await complete(harness.ledger, picture_request("made"))
+        await harness.advance(DAY_SECONDS + 60)
+        assert await take(harness) == []
+        told = await members(harness, batch)
+        assert [(each.state, each.code) for each in told] == [("completed", None), ("failed", "abandoned")]
+
+    async def test_what_is_being_made_is_not_abandoned(self, harness: LedgerHarness) -> None:
+        wish = await make(harness, "slow")
+        await harness.advance(DAY_SECONDS + 60)
+        assert isinstance(await acquire(harness.ledger, picture_request("slow"), lease_duration=HOLD), Lead)
+        assert await take(harness) == []
+        assert await harness.ledger.settle_wish(wish, DONE)
 
     async def test_work_is_due_while_a_wish_is(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from copperplate.errors import LedgerMisconfigured, LedgerUnavailable, PoolerExhausted
+from copperplate.adapters.ledger.refusals import REFUSALS
+from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, PoolerExhausted
 
 HIDDEN_POOLER = "a pooler is in front of the database of DATABASE_URL: set COPPERPLATE_POOLER=transaction"
 # Also said of a database that takes connections and has never answered, which no pooler is in front of.
@@ -63,8 +64,10 @@ ERRORS: tuple[ErrorRow, ...] = (
 )
 
 
-def translate(error: Exception) -> tuple[LedgerUnavailable | LedgerMisconfigured, bool]:
+def translate(error: Exception) -> tuple[CopperplateError, bool]:
     """Our error for a foreign one, and whether another try may help."""
+    if isinstance(error, psycopg.Error) and (refusal := REFUSALS.get(error.diag.sqlstate)):
+        return refusal(), False
     for foreign, ours, may_help, message in ERRORS:
         if isinstance(error, foreign):
             return ours(message), may_help

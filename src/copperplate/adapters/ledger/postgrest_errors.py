@@ -7,7 +7,8 @@ import json
 import aiohttp
 import httpx
 
-from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
+from copperplate.adapters.ledger.refusals import REFUSALS
+from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
 
 
 class Refused(Exception):
@@ -89,8 +90,10 @@ ERRORS: tuple[ErrorRow, ...] = (
 )
 
 
-def translate(error: Exception) -> tuple[LedgerUnavailable | LedgerMisconfigured, bool]:
+def translate(error: Exception) -> tuple[CopperplateError, bool]:
     """Our error for a foreign one, and whether another try may help."""
+    if isinstance(error, Refused) and (refusal := REFUSALS.get(error.code)):
+        return refusal(), False
     for sign, ours, may_help, message in ERRORS:
         if _fits(sign, error):
             return ours(message), may_help

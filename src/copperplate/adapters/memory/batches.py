@@ -54,6 +54,7 @@ class MemoryBatches(MemoryGenerationStates):
         ]
         known_prices = [price for price in prices if price is not None]
         estimate = sum(known_prices) if len(known_prices) == len(prices) else None
+        self._check_open_wishes(batch.owner, more=len(prices))
         name = uuid4()
         self._wish_batches[name] = _BatchRow(batch, self._clock.now(), estimate)
         for position, wish in enumerate(batch.wishes):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Of a model, for its usual time.
 LAST_PICTURES: Final = 20
+# After the end of a lease: a follower has taken over by then, if there is one.
+TAKEOVER_SECONDS: Final = 10.0
 # An open wish outlasts them: its picture is asked for again.
 PASSING: Final = frozenset(
     {
@@ -60,7 +62,7 @@ class MemoryGenerationStates(MemoryWishes):
             state=state,
             created_at=self._at_time(created),
             started_at=self._at_time(row.asked_at) if row is not None and row.submit_no else None,
-            failure_class=None if failure is None else failure.failure_class,
+            failure_class=None if failure is None else failure.failure_class or FailureClass.ABANDONED,
             retry_after=timedelta(0) if failure is None else self._pause_of(failure),
             entry=self._original_of(generation_key) if state is State.COMPLETED else None,
             is_led=not state.is_final and self._is_worked_on(generation_key),
@@ -104,7 +106,8 @@ class MemoryGenerationStates(MemoryWishes):
         if row is None or row.status == "completed":
             return State.PENDING if is_awaited else None
         if row.is_live:
-            return State(row.status)
+            is_left = not is_awaited and row.lease_until < self._clock.monotonic() - TAKEOVER_SECONDS
+            return State.FAILED if is_left else State(row.status)
         if not is_awaited or row.failure_class not in PASSING:
             return State.FAILED
         return State.GENERATING if self._is_submitted(key) else State.PENDING

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.entries import MemoryEntries
-from copperplate.denials import SpendingRefused
-from copperplate.wishes import Wish, WishStatus
+from copperplate.denials import SpendingRefused, TooManyOpenWishes
+from copperplate.recipes.objects import original_key
+from copperplate.wishes import MAX_OPEN_WISHES, Wish, WishStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from copperplate.wishes import NewWish, Settlement
 
 ABANDONED = "abandoned"
+# The owner of the service, as budgets name payers.
+_SERVICE = "owner"
 
 
 @dataclass(slots=True, eq=False)
@@ -78,8 +81,13 @@ class MemoryWishes(MemoryEntries):
     async def make_wish(self, wish: NewWish, *, held_for: timedelta) -> int:
         """See `Wishes.make_wish`."""
         alike = (row for row in self._open_wishes(wish.generation_key) if row.batch is None)
-        row = next((row for row in alike if row.asked.owner == wish.owner), None) or self._add_wish(wish)
-        row.held_until = max(row.held_until, self._clock.monotonic() + held_for.total_seconds())
+        row = next((row for row in alike if row.asked.owner == wish.owner), None)
+        if row is None:
+            self._check_open_wishes(wish.owner, more=1)
+            row = self._add_wish(wish)
+        now = self._clock.monotonic()
+        row.created = row.due_at = now
+        row.held_until = max(row.held_until, now + held_for.total_seconds())
         row.asked = replace(row.asked, priority=min(row.asked.priority, wish.priority))
         return row.id
 
@@ -87,7 +95,7 @@ class MemoryWishes(MemoryEntries):
         """See `Wishes.take_wishes`."""
         self._abandon_old_wishes()
         # Two wishes for one generation are one picture at the provider.
-        under_way = len({row.key for row in self._open_wishes() if self._is_in_flight(row)})
+        under_way = len({row.key for row in self._open_wishes() if row.tries and self._is_in_flight(row)})
         room = in_flight - under_way if limit is None else min(in_flight - under_way, limit)
         taken = sorted(self._due_wishes(), key=self._turn)[: max(0, room)]
         for row in taken:
@@ -138,12 +146,20 @@ class MemoryWishes(MemoryEntries):
         self._wishes[row.id] = row
         return row
 
+    def _check_open_wishes(self, owner: str, *, more: int) -> None:
+        number = sum(row.asked.owner == owner for row in self._open_wishes()) + more
+        if owner != _SERVICE and number > MAX_OPEN_WISHES:
+            raise TooManyOpenWishes
+
     def _open_wishes(self, key: str | None = None) -> Iterator[WishRow]:
         return (row for row in self._wishes.values() if row.is_open and key in (None, row.key))
 
     def _due_wishes(self) -> Iterator[WishRow]:
         now = self._clock.monotonic()
         return (row for row in self._open_wishes() if row.due_at <= now and not self._is_in_flight(row))
+
+    def _is_stored(self, key: str) -> bool:
+        return original_key(key) in self._entries
 
     def _turn(self, row: WishRow) -> tuple[object, ...]:
         """Where it stands among those that are due: what lost its leader once it was paid comes first."""
@@ -157,4 +173,6 @@ class MemoryWishes(MemoryEntries):
         horizon = self._clock.monotonic() - DAY_SECONDS
         for row in self._open_wishes():
             if row.created <= horizon and not self._is_in_flight(row):
-                row.status, row.code = WishStatus.FAILED, ABANDONED
+                is_made = self._is_stored(row.key)
+                row.status = WishStatus.COMPLETED if is_made else WishStatus.FAILED
+                row.code = None if is_made else ABANDONED

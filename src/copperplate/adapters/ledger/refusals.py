@@ -1,0 +1,14 @@
+"""The errors that functions of the database raise for callers to be told, by their SQLSTATE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from copperplate.denials import TooManyOpenWishes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from copperplate.errors import CopperplateError
+
+REFUSALS: Final[Mapping[str | None, Callable[[], CopperplateError]]] = {"ZC014": TooManyOpenWishes}
