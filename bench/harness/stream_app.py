@@ -52,8 +52,9 @@ class OneGeneration:
         self._notifier = Notifier()
         self.hints = self._notifier.watch
 
-    async def generation_state(self, _key: str) -> GenerationState:
+    async def generation_state(self, _key: str, *, with_usual_time: bool = False) -> GenerationState:
         """It is being made."""
+        del with_usual_time
         return self.state
 
     def change(self) -> None:
