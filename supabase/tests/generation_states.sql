@@ -95,7 +95,7 @@ set local role service_role;
 select is(public.get_generation_state(pg_temp.key('nothing')), null, 'nothing is told of what nobody asked for');
 select is(pg_temp.state('claimed'), 'pending', 'nothing was sent');
 select is(pg_temp.state('sent'), 'generating', 'money may be out');
-select is(pg_temp.state('dead'), 'generating', 'also where its leader is dead');
+select is(pg_temp.state('dead'), 'failed abandoned', 'nobody goes on with what a dead leader sent');
 select is(pg_temp.state('moderated'), 'failed moderated', 'a failure is told with its class');
 select is(
     round((public.get_generation_state(pg_temp.key('moderated')) ->> 'retry_after_ms')::numeric, -6), 4000000::numeric,

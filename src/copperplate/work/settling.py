@@ -104,7 +104,7 @@ def _code_of(error: Exception) -> str:
 
 def not_here(*, tries: int) -> Settlement:
     """How a wish is put back whose kind or model this process does not offer: others may."""
-    return Settlement(status=WishStatus.OPEN, retry_after=min(MAX_PAUSE_NOT_HERE, _growing(PAUSE, tries)))
+    return Settlement(status=WishStatus.OPEN, retry_after=_growing(PAUSE, tries, MAX_PAUSE_NOT_HERE))
 
 
 def _put_back(error: Exception, tries: int) -> Settlement:
@@ -118,7 +118,7 @@ def _put_back(error: Exception, tries: int) -> Settlement:
     return Settlement(status=WishStatus.OPEN, retry_after=pause)
 
 
-def _growing(first: timedelta, tries: int) -> timedelta:
+def _growing(first: timedelta, tries: int, most: timedelta = MAX_PAUSE) -> timedelta:
     # Bounded before it is raised to a power: a wish may be taken any number of times.
     doublings = min(max(0, tries - 1), 10)
-    return min(MAX_PAUSE, first * (1 << doublings))
+    return min(most, first * (1 << doublings))
