@@ -141,9 +141,10 @@ $$;
 
 comment on function public.take_wishes(integer, interval, integer) is
 'Take due wishes in the order of next_wishes, so that at most p_in_flight that were taken are in flight over all
-callers: held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id, generation_key, recipe, owner,
-spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes them. Wishes that stayed open
-for a day fail as abandoned, those of an API key that is revoked or has expired as unauthorized.';
+callers: held, or waiting for a generation under a live lease; no more than p_limit at once. Answers [{id,
+generation_key, recipe, owner, spending, charge_user, charge_credits, tries, paths}]; for p_held_for nobody else takes
+them. Wishes that stayed open for a day fail as abandoned, those of an API key that is revoked or has expired as
+unauthorized.';
 revoke all on function public.take_wishes(integer, interval, integer) from public, anon, authenticated;
 grant execute on function public.take_wishes(integer, interval, integer) to service_role;
 

@@ -33,8 +33,8 @@ class Wishes(Protocol):
         in flight, and the pause of its last try is over. Any number of callers may take at once: none is taken twice
         within `held_for`. All processes together keep to `in_flight`; wishes for one generation count as one, and what
         callers' own calls make does not count. A wish that stayed open for a day fails as `abandoned`, unless its
-        picture was made by somebody else; one of an API key that is revoked or has expired, as `unauthorized`, unless it
-        is paid.
+        picture was made by somebody else. One of an API key that is revoked or has expired fails as `unauthorized`,
+        unless it is paid.
         """
 
     async def settle_wish(self, wish: int, settlement: Settlement) -> bool:

@@ -240,7 +240,7 @@ class WishContract:
         self, harness: LedgerHarness
     ) -> None:
         await harness.ledger.create_batch(new_batch(*(f"picture {n}" for n in range(12))))
-        sent = set()
+        sent: set[str] = set()
         for _ in range(3):
             taken = prompts(await take(harness, in_flight=4))
             assert len(taken) == 4
