@@ -8933,8 +8933,8 @@ $statement$grant execute on function public.get_popular_recipes(integer, integer
 ]);
 
 select pg_temp.apply_migration('20261120000863', 'create_event_tokens', array[
-$statement$-- Who may watch a generation or a batch that is not told to everybody. A browser sends no header with a stream of events: its
--- address has a token, and the ledger its digest.
+$statement$-- Who may watch a generation or a batch that is not told to everybody. A browser sends no header with a stream of
+-- events: its address has a token, and the ledger its digest.
 create table copperplate.event_tokens (
     -- The key of a generation, or the id of a batch.
     subject text not null,

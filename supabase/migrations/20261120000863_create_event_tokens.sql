@@ -1,5 +1,5 @@
--- Who may watch a generation or a batch that is not told to everybody. A browser sends no header with a stream of events: its
--- address has a token, and the ledger its digest.
+-- Who may watch a generation or a batch that is not told to everybody. A browser sends no header with a stream of
+-- events: its address has a token, and the ledger its digest.
 create table copperplate.event_tokens (
     -- The key of a generation, or the id of a batch.
     subject text not null,

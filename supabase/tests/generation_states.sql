@@ -168,7 +168,9 @@ select ok(public.may_watch(pg_temp.key('new'), pg_temp.key('token')), 'a token p
 select ok(not public.may_watch(pg_temp.key('sent'), pg_temp.key('token')), 'its generation alone');
 select ok(not public.may_watch(pg_temp.key('new'), pg_temp.key('guessed')), 'another does not');
 select public.begin_watch('0b6ff6c9-6f0b-4f39-9c0f-0d6d4f6f0001', pg_temp.key('token'), '10 minutes');
-select ok(public.may_watch('0b6ff6c9-6f0b-4f39-9c0f-0d6d4f6f0001', pg_temp.key('token')), 'a batch is watched by its id');
+select ok(
+    public.may_watch('0b6ff6c9-6f0b-4f39-9c0f-0d6d4f6f0001', pg_temp.key('token')), 'a batch is watched by its id'
+);
 select throws_ok(
     $$ select public.begin_watch('one batch', pg_temp.key('token'), '0') $$, '23514', null, 'and nothing else is'
 );
