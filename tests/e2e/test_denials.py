@@ -68,6 +68,15 @@ def all_errors() -> list[CopperplateError]:
         denials.TooManyWrongKeys(60),
         denials.TakenDown(),
         denials.NotEnoughCredits(UUID(OTHERS)),
+        denials.InvalidBatch("no items"),
+        denials.BatchNeedsName(),
+        denials.WarmingNeedsKey(),
+        denials.MemojiNeedsSignIn(),
+        denials.NotOwner(),
+        denials.InvalidEventToken(),
+        denials.TooManyStreams(),
+        denials.TooManyStreamsOfAddress(20),
+        denials.TooManyOpenWishes(),
     ]
     return [*plain, *(refused(reason, budget) for reason in RefusalReason for budget in (*BUDGETS, *HOUSES))]
 
@@ -92,7 +101,8 @@ def test_every_class_is_here() -> None:
     defined = {
         each for each in vars(denials).values() if isinstance(each, type) and each.__module__ == denials.__name__
     }
-    assert {type(error) for error in all_errors()} == defined - {SpendingRefused}
+    # Of a batch alone, with members of its own.
+    assert {type(error) for error in all_errors()} == defined - {SpendingRefused, denials.InvalidItems}
 
 
 @pytest.mark.parametrize("error", all_errors(), ids=told)
