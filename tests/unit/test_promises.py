@@ -19,7 +19,7 @@ from copperplate.model import Outcome
 from copperplate.single_flight import call_scope
 from copperplate.testing import GENERATE
 from copperplate.wishes import Settlement, WishStatus
-from copperplate.work.promises import Promised, Promises, new_wish, without_address
+from copperplate.work.promises import LOOK_SECONDS, Promised, Promises, new_wish, without_address
 from copperplate.work.settling import HANDED_OVER, MADE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.permits import permit
@@ -132,7 +132,7 @@ async def test_who_may_not_lead_is_promised_nothing_and_waits_for_what_others_ha
     harness = Harness(monkeypatch, seconds=5)
     await harness.start()
     following = asyncio.create_task(harness.start(LookupOptions(permit=permit(denial=AccessDenied("no")))))
-    await harness.clock.advance(1)
+    await asyncio.sleep(3 * LOOK_SECONDS)  # as long as a promise would take
     assert not following.done()
     await harness.clock.advance(6)
     assert isinstance(await following, LookupResult)
