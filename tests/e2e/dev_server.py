@@ -114,6 +114,16 @@ def is_running(pid: int) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def inherited(number: signal.Signals, action: signal.Handlers) -> Iterator[None]:
+    """What children do about a signal from their first moment on; ignoring it is what nohup does."""
+    previous = signal.signal(number, action)
+    try:
+        yield
+    finally:
+        signal.signal(number, previous)
+
+
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
     """Poll until the condition holds, or fail saying what did not happen; a busy machine has longer."""
     began_at = time.monotonic()

@@ -27,7 +27,7 @@ from PIL import Image
 from psycopg.rows import dict_row
 
 from copperplate.adapters.supabase.users import make_local_token
-from tests.e2e.dev_server import Answer, DevServer, dev_server, is_running, wait_until
+from tests.e2e.dev_server import Answer, DevServer, dev_server, inherited, is_running, wait_until
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
@@ -272,16 +272,6 @@ def test_server_under_nohup_outlives_its_terminal(folder: Path) -> None:
             status = Path(f"/proc/{process}/status").read_text()
             masked = int(status.partition("SigIgn:")[2].split()[0], 16)
             assert masked & (1 << (signal.SIGHUP - 1)), status
-
-
-@contextlib.contextmanager
-def inherited(number: signal.Signals, action: signal.Handlers) -> Iterator[None]:
-    """What children do about a signal from their first moment on; ignoring it is what nohup does."""
-    previous = signal.signal(number, action)
-    try:
-        yield
-    finally:
-        signal.signal(number, previous)
 
 
 def test_second_server_on_the_same_folder_says_so_and_ends(server: DevServer) -> None:

@@ -21,7 +21,7 @@ from copperplate.compose import open_services
 from copperplate.http.app import create_app
 from copperplate.operations import warming
 from copperplate.settings import Settings
-from tests.e2e.dev_server import COPPERPLATE, wait_until
+from tests.e2e.dev_server import COPPERPLATE, inherited, wait_until
 from tests.support.postgres_fixtures import making_databases
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def warm(settings: None, capsys: pytest.CaptureFixture[str]) -> Warm:
 def started(file: Path) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own."""
     command = [COPPERPLATE, "warm", str(file), "--limit", str(AT_ONCE), "--dimensions", SIZE]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that starts the tests in the background has its children ignore Ctrl-C.
+    with inherited(signal.SIGINT, signal.SIG_DFL):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
