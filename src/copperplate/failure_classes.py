@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 
 class FailureClass(StrEnum):
@@ -39,6 +40,31 @@ class FailureClass(StrEnum):
         After `ABANDONED` and `UNCOLLECTED` there is no new attempt: the same one is resumed.
         """
         return self not in {FailureClass.RATE_LIMITED, FailureClass.ACCOUNT}
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether a later attempt may succeed without a second bill; in SQL, `copperplate.wished_state` decides."""
+        match self:
+            case (
+                FailureClass.RATE_LIMITED
+                | FailureClass.TRANSIENT
+                | FailureClass.ACCOUNT
+                | FailureClass.STORE
+                | FailureClass.ABANDONED
+                | FailureClass.MISSING_OBJECT
+                | FailureClass.UNCOLLECTED
+            ):
+                return True
+            case (
+                FailureClass.MODERATED
+                | FailureClass.INVALID
+                | FailureClass.AMBIGUOUS
+                | FailureClass.BAD_OUTPUT
+                | FailureClass.LOST
+            ):
+                return False
+            case _:
+                assert_never(self)
 
     @property
     def public_message(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from copperplate.denials import BudgetInFlight, SpendingRefused, TooManyInFlight
 from copperplate.errors import (
@@ -18,9 +18,6 @@ from copperplate.errors import (
 )
 from copperplate.failure_classes import FailureClass
 from copperplate.wishes import Settlement, WishStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MADE: Final = Settlement(status=WishStatus.COMPLETED)
 # The process that held it ends: the next one may begin at once.
@@ -47,21 +44,6 @@ _PASSING: Final[tuple[type[CopperplateError], ...]] = (
 )
 # After these nothing was given back: somebody else leads, a paid job runs on, or nothing can be written.
 _KEEPS_A_STRANGERS: Final[tuple[type[CopperplateError], ...]] = (StillGenerating, TooManyWaiters, LedgerUnavailable)
-# The same of a generation that failed: whether a later attempt may succeed without a second bill.
-_IS_PASSING: Final[Mapping[FailureClass, bool]] = {
-    FailureClass.MODERATED: False,
-    FailureClass.INVALID: False,
-    FailureClass.RATE_LIMITED: True,
-    FailureClass.TRANSIENT: True,
-    FailureClass.AMBIGUOUS: False,
-    FailureClass.BAD_OUTPUT: False,
-    FailureClass.ACCOUNT: True,
-    FailureClass.STORE: True,
-    FailureClass.ABANDONED: True,
-    FailureClass.MISSING_OBJECT: True,
-    FailureClass.UNCOLLECTED: True,
-    FailureClass.LOST: False,
-}
 
 
 def settlement_of(error: Exception, *, tries: int = 1, is_of_stranger: bool = False) -> Settlement:
@@ -83,7 +65,7 @@ def _is_passing(error: Exception) -> bool:
     if isinstance(error, GenerationFailed):
         # A pause of a day is for what was billed too often: its day ends before.
         is_late = timedelta(seconds=error.retry_after_seconds or 0) > MAX_PAUSE
-        return _IS_PASSING[error.failure_class] and not is_late
+        return error.failure_class.is_passing and not is_late
     if _is_closed(error):
         return False
     return not isinstance(error, CopperplateError) or isinstance(error, _PASSING)

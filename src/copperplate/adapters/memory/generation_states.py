@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 LAST_PICTURES: Final = 20
 # After the end of a lease: a follower has taken over by then, if there is one.
 TAKEOVER_SECONDS: Final = 10.0
-# An open wish outlasts them: its picture is asked for again.
-PASSING: Final = frozenset(
-    {
-        FailureClass.RATE_LIMITED,
-        FailureClass.TRANSIENT,
-        FailureClass.ACCOUNT,
-        FailureClass.STORE,
-        FailureClass.ABANDONED,
-        FailureClass.MISSING_OBJECT,
-        FailureClass.UNCOLLECTED,
-    }
-)
 
 
 class MemoryGenerationStates(MemoryWishes):
@@ -108,7 +96,8 @@ class MemoryGenerationStates(MemoryWishes):
         if row.is_live:
             is_left = not is_awaited and row.lease_until < self._clock.monotonic() - TAKEOVER_SECONDS
             return State.FAILED if is_left else State(row.status)
-        if not is_awaited or row.failure_class not in PASSING:
+        # An open wish outlasts what passes: its picture is asked for again.
+        if not is_awaited or row.failure_class is None or not row.failure_class.is_passing:
             return State.FAILED
         return State.GENERATING if self._is_submitted(key) else State.PENDING
 
