@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from copperplate.errors import Misconfigured
+from copperplate.generation.kinds import offers
+from copperplate.model import Outcome
 from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics, Wishes
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from copperplate.accounts.user_requests import UserRequests
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
+    from copperplate.model import CanonicalValue, PictureRequest
     from copperplate.ports import Clock, Images, ObjectStore, Provider, Verifier
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
     from copperplate.serving.event_tokens import EventTokens
@@ -64,7 +67,15 @@ class Services:
 
     def offers(self, kind: str, model: str) -> bool:
         """Whether somebody here makes pictures of this kind by this model."""
-        return kind in self.kinds and model in self.kinds[kind].provider.models
+        return offers(self.kinds, kind, model)
+
+    def price_of(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+        """What a picture costs by the price table, in millionths of a dollar; None where no price is known."""
+        return self.provider_of(str(recipe["kind"])).price_micro_usd(recipe)
+
+    def cost_of(self, request: PictureRequest, outcome: Outcome | None) -> int | None:
+        """What a request that ended so cost at the provider: the price of what was generated for it, else nothing."""
+        return self.price_of(request.recipe) if outcome is Outcome.GENERATED else 0
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.

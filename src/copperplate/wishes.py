@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 MAX_PATHS: Final = 64
 
 
+def joined_paths(first: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """The forms that two askers of one generation want, each once, `MAX_PATHS` at most."""
+    return tuple(dict.fromkeys((*first, *more)))[:MAX_PATHS]
+
+
 # Of one caller, but for the owner of the service; the functions of the database have it too.
 MAX_OPEN_WISHES: Final = 10_000
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
 
     from copperplate.generation.coordinator import Coordinator
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import CanonicalValue, Job, ProviderResult
     from copperplate.wishes import Settlement
 
@@ -154,18 +155,18 @@ async def test_a_step_takes_at_most_so_many_though_several_end_together(monkeypa
 
 
 async def test_a_step_does_not_take_what_it_is_making(monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = Harness(seconds=30)
-    impatient = harness.harness.process(timings=Timings(wait=timedelta(milliseconds=50)))
+    harness = Harness()
+    find = harness.coordinator.find
+
+    async def find_late(*arguments: Any) -> LookupResult:
+        # Its hold is over before somebody leads.
+        await harness.clock.sleep(30)
+        return await find(*arguments)
+
+    monkeypatch.setattr(harness.coordinator, "find", find_late)
     await harness.wish("a fox")
-    step = await harness.begin(harness.step_over(impatient).run(within_seconds=600))
-    await asyncio.sleep(0.1)  # the wait is real time, the rest is not
-    monkeypatch.setattr("copperplate.work.step.AGAIN_SECONDS", 30.0)
-    await harness.clock.advance(1)
-    await asyncio.sleep(0.1)
-    # Its hold is over, its generation has ended, and the flight looks for it in a while.
+    step = await harness.begin(harness.work.run(within_seconds=600))
     await harness.clock.advance(40)
-    await asyncio.sleep(0.1)
-    await harness.clock.advance(30)
     assert await step == Report(made=1)
     [row] = harness.ledger._wishes.values()
     assert row.tries == 2  # taken, and then looked over

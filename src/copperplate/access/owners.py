@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from copperplate.budgets import ANONYMOUS
 from copperplate.denials import BatchNeedsName
 from copperplate.errors import Unauthorized
 
 if TYPE_CHECKING:
     from copperplate.access.caller import Caller
+    from copperplate.recipes.url import UrlSignature
 
 
 def named_owner(caller: Caller) -> str:
@@ -25,8 +27,14 @@ def named_owner(caller: Caller) -> str:
 
 def owner_of(caller: Caller) -> str | None:
     """The owner that a caller with a name is; None for everybody else. A key counts before a sign-in."""
+    has_name = caller.key is not None or (caller.user is not None and not caller.user.is_anonymous)
+    return asker_of(caller) if has_name else None
+
+
+def asker_of(caller: Caller, signature: UrlSignature | None = None) -> str:
+    """Whose wish it is, as budgets name payers. What is kept names no address: strangers are all one."""
     if caller.key is not None:
         return f"key:{caller.key.id}"
-    if caller.user is not None and not caller.user.is_anonymous:
+    if caller.user is not None:
         return f"user:{caller.user.id}"
-    return None
+    return ANONYMOUS if signature is None else f"link:{signature.key_id}"

@@ -15,7 +15,7 @@ from copperplate.cli.progress_bar import progress
 from copperplate.cli.shared import add_command, between, say, settings_of, with_database
 from copperplate.cli.warm_figures import RunProgress, say_faults, show_plan, show_warmed
 from copperplate.errors import InvalidRequest
-from copperplate.operations.popular import MAX_DAYS, MAX_TOP, popular_items
+from copperplate.operations.popular import DEFAULT_TOP, MAX_DAYS, MAX_TOP, popular_items
 from copperplate.operations.variants import with_variants
 from copperplate.operations.warming import Warming
 from copperplate.operations.warming_plan import gather, plan_warming
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from copperplate.wishes import NewWish
 
 STDIN: Final = "-"
-DEFAULT_TOP: Final = 100
 MAX_IN_FLIGHT: Final = 1_000
 
 
@@ -106,7 +105,6 @@ def _read(file: str, form: ListForm | None) -> list[Listed | ListFault]:
 async def _warm(arguments: argparse.Namespace, listed: list[Listed | ListFault] | None, settings: Settings) -> int:
     # The whole program: only here, so that a wrong list is told at once.
     from copperplate.compose import open_services
-    from copperplate.http.warming import price_of
 
     async with open_services(settings) as services:
         found = await _popular(arguments, services) if listed is None else listed
@@ -117,7 +115,7 @@ async def _warm(arguments: argparse.Namespace, listed: list[Listed | ListFault] 
         plan = await plan_warming(
             wish_list.wishes,
             ledger=services.ledger,
-            price_of=partial(price_of, services),
+            price_of=lambda wish: services.price_of(wish.recipe),
             max_micro_usd=arguments.max_usd,
         )
         in_flight = arguments.limit or settings.work_items

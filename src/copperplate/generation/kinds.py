@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from copperplate.model import Needs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from copperplate.ports import ObjectStore, Provider
@@ -46,6 +47,11 @@ class Kind:
     def breakers(self, model: str) -> tuple[str, str, str]:
         """The names of the breakers that a submit with that model depends on."""
         return (self.provider.name, model_of(self.provider.name, model), self.store_breaker)
+
+
+def offers(kinds: Mapping[str, Kind], kind: str, model: str) -> bool:
+    """Whether one of `kinds` is this kind, and its provider makes pictures by this model."""
+    return kind in kinds and model in kinds[kind].provider.models
 
 
 def model_of(provider: str, model: str) -> str:

@@ -24,7 +24,7 @@ from copperplate.http.items import PRIORITIES, read_echo, read_item
 from copperplate.http.parameters import refuse_unknown_members
 from copperplate.operations.variants import variants_of
 from copperplate.recipes.kinds import KINDS, MEMOJI
-from copperplate.wishes import MAX_PATHS, Batch, NewBatch, Priority, State
+from copperplate.wishes import Batch, NewBatch, Priority, State, joined_paths
 from copperplate.work.promises import new_wish
 
 if TYPE_CHECKING:
@@ -121,9 +121,8 @@ def merged(items: Sequence[Item]) -> list[Item]:
         if first is None:
             members[key] = item
             continue
-        paths = tuple(dict.fromkeys((*first.paths, *item.paths)))[:MAX_PATHS]
         asked = [each.priority for each in (first, item) if each.priority is not None]
-        members[key] = replace(first, paths=paths, priority=min(asked, default=None))
+        members[key] = replace(first, paths=joined_paths(first.paths, item.paths), priority=min(asked, default=None))
     return list(members.values())
 
 

@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from copperplate.access.owners import asker_of
 from copperplate.errors import (
     CopperplateError,
     GenerationFailed,
@@ -24,7 +25,7 @@ from copperplate.http.callers import caller_of
 from copperplate.http.origin import base_url_of
 from copperplate.http.preferences import read_preferences
 from copperplate.http.problems import Problem, is_expected
-from copperplate.http.promised_answers import asker_of, find_or_promise, promise_headers, promise_told
+from copperplate.http.promised_answers import find_or_promise, promise_headers, promise_told
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
@@ -76,14 +77,8 @@ async def serve(services: Services, requested: RequestedPicture, scope: Scope, s
         services.request_meter.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
     if ignored:
         answer = answer._replace(headers=[*answer.headers, *ignored])
-    await send_answer(send, scope, answer, picture_request, seconds, _cost(services, picture_request, answer.outcome))
-
-
-def _cost(services: Services, picture_request: PictureRequest, outcome: Outcome | None) -> int | None:
-    """What this request cost at the provider, in millionths of a dollar; None where the price is not known."""
-    if outcome is not Outcome.GENERATED:
-        return 0
-    return services.provider_of(picture_request.kind).price_micro_usd(picture_request.recipe)
+    cost = services.cost_of(picture_request, answer.outcome)
+    await send_answer(send, scope, answer, picture_request, seconds, cost)
 
 
 async def _answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:

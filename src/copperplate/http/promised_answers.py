@@ -6,7 +6,6 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from copperplate.budgets import ANONYMOUS
 from copperplate.errors import LedgerUnavailable
 from copperplate.http.api import RETRY_SECONDS
 from copperplate.http.event_addresses import generation_events
@@ -17,11 +16,9 @@ from copperplate.wishes import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from copperplate.access.caller import Caller
     from copperplate.generation.lookup import LookupOptions, LookupResult
     from copperplate.http.preferences import Preferences
     from copperplate.model import PictureRequest
-    from copperplate.recipes.url import UrlSignature
     from copperplate.services import Services
     from copperplate.wishes import GenerationState, NewWish
     from copperplate.work.promises import Promised
@@ -45,15 +42,6 @@ async def find_or_promise(
         kept=kept,
         within_seconds=within_seconds,
     )
-
-
-def asker_of(caller: Caller, signature: UrlSignature | None = None) -> str:
-    """Whose wish it is, as budgets name payers. What is kept names no address: strangers are all one."""
-    if caller.key is not None:
-        return f"key:{caller.key.id}"
-    if caller.user is not None:
-        return f"user:{caller.user.id}"
-    return ANONYMOUS if signature is None else f"link:{signature.key_id}"
 
 
 async def promise_told(services: Services, kind: str, key: str, *, base: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.access.owners import named_owner
@@ -15,7 +14,7 @@ from copperplate.denials import InvalidBatch, MissingScope, WarmingNeedsKey
 from copperplate.errors import IdempotencyConflict, InvalidBody, Unauthorized
 from copperplate.http.batches import read_wishes, sent_items
 from copperplate.http.parameters import refuse_unknown_members
-from copperplate.operations.popular import MAX_DAYS, MAX_TOP, popular_items
+from copperplate.operations.popular import DEFAULT_TOP, MAX_DAYS, MAX_TOP, popular_items
 from copperplate.operations.warming_plan import plan_warming
 from copperplate.operations.wish_lists import with_defaults
 from copperplate.prices import MICRO
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _SOURCES: Final = ("items", "prompts", "popular_days")
 _SAID: Final = ("dimensions", "format", "model")
 MEMBERS: Final = (*_SOURCES, "top", *_SAID, "dry_run", "max_usd")
-DEFAULT_TOP: Final = 100
 MAX_USD: Final = 1_000_000
 
 
@@ -67,15 +65,13 @@ async def keep_warming(
         await _items_of(body, caller, services), caller, services, owner=owner, usual=Priority.LOW
     )
     plan = await plan_warming(
-        wishes, ledger=services.ledger, price_of=partial(price_of, services), max_micro_usd=max_micro_usd
+        wishes,
+        ledger=services.ledger,
+        price_of=lambda wish: services.price_of(wish.recipe),
+        max_micro_usd=max_micro_usd,
     )
     batch = None if is_dry_run else await _keep(wishes, plan, body, services, owner, idempotency_key)
     return WarmingRequest(pictures=len(wishes), duplicates=duplicates, plan=plan, batch=batch)
-
-
-def price_of(services: Services, wish: NewWish) -> int | None:
-    """What its picture costs by the price table, in millionths of a dollar; None where no price is known."""
-    return services.provider_of(str(wish.recipe["kind"])).price_micro_usd(wish.recipe)
 
 
 async def _keep(

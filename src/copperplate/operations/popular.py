@@ -20,6 +20,7 @@ _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 _CHANGEABLE: Final = ("dimensions", "model")
 MAX_DAYS: Final = 365
 MAX_TOP: Final = 1_000
+DEFAULT_TOP: Final = 100
 
 
 async def popular_items(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import InvalidRequest
 from copperplate.operations.wish_lists import MAX_FAULTS, ListFault
-from copperplate.wishes import MAX_PATHS
+from copperplate.wishes import joined_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,8 +84,7 @@ def gather(listed: Iterable[Listed | ListFault], wish_of: Callable[[Mapping[str,
             lines[found.generation_key] = each.line
         else:
             duplicates += 1
-            paths = tuple(dict.fromkeys((*known.paths, *found.paths)))[:MAX_PATHS]
-            wishes[found.generation_key] = replace(known, paths=paths)
+            wishes[found.generation_key] = replace(known, paths=joined_paths(known.paths, found.paths))
     return WishList(
         wishes=tuple(wishes.values()), lines=lines, duplicates=duplicates, faults=tuple(faults), faulty=faulty
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable, StillGenerating
+from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
+from copperplate.generation.kinds import offers
 from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.sweeps import Sweeps
 from copperplate.recipes.requests import request_of_recipe
@@ -44,8 +45,6 @@ WORK: Final = "work"
 SWEEP_ROWS: Final = 100
 # While wishes are being made, the ledger is asked this often for more.
 TAKE_SECONDS: Final = 2.0
-# Before a picture is waited for anew whose wait was over.
-AGAIN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +183,10 @@ class WorkStep:
             request = self._request_of(wish)
             if not self._is_made_here(request):
                 return not_here(tries=wish.tries)
-            options = LookupOptions(permit=self._gate.permit_of_wish(wish, request), charge=wish.charge)
-            await self._find(request, options)
+            permit = self._gate.permit_of_wish(wish, request)
+            # A wait that is over ends no generation.
+            options = LookupOptions(permit=permit, charge=wish.charge, is_patient=True)
+            await self._coordinator.find(request, options)
         except Exception as error:  # noqa: BLE001 - one bad wish must not keep others from being made
             if not isinstance(error, CopperplateError):
                 log_unexpected(error, "a work step")
@@ -206,23 +207,10 @@ class WorkStep:
 
     def _is_made_here(self, request: PictureRequest) -> bool:
         """Whether this process offers its kind and model; if not, one with other settings or of another version may."""
-        kind = self._kinds.get(request.kind)
-        if kind is not None and request.model in kind.provider.models:
+        if offers(self._kinds, request.kind, request.model):
             return True
         logger.info("a wish is not made here: kind=%s model=%s", request.kind, request.model)
         return False
-
-    async def _find(self, request: PictureRequest, options: LookupOptions) -> None:
-        """Until it is there: a wait that is over ends no generation."""
-        while True:
-            try:
-                await self._coordinator.find(request, options)
-            except StillGenerating as waited:
-                if waited.rest is not None:  # nobody makes it before that
-                    raise
-                await self._clock.sleep(AGAIN_SECONDS)
-            else:
-                return
 
 
 async def _put_back(late: Collection[asyncio.Task[Settlement]]) -> Report:

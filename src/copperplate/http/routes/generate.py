@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from copperplate.access.owners import owner_of
+from copperplate.access.owners import asker_of, owner_of
 from copperplate.accounts.user_requests import Delivered
 from copperplate.denials import MemojiNeedsSignIn
 from copperplate.errors import Unauthorized
@@ -23,7 +23,7 @@ from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, refuse_unknown
 from copperplate.http.preferences import read_preferences
-from copperplate.http.promised_answers import asker_of, find_or_promise, promise_headers, promise_told
+from copperplate.http.promised_answers import find_or_promise, promise_headers, promise_told
 from copperplate.http.request_log import log_request
 from copperplate.http.routes.batches import answer_batch
 from copperplate.http.schemas import generate as schemas
@@ -118,7 +118,7 @@ async def generate(
         made.entry,
         url=base + item.paths[0],
         cached=made.cached,
-        cost=asked.cost_of(made),
+        cost=services.cost_of(item.picture_request, made.outcome),
         credits_left=made.credits,
     )
 
@@ -151,15 +151,9 @@ class _AskedItem:
             key=self._request.rendition_key,
             seconds=self._seconds(),
             size_bytes=0,
-            cost_micro_usd=0 if made is None else self.cost_of(made),
+            cost_micro_usd=self._services.cost_of(self._request, None if made is None else made.outcome),
         )
         return made
-
-    def cost_of(self, made: Made) -> int | None:
-        """What this request cost at the provider, in millionths of a dollar; None where no price is known."""
-        if made.outcome is not Outcome.GENERATED:
-            return 0
-        return self._services.provider_of(self._request.kind).price_micro_usd(self._request.recipe)
 
     async def _memoji(self, idempotency_key: str | None) -> Made | None:
         if self._caller.is_unknown:

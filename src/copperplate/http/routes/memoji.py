@@ -24,7 +24,6 @@ from copperplate.http.request_log import log_request
 from copperplate.http.schemas import memoji as schemas
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.http.users import SignedIn  # noqa: TC001 - FastAPI reads it
-from copperplate.model import Outcome
 from copperplate.recipes.kinds import MEMOJI
 from copperplate.recipes.memoji import memoji_request
 
@@ -145,7 +144,6 @@ def _display_url(
 
 def _log(services: Services, picture_request: PictureRequest, result: Delivered | Promised, seconds: float) -> None:
     outcome = result.outcome if isinstance(result, Delivered) else None
-    is_paid = outcome is Outcome.GENERATED
     log_request(
         "POST",
         200 if outcome else 202,
@@ -153,5 +151,5 @@ def _log(services: Services, picture_request: PictureRequest, result: Delivered 
         key=picture_request.generation_key,
         seconds=seconds,
         size_bytes=0,
-        cost_micro_usd=services.provider_of(MEMOJI.name).price_micro_usd(picture_request.recipe) if is_paid else 0,
+        cost_micro_usd=services.cost_of(picture_request, outcome),
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, Field
 
 from copperplate.http.batches import MAX_ITEMS
-from copperplate.http.warming import DEFAULT_TOP, MAX_USD
-from copperplate.operations.popular import MAX_DAYS, MAX_TOP
+from copperplate.http.warming import MAX_USD
+from copperplate.operations.popular import DEFAULT_TOP, MAX_DAYS, MAX_TOP
 from copperplate.prices import MICRO
 
 if TYPE_CHECKING:
