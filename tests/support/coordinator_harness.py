@@ -91,6 +91,19 @@ class ScriptedProvider:
         pass
 
 
+@dataclass
+class GatedProvider(ScriptedProvider):
+    """Makes nothing until the gate is opened; `began` is set by the first submit."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+        self.began.set()
+        await self.gate.wait()
+        return await super().submit(recipe, inputs)
+
+
 async def _at_once() -> None:
     pass
 

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from copperplate.http.app import create_app
-from tests.support.coordinator_harness import ScriptedProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from copperplate.model import CanonicalValue, Job, ProviderResult
     from tests.support.memory_services import MemoryServices
-
-
-@dataclass
-class GatedProvider(ScriptedProvider):
-    """Makes nothing until the gate is opened."""
-
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
-        await self.gate.wait()
-        return await super().submit(recipe, inputs)
 
 
 class Call:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
 from copperplate.testing import GENERATE
 from copperplate.work.promises import new_wish
-from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.coordinator_harness import GatedProvider
+from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
+from tests.support.streams import Desk
 from tests.unit.test_http_memoji import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator
 
-    from copperplate.model import CanonicalValue, Job, PictureRequest, ProviderResult
+    from copperplate.model import PictureRequest
     from tests.support.memory_services import MemoryServices
 
 REQUEST = picture_request()
@@ -32,15 +34,23 @@ ALLOWED = {"COPPERPLATE_ALLOWED_HOSTS": "pictures.test", "SUPABASE_JWT_SECRET": 
 LEASE = timedelta(seconds=20)
 
 
-@dataclass
-class GatedProvider(ScriptedProvider):
-    """Makes nothing until the gate is opened."""
+@pytest.fixture
+def provider() -> GatedProvider:
+    return GatedProvider(FakeClock())
 
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
-        await self.gate.wait()
-        return await super().submit(recipe, inputs)
+@pytest.fixture
+async def services(provider: GatedProvider) -> AsyncIterator[MemoryServices]:
+    made = memory_services(environ=ALLOWED, provider=provider)
+    yield made
+    provider.gate.set()
+    await made.shut_down(within_seconds=5)
+    await made.request_meter.close()
+
+
+@pytest.fixture
+def desk(services: MemoryServices) -> Desk:
+    return Desk(services)
 
 
 async def wish_for(services: MemoryServices, request: PictureRequest = REQUEST) -> int:

@@ -20,9 +20,10 @@ from copperplate.serving.watches import Pace
 from copperplate.testing import GENERATE
 from copperplate.wishes import NewBatch, Settlement, State, WishStatus
 from copperplate.work.promises import new_wish
+from tests.support.coordinator_harness import GatedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
-from tests.support.streaming import ALLOWED, LEASE, GatedProvider
+from tests.support.streaming import ALLOWED, LEASE
 from tests.support.streams import Desk, events_in
 from tests.unit.test_http_memoji import ALICE, BOB, of
 

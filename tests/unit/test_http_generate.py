@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -23,14 +22,13 @@ from copperplate.http.app import create_app
 from copperplate.model import Condition, Outcome
 from copperplate.wishes import WishStatus
 from tests.support.api_keys import keep_key
-from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.coordinator_harness import GatedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator
 
-    from copperplate.model import CanonicalValue, Job, ProviderResult
 
 SECRET = "a secret of at least thirty-two characters"
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
@@ -38,17 +36,6 @@ POST = "/api/generate"
 FOX = {"prompt": "a red fox", "width": 256, "height": 256}
 FOX_URL = "/256x256.jpg?text=a%20red%20fox"
 EARLY = {"prefer": "respond-async"}
-
-
-@dataclass
-class GatedProvider(ScriptedProvider):
-    """Makes nothing until the gate is opened."""
-
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
-        await self.gate.wait()
-        return await super().submit(recipe, inputs)
 
 
 def of(user: UUID, *, is_anonymous: bool = False) -> dict[str, str]:

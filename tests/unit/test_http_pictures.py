@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,29 +16,15 @@ from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
 from copperplate.recipes.objects import sha256_hex
-from tests.support.coordinator_harness import ScriptedProvider
+from tests.support.coordinator_harness import GatedProvider
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator
 
-    from copperplate.model import CanonicalValue, Job, ProviderResult
     from copperplate.ports.statistics import GenerationStats
 
 SUNSET = "/256x256.jpg?text=A%20beautiful%20sunset"
-
-
-@dataclass
-class GatedProvider(ScriptedProvider):
-    """Makes nothing until the gate is opened."""
-
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
-        self.began.set()
-        await self.gate.wait()
-        return await super().submit(recipe, inputs)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from copperplate.adapters.supabase.users import make_local_token
 from copperplate.budgets import Credits
 from copperplate.http.app import create_app
 from copperplate.operations.takedown import take_down
+from tests.support.coordinator_harness import GatedProvider
 from tests.support.memory_services import MemoryServices, memory_services
-from tests.unit.test_http_pictures import GatedProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

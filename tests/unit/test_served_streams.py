@@ -12,8 +12,9 @@ import uvicorn
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.http.followers import StreamTimes
 from copperplate.http.server.connections import Connections, protocol
+from tests.support.coordinator_harness import GatedProvider
 from tests.support.memory_services import MemoryServices, memory_services
-from tests.support.streaming import ALLOWED, GatedProvider
+from tests.support.streaming import ALLOWED
 from tests.support.streams import Desk, events_in
 from tests.unit.test_batch_streams import keep, pictures
 

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 
-from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http import streams as module
@@ -31,36 +30,20 @@ from tests.support.streaming import (
     KEY,
     LEASE,
     REQUEST,
-    GatedProvider,
     begin,
+    desk,
     made,
+    provider,
+    services,
     wish_for,
 )
 from tests.support.streams import Desk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from copperplate.wishes import GenerationState
+    from tests.support.coordinator_harness import GatedProvider
 
-
-@pytest.fixture
-def provider() -> GatedProvider:
-    return GatedProvider(FakeClock())
-
-
-@pytest.fixture
-async def services(provider: GatedProvider) -> AsyncIterator[MemoryServices]:
-    made = memory_services(environ=ALLOWED, provider=provider)
-    yield made
-    provider.gate.set()
-    await made.shut_down(within_seconds=5)
-    await made.request_meter.close()
-
-
-@pytest.fixture
-def desk(services: MemoryServices) -> Desk:
-    return Desk(services)
+__all__ = ["desk", "provider", "services"]
 
 
 async def test_comments_go_on_while_the_ledger_is_away_and_the_event_follows(

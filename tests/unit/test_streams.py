@@ -20,36 +20,21 @@ from tests.support.streaming import (
     EVENTS,
     KEY,
     PICTURE,
-    GatedProvider,
     begin,
+    desk,
     failed,
     made,
+    provider,
+    services,
     wish_for,
 )
 from tests.support.streams import Desk
 from tests.unit.test_http_memoji import ALICE, BOB, of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from tests.support.coordinator_harness import GatedProvider
 
-
-@pytest.fixture
-def provider() -> GatedProvider:
-    return GatedProvider(FakeClock())
-
-
-@pytest.fixture
-async def services(provider: GatedProvider) -> AsyncIterator[MemoryServices]:
-    made = memory_services(environ=ALLOWED, provider=provider)
-    yield made
-    provider.gate.set()
-    await made.shut_down(within_seconds=5)
-    await made.request_meter.close()
-
-
-@pytest.fixture
-def desk(services: MemoryServices) -> Desk:
-    return Desk(services)
+__all__ = ["desk", "provider", "services"]
 
 
 async def test_a_stream_tells_every_state_and_ends_with_the_picture(

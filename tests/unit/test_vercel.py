@@ -16,7 +16,8 @@ from copperplate.errors import StoreMisconfigured
 from copperplate.http import vercel
 from copperplate.model import Lead, Outcome
 from copperplate.testing import GENERATE
-from tests.support.function_calls import Call, GatedProvider, runtime
+from tests.support.coordinator_harness import GatedProvider
+from tests.support.function_calls import Call, runtime
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
 

@@ -14,7 +14,8 @@ from copperplate.generation.lookup import LookupOptions
 from copperplate.http import vercel
 from copperplate.wishes import NewBatch, WishStatus
 from copperplate.work.promises import Promised, new_wish
-from tests.support.function_calls import Call, GatedProvider, runtime
+from tests.support.coordinator_harness import GatedProvider
+from tests.support.function_calls import Call, runtime
 from tests.support.memory_services import memory_services
 from tests.support.pictures import picture_request
 
